@@ -1,0 +1,96 @@
+"""Frozen, validated descriptions: what experiments are made of."""
+
+from difflib import get_close_matches
+from typing import Any, ClassVar, Self
+
+import pydantic
+
+from ._errors import InputError
+
+
+class Description(pydantic.BaseModel):
+    """A frozen set of validated fields, equal and hashed by content.
+
+    Not an `eqx.Module`, unlike everything that holds arrays: a description comes from a
+    file or a command line, so every field must be checked against its annotation, and
+    the complaint must name the key.
+
+    - **Raises** [`InputError`][lazyrich.InputError] when a field is unknown, missing, of
+        the wrong type or out of range.
+    """
+
+    model_config = pydantic.ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        allow_inf_nan=False,
+        arbitrary_types_allowed=True,
+    )
+
+    def __init__(self, **fields: Any):
+        try:
+            super().__init__(**fields)
+        except pydantic.ValidationError as error:
+            raise _first_problem(error, type(self)) from None
+
+    def table(self) -> dict[str, Any]:
+        """The fields as plain values, defaults included."""
+        return {name: getattr(self, name) for name in type(self).model_fields}
+
+
+class Choice(Description):
+    """One of several descriptions that can stand in the same place.
+
+    In a file it is a table whose `kind` is the class's name. Each direct subclass of
+    `Choice` is such a place; its final subclasses are what may stand there.
+    """
+
+    kinds: ClassVar[dict[str, type[Self]]]
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        if Choice in cls.__bases__:
+            cls.kinds = {}
+        else:
+            cls.kinds[cls.__name__] = cls
+
+    def table(self) -> dict[str, Any]:
+        return {"kind": type(self).__name__, **super().table()}
+
+    @classmethod
+    def from_table(cls, table: Any, key: str) -> Self:
+        """Builds the member that `table["kind"]` names; `key` is where `table` stands."""
+        names = ", ".join(cls.kinds)
+        if not isinstance(table, dict):
+            raise InputError(key, table, f"should be a table with a `kind` among {names}")
+        fields = dict(table)
+        kind = fields.pop("kind", None)
+        if kind not in cls.kinds:
+            raise InputError(f"{key}.kind", kind, f"should be one of {names}")
+        try:
+            return cls.kinds[kind](**fields)
+        except InputError as error:
+            raise error.under(key) from None
+
+
+def unknown_key(key: str, value: Any, accepted: list[str]) -> InputError:
+    """The complaint about a key that nothing reads."""
+    near = get_close_matches(key.rsplit(".", 1)[-1], accepted, n=1)
+    hint = f" (did you mean {near[0]}?)" if near else ""
+    return InputError(key, value, f"unknown key{hint}; accepted are {', '.join(accepted)}")
+
+
+def _first_problem(error: pydantic.ValidationError, cls: type[Description]) -> InputError:
+    problem = error.errors()[0]
+    cause = problem.get("ctx", {}).get("error")
+    if isinstance(cause, InputError):
+        return cause
+    key = ".".join(str(part) for part in problem["loc"]) or cls.__name__
+    value = problem["input"]
+    if problem["type"] == "extra_forbidden":
+        return unknown_key(key, value, list(cls.model_fields))
+    if problem["type"] == "missing":
+        return InputError(key, None, f"missing; {cls.__name__} needs it")
+    message = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    return InputError(key, value, message)

@@ -1,0 +1,22 @@
+"""The two ways a call can fail that are not bugs."""
+
+
+class InputError(ValueError):
+    """A value a user gave cannot be used; known before anything is computed.
+
+    One line: the key, the value received, and what would be accepted.
+    """
+
+    def __init__(self, key: str, value: object, accepted: str):
+        self.key, self.value, self.accepted = key, value, accepted
+        shown = repr(value)
+        shown = shown if len(shown) <= 80 else shown[:77] + "..."
+        super().__init__(f"{key} = {shown}: {' '.join(accepted.split())}")
+
+    def under(self, prefix: str) -> "InputError":
+        """The same error, its key seen from a table above."""
+        return InputError(f"{prefix}.{self.key}", self.value, self.accepted)
+
+
+class ComputationError(RuntimeError):
+    """A computation failed; the message says what failed and what to try."""

@@ -1,0 +1,238 @@
+"""One experiment: a frozen description that names a run exactly."""
+
+import hashlib
+import json
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Self, cast
+
+import pydantic
+import tomli_w
+from annotated_types import Ge, Gt
+
+from ._description import Description, unknown_key
+from ._dynamics import AbstractDynamics, ReducedFlow, Times
+from ._errors import InputError
+from ._losses import AbstractLoss, Logistic
+from ._models import AbstractModel, DiagonalLinear
+from ._probes import BUILT_IN, AbstractProbe
+from ._tasks import AbstractTask, Arrays
+
+
+class Published(Description):
+    """What the source of a panel reports, in our units.
+
+    `numbers` are keyed by the names of `summary.json`; `curves` is a CSV file with
+    columns `curve,x,y` beside the panel's file, whose `x` becomes time by `time_per_step`.
+    """
+
+    source: str
+    numbers: dict[str, float] = {}
+    curves: str | None = None
+    time_per_step: Annotated[float, Gt(0)] = 1.0
+
+
+class Experiment(Description):
+    r"""Task, model, loss, scales, dynamics, probes and seed.
+
+    - **Takes** `task`, `model`, `loss`, `dynamics`; `init_scale`, $\alpha$, which multiplies the
+        parameters; `weight_decay`, the $\lambda$ of $\mathcal L + \frac\lambda2 \|\theta\|^2$; `t1`, the
+        horizon in gradient-flow time; `times`, when to record; `probes`, what to record, by name or your own;
+        `seed`, which fixes data and parameters; `name`, free text; `published`, numbers to compare with.
+    - **Raises** [`InputError`][lazyrich.InputError] naming the key, the value and what is
+        accepted.
+    """
+
+    task: AbstractTask
+    model: AbstractModel = DiagonalLinear()
+    loss: AbstractLoss = Logistic()
+    init_scale: Annotated[float, Gt(0)] = 1.0
+    weight_decay: Annotated[float, Ge(0)] = 0.0
+    t1: Annotated[float, Gt(0)] = 1e4
+    seed: Annotated[int, Ge(0), pydantic.Field(lt=2**63)] = 0
+    dynamics: AbstractDynamics = ReducedFlow()
+    times: Times = Times()
+    probes: tuple[str | AbstractProbe, ...] = tuple(BUILT_IN)
+    name: str = "experiment"
+    published: Published | None = None
+
+    @pydantic.field_validator("probes", mode="before")
+    @classmethod
+    def _known_probes(cls, value: Any) -> Any:
+        if not isinstance(value, list | tuple):
+            raise InputError("probes", value, "should be a list of probes")
+        for probe in value:
+            if isinstance(probe, str) and probe not in BUILT_IN:
+                raise InputError("probes", probe, f"should be among {', '.join(BUILT_IN)}")
+        return tuple(value)
+
+    @classmethod
+    def from_table(cls, table: Mapping[str, Any]) -> Self:
+        """Builds an experiment from nested tables, such as a parsed TOML file."""
+        fields = dict(table)
+        for key, base in _CHOICES.items():
+            if key in fields and not isinstance(fields[key], base):
+                fields[key] = base.from_table(fields[key], key)
+        for key, part in _PARTS.items():
+            if isinstance(fields.get(key), dict):
+                try:
+                    fields[key] = part(**fields[key])
+                except InputError as error:
+                    raise error.under(key) from None
+        return cls(**fields)
+
+    def table(self) -> dict[str, Any]:
+        """Nested plain values; `from_table` takes them back."""
+        nested = {
+            key: value.table() if isinstance(value, Description) else value
+            for key, value in super().table().items()
+        }
+        return {key: value for key, value in nested.items() if value is not None}
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Reads a TOML file; a path to arrays in it is taken from the file's folder."""
+        path = Path(path)
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError("experiment", str(path), f"should be a readable file ({error})") from None
+        return cls.from_toml(text, path.parent, str(path))
+
+    @classmethod
+    def from_toml(cls, text: str, folder: Path, key: str = "toml") -> Self:
+        """Parses the text of a TOML file that stands in `folder`."""
+        try:
+            table = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise InputError("experiment", key, f"is not valid TOML: {error}") from None
+        task = table.get("task")
+        if isinstance(task, dict) and task.get("kind") == "Arrays":
+            table["task"] = _load_arrays(task, folder)
+        return cls.from_table(table)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes a TOML file that `load` reads back without loss.
+
+        Arrays go beside it, into a `.npz` file of the same stem.
+        """
+        path = Path(path)
+        if isinstance(self.task, Arrays):
+            arrays = path.with_suffix(".npz")
+            self.task.save(arrays)
+            path.write_text(self.to_toml(arrays.name), encoding="utf-8")
+        else:
+            path.write_text(self.to_toml(), encoding="utf-8")
+
+    def to_toml(self, arrays_path: str | None = None) -> str:
+        """The experiment as TOML; arrays are named by `arrays_path` and their digest.
+
+        - **Raises** [`InputError`][lazyrich.InputError] for a probe that is not built in.
+        """
+        table = self.table()
+        for probe in self.probes:
+            if not isinstance(probe, str):
+                raise InputError("probes", probe.name, "only built-in probes can be named in a file")
+        table["probes"] = list(self.probes)
+        if isinstance(self.task, Arrays):
+            table["task"] = {"kind": "Arrays", "sha256": self.task.digest}
+            if arrays_path is not None:
+                table["task"]["path"] = arrays_path
+        # Plain values first: in TOML, what follows a table's header belongs to it.
+        ordered = sorted(table.items(), key=lambda item: isinstance(item[1], dict))
+        return tomli_w.dumps(dict(ordered))
+
+    @property
+    def content_hash(self) -> str:
+        """SHA-256 of what the computation depends on, as 64 hexadecimal digits.
+
+        Left out are `name` and `published`, which change nothing, and every field that
+        has its default value, so that a field added later leaves old hashes alone. In
+        exchange a default, once released, is never changed.
+        """
+        content = _explicit(self)
+        content.pop("name", None)
+        content.pop("published", None)
+        canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+    def with_changes(self, changes: Mapping[str, Any]) -> Self:
+        """The experiment with dotted keys such as `task.n` set to new values.
+
+        A new `kind` drops the fields of the old one. Published numbers are dropped
+        unless the changes leave the setting alone (seed, name, dynamics, recording).
+        """
+        table = self.table()
+        for key, value in changes.items():
+            *parents, leaf = key.split(".")
+            place = table
+            for depth, parent in enumerate(parents):
+                if not isinstance(place.get(parent), dict):
+                    accepted = list(type(self).model_fields) if depth == 0 else list(place)
+                    raise unknown_key(key, value, accepted)
+                place = place[parent]
+            if leaf == "kind" and place.get("kind") != value:
+                place.clear()
+            place[leaf] = value
+        unchanged = ("seed", "name", "dynamics", "times", "probes", "published")
+        if not all(key.split(".")[0] in unchanged for key in changes):
+            table.pop("published", None)
+        return type(self).from_table(table)
+
+    def keys(self) -> list[str]:
+        """Every dotted key that `with_changes` takes."""
+        keys = []
+        for key, value in self.table().items():
+            if key == "published":
+                continue
+            keys += [f"{key}.{inner}" for inner in value] if isinstance(value, dict) else [key]
+        return keys
+
+    @property
+    def probe_modules(self) -> tuple[AbstractProbe, ...]:
+        """The probes themselves, names looked up."""
+        return tuple(BUILT_IN[probe] if isinstance(probe, str) else probe for probe in self.probes)
+
+
+_CHOICES: dict[str, Any] = {
+    "task": AbstractTask,
+    "model": AbstractModel,
+    "loss": AbstractLoss,
+    "dynamics": AbstractDynamics,
+}
+_PARTS: dict[str, type[Description]] = {"times": Times, "published": Published}
+
+
+def _load_arrays(table: dict[str, Any], folder: Path) -> Arrays:
+    accepted = ["kind", "path", "sha256"]
+    for key, value in table.items():
+        if key not in accepted:
+            raise unknown_key(f"task.{key}", value, accepted)
+    if not isinstance(table.get("path"), str):
+        raise InputError("task.path", table.get("path"), "should name a .npz file")
+    try:
+        task = Arrays.load(folder / table["path"])
+    except InputError as error:
+        raise error.under("task") from None
+    if table.get("sha256", task.digest) != task.digest:
+        raise InputError("task.sha256", table["sha256"], f"the arrays' contents are {task.digest}")
+    return task
+
+
+def _explicit(value: Any) -> Any:
+    """Nested tables without what has its default value."""
+    if isinstance(value, Arrays):
+        return {"kind": "Arrays", "sha256": value.digest}
+    if isinstance(value, Description):
+        fields = type(value).model_fields
+        kept = {key: item for key, item in value.table().items() if key == "kind"}
+        for key, field in fields.items():
+            item = getattr(value, key)
+            if field.is_required() or item != field.default:
+                kept[key] = _explicit(item)
+        return kept
+    if isinstance(value, AbstractProbe):
+        return {"probe": value.name, "type": f"{type(value).__module__}.{type(value).__qualname__}"}
+    return [_explicit(item) for item in value] if isinstance(value, tuple) else cast(Any, value)

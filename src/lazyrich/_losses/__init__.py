@@ -1,0 +1,6 @@
+"""Losses, their duals and their late-time forms."""
+
+from ._base import AbstractLoss as AbstractLoss
+from .exponential import Exponential as Exponential
+from .logistic import Logistic as Logistic
+from .squared import Squared as Squared

@@ -1,0 +1,66 @@
+"""What a predictor is: where theory says training must end, with a proof."""
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+import scipy.linalg
+from jaxtyping import Float
+
+Status = Literal["optimal", "not_separable", "not_proven"]
+
+
+class Predictor(NamedTuple):
+    r"""A linear predictor $x \mapsto \langle w, x\rangle$ with its certificate.
+
+    - `weights`, shape `(d,)`, of norm one in the norm that the predictor is about; zero
+        if there is none.
+    - `objective`, what `weights` achieve: the margin, or the norm for an interpolant.
+    - `bound`, what nothing can beat, proven by `dual`.
+    - `dual`, shape `(n,)`.
+    - `gap`, $|$bound − objective$|$ relative to the bound: the certificate.
+    - `status`: `optimal` if `gap` is within the tolerance asked for, `not_separable` if no weights
+        classify every sample, `not_proven` if the gap stayed open.
+    """
+
+    name: str
+    weights: Float[np.ndarray, " d"]
+    objective: float
+    bound: float
+    dual: Float[np.ndarray, " n"]
+    gap: float
+    status: Status
+
+
+def certify_margin(
+    name: str,
+    weights: Float[np.ndarray, " d"],
+    achieved: float,
+    bound: float,
+    dual: Float[np.ndarray, " n"],
+    scale: float,
+    tolerance: float,
+) -> Predictor:
+    """A margin predictor's certificate from a feasible pair.
+
+    `achieved` is the margin of unit-norm `weights`; `bound` is the dual norm of a convex combination of the
+    labelled samples, which no margin exceeds; `scale` is the largest dual norm of one sample. A combination
+    that vanishes to rounding proves that the margin is zero.
+    """
+    if bound <= 1e-7 * scale:
+        return Predictor(name, np.zeros_like(weights), 0.0, bound, dual, np.nan, "not_separable")
+    gap = (bound - achieved) / bound
+    status: Status = "optimal" if gap <= tolerance else "not_proven"
+    return Predictor(name, weights, achieved, bound, dual, float(gap), status)
+
+
+def square_root(
+    matrix: Float[np.ndarray, "n n"],
+) -> tuple[Float[np.ndarray, "r n"], Float[np.ndarray, "r n"]]:
+    """`a` and `b` with `a.T @ a = matrix` and `a.T @ b` the projection on its range.
+
+    They turn the quadratic programme of `matrix` into least squares.
+    """
+    values, vectors = scipy.linalg.eigh(matrix)
+    keep = values > 1e-13 * values[-1]
+    roots, basis = np.sqrt(values[keep])[:, None], vectors[:, keep].T
+    return roots * basis, basis / roots

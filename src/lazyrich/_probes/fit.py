@@ -1,0 +1,72 @@
+"""How well the data are fitted: losses and accuracies."""
+
+from typing import Literal
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ._base import AbstractProbe, Moment, Setting
+
+Part = Literal["train", "test"]
+
+
+def accuracy(f: Float[Array, " n"], y: Float[Array, " n"]) -> Float[Array, ""]:
+    """Fraction of outputs with the sign of their label; an output of zero is half right."""
+    return jnp.mean(0.5 * (1 + jnp.sign(f * y)))
+
+
+class _Fit(AbstractProbe):
+    part: Part = eqx.field(static=True)
+
+    def pair(self, moment: Moment, setting: Setting) -> tuple[Array, Array]:
+        if self.part == "train":
+            return moment.f_train, setting.y_train
+        return moment.f_test, setting.y_test
+
+
+class Loss(_Fit):
+    """Mean loss over the samples of one `part`, without the decay term."""
+
+    @property
+    def name(self) -> str:
+        return f"{self.part}_loss"
+
+    @property
+    def long_name(self) -> str:
+        return f"{self.part} loss"
+
+    def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
+        return setting.loss.mean(*self.pair(moment, setting))
+
+
+class LogLoss(_Fit):
+    """Natural logarithm of the mean loss, exact where the loss itself underflows."""
+
+    @property
+    def name(self) -> str:
+        return f"{self.part}_log_loss"
+
+    @property
+    def long_name(self) -> str:
+        return f"log of the {self.part} loss"
+
+    def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
+        return setting.loss.log_mean(*self.pair(moment, setting))
+
+
+class Accuracy(_Fit):
+    """Fraction of right signs, a zero output half right; NaN if labels are not signs."""
+
+    @property
+    def name(self) -> str:
+        return f"{self.part}_accuracy"
+
+    @property
+    def long_name(self) -> str:
+        return f"{self.part} accuracy"
+
+    def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
+        if not setting.binary:
+            return jnp.asarray(jnp.nan)
+        return accuracy(*self.pair(moment, setting))

@@ -1,0 +1,70 @@
+"""Norms of parameters and weights, and margins relative to them."""
+
+from typing import Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ._base import AbstractProbe, Moment, Setting
+
+Order = Literal[1, 2]
+
+
+class ParamNorm(AbstractProbe):
+    r"""$\|\theta\|_2$ over all parameters."""
+
+    @property
+    def name(self) -> str:
+        return "param_norm"
+
+    @property
+    def long_name(self) -> str:
+        return "parameter norm"
+
+    def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
+        del setting
+        return jnp.sqrt(sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(moment.params)))
+
+
+class WeightNorm(AbstractProbe):
+    r"""$\|w\|_p$ of the linear function computed, $p$ = `order`."""
+
+    order: Order = eqx.field(static=True)
+
+    @property
+    def name(self) -> str:
+        return f"weight_norm_l{self.order}"
+
+    @property
+    def long_name(self) -> str:
+        return f"L{self.order} norm of the weights"
+
+    def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
+        del setting
+        return jnp.linalg.norm(moment.weights, self.order)
+
+
+class NormalisedMargin(AbstractProbe):
+    r"""Worst training margin $\min_i y_i f(x_i)$ over $\|w\|_p$, $p$ = `order`.
+
+    Positive exactly when every training sample is fitted; at most the max margin of
+    that norm. NaN at $w = 0$, which has no direction, and if labels are not signs.
+    """
+
+    order: Order = eqx.field(static=True)
+
+    @property
+    def name(self) -> str:
+        return f"margin_l{self.order}"
+
+    @property
+    def long_name(self) -> str:
+        return f"L{self.order}-normalised margin"
+
+    def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
+        if not setting.binary:
+            return jnp.asarray(jnp.nan)
+        worst = jnp.min(setting.y_train * moment.f_train)
+        return worst / jnp.linalg.norm(moment.weights, self.order)

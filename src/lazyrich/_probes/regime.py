@@ -1,0 +1,58 @@
+"""Which regime a run is in: drift from the start, and directions of the predictors."""
+
+from typing import Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ._base import AbstractProbe, Moment, Setting
+
+
+class Drift(AbstractProbe):
+    r"""$\|e^{\lambda t}\theta(t)/\alpha - \bar\theta\|_2$: departure from pure decay.
+
+    $\alpha$ is `init_scale` and $\bar\theta = \theta(0)/\alpha$. Small as long as the network is its own
+    linearisation, although $\theta$ itself shrinks.
+
+    - **Source** Lyu et al., ICLR 2024, arXiv:2311.18817, theorem 3.3.
+    """
+
+    @property
+    def name(self) -> str:
+        return "drift"
+
+    @property
+    def long_name(self) -> str:
+        return "drift from decayed initialisation"
+
+    def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
+        # Parameters are shrunk, not the start blown up: e^{lambda t} overflows late.
+        shrink = jnp.exp(-setting.weight_decay * moment.time)
+        gaps = jax.tree.map(lambda p, p0: p - shrink * p0, moment.params, setting.params)
+        norm = jnp.sqrt(sum(jnp.sum(gap**2) for gap in jax.tree.leaves(gaps)))
+        log_drift = jnp.log(norm / setting.init_scale) + setting.weight_decay * moment.time
+        return jnp.exp(log_drift)
+
+
+class CosineTo(AbstractProbe):
+    """Cosine between the weights and those of the `kernel` or the `rich` predictor.
+
+    NaN while the weights are zero, or if there is no such predictor.
+    """
+
+    predictor: Literal["kernel", "rich"] = eqx.field(static=True)
+
+    @property
+    def name(self) -> str:
+        return f"cosine_to_{self.predictor}"
+
+    @property
+    def long_name(self) -> str:
+        return f"cosine to the {self.predictor} predictor"
+
+    def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
+        target = setting.kernel if self.predictor == "kernel" else setting.rich
+        norms = jnp.linalg.norm(moment.weights) * jnp.linalg.norm(target)
+        return moment.weights @ target / norms

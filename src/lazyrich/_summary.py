@@ -1,0 +1,100 @@
+"""A record in a few numbers: the content of `summary.json`."""
+
+import json
+import math
+from typing import Any
+
+import xarray as xr
+
+from ._experiment import Experiment, Published
+from ._transition import Thresholds, Transition, transition
+
+
+def textbook_time(init_scale: float, weight_decay: float) -> float:
+    r"""$(1/\lambda) \log \alpha$, the transition time of the limit theorems; NaN without one.
+
+    - **Source** Lyu et al., ICLR 2024, arXiv:2311.18817, theorems 3.3 and 3.5.
+    """
+    if weight_decay == 0 or init_scale <= 1:
+        return math.nan
+    return math.log(init_scale) / weight_decay
+
+
+def summarise(
+    record: xr.Dataset, experiment: Experiment, thresholds: Thresholds = Thresholds()
+) -> dict[str, Any]:
+    """Outcome, times, early and late state, predictors, cost and published numbers.
+
+    Ready for JSON: what is unknown is None.
+    """
+    events = transition(record, thresholds)
+    seconds = json.loads(record.attrs["seconds"])
+    summary: dict[str, Any] = {
+        "experiment": experiment.name,
+        "experiment_hash": record.attrs["experiment_hash"],
+        "outcome": events.outcome,
+        "ending": record.attrs["ending"],
+        **{key: value for key, value in events._asdict().items() if key != "outcome"},
+        "textbook": textbook_time(experiment.init_scale, experiment.weight_decay),
+        "thresholds": thresholds.table(),
+        **_states(record, events),
+        "predictors": _predictors(record),
+        "kkt": {
+            key: float(record[f"kkt_{key}"])
+            for key in ("stationarity", "complementarity")
+            if f"kkt_{key}" in record
+        },
+        "solver": json.loads(record.attrs["solver"]),
+        "wall_seconds": sum(seconds.values()),
+        "seconds": seconds,
+        "machine": json.loads(record.attrs["machine"]),
+    }
+    if experiment.published is not None:
+        summary["published"] = compare(experiment.published, summary)
+    return _jsonable(summary)
+
+
+def _states(record: xr.Dataset, events: Transition) -> dict[str, Any]:
+    """Every probe's median over the kernel plateau, and its last value."""
+    begin, end = events.plateau
+    window = record.sel(time=slice(begin, end)) if not math.isnan(begin) else None
+    names = [name for name in record.data_vars if record[name].dims == ("time",)]
+    early = {name: None if window is None else float(window[name].median()) for name in names}
+    late = {
+        name: float(record[name][-1]) if record.sizes["time"] else None for name in names
+    }
+    return {"early": early, "late": late}
+
+
+def _predictors(record: xr.Dataset) -> dict[str, Any]:
+    roles = record["predictor"].values.tolist() if "predictor" in record else []
+    return {
+        role: {
+            str(name).removeprefix("predictor_"): record[name].sel(predictor=role).item()
+            for name in record.data_vars
+            if record[name].dims == ("predictor",)
+        }
+        for role in roles
+    }
+
+
+def compare(published: Published, summary: dict[str, Any]) -> dict[str, Any]:
+    """Published numbers beside ours; dotted keys lead into the summary."""
+    rows = {}
+    for key, theirs in published.numbers.items():
+        ours: Any = summary
+        for part in key.split("."):
+            ours = ours.get(part) if isinstance(ours, dict) else None
+        ratio = ours / theirs if ours is not None and theirs != 0 else None
+        rows[key] = {"published": theirs, "measured": ours, "ratio": ratio}
+    return {"source": published.source, "numbers": rows}
+
+
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _jsonable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_jsonable(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

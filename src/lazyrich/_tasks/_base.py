@@ -1,0 +1,62 @@
+"""What a task is, and the data it yields."""
+
+import abc
+from collections.abc import Callable, Iterator
+
+import equinox as eqx
+import jax.random as jr
+from jaxtyping import Array, Float, PRNGKeyArray, Shaped
+
+from .._description import Choice
+
+
+class Samples(eqx.Module):
+    """Inputs `x` of shape `(n, d)` in any real type; labels `y` of shape `(n,)`, float64.
+
+    Inputs keep the narrowest type that holds them exactly.
+    """
+
+    x: Shaped[Array, "n d"]
+    y: Float[Array, " n"]
+
+
+class Blocks(eqx.Module):
+    """Samples too many to hold at once, made a block at a time, the same every time."""
+
+    make: Callable[[int], Samples] = eqx.field(static=True)
+    num_blocks: int = eqx.field(static=True)
+
+    def __iter__(self) -> Iterator[Samples]:
+        return map(self.make, range(self.num_blocks))
+
+
+class Split(eqx.Module):
+    """Training samples in memory and test samples in blocks."""
+
+    train: Samples
+    test: Blocks
+
+
+class AbstractTask(Choice):
+    """What is to be learned: a frozen description and a pure function of a key."""
+
+    @abc.abstractmethod
+    def sample(self, key: PRNGKeyArray) -> Split:
+        """Draws the data; the description and the key name them exactly."""
+
+
+# Rows of a test block: 100 MB as `int8` and 400 MB as `float32` at d = 100,000.
+TEST_BLOCK = 1000
+
+
+def test_blocks(
+    draw: Callable[[PRNGKeyArray, int], Samples], key: PRNGKeyArray, num_test: int
+) -> Blocks:
+    """`num_test` samples in blocks, block `i` drawn from `fold_in(key, i)`."""
+    num_blocks = -(-num_test // TEST_BLOCK)
+
+    def make(index: int) -> Samples:
+        size = min(TEST_BLOCK, num_test - index * TEST_BLOCK)
+        return draw(jr.fold_in(key, index), size)
+
+    return Blocks(make, num_blocks)

@@ -1,0 +1,104 @@
+"""A user's own data."""
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any, Self
+
+import jax.numpy as jnp
+import numpy as np
+import pydantic
+from jaxtyping import PRNGKeyArray
+
+from .._errors import InputError
+from ._base import AbstractTask, Blocks, Samples, Split
+
+_NAMES = ("x_train", "y_train", "x_test", "y_test")
+
+
+class Arrays(AbstractTask):
+    """Train and test arrays of your own, from memory or from a `.npz` file.
+
+    - **Takes** `x_train` `(n, d)`, `y_train` `(n,)`, `x_test` `(m, d)`, `y_test` `(m,)`,
+        real and finite; or, with [`Arrays.load`][lazyrich.tasks.Arrays.load], a file that holds arrays
+        of these names.
+    - **Raises** [`InputError`][lazyrich.InputError] for a missing array, shapes that do
+        not fit together, or an entry that is not finite.
+
+    Two of them are equal when their contents are, wherever they came from.
+    """
+
+    x_train: np.ndarray = pydantic.Field(repr=False)
+    y_train: np.ndarray = pydantic.Field(repr=False)
+    x_test: np.ndarray = pydantic.Field(repr=False)
+    y_test: np.ndarray = pydantic.Field(repr=False)
+
+    @pydantic.field_validator(*_NAMES, mode="before")
+    @classmethod
+    def _as_array(cls, value: Any, info: pydantic.ValidationInfo) -> np.ndarray:
+        array = np.array(value)
+        name, ndim = info.field_name, 2 if str(info.field_name).startswith("x") else 1
+        if array.dtype.kind not in "iuf":
+            raise InputError(f"{name}", array.dtype.name, "should be an array of real numbers")
+        if array.ndim != ndim or 0 in array.shape:
+            raise InputError(f"{name}", array.shape, f"should be {ndim}-dimensional and not empty")
+        bad = np.argwhere(~np.isfinite(array))
+        if len(bad):
+            place = ", ".join(map(str, bad[0]))
+            raise InputError(f"{name}[{place}]", float(array[tuple(bad[0])]), "should be finite")
+        array.setflags(write=False)
+        return array
+
+    def model_post_init(self, context: object) -> None:
+        del context
+        for part in ("train", "test"):
+            x, y = getattr(self, f"x_{part}"), getattr(self, f"y_{part}")
+            if len(x) != len(y):
+                raise InputError(f"y_{part}", y.shape, f"should have a label for each of {len(x)} inputs")
+        if self.x_train.shape[1] != self.x_test.shape[1]:
+            raise InputError(
+                "x_test", self.x_test.shape, f"should have {self.x_train.shape[1]} columns, as x_train"
+            )
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Reads `x_train`, `y_train`, `x_test` and `y_test` from a `.npz` file."""
+        try:
+            # Never pickle: the file may come from anywhere.
+            with np.load(path, allow_pickle=False) as file:
+                missing = [name for name in _NAMES if name not in file]
+                if missing:
+                    raise InputError(
+                        "path", str(path), f"lacks {', '.join(missing)}; it should hold {', '.join(_NAMES)}"
+                    )
+                return cls(**{name: file[name] for name in _NAMES})
+        except (OSError, ValueError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError("path", str(path), f"should be a readable .npz file ({error})") from None
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the four arrays as a `.npz` file that `load` reads back."""
+        np.savez_compressed(Path(path), **{name: getattr(self, name) for name in _NAMES})
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the contents: values, types and shapes."""
+        digest = hashlib.sha256()
+        for name in _NAMES:
+            array = np.ascontiguousarray(getattr(self, name))
+            digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
+            digest.update(array.data)
+        return digest.hexdigest()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Arrays) and self.digest == other.digest
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+    def sample(self, key: PRNGKeyArray) -> Split:
+        del key
+        train = Samples(jnp.asarray(self.x_train), jnp.asarray(self.y_train, jnp.float64))
+        test = Samples(jnp.asarray(self.x_test), jnp.asarray(self.y_test, jnp.float64))
+        return Split(train, Blocks(lambda index: test, 1))

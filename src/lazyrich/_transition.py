@@ -1,0 +1,190 @@
+"""What happened in a run: crossings, widths and a censored outcome."""
+
+from typing import Annotated, Literal, NamedTuple
+
+import numpy as np
+import xarray as xr
+from annotated_types import Ge, Gt, Interval
+from jaxtyping import Bool, Float
+
+from ._description import Description
+
+Outcome = Literal[
+    "grokked", "misgrokked", "immediate", "not_within_budget", "diverged", "untrained"
+]
+
+
+class Thresholds(Description):
+    """Where a fit counts as a fit. Scores run from 0 to 1, see [`transition`][lazyrich.transition].
+
+    - `train`, `test`: the scores from which data count as fitted and as generalised to.
+    - `delay`: the ratio of test to train time below which there is no delay.
+    - `change`: the drop in test score from which generalisation counts as lost.
+    - `sustained`: recorded times in a row for which a level must hold.
+    """
+
+    train: Annotated[float, Interval(gt=0, le=1)] = 0.99
+    test: Annotated[float, Interval(gt=0, le=1)] = 0.95
+    delay: Annotated[float, Gt(1)] = 10.0
+    change: Annotated[float, Interval(gt=0, lt=1)] = 0.1
+    sustained: Annotated[int, Ge(1)] = 3
+
+
+class Transition(NamedTuple):
+    """Times are gradient-flow times; NaN is a time that did not come within the budget.
+
+    - `t_train`, `t_test`: the first time from which the score holds for `sustained` recorded times;
+        `t_train_first`, `t_test_first`: the first touch.
+    - `t10`, `t50`, `t90`: first crossings of 10, 50 and 90 % of the change of the test score from its plateau to its end;
+        `t10_loss`, `t50_loss`, `t90_loss`: of the test loss; `t50_sustained`: of the score, held.
+    - `plateau`: first and last time of the window that stands for the kernel plateau.
+    """
+
+    outcome: Outcome
+    t_train: float
+    t_train_first: float
+    t_test: float
+    t_test_first: float
+    t10: float
+    t50: float
+    t90: float
+    t50_sustained: float
+    t10_loss: float
+    t50_loss: float
+    t90_loss: float
+    plateau: tuple[float, float]
+
+
+def transition(record: xr.Dataset, thresholds: Thresholds = Thresholds()) -> Transition:
+    r"""Reads off a record when it fitted, when it generalised, and how it ended.
+
+    The score is the accuracy; for labels that are not signs, the fraction of the initial
+    loss that is gone. The kernel plateau is the first half, in log time, between the
+    fit of the training data and half of the later change of the test score; early
+    values are medians over it. Crossings are interpolated linearly in log time.
+
+    - **Takes** a record with train and test loss, and accuracy if labels are signs.
+    - **Source** two-threshold delays and k = 3 sustained evaluations as in Power et al. 2022 and after;
+        10/50/90 % times of the test change as read off Lyu et al. 2024.
+    """
+    times = record["time"].values
+    if len(times) == 0:
+        return _nothing("diverged")
+    train, test = _score(record, "train"), _score(record, "test")
+    k = thresholds.sustained
+    t_train, t_train_first = _reach(times, train, thresholds.train, k)
+    t_test, t_test_first = _reach(times, test, thresholds.test, k)
+    if record.attrs["ending"] in ("diverged", "step_underflow"):
+        outcome: Outcome = "diverged"
+    elif np.isnan(t_train) or train[-1] < thresholds.train:
+        outcome = "untrained"
+    else:
+        outcome = "not_within_budget"
+    if np.isnan(t_train):
+        return _nothing(outcome)._replace(
+            t_train_first=t_train_first, t_test=t_test, t_test_first=t_test_first
+        )
+
+    plateau = _plateau(times, test, t_train)
+    early, late = float(np.median(test[plateau])), float(test[-1])
+    if outcome == "not_within_budget":
+        if early - late >= thresholds.change:
+            outcome = "misgrokked"
+        elif late >= thresholds.test:
+            delayed = t_test > thresholds.delay * t_train
+            outcome = "grokked" if delayed else "immediate"
+    after = times >= times[plateau][0]
+    moved = abs(late - early) >= thresholds.change
+    t10, t50, t90 = _change_times(times, test, early, after) if moved else _NEVER
+    t50_sustained = np.nan
+    if moved:
+        done = (test - early) / (late - early)
+        t50_sustained = _reach(times[after], done[after], 0.5, k)[0]
+    loss = record["test_loss"].values
+    losses = _change_times(times, loss, float(np.median(loss[plateau])), after) if moved else _NEVER
+    return Transition(
+        outcome,
+        t_train,
+        t_train_first,
+        t_test,
+        t_test_first,
+        t10,
+        t50,
+        t90,
+        t50_sustained,
+        *losses,
+        plateau=(float(times[plateau][0]), float(times[plateau][-1])),
+    )
+
+
+_NEVER = (np.nan, np.nan, np.nan)
+
+
+def _nothing(outcome: Outcome) -> Transition:
+    return Transition(outcome, *[np.nan] * 11, plateau=(np.nan, np.nan))
+
+
+def _score(record: xr.Dataset, part: str) -> Float[np.ndarray, " t"]:
+    if f"{part}_accuracy" in record and not np.all(np.isnan(record[f"{part}_accuracy"])):
+        return record[f"{part}_accuracy"].values
+    loss = record[f"{part}_loss"].values
+    return 1 - loss / loss[0]
+
+
+def _reach(
+    times: Float[np.ndarray, " t"], score: Float[np.ndarray, " t"], level: float, k: int
+) -> tuple[float, float]:
+    """The sustained and the first crossing of `level` from below."""
+    above = score >= level
+    if len(above) < k:
+        held = np.zeros(0, bool)
+    else:
+        held = np.lib.stride_tricks.sliding_window_view(above, k).all(axis=1)
+    return _crossing(times, score, held, level), _crossing(times, score, above, level)
+
+
+def _crossing(
+    times: Float[np.ndarray, " t"],
+    score: Float[np.ndarray, " t"],
+    reached: Bool[np.ndarray, " s"],
+    level: float,
+) -> float:
+    hits = np.flatnonzero(reached)
+    if len(hits) == 0:
+        return np.nan
+    i = hits[0]
+    if i == 0:
+        return float(times[0])
+    before, now = score[i - 1], score[i]
+    fraction = (level - before) / (now - before) if now != before else 1.0
+    a, b = times[i - 1], times[i]
+    if a > 0:
+        return float(a * (b / a) ** fraction)
+    return float(a + fraction * (b - a))
+
+
+def _plateau(
+    times: Float[np.ndarray, " t"], test: Float[np.ndarray, " t"], t_train: float
+) -> Bool[np.ndarray, " t"]:
+    start = int(np.searchsorted(times, t_train))
+    gone = np.abs(test - test[start]) >= 0.5 * abs(test[-1] - test[start])
+    gone[: start + 1] = False
+    if test[-1] == test[start] or not gone.any():
+        return times >= times[start]
+    half = times[np.argmax(gone)]
+    end = np.sqrt(max(times[start], times[1]) * half)
+    return (times >= times[start]) & (times <= max(end, times[start]))
+
+
+def _change_times(
+    times: Float[np.ndarray, " t"],
+    values: Float[np.ndarray, " t"],
+    early: float,
+    after: Bool[np.ndarray, " t"],
+) -> tuple[float, float, float]:
+    """First times after the plateau's start at 10, 50 and 90 % of the way to the end."""
+    if values[-1] == early:
+        return _NEVER
+    done = (values[after] - early) / (values[-1] - early)
+    t10, t50, t90 = (_crossing(times[after], done, done >= q, q) for q in (0.1, 0.5, 0.9))
+    return t10, t50, t90

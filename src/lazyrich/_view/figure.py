@@ -1,0 +1,97 @@
+"""A run as a figure, in the manner of the papers."""
+
+import tomllib
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from .._experiment import Published
+from .._summary import textbook_time
+from ..studies import published_curves
+
+# Told apart by lightness and by dashes, so that they survive a grey print.
+_TRAIN = {"color": "#08306b", "linewidth": 1.6}
+_TEST = {"color": "#e6550d", "linewidth": 1.6}
+_PUBLISHED = {"linestyle": "none", "marker": "o", "markersize": 3.2, "markerfacecolor": "none"}
+_KERNEL = {"color": "#525252", "linewidth": 1.1, "linestyle": (0, (6, 2))}
+_RICH = {"color": "#525252", "linewidth": 1.1, "linestyle": (0, (1, 1.5))}
+
+
+def plot(record: xr.Dataset) -> Figure:
+    r"""Accuracy, loss, parameter norm and direction of a run against log time.
+
+    Horizontal lines are the test accuracies of the kernel and the rich predictor, the vertical line
+    is $(1/\lambda) \log \alpha$, circles are the published curves where the experiment has them.
+
+    - **Returns** a matplotlib figure, to save or to show.
+    """
+    description = tomllib.loads(record.attrs["experiment"])
+    table = description.get("published")
+    curves = published_curves(None if table is None else Published(**table))
+    textbook = textbook_time(description["init_scale"], description["weight_decay"])
+
+    figure = Figure(figsize=(9.0, 6.4), layout="constrained")
+    axes = figure.subplots(2, 2, sharex=True)
+    _fit(axes[0, 0], record, "accuracy", "acc", curves)
+    _references(axes[0, 0], record)
+    _fit(axes[0, 1], record, "loss", "loss", curves)
+    axes[0, 1].set_yscale("log")
+    _curve(axes[1, 0], record, "param_norm", "this run", _TRAIN)
+    _circles(axes[1, 0], curves.get("norm"), "published", _TRAIN["color"])
+    axes[1, 0].set_yscale("log")
+    axes[1, 0].set_ylabel(r"parameter norm $\|\theta\|_2$")
+    _curve(axes[1, 1], record, "cosine_to_kernel", "to the kernel predictor", _KERNEL)
+    _curve(axes[1, 1], record, "cosine_to_rich", "to the rich predictor", _TEST)
+    axes[1, 1].set_ylabel("cosine of the weights")
+    axes[1, 1].set_ylim(-0.05, 1.05)
+
+    times = record["time"].values
+    for axis in axes.flat:
+        axis.set_xscale("log")
+        if len(times) > 1:
+            axis.set_xlim(times[1], times[-1])
+        axis.grid(True, which="major", color="#e0e0e0", linewidth=0.6)
+        if np.isfinite(textbook):
+            label = r"$(1/\lambda)\,\log\alpha$"
+            axis.axvline(textbook, color="#969696", linewidth=1.0, linestyle="-.", label=label)
+        if axis.get_legend_handles_labels()[0]:
+            axis.legend(fontsize=8, frameon=True, framealpha=0.9, edgecolor="none")
+    for axis in axes[1]:
+        axis.set_xlabel("gradient-flow time $t$ (learning rate × steps)")
+    title = str(description.get("name", ""))
+    # A name is free text: it must not be read as mathematics.
+    figure.suptitle(title, parse_math=False, fontsize=11)
+    return figure
+
+
+def _fit(
+    axis: Axes, record: xr.Dataset, quantity: str, short: str, curves: dict[str, Any]
+) -> None:
+    for part, style in (("train", _TRAIN), ("test", _TEST)):
+        _curve(axis, record, f"{part}_{quantity}", part, style)
+        _circles(axis, curves.get(f"{part}_{short}"), f"{part}, published", style["color"])
+    axis.set_ylabel(quantity)
+
+
+def _curve(axis: Axes, record: xr.Dataset, name: str, label: str, style: dict[str, Any]) -> None:
+    if name in record and not np.all(np.isnan(record[name])):
+        axis.plot(record["time"], record[name], label=label, **style)
+
+
+def _circles(axis: Axes, curve: Any, label: str, color: Any) -> None:
+    if curve is not None:
+        axis.plot(curve[0], curve[1], label=label, color=color, alpha=0.75, **_PUBLISHED)
+
+
+def _references(axis: Axes, record: xr.Dataset) -> None:
+    roles = record["predictor"].values.tolist() if "predictor" in record else []
+    for role, style in (("kernel", _KERNEL), ("rich", _RICH)):
+        if role not in roles:
+            continue
+        row = record.sel(predictor=role)
+        level = float(row["predictor_test_accuracy"])
+        if np.isfinite(level) and row["predictor_status"].item() == "optimal":
+            axis.axhline(level, label=f"{row['predictor_label'].item()} (test)", **style)

@@ -1,0 +1,62 @@
+"""A run as one self-contained page."""
+
+import base64
+import io
+import os
+from typing import Any
+
+import jinja2
+import xarray as xr
+
+from .._record import replacing
+from .figure import plot
+
+
+def write_report(
+    record: xr.Dataset, summary: dict[str, Any], path: str | os.PathLike[str]
+) -> None:
+    """Writes an HTML page with the figure, the outcome and every number of the summary.
+
+    The page needs no network: the figure is embedded. Everything that a user's file put into the
+    experiment is escaped.
+    """
+    image = io.BytesIO()
+    plot(record).savefig(image, format="svg")
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("lazyrich._view"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["number"] = _number
+    page = environment.get_template("report.html").render(
+        summary=summary,
+        figure=base64.b64encode(image.getvalue()).decode(),
+        description=record.attrs["experiment"],
+        version=record.attrs["lazyrich_version"],
+        headline=_HEADLINES[summary["outcome"]],
+    )
+    with replacing(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+
+
+_HEADLINES = {
+    "grokked": "fitted its training data first and generalised long after",
+    "misgrokked": "generalised first and lost it late, its training data still fitted",
+    "immediate": "generalised as it fitted: no delay",
+    "not_within_budget": "fitted its training data and did not generalise within the horizon",
+    "diverged": "failed numerically; what was reached is shown",
+    "untrained": "does not fit its training data, or no longer",
+}
+
+
+def _number(value: Any) -> str:
+    """Four significant digits; a dash for what is unknown."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool | str):
+        return str(value)
+    if isinstance(value, int) or (float(value).is_integer() and abs(value) < 1e6):
+        return f"{int(value):,}"
+    return f"{value:.4g}"

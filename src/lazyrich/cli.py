@@ -1,0 +1,283 @@
+"""The command line."""
+
+import contextlib
+import json
+import os
+import sys
+import threading
+import tomllib
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from ._errors import ComputationError, InputError
+
+if TYPE_CHECKING:
+    from ._experiment import Experiment
+
+# Everything that brings in JAX is imported inside the commands: `--help` should be instant.
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="A laboratory for grokking as the passage from the lazy to the rich regime.",
+)
+
+_RUN_HELP = """Run one experiment and write its record, summary, figures and report.
+
+EXPERIMENT is a panel's name ('lazyrich list' shows them) or a TOML file.
+
+\b
+Examples:
+  lazyrich run lyu2024/1a
+  lazyrich run lyu2024/1a --set seed=3 --set weight_decay=1e-4 --set t1=2e5
+  lazyrich run lyu2024/1b --set task.n=64 --set name="twice the data" --out runs/n64
+  lazyrich run mine.toml --json
+
+\b
+Keys for --set:
+  name, seed           free text; fixes data and parameters
+  init_scale           alpha, multiplies the parameters
+  weight_decay         lambda in loss + (lambda/2) |theta|^2
+  t1                   horizon, in gradient-flow time (learning rate x steps)
+  task.kind            SparseClassification: n, d, k, num_test
+                       SeparatedClassification: n, d, gamma, num_test
+                       Arrays: path to a .npz (in a TOML file only)
+  model.kind           DiagonalLinear: depth
+  loss.kind            Logistic, Exponential, Squared
+  dynamics.kind        ReducedFlow: rtol, max_steps
+                       GradientDescent: learning_rate
+  times.*              first, num_log, num_linear: when to record
+  probes               what to record
+
+\b
+DIR receives record.nc (xarray opens it), experiment.toml, summary.json, report.html,
+figure.pdf and figure.png. Exit codes: 0 done, 1 the computation failed (what was reached
+is kept), 2 the input cannot be used.
+"""
+
+
+@app.command("list")
+def list_() -> None:
+    """List every panel, a line each."""
+    from . import studies
+
+    for name in studies.names():
+        experiment = studies.load(name)
+        task, model = type(experiment.task).__name__, type(experiment.model).__name__
+        print(
+            f"{name:<14} {task}, {model}, {type(experiment.loss).__name__}, "
+            f"init_scale {experiment.init_scale:g}, weight_decay {experiment.weight_decay:g}, "
+            f"t1 {experiment.t1:g}"
+        )
+
+
+@app.command(help=_RUN_HELP)
+def run(
+    experiment: Annotated[str, typer.Argument(metavar="EXPERIMENT")],
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a field; repeatable.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where to write [runs/NAME-HASH].")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a record that is there.")] = False,
+    json_: Annotated[
+        bool, typer.Option("--json", help="Print summary.json and nothing else.")
+    ] = False,
+) -> None:
+    described = _resolve(experiment, set_ or [])
+    folder = out or Path("runs") / f"{_file_name(described.name)}-{described.content_hash[:8]}"
+    _prepare(folder, force)
+    summary = _interruptible(lambda: _run(described, folder))
+    if json_:
+        print(json.dumps(summary, indent=2))
+    else:
+        _print_summary(summary, folder)
+    if summary["ending"] != "completed":
+        raise ComputationError(_ADVICE[summary["ending"]].format(**summary["solver"]))
+
+
+_ADVICE = {
+    "max_steps": "{name} used up its steps before t1; the record ends early. Raise "
+    "dynamics.max_steps or dynamics.rtol, or lower t1.",
+    "step_underflow": "{name} could not make its step small enough; the record ends early. Raise "
+    "dynamics.rtol.",
+    "diverged": "{name} met values that are not finite; the record ends early. Lower "
+    "dynamics.learning_rate, or use ReducedFlow.",
+}
+
+
+def _resolve(name: str, settings: list[str]) -> "Experiment":
+    from . import studies
+    from ._experiment import Experiment
+
+    described = Experiment.load(name) if name.endswith(".toml") else studies.load(name)
+    changes = dict(_parse_setting(setting) for setting in settings)
+    return described.with_changes(changes)
+
+
+def _parse_setting(setting: str) -> tuple[str, Any]:
+    key, equals, text = setting.partition("=")
+    if not equals or not key:
+        raise InputError("--set", setting, "should be KEY=VALUE, such as task.n=64")
+    try:
+        return key, tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key, text  # a bare word is a string
+
+
+def _file_name(name: str) -> str:
+    kept = "".join(c if c.isalnum() or c in "-_." else "-" for c in name).strip(".")
+    return kept[:80] or "experiment"
+
+
+def _prepare(folder: Path, force: bool) -> None:
+    """Finds out before the work whether its results can be kept."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".lazyrich-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InputError("--out", str(folder), f"should be a writable folder ({error})") from None
+    if (folder / "record.nc").exists() and not force:
+        raise InputError("--out", str(folder), "holds a record; --force replaces it")
+
+
+def _run(described: "Experiment", folder: Path) -> dict[str, Any]:
+    from ._record import replacing, save_record
+    from ._simulate import simulate
+    from ._summary import summarise
+
+    with _progress(described.name) as listener:
+        record = simulate(described, listener=listener)
+    # The record first: all else can be made from it again.
+    save_record(record, folder / "record.nc")
+    described.save(folder / "experiment.toml")
+    summary = summarise(record, described)
+    with replacing(folder / "summary.json") as path:
+        path.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    if find_spec("matplotlib") and find_spec("jinja2"):
+        from ._view import plot, write_report
+
+        figure = plot(record)
+        for suffix in ("pdf", "png"):
+            with replacing(folder / f"figure.{suffix}") as path:
+                figure.savefig(path, dpi=160)
+        write_report(record, summary, folder / "report.html")
+    else:
+        print("No figures or report: they need pip install 'lazyrich[view]'.", file=sys.stderr)
+    return summary
+
+
+@contextlib.contextmanager
+def _progress(title: str) -> Iterator[Callable[[str, float | None], None]]:
+    """A line for each stage on stderr, with a bar where the fraction is known."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description:<22}"), BarColumn(), TimeElapsedColumn())
+    console.print(f"lazyrich: {title}", markup=False, highlight=False)
+    with Progress(*columns, console=console) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def listener(stage: str, fraction: float | None) -> None:
+            if stage not in tasks:
+                for done in tasks.values():
+                    bars.update(done, total=1, completed=1)
+                    bars.stop_task(done)
+                tasks[stage] = bars.add_task(stage, total=None)
+            if fraction is not None:
+                bars.update(tasks[stage], total=1, completed=fraction)
+
+        yield listener
+        for done in tasks.values():
+            bars.update(done, total=1, completed=1)
+
+
+_R = TypeVar("_R")
+
+
+def _interruptible(work: Callable[[], _R]) -> _R:
+    """Runs `work` so that Ctrl-C takes effect inside compiled code, too.
+
+    A compiled solve does not look at signals, so it runs in a thread and the main one waits.
+    On Ctrl-C the process leaves at once; files only ever appear whole, by renaming.
+    """
+    outcome: list[Any] = []
+
+    def target() -> None:
+        try:
+            outcome.append((work(), None))
+        except BaseException as error:
+            outcome.append((None, error))
+
+    thread = threading.Thread(target=target, daemon=True)
+    thread.start()
+    try:
+        while thread.is_alive():
+            thread.join(timeout=0.2)
+    except KeyboardInterrupt:
+        print("\nlazyrich: interrupted; nothing half-written is left.", file=sys.stderr)
+        sys.stderr.flush()
+        os._exit(130)
+    result, error = outcome[0]
+    if error is not None:
+        raise error
+    return result  # type: ignore[no-any-return]
+
+
+def _print_summary(summary: dict[str, Any], folder: Path) -> None:
+    def show(value: Any) -> str:
+        return "–" if value is None else f"{value:.4g}"
+
+    early, late, solver = summary["early"], summary["late"], summary["solver"]
+    print(f"outcome          {summary['outcome']}")
+    for key in ("t_train", "t_test", "t10", "t50", "t90"):
+        print(f"{key:<16} {show(summary[key])}")
+    print(f"(1/λ) log α      {show(summary['textbook'])}")
+    for key in ("train_accuracy", "test_accuracy", "cosine_to_kernel", "cosine_to_rich", "param_norm"):
+        if key in late:
+            print(f"{key:<16} early {show(early[key])}, late {show(late[key])}")
+    for role, row in summary["predictors"].items():
+        label, accuracy, gap = row["label"], show(row["test_accuracy"]), show(row["gap"])
+        print(f"{role:<16} {label}: test accuracy {accuracy}, gap {gap} ({row['status']})")
+    print(
+        f"solver           {solver['name']}: {solver['num_steps']} steps, "
+        f"{solver['num_rejected']} rejected, {solver['num_gradients']} gradients, "
+        f"{solver['num_jacobians']} Jacobians"
+    )
+    stages = ", ".join(f"{stage} {show(s)} s" for stage, s in summary["seconds"].items())
+    print(f"time             {show(summary['wall_seconds'])} s: {stages}")
+    for key, row in summary.get("published", {}).get("numbers", {}).items():
+        print(
+            f"published        {key}: {show(row['published'])}, measured {show(row['measured'])}, "
+            f"ratio {show(row['ratio'])}"
+        )
+    print(f"written to       {folder / 'report.html'}")
+
+
+def main() -> None:
+    """Runs the command line; what a user can mend is said in one line."""
+    try:
+        app()
+    except InputError as error:
+        print(f"lazyrich: {error}", file=sys.stderr)
+        sys.exit(2)
+    except Exception as error:
+        if "LAZYRICH_TRACEBACK" in os.environ:
+            raise
+        message = " ".join(str(error).split()) or type(error).__name__
+        print(f"lazyrich: {message}", file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

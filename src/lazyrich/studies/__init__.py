@@ -1,0 +1,51 @@
+"""Papers as data: one TOML file a figure panel, with the published numbers beside it."""
+
+import csv
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from .._errors import InputError
+from .._experiment import Experiment, Published
+
+
+def names() -> list[str]:
+    """Every panel's name, such as `lyu2024/1a`."""
+    return sorted(
+        f"{file.parent.name}/{file.stem}" for file in _folder().glob("*/*.toml")
+    )
+
+
+def load(name: str) -> Experiment:
+    """The experiment of a panel, its published numbers included.
+
+    - **Raises** [`InputError`][lazyrich.InputError] for a name that is not in `names()`.
+    """
+    if name not in names():
+        raise InputError("experiment", name, f"should be a TOML file or one of {', '.join(names())}")
+    return Experiment.load(_folder() / f"{name}.toml")
+
+
+def published_curves(published: Published | None) -> dict[str, Float[np.ndarray, "2 k"]]:
+    """A panel's digitised curves: name to times and values, empty if there are none.
+
+    Curves are named as in the source; times are gradient-flow times.
+    """
+    if published is None or published.curves is None:
+        return {}
+    file = (_folder() / published.curves).resolve()
+    if not (file.is_relative_to(_folder().resolve()) and file.is_file()):
+        raise InputError("published.curves", published.curves, f"should be a file in {_folder()}")
+    points: dict[str, list[tuple[float, float]]] = {}
+    with file.open(encoding="utf-8", newline="") as lines:
+        for row in csv.DictReader(lines):
+            time = float(row["x"]) * published.time_per_step
+            points.setdefault(row["curve"], []).append((time, float(row["y"])))
+    return {name: np.array(curve).T for name, curve in points.items()}
+
+
+def _folder() -> Path:
+    with resources.as_file(resources.files(__name__)) as folder:
+        return folder
