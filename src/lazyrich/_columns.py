@@ -113,7 +113,7 @@ def gram(x: Shaped[Array, "n d"], weights: Float[Array, " _"]) -> Float[Array, "
     n = x.shape[0]
 
     def body(x: Array, h: Array) -> Array:
-        return (x * h) @ x.T
+        return (x * h[None]) @ x.T
 
     zero = jnp.zeros((n, n), weights.dtype)
     return fold_columns(body, zero, x, weights, block=block_columns(2 * n))

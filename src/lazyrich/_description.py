@@ -1,7 +1,7 @@
 """Frozen, validated descriptions: what experiments are made of."""
 
 from difflib import get_close_matches
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import pydantic
 
@@ -45,7 +45,7 @@ class Choice(Description):
     `Choice` is such a place; its final subclasses are what may stand there.
     """
 
-    kinds: ClassVar[dict[str, type[Self]]]
+    kinds: ClassVar[dict[str, type[Any]]]
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
@@ -59,7 +59,7 @@ class Choice(Description):
         return {"kind": type(self).__name__, **super().table()}
 
     @classmethod
-    def from_table(cls, table: Any, key: str) -> Self:
+    def from_table(cls, table: Any, key: str) -> "Choice":
         """Builds the member that `table["kind"]` names; `key` is where `table` stands."""
         names = ", ".join(cls.kinds)
         if not isinstance(table, dict):

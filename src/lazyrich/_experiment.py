@@ -6,7 +6,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self, cast
+from typing import Annotated, Any, cast
 
 import pydantic
 import tomli_w
@@ -29,7 +29,7 @@ class Published(Description):
     """
 
     source: str
-    numbers: dict[str, float] = {}
+    numbers: dict[str, float] = pydantic.Field(default_factory=dict)
     curves: str | None = None
     time_per_step: Annotated[float, Gt(0)] = 1.0
 
@@ -37,10 +37,11 @@ class Published(Description):
 class Experiment(Description):
     r"""Task, model, loss, scales, dynamics, probes and seed.
 
-    - **Takes** `task`, `model`, `loss`, `dynamics`; `init_scale`, $\alpha$, which multiplies the
-        parameters; `weight_decay`, the $\lambda$ of $\mathcal L + \frac\lambda2 \|\theta\|^2$; `t1`, the
-        horizon in gradient-flow time; `times`, when to record; `probes`, what to record, by name or your own;
-        `seed`, which fixes data and parameters; `name`, free text; `published`, numbers to compare with.
+    - **Takes** `task`, `model`, `loss`, `dynamics`; `init_scale`, $\alpha$, which
+        multiplies the parameters; `weight_decay`, the $\lambda$ of $\mathcal L +
+        \frac\lambda2 \|\theta\|^2$; `t1`, the horizon in gradient-flow time; `times`, when
+        to record; `probes`, what to record, by name or your own; `seed`, which fixes data
+        and parameters; `name`, free text; `published`, numbers to compare with.
     - **Raises** [`InputError`][lazyrich.InputError] naming the key, the value and what is
         accepted.
     """
@@ -69,7 +70,7 @@ class Experiment(Description):
         return tuple(value)
 
     @classmethod
-    def from_table(cls, table: Mapping[str, Any]) -> Self:
+    def from_table(cls, table: Mapping[str, Any]) -> "Experiment":
         """Builds an experiment from nested tables, such as a parsed TOML file."""
         fields = dict(table)
         for key, base in _CHOICES.items():
@@ -92,17 +93,19 @@ class Experiment(Description):
         return {key: value for key, value in nested.items() if value is not None}
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Self:
+    def load(cls, path: str | os.PathLike[str]) -> "Experiment":
         """Reads a TOML file; a path to arrays in it is taken from the file's folder."""
         path = Path(path)
         try:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise InputError("experiment", str(path), f"should be a readable file ({error})") from None
+            raise InputError(
+                "experiment", str(path), f"should be a readable file ({error})"
+            ) from None
         return cls.from_toml(text, path.parent, str(path))
 
     @classmethod
-    def from_toml(cls, text: str, folder: Path, key: str = "toml") -> Self:
+    def from_toml(cls, text: str, folder: Path, key: str = "toml") -> "Experiment":
         """Parses the text of a TOML file that stands in `folder`."""
         try:
             table = tomllib.loads(text)
@@ -134,7 +137,9 @@ class Experiment(Description):
         table = self.table()
         for probe in self.probes:
             if not isinstance(probe, str):
-                raise InputError("probes", probe.name, "only built-in probes can be named in a file")
+                raise InputError(
+                    "probes", probe.name, "only built-in probes can be named in a file"
+                )
         table["probes"] = list(self.probes)
         if isinstance(self.task, Arrays):
             table["task"] = {"kind": "Arrays", "sha256": self.task.digest}
@@ -158,7 +163,7 @@ class Experiment(Description):
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
 
-    def with_changes(self, changes: Mapping[str, Any]) -> Self:
+    def with_changes(self, changes: Mapping[str, Any]) -> "Experiment":
         """The experiment with dotted keys such as `task.n` set to new values.
 
         A new `kind` drops the fields of the old one. Published numbers are dropped

@@ -53,7 +53,9 @@ def open_record(path: str | os.PathLike[str]) -> xr.Dataset:
     try:
         record = xr.load_dataset(path, engine="h5netcdf")
     except (OSError, ValueError) as error:
-        raise InputError("record", str(path), f"should be a record's netCDF file ({error})") from None
+        raise InputError(
+            "record", str(path), f"should be a record's netCDF file ({error})"
+        ) from None
     if "experiment" not in record.attrs:
         raise InputError("record", str(path), "should be a record that lazyrich wrote")
     return record

@@ -41,12 +41,13 @@ def simulate(
 ) -> xr.Dataset:
     r"""Runs an experiment and returns its record.
 
-    - **Takes** `params`, initial parameters of your own in place of the model's; they are $\theta(0)$,
-        not multiplied by `init_scale`.
-    - **Returns** a dataset over `time` (gradient-flow time) with a variable for each
-        probe, and over `predictor` with what the kernel and the rich predictor achieve; every variable has `units` and
-        `long_name`. Attributes hold the experiment as TOML, its hash, how the solve
-        ended and what it cost. A solve that fails keeps what was recorded before.
+    - **Takes** `params`, initial parameters of your own in place of the model's; they are
+        $\theta(0)$, not multiplied by `init_scale`.
+    - **Returns** a dataset over `time` (gradient-flow time) with a variable for each probe,
+        and over `predictor` with what the kernel and the rich predictor achieve; every
+        variable has `units` and `long_name`. Attributes hold the experiment as TOML, its
+        hash, how the solve ended and what it cost. A solve that fails keeps what was
+        recorded before.
     - **Raises** [`InputError`][lazyrich.InputError] for labels the loss has no meaning for.
     """
     clock = _Stopwatch(listener)
@@ -88,7 +89,11 @@ def simulate(
     values = _probe(setting, trajectory, outputs, probes)
     record = xr.Dataset(
         {
-            probe.name: ("time", values[probe.name], _labels(probe.long_name, probe.units))
+            probe.name: (
+                "time",
+                np.asarray(values[probe.name]),
+                _labels(probe.long_name, probe.units),
+            )
             for probe in probes
         },
         coords={"time": ("time", trajectory.times, _labels("gradient-flow time"))},

@@ -60,9 +60,7 @@ def _states(record: xr.Dataset, events: Transition) -> dict[str, Any]:
     window = record.sel(time=slice(begin, end)) if not math.isnan(begin) else None
     names = [name for name in record.data_vars if record[name].dims == ("time",)]
     early = {name: None if window is None else float(window[name].median()) for name in names}
-    late = {
-        name: float(record[name][-1]) if record.sizes["time"] else None for name in names
-    }
+    late = {name: float(record[name][-1]) if record.sizes["time"] else None for name in names}
     return {"early": early, "late": late}
 
 

@@ -33,10 +33,11 @@ class Thresholds(Description):
 class Transition(NamedTuple):
     """Times are gradient-flow times; NaN is a time that did not come within the budget.
 
-    - `t_train`, `t_test`: the first time from which the score holds for `sustained` recorded times;
-        `t_train_first`, `t_test_first`: the first touch.
-    - `t10`, `t50`, `t90`: first crossings of 10, 50 and 90 % of the change of the test score from its plateau to its end;
-        `t10_loss`, `t50_loss`, `t90_loss`: of the test loss; `t50_sustained`: of the score, held.
+    - `t_train`, `t_test`: the first time from which the score holds for `sustained`
+        recorded times; `t_train_first`, `t_test_first`: the first touch.
+    - `t10`, `t50`, `t90`: first crossings of 10, 50 and 90 % of the change of the test
+        score from its plateau to its end; `t10_loss`, `t50_loss`, `t90_loss`: of the test
+        loss; `t50_sustained`: of the score, held.
     - `plateau`: first and last time of the window that stands for the kernel plateau.
     """
 
@@ -64,8 +65,8 @@ def transition(record: xr.Dataset, thresholds: Thresholds = Thresholds()) -> Tra
     values are medians over it. Crossings are interpolated linearly in log time.
 
     - **Takes** a record with train and test loss, and accuracy if labels are signs.
-    - **Source** two-threshold delays and k = 3 sustained evaluations as in Power et al. 2022 and after;
-        10/50/90 % times of the test change as read off Lyu et al. 2024.
+    - **Source** two-threshold delays and k = 3 sustained evaluations as in Power et al.
+        2022 and after; 10/50/90 % times of the test change as read off Lyu et al. 2024.
     """
     times = record["time"].values
     if len(times) == 0:
@@ -121,7 +122,9 @@ _NEVER = (np.nan, np.nan, np.nan)
 
 
 def _nothing(outcome: Outcome) -> Transition:
-    return Transition(outcome, *[np.nan] * 11, plateau=(np.nan, np.nan))
+    times = [name for name in Transition._fields if name not in ("outcome", "plateau")]
+    plateau = (np.nan, np.nan)
+    return Transition(outcome=outcome, plateau=plateau, **dict.fromkeys(times, np.nan))
 
 
 def _score(record: xr.Dataset, part: str) -> Float[np.ndarray, " t"]:
@@ -136,17 +139,15 @@ def _reach(
 ) -> tuple[float, float]:
     """The sustained and the first crossing of `level` from below."""
     above = score >= level
-    if len(above) < k:
-        held = np.zeros(0, bool)
-    else:
-        held = np.lib.stride_tricks.sliding_window_view(above, k).all(axis=1)
+    runs = np.lib.stride_tricks.sliding_window_view(np.pad(above, (0, k - 1)), k)
+    held = np.asarray(runs.all(axis=1))
     return _crossing(times, score, held, level), _crossing(times, score, above, level)
 
 
 def _crossing(
     times: Float[np.ndarray, " t"],
     score: Float[np.ndarray, " t"],
-    reached: Bool[np.ndarray, " s"],
+    reached: Bool[np.ndarray, " t"],
     level: float,
 ) -> float:
     hits = np.flatnonzero(reached)

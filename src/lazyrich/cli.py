@@ -81,7 +81,8 @@ def list_() -> None:
 def run(
     experiment: Annotated[str, typer.Argument(metavar="EXPERIMENT")],
     set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a field; repeatable.")
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a field; repeatable."),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where to write [runs/NAME-HASH].")
@@ -91,6 +92,7 @@ def run(
         bool, typer.Option("--json", help="Print summary.json and nothing else.")
     ] = False,
 ) -> None:
+    """Run one experiment; `_RUN_HELP` is what users read."""
     described = _resolve(experiment, set_ or [])
     folder = out or Path("runs") / f"{_file_name(described.name)}-{described.content_hash[:8]}"
     _prepare(folder, force)
@@ -231,7 +233,7 @@ def _interruptible(work: Callable[[], _R]) -> _R:
     result, error = outcome[0]
     if error is not None:
         raise error
-    return result  # type: ignore[no-any-return]
+    return result
 
 
 def _print_summary(summary: dict[str, Any], folder: Path) -> None:
@@ -243,7 +245,13 @@ def _print_summary(summary: dict[str, Any], folder: Path) -> None:
     for key in ("t_train", "t_test", "t10", "t50", "t90"):
         print(f"{key:<16} {show(summary[key])}")
     print(f"(1/λ) log α      {show(summary['textbook'])}")
-    for key in ("train_accuracy", "test_accuracy", "cosine_to_kernel", "cosine_to_rich", "param_norm"):
+    for key in (
+        "train_accuracy",
+        "test_accuracy",
+        "cosine_to_kernel",
+        "cosine_to_rich",
+        "param_norm",
+    ):
         if key in late:
             print(f"{key:<16} early {show(early[key])}, late {show(late[key])}")
     for role, row in summary["predictors"].items():

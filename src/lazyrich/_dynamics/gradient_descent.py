@@ -14,7 +14,10 @@ from ._base import AbstractDynamics, Effort, Ending, Problem, Trajectory
 
 
 class GradientDescent(AbstractDynamics):
-    r"""$\theta \leftarrow \theta - \eta (\nabla \mathcal L(\theta) + \lambda\theta)$ on all samples, time $t = \eta \times$ step.
+    r"""Full-batch gradient descent, step by step.
+
+    $\theta \leftarrow \theta - \eta (\nabla \mathcal L(\theta) + \lambda\theta)$, at time
+    $t = \eta \times$ step.
 
     - **Takes** `learning_rate`, $\eta$. Recorded times are rounded to whole steps.
     """
@@ -28,7 +31,9 @@ class GradientDescent(AbstractDynamics):
         params, step, kept = jax.tree.map(jnp.asarray, problem.params), 0, []
         ending: Ending = "completed"
         for mark in marks:
-            params = _descend(problem, params, jnp.asarray(self.learning_rate), jnp.asarray(int(mark) - step))
+            params = _descend(
+                problem, params, jnp.asarray(self.learning_rate), jnp.asarray(int(mark) - step)
+            )
             if not all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in jax.tree.leaves(params)):
                 ending = "diverged"
                 break
@@ -50,7 +55,7 @@ def _identity(time: Any, params: Any) -> Any:
 
 
 @eqx.filter_jit
-def _descend(problem: Problem, params: Any, learning_rate: float, num_steps: Any) -> Any:
+def _descend(problem: Problem, params: Any, learning_rate: Array, num_steps: Array) -> Any:
     train, model, loss = problem.train, problem.model, problem.loss
 
     def mean_loss(params: Any) -> Array:

@@ -1,5 +1,6 @@
 """The exact reduction of diagonal linear nets to one number a sample."""
 
+import itertools
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -36,13 +37,14 @@ class ReducedFlow(AbstractDynamics):
     weighted Gram matrix a step.
 
     - **Takes** `rtol`, the local error allowed in a step, relative to $1 + |f_i|$ in every
-        output (for regression, to the labels' root mean square $+ |f_i|$) and to $|\nu_i|$ in every number carried;
-        `max_steps`, attempted steps before giving up.
+        output (for regression, to the labels' root mean square $+ |f_i|$) and to $1 + $ the
+        change of log-parameters in every number carried; `max_steps`, attempted steps
+        before giving up.
     - **Raises** [`InputError`][lazyrich.InputError] for any model but
-        [`DiagonalLinear`][lazyrich.models.DiagonalLinear], and for parameters that are not positive
-        when $L \ge 3$.
-    - **Source** Derived in `docs/reduction.md`; for $L = 2$, $\lambda = 0$ it is the mirror flow
-        of Woodworth et al., COLT 2020, arXiv:2002.09277, theorem 1.
+        [`DiagonalLinear`][lazyrich.models.DiagonalLinear], and for parameters that are not
+        positive when $L \ge 3$.
+    - **Source** Derived in `docs/reduction.md`; for $L = 2$, $\lambda = 0$ it is the mirror
+        flow of Woodworth et al., COLT 2020, arXiv:2002.09277, theorem 1.
     """
 
     rtol: Annotated[float, Gt(0), Lt(0.1)] = 1e-4
@@ -59,12 +61,14 @@ class ReducedFlow(AbstractDynamics):
         num_accepted = num_rejected = 0
         ending: Ending = "completed"
         first_step = 1e-3 * min(_fitting_time(problem, start), bounds[1])
-        for leg, (begin, end) in enumerate(zip(bounds, bounds[1:], strict=False)):
+        for leg, (begin, end) in enumerate(itertools.pairwise(bounds)):
             starts.append(start)
             system = _reduce(problem, start)
-            clock = system.clock(jnp.asarray(np.clip(times, begin, end) - begin))
             stop = system.clock(jnp.asarray(end - begin))
-            with listening(lambda fraction, a=begin, b=end: progress(a + fraction * (b - a))):
+            clock = system.clock(jnp.asarray(np.clip(times, begin, end) - begin))
+            # The same time can round to another clock in an array than alone.
+            clock = jnp.where(times >= end, stop, jnp.minimum(clock, stop))
+            with listening(_between(begin, end, progress)):
                 solution = jax.block_until_ready(
                     _solve(system, clock, stop, jnp.asarray(first_step), rtol, self.max_steps)
                 )
@@ -81,7 +85,9 @@ class ReducedFlow(AbstractDynamics):
             first_step = 1e-3 * float(stop)
         num_tried = num_accepted + num_rejected
         replay = _Replay(
-            system, jnp.asarray(bounds[: len(starts)]), jax.tree.map(lambda *a: jnp.stack(a), *starts)
+            system,
+            jnp.asarray(bounds[: len(starts)]),
+            jax.tree.map(lambda *a: jnp.stack(a), *starts),
         )
         return Trajectory(
             times=np.concatenate(reached),
@@ -90,6 +96,12 @@ class ReducedFlow(AbstractDynamics):
             ending=ending,
             effort=Effort("Rodas5P", num_accepted, num_rejected, 8 * num_tried, num_tried),
         )
+
+
+def _between(
+    begin: float, end: float, progress: Callable[[float], None]
+) -> Callable[[float], None]:
+    return lambda fraction: progress(begin + fraction * (end - begin))
 
 
 # Past depth 2, u is the inverse power of a difference that decays like e^{-(L-2) lambda t}
@@ -157,7 +169,7 @@ class _System(eqx.Module):
         def body(x: Array, start: DiagonalParams) -> tuple[Array, Array]:
             p = self._params(tau, nu @ x, start)
             slope = depth**2 * (p.u ** (2 * depth - 2) + p.v ** (2 * depth - 2))
-            return x @ power_difference(p.u, p.v, depth), (x * slope) @ x.T
+            return x @ power_difference(p.u, p.v, depth), (x * slope[None]) @ x.T
 
         zero = (jnp.zeros_like(nu), jnp.zeros((n, n), nu.dtype))
         return fold_columns(body, zero, self.x, self.start, block=block_columns(2 * n))
@@ -184,7 +196,11 @@ def _field(tau: Any, nu: Array, system: _System) -> Array:
 
 
 def _linearise(tau: Any, nu: Array, system: _System) -> Linearisation:
-    r"""With $q = d\tau/dt$ and $K$ the kernel of the parameters now: $\partial f/\partial\nu = K/q$, $\partial f/\partial\tau = -L\lambda f/q$."""
+    r"""The field and its derivatives.
+
+    With $q = d\tau/dt$ and $K$ the kernel of the parameters now, $\partial f/\partial\nu =
+    K/q$ and $\partial f/\partial\tau = -L\lambda f/q$.
+    """
     n, remaining = nu.size, system.remaining(tau)
     f, kernel = system.outputs_and_kernel(tau, nu)
     response = kernel / remaining

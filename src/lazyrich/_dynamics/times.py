@@ -10,8 +10,9 @@ from .._description import Description
 
 
 class Times(Description):
-    """Recording times: 0, `num_log` in equal ratios from `first` to the horizon, and `num_linear` in equal steps up to it.
+    """When to record: at 0, at log-spaced and at equally spaced times up to the horizon.
 
+    `num_log` times stand in equal ratios from `first` on, `num_linear` in equal steps.
     Panels span seven decades, and their transitions are narrow on either scale alone.
     """
 

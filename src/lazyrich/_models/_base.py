@@ -1,7 +1,6 @@
 """What a model is."""
 
 import abc
-from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -33,8 +32,8 @@ class AbstractModel(Choice):
         """Parameters for inputs of length `dim`, before `init_scale` multiplies them."""
 
     @abc.abstractmethod
-    def predictor(self, params: Any) -> Callable[[Array], Array]:
-        """The function the parameters stand for: a pytree mapping `(n, d)` to `(n,)`."""
+    def predictor(self, params: Any) -> LinearPredictor:
+        """The function of the input that the parameters stand for."""
 
     def apply(self, params: Any, x: Shaped[Array, "n d"]) -> Float[Array, " n"]:
         """Outputs on `x`."""

@@ -18,8 +18,8 @@ class Predictor(NamedTuple):
     - `bound`, what nothing can beat, proven by `dual`.
     - `dual`, shape `(n,)`.
     - `gap`, $|$bound − objective$|$ relative to the bound: the certificate.
-    - `status`: `optimal` if `gap` is within the tolerance asked for, `not_separable` if no weights
-        classify every sample, `not_proven` if the gap stayed open.
+    - `status`: `optimal` if `gap` is within the tolerance asked for, `not_separable` if no
+        weights classify every sample, `not_proven` if the gap stayed open.
     """
 
     name: str
@@ -42,9 +42,10 @@ def certify_margin(
 ) -> Predictor:
     """A margin predictor's certificate from a feasible pair.
 
-    `achieved` is the margin of unit-norm `weights`; `bound` is the dual norm of a convex combination of the
-    labelled samples, which no margin exceeds; `scale` is the largest dual norm of one sample. A combination
-    that vanishes to rounding proves that the margin is zero.
+    `achieved` is the margin of unit-norm `weights`; `bound` is the dual norm of a convex
+    combination of the labelled samples, which no margin exceeds; `scale` is the largest
+    dual norm of one sample. A combination that vanishes to rounding proves that the margin
+    is zero.
     """
     if bound <= 1e-7 * scale:
         return Predictor(name, np.zeros_like(weights), 0.0, bound, dual, np.nan, "not_separable")

@@ -9,13 +9,15 @@ from jaxtyping import Array, Float, Shaped
 
 from .._columns import gram, matvec, rmatvec
 from .._models import DiagonalParams, power_difference
+from .._precision import in_double
 from ._base import square_root
 
 
 class KKTResidual(NamedTuple):
     r"""Residuals at parameters scaled to a smallest margin of 1; all dimensionless.
 
-    - `stationarity`, $\min_{\mu \ge 0} \|\theta - \sum_i \mu_i y_i \nabla f_i\|_2 / \|\theta\|_2$.
+    - `stationarity`, $\min_{\mu \ge 0} \|\theta - \sum_i \mu_i y_i \nabla f_i\|_2 /
+        \|\theta\|_2$.
     - `complementarity`, $\sum_i \mu_i (y_i f_i - 1) / \|\theta\|_2^2$.
     - `multipliers`, $\mu$, shape `(n,)`.
 
@@ -27,14 +29,17 @@ class KKTResidual(NamedTuple):
     multipliers: Float[np.ndarray, " n"]
 
 
+@in_double
 def diagonal_kkt(
     params: DiagonalParams, x: Shaped[Array, "n d"], y: Float[Array, " n"], depth: int
 ) -> KKTResidual:
-    r"""Residual of a diagonal net in $\min \frac12 \|\theta\|_2^2$ subject to $y_i f(\theta; x_i) \ge 1$.
+    r"""Residual of a diagonal net in margin maximisation.
 
-    In terms of $w = u^{\odot L} - v^{\odot L}$ this is $\min \|w\|_{2/L}$ subject to $y_i
-    \langle w, x_i\rangle \ge 1$: convex at $L = 2$, where [`l1_max_margin`][lazyrich.predictors.l1_max_margin]
-    solves it, and a quasi-norm with many KKT points beyond.
+    The problem is $\min \frac12 \|\theta\|_2^2$ subject to $y_i f(\theta; x_i) \ge 1$. In
+    terms of $w = u^{\odot L} - v^{\odot L}$ this is $\min \|w\|_{2/L}$ subject to $y_i
+    \langle w, x_i\rangle \ge 1$: convex at $L = 2$, where
+    [`l1_max_margin`][lazyrich.predictors.l1_max_margin] solves it, and a quasi-norm with
+    many KKT points beyond.
 
     - **Source** Lyu & Li, ICLR 2020, arXiv:1906.05890, definition C.4, in relative form.
     """
@@ -50,9 +55,7 @@ def diagonal_kkt(
     # By Euler's identity the gradients' products with theta are L times the margins.
     mu, _ = scipy.optimize.nnls(factor, root @ np.asarray(depth * margins), maxiter=30 * len(y))
     pull = rmatvec(x, jnp.asarray(mu) * y)
-    residual = jnp.hypot(
-        jnp.linalg.norm(u - slope_u * pull), jnp.linalg.norm(v + slope_v * pull)
-    )
+    residual = jnp.hypot(jnp.linalg.norm(u - slope_u * pull), jnp.linalg.norm(v + slope_v * pull))
     norm = jnp.hypot(jnp.linalg.norm(u), jnp.linalg.norm(v))
     complementarity = jnp.asarray(mu) @ (margins - 1) / norm**2
     return KKTResidual(float(residual / norm), float(complementarity), mu)

@@ -11,31 +11,34 @@ import numpy as np
 from jaxtyping import Array, Float, Shaped
 
 from .._columns import gram, matvec, rmatvec
+from .._precision import in_double
 from ._base import Predictor, certify_margin
 
 _MAX_ITERATIONS = 100
 _PATIENCE = 8  # iterations without a better certificate: the limit of rounding
 
 
+@in_double
 def l1_max_margin(
     x: Shaped[Array, "n d"],
     y: Float[Array, " n"],
     tolerance: float = 1e-6,
     progress: Callable[[float], None] = lambda gap: None,
 ) -> Predictor:
-    r"""$\max_{\|w\|_1 = 1} \min_i y_i \langle w, x_i \rangle$: the rich predictor of a diagonal net of depth 2.
+    r"""The linear predictor of largest L1 margin: the late one of a diagonal net of depth 2.
 
-    A linear program in $2d$ variables, whose dual has $n + 1$: minimise $t$ over the
-    simplex of $\mu$ with $|\sum_i \mu_i y_i x_{ij}| \le t$ for every $j$. Mehrotra's
-    predictor--corrector method starts from a strictly feasible pair and stays feasible; an iteration costs
-    one weighted Gram matrix. The central path needs no basis, so a degenerate dual, on which column
-    generation stalls, is no obstacle. The certificate is taken afterwards, from the
-    weights and the multipliers alone, on all $2d$ variables.
+    $\max_{\|w\|_1 = 1} \min_i y_i \langle w, x_i \rangle$ is a linear program in $2d$
+    variables, whose dual has $n + 1$: minimise $t$ over the simplex of $\mu$ with $|\sum_i
+    \mu_i y_i x_{ij}| \le t$ for every $j$. Mehrotra's predictor--corrector method starts
+    from a strictly feasible pair and stays feasible; an iteration costs one weighted Gram
+    matrix. The central path needs no basis, so a degenerate dual, on which column
+    generation stalls, is no obstacle. The certificate is taken afterwards, from the weights
+    and the multipliers alone, on all $2d$ variables.
 
-    - **Takes** labels -1 or 1; `tolerance`, the relative gap at which it counts as optimal (iterations go on
-        to a hundredth of it); `progress`, told the relative gap.
-    - **Source** Mehrotra, SIAM J. Optim. 2 (1992), 575--601; as the late predictor, Lyu et al. 2024,
-        corollary 3.6.
+    - **Takes** labels -1 or 1; `tolerance`, the relative gap at which it counts as optimal
+        (iterations go on to a hundredth of it); `progress`, told the relative gap.
+    - **Source** Mehrotra, SIAM J. Optim. 2 (1992), 575--601; as the late predictor, Lyu et
+        al. 2024, corollary 3.6.
     """
     scale = jnp.max(jnp.abs(x)).astype(jnp.float64)
     point = _start(x, y)

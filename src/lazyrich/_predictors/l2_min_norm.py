@@ -6,16 +6,19 @@ import scipy.linalg
 from jaxtyping import Array, Float, Shaped
 
 from .._columns import gram, matvec, rmatvec
+from .._precision import in_double
 from ._base import Predictor, Status
 
 
+@in_double
 def l2_min_norm(
     x: Shaped[Array, "n d"], y: Float[Array, " n"], tolerance: float = 1e-6
 ) -> Predictor:
-    r"""$\min \|w\|_2$ subject to $\langle w, x_i \rangle = y_i$: the kernel predictor of regression on a diagonal net.
+    r"""The minimum-norm linear interpolant: the early predictor of regression.
 
-    In closed form $w = X^\top (X X^\top)^{+} y$. The certificate compares the norm with
-    the dual value $\nu^\top y / \|X^\top \nu\|$, which no interpolant goes below.
+    $\min \|w\|_2$ subject to $\langle w, x_i \rangle = y_i$: in closed form $w = X^\top (X
+    X^\top)^{+} y$. The certificate compares the norm with the dual value $\nu^\top y /
+    \|X^\top \nu\|$, which no interpolant goes below.
 
     - **Returns** weights that are not normalised, `objective` their norm; `not_separable` if
         no weights interpolate.

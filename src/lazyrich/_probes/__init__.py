@@ -1,7 +1,7 @@
 """What is measured on the way."""
 
 from ._base import AbstractProbe as AbstractProbe, Moment as Moment, Setting as Setting
-from .fit import Accuracy as Accuracy, Loss as Loss, LogLoss as LogLoss, accuracy as accuracy
+from .fit import Accuracy as Accuracy, LogLoss as LogLoss, Loss as Loss, accuracy as accuracy
 from .norms import (
     NormalisedMargin as NormalisedMargin,
     ParamNorm as ParamNorm,

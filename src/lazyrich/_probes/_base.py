@@ -13,7 +13,8 @@ from .._models import AbstractModel
 class Setting(eqx.Module):
     """What stays the same over a run.
 
-    - `kernel` and `rich`, weights `(d,)` of the early and the late predictor; zero where there is none.
+    - `kernel` and `rich`, weights `(d,)` of the early and the late predictor; zero where
+        there is none.
     - `binary`, whether all labels are -1 or 1.
     """
 

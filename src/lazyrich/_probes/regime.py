@@ -13,8 +13,8 @@ from ._base import AbstractProbe, Moment, Setting
 class Drift(AbstractProbe):
     r"""$\|e^{\lambda t}\theta(t)/\alpha - \bar\theta\|_2$: departure from pure decay.
 
-    $\alpha$ is `init_scale` and $\bar\theta = \theta(0)/\alpha$. Small as long as the network is its own
-    linearisation, although $\theta$ itself shrinks.
+    $\alpha$ is `init_scale` and $\bar\theta = \theta(0)/\alpha$. Small as long as the
+    network is its own linearisation, although $\theta$ itself shrinks.
 
     - **Source** Lyu et al., ICLR 2024, arXiv:2311.18817, theorem 3.3.
     """

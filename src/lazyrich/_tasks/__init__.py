@@ -1,6 +1,11 @@
 """What is to be learned."""
 
-from ._base import AbstractTask as AbstractTask, Blocks as Blocks, Samples as Samples, Split as Split
+from ._base import (
+    AbstractTask as AbstractTask,
+    Blocks as Blocks,
+    Samples as Samples,
+    Split as Split,
+)
 from .arrays import Arrays as Arrays
 from .separated_classification import SeparatedClassification as SeparatedClassification
 from .sparse_classification import SparseClassification as SparseClassification

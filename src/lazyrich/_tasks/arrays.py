@@ -3,7 +3,7 @@
 import hashlib
 import os
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +11,7 @@ import pydantic
 from jaxtyping import PRNGKeyArray
 
 from .._errors import InputError
+from .._precision import in_double
 from ._base import AbstractTask, Blocks, Samples, Split
 
 _NAMES = ("x_train", "y_train", "x_test", "y_test")
@@ -20,8 +21,8 @@ class Arrays(AbstractTask):
     """Train and test arrays of your own, from memory or from a `.npz` file.
 
     - **Takes** `x_train` `(n, d)`, `y_train` `(n,)`, `x_test` `(m, d)`, `y_test` `(m,)`,
-        real and finite; or, with [`Arrays.load`][lazyrich.tasks.Arrays.load], a file that holds arrays
-        of these names.
+        real and finite; or, with [`Arrays.load`][lazyrich.tasks.Arrays.load], a file that
+        holds arrays of these names.
     - **Raises** [`InputError`][lazyrich.InputError] for a missing array, shapes that do
         not fit together, or an entry that is not finite.
 
@@ -33,35 +34,29 @@ class Arrays(AbstractTask):
     x_test: np.ndarray = pydantic.Field(repr=False)
     y_test: np.ndarray = pydantic.Field(repr=False)
 
-    @pydantic.field_validator(*_NAMES, mode="before")
+    @pydantic.model_validator(mode="before")
     @classmethod
-    def _as_array(cls, value: Any, info: pydantic.ValidationInfo) -> np.ndarray:
-        array = np.array(value)
-        name, ndim = info.field_name, 2 if str(info.field_name).startswith("x") else 1
-        if array.dtype.kind not in "iuf":
-            raise InputError(f"{name}", array.dtype.name, "should be an array of real numbers")
-        if array.ndim != ndim or 0 in array.shape:
-            raise InputError(f"{name}", array.shape, f"should be {ndim}-dimensional and not empty")
-        bad = np.argwhere(~np.isfinite(array))
-        if len(bad):
-            place = ", ".join(map(str, bad[0]))
-            raise InputError(f"{name}[{place}]", float(array[tuple(bad[0])]), "should be finite")
-        array.setflags(write=False)
-        return array
+    def _as_arrays(cls, fields: dict[str, Any]) -> dict[str, Any]:
+        known = {name: _real_array(name, fields[name]) for name in _NAMES if name in fields}
+        return {**fields, **known}
 
     def model_post_init(self, context: object) -> None:
         del context
         for part in ("train", "test"):
             x, y = getattr(self, f"x_{part}"), getattr(self, f"y_{part}")
             if len(x) != len(y):
-                raise InputError(f"y_{part}", y.shape, f"should have a label for each of {len(x)} inputs")
+                raise InputError(
+                    f"y_{part}", y.shape, f"should have a label for each of {len(x)} inputs"
+                )
         if self.x_train.shape[1] != self.x_test.shape[1]:
             raise InputError(
-                "x_test", self.x_test.shape, f"should have {self.x_train.shape[1]} columns, as x_train"
+                "x_test",
+                self.x_test.shape,
+                f"should have {self.x_train.shape[1]} columns, as x_train",
             )
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Self:
+    def load(cls, path: str | os.PathLike[str]) -> "Arrays":
         """Reads `x_train`, `y_train`, `x_test` and `y_test` from a `.npz` file."""
         try:
             # Never pickle: the file may come from anywhere.
@@ -69,13 +64,17 @@ class Arrays(AbstractTask):
                 missing = [name for name in _NAMES if name not in file]
                 if missing:
                     raise InputError(
-                        "path", str(path), f"lacks {', '.join(missing)}; it should hold {', '.join(_NAMES)}"
+                        "path",
+                        str(path),
+                        f"lacks {', '.join(missing)}; it should hold {', '.join(_NAMES)}",
                     )
                 return cls(**{name: file[name] for name in _NAMES})
         except (OSError, ValueError) as error:
             if isinstance(error, InputError):
                 raise
-            raise InputError("path", str(path), f"should be a readable .npz file ({error})") from None
+            raise InputError(
+                "path", str(path), f"should be a readable .npz file ({error})"
+            ) from None
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the four arrays as a `.npz` file that `load` reads back."""
@@ -97,8 +96,23 @@ class Arrays(AbstractTask):
     def __hash__(self) -> int:
         return hash(self.digest)
 
+    @in_double
     def sample(self, key: PRNGKeyArray) -> Split:
         del key
         train = Samples(jnp.asarray(self.x_train), jnp.asarray(self.y_train, jnp.float64))
         test = Samples(jnp.asarray(self.x_test), jnp.asarray(self.y_test, jnp.float64))
         return Split(train, Blocks(lambda index: test, 1))
+
+
+def _real_array(name: str, value: Any) -> np.ndarray:
+    array, ndim = np.array(value), 2 if name.startswith("x") else 1
+    if array.dtype.kind not in "iuf":
+        raise InputError(name, array.dtype.name, "should be an array of real numbers")
+    if array.ndim != ndim or 0 in array.shape:
+        raise InputError(name, array.shape, f"should be {ndim}-dimensional and not empty")
+    bad = np.argwhere(~np.isfinite(array))
+    if len(bad):
+        place = ", ".join(map(str, bad[0]))
+        raise InputError(f"{name}[{place}]", float(array[tuple(bad[0])]), "should be finite")
+    array.setflags(write=False)
+    return array

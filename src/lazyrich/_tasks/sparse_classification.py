@@ -9,6 +9,7 @@ from annotated_types import Ge
 from jaxtyping import Array, Int8, PRNGKeyArray
 
 from .._errors import InputError
+from .._precision import in_double
 from ._base import AbstractTask, Samples, Split, test_blocks
 
 
@@ -33,13 +34,14 @@ class SparseClassification(AbstractTask):
         if self.k % 2 == 0 or self.k > self.d:
             raise InputError("k", self.k, f"should be odd and at most d = {self.d}")
 
+    @in_double
     def sample(self, key: PRNGKeyArray) -> Split:
         teacher_key, train_key, test_key = jr.split(key, 3)
         teacher = jr.rademacher(teacher_key, (self.k,), jnp.int8)
 
         def draw(key: PRNGKeyArray, num: int) -> Samples:
             x = _signs(key, num, self.d)
-            vote = jnp.sum(x[:, : self.k] * teacher, axis=1, dtype=jnp.int32)
+            vote = jnp.sum(x[:, : self.k] * teacher[None], axis=1, dtype=jnp.int32)
             return Samples(x, jnp.sign(vote).astype(jnp.float64))
 
         return Split(draw(train_key, self.n), test_blocks(draw, test_key, self.num_test))
@@ -52,5 +54,6 @@ def _signs(key: PRNGKeyArray, num: int, dim: int) -> Int8[Array, "{num} {dim}"]:
 
 @jax.jit(static_argnums=1)
 def _unpack(words: Array, dim: int) -> Array:
-    bits = (words[:, :, None] >> jnp.arange(32, dtype=jnp.uint32)) & 1
+    places = jnp.arange(32, dtype=jnp.uint32)[None, None]
+    bits = (words[:, :, None] >> places) & 1
     return (2 * bits.astype(jnp.int8) - 1).reshape(words.shape[0], -1)[:, :dim]

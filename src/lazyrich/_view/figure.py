@@ -13,18 +13,24 @@ from .._summary import textbook_time
 from ..studies import published_curves
 
 # Told apart by lightness and by dashes, so that they survive a grey print.
-_TRAIN = {"color": "#08306b", "linewidth": 1.6}
-_TEST = {"color": "#e6550d", "linewidth": 1.6}
-_PUBLISHED = {"linestyle": "none", "marker": "o", "markersize": 3.2, "markerfacecolor": "none"}
-_KERNEL = {"color": "#525252", "linewidth": 1.1, "linestyle": (0, (6, 2))}
-_RICH = {"color": "#525252", "linewidth": 1.1, "linestyle": (0, (1, 1.5))}
+_TRAIN: dict[str, Any] = {"color": "#08306b", "linewidth": 1.6}
+_TEST: dict[str, Any] = {"color": "#e6550d", "linewidth": 1.6}
+_PUBLISHED: dict[str, Any] = {
+    "linestyle": "none",
+    "marker": "o",
+    "markersize": 3.2,
+    "mfc": "none",
+}
+_KERNEL: dict[str, Any] = {"color": "#525252", "linewidth": 1.1, "linestyle": (0, (6, 2))}
+_RICH: dict[str, Any] = {"color": "#525252", "linewidth": 1.1, "linestyle": (0, (1, 1.5))}
 
 
 def plot(record: xr.Dataset) -> Figure:
     r"""Accuracy, loss, parameter norm and direction of a run against log time.
 
-    Horizontal lines are the test accuracies of the kernel and the rich predictor, the vertical line
-    is $(1/\lambda) \log \alpha$, circles are the published curves where the experiment has them.
+    Horizontal lines are the test accuracies of the kernel and the rich predictor, the
+    vertical line is $(1/\lambda) \log \alpha$, circles are the published curves where the
+    experiment has them.
 
     - **Returns** a matplotlib figure, to save or to show.
     """
@@ -67,9 +73,7 @@ def plot(record: xr.Dataset) -> Figure:
     return figure
 
 
-def _fit(
-    axis: Axes, record: xr.Dataset, quantity: str, short: str, curves: dict[str, Any]
-) -> None:
+def _fit(axis: Axes, record: xr.Dataset, quantity: str, short: str, curves: dict[str, Any]) -> None:
     for part, style in (("train", _TRAIN), ("test", _TEST)):
         _curve(axis, record, f"{part}_{quantity}", part, style)
         _circles(axis, curves.get(f"{part}_{short}"), f"{part}, published", style["color"])
@@ -94,4 +98,4 @@ def _references(axis: Axes, record: xr.Dataset) -> None:
         row = record.sel(predictor=role)
         level = float(row["predictor_test_accuracy"])
         if np.isfinite(level) and row["predictor_status"].item() == "optimal":
-            axis.axhline(level, label=f"{row['predictor_label'].item()} (test)", **style)
+            axis.axhline(level, label=f"{role}: {row['predictor_label'].item()}", **style)

@@ -12,13 +12,11 @@ from .._record import replacing
 from .figure import plot
 
 
-def write_report(
-    record: xr.Dataset, summary: dict[str, Any], path: str | os.PathLike[str]
-) -> None:
+def write_report(record: xr.Dataset, summary: dict[str, Any], path: str | os.PathLike[str]) -> None:
     """Writes an HTML page with the figure, the outcome and every number of the summary.
 
-    The page needs no network: the figure is embedded. Everything that a user's file put into the
-    experiment is escaped.
+    The page needs no network: the figure is embedded. Everything that a user's file put
+    into the experiment is escaped.
     """
     image = io.BytesIO()
     plot(record).savefig(image, format="svg")

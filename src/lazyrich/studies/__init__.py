@@ -13,9 +13,7 @@ from .._experiment import Experiment, Published
 
 def names() -> list[str]:
     """Every panel's name, such as `lyu2024/1a`."""
-    return sorted(
-        f"{file.parent.name}/{file.stem}" for file in _folder().glob("*/*.toml")
-    )
+    return sorted(f"{file.parent.name}/{file.stem}" for file in _folder().glob("*/*.toml"))
 
 
 def load(name: str) -> Experiment:
@@ -24,7 +22,9 @@ def load(name: str) -> Experiment:
     - **Raises** [`InputError`][lazyrich.InputError] for a name that is not in `names()`.
     """
     if name not in names():
-        raise InputError("experiment", name, f"should be a TOML file or one of {', '.join(names())}")
+        raise InputError(
+            "experiment", name, f"should be a TOML file or one of {', '.join(names())}"
+        )
     return Experiment.load(_folder() / f"{name}.toml")
 
 

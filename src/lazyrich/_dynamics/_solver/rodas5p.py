@@ -1,10 +1,9 @@
 """Rodas5P: a stiffly accurate Rosenbrock method that can be told the Jacobian."""
 
 from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, cast
 
 import diffrax
-import equinox as eqx
 import jax
 import jax.flatten_util
 import jax.numpy as jnp
@@ -62,7 +61,16 @@ _C = [
         -9.48861652309627,
     ],
 ]
-_NODES = [0, 0.6358126895828704, 0.4095798393397535, 0.9769306725060716, 0.4288403609558664, 1, 1, 1]
+_NODES = [
+    0,
+    0.6358126895828704,
+    0.4095798393397535,
+    0.9769306725060716,
+    0.4288403609558664,
+    1,
+    1,
+    1,
+]
 _TIME_WEIGHTS = [
     0.21193756319429014,
     -0.42387512638858027,
@@ -127,8 +135,8 @@ class Linearisation(NamedTuple):
 class _Quartic(diffrax.AbstractLocalInterpolation):
     """The method's own continuous extension, fourth order."""
 
-    t0: Any
-    t1: Any
+    t0: Any  # type: ignore[misc]  # diffrax declares these as abstract variables
+    t1: Any  # type: ignore[misc]
     y0: PyTree[Array]
     y1: PyTree[Array]
     slopes: PyTree[Array]  # leading axis 3
@@ -148,14 +156,15 @@ class _Quartic(diffrax.AbstractLocalInterpolation):
 class Rodas5P(diffrax.AbstractAdaptiveSolver[None]):
     r"""Eight-stage Rosenbrock--Wanner method of order 5 with an embedded order 4.
 
-    Stiffly accurate and A-stable with $R(\infty) = 0$, so the step is set by accuracy alone; its continuous
-    extension has order 4. A step costs eight evaluations of the vector field, one
-    Jacobian, one LU factorisation of an $n \times n$ matrix and eight back-substitutions,
-    with $n$ the number of state entries: for small states, or states with a cheap
-    Jacobian.
+    Stiffly accurate and A-stable with $R(\infty) = 0$, so the step is set by accuracy
+    alone; its continuous extension has order 4. A step costs eight evaluations of the
+    vector field, one Jacobian, one LU factorisation of an $n \times n$ matrix and eight
+    back-substitutions, with $n$ the number of state entries: for small states, or states
+    with a cheap Jacobian.
 
-    - **Takes** `linearise(t, y, args)`, returning a [`Linearisation`][lazyrich.solvers.Linearisation]; it must hold
-        forwards in time and ignore diffrax's time reversal. Left out, derivatives come from automatic
+    - **Takes** `linearise(t, y, args)`, returning a
+        [`Linearisation`][lazyrich.solvers.Linearisation]; it must hold forwards in time and
+        ignore diffrax's time reversal. Left out, derivatives come from automatic
         differentiation and errors are measured as they are.
     - **Reference** Steinebach, BIT Numer. Math. 63 (2023), 27: the coefficients,
         in the transformed variables of Hairer & Wanner II, (IV.7.25).
@@ -187,11 +196,13 @@ class Rodas5P(diffrax.AbstractAdaptiveSolver[None]):
         made_jump: Any,
     ) -> tuple[Any, Any, dict[str, Any], None, diffrax.RESULTS]:
         del made_jump
-        h = terms.contr(t0, t1)
+        h = t1 - t0
+        # diffrax solves backwards by negating the control, not the vector field.
+        direction = terms.contr(t0, t1) / h
         start, unravel = jax.flatten_util.ravel_pytree(y0)
 
         def field(t: Any, y: Array) -> Array:
-            return jax.flatten_util.ravel_pytree(terms.vf(t, unravel(y), args))[0]
+            return direction * jax.flatten_util.ravel_pytree(terms.vf(t, unravel(y), args))[0]
 
         if self.linearise is None:
             at = _differentiate(field, t0, start)
@@ -221,8 +232,14 @@ class Rodas5P(diffrax.AbstractAdaptiveSolver[None]):
         error = jnp.where(ok, at.measure(stages[7]), jnp.inf)
         slopes = jnp.asarray(_DENSE, start.dtype) @ stages
         y1 = unravel(end)
-        dense = dict(y0=y0, y1=y1, slopes=jax.vmap(unravel)(slopes))
-        return y1, unravel(error), dense, solver_state, diffrax.RESULTS.successful
+        dense = {"y0": y0, "y1": y1, "slopes": jax.vmap(unravel)(slopes)}
+        return (
+            y1,
+            unravel(error),
+            dense,
+            solver_state,
+            cast(diffrax.RESULTS, diffrax.RESULTS.successful),
+        )
 
 
 def _differentiate(

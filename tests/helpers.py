@@ -1,0 +1,53 @@
+"""Small problems that several tests pose."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+
+import lazyrich as lr
+from lazyrich._dynamics import Problem
+from lazyrich._losses import AbstractLoss
+from lazyrich._tasks import Samples
+
+
+def samples(n: int = 6, d: int = 30, seed: int = 0, labels: str = "signs") -> Samples:
+    """Gaussian inputs with random labels: separable, since d exceeds n."""
+    x_key, y_key = jr.split(jr.key(seed))
+    x = jr.normal(x_key, (n, d))
+    y = jr.rademacher(y_key, (n,), jnp.float64) if labels == "signs" else jr.normal(y_key, (n,))
+    return Samples(x, y)
+
+
+def diagonal_problem(
+    depth: int, loss: AbstractLoss, weight_decay: float, init_scale: float = 3.0, **kwargs: Any
+) -> Problem:
+    train = samples(labels="signs" if loss.is_classification else "real", **kwargs)
+    model = lr.models.DiagonalLinear(depth=depth)
+    start = model.init(jr.key(0), train.x.shape[1])
+    params = jax.tree.map(lambda p: init_scale * p, start)
+    return Problem(train, params, model, loss, weight_decay)
+
+
+def small_experiment(**changes: Any) -> lr.Experiment:
+    """Sparse classification that groks, small enough to solve in a moment."""
+    fields: dict[str, Any] = {
+        "task": lr.tasks.SparseClassification(n=40, d=400, num_test=500),
+        "init_scale": 30.0,
+        "weight_decay": 1e-2,
+        "t1": 2e3,
+        "times": lr.dynamics.Times(num_log=60, num_linear=20),
+    }
+    return lr.Experiment(**{**fields, **changes})
+
+
+def silent(time: float) -> None:
+    """A progress listener that does not listen."""
+    del time
+
+
+def relative_error(ours: Any, theirs: Any) -> float:
+    ours, theirs = np.asarray(ours), np.asarray(theirs)
+    return float(np.linalg.norm(ours - theirs) / np.linalg.norm(theirs))

@@ -1,0 +1,165 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.integrate import solve_ivp
+
+import lazyrich as lr
+from lazyrich._dynamics import reduced_flow
+from tests.helpers import diagonal_problem, relative_error, silent
+
+LOSSES = [lr.losses.Logistic(), lr.losses.Exponential(), lr.losses.Squared()]
+CASES = [
+    (depth, loss, weight_decay)
+    for depth in (2, 3, 4)
+    for loss in LOSSES
+    for weight_decay in (0.0, 0.05)
+]
+
+
+def label(value):
+    return type(value).__name__ if isinstance(value, lr.losses.AbstractLoss) else str(value)
+
+
+def full_flow(problem, t1):
+    """The 2d-dimensional flow, by another integrator, with derivatives by hand."""
+    x, y = np.asarray(problem.train.x), np.asarray(problem.train.y)
+    depth, decay = problem.model.depth, problem.weight_decay
+
+    def field(t, theta):
+        u, v = np.split(theta, 2)
+        f = x @ (u**depth - v**depth)
+        force = np.asarray(problem.loss.dual(jnp.asarray(f), jnp.asarray(y))) @ x / len(y)
+        du = depth * u ** (depth - 1) * force - decay * u
+        dv = -depth * v ** (depth - 1) * force - decay * v
+        return np.concatenate([du, dv])
+
+    start = np.concatenate([np.asarray(p) for p in problem.params])
+    end = solve_ivp(field, (0, t1), start, method="LSODA", rtol=1e-11, atol=1e-13).y[:, -1]
+    return lr.models.DiagonalParams(*map(jnp.asarray, np.split(end, 2)))
+
+
+def final(trajectory):
+    last = jax.tree.map(lambda a: a[-1], trajectory.states)
+    return trajectory.params_at(trajectory.times[-1], last)
+
+
+@pytest.mark.parametrize(("depth", "loss", "weight_decay"), CASES, ids=label)
+def test_agrees_with_the_full_flow(depth, loss, weight_decay):
+    problem = diagonal_problem(depth, loss, weight_decay)
+    t1 = 20.0
+    flow = lr.dynamics.ReducedFlow(rtol=1e-9)
+    trajectory = flow.follow(problem, np.array([0.0, 0.3 * t1, t1]), silent)
+    assert trajectory.ending == "completed"
+    ours, theirs = final(trajectory), full_flow(problem, t1)
+    weights = problem.model.predictor
+    assert relative_error(weights(ours).w, weights(theirs).w) < 1e-6
+    assert relative_error(ours.u, theirs.u) < 1e-6
+    assert relative_error(ours.v, theirs.v) < 1e-6
+
+
+@pytest.mark.parametrize(("depth", "loss", "weight_decay"), CASES, ids=label)
+def test_gradient_descent_tends_to_it_linearly(depth, loss, weight_decay):
+    problem = diagonal_problem(depth, loss, weight_decay, n=4, d=12, init_scale=2.0)
+    times = np.array([0.0, 0.64])
+    flow = final(lr.dynamics.ReducedFlow(rtol=1e-10).follow(problem, times, silent))
+    rates = np.array([4e-4, 2e-4, 1e-4])
+    errors = []
+    for rate in rates:
+        descent = lr.dynamics.GradientDescent(learning_rate=rate).follow(problem, times, silent)
+        weights = problem.model.predictor(final(descent)).w
+        errors.append(relative_error(weights, problem.model.predictor(flow).w))
+    assert np.polyfit(np.log(rates), np.log(errors), 1)[0] == pytest.approx(1.0, abs=0.03)
+
+
+@pytest.mark.parametrize(("depth", "loss", "weight_decay"), CASES, ids=label)
+def test_derivatives_agree_with_automatic_ones(depth, loss, weight_decay):
+    problem = diagonal_problem(depth, loss, weight_decay)
+    start = problem.params
+    system = reduced_flow._reduce(problem, start)
+    tau, nu = jnp.asarray(0.7), 0.01 * jnp.arange(1.0, 7.0)
+    ours = reduced_flow._linearise(tau, nu, system)
+    field = reduced_flow._field
+    np.testing.assert_allclose(ours.value, field(tau, nu, system), rtol=1e-12)
+    by_time = jax.jacfwd(lambda tau: field(tau, nu, system))(tau)
+    np.testing.assert_allclose(ours.time_derivative, by_time, rtol=1e-9, atol=1e-15)
+    by_state = jax.jacfwd(lambda nu: field(tau, nu, system))(nu)
+    np.testing.assert_allclose(ours.jacobian, by_state, rtol=1e-9, atol=1e-12)
+
+
+def test_product_of_the_two_halves_only_decays():
+    # At depth 2 the forces on u and v cancel in their product: u v = u0 v0 e^{-2 lambda t}.
+    problem = diagonal_problem(2, lr.losses.Logistic(), 0.05)
+    times = np.linspace(0.0, 200.0, 11)
+    trajectory = lr.dynamics.ReducedFlow().follow(problem, times, silent)
+    params = jax.vmap(trajectory.params_at)(jnp.asarray(times), trajectory.states)
+    start = np.asarray(problem.params.u * problem.params.v)
+    expected = start[None] * np.exp(-2 * 0.05 * times)[:, None]
+    np.testing.assert_allclose(params.u * params.v, expected, rtol=1e-11)
+
+
+def test_deep_nets_stay_exact_long_after_one_leg_would_have_lost_all_digits():
+    # (L - 2) lambda t = 60: the difference in u's denominator is e^-60 of its terms.
+    problem = diagonal_problem(3, lr.losses.Logistic(), 0.05)
+    t1 = 1200.0
+    trajectory = lr.dynamics.ReducedFlow(rtol=1e-8).follow(problem, np.array([0.0, t1]), silent)
+    assert trajectory.ending == "completed"
+    ours, theirs = final(trajectory), full_flow(problem, t1)
+    weights = problem.model.predictor
+    assert relative_error(weights(ours).w, weights(theirs).w) < 1e-6
+    # Stationary by then: lambda theta is the force of the loss.
+    x, y = problem.train.x, problem.train.y
+    force = problem.loss.dual(weights(ours)(x), y) @ x / len(y)
+    assert relative_error(3 * ours.u**2 * force, 0.05 * ours.u) < 1e-3
+
+
+def test_own_start_of_any_sign_at_depth_two():
+    problem = diagonal_problem(2, lr.losses.Squared(), 0.02)
+    rng = np.random.default_rng(1)
+    start = lr.models.DiagonalParams(*(jnp.asarray(rng.normal(size=30)) for _ in "uv"))
+    own = type(problem)(problem.train, start, problem.model, problem.loss, problem.weight_decay)
+    trajectory = lr.dynamics.ReducedFlow(rtol=1e-9).follow(own, np.array([0.0, 5.0]), silent)
+    assert relative_error(final(trajectory).u, full_flow(own, 5.0).u) < 1e-6
+
+
+def test_tighter_tolerances_cost_more_and_err_less():
+    problem = diagonal_problem(2, lr.losses.Logistic(), 0.05)
+    exact = problem.model.predictor(full_flow(problem, 60.0)).w
+    errors, steps = [], []
+    for rtol in (1e-2, 1e-4, 1e-6, 1e-8):
+        flow = lr.dynamics.ReducedFlow(rtol=rtol)
+        trajectory = flow.follow(problem, np.array([0.0, 60.0]), silent)
+        errors.append(relative_error(problem.model.predictor(final(trajectory)).w, exact))
+        steps.append(trajectory.effort.num_steps)
+    assert np.all(np.diff(steps) > 0)
+    assert np.all(np.diff(np.log10(errors)) < -0.5)
+    assert np.all(np.array(errors) < [1e-2, 1e-4, 1e-6, 1e-8])
+
+
+def test_a_spent_budget_is_named_and_keeps_what_was_reached():
+    problem = diagonal_problem(2, lr.losses.Logistic(), 0.05)
+    times = np.linspace(0.0, 100.0, 21)
+    trajectory = lr.dynamics.ReducedFlow(max_steps=20).follow(problem, times, silent)
+    assert trajectory.ending == "max_steps"
+    assert 0 < len(trajectory.times) < 21
+    np.testing.assert_array_equal(trajectory.times, times[: len(trajectory.times)])
+    assert trajectory.effort.num_gradients == 8 * 20
+
+
+def test_progress_is_told_and_ends_at_the_horizon():
+    heard: list[float] = []
+    problem = diagonal_problem(2, lr.losses.Logistic(), 0.05)
+    lr.dynamics.ReducedFlow().follow(problem, np.array([0.0, 50.0]), heard.append)
+    assert len(heard) > 5
+    assert np.all(np.diff(heard) >= 0)
+    assert heard[-1] == pytest.approx(50.0)
+
+
+def test_what_it_cannot_follow_is_refused():
+    problem = diagonal_problem(3, lr.losses.Logistic(), 0.05)
+    zeros = jax.tree.map(jnp.zeros_like, problem.params)
+    for depth, message in ((3, r"params\.u = 0\.0: should be positive"), (2, "nothing moves")):
+        model = lr.models.DiagonalLinear(depth=depth)
+        own = type(problem)(problem.train, zeros, model, problem.loss, 0.0)
+        with pytest.raises(lr.InputError, match=message):
+            lr.dynamics.ReducedFlow().follow(own, np.array([0.0, 1.0]), silent)

@@ -1,0 +1,136 @@
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+
+import lazyrich as lr
+from lazyrich._tasks import AbstractTask, Samples, Split
+
+
+def arrays() -> lr.tasks.Arrays:
+    rng = np.random.default_rng(0)
+    return lr.tasks.Arrays(
+        x_train=rng.normal(size=(4, 3)),
+        y_train=np.array([1, -1, 1, -1]),
+        x_test=rng.normal(size=(5, 3)),
+        y_test=np.ones(5),
+    )
+
+
+TASKS = [
+    lr.tasks.SparseClassification(n=8, d=70, num_test=1500),
+    lr.tasks.SeparatedClassification(n=8, d=70, num_test=1500),
+    arrays(),
+]
+
+
+def name(task: AbstractTask) -> str:
+    return type(task).__name__
+
+
+def test_every_task_is_tested():
+    assert {name(task) for task in TASKS} == set(AbstractTask.kinds)
+
+
+def together(split: Split) -> Samples:
+    blocks = list(split.test)
+    return Samples(jnp.concatenate([b.x for b in blocks]), jnp.concatenate([b.y for b in blocks]))
+
+
+@pytest.mark.parametrize("task", TASKS, ids=name)
+def test_a_key_names_the_data(task):
+    one, two = task.sample(jr.key(3)), task.sample(jr.key(3))
+    np.testing.assert_array_equal(one.train.x, two.train.x)
+    np.testing.assert_array_equal(one.train.y, two.train.y)
+    # Test blocks are made again at every pass.
+    np.testing.assert_array_equal(together(one).x, together(one).x)
+    np.testing.assert_array_equal(together(one).x, together(two).x)
+    if not isinstance(task, lr.tasks.Arrays):
+        other = task.sample(jr.key(4))
+        assert not np.array_equal(one.train.x, other.train.x)
+        assert together(one).x.shape == (task.num_test, task.d)
+        assert one.train.x.shape == (task.n, task.d)
+        # Train and test samples share no row.
+        train_rows = {row.tobytes() for row in np.asarray(one.train.x)}
+        assert not train_rows & {row.tobytes() for row in np.asarray(together(one).x)}
+    assert one.train.y.dtype == jnp.float64
+
+
+def test_sparse_labels_are_a_vote_of_the_first_coordinates():
+    task = lr.tasks.SparseClassification(n=2000, d=64, k=3, num_test=1000)
+    split = task.sample(jr.key(1))
+    for part in (split.train, together(split)):
+        x, y = np.asarray(part.x, int), np.asarray(part.y)
+        assert set(np.unique(x)) == {-1, 1}
+        # The teacher's signs, read off the correlations, explain every label.
+        teacher = np.sign(x[:, :3].T @ y)
+        np.testing.assert_array_equal(np.sign(x[:, :3] @ teacher), y)
+        assert abs(x.mean()) < 5 / np.sqrt(x.size)
+        assert abs(x[:, 3:].T @ y / len(y)).max() < 5 / np.sqrt(len(y))
+
+
+def test_separated_classes_have_the_margin_they_name():
+    task = lr.tasks.SeparatedClassification(n=500, d=50, gamma=4.0, num_test=1000)
+    split = task.sample(jr.key(2))
+    x, y = np.asarray(split.train.x, float), np.asarray(split.train.y)
+    # The mean of y x is (gamma / 2 + E|z_1|) w*: signs of w* can be read off it.
+    teacher = np.sign(y @ x) / np.sqrt(50)
+    for part in (split.train, together(split)):
+        margins = np.asarray(part.y) * (np.asarray(part.x, float) @ teacher)
+        assert margins.min() >= 2.0 - 1e-5
+        # Beyond gamma / 2 the margin is |z_1|, half normal.
+        assert margins.mean() - 2.0 == pytest.approx(np.sqrt(2 / np.pi), abs=0.1)
+
+
+def test_arrays_survive_a_file(tmp_path):
+    task = arrays()
+    task.save(tmp_path / "data.npz")
+    again = lr.tasks.Arrays.load(tmp_path / "data.npz")
+    assert again == task
+    assert hash(again) == hash(task)
+    changed = lr.tasks.Arrays(
+        x_train=task.x_train + 1, y_train=task.y_train, x_test=task.x_test, y_test=task.y_test
+    )
+    assert changed != task
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"x_train": [[np.nan, 1, 2]] * 4}, r"x_train\[0, 0\] = nan: should be finite"),
+        (
+            {"x_train": np.zeros((0, 3))},
+            r"x_train = \(0, 3\): should be 2-dimensional and not empty",
+        ),
+        ({"x_train": np.zeros(3)}, "x_train = .*2-dimensional"),
+        ({"y_train": [1, -1]}, "y_train = .*a label for each of 4 inputs"),
+        ({"x_test": np.zeros((5, 2))}, "x_test = .*3 columns"),
+        ({"x_train": [["a"] * 3] * 4}, "x_train = .*real numbers"),
+    ],
+)
+def test_bad_arrays_are_refused(change, message):
+    task = arrays()
+    fields = {k: getattr(task, k) for k in ("x_train", "y_train", "x_test", "y_test")}
+    with pytest.raises(lr.InputError, match=message):
+        lr.tasks.Arrays(**{**fields, **change})
+
+
+def test_bad_files_are_refused(tmp_path):
+    with pytest.raises(lr.InputError, match=r"path = .*readable .npz file"):
+        lr.tasks.Arrays.load(tmp_path / "absent.npz")
+    np.savez(tmp_path / "part.npz", x_train=np.zeros((1, 1)))
+    with pytest.raises(lr.InputError, match="lacks y_train, x_test, y_test"):
+        lr.tasks.Arrays.load(tmp_path / "part.npz")
+    np.savez(
+        tmp_path / "evil.npz",
+        **dict.fromkeys(("x_train", "y_train", "x_test", "y_test"), np.array([{}])),
+    )
+    with pytest.raises(lr.InputError, match=r"readable .npz file.*pickle"):
+        lr.tasks.Arrays.load(tmp_path / "evil.npz")
+
+
+@pytest.mark.parametrize("fields", [{"n": 0}, {"k": 2}, {"k": 5, "d": 3}, {"n": 1.5}, {"m": 1}])
+def test_bad_sizes_are_refused(fields):
+    (key,) = fields.keys() - {"d"}
+    with pytest.raises(lr.InputError, match=f"^{key} = "):
+        lr.tasks.SparseClassification(**fields)
