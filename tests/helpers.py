@@ -34,10 +34,10 @@ def diagonal_problem(
 def small_experiment(**changes: Any) -> lr.Experiment:
     """Sparse classification that groks, small enough to solve in a moment."""
     fields: dict[str, Any] = {
-        "task": lr.tasks.SparseClassification(n=40, d=400, num_test=500),
+        "task": lr.tasks.SparseClassification(n=60, d=400, num_test=500),
         "init_scale": 30.0,
-        "weight_decay": 1e-2,
-        "t1": 2e3,
+        "weight_decay": 1e-3,
+        "t1": 2e4,
         "times": lr.dynamics.Times(num_log=60, num_linear=20),
     }
     return lr.Experiment(**{**fields, **changes})

@@ -34,8 +34,9 @@ class Description(pydantic.BaseModel):
             raise _first_problem(error, type(self)) from None
 
     def table(self) -> dict[str, Any]:
-        """The fields as plain values, defaults included."""
-        return {name: getattr(self, name) for name in type(self).model_fields}
+        """The fields as plain values, defaults included; what is None is left out."""
+        fields = {name: getattr(self, name) for name in type(self).model_fields}
+        return {name: value for name, value in fields.items() if value is not None}
 
 
 class Choice(Description):

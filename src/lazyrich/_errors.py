@@ -10,7 +10,7 @@ class InputError(ValueError):
     def __init__(self, key: str, value: object, accepted: str):
         self.key, self.value, self.accepted = key, value, accepted
         shown = repr(value)
-        shown = shown if len(shown) <= 80 else shown[:77] + "..."
+        shown = shown if len(shown) <= 300 else shown[:297] + "..."
         super().__init__(f"{key} = {shown}: {' '.join(accepted.split())}")
 
     def under(self, prefix: str) -> "InputError":

@@ -86,11 +86,10 @@ class Experiment(Description):
 
     def table(self) -> dict[str, Any]:
         """Nested plain values; `from_table` takes them back."""
-        nested = {
+        return {
             key: value.table() if isinstance(value, Description) else value
             for key, value in super().table().items()
         }
-        return {key: value for key, value in nested.items() if value is not None}
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Experiment":

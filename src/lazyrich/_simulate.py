@@ -1,5 +1,6 @@
 """From an experiment to its record."""
 
+import hashlib
 import json
 import os
 import platform
@@ -42,7 +43,8 @@ def simulate(
     r"""Runs an experiment and returns its record.
 
     - **Takes** `params`, initial parameters of your own in place of the model's; they are
-        $\theta(0)$, not multiplied by `init_scale`.
+        $\theta(0)$, not multiplied by `init_scale`. The record keeps
+        their SHA-256 as `own_params`, beside the experiment's hash.
     - **Returns** a dataset over `time` (gradient-flow time) with a variable for each probe,
         and over `predictor` with what the kernel and the rich predictor achieve; every
         variable has `units` and `long_name`. Attributes hold the experiment as TOML, its
@@ -58,7 +60,7 @@ def simulate(
     problem = build_problem(experiment, split.train, init_key, params)
 
     clock.start("computing predictors")
-    kernel, rich = _references(experiment, split.train)
+    kernel, rich = _references(problem)
 
     clock.start("solving the flow")
     times = experiment.times.grid(experiment.t1)
@@ -113,6 +115,7 @@ def simulate(
     record.attrs = {
         "experiment": _described(experiment),
         "experiment_hash": experiment.content_hash,
+        "own_params": _digest(params),
         "ending": trajectory.ending,
         "solver": json.dumps(trajectory.effort._asdict()),
         "seconds": json.dumps(clock.seconds),
@@ -130,16 +133,19 @@ def build_problem(experiment: Experiment, train: Samples, key: Any, params: Any 
     return Problem(train, params, experiment.model, experiment.loss, experiment.weight_decay)
 
 
-def _references(
-    experiment: Experiment, train: Samples
-) -> tuple[Predictor | None, Predictor | None]:
+def _references(problem: Problem) -> tuple[Predictor | None, Predictor | None]:
     """The kernel and the rich predictor, where theory names one that can be computed."""
-    if not isinstance(experiment.model, DiagonalLinear):
+    model, train = problem.model, problem.train
+    if not isinstance(model, DiagonalLinear):
         return None, None
-    if not experiment.loss.is_classification:
-        return l2_min_norm(train.x, train.y), None
-    kernel = l2_max_margin(train.x, train.y)
-    rich = l1_max_margin(train.x, train.y) if experiment.model.depth == 2 else None
+    # The tangent kernel at the start weighs coordinates so; equally, from the model's own.
+    u, v = problem.params
+    h = u ** (2 * model.depth - 2) + v ** (2 * model.depth - 2)
+    h = h / jnp.max(h)
+    if not problem.loss.is_classification:
+        return l2_min_norm(train.x, train.y, kernel_weights=h), None
+    kernel = l2_max_margin(train.x, train.y, kernel_weights=h)
+    rich = l1_max_margin(train.x, train.y) if model.depth == 2 else None
     return kernel, rich
 
 
@@ -249,6 +255,14 @@ def _labels(long_name: str, units: str = "1") -> dict[str, str]:
 def _described(experiment: Experiment) -> str:
     named = tuple(p for p in experiment.probes if isinstance(p, str))
     return experiment.model_copy(update={"probes": named}).to_toml()
+
+
+def _digest(params: Any) -> str:
+    """SHA-256 of parameters passed in, which the experiment does not know; else empty."""
+    digest = hashlib.sha256()
+    for leaf in jax.tree.leaves(params):
+        digest.update(np.ascontiguousarray(leaf).tobytes())
+    return "" if params is None else digest.hexdigest()
 
 
 def _machine() -> dict[str, Any]:

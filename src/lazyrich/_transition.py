@@ -37,7 +37,7 @@ class Transition(NamedTuple):
         recorded times; `t_train_first`, `t_test_first`: the first touch.
     - `t10`, `t50`, `t90`: first crossings of 10, 50 and 90 % of the change of the test
         score from its plateau to its end; `t10_loss`, `t50_loss`, `t90_loss`: of the test
-        loss; `t50_sustained`: of the score, held.
+        loss, from its extreme after the fit; `t50_sustained`: of the score, held.
     - `plateau`: first and last time of the window that stands for the kernel plateau.
     """
 
@@ -96,13 +96,13 @@ def transition(record: xr.Dataset, thresholds: Thresholds = Thresholds()) -> Tra
             outcome = "grokked" if delayed else "immediate"
     after = times >= times[plateau][0]
     moved = abs(late - early) >= thresholds.change
-    t10, t50, t90 = _change_times(times, test, early, after) if moved else _NEVER
+    t10, t50, t90 = _change_times(times[after], test[after], early) if moved else _NEVER
     t50_sustained = np.nan
     if moved:
         done = (test - early) / (late - early)
         t50_sustained = _reach(times[after], done[after], 0.5, k)[0]
     loss = record["test_loss"].values
-    losses = _change_times(times, loss, float(np.median(loss[plateau])), after) if moved else _NEVER
+    losses = _loss_times(times[after], loss[after]) if moved else _NEVER
     return Transition(
         outcome,
         t_train,
@@ -178,14 +178,19 @@ def _plateau(
 
 
 def _change_times(
-    times: Float[np.ndarray, " t"],
-    values: Float[np.ndarray, " t"],
-    early: float,
-    after: Bool[np.ndarray, " t"],
+    times: Float[np.ndarray, " t"], values: Float[np.ndarray, " t"], early: float
 ) -> tuple[float, float, float]:
-    """First times after the plateau's start at 10, 50 and 90 % of the way to the end."""
+    """First times at 10, 50 and 90 % of the way from `early` to the last value."""
     if values[-1] == early:
         return _NEVER
-    done = (values[after] - early) / (values[-1] - early)
-    t10, t50, t90 = (_crossing(times[after], done, done >= q, q) for q in (0.1, 0.5, 0.9))
+    done = (values - early) / (values[-1] - early)
+    t10, t50, t90 = (_crossing(times, done, done >= q, q) for q in (0.1, 0.5, 0.9))
     return t10, t50, t90
+
+
+def _loss_times(
+    times: Float[np.ndarray, " t"], loss: Float[np.ndarray, " t"]
+) -> tuple[float, float, float]:
+    """The same for a loss, from its extreme on: it may still improve on the plateau."""
+    turn = int(np.argmin(loss) if loss[-1] > loss[0] else np.argmax(loss))
+    return _change_times(times[turn:], loss[turn:], float(loss[turn]))

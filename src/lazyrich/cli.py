@@ -185,6 +185,9 @@ def _progress(title: str) -> Iterator[Callable[[str, float | None], None]]:
     from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
     console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _plain_progress(title)
+        return
     columns = (TextColumn("{task.description:<22}"), BarColumn(), TimeElapsedColumn())
     console.print(f"lazyrich: {title}", markup=False, highlight=False)
     with Progress(*columns, console=console) as bars:
@@ -202,6 +205,20 @@ def _progress(title: str) -> Iterator[Callable[[str, float | None], None]]:
         yield listener
         for done in tasks.values():
             bars.update(done, total=1, completed=1)
+
+
+def _plain_progress(title: str) -> Callable[[str, float | None], None]:
+    """For a log file: a line as each stage begins, and at every tenth of a long one."""
+    last: dict[str, int] = {}
+
+    def listener(stage: str, fraction: float | None) -> None:
+        tenth = int(10 * (fraction or 0.0))
+        if tenth > last.get(stage, -1):
+            last[stage] = tenth
+            amount = f" {10 * tenth} %" if tenth else ""
+            print(f"lazyrich: {title}: {stage}{amount}", file=sys.stderr, flush=True)
+
+    return listener
 
 
 _R = TypeVar("_R")

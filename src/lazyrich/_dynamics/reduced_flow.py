@@ -37,8 +37,8 @@ class ReducedFlow(AbstractDynamics):
     weighted Gram matrix a step.
 
     - **Takes** `rtol`, the local error allowed in a step, relative to $1 + |f_i|$ in every
-        output (for regression, to the labels' root mean square $+ |f_i|$) and to $1 + $ the
-        change of log-parameters in every number carried; `max_steps`, attempted steps
+        output (for regression, to the labels' root mean square $+ |f_i|$) and to one plus
+        the change of log-parameters in every number carried; `max_steps`, attempted steps
         before giving up.
     - **Raises** [`InputError`][lazyrich.InputError] for any model but
         [`DiagonalLinear`][lazyrich.models.DiagonalLinear], and for parameters that are not

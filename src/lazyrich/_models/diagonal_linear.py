@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from annotated_types import Ge
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from .._precision import in_double
 from ._base import AbstractModel, LinearPredictor
 
 
@@ -44,9 +45,10 @@ class DiagonalLinear(AbstractModel):
     def homogeneity(self) -> int:
         return self.depth
 
+    @in_double
     def init(self, key: PRNGKeyArray, dim: int) -> DiagonalParams:
         del key
-        start = jnp.full(dim, (2.0 * dim) ** -0.5)
+        start = jnp.full(dim, (2.0 * dim) ** -0.5, jnp.float64)
         return DiagonalParams(start, start)
 
     def predictor(self, params: DiagonalParams) -> LinearPredictor:

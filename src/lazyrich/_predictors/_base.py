@@ -2,9 +2,12 @@
 
 from typing import Literal, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
-from jaxtyping import Float
+from jaxtyping import Array, ArrayLike, Float, Shaped
+
+from .._errors import InputError
 
 Status = Literal["optimal", "not_separable", "not_proven"]
 
@@ -29,6 +32,17 @@ class Predictor(NamedTuple):
     dual: Float[np.ndarray, " n"]
     gap: float
     status: Status
+
+
+def as_data(
+    x: ArrayLike, y: ArrayLike, *, signs: bool
+) -> tuple[Shaped[Array, "n d"], Float[Array, " n"]]:
+    """Inputs and labels as arrays; raises if `signs` are asked for and a label is none."""
+    labels = np.asarray(y, np.float64)
+    bad = np.flatnonzero(np.abs(labels) != 1)
+    if signs and len(bad):
+        raise InputError(f"y[{bad[0]}]", float(labels[bad[0]]), "labels should be -1 or 1")
+    return jnp.asarray(x), jnp.asarray(labels)
 
 
 def certify_margin(

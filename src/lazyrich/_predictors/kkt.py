@@ -5,21 +5,21 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 import scipy.optimize
-from jaxtyping import Array, Float, Shaped
+from jaxtyping import ArrayLike, Float, Shaped
 
 from .._columns import gram, matvec, rmatvec
 from .._models import DiagonalParams, power_difference
 from .._precision import in_double
-from ._base import square_root
+from ._base import as_data, square_root
 
 
 class KKTResidual(NamedTuple):
     r"""Residuals at parameters scaled to a smallest margin of 1; all dimensionless.
 
-    - `stationarity`, $\min_{\mu \ge 0} \|\theta - \sum_i \mu_i y_i \nabla f_i\|_2 /
-        \|\theta\|_2$.
+    - `stationarity`, $\|\theta - \sum_i \mu_i y_i \nabla f_i\|_2 / \|\theta\|_2$.
     - `complementarity`, $\sum_i \mu_i (y_i f_i - 1) / \|\theta\|_2^2$.
-    - `multipliers`, $\mu$, shape `(n,)`.
+    - `multipliers`, $\mu \ge 0$, shape `(n,)`: those that make the squares of both least, the
+        second sample by sample.
 
     NaN where some sample is not fitted, for then no scaling is feasible.
     """
@@ -31,7 +31,7 @@ class KKTResidual(NamedTuple):
 
 @in_double
 def diagonal_kkt(
-    params: DiagonalParams, x: Shaped[Array, "n d"], y: Float[Array, " n"], depth: int
+    params: DiagonalParams, x: Shaped[ArrayLike, "n d"], y: Shaped[ArrayLike, " n"], depth: int
 ) -> KKTResidual:
     r"""Residual of a diagonal net in margin maximisation.
 
@@ -43,6 +43,8 @@ def diagonal_kkt(
 
     - **Source** Lyu & Li, ICLR 2020, arXiv:1906.05890, definition C.4, in relative form.
     """
+    x, y = as_data(x, y, signs=True)
+    params = DiagonalParams(*map(jnp.asarray, params))
     outputs = matvec(x, power_difference(params.u, params.v, depth)) * y
     smallest = float(jnp.min(outputs))
     if not smallest > 0:
@@ -51,11 +53,12 @@ def diagonal_kkt(
     slope_u, slope_v = depth * u ** (depth - 1), depth * v ** (depth - 1)
     margins = outputs / smallest
     kernel = np.asarray(gram(x, slope_u**2 + slope_v**2) * jnp.outer(y, y))
-    factor, root = square_root(kernel)
+    norm = jnp.hypot(jnp.linalg.norm(u), jnp.linalg.norm(v))
+    slack = np.asarray((margins - 1) / norm)
+    factor, root = square_root(kernel + np.diag(slack**2))
     # By Euler's identity the gradients' products with theta are L times the margins.
     mu, _ = scipy.optimize.nnls(factor, root @ np.asarray(depth * margins), maxiter=30 * len(y))
     pull = rmatvec(x, jnp.asarray(mu) * y)
     residual = jnp.hypot(jnp.linalg.norm(u - slope_u * pull), jnp.linalg.norm(v + slope_v * pull))
-    norm = jnp.hypot(jnp.linalg.norm(u), jnp.linalg.norm(v))
     complementarity = jnp.asarray(mu) @ (margins - 1) / norm**2
     return KKTResidual(float(residual / norm), float(complementarity), mu)

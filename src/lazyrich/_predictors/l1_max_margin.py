@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 import jax.scipy.linalg as jsl
 import numpy as np
-from jaxtyping import Array, Float, Shaped
+from jaxtyping import Array, ArrayLike, Float, Shaped
 
 from .._columns import gram, matvec, rmatvec
 from .._precision import in_double
-from ._base import Predictor, certify_margin
+from ._base import Predictor, as_data, certify_margin
 
 _MAX_ITERATIONS = 100
 _PATIENCE = 8  # iterations without a better certificate: the limit of rounding
@@ -20,8 +20,8 @@ _PATIENCE = 8  # iterations without a better certificate: the limit of rounding
 
 @in_double
 def l1_max_margin(
-    x: Shaped[Array, "n d"],
-    y: Float[Array, " n"],
+    x: Shaped[ArrayLike, "n d"],
+    y: Shaped[ArrayLike, " n"],
     tolerance: float = 1e-6,
     progress: Callable[[float], None] = lambda gap: None,
 ) -> Predictor:
@@ -40,6 +40,7 @@ def l1_max_margin(
     - **Source** Mehrotra, SIAM J. Optim. 2 (1992), 575--601; as the late predictor, Lyu et
         al. 2024, corollary 3.6.
     """
+    x, y = as_data(x, y, signs=True)
     scale = jnp.max(jnp.abs(x)).astype(jnp.float64)
     point = _start(x, y)
     best = _certificate(x, y, point)
@@ -49,7 +50,10 @@ def l1_max_margin(
         new = _certificate(x, y, point)
         if not np.isfinite(new.gap):
             break
-        stalled = 0 if new.gap < best.gap else stalled + 1
+        # Absolute, and zero weights count: where no margin is positive, the relative gap
+        # stays at one or worse while the bound goes to zero.
+        better = _gap(new) < _gap(best)
+        stalled = 0 if better else stalled + 1
         best = new if stalled == 0 else best
         progress(float(best.gap))
         closed = best.gap <= 0.01 * tolerance or best.bound <= 1e-9 * scale
@@ -82,6 +86,10 @@ class _Certificate(NamedTuple):
     bound: Array
     mu: Array
     gap: Array
+
+
+def _gap(pair: _Certificate) -> float:
+    return float(pair.bound) - max(float(pair.achieved), 0.0)
 
 
 @jax.jit

@@ -3,16 +3,19 @@
 import jax.numpy as jnp
 import numpy as np
 import scipy.optimize
-from jaxtyping import Array, Float, Shaped
+from jaxtyping import ArrayLike, Float, Shaped
 
 from .._columns import gram, matvec, rmatvec
 from .._precision import in_double
-from ._base import Predictor, certify_margin, square_root
+from ._base import Predictor, as_data, certify_margin, square_root
 
 
 @in_double
 def l2_max_margin(
-    x: Shaped[Array, "n d"], y: Float[Array, " n"], tolerance: float = 1e-6
+    x: Shaped[ArrayLike, "n d"],
+    y: Shaped[ArrayLike, " n"],
+    tolerance: float = 1e-6,
+    kernel_weights: Float[ArrayLike, " d"] | None = None,
 ) -> Predictor:
     r"""The hard-margin linear support vector machine: the early predictor of a diagonal net.
 
@@ -23,19 +26,23 @@ def l2_max_margin(
     (1^\top a - 1)^2$, whose minimiser is a multiple of $\mu$.
 
     - **Takes** labels -1 or 1; needs no intercept; `tolerance`, the relative gap at which
-        it counts as optimal.
+        it counts as optimal; `kernel_weights`, $h \ge 0$ of a kernel $\sum_j h_j x_j x'_j$,
+        whose support vector machine is then meant: $\|w\|_2$ becomes $(\sum_j w_j^2 /
+        h_j)^{1/2}$.
     - **Source** Cortes & Vapnik 1995; as the early predictor, Lyu et al. 2024, theorem 3.3.
     """
+    x, y = as_data(x, y, signs=True)
     labels = np.asarray(y)
-    kernel = np.asarray(gram(x, jnp.ones(1))) * np.outer(labels, labels)
+    h = jnp.ones(x.shape[1]) if kernel_weights is None else jnp.asarray(kernel_weights)
+    kernel = np.asarray(gram(x, h)) * np.outer(labels, labels)
     weight = float(np.mean(np.diag(kernel))) or 1.0
     # Scaling the constraint like the kernel keeps the factor well conditioned.
     factor, root = square_root(kernel / weight + 1.0)
     mu, _ = scipy.optimize.nnls(factor, root @ np.ones(len(labels)), maxiter=30 * len(labels))
     mu = mu / mu.sum()
-    weights = rmatvec(x, jnp.asarray(mu * labels))
-    bound = float(jnp.linalg.norm(weights))
-    weights = weights / max(bound, np.finfo(float).tiny)
+    pull = rmatvec(x, jnp.asarray(mu * labels))
+    bound = float(jnp.sqrt(h @ pull**2))
+    weights = h * pull / max(bound, np.finfo(float).tiny)
     achieved = float(jnp.min(matvec(x, weights) * y))
     scale = float(np.sqrt(np.max(np.diag(kernel))))
     return certify_margin(

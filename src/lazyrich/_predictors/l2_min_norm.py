@@ -3,16 +3,19 @@
 import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
-from jaxtyping import Array, Float, Shaped
+from jaxtyping import ArrayLike, Float, Shaped
 
 from .._columns import gram, matvec, rmatvec
 from .._precision import in_double
-from ._base import Predictor, Status
+from ._base import Predictor, Status, as_data
 
 
 @in_double
 def l2_min_norm(
-    x: Shaped[Array, "n d"], y: Float[Array, " n"], tolerance: float = 1e-6
+    x: Shaped[ArrayLike, "n d"],
+    y: Shaped[ArrayLike, " n"],
+    tolerance: float = 1e-6,
+    kernel_weights: Float[ArrayLike, " d"] | None = None,
 ) -> Predictor:
     r"""The minimum-norm linear interpolant: the early predictor of regression.
 
@@ -20,14 +23,18 @@ def l2_min_norm(
     X^\top)^{+} y$. The certificate compares the norm with the dual value $\nu^\top y /
     \|X^\top \nu\|$, which no interpolant goes below.
 
+    - **Takes** `kernel_weights` as [`l2_max_margin`][lazyrich.predictors.l2_max_margin].
     - **Returns** weights that are not normalised, `objective` their norm; `not_separable` if
         no weights interpolate.
     - **Source** Lyu et al. 2024, theorem 3.7 (kernel regime of regression).
     """
-    kernel = np.asarray(gram(x, jnp.ones(1)))
+    x, y = as_data(x, y, signs=False)
+    h = jnp.ones(x.shape[1]) if kernel_weights is None else jnp.asarray(kernel_weights)
+    kernel = np.asarray(gram(x, h))
     dual = scipy.linalg.lstsq(kernel, np.asarray(y), cond=1e-12)[0]
-    weights = rmatvec(x, jnp.asarray(dual))
-    objective = float(jnp.linalg.norm(weights))
+    pull = rmatvec(x, jnp.asarray(dual))
+    weights = h * pull
+    objective = float(jnp.sqrt(h @ pull**2))
     misfit = float(jnp.max(jnp.abs(matvec(x, weights) - y)))
     bound = float(dual @ np.asarray(y)) / max(objective, np.finfo(float).tiny)
     gap = abs(objective - bound) / max(objective, np.finfo(float).tiny)

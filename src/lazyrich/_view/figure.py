@@ -39,26 +39,29 @@ def plot(record: xr.Dataset) -> Figure:
     curves = published_curves(None if table is None else Published(**table))
     textbook = textbook_time(description["init_scale"], description["weight_decay"])
 
+    # Log axes: what is recorded at time 0 has no place on them.
+    record = record.sel(time=record["time"] > 0)
     figure = Figure(figsize=(9.0, 6.4), layout="constrained")
     axes = figure.subplots(2, 2, sharex=True)
     _fit(axes[0, 0], record, "accuracy", "acc", curves)
     _references(axes[0, 0], record)
     _fit(axes[0, 1], record, "loss", "loss", curves)
-    axes[0, 1].set_yscale("log")
     _curve(axes[1, 0], record, "param_norm", "this run", _TRAIN)
     _circles(axes[1, 0], curves.get("norm"), "published", _TRAIN["color"])
-    axes[1, 0].set_yscale("log")
     axes[1, 0].set_ylabel(r"parameter norm $\|\theta\|_2$")
     _curve(axes[1, 1], record, "cosine_to_kernel", "to the kernel predictor", _KERNEL)
     _curve(axes[1, 1], record, "cosine_to_rich", "to the rich predictor", _TEST)
     axes[1, 1].set_ylabel("cosine of the weights")
     axes[1, 1].set_ylim(-0.05, 1.05)
+    for axis in (axes[0, 1], axes[1, 0]):
+        if any(np.any(np.asarray(line.get_ydata()) > 0) for line in axis.get_lines()):
+            axis.set_yscale("log", nonpositive="mask")
 
     times = record["time"].values
     for axis in axes.flat:
-        axis.set_xscale("log")
         if len(times) > 1:
-            axis.set_xlim(times[1], times[-1])
+            axis.set_xscale("log")
+            axis.set_xlim(times[0], times[-1])
         axis.grid(True, which="major", color="#e0e0e0", linewidth=0.6)
         if np.isfinite(textbook):
             label = r"$(1/\lambda)\,\log\alpha$"
@@ -67,9 +70,8 @@ def plot(record: xr.Dataset) -> Figure:
             axis.legend(fontsize=8, frameon=True, framealpha=0.9, edgecolor="none")
     for axis in axes[1]:
         axis.set_xlabel("gradient-flow time $t$ (learning rate × steps)")
-    title = str(description.get("name", ""))
     # A name is free text: it must not be read as mathematics.
-    figure.suptitle(title, parse_math=False, fontsize=11)
+    figure.suptitle(str(description.get("name", "")), parse_math=False, fontsize=11)
     return figure
 
 

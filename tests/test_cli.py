@@ -1,0 +1,187 @@
+import json
+import signal
+import subprocess
+import sys
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+
+import lazyrich as lr
+from lazyrich import cli
+from tests.helpers import small_experiment
+
+SMALL = [
+    "--set",
+    "task.n=12",
+    "--set",
+    "task.d=100",
+    "--set",
+    "task.num_test=50",
+    "--set",
+    "t1=50.0",
+]
+
+
+def call(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["lazyrich", *map(str, arguments)])
+    with pytest.raises(SystemExit) as exit_:
+        cli.main()
+    return exit_.value.code or 0
+
+
+def test_list_names_every_panel(monkeypatch, capsys):
+    assert call(monkeypatch, "list") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == lr.studies.names()
+
+
+def test_help_teaches(monkeypatch, capsys):
+    assert call(monkeypatch, "run", "--help") == 0
+    shown = capsys.readouterr().out
+    for key in (
+        "weight_decay",
+        "init_scale",
+        "task.kind",
+        "model.kind",
+        "Exit codes",
+        "lyu2024/1a",
+    ):
+        assert key in shown
+    # Every key that can be set, and every kind, is in the text.
+    for place in (lr.tasks, lr.models, lr.losses, lr.dynamics):
+        for kind in dir(place):
+            cls = getattr(place, kind)
+            if hasattr(cls, "kinds") and not kind.startswith("Abstract"):
+                assert kind in shown
+                if kind != "Arrays":
+                    assert all(field in shown for field in cls.model_fields), kind
+
+
+def test_run_writes_everything(monkeypatch, capsys, tmp_path):
+    out = tmp_path / "new" / "run"
+    arguments = ["run", "lyu2024/1a", *SMALL, "--set", "name=mine", "--out", out]
+    assert call(monkeypatch, *arguments) == 0
+    shown = capsys.readouterr()
+    assert "outcome" in shown.out
+    assert "solving the flow" in shown.err
+    names = {file.name for file in out.iterdir()}
+    assert names == {
+        "record.nc", "experiment.toml", "summary.json", "report.html", "figure.pdf", "figure.png",
+    }  # fmt: skip
+    summary = json.loads((out / "summary.json").read_text())
+    wanted = {
+        "experiment", "outcome", "t_train", "t_test", "t10", "t50", "t90", "early", "late",
+        "predictors", "solver", "wall_seconds",
+    }  # fmt: skip
+    assert wanted <= summary.keys()
+    assert summary["experiment"] == "mine"
+    assert summary["solver"].keys() >= {"name", "num_steps", "num_rejected", "num_gradients"}
+    # The folder alone reproduces the run.
+    again = lr.Experiment.load(out / "experiment.toml")
+    assert again.content_hash == summary["experiment_hash"]
+    assert lr.open_record(out / "record.nc").attrs["experiment_hash"] == again.content_hash
+
+    assert call(monkeypatch, *arguments) == 2
+    assert "--force replaces it" in capsys.readouterr().err
+    assert call(monkeypatch, *arguments, "--force", "--json") == 0
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)["outcome"] == summary["outcome"]
+
+
+def test_own_file_with_own_arrays(monkeypatch, capsys, tmp_path):
+    rng = np.random.default_rng(0)
+    np.savez(
+        tmp_path / "data.npz",
+        x_train=rng.normal(size=(5, 20)),
+        y_train=rng.choice([-1, 1], 5),
+        x_test=rng.normal(size=(5, 20)),
+        y_test=rng.choice([-1, 1], 5),
+    )
+    (tmp_path / "mine.toml").write_text(
+        'name = "<script>alert(1)</script> $x_"\nt1 = 10\n'
+        '[task]\nkind = "Arrays"\npath = "data.npz"\n'
+    )
+    assert call(monkeypatch, "run", tmp_path / "mine.toml", "--out", tmp_path / "out") == 0
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "<script" not in page
+    assert "&lt;script&gt;alert(1)" in page
+    assert "http" not in page.replace("http-equiv", "")
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["lyu2024/9z"], "experiment = 'lyu2024/9z': should be a TOML file or one of lyu2024/1a"),
+        (["lyu2024/1a", "--set", "task.m=3"], "task.m = 3: unknown key"),
+        (["lyu2024/1a", "--set", "task.n=many"], "task.n = 'many': should be a valid integer"),
+        (["lyu2024/1a", "--set", "weight_decay=-1"], "weight_decay = -1: should be greater than"),
+        (["lyu2024/1a", "--set", "model.depth=1"], "model.depth = 1: should be greater than"),
+        (["lyu2024/1a", "--set", "task.n=0"], "task.n = 0: should be greater than or equal to 1"),
+        (["lyu2024/1a", "--set", "nonsense"], "--set = 'nonsense': should be KEY=VALUE"),
+        (["absent.toml"], "experiment = 'absent.toml': should be a readable file"),
+        (["syntax.toml"], "experiment = 'syntax.toml': is not valid TOML: "),
+        (["labels.toml"], "task.y_train[1] = 3.0: Logistic needs labels -1 or 1"),
+        (["nan.toml"], "task.x_train[0, 1] = nan: should be finite"),
+        (["lyu2024/1a", "--out", "file"], "--out = 'file': should be a writable folder"),
+    ],
+)  # fmt: skip
+def test_bad_input_ends_with_one_line_and_code_2(arguments, message, monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "syntax.toml").write_text("seed = = 1\n")
+    (tmp_path / "file").write_text("in the way")
+    good: dict[str, Any] = {
+        "x_train": np.ones((2, 2)),
+        "y_train": [1, -1],
+        "x_test": np.ones((1, 2)),
+        "y_test": [1],
+    }
+    np.savez(tmp_path / "labels.npz", **{**good, "y_train": [1, 3]})
+    np.savez(tmp_path / "nan.npz", **{**good, "x_train": [[1, np.nan], [1, 1]]})
+    for name in ("labels", "nan"):
+        (tmp_path / f"{name}.toml").write_text(
+            f't1 = 1.0\n[task]\nkind = "Arrays"\npath = "{name}.npz"\n'
+        )
+    assert call(monkeypatch, "run", *arguments) == 2
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert last.startswith(f"lazyrich: {message}")
+
+
+def test_a_failed_computation_says_so_and_keeps_what_was_reached(monkeypatch, capsys, tmp_path):
+    arguments = ["run", "lyu2024/1a", *SMALL, "--set", "dynamics.max_steps=5", "--out", tmp_path]
+    assert call(monkeypatch, *arguments) == 1
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert last.startswith("lazyrich: Rodas5P used up its steps")
+    assert "Raise dynamics.max_steps" in last
+    assert lr.open_record(tmp_path / "record.nc").attrs["ending"] == "max_steps"
+
+
+def test_an_unforeseen_error_is_one_line_too(monkeypatch, capsys, tmp_path):
+    def broken(*arguments, **options):
+        raise RuntimeError("out\nof memory")
+
+    monkeypatch.setattr("lazyrich._simulate.simulate", broken)
+    assert call(monkeypatch, "run", "lyu2024/1a", *SMALL, "--out", tmp_path) == 1
+    assert capsys.readouterr().err.strip().splitlines()[-1] == "lazyrich: out of memory"
+
+
+def test_ctrl_c_ends_a_solve_at_once_and_leaves_nothing_half_written(tmp_path):
+    slow = small_experiment(dynamics=lr.dynamics.GradientDescent(learning_rate=1e-6), t1=1e6)
+    slow.save(tmp_path / "slow.toml")
+    command = [sys.executable, "-m", "lazyrich.cli", "run", "slow.toml", "--out", "out"]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "solving the flow" in line:
+                break
+        time.sleep(1)
+        assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        started = time.monotonic()
+        rest = process.stderr.read()
+        assert process.wait(timeout=20) == 130
+    assert time.monotonic() - started < 20
+    assert "interrupted" in rest
+    assert list((tmp_path / "out").iterdir()) == []

@@ -1,0 +1,178 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.optimize import linprog
+from sklearn.svm import SVC
+
+import lazyrich as lr
+from lazyrich._predictors import Predictor
+from lazyrich._predictors._base import certify_margin
+from tests.helpers import samples
+
+SIZES = [(5, 40), (30, 60), (20, 8)]
+
+
+def separable(n, d, seed):
+    """Random data; where d < n, labelled by a teacher so that they can be separated."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, d))
+    y = np.sign(x @ rng.normal(size=d)) if d < n else rng.choice([-1.0, 1.0], n)
+    return x, y
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("n", "d"), SIZES)
+def test_l2_max_margin_is_the_support_vector_machine(n, d, seed):
+    x, y = separable(n, d, seed)
+    ours = lr.predictors.l2_max_margin(x, y)
+    # scikit-learn's machine has an intercept; data mirrored at the origin make it vanish.
+    machine = SVC(kernel="linear", C=1e9, tol=1e-9)
+    machine.fit(np.concatenate([x, -x]), np.concatenate([y, -y]))
+    theirs = machine.coef_[0] / np.linalg.norm(machine.coef_)
+    assert ours.status == "optimal"
+    assert ours.gap < 1e-9
+    np.testing.assert_allclose(ours.weights, theirs, atol=1e-6)
+    assert ours.objective == pytest.approx(1 / np.linalg.norm(machine.coef_), rel=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("n", "d"), SIZES)
+def test_l1_max_margin_is_the_linear_programme(n, d, seed):
+    x, y = separable(n, d, seed)
+    ours = lr.predictors.l1_max_margin(x, y)
+    signed = y[:, None] * x
+    # Variables (w+, w-): min sum, subject to margins of at least one.
+    theirs = linprog(
+        np.ones(2 * d), A_ub=np.hstack([-signed, signed]), b_ub=-np.ones(n), method="highs-ds"
+    )
+    assert ours.status == "optimal"
+    assert ours.objective == pytest.approx(1 / theirs.fun, rel=1e-6)
+    assert ours.bound == pytest.approx(1 / theirs.fun, rel=1e-6)
+    weights = (theirs.x[:d] - theirs.x[d:]) / theirs.fun
+    np.testing.assert_allclose(ours.weights, weights, atol=1e-5)
+    assert np.abs(ours.weights).sum() == pytest.approx(1)
+
+
+def test_sign_data_of_the_paper_at_small_size():
+    # The vote of three coordinates separates with L1 margin 1/3; random signs let a
+    # sparse direction do a little better only if some other coordinate helps.
+    task = lr.tasks.SparseClassification(n=200, d=50, num_test=10)
+    train = task.sample(jax.random.key(0)).train
+    ours = lr.predictors.l1_max_margin(train.x, train.y)
+    assert ours.status == "optimal"
+    assert ours.objective == pytest.approx(1 / 3, rel=1e-6)
+    assert np.count_nonzero(np.abs(ours.weights) > 1e-6) == 3
+
+
+@pytest.mark.parametrize("predict", [lr.predictors.l1_max_margin, lr.predictors.l2_max_margin])
+def test_inseparable_data_are_reported(predict):
+    x, y = np.array([[1.0, 2.0], [1.0, 2.0], [0.5, -1.0]]), np.array([1.0, -1.0, 1.0])
+    ours = predict(x, y)
+    assert ours.status == "not_separable"
+    assert ours.objective == 0.0
+    np.testing.assert_array_equal(ours.weights, 0)
+
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(60, 5)), rng.choice([-1.0, 1.0], 60)
+    assert predict(x, y).status == "not_separable"
+
+
+@pytest.mark.parametrize("predict", [lr.predictors.l1_max_margin, lr.predictors.l2_max_margin])
+def test_a_perturbed_solution_fails_its_certificate(predict):
+    x, y = separable(10, 30, 0)
+    found = predict(x, y)
+    norm = 1 if predict is lr.predictors.l1_max_margin else 2
+    dual_norm = np.inf if norm == 1 else 2
+
+    def certify(weights, mu) -> Predictor:
+        weights, mu = weights / np.linalg.norm(weights, norm), mu / mu.sum()
+        achieved = float(np.min(y * (x @ weights)))
+        bound = float(np.linalg.norm((mu * y) @ x, dual_norm))
+        return certify_margin("", weights, achieved, bound, mu, 1.0, 1e-6)
+
+    assert certify(found.weights, found.dual).status == "optimal"
+    rng = np.random.default_rng(1)
+    worse = found.weights + 1e-3 * rng.normal(size=30) * np.abs(found.weights).max()
+    assert certify(worse, found.dual).status == "not_proven"
+    off = np.abs(found.dual + 1e-3 * rng.normal(size=10))
+    assert certify(found.weights, off).status == "not_proven"
+    # Whatever the pair, the bound is one: it never falls below what can be achieved.
+    assert certify(found.weights, off).bound > found.objective * (1 - 1e-9)
+
+
+@pytest.mark.parametrize("predict", [lr.predictors.l1_max_margin, lr.predictors.l2_max_margin])
+def test_labels_that_are_not_signs_are_refused(predict):
+    x, y = separable(5, 8, 0)
+    with pytest.raises(lr.InputError, match=r"y\[2\] = 0.0: .* -1 or 1"):
+        predict(x, np.where(np.arange(5) == 2, 0.0, y))
+
+
+def test_min_norm_interpolant():
+    data = samples(n=6, d=20, labels="real")
+    ours = lr.predictors.l2_min_norm(data.x, data.y)
+    theirs = np.linalg.pinv(np.asarray(data.x)) @ np.asarray(data.y)
+    assert ours.status == "optimal"
+    np.testing.assert_allclose(ours.weights, theirs, rtol=1e-9, atol=1e-12)
+    assert ours.bound == pytest.approx(np.linalg.norm(theirs), rel=1e-9)
+    # More equations than unknowns: nothing interpolates.
+    data = samples(n=20, d=6, labels="real")
+    assert lr.predictors.l2_min_norm(data.x, data.y).status == "not_separable"
+
+
+def halves(weights, depth):
+    """The smallest parameters of a diagonal net that compute `weights`."""
+    return lr.models.DiagonalParams(
+        jnp.asarray(np.maximum(weights, 0) ** (1 / depth)),
+        jnp.asarray(np.maximum(-weights, 0) ** (1 / depth)),
+    )
+
+
+def test_kkt_residual_vanishes_at_the_l1_max_margin():
+    x, y = separable(10, 30, 0)
+    optimum = lr.predictors.l1_max_margin(x, y).weights
+    optimum = np.where(np.abs(optimum) > 1e-7, optimum, 0)
+    at = lr.predictors.diagonal_kkt(halves(optimum, 2), jnp.asarray(x), jnp.asarray(y), 2)
+    assert at.stationarity < 1e-5
+    assert abs(at.complementarity) < 1e-5
+    assert at.multipliers.min() >= 0
+    rng = np.random.default_rng(1)
+    moved = optimum * (1 + 0.05 * rng.normal(size=30))
+    off = lr.predictors.diagonal_kkt(halves(moved, 2), jnp.asarray(x), jnp.asarray(y), 2)
+    assert off.stationarity + off.complementarity > 1e-2
+
+
+@pytest.mark.parametrize("depth", [2, 3, 4])
+def test_kkt_residual_by_hand_with_one_sample(depth):
+    # One sample: w = e_1 / x_1 is a KKT point at every depth, for its gradient is parallel to
+    # it; weight spread over two unequal coordinates is not.
+    x, y = jnp.asarray([[2.0, 1.0]]), jnp.ones(1)
+    point = lr.predictors.diagonal_kkt(halves(np.array([0.7, 0.0]), depth), x, y, depth)
+    assert point.stationarity < 1e-12
+    assert abs(point.complementarity) < 1e-12
+    # Scaled to margin one, u_1 = 2^(-1/L); stationarity u = mu L u^(L-1) x gives mu.
+    assert point.multipliers[0] == pytest.approx(2 ** (-2 / depth) / depth)
+    spread = lr.predictors.diagonal_kkt(halves(np.array([0.7, 0.7]), depth), x, y, depth)
+    assert spread.stationarity > 0.1
+
+
+def test_kkt_residual_needs_a_fit():
+    x, y = jnp.asarray([[2.0, 1.0]]), -jnp.ones(1)
+    off = lr.predictors.diagonal_kkt(halves(np.array([0.7, 0.0]), 2), x, y, 2)
+    assert np.isnan(off.stationarity)
+    assert np.isnan(off.complementarity)
+
+
+def test_kernel_weights_stand_for_scaled_coordinates():
+    x, y = separable(6, 15, 0)
+    h = np.linspace(0.0, 2.0, 15)
+    # Features sqrt(h) x; the last step back to weights on x multiplies by sqrt(h) again.
+    weighted = lr.predictors.l2_max_margin(x, y, kernel_weights=h)
+    scaled = lr.predictors.l2_max_margin(x * np.sqrt(h), y)
+    np.testing.assert_allclose(weighted.weights, scaled.weights * np.sqrt(h), atol=1e-9)
+    assert weighted.objective == pytest.approx(scaled.objective)
+    labels = np.arange(6.0)
+    weighted = lr.predictors.l2_min_norm(x, labels, kernel_weights=h)
+    scaled = lr.predictors.l2_min_norm(x * np.sqrt(h), labels)
+    np.testing.assert_allclose(weighted.weights, scaled.weights * np.sqrt(h), atol=1e-9)
+    assert weighted.objective == pytest.approx(scaled.objective)

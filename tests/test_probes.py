@@ -1,0 +1,88 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import lazyrich as lr
+from lazyrich._probes import BUILT_IN, Moment, Setting
+
+# A net of two coordinates with alpha = 2 and lambda = 0.1, at t = 5.
+START = lr.models.DiagonalParams(jnp.full(2, 1.0), jnp.full(2, 1.0))
+PARAMS = lr.models.DiagonalParams(jnp.asarray([2.0, 0.0]), jnp.asarray([1.0, 2.0]))
+X_TRAIN, Y_TRAIN = jnp.asarray([[1.0, 0.0], [0.0, -2.0]]), jnp.asarray([1.0, 1.0])
+X_TEST, Y_TEST = jnp.asarray([[1.0, 0.0], [0.0, 1.0], [4.0, 3.0]]), jnp.asarray([1.0, 1.0, 1.0])
+
+
+def moment(params=PARAMS):
+    weights = params.u**2 - params.v**2
+    return Moment(jnp.asarray(5.0), params, weights, X_TRAIN @ weights, X_TEST @ weights)
+
+
+def setting(**changes):
+    fields = {
+        "y_train": Y_TRAIN,
+        "y_test": Y_TEST,
+        "params": START,
+        "init_scale": 2.0,
+        "weight_decay": 0.1,
+        "kernel": jnp.asarray([0.6, -0.8]),
+        "rich": jnp.asarray([1.0, 0.0]),
+        "model": lr.models.DiagonalLinear(),
+        "loss": lr.losses.Logistic(),
+        "binary": True,
+    }
+    return Setting(**{**fields, **changes})
+
+
+TRAIN_LOSS = (np.log1p(np.exp(-3)) + np.log1p(np.exp(-8))) / 2
+TEST_LOSS = (np.log1p(np.exp(-3)) + np.log1p(np.exp(4)) + np.log(2)) / 3
+GAPS = np.array([2, 0, 1, 2]) - np.exp(-0.5)
+EXPECTED = {
+    "train_loss": TRAIN_LOSS,
+    "test_loss": TEST_LOSS,
+    "train_log_loss": np.log(TRAIN_LOSS),
+    "test_log_loss": np.log(TEST_LOSS),
+    "train_accuracy": 1.0,
+    "test_accuracy": 0.5,  # right, wrong, and an output of zero, half right
+    "param_norm": 3.0,
+    "weight_norm_l1": 7.0,
+    "weight_norm_l2": 5.0,
+    "margin_l1": 3 / 7,
+    "margin_l2": 3 / 5,
+    "drift": np.exp(0.5) / 2 * np.linalg.norm(GAPS),
+    "cosine_to_kernel": 1.0,
+    "cosine_to_rich": 0.6,
+}
+
+
+def test_every_probe_is_tested():
+    assert EXPECTED.keys() == BUILT_IN.keys()
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_value(name):
+    # Weights are (2^2 - 1, 0 - 2^2) = (3, -4).
+    probe = BUILT_IN[name]
+    value = jax.jit(probe)(moment(), setting())
+    assert value.shape == ()
+    assert value.dtype == jnp.float64
+    assert float(value) == pytest.approx(EXPECTED[name], rel=1e-12)
+    assert probe.units == "1"
+    assert probe.long_name
+
+
+def test_no_plausible_numbers_where_there_is_no_answer():
+    at_zero = moment(START)
+    for name in ("margin_l1", "margin_l2", "cosine_to_kernel", "cosine_to_rich"):
+        assert np.isnan(BUILT_IN[name](at_zero, setting())), name
+    no_rich = setting(rich=jnp.zeros(2))
+    assert np.isnan(BUILT_IN["cosine_to_rich"](moment(), no_rich))
+    for name in ("train_accuracy", "test_accuracy", "margin_l1", "margin_l2"):
+        assert np.isnan(BUILT_IN[name](moment(), setting(binary=False))), name
+    assert float(BUILT_IN["train_accuracy"](at_zero, setting())) == 0.5
+
+
+def test_drift_survives_times_at_which_the_decayed_start_underflows():
+    late = Moment(jnp.asarray(6000.0), PARAMS, jnp.ones(2), jnp.ones(2), jnp.ones(3))
+    drift = float(BUILT_IN["drift"](late, setting()))
+    assert np.log(drift) == pytest.approx(600 + np.log(3 / 2), rel=1e-12)

@@ -1,0 +1,98 @@
+import numpy as np
+import pytest
+import xarray as xr
+
+import lazyrich as lr
+
+TIMES = np.concatenate([[0.0], np.geomspace(1e-2, 1e4, 601)])
+
+
+def record(train, test, ending="completed", times=TIMES, **losses):
+    values = {"train_accuracy": train, "test_accuracy": test}
+    values |= {"train_loss": 1 - train, "test_loss": 1 - test} | losses
+    return xr.Dataset(
+        {name: ("time", np.asarray(value)) for name, value in values.items()},
+        coords={"time": times},
+        attrs={"ending": ending},
+    )
+
+
+def step(start, end, t50, width=0.1):
+    """A logistic curve in log time, half-way at t50."""
+    with np.errstate(divide="ignore"):
+        log = np.log(TIMES)
+    return start + (end - start) / (1 + np.exp(-(log - np.log(t50)) / width))
+
+
+def test_grokking():
+    events = lr.transition(record(step(0.5, 1, 0.1), step(0.5, 1, 300)))
+    assert events.outcome == "grokked"
+    # A logistic curve passes fraction q at t50 (q / (1 - q))^width.
+    assert events.t50 == pytest.approx(300, rel=1e-3)
+    assert events.t10 == pytest.approx(300 / 9**0.1, rel=1e-3)
+    assert events.t90 == pytest.approx(300 * 9**0.1, rel=1e-3)
+    assert events.t_train == pytest.approx(0.1 * 49**0.1, rel=1e-3)
+    assert events.t_test == pytest.approx(300 * 9**0.1, rel=1e-3)
+    assert events.t50_loss == pytest.approx(300, rel=1e-3)
+    assert events.t50_sustained == pytest.approx(300, rel=1e-3)
+    assert events.plateau[0] < events.plateau[1] < 30
+
+
+def test_misgrokking():
+    events = lr.transition(record(step(0.5, 1, 0.1), step(0.99, 0.55, 300)))
+    assert events.outcome == "misgrokked"
+    assert events.t50 == pytest.approx(300, rel=1e-3)
+    assert events.t10 == pytest.approx(300 / 9**0.1, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "ending", "outcome"),
+    [
+        (step(0.5, 1, 1.0), step(0.5, 1, 2.0), "completed", "immediate"),
+        (step(0.5, 1, 0.1), step(0.5, 1, 1e6), "completed", "not_within_budget"),
+        (step(0.5, 1, 0.1), np.full(602, 0.5), "completed", "not_within_budget"),
+        (step(0.5, 0.9, 0.1), step(0.5, 0.9, 300), "completed", "untrained"),
+        (step(0.5, 1, 0.1), step(0.5, 1, 300), "diverged", "diverged"),
+        (step(0.5, 1, 0.1), step(0.5, 1, 300), "step_underflow", "diverged"),
+        (step(0.5, 1, 0.1) - step(0, 0.7, 1e3), step(0.5, 0.3, 1e3), "completed", "untrained"),
+    ],
+)
+def test_censored_outcomes(train, test, ending, outcome):
+    events = lr.transition(record(train, test, ending))
+    assert events.outcome == outcome
+
+
+def test_what_did_not_happen_has_no_time():
+    events = lr.transition(record(step(0.5, 1, 0.1), np.full(602, 0.5)))
+    assert np.isnan([events.t_test, events.t10, events.t50, events.t90, events.t50_loss]).all()
+    nothing = lr.transition(record(np.array([]), np.array([]), "diverged", np.array([])))
+    assert nothing.outcome == "diverged"
+    assert np.isnan(nothing.t_train)
+
+
+def test_a_spike_is_touched_but_not_sustained():
+    test = step(0.5, 1, 300)
+    test[np.searchsorted(TIMES, 10.0)] = 0.97
+    events = lr.transition(record(step(0.5, 1, 0.1), test))
+    assert events.t_test_first == pytest.approx(10, rel=0.05)
+    assert events.t_test == pytest.approx(300 * 9**0.1, rel=1e-3)
+    assert events.t50 == pytest.approx(10, rel=0.05)
+    assert events.t50_sustained == pytest.approx(300, rel=1e-3)
+
+
+def test_regression_is_scored_by_the_loss_that_is_gone():
+    nan = np.full(602, np.nan)
+    events = lr.transition(
+        record(nan, nan, train_loss=4 * step(1, 0, 0.1), test_loss=4 * step(1, 0, 300))
+    )
+    assert events.outcome == "grokked"
+    assert events.t50 == pytest.approx(300, rel=1e-3)
+
+
+def test_thresholds_mean_what_they_say():
+    run = record(step(0.5, 1, 0.1), step(0.5, 0.9, 300))
+    assert lr.transition(run).outcome == "not_within_budget"
+    assert lr.transition(run, lr.Thresholds(test=0.8)).outcome == "grokked"
+    assert lr.transition(run, lr.Thresholds(test=0.8, delay=1e5)).outcome == "immediate"
+    with pytest.raises(lr.InputError, match=r"^test = 1.5: should be less than or equal to 1"):
+        lr.Thresholds(test=1.5)
