@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test lint bench docs lock clean
+.PHONY: demo test lint bench panels docs lock clean
 
 demo: $(READY)
 	$(BIN)/lazyrich run lyu2024/1a --out demo --force
@@ -19,6 +19,10 @@ lint: $(READY)
 
 bench: $(READY)
 	$(BIN)/python benchmarks/run.py
+
+# Both panels over five data seeds, beside the published numbers: about eight minutes.
+panels: $(READY)
+	$(BIN)/python benchmarks/panels.py
 
 docs: $(READY)
 	$(BIN)/mkdocs serve

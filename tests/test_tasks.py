@@ -1,3 +1,5 @@
+from typing import Any
+
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
@@ -121,10 +123,9 @@ def test_bad_files_are_refused(tmp_path):
     np.savez(tmp_path / "part.npz", x_train=np.zeros((1, 1)))
     with pytest.raises(lr.InputError, match="lacks y_train, x_test, y_test"):
         lr.tasks.Arrays.load(tmp_path / "part.npz")
-    np.savez(
-        tmp_path / "evil.npz",
-        **dict.fromkeys(("x_train", "y_train", "x_test", "y_test"), np.array([{}])),
-    )
+    names = ("x_train", "y_train", "x_test", "y_test")
+    contents: dict[str, Any] = dict.fromkeys(names, np.array([{}]))
+    np.savez(tmp_path / "evil.npz", **contents)
     with pytest.raises(lr.InputError, match=r"readable .npz file.*pickle"):
         lr.tasks.Arrays.load(tmp_path / "evil.npz")
 

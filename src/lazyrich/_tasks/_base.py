@@ -45,8 +45,8 @@ class AbstractTask(Choice):
         """Draws the data; the description and the key name them exactly."""
 
 
-# Rows of a test block: 100 MB as `int8` and 400 MB as `float32` at d = 100,000.
-TEST_BLOCK = 1000
+# Rows of a test block: 50 MB as `int8` and 200 MB as `float32` at d = 100,000.
+TEST_BLOCK = 500
 
 
 def test_blocks(
