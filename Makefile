@@ -15,7 +15,7 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/mkdocs build --strict --quiet --site-dir .venv/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir .venv/site
 
 bench: $(READY)
 	$(BIN)/python benchmarks/run.py
@@ -25,7 +25,7 @@ panels: $(READY)
 	$(BIN)/python benchmarks/panels.py
 
 docs: $(READY)
-	$(BIN)/mkdocs serve
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
 
 $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv

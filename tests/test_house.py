@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "lazyrich"
 # Each may import from those above it.
 ORDER = [
-    "_errors", "_precision", "_description", "_columns", "_tasks", "_models", "_losses",
+    "_errors", "_files", "_precision", "_description", "_columns", "_tasks", "_models", "_losses",
     "_dynamics", "_predictors", "_probes", "_experiment", "_simulate", "_record", "_transition",
     "_summary", "studies", "_view", "cli",
 ]  # fmt: skip

@@ -1,3 +1,4 @@
+import contextlib
 import json
 import os
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 import xarray as xr
 
 import lazyrich as lr
+from lazyrich._files import discard_unfinished, replacing
 from lazyrich._probes import AbstractProbe
 from tests.helpers import samples, small_experiment
 
@@ -81,6 +83,13 @@ def test_a_failed_write_leaves_the_old_record(record, tmp_path, monkeypatch):
         lr.save_record(record, path)
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["record.nc"]
+
+
+def test_what_is_being_written_can_be_discarded(tmp_path):
+    with contextlib.suppress(FileNotFoundError), replacing(tmp_path / "a.txt") as temporary:
+        temporary.write_text("half")
+        discard_unfinished()
+        assert list(tmp_path.iterdir()) == []
 
 
 def test_what_is_not_a_record_is_refused(tmp_path):

@@ -15,6 +15,7 @@ from annotated_types import Ge, Gt
 from ._description import Description, unknown_key
 from ._dynamics import AbstractDynamics, ReducedFlow, Times
 from ._errors import InputError
+from ._files import replacing
 from ._losses import AbstractLoss, Logistic
 from ._models import AbstractModel, DiagonalLinear
 from ._probes import BUILT_IN, AbstractProbe
@@ -120,13 +121,13 @@ class Experiment(Description):
 
         Arrays go beside it, into a `.npz` file of the same stem.
         """
-        path = Path(path)
+        path, arrays = Path(path), None
         if isinstance(self.task, Arrays):
             arrays = path.with_suffix(".npz")
             self.task.save(arrays)
-            path.write_text(self.to_toml(arrays.name), encoding="utf-8")
-        else:
-            path.write_text(self.to_toml(), encoding="utf-8")
+        text = self.to_toml(None if arrays is None else arrays.name)
+        with replacing(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
 
     def to_toml(self, arrays_path: str | None = None) -> str:
         """The experiment as TOML; arrays are named by `arrays_path` and their digest.

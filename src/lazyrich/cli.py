@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from ._errors import ComputationError, InputError
+from ._files import discard_unfinished, replacing
 
 if TYPE_CHECKING:
     from ._experiment import Experiment
@@ -153,7 +154,7 @@ def _prepare(folder: Path, force: bool) -> None:
 
 
 def _run(described: "Experiment", folder: Path) -> dict[str, Any]:
-    from ._record import replacing, save_record
+    from ._record import save_record
     from ._simulate import simulate
     from ._summary import summarise
 
@@ -244,6 +245,7 @@ def _interruptible(work: Callable[[], _R]) -> _R:
         while thread.is_alive():
             thread.join(timeout=0.2)
     except KeyboardInterrupt:
+        discard_unfinished()
         print("\nlazyrich: interrupted; nothing half-written is left.", file=sys.stderr)
         sys.stderr.flush()
         os._exit(130)

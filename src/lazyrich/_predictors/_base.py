@@ -5,6 +5,7 @@ from typing import Literal, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
+import scipy.optimize
 from jaxtyping import Array, ArrayLike, Float, Shaped
 
 from .._errors import InputError
@@ -68,14 +69,20 @@ def certify_margin(
     return Predictor(name, weights, achieved, bound, dual, float(gap), status)
 
 
-def square_root(
-    matrix: Float[np.ndarray, "n n"],
-) -> tuple[Float[np.ndarray, "r n"], Float[np.ndarray, "r n"]]:
-    """`a` and `b` with `a.T @ a = matrix` and `a.T @ b` the projection on its range.
+def minimise_nonnegative(
+    matrix: Float[np.ndarray, "n n"], linear: Float[np.ndarray, " n"]
+) -> Float[np.ndarray, " n"]:
+    r"""$\arg\min_{a \ge 0} \frac12 a^\top M a - b^\top a$ for $M \succeq 0$, $b$ in its range.
 
-    They turn the quadratic programme of `matrix` into least squares.
+    By active sets, so exactly, after finitely many exchanges; NaN if these run out.
     """
+    # M = A^T A and A^T c = b turn it into the least squares of A a against c.
     values, vectors = scipy.linalg.eigh(matrix)
     keep = values > 1e-13 * values[-1]
     roots, basis = np.sqrt(values[keep])[:, None], vectors[:, keep].T
-    return roots * basis, basis / roots
+    try:
+        return scipy.optimize.nnls(
+            roots * basis, basis @ linear / roots[:, 0], maxiter=30 * len(linear)
+        )[0]
+    except RuntimeError:
+        return np.full(len(linear), np.nan)

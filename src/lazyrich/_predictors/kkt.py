@@ -4,13 +4,12 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-import scipy.optimize
 from jaxtyping import ArrayLike, Float, Shaped
 
 from .._columns import gram, matvec, rmatvec
 from .._models import DiagonalParams, power_difference
 from .._precision import in_double
-from ._base import as_data, square_root
+from ._base import as_data, minimise_nonnegative
 
 
 class KKTResidual(NamedTuple):
@@ -21,7 +20,8 @@ class KKTResidual(NamedTuple):
     - `multipliers`, $\mu \ge 0$, shape `(n,)`: those that make the squares of both least, the
         second sample by sample.
 
-    NaN where some sample is not fitted, for then no scaling is feasible.
+    NaN where some sample is not fitted, for then no scaling is feasible, or where the
+    search for multipliers did not end.
     """
 
     stationarity: float
@@ -55,9 +55,8 @@ def diagonal_kkt(
     kernel = np.asarray(gram(x, slope_u**2 + slope_v**2) * jnp.outer(y, y))
     norm = jnp.hypot(jnp.linalg.norm(u), jnp.linalg.norm(v))
     slack = np.asarray((margins - 1) / norm)
-    factor, root = square_root(kernel + np.diag(slack**2))
     # By Euler's identity the gradients' products with theta are L times the margins.
-    mu, _ = scipy.optimize.nnls(factor, root @ np.asarray(depth * margins), maxiter=30 * len(y))
+    mu = minimise_nonnegative(kernel + np.diag(slack**2), np.asarray(depth * margins))
     pull = rmatvec(x, jnp.asarray(mu) * y)
     residual = jnp.hypot(jnp.linalg.norm(u - slope_u * pull), jnp.linalg.norm(v + slope_v * pull))
     complementarity = jnp.asarray(mu) @ (margins - 1) / norm**2

@@ -2,12 +2,11 @@
 
 import jax.numpy as jnp
 import numpy as np
-import scipy.optimize
 from jaxtyping import ArrayLike, Float, Shaped
 
 from .._columns import gram, matvec, rmatvec
 from .._precision import in_double
-from ._base import Predictor, as_data, certify_margin, square_root
+from ._base import Predictor, as_data, certify_margin, minimise_nonnegative
 
 
 @in_double
@@ -36,9 +35,8 @@ def l2_max_margin(
     h = jnp.ones(x.shape[1]) if kernel_weights is None else jnp.asarray(kernel_weights)
     kernel = np.asarray(gram(x, h)) * np.outer(labels, labels)
     weight = float(np.mean(np.diag(kernel))) or 1.0
-    # Scaling the constraint like the kernel keeps the factor well conditioned.
-    factor, root = square_root(kernel / weight + 1.0)
-    mu, _ = scipy.optimize.nnls(factor, root @ np.ones(len(labels)), maxiter=30 * len(labels))
+    # Scaling the constraint like the kernel keeps the sum well conditioned.
+    mu = minimise_nonnegative(kernel / weight + 1.0, np.ones(len(labels)))
     mu = mu / mu.sum()
     pull = rmatvec(x, jnp.asarray(mu * labels))
     bound = float(jnp.sqrt(h @ pull**2))

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
@@ -11,6 +10,7 @@ import pydantic
 from jaxtyping import PRNGKeyArray
 
 from .._errors import InputError
+from .._files import replacing
 from .._precision import in_double
 from ._base import AbstractTask, Blocks, Samples, Split
 
@@ -78,7 +78,8 @@ class Arrays(AbstractTask):
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the four arrays as a `.npz` file that `load` reads back."""
-        np.savez_compressed(Path(path), **{name: getattr(self, name) for name in _NAMES})
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            np.savez_compressed(file, **{name: getattr(self, name) for name in _NAMES})
 
     @property
     def digest(self) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import jinja2
 import xarray as xr
 
-from .._record import replacing
+from .._files import replacing
 from .figure import plot
 
 
