@@ -50,11 +50,9 @@ _HEADLINES = {
 
 
 def _number(value: Any) -> str:
-    """Four significant digits; a dash for what is unknown."""
+    """Four significant digits, whole numbers whole; a dash for what is unknown."""
     if value is None:
         return "–"
-    if isinstance(value, bool | str):
-        return str(value)
-    if isinstance(value, int) or (float(value).is_integer() and abs(value) < 1e6):
-        return f"{int(value):,}"
-    return f"{value:.4g}"
+    if isinstance(value, str):
+        return value
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"

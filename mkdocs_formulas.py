@@ -1,0 +1,29 @@
+"""Turns the formulas of the documentation into MathML, which browsers draw by themselves."""
+
+import html
+import re
+from typing import Any
+
+from latex2mathml.converter import convert
+
+_FORMULA = re.compile(
+    r'<(span|div) class="arithmatex">\\(?P<open>[(\[])(?P<tex>.*?)\\[)\]]</\1>', re.DOTALL
+)
+
+
+# Browsers no longer read `mathvariant`: a letter of another style is another character.
+_LETTERS = {r"\mathcal L": "ℒ", r"\mathbb R": "ℝ", r"\mathbf 1": "𝟏"}
+
+
+def _as_mathml(found: re.Match[str]) -> str:
+    display = "block" if found["open"] == "[" else "inline"
+    tex = html.unescape(found["tex"]).strip()
+    for plain, letter in _LETTERS.items():
+        tex = tex.replace(plain, letter)
+    return convert(tex, display=display)
+
+
+def on_page_content(content: str, **context: Any) -> str:
+    """Called by mkdocs for each page's HTML."""
+    del context
+    return _FORMULA.sub(_as_mathml, content)
