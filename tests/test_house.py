@@ -44,6 +44,14 @@ def test_imports_point_one_way(path):
         assert ORDER.index(other) < ORDER.index(here), f"{path} imports {other}"
 
 
+def test_every_public_name_has_a_place():
+    assert {*lr._PLACES, *lr._NAMESPACES} == set(lr.__all__)
+    assert set(lr._NAMESPACES) == set(NAMESPACES)
+    assert dir(lr) == lr.__all__
+    with pytest.raises(AttributeError, match="no attribute 'grok'"):
+        lr.grok  # noqa: B018
+
+
 def public_names() -> dict[str, object]:
     found = {f"lazyrich.{name}": getattr(lr, name) for name in lr.__all__}
     for space in NAMESPACES:

@@ -1,25 +1,25 @@
 """lazyrich: a laboratory for grokking, from the lazy to the rich regime."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from . import (
-    _dynamics as dynamics,
-    _losses as losses,
-    _models as models,
-    _predictors as predictors,
-    _probes as probes,
-    _tasks as tasks,
-    studies,
-)
-from ._dynamics import _solver as solvers
-from ._errors import ComputationError, InputError
-from ._experiment import Experiment, Published
-from ._record import open_record, save_record
-from ._simulate import simulate
-from ._summary import summarise, textbook_time
-from ._transition import Thresholds, Transition, transition
-
 if TYPE_CHECKING:
+    from . import (
+        _dynamics as dynamics,
+        _losses as losses,
+        _models as models,
+        _predictors as predictors,
+        _probes as probes,
+        _tasks as tasks,
+        studies,
+    )
+    from ._dynamics import _solver as solvers
+    from ._errors import ComputationError, InputError
+    from ._experiment import Experiment, Published
+    from ._record import open_record, save_record
+    from ._simulate import simulate
+    from ._summary import summarise, textbook_time
+    from ._transition import Thresholds, Transition, transition
     from ._view import plot, write_report
 
 __all__ = [
@@ -47,11 +47,45 @@ __all__ = [
     "write_report",
 ]
 
+# Imported when first asked for: JAX and its kin take three seconds, and figures are an extra.
+_PLACES = {
+    "ComputationError": "_errors",
+    "Experiment": "_experiment",
+    "InputError": "_errors",
+    "Published": "_experiment",
+    "Thresholds": "_transition",
+    "Transition": "_transition",
+    "open_record": "_record",
+    "plot": "_view",
+    "save_record": "_record",
+    "simulate": "_simulate",
+    "summarise": "_summary",
+    "textbook_time": "_summary",
+    "transition": "_transition",
+    "write_report": "_view",
+}
+_NAMESPACES = {
+    "dynamics": "_dynamics",
+    "losses": "_losses",
+    "models": "_models",
+    "predictors": "_predictors",
+    "probes": "_probes",
+    "solvers": "_dynamics._solver",
+    "studies": "studies",
+    "tasks": "_tasks",
+}
+
 
 def __getattr__(name: str) -> Any:
-    # Figures are an extra: what draws them is imported when first asked for.
-    if name in ("plot", "write_report"):
-        from . import _view
+    if name in _NAMESPACES:
+        value: Any = import_module(f".{_NAMESPACES[name]}", __name__)
+    elif name in _PLACES:
+        value = getattr(import_module(f".{_PLACES[name]}", __name__), name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
 
-        return getattr(_view, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    return __all__
