@@ -205,6 +205,13 @@ def test_labels_without_a_meaning_are_refused_before_the_solve():
     )
     with pytest.raises(lr.InputError, match=r"^task\.y_train\[1\] = 2\.0: .*labels -1 or 1"):
         lr.simulate(lr.Experiment(task=task))
+    swapped = lr.tasks.Arrays(
+        x_train=task.x_test, y_train=task.y_test, x_test=task.x_train, y_test=task.y_train
+    )
+    stages: list[str] = []
+    with pytest.raises(lr.InputError, match=r"^task\.y_test\[1\] = 2\.0: "):
+        lr.simulate(lr.Experiment(task=swapped), listener=lambda stage, _: stages.append(stage))
+    assert stages == ["sampling data"]
 
 
 def test_a_null_control_does_not_generalise():

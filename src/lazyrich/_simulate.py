@@ -20,11 +20,11 @@ from threadpoolctl import threadpool_limits
 
 from ._dynamics import Problem, Trajectory
 from ._experiment import Experiment
-from ._models import DiagonalLinear, LinearPredictor
+from ._models import AbstractModel, DiagonalLinear, LinearPredictor
 from ._precision import in_double
 from ._predictors import Predictor, diagonal_kkt, l1_max_margin, l2_max_margin, l2_min_norm
 from ._probes import AbstractProbe, Moment, Setting, accuracy
-from ._tasks import Samples, Split
+from ._tasks import Arrays, Samples, Split
 
 # Times whose parameters are held at once: 20 MB each at d = 100,000 and depth 2.
 _BATCH = 20
@@ -65,15 +65,18 @@ def _simulate(experiment: Experiment, params: Any, listener: Listener) -> xr.Dat
     data_key, init_key = jr.split(jr.key(experiment.seed))
     split = experiment.task.sample(data_key)
     experiment.loss.check_labels(split.train.y, "task.y_train")
+    if isinstance(experiment.task, Arrays):
+        experiment.loss.check_labels(experiment.task.y_test, "task.y_test")
     problem = build_problem(experiment, split.train, init_key, params)
 
     clock.start("computing predictors")
     kernel, rich = _references(problem)
 
     clock.start("solving the flow")
-    times = experiment.times.grid(experiment.t1)
     trajectory = experiment.dynamics.follow(
-        problem, times, lambda t: listener("solving the flow", t / experiment.t1)
+        problem,
+        experiment.times.grid(experiment.t1),
+        lambda t: listener("solving the flow", t / experiment.t1),
     )
 
     clock.start("measuring")
@@ -81,14 +84,13 @@ def _simulate(experiment: Experiment, params: Any, listener: Listener) -> xr.Dat
     outputs = _outputs(
         problem, trajectory, split, references, lambda done: listener("measuring", done)
     )
-    experiment.loss.check_labels(outputs.y_test, "task.y_test")
     dim = split.train.x.shape[1]
     setting = Setting(
         y_train=split.train.y,
         y_test=outputs.y_test,
         params=problem.params,
-        init_scale=experiment.init_scale,
-        weight_decay=experiment.weight_decay,
+        init_scale=jnp.asarray(experiment.init_scale),
+        weight_decay=jnp.asarray(experiment.weight_decay),
         kernel=_weights(kernel, dim),
         rich=_weights(rich, dim),
         model=experiment.model,
@@ -96,7 +98,8 @@ def _simulate(experiment: Experiment, params: Any, listener: Listener) -> xr.Dat
         binary=_is_binary(split.train.y) and _is_binary(outputs.y_test),
     )
     probes = experiment.probe_modules
-    values = _probe(setting, trajectory, outputs, probes)
+    times = jnp.asarray(trajectory.times)
+    values = _probe(setting, trajectory.params_at, times, trajectory.states, outputs, probes)
     record = xr.Dataset(
         {
             probe.name: (
@@ -182,7 +185,8 @@ def _outputs(
     progress: Callable[[float], None],
 ) -> _Outputs:
     """One pass over the test data, a block at a time, for all times at once."""
-    weights = _weights_along(problem, trajectory, jnp.asarray(trajectory.times))
+    times = jnp.asarray(trajectory.times)
+    weights = _weights_along(problem.model, trajectory.params_at, times, trajectory.states)
     weights = jnp.concatenate([weights, *(jnp.asarray(p.weights)[None] for p in references)])
     f_test, y_test = [], []
     for done, block in enumerate(split.test):
@@ -197,12 +201,15 @@ def _outputs(
     )
 
 
+# These take a trajectory's parts and not the whole: what it cost would be compiled in.
 @eqx.filter_jit
-def _weights_along(problem: Problem, trajectory: Trajectory, times: Array) -> Float[Array, "t d"]:
+def _weights_along(
+    model: AbstractModel, params_at: Callable[[Any, Any], Any], times: Array, states: Any
+) -> Float[Array, "t d"]:
     def at(moment: tuple[Array, Any]) -> Array:
-        return problem.model.predictor(trajectory.params_at(*moment)).w
+        return model.predictor(params_at(*moment)).w
 
-    return jax.lax.map(at, (times, trajectory.states), batch_size=_BATCH)
+    return jax.lax.map(at, (times, states), batch_size=_BATCH)
 
 
 @jax.jit
@@ -212,19 +219,22 @@ def _apply_all(weights: Float[Array, "t d"], x: Array) -> Float[Array, "t n"]:
 
 @eqx.filter_jit
 def _probe(
-    setting: Setting, trajectory: Trajectory, outputs: _Outputs, probes: tuple[AbstractProbe, ...]
+    setting: Setting,
+    params_at: Callable[[Any, Any], Any],
+    times: Array,
+    states: Any,
+    outputs: _Outputs,
+    probes: tuple[AbstractProbe, ...],
 ) -> dict[str, Array]:
-    times = jnp.asarray(trajectory.times)
     along = (outputs.weights, outputs.f_train, outputs.f_test)
     along = jax.tree.map(lambda a: a[: times.size], along)
 
     def at(moment: tuple[Any, ...]) -> dict[str, Array]:
         time, state, weights, f_train, f_test = moment
-        params = trajectory.params_at(time, state)
-        seen = Moment(time, params, weights, f_train, f_test)
+        seen = Moment(time, params_at(time, state), weights, f_train, f_test)
         return {probe.name: probe(seen, setting) for probe in probes}
 
-    return jax.lax.map(at, (times, trajectory.states, *along), batch_size=_BATCH)
+    return jax.lax.map(at, (times, states, *along), batch_size=_BATCH)
 
 
 def _reference_table(

@@ -13,7 +13,7 @@ from ._transition import Thresholds, Transition, transition
 def textbook_time(init_scale: float, weight_decay: float) -> float:
     r"""$(1/\lambda) \log \alpha$, the transition time of the limit theorems; NaN without one.
 
-    - **Source** Lyu et al., ICLR 2024, arXiv:2311.18817, theorems 3.3 and 3.5.
+    - **Source** Lyu et al., ICLR 2024, arXiv:2311.18817: end of the kernel regime.
     """
     if weight_decay == 0 or init_scale <= 1:
         return math.nan

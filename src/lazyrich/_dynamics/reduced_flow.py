@@ -44,7 +44,7 @@ class ReducedFlow(AbstractDynamics):
         [`DiagonalLinear`][lazyrich.models.DiagonalLinear], and for parameters that are not
         positive when $L \ge 3$.
     - **Source** Derived in `docs/reduction.md`; for $L = 2$, $\lambda = 0$ it is the mirror
-        flow of Woodworth et al., COLT 2020, arXiv:2002.09277, theorem 1.
+        flow of Woodworth et al., COLT 2020, arXiv:2002.09277.
     """
 
     rtol: Annotated[float, Gt(0), Lt(0.1)] = 1e-4

@@ -34,7 +34,7 @@ class DiagonalLinear(AbstractModel):
     At `init_scale` 1, $u = v = 1/\sqrt{2d}$ in every coordinate, so that
     $\|\theta(0)\|_2$ equals `init_scale` and the output starts at zero.
 
-    - **Source** Lyu et al., ICLR 2024, arXiv:2311.18817, section 3.2.4: there $u(0) = v(0)
+    - **Source** Lyu et al., ICLR 2024, arXiv:2311.18817: there $u(0) = v(0)
         = \alpha \mathbf 1$; ours is the scale of the authors' experiments, smaller by
         $\sqrt{2d}$.
     """

@@ -41,7 +41,7 @@ def diagonal_kkt(
     [`l1_max_margin`][lazyrich.predictors.l1_max_margin] solves it, and a quasi-norm with
     many KKT points beyond.
 
-    - **Source** Lyu & Li, ICLR 2020, arXiv:1906.05890, definition C.4, in relative form.
+    - **Source** Lyu & Li, ICLR 2020, arXiv:1906.05890: approximate KKT points, in relative form.
     """
     x, y = as_data(x, y, signs=True)
     params = DiagonalParams(*map(jnp.asarray, params))

@@ -38,7 +38,7 @@ def l1_max_margin(
     - **Takes** labels -1 or 1; `tolerance`, the relative gap at which it counts as optimal
         (iterations go on to a hundredth of it); `progress`, told the relative gap.
     - **Source** Mehrotra, SIAM J. Optim. 2 (1992), 575--601; as the late predictor, Lyu et
-        al. 2024, corollary 3.6.
+        al. 2024.
     """
     x, y = as_data(x, y, signs=True)
     scale = jnp.max(jnp.abs(x)).astype(jnp.float64)

@@ -28,7 +28,7 @@ def l2_max_margin(
         it counts as optimal; `kernel_weights`, $h \ge 0$ of a kernel $\sum_j h_j x_j x'_j$,
         whose support vector machine is then meant: $\|w\|_2$ becomes $(\sum_j w_j^2 /
         h_j)^{1/2}$.
-    - **Source** Cortes & Vapnik 1995; as the early predictor, Lyu et al. 2024, theorem 3.3.
+    - **Source** Cortes & Vapnik 1995; as the early predictor, Lyu et al. 2024.
     """
     x, y = as_data(x, y, signs=True)
     labels = np.asarray(y)

@@ -26,7 +26,7 @@ def l2_min_norm(
     - **Takes** `kernel_weights` as [`l2_max_margin`][lazyrich.predictors.l2_max_margin].
     - **Returns** weights that are not normalised, `objective` their norm; `not_separable` if
         no weights interpolate.
-    - **Source** Lyu et al. 2024, theorem 3.7 (kernel regime of regression).
+    - **Source** Lyu et al., ICLR 2024, arXiv:2311.18817: kernel regime of regression.
     """
     x, y = as_data(x, y, signs=False)
     h = jnp.ones(x.shape[1]) if kernel_weights is None else jnp.asarray(kernel_weights)

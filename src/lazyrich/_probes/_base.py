@@ -21,8 +21,8 @@ class Setting(eqx.Module):
     y_train: Float[Array, " n"]
     y_test: Float[Array, " m"]
     params: Any
-    init_scale: float
-    weight_decay: float
+    init_scale: float | Float[Array, ""]
+    weight_decay: float | Float[Array, ""]
     kernel: Float[Array, " d"]
     rich: Float[Array, " d"]
     model: AbstractModel = eqx.field(static=True)

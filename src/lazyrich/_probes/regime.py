@@ -16,7 +16,7 @@ class Drift(AbstractProbe):
     $\alpha$ is `init_scale` and $\bar\theta = \theta(0)/\alpha$. Small as long as the
     network is its own linearisation, although $\theta$ itself shrinks.
 
-    - **Source** Lyu et al., ICLR 2024, arXiv:2311.18817, theorem 3.3.
+    - **Source** Lyu et al., ICLR 2024, arXiv:2311.18817: the kernel regime.
     """
 
     @property

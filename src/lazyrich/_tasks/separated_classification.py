@@ -20,7 +20,7 @@ class SeparatedClassification(AbstractTask):
     with L2 margin above $\gamma / 2$. Here $w^* = \{\pm 1\}^d / \sqrt d$ with signs drawn
     once, so that no small set of coordinates stands for it. Inputs are `float32`.
 
-    - **Source** Lyu et al., ICLR 2024, arXiv:2311.18817, section 3.2.4 and figure 1 (b);
+    - **Source** Lyu et al., ICLR 2024, arXiv:2311.18817, figure 1 (b);
         the paper leaves the direction of $w^*$ open.
     """
 

@@ -21,7 +21,7 @@ class SparseClassification(AbstractTask):
     Inputs are `int8`.
 
     - **Raises** [`InputError`][lazyrich.InputError] if `k` is even or exceeds `d`.
-    - **Source** Lyu et al., ICLR 2024, arXiv:2311.18817, section 3.2.4 and figure 1 (a).
+    - **Source** Lyu et al., ICLR 2024, arXiv:2311.18817, figure 1 (a).
     """
 
     n: Annotated[int, Ge(1)] = 256
@@ -48,7 +48,7 @@ class SparseClassification(AbstractTask):
 
 
 def _signs(key: PRNGKeyArray, num: int, dim: int) -> Int8[Array, "{num} {dim}"]:
-    """Independent fair signs; one random bit each, 40 times faster than `jr.rademacher`."""
+    """Independent fair signs; one random bit each, where `jr.rademacher` spends a word."""
     return _unpack(jr.bits(key, (num, -(-dim // 32)), jnp.uint32), dim)
 
 
