@@ -28,7 +28,7 @@ def diagonal_problem(
     model = lr.models.DiagonalLinear(depth=depth)
     start = model.init(jr.key(0), train.x.shape[1])
     params = jax.tree.map(lambda p: init_scale * p, start)
-    return Problem(train, params, model, loss, weight_decay)
+    return Problem(train, params, weight_decay, model, loss)
 
 
 def small_experiment(**changes: Any) -> lr.Experiment:
@@ -43,9 +43,9 @@ def small_experiment(**changes: Any) -> lr.Experiment:
     return lr.Experiment(**{**fields, **changes})
 
 
-def silent(time: float) -> None:
+def silent(time: float, num_steps: int) -> None:
     """A progress listener that does not listen."""
-    del time
+    del time, num_steps
 
 
 def relative_error(ours: Any, theirs: Any) -> float:

@@ -67,8 +67,8 @@ def test_gradient_descent_tends_to_it_linearly(depth, loss, weight_decay):
     errors = []
     for rate in rates:
         descent = lr.dynamics.GradientDescent(learning_rate=rate).follow(problem, times, silent)
-        weights = problem.model.predictor(final(descent)).w
-        errors.append(relative_error(weights, problem.model.predictor(flow).w))
+        weights = problem.model.weights(final(descent))
+        errors.append(relative_error(weights, problem.model.weights(flow)))
     assert np.polyfit(np.log(rates), np.log(errors), 1)[0] == pytest.approx(1.0, abs=0.03)
 
 
@@ -124,12 +124,12 @@ def test_own_start_of_any_sign_at_depth_two():
 
 def test_tighter_tolerances_cost_more_and_err_less():
     problem = diagonal_problem(2, lr.losses.Logistic(), 0.05)
-    exact = problem.model.predictor(full_flow(problem, 60.0)).w
+    exact = problem.model.weights(full_flow(problem, 60.0))
     errors, steps = [], []
     for rtol in (1e-2, 1e-4, 1e-6, 1e-8):
         flow = lr.dynamics.ReducedFlow(rtol=rtol)
         trajectory = flow.follow(problem, np.array([0.0, 60.0]), silent)
-        errors.append(relative_error(problem.model.predictor(final(trajectory)).w, exact))
+        errors.append(relative_error(problem.model.weights(final(trajectory)), exact))
         steps.append(trajectory.effort.num_steps)
     assert np.all(np.diff(steps) > 0)
     assert np.all(np.diff(np.log10(errors)) < -0.5)

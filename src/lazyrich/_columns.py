@@ -8,6 +8,7 @@ that stays in cache. Everything here takes `x` in any real type and computes in 
 of its other operand.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -47,6 +48,8 @@ def fold_columns(
 
     width = block_columns(x.shape[0]) if block is None else block
 
+    # Left alone, reverse mode would keep every converted block.
+    @functools.partial(jax.checkpoint, static_argnums=1)
     def part(start: Any, size: int) -> PyTree[Array]:
         def cut(a: Array) -> Array:
             if a.shape[-1] != num_columns or num_columns == 1:
@@ -68,10 +71,9 @@ def fold_columns(
     return total
 
 
-@jax.custom_vjp
 @jax.jit
 def matvec(x: Shaped[Array, "n d"], w: Float[Array, " d"]) -> Float[Array, " n"]:
-    """`x @ w` in the type of `w`; differentiable in `w` alone."""
+    """`x @ w` in the type of `w`; differentiable in `w`, forwards and backwards."""
     return fold_columns(lambda x, w: x @ w, jnp.zeros(x.shape[0], w.dtype), x, w)
 
 
@@ -90,18 +92,6 @@ def rmatvec(x: Shaped[Array, "n d"], v: Float[Array, " n"]) -> Float[Array, " d"
     if rest > 0:
         parts.append(v @ x[:, num_columns - rest :].astype(v.dtype))
     return jnp.concatenate(parts)
-
-
-# Reverse mode would keep every converted block; the adjoint needs `x` alone.
-def _matvec_forward(x: Array, w: Array) -> tuple[Array, Array]:
-    return matvec(x, w), x
-
-
-def _matvec_backward(x: Array, cotangent: Array) -> tuple[None, Array]:
-    return None, rmatvec(x, cotangent)
-
-
-matvec.defvjp(_matvec_forward, _matvec_backward)
 
 
 @jax.jit

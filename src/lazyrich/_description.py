@@ -1,5 +1,6 @@
 """Frozen, validated descriptions: what experiments are made of."""
 
+import inspect
 from difflib import get_close_matches
 from typing import Any, ClassVar
 
@@ -53,7 +54,7 @@ class Choice(Description):
         super().__pydantic_init_subclass__(**kwargs)
         if Choice in cls.__bases__:
             cls.kinds = {}
-        else:
+        elif not inspect.isabstract(cls):
             cls.kinds[cls.__name__] = cls
 
     def table(self) -> dict[str, Any]:

@@ -8,6 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, cast
 
+import equinox as eqx
+import jax
+import numpy as np
 import pydantic
 import tomli_w
 from annotated_types import Ge, Gt
@@ -17,7 +20,7 @@ from ._dynamics import AbstractDynamics, ReducedFlow, Times
 from ._errors import InputError
 from ._files import replacing
 from ._losses import AbstractLoss, Logistic
-from ._models import AbstractModel, DiagonalLinear
+from ._models import AbstractModel, DiagonalLinear, described_function
 from ._probes import BUILT_IN, AbstractProbe
 from ._tasks import AbstractTask, Arrays
 
@@ -196,6 +199,13 @@ class Experiment(Description):
         return keys
 
     @property
+    def time_axis(self) -> tuple[str, str]:
+        """What records call their times, and the unit."""
+        if getattr(self.dynamics, "clock", "linear") == "log":
+            return "log10 of one plus gradient-flow time", "log10(1 + t)"
+        return "gradient-flow time", "1"
+
+    @property
     def probe_modules(self) -> tuple[AbstractProbe, ...]:
         """The probes themselves, names looked up."""
         return tuple(BUILT_IN[probe] if isinstance(probe, str) else probe for probe in self.probes)
@@ -240,4 +250,7 @@ def _explicit(value: Any) -> Any:
         return kept
     if isinstance(value, AbstractProbe):
         return {"probe": value.name, "type": f"{type(value).__module__}.{type(value).__qualname__}"}
+    if callable(value):
+        arrays = [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(value) if eqx.is_array(leaf)]
+        return [described_function(value), hashlib.sha256(b"".join(arrays)).hexdigest()]
     return [_explicit(item) for item in value] if isinstance(value, tuple) else cast(Any, value)

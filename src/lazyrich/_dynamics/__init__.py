@@ -7,6 +7,13 @@ from ._base import (
     Problem as Problem,
     Trajectory as Trajectory,
 )
+from ._checkpoint import Checkpoint as Checkpoint
+from .flow import Flow as Flow, StopWhen as StopWhen
 from .gradient_descent import GradientDescent as GradientDescent
+from .gradient_flow import (
+    GradientFlow as GradientFlow,
+    LogState as LogState,
+    LogTimeFlow as LogTimeFlow,
+)
 from .reduced_flow import ReducedFlow as ReducedFlow
 from .times import Times as Times

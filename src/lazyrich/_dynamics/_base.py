@@ -2,48 +2,80 @@
 
 import abc
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import equinox as eqx
+import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float, Shaped
 
 from .._description import Choice
 from .._losses import AbstractLoss
 from .._models import AbstractModel
 from .._tasks import Samples
+from ._checkpoint import Checkpoint
 
 
 class Problem(eqx.Module):
     r"""The flow $\dot\theta = -\nabla \mathcal L(\theta) - \lambda\theta$ to follow from `params`.
 
-    `params` is $\theta(0)$, `init_scale` included.
+    `params` is $\theta(0)$, `init_scale` included. `watched`, shape `(m, d)`, are inputs
+    beside the training ones on which outputs are to be accurate.
     """
 
     train: Samples
     params: Any
+    weight_decay: float | Float[Array, ""]
     model: AbstractModel = eqx.field(static=True)
     loss: AbstractLoss = eqx.field(static=True)
-    weight_decay: float = eqx.field(static=True)
+    watched: Shaped[Array, "m d"] | None = None
 
 
-Ending = Literal["completed", "max_steps", "step_underflow", "diverged"]
+Ending = Literal[
+    "completed",
+    "crossed",
+    "stationary",
+    "max_steps",
+    "max_gradients",
+    "max_seconds",
+    "too_stiff",
+    "step_underflow",
+    "diverged",
+]
+"""How a solve ended.
+
+`completed` at the horizon; `crossed` and `stationary` by a condition of the user's;
+`max_steps`, `max_gradients`, `max_seconds` when a budget was spent, and `too_stiff` when it
+was spent on steps that stability kept short; `step_underflow` when no step was short enough
+for the tolerance; `diverged` when values were not finite however short the step.
+"""
 
 
 class Effort(NamedTuple):
-    """What a solve cost. `num_gradients` counts right-hand sides over the whole data."""
+    """What a solve cost, and why this way.
+
+    - `num_gradients` counts right-hand sides over the whole data; `num_products` those of
+        a Jacobian with a vector; `num_jacobians` Jacobians or kernels formed and factored;
+        `num_jittered` factorisations that needed a raised diagonal.
+    - `reason`, why this method; empty if it was named by the user.
+    """
 
     name: str
     num_steps: int
     num_rejected: int
     num_gradients: int
     num_jacobians: int
+    num_products: int = 0
+    num_jittered: int = 0
+    reason: str = ""
 
 
 class Trajectory(eqx.Module):
     """States at the recorded times; `params_at(time, state)` gives the parameters.
 
-    A solve that failed ends early: `times` holds what was reached, `ending` says why.
+    A solve that failed ends early: `times` holds what was reached, `ending` says why. What
+    was observed on the way has a leading axis over `times`; then there are no states.
     """
 
     times: Float[np.ndarray, " t"]
@@ -51,16 +83,44 @@ class Trajectory(eqx.Module):
     params_at: Callable[[Any, Any], Any]
     ending: Ending = eqx.field(static=True)
     effort: Effort = eqx.field(static=True)
+    observed: Any = None
+    final: Any = None
+
+
+Progress = Callable[[float, int], None]
+"""Told the simulated time and the number of steps now and then."""
+
+
+def recorded_params(time: Any, params: Any) -> Any:
+    """Parameters from a state that is the parameters."""
+    del time
+    return params
 
 
 class AbstractDynamics(Choice):
     """How parameters move."""
 
+    replays: ClassVar[bool]
+    """Whether a trajectory can give back the parameters of every record from small states."""
+
     @abc.abstractmethod
     def follow(
-        self, problem: Problem, times: Float[np.ndarray, " t"], progress: Callable[[float], None]
+        self,
+        problem: Problem,
+        times: Float[np.ndarray, " t"],
+        progress: Progress,
+        observe: Callable[[Any, Any], Any] | None = None,
+        checkpoint: Checkpoint | None = None,
     ) -> Trajectory:
         """Follows `problem` from time 0 and keeps the states at `times`, increasing.
 
-        `progress` is told the simulated time now and then.
+        - **Takes** `progress`, told the simulated time and the steps taken now and then;
+            `observe(time, params)`, a pytree of arrays to keep in place of the states, which
+            dynamics that replay leave to their caller; `checkpoint`, where to keep what has
+            been reached and from where to go on.
         """
+
+
+def is_finite(params: Any) -> bool:
+    """Whether no parameter is infinite or not a number."""
+    return all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in jax.tree.leaves(params))

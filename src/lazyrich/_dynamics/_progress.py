@@ -26,7 +26,7 @@ def _tell(fraction: Any) -> None:
         listener(float(fraction))
 
 
-class Progress(diffrax.AbstractProgressMeter[None]):
+class Meter(diffrax.AbstractProgressMeter[None]):
     """Passes progress on to whoever listens, without being compiled in.
 
     The listener is looked up when called: a solve compiled for one serves the next.

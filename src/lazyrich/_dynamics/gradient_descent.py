@@ -25,7 +25,12 @@ class GradientDescent(AbstractDynamics):
     learning_rate: Annotated[float, Gt(0)] = 1e-2
 
     def follow(
-        self, problem: Problem, times: Float[np.ndarray, " t"], progress: Callable[[float], None]
+        self,
+        problem: Problem,
+        times: Float[np.ndarray, " t"],
+        progress: Progress,
+        observe: Callable[[Any, Any], Any] | None = None,
+        checkpoint: Checkpoint | None = None,
     ) -> Trajectory:
         marks = np.unique(np.rint(times / self.learning_rate).astype(np.int64))
         params, step, kept = jax.tree.map(jnp.asarray, problem.params), 0, []

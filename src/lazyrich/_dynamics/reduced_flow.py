@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import diffrax
 import equinox as eqx
@@ -16,8 +16,9 @@ from .._columns import block_columns, fold_columns, rmatvec
 from .._errors import InputError
 from .._losses import AbstractLoss
 from .._models import DiagonalLinear, DiagonalParams, power_difference
-from ._base import AbstractDynamics, Effort, Ending, Problem, Trajectory
-from ._progress import Progress, listening
+from ._base import AbstractDynamics, Effort, Ending, Problem, Progress, Trajectory
+from ._checkpoint import Checkpoint
+from ._progress import Meter, listening
 from ._solver.rodas5p import Linearisation, Rodas5P
 
 
@@ -47,12 +48,21 @@ class ReducedFlow(AbstractDynamics):
         flow of Woodworth et al., COLT 2020, arXiv:2002.09277.
     """
 
+    replays: ClassVar[bool] = True
+
     rtol: Annotated[float, Gt(0), Lt(0.1)] = 1e-4
     max_steps: Annotated[int, Ge(1)] = 4096
 
     def follow(
-        self, problem: Problem, times: Float[np.ndarray, " t"], progress: Callable[[float], None]
+        self,
+        problem: Problem,
+        times: Float[np.ndarray, " t"],
+        progress: Progress,
+        observe: Callable[[Any, Any], Any] | None = None,
+        checkpoint: Checkpoint | None = None,
     ) -> Trajectory:
+        # A solve takes seconds, and its caller observes the small states it leaves.
+        del observe, checkpoint
         model, start = problem.model, _checked_start(problem)
         rtol, t1 = jnp.asarray(self.rtol), float(times[-1])
         bounds = _leg_bounds(model.homogeneity, problem.weight_decay, t1)
@@ -98,10 +108,9 @@ class ReducedFlow(AbstractDynamics):
         )
 
 
-def _between(
-    begin: float, end: float, progress: Callable[[float], None]
-) -> Callable[[float], None]:
-    return lambda fraction: progress(begin + fraction * (end - begin))
+def _between(begin: float, end: float, progress: Progress) -> Callable[[float], None]:
+    steps = itertools.count(1)
+    return lambda fraction: progress(begin + fraction * (end - begin), next(steps))
 
 
 # Past depth 2, u is the inverse power of a difference that decays like e^{-(L-2) lambda t}
@@ -236,7 +245,7 @@ def _solve(
             rtol=0.0, atol=rtol, dtmin=1e-14 * t1, force_dtmin=False
         ),
         max_steps=max_steps,
-        progress_meter=Progress(),
+        progress_meter=Meter(),
         throw=False,
     )
 

@@ -9,12 +9,15 @@ from ._base import AbstractLoss
 
 
 class Squared(AbstractLoss):
-    r"""$\ell(f, y) = (f - y)^2$, without a factor ½. Labels are any real numbers."""
+    r"""$\ell(f, y) = \|f - y\|^2$, without a factor ½, summed over the outputs of a sample.
+
+    Labels are any real numbers, of the outputs' shape.
+    """
 
     is_classification: ClassVar[bool] = False
 
     def value(self, f: Array, y: Array) -> Array:
-        return (f - y) ** 2
+        return _over_outputs((f - y) ** 2)
 
     def dual(self, f: Array, y: Array) -> Array:
         return 2.0 * (y - f)
@@ -24,4 +27,8 @@ class Squared(AbstractLoss):
         return jnp.full_like(f, 2.0)
 
     def log_value(self, f: Array, y: Array) -> Array:
-        return 2.0 * jnp.log(jnp.abs(f - y))
+        return jnp.log(self.value(f, y)) if f.ndim == 2 else 2.0 * jnp.log(jnp.abs(f - y))
+
+
+def _over_outputs(values: Array) -> Array:
+    return jnp.sum(values, axis=1) if values.ndim == 2 else values

@@ -1,8 +1,18 @@
 """What learns."""
 
-from ._base import AbstractModel as AbstractModel, LinearPredictor as LinearPredictor
+from ._base import (
+    AbstractLinearModel as AbstractLinearModel,
+    AbstractModel as AbstractModel,
+    described_function as described_function,
+    measured_homogeneity as measured_homogeneity,
+)
 from .diagonal_linear import (
     DiagonalLinear as DiagonalLinear,
     DiagonalParams as DiagonalParams,
     power_difference as power_difference,
 )
+from .matrix_factorisation import (
+    FactorParams as FactorParams,
+    MatrixFactorisation as MatrixFactorisation,
+)
+from .own import FromEquinox as FromEquinox, Functions as Functions

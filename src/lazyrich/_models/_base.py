@@ -1,22 +1,16 @@
 """What a model is."""
 
 import abc
+import inspect
+from collections.abc import Callable
 from typing import Any
 
-import equinox as eqx
+import jax
+import jax.flatten_util
+import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
-from .._columns import matvec
 from .._description import Choice
-
-
-class LinearPredictor(eqx.Module):
-    """The function $x \\mapsto \\langle w, x \\rangle$."""
-
-    w: Float[Array, " d"]
-
-    def __call__(self, x: Shaped[Array, "n d"]) -> Float[Array, " n"]:
-        return matvec(x, self.w)
 
 
 class AbstractModel(Choice):
@@ -24,17 +18,105 @@ class AbstractModel(Choice):
 
     @property
     @abc.abstractmethod
-    def homogeneity(self) -> int:
-        r"""The degree $L$ of $f(c\theta; x) = c^L f(\theta; x)$, $c > 0$."""
+    def homogeneity(self) -> float | None:
+        r"""The degree $L$ of $f(c\theta; x) = c^L f(\theta; x)$, $c > 0$; None without one."""
 
     @abc.abstractmethod
     def init(self, key: PRNGKeyArray, dim: int) -> Any:
         """Parameters for inputs of length `dim`, before `init_scale` multiplies them."""
 
     @abc.abstractmethod
-    def predictor(self, params: Any) -> LinearPredictor:
-        """The function of the input that the parameters stand for."""
+    def apply(self, params: Any, x: Shaped[Array, "n d"]) -> Float[Array, " n *c"]:
+        """Outputs on `x`: shape `(n,)`, or `(n, c)` for a model with `c` outputs."""
+
+    def check_inputs(self, x: Shaped[Array, "n d"], key: str) -> None:
+        """Raises [`InputError`][lazyrich.InputError] for inputs the model cannot take."""
+        del x, key
+
+    def tangent_kernel(self, params: Any, x: Shaped[Array, "n d"]) -> Float[Array, "m m"]:
+        r"""$J J^\top$ over all outputs on `x`, raveled, so that $m$ is $n$ or $n c$.
+
+        Overridden where the structure makes it cheaper than one backward pass an output.
+        """
+        return contract(lambda params: self.apply(params, x), params)
+
+
+class AbstractLinearModel(AbstractModel):
+    r"""A model linear in its input: its parameters stand for weights $w(\theta)$.
+
+    What theory says of it is said of the weights: their norms, margins and predictors.
+    """
+
+    @abc.abstractmethod
+    def weights(self, params: Any) -> Float[Array, "..."]:
+        r"""$w(\theta)$: what the output is linear in."""
+
+    @abc.abstractmethod
+    def evaluate(
+        self, weights: Float[Array, "..."], x: Shaped[Array, "n d"]
+    ) -> Float[Array, " n"]:
+        """Outputs on `x` of given weights, whatever parameters they came from."""
 
     def apply(self, params: Any, x: Shaped[Array, "n d"]) -> Float[Array, " n"]:
-        """Outputs on `x`."""
-        return self.predictor(params)(x)
+        return self.evaluate(self.weights(params), x)
+
+
+# Rows of the Jacobian held at once: 256 MiB of float64.
+_JACOBIAN_ENTRIES = 2**25
+
+
+def contract(outputs: Callable[[Any], Array], params: Any) -> Float[Array, "m m"]:
+    """The tangent kernel of any function of `params`, by one backward pass an output.
+
+    The Jacobian is made a block of rows at a time and never held whole past 256 MiB; two
+    blocks meet in a product. Costs `m` backward passes for a small Jacobian and `m` for
+    each pair of blocks for a large one.
+    """
+    flat, unravel = jax.flatten_util.ravel_pytree(params)
+
+    def raveled(flat: Array) -> Array:
+        return jnp.ravel(outputs(unravel(flat)))
+
+    values, pullback = jax.vjp(raveled, flat)
+    num_outputs = values.size
+    rows = max(1, min(num_outputs, _JACOBIAN_ENTRIES // flat.size))
+    identity = jnp.eye(num_outputs, dtype=values.dtype)
+
+    def block(start: int) -> Array:
+        return jax.vmap(lambda row: pullback(row)[0])(identity[start : start + rows])
+
+    starts = range(0, num_outputs, rows)
+    if len(starts) == 1:
+        jacobian = block(0)
+        return jacobian @ jacobian.T
+    lines = []
+    for i in starts:
+        left = block(i)
+        lines.append(jnp.concatenate([left @ block(j).T for j in starts], axis=1))
+    return jnp.concatenate(lines, axis=0)
+
+
+def measured_homogeneity(
+    model: AbstractModel, params: Any, x: Shaped[Array, "n d"], tolerance: float = 1e-6
+) -> float | None:
+    r"""The degree found by scaling: $\log_2 (f(2\theta; x) / f(\theta; x))$ where it is one number.
+
+    - **Returns** None if outputs scale by different powers, or if all of them are zero.
+    """
+    f = jnp.ravel(model.apply(params, x))
+    doubled = jnp.ravel(model.apply(jax.tree.map(lambda p: 2 * p, params), x))
+    size = jnp.max(jnp.abs(f))
+    if not bool(size > 0):
+        return None
+    slope = float(jnp.vdot(f, doubled) / jnp.vdot(f, f))
+    if slope <= 0 or bool(jnp.max(jnp.abs(doubled - slope * f)) > tolerance * slope * size):
+        return None
+    degree = float(jnp.log2(slope))
+    return round(degree) if abs(degree - round(degree)) < tolerance else degree
+
+
+def described_function(function: Callable[..., Any]) -> str:
+    """Where a user's function comes from, as far as it can be named."""
+    module = inspect.getmodule(function)
+    name = getattr(function, "__qualname__", type(function).__name__)
+    return f"{module.__name__ if module else '?'}.{name}"

@@ -4,10 +4,11 @@ from typing import Annotated, NamedTuple
 
 import jax.numpy as jnp
 from annotated_types import Ge
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
+from .._columns import gram, matvec
 from .._precision import in_double
-from ._base import AbstractModel, LinearPredictor
+from ._base import AbstractLinearModel
 
 
 class DiagonalParams(NamedTuple):
@@ -28,7 +29,7 @@ def power_difference(
     return (u - v) * sum(u ** (power - 1 - k) * v**k for k in range(power))
 
 
-class DiagonalLinear(AbstractModel):
+class DiagonalLinear(AbstractLinearModel):
     r"""$f(x) = \langle u^{\odot L} - v^{\odot L}, x \rangle$ with $\theta = (u, v)$.
 
     At `init_scale` 1, $u = v = 1/\sqrt{2d}$ in every coordinate, so that
@@ -51,5 +52,16 @@ class DiagonalLinear(AbstractModel):
         start = jnp.full(dim, (2.0 * dim) ** -0.5, jnp.float64)
         return DiagonalParams(start, start)
 
-    def predictor(self, params: DiagonalParams) -> LinearPredictor:
-        return LinearPredictor(power_difference(params.u, params.v, self.depth))
+    def weights(self, params: DiagonalParams) -> Float[Array, " d"]:
+        return power_difference(params.u, params.v, self.depth)
+
+    def evaluate(
+        self, weights: Float[Array, " d"], x: Shaped[Array, "n d"]
+    ) -> Float[Array, " n"]:
+        return matvec(x, weights)
+
+    def tangent_kernel(
+        self, params: DiagonalParams, x: Shaped[Array, "n d"]
+    ) -> Float[Array, "n n"]:
+        power = 2 * self.depth - 2
+        return gram(x, self.depth**2 * (params.u**power + params.v**power))

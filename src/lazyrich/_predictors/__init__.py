@@ -1,7 +1,9 @@
 """Where theory says training must end, each with a certificate."""
 
 from ._base import Predictor as Predictor
+from .kernel_completion import kernel_completion as kernel_completion
 from .kkt import KKTResidual as KKTResidual, diagonal_kkt as diagonal_kkt
 from .l1_max_margin import l1_max_margin as l1_max_margin
 from .l2_max_margin import l2_max_margin as l2_max_margin
 from .l2_min_norm import l2_min_norm as l2_min_norm
+from .nuclear_norm import min_nuclear_norm as min_nuclear_norm

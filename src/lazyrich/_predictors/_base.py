@@ -16,18 +16,19 @@ Status = Literal["optimal", "not_separable", "not_proven"]
 class Predictor(NamedTuple):
     r"""A linear predictor $x \mapsto \langle w, x\rangle$ with its certificate.
 
-    - `weights`, shape `(d,)`, of norm one in the norm that the predictor is about; zero
-        if there is none.
+    - `weights`, shape `(d,)`, of norm one in the norm that the predictor is about, zero if
+        there is none; an interpolant is not normalised, and has shape `(d, d)` if it completes
+        a matrix.
     - `objective`, what `weights` achieve: the margin, or the norm for an interpolant.
     - `bound`, what nothing can beat, proven by `dual`.
     - `dual`, shape `(n,)`.
     - `gap`, $|$bound − objective$|$ relative to the bound: the certificate.
     - `status`: `optimal` if `gap` is within the tolerance asked for, `not_separable` if no
-        weights classify every sample, `not_proven` if the gap stayed open.
+        weights classify, or fit, every sample, `not_proven` if the gap stayed open.
     """
 
     name: str
-    weights: Float[np.ndarray, " d"]
+    weights: Float[np.ndarray, "..."]
     objective: float
     bound: float
     dual: Float[np.ndarray, " n"]

@@ -1,13 +1,19 @@
 """What is measured on the way."""
 
-from ._base import AbstractProbe as AbstractProbe, Moment as Moment, Setting as Setting
+from ._base import (
+    AbstractProbe as AbstractProbe,
+    Labels as Labels,
+    Moment as Moment,
+    Setting as Setting,
+)
 from .fit import Accuracy as Accuracy, LogLoss as LogLoss, Loss as Loss, accuracy as accuracy
 from .norms import (
     NormalisedMargin as NormalisedMargin,
+    NuclearNorm as NuclearNorm,
     ParamNorm as ParamNorm,
     WeightNorm as WeightNorm,
 )
-from .regime import CosineTo as CosineTo, Drift as Drift
+from .regime import CosineTo as CosineTo, DistanceTo as DistanceTo, Drift as Drift
 
 BUILT_IN: dict[str, AbstractProbe] = {
     probe.name: probe
@@ -23,9 +29,12 @@ BUILT_IN: dict[str, AbstractProbe] = {
         WeightNorm(2),
         NormalisedMargin(1),
         NormalisedMargin(2),
+        NuclearNorm(),
         Drift(),
         CosineTo("kernel"),
         CosineTo("rich"),
+        DistanceTo("kernel"),
+        DistanceTo("rich"),
     )
 }
 """Every probe an experiment can name."""

@@ -1,43 +1,51 @@
 """What a probe is and what it sees."""
 
 import abc
-from typing import Any
+from typing import Any, Literal
 
 import equinox as eqx
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
 
 from .._losses import AbstractLoss
-from .._models import AbstractModel
+from .._models import AbstractLinearModel, AbstractModel
+
+
+Labels = Literal["signs", "classes", "reals"]
+"""What labels are: -1 or 1, whole numbers that name classes, or any real numbers."""
 
 
 class Setting(eqx.Module):
     """What stays the same over a run.
 
-    - `kernel` and `rich`, weights `(d,)` of the early and the late predictor; zero where
-        there is none.
-    - `binary`, whether all labels are -1 or 1.
+    `kernel` and `rich` are the weights of the early and the late predictor, None where
+    there is none; those of a linear model have the shape of its weights.
     """
 
-    y_train: Float[Array, " n"]
-    y_test: Float[Array, " m"]
+    y_train: Shaped[Array, " n *c"]
+    y_test: Shaped[Array, " m *c"]
     params: Any
     init_scale: float | Float[Array, ""]
     weight_decay: float | Float[Array, ""]
-    kernel: Float[Array, " d"]
-    rich: Float[Array, " d"]
+    kernel: Float[Array, "..."] | None
+    rich: Float[Array, "..."] | None
     model: AbstractModel = eqx.field(static=True)
     loss: AbstractLoss = eqx.field(static=True)
-    binary: bool = eqx.field(static=True)
+    labels: Labels = eqx.field(static=True)
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether the model computes a linear function, which has weights."""
+        return isinstance(self.model, AbstractLinearModel)
 
 
 class Moment(eqx.Module):
-    """A run at one time; `weights` are those of the linear function it computes."""
+    """A run at one time; `weights` are those of a linear model's function, else None."""
 
     time: Float[Array, ""]
     params: Any
-    weights: Float[Array, " d"]
-    f_train: Float[Array, " n"]
-    f_test: Float[Array, " m"]
+    weights: Float[Array, "..."] | None
+    f_train: Float[Array, " n *c"]
+    f_test: Float[Array, " m *c"]
 
 
 class AbstractProbe(eqx.Module):
@@ -60,6 +68,11 @@ class AbstractProbe(eqx.Module):
     def units(self) -> str:
         """The unit, "1" for a pure number."""
         return "1"
+
+    def applies(self, setting: Setting) -> bool:
+        """Whether the probe has a meaning for a run; a record leaves out those without."""
+        del setting
+        return True
 
     @abc.abstractmethod
     def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:

@@ -4,16 +4,24 @@ from typing import Literal
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
 
 from ._base import AbstractProbe, Moment, Setting
 
 Part = Literal["train", "test"]
 
 
-def accuracy(f: Float[Array, " n"], y: Float[Array, " n"]) -> Float[Array, ""]:
-    """Fraction of outputs with the sign of their label; an output of zero is half right."""
-    return jnp.mean(0.5 * (1 + jnp.sign(f * y)))
+def accuracy(f: Float[Array, " n *c"], y: Shaped[Array, " n"]) -> Float[Array, ""]:
+    """Fraction of outputs that name their label, ties shared out.
+
+    For signs, outputs `(n,)` with the sign of their label; an output of zero is half right.
+    For classes, outputs `(n, c)` largest at their label; of k largest each is 1/k right.
+    """
+    if f.ndim == 1:
+        return jnp.mean(0.5 * (1 + jnp.sign(f * y)))
+    largest = f == jnp.max(f, axis=1, keepdims=True)
+    right = jnp.take_along_axis(largest, y[:, None], axis=1)[:, 0]
+    return jnp.mean(right / jnp.sum(largest, axis=1))
 
 
 class _Fit(AbstractProbe):
@@ -56,7 +64,10 @@ class LogLoss(_Fit):
 
 
 class Accuracy(_Fit):
-    """Fraction of right signs, a zero output half right; NaN if labels are not signs."""
+    """Fraction of right labels, see [`accuracy`][lazyrich.probes.accuracy]."""
+
+    def applies(self, setting: Setting) -> bool:
+        return setting.labels != "reals"
 
     @property
     def name(self) -> str:
@@ -67,6 +78,4 @@ class Accuracy(_Fit):
         return f"{self.part} accuracy"
 
     def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
-        if not setting.binary:
-            return jnp.asarray(jnp.nan)
         return accuracy(*self.pair(moment, setting))

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from .._models import MatrixFactorisation
 from ._base import AbstractProbe, Moment, Setting
 
 Order = Literal[1, 2]
@@ -41,9 +42,12 @@ class WeightNorm(AbstractProbe):
     def long_name(self) -> str:
         return f"L{self.order} norm of the weights"
 
+    def applies(self, setting: Setting) -> bool:
+        return setting.is_linear
+
     def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
         del setting
-        return jnp.linalg.norm(moment.weights, self.order)
+        return jnp.linalg.norm(_raveled(moment), self.order)
 
 
 class NormalisedMargin(AbstractProbe):
@@ -63,8 +67,38 @@ class NormalisedMargin(AbstractProbe):
     def long_name(self) -> str:
         return f"L{self.order}-normalised margin"
 
+    def applies(self, setting: Setting) -> bool:
+        return setting.is_linear and setting.labels == "signs"
+
     def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
-        if not setting.binary:
-            return jnp.asarray(jnp.nan)
         worst = jnp.min(setting.y_train * moment.f_train)
-        return worst / jnp.linalg.norm(moment.weights, self.order)
+        return worst / jnp.linalg.norm(_raveled(moment), self.order)
+
+
+class NuclearNorm(AbstractProbe):
+    r"""$\|W\|_*$, the sum of singular values, of a model whose weights are a matrix."""
+
+    @property
+    def name(self) -> str:
+        return "nuclear_norm"
+
+    @property
+    def long_name(self) -> str:
+        return "nuclear norm of the weights"
+
+    def applies(self, setting: Setting) -> bool:
+        return isinstance(setting.model, MatrixFactorisation)
+
+    def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
+        del setting
+        return jnp.linalg.norm(weights_of(moment), "nuc")
+
+
+def weights_of(moment: Moment) -> Float[Array, "..."]:
+    """The weights of a run that has them, which `applies` has made sure of."""
+    assert moment.weights is not None
+    return moment.weights
+
+
+def _raveled(moment: Moment) -> Float[Array, " k"]:
+    return jnp.ravel(weights_of(moment))

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ._base import AbstractProbe, Moment, Setting
+from .norms import weights_of
 
 
 class Drift(AbstractProbe):
@@ -36,13 +37,30 @@ class Drift(AbstractProbe):
         return jnp.exp(log_drift)
 
 
-class CosineTo(AbstractProbe):
-    """Cosine between the weights and those of the `kernel` or the `rich` predictor.
-
-    NaN while the weights are zero, or if there is no such predictor.
-    """
+class _Towards(AbstractProbe):
+    """What relates the weights to those of the `kernel` or the `rich` predictor."""
 
     predictor: Literal["kernel", "rich"] = eqx.field(static=True)
+
+    def target(self, setting: Setting) -> Float[Array, "..."] | None:
+        """The predictor's weights, if it has been computed."""
+        return setting.kernel if self.predictor == "kernel" else setting.rich
+
+    def pair(self, moment: Moment, setting: Setting) -> tuple[Array, Array]:
+        """Weights and target, raveled."""
+        target = self.target(setting)
+        assert target is not None  # `applies` has made sure
+        return jnp.ravel(weights_of(moment)), jnp.ravel(target)
+
+    def applies(self, setting: Setting) -> bool:
+        return setting.is_linear and self.target(setting) is not None
+
+
+class CosineTo(_Towards):
+    """Cosine between the weights and those of the `kernel` or the `rich` predictor.
+
+    NaN while the weights are zero.
+    """
 
     @property
     def name(self) -> str:
@@ -53,6 +71,27 @@ class CosineTo(AbstractProbe):
         return f"cosine to the {self.predictor} predictor"
 
     def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
-        target = setting.kernel if self.predictor == "kernel" else setting.rich
-        norms = jnp.linalg.norm(moment.weights) * jnp.linalg.norm(target)
-        return moment.weights @ target / norms
+        weights, target = self.pair(moment, setting)
+        return weights @ target / (jnp.linalg.norm(weights) * jnp.linalg.norm(target))
+
+
+class DistanceTo(_Towards):
+    r"""$\|w - w^*\|_2 / \|w^*\|_2$ from the `kernel` or the `rich` predictor's weights.
+
+    For regression, where a predictor has a length; a margin predictor has a direction only.
+    """
+
+    @property
+    def name(self) -> str:
+        return f"distance_to_{self.predictor}"
+
+    @property
+    def long_name(self) -> str:
+        return f"relative distance to the {self.predictor} predictor"
+
+    def applies(self, setting: Setting) -> bool:
+        return super().applies(setting) and not setting.loss.is_classification
+
+    def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
+        weights, target = self.pair(moment, setting)
+        return jnp.linalg.norm(weights - target) / jnp.linalg.norm(target)

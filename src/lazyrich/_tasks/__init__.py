@@ -7,5 +7,6 @@ from ._base import (
     Split as Split,
 )
 from .arrays import Arrays as Arrays
+from .matrix_completion import MatrixCompletion as MatrixCompletion
 from .separated_classification import SeparatedClassification as SeparatedClassification
 from .sparse_classification import SparseClassification as SparseClassification

@@ -5,19 +5,20 @@ from collections.abc import Callable, Iterator
 
 import equinox as eqx
 import jax.random as jr
-from jaxtyping import Array, Float, PRNGKeyArray, Shaped
+from jaxtyping import Array, PRNGKeyArray, Shaped
 
 from .._description import Choice
 
 
 class Samples(eqx.Module):
-    """Inputs `x` of shape `(n, d)` in any real type; labels `y` of shape `(n,)`, float64.
+    """Inputs `x` of shape `(n, d)` in any real type; labels `y`, one or a row a sample.
 
-    Inputs keep the narrowest type that holds them exactly.
+    Inputs keep the narrowest type that holds them exactly. Labels are float64 of shape
+    `(n,)`, or `(n, c)` for `c` outputs; or whole numbers `(n,)`, where they are classes.
     """
 
     x: Shaped[Array, "n d"]
-    y: Float[Array, " n"]
+    y: Shaped[Array, " n *c"]
 
 
 class Blocks(eqx.Module):

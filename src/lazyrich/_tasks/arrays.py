@@ -7,7 +7,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 import pydantic
-from jaxtyping import PRNGKeyArray
+from jaxtyping import Array, PRNGKeyArray
 
 from .._errors import InputError
 from .._files import replacing
@@ -20,8 +20,9 @@ _NAMES = ("x_train", "y_train", "x_test", "y_test")
 class Arrays(AbstractTask):
     """Train and test arrays of your own, from memory or from a `.npz` file.
 
-    - **Takes** `x_train` `(n, d)`, `y_train` `(n,)`, `x_test` `(m, d)`, `y_test` `(m,)`,
-        real and finite; or, with [`Arrays.load`][lazyrich.tasks.Arrays.load], a file that
+    - **Takes** `x_train` `(n, d)`, `y_train` `(n,)` or `(n, c)`, `x_test` `(m, d)`, `y_test`
+        like `y_train`, real and finite; labels in a type of whole numbers stay so, and
+        count as classes where the loss wants them. Or, with [`Arrays.load`][lazyrich.tasks.Arrays.load], a file that
         holds arrays of these names.
     - **Raises** [`InputError`][lazyrich.InputError] for a missing array, shapes that do
         not fit together, or an entry that is not finite.
@@ -48,6 +49,9 @@ class Arrays(AbstractTask):
                 raise InputError(
                     f"y_{part}", y.shape, f"should have a label for each of {len(x)} inputs"
                 )
+        if self.y_train.shape[1:] != self.y_test.shape[1:]:
+            shape = self.y_train.shape[1:]
+            raise InputError("y_test", self.y_test.shape, f"should end in {shape}, as y_train")
         if self.x_train.shape[1] != self.x_test.shape[1]:
             raise InputError(
                 "x_test",
@@ -100,17 +104,25 @@ class Arrays(AbstractTask):
     @in_double
     def sample(self, key: PRNGKeyArray) -> Split:
         del key
-        train = Samples(jnp.asarray(self.x_train), jnp.asarray(self.y_train, jnp.float64))
-        test = Samples(jnp.asarray(self.x_test), jnp.asarray(self.y_test, jnp.float64))
+        train = Samples(jnp.asarray(self.x_train), _labels(self.y_train))
+        test = Samples(jnp.asarray(self.x_test), _labels(self.y_test))
         return Split(train, Blocks(lambda index: test, 1))
 
 
+def _labels(y: np.ndarray) -> Array:
+    # Signs in a narrow type are numbers; classes are whole numbers from 0 on.
+    classes = y.dtype.kind in "iu" and y.ndim == 1 and y.min() >= 0
+    return jnp.asarray(y, jnp.int32 if classes else jnp.float64)
+
+
 def _real_array(name: str, value: Any) -> np.ndarray:
-    array, ndim = np.array(value), 2 if name.startswith("x") else 1
+    array = np.array(value)
+    ndims = (2,) if name.startswith("x") else (1, 2)
     if array.dtype.kind not in "iuf":
         raise InputError(name, array.dtype.name, "should be an array of real numbers")
-    if array.ndim != ndim or 0 in array.shape:
-        raise InputError(name, array.shape, f"should be {ndim}-dimensional and not empty")
+    if array.ndim not in ndims or 0 in array.shape:
+        accepted = " or ".join(map(str, ndims))
+        raise InputError(name, array.shape, f"should be {accepted}-dimensional and not empty")
     bad = np.argwhere(~np.isfinite(array))
     if len(bad):
         place = ", ".join(map(str, bad[0]))

@@ -1,0 +1,159 @@
+"""Which solver a flow is followed by, and why."""
+
+from typing import Any, NamedTuple
+
+import diffrax
+import jax
+import jax.flatten_util
+import jax.numpy as jnp
+import psutil
+from jaxtyping import Array, PyTree
+
+from .._errors import InputError
+from ._base import Problem
+from ._march import March, tree_norm
+from ._solver import ROCK2, ROS34PW2, DualROS34PW2, RKC2
+from ._solver._spectral_radius import spectral_radius
+from .gauss_newton import MAX_OUTPUTS
+from .gradient_flow import GradientFlow
+
+# An explicit pair of order 5 is stable up to about this step times the spectral radius.
+_EXPLICIT_REACH = 3.0
+# Explicit steps below which stiffness is no concern.
+_FEW_STEPS = 300
+# Outputs up to which a classification flow is worth a kernel and its factor a step.
+_SMALL = 600
+
+
+class Method(NamedTuple):
+    """A solver with its name, why it was chosen, and what is known of its steps."""
+
+    name: str
+    solver: Any
+    reason: str
+    gradients_per_step: int = 0  # for solvers that do not count
+    radius: float = 0.0  # of the flow's Jacobian at time 0
+
+    def stability_bound(self, march: March) -> bool:
+        """Whether the last steps were as long as the method is stable, and no longer."""
+        if isinstance(self.solver, diffrax.Tsit5):
+            return float(march.step) * self.radius > 0.3 * _EXPLICIT_REACH
+        return False
+
+
+def choose(wish: str, clock: str, problem: Problem, t1: float) -> Method:
+    """The method for a problem, `wish` if it is not `auto`.
+
+    - **Raises** [`InputError`][lazyrich.InputError] if the problem does not admit it.
+    """
+    loss = problem.loss
+    if clock == "log":
+        if float(problem.weight_decay) != 0:
+            accepted = "the log clock needs weight_decay = 0"
+            raise InputError("dynamics.clock", "log", accepted)
+        if not loss.is_classification:
+            raise InputError("dynamics.clock", "log", "the log clock needs a classification loss")
+        if wish == "rosenbrock":
+            accepted = "the log clock takes auto, rock2, rkc2 or tsit5"
+            raise InputError("dynamics.method", wish, accepted)
+    flow = GradientFlow(
+        problem.train.x,
+        problem.train.y,
+        jnp.asarray(problem.weight_decay, jnp.float64),
+        problem.model,
+        loss,
+    )
+    num_outputs = jax.eval_shape(flow.outputs, problem.params).size
+    if wish != "auto":
+        return _named(wish, loss.is_classification, num_outputs, "", _radius(flow, problem.params))
+    if clock == "log":
+        return _named("rock2", True, num_outputs, "log clock: gradients alone are available")
+    radius = _radius(flow, problem.params)
+    if radius * t1 < _EXPLICIT_REACH * _FEW_STEPS:
+        reason = f"not stiff: spectral radius times horizon is {radius * t1:.3g}"
+        return _named("tsit5", True, num_outputs, reason, radius)
+    stiff = f"stiff: spectral radius times horizon is {radius * t1:.3g}"
+    if not loss.is_classification:
+        how = "factored" if num_outputs <= MAX_OUTPUTS else "by conjugate gradients"
+        reason = f"{stiff}; squared loss, kernel of {num_outputs} outputs {how}"
+        return _named("rosenbrock", False, num_outputs, reason, radius)
+    if num_outputs <= _SMALL:
+        reason = f"{stiff}; kernel of {num_outputs} outputs is cheap to factor"
+        return _named("rosenbrock", True, num_outputs, reason, radius)
+    reason = f"{stiff}; classification with {num_outputs} outputs: gradients are cheaper"
+    return _named("rock2", True, num_outputs, reason, radius)
+
+
+def _named(
+    wish: str, classification: bool, num_outputs: int, reason: str, radius: float = 0.0
+) -> Method:
+    if wish == "rosenbrock":
+        _check_memory(num_outputs)
+        if classification:
+            return Method("ROS34PW2", ROS34PW2(), reason, radius=radius)
+        solver = DualROS34PW2(max_outputs=MAX_OUTPUTS)
+        return Method("DualROS34PW2", solver, reason, radius=radius)
+    if wish == "rock2":
+        return Method("ROCK2", ROCK2(), reason, radius=radius)
+    if wish == "rkc2":
+        return Method("RKC2", RKC2(), reason, radius=radius)
+    return Method("Tsit5", diffrax.Tsit5(), reason, gradients_per_step=6, radius=radius)
+
+
+def _check_memory(num_outputs: int) -> None:
+    """Refuses a kernel that does not fit before anything is computed."""
+    if num_outputs > MAX_OUTPUTS:
+        return
+    # The kernel, its scaled copy and its factor, and what the factorisation needs.
+    needed, free = 4 * 8 * num_outputs**2, psutil.virtual_memory().available
+    if needed > free:
+        accepted = (
+            f"needs 4 matrices of {num_outputs} x {num_outputs}, {needed / 1e9:.1f} GB, and "
+            f"{free / 1e9:.1f} GB are free; use rock2 or fewer samples"
+        )
+        raise InputError("dynamics.method", "rosenbrock", accepted)
+
+
+@jax.jit
+def _start_radius(flow: GradientFlow, params: PyTree) -> Array:
+    flat, unravel = jax.flatten_util.ravel_pytree(params)
+
+    def field(flat: Array) -> Array:
+        return jax.flatten_util.ravel_pytree(flow.vf(0.0, unravel(flat), None))[0]
+
+    unknown, cold = jnp.zeros((), flat.dtype), jnp.ones((), bool)
+    return spectral_radius(field, flat, field(flat), jnp.zeros_like(flat), unknown, cold).radius
+
+
+def _radius(flow: GradientFlow, params: PyTree) -> float:
+    return float(_start_radius(flow, jax.tree.map(jnp.asarray, params)))
+
+
+def output_unit(problem: Problem) -> float:
+    """Outputs smaller than this count as zero in error control."""
+    if problem.loss.is_classification:
+        return 1.0
+    return float(jnp.sqrt(jnp.mean(problem.train.y**2))) or 1.0
+
+
+def speed(flow: GradientFlow, params: PyTree, problem: Problem, log: bool) -> float:
+    """A time in which, at the speed of time 0, outputs move by a unit or parameters by 1.
+
+    - **Raises** [`InputError`][lazyrich.InputError] where nothing moves.
+    """
+    slope, moved = _start_speed(flow, params)
+    norm = float(tree_norm(params))
+    rates = [float(tree_norm(slope)) / norm if norm > 0 else 0.0]
+    rates.append(float(jnp.sqrt(jnp.mean(moved**2))) / output_unit(problem))
+    fastest = max(rates)
+    if not fastest > 0:
+        accepted = "should have a tangent kernel or decay; from here nothing moves"
+        raise InputError("params", 0.0, accepted)
+    value = float(flow.loss.mean(flow.outputs(params), flow.y)) if log else 1.0
+    return value / fastest
+
+
+@jax.jit
+def _start_speed(flow: GradientFlow, params: PyTree) -> tuple[PyTree, Array]:
+    slope = flow.vf(0.0, params, None)
+    return slope, jax.jvp(flow.outputs, (params,), (slope,))[1]

@@ -1,0 +1,32 @@
+"""What steps cost."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Int
+
+
+class Work(NamedTuple):
+    """What the last attempted step took; a solver's state carries it as `work`.
+
+    - `num_gradients`, evaluations of the vector field;
+    - `num_products`, of its Jacobian, or of the outputs' Jacobian, with a vector;
+    - `num_matrices`, Jacobians or tangent kernels formed and factored;
+    - `num_jittered`, factorisations that needed a larger diagonal than they were asked for.
+    """
+
+    num_gradients: Int[Array, ""]
+    num_products: Int[Array, ""]
+    num_matrices: Int[Array, ""]
+    num_jittered: Int[Array, ""]
+
+
+def work(
+    num_gradients: int | Array = 0,
+    num_products: int | Array = 0,
+    num_matrices: int | Array = 0,
+    num_jittered: int | Array = 0,
+) -> Work:
+    """Counts as arrays of one type, so that a solver's state never changes type."""
+    counts = (num_gradients, num_products, num_matrices, num_jittered)
+    return Work(*(jnp.asarray(count, jnp.int32) for count in counts))

@@ -1,0 +1,175 @@
+"""A Rosenbrock method for squared loss that carries the dual beside the parameters."""
+
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple, cast
+
+import diffrax
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PyTree
+
+from ..._errors import InputError
+from ..._losses import Squared
+from ..gradient_flow import GradientFlow
+from ._shifted_gram import Nystrom, cholesky_solve, conjugate_gradient_solve, nystrom
+from ._work import Work, work
+from .ros34pw2 import BEFORE, COUPLING, ERROR, GAMMA, combine, finite, unwrapped
+
+
+class DualState(NamedTuple):
+    """What one step leaves to the next."""
+
+    dual: Float[Array, " n *c"]  # the method's own, which agrees with s(f) to its error
+    slope: PyTree[Array]  # of the parameters, with this dual
+    work: Work
+
+
+class DualROS34PW2(diffrax.AbstractAdaptiveSolver[DualState]):
+    r"""ROS34PW2 for gradient flow on squared loss, as an equation for $\theta$ and its dual.
+
+    The flow $\dot\theta = \frac1n J^\top r - \lambda\theta$ with $r = 2(y - f(\theta))$ is
+    stiff in a particular way: once the data are fitted, $r$ is small, of the order of $\lambda$,
+    and yet a change of $\theta$ far smaller than the step's error moves $2(y - f)$ by more than
+    that. A stage that evaluates the dual from its own parameters is thrown by forces that
+    are not there. Here $r$ is an unknown of its own, tied to $\theta$ by the algebraic equation
+    $0 = 2(y - f(\theta)) - r$, and the method is applied to that index-1
+    differential-algebraic equation. With $a = 1/(h\gamma) + \lambda$ and $K = J J^\top$, a
+    stage solves
+
+    $$\left(\tfrac12 I + \tfrac{1}{na} K\right) \rho = \tfrac12 c - \tfrac1a J g, \qquad
+    u = \tfrac1a \left(g + \tfrac1n J^\top \rho\right),$$
+
+    $g$ and $c$ being the right-hand sides of the two equations. Steps are then set by
+    accuracy alone, from fitting times of $1/\|K\|$ to decay times of $1/\lambda$.
+
+    Order 3. A step costs five gradients, four products each with $J$ and $J^\top$, a
+    kernel and its Cholesky factor; beyond `max_outputs` outputs, conjugate gradients with
+    a Nyström preconditioner take the factor's place.
+
+    - **Takes** `max_outputs`, up to which the kernel is formed; `tolerance`, the relative
+        residual asked of conjugate gradients.
+    - **Raises** [`InputError`][lazyrich.InputError] unless the term is a
+        [`GradientFlow`][lazyrich.dynamics.GradientFlow] on squared loss.
+    - **Reference** coefficients as in [`ROS34PW2`][lazyrich.solvers.ROS34PW2], made for such
+        equations; the use of the dual as the algebraic variable is derived in `docs/flow.md`.
+    """
+
+    term_structure: ClassVar = diffrax.AbstractTerm
+    interpolation_cls: ClassVar = diffrax.ThirdOrderHermitePolynomialInterpolation
+
+    max_outputs: int = 8192
+    tolerance: float = 1e-8
+
+    def order(self, terms: Any) -> int:
+        del terms
+        return 3
+
+    def init(self, terms: Any, t0: Any, t1: Any, y0: Any, args: Any) -> DualState:
+        del t0, t1, args
+        flow = _squared_flow(terms)
+        f, pullback = flow.outputs_and_pullback(y0)
+        dual = flow.dual(f)
+        return DualState(dual, flow.pull(pullback, dual, y0), work(1))
+
+    def func(self, terms: Any, t0: Any, y0: Any, args: Any) -> Any:
+        return terms.vf(t0, y0, args)
+
+    def step(
+        self,
+        terms: Any,
+        t0: Any,
+        t1: Any,
+        y0: Any,
+        args: Any,
+        solver_state: DualState,
+        made_jump: Any,
+    ) -> tuple[Any, Any, dict[str, Any], DualState, diffrax.RESULTS]:
+        del args, made_jump
+        flow, h = _squared_flow(terms), terms.contr(t0, t1)
+        dual = solver_state.dual
+        f0, pullback = flow.outputs_and_pullback(y0)
+        push = flow.pushforward(y0)
+        a = 1 / (h * GAMMA) + flow.weight_decay
+        solve_dual = self._dual_solver(flow, y0, push, pullback, a)
+
+        def solve(g: PyTree, c: Array) -> tuple[PyTree, Array, Array, Array]:
+            rho, products, jittered = solve_dual(0.5 * c - push(g) / a)
+            forces = pullback(rho)
+            u = jax.tree.map(lambda g, p: (g + p / flow.num_samples) / a, g, forces)
+            return u, rho, products, jittered
+
+        us: list[PyTree] = []
+        rhos: list[Array] = []
+        products: Any = 0
+        jittered: Any = 0
+        for k, (before, coupling) in enumerate(zip(BEFORE, COUPLING, strict=True)):
+            y, r = combine(y0, before, us), combine(dual, before, rhos)
+            if k == 0:
+                g, f = solver_state.slope, f0
+            else:
+                f, pull_here = flow.outputs_and_pullback(y)
+                g = flow.pull(pull_here, r, y)
+            # The algebraic equation has no derivative, hence no coupling.
+            g = combine(g, tuple(c / h for c in coupling), us)
+            u, rho, more, jittered = solve(g, flow.dual(f) - r)
+            us.append(u)
+            rhos.append(rho)
+            products += more + 2
+        y1 = combine(y0, (*BEFORE[3], 1.0), us)
+        end_dual = combine(dual, (*BEFORE[3], 1.0), rhos)
+        _, pull_end = flow.outputs_and_pullback(y1)
+        slope = flow.pull(pull_end, end_dual, y1)
+        zero = jax.tree.map(jnp.zeros_like, y0)
+        ok = finite((y1, slope))
+        error = jax.tree.map(lambda e: jnp.where(ok, e, jnp.inf), combine(zero, ERROR, us))
+        dense = {
+            "y0": y0,
+            "y1": y1,
+            "k0": jax.tree.map(lambda k: h * k, solver_state.slope),
+            "k1": jax.tree.map(lambda k: h * k, slope),
+        }
+        taken = work(5, products, 1, jittered)
+        state = DualState(end_dual, slope, taken)
+        return y1, error, dense, state, cast(diffrax.RESULTS, diffrax.RESULTS.successful)
+
+    def _dual_solver(
+        self,
+        flow: GradientFlow,
+        y0: PyTree,
+        push: Callable[[PyTree], Array],
+        pullback: Callable[[Array], PyTree],
+        a: Array,
+    ) -> Callable[[Array], tuple[Array, Int[Array, ""] | int, Any]]:
+        """Solves with $\\frac12 I + K/(na)$; counts products with $J$ and $J^\\top$."""
+        shape, size = flow.y.shape, flow.y.size
+        scale = 1 / (flow.num_samples * a)
+        if size <= self.max_outputs:
+            kernel = scale * flow.tangent_kernel(y0)
+            solve, jittered = cholesky_solve(kernel + 0.5 * jnp.eye(size, dtype=kernel.dtype))
+            return lambda c: (solve(c.ravel()).reshape(shape), 0, jittered.astype(jnp.int32))
+
+        def product(c: Array) -> Array:
+            return scale * push(pullback(c.reshape(shape))).ravel()
+
+        # The preconditioner must not change with the stage, or the stages' errors would not
+        # cancel; it costs its rank in products.
+        low_rank: Nystrom = nystrom(product, size, flow.y.dtype)
+        half = jnp.asarray(0.5, flow.y.dtype)
+        iterate = conjugate_gradient_solve(product, half, low_rank, self.tolerance)
+
+        def by_products(c: Array) -> tuple[Array, Array, int]:
+            solution, steps = iterate(c.ravel())
+            return solution.reshape(shape), 2 * (steps + low_rank.values.size), 0
+
+        return by_products
+
+
+def _squared_flow(terms: Any) -> GradientFlow:
+    flow = unwrapped(terms)
+    if not isinstance(flow, GradientFlow):
+        accepted = "DualROS34PW2 needs a GradientFlow"
+        raise InputError("terms", type(flow).__name__, accepted)
+    if not isinstance(flow.loss, Squared):
+        accepted = "DualROS34PW2 needs the loss Squared"
+        raise InputError("loss", type(flow.loss).__name__, accepted)
+    return flow

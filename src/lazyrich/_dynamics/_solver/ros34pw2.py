@@ -1,0 +1,195 @@
+"""ROS34PW2: a Rosenbrock method that keeps its order whatever matrix it is given."""
+
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple, Protocol, cast
+
+import diffrax
+import jax
+import jax.flatten_util
+import jax.numpy as jnp
+import jax.scipy.linalg as jsl
+import numpy as np
+from jaxtyping import Array, PyTree
+
+from ._work import Work, work
+
+GAMMA = 0.435866521508459
+BEFORE = (
+    (),
+    (2.0,),
+    (1.4192173174557647, -0.2592322116729697),
+    (4.18476048231916, -0.28519201735549593, 2.294280360279042),
+)
+COUPLING = (
+    (),
+    (-4.588560720558084,),
+    (-4.18476048231916, 0.28519201735549593),
+    (-6.368179200128359, -6.795620944466837, 2.8700986043310563),
+)
+NODES = (0.0, 0.871733043016918, 0.7315799577888524, 1.0)
+ERROR = (0.2777499476479681, -1.4032398951759992, 1.7726301276675507, 0.5)
+
+ShiftedSolve = Callable[[PyTree], PyTree]
+
+
+class AbstractMatrix(Protocol):
+    """An approximate Jacobian $W$ that can be shifted and inverted."""
+
+    def shifted_solve(self, shift: Array) -> tuple[ShiftedSolve, Work]:
+        r"""$v \mapsto (\text{shift} \cdot I - W)^{-1} v$, and what a step's four cost."""
+
+
+class RosenbrockState(NamedTuple):
+    """What one step leaves to the next: only what it took."""
+
+    work: Work
+
+
+def combine(start: PyTree, coefficients: tuple[float, ...], stages: list[PyTree]) -> PyTree:
+    """`start` plus the stages times their coefficients."""
+    for coefficient, stage in zip(coefficients, stages, strict=False):
+        start = jax.tree.map(lambda s, k, c=coefficient: s + c * k, start, stage)
+    return start
+
+
+def finite(tree: PyTree) -> Array:
+    """Whether no entry is infinite or not a number."""
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]))
+
+
+def _first_slopes() -> tuple[float, ...]:
+    r"""Weights $p$ for $y(t_0 + \theta h) = y_0 + \theta p + \theta^2 (y_1 - y_0 - p)$.
+
+    In the untransformed stages the order conditions for any $W$ up to order 2 are $\sum p_i
+    = 1$ and $\sum p_i \alpha_i = \sum p_i \gamma_i = 0$, $\alpha_i$ and $\gamma_i$ being row
+    sums; of the weights that meet them these are the smallest.
+    """
+    strict = [np.pad(row, (0, 4 - len(row))) for row in (*COUPLING, *BEFORE)]
+    inverse = np.eye(4) / GAMMA - np.stack(strict[:4])  # of the matrix of the gamma_ij
+    gammas = np.linalg.inv(inverse)
+    conditions = np.stack([np.ones(4), (np.stack(strict[4:]) @ gammas).sum(1), gammas.sum(1)])
+    weights = np.linalg.pinv(conditions) @ np.array([1.0, 0.0, 0.0])
+    return tuple(float(w) for w in weights @ inverse)
+
+
+_FIRST_SLOPES = _first_slopes()
+
+
+class Quadratic(diffrax.AbstractLocalInterpolation):
+    """A parabola through both ends, with `k0` the step times the slope at the first."""
+
+    t0: Any  # type: ignore[misc]  # diffrax declares these as abstract variables
+    t1: Any  # type: ignore[misc]
+    y0: PyTree[Array]
+    y1: PyTree[Array]
+    k0: PyTree[Array]
+
+    def evaluate(self, t0: Any, t1: Any = None, left: bool = True) -> PyTree[Array]:
+        if t1 is not None:
+            return jax.tree.map(jnp.subtract, self.evaluate(t1), self.evaluate(t0))
+        del left
+        s = (t0 - self.t0) / (self.t1 - self.t0)
+
+        def one(y0: Array, y1: Array, k0: Array) -> Array:
+            return y0 + s * (k0 + s * (y1 - y0 - k0))
+
+        return jax.tree.map(one, self.y0, self.y1, self.k0)
+
+
+class ROS34PW2(diffrax.AbstractAdaptiveSolver[RosenbrockState]):
+    r"""Four-stage Rosenbrock-W method of order 3 with an embedded order 2.
+
+    Stiffly accurate and L-stable with the exact Jacobian; of order 3 with any matrix $W$ in
+    its place, so that an approximation that is cheap to invert will do. A step costs four
+    evaluations of the vector field and four solves with $I/(h\gamma) - W$.
+
+    - **Takes** `approximate(t, y, args)`, returning an $W$ with a method
+        `shifted_solve(shift)`; it must hold forwards in time. Left out, a term's own
+        `approximate_jacobian` is asked, such as the Gauss--Newton matrix of a
+        [`GradientFlow`][lazyrich.dynamics.GradientFlow]; failing that, the Jacobian is
+        formed by automatic differentiation and factored.
+    - **Reference** Rang & Angermann, BIT Numer. Math. 45 (2005), 761--787: the
+        coefficients, in the transformed variables of Hairer & Wanner II, (IV.7.25). Where
+        the field depends on time its time derivative counts as zero in $W$, which the
+        order survives.
+    """
+
+    term_structure: ClassVar = diffrax.AbstractTerm
+    interpolation_cls: ClassVar = Quadratic
+
+    approximate: Callable[..., AbstractMatrix] | None = None
+
+    def order(self, terms: Any) -> int:
+        del terms
+        return 3
+
+    def init(self, terms: Any, t0: Any, t1: Any, y0: Any, args: Any) -> RosenbrockState:
+        del terms, t0, t1, y0, args
+        return RosenbrockState(work())
+
+    def func(self, terms: Any, t0: Any, y0: Any, args: Any) -> Any:
+        return terms.vf(t0, y0, args)
+
+    def step(
+        self,
+        terms: Any,
+        t0: Any,
+        t1: Any,
+        y0: Any,
+        args: Any,
+        solver_state: RosenbrockState,
+        made_jump: Any,
+    ) -> tuple[Any, Any, dict[str, Any], RosenbrockState, diffrax.RESULTS]:
+        del solver_state, made_jump
+        # Signed: diffrax solves backwards by negating the control, not the vector field.
+        h = terms.contr(t0, t1)
+        solve, taken = self._matrix(terms, t0, y0, args).shifted_solve(1 / (h * GAMMA))
+        stages: list[PyTree] = []
+        for before, coupling, node in zip(BEFORE, COUPLING, NODES, strict=True):
+            value = terms.vf(t0 + node * (t1 - t0), combine(y0, before, stages), args)
+            stages.append(solve(combine(value, tuple(c / h for c in coupling), stages)))
+        y1 = combine(y0, (*BEFORE[3], 1.0), stages)
+        zero = jax.tree.map(jnp.zeros_like, y0)
+        # Outside the field's domain the error is infinite, not NaN: the controller then
+        # rejects the step and shortens it as much as it may.
+        ok = finite(y1)
+        error = jax.tree.map(lambda e: jnp.where(ok, e, jnp.inf), combine(zero, ERROR, stages))
+        dense = {"y0": y0, "y1": y1, "k0": combine(zero, _FIRST_SLOPES, stages)}
+        state = RosenbrockState(taken._replace(num_gradients=taken.num_gradients + 4))
+        return y1, error, dense, state, cast(diffrax.RESULTS, diffrax.RESULTS.successful)
+
+    def _matrix(self, terms: Any, t: Any, y: Any, args: Any) -> AbstractMatrix:
+        if self.approximate is not None:
+            return self.approximate(t, y, args)
+        inner = unwrapped(terms)
+        if hasattr(inner, "approximate_jacobian"):
+            return inner.approximate_jacobian(t, y, args)
+        return _Dense(inner, t, y, args)
+
+
+def unwrapped(terms: Any) -> Any:
+    """A term without what diffrax wraps around it to solve in either direction."""
+    while hasattr(terms, "term") and hasattr(terms, "direction"):
+        terms = terms.term
+    return terms
+
+
+class _Dense:
+    """The exact Jacobian, by automatic differentiation."""
+
+    def __init__(self, term: Any, t: Any, y: PyTree, args: Any):
+        flat, self._unravel = jax.flatten_util.ravel_pytree(y)
+        self._jacobian = jax.jacfwd(
+            lambda flat: jax.flatten_util.ravel_pytree(term.vf(t, self._unravel(flat), args))[0]
+        )(flat)
+
+    def shifted_solve(self, shift: Array) -> tuple[ShiftedSolve, Work]:
+        matrix = self._jacobian
+        shifted = jnp.asarray(shift, matrix.dtype) * jnp.eye(len(matrix), dtype=matrix.dtype)
+        factor = jsl.lu_factor(shifted - matrix)
+
+        def solve(v: PyTree) -> PyTree:
+            flat = jax.flatten_util.ravel_pytree(v)[0]
+            return self._unravel(jsl.lu_solve(factor, flat))
+
+        return solve, work(num_matrices=1)

@@ -1,0 +1,249 @@
+"""Gradient flow of any model, with error control."""
+
+import math
+import time
+from collections.abc import Callable
+from typing import Annotated, Any, ClassVar, Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from annotated_types import Ge, Gt, Lt
+from jaxtyping import Array, Float, PyTree, Shaped
+
+from .._description import Description
+from .._errors import InputError
+from .._models import AbstractModel
+from . import _march
+from ._base import (
+    AbstractDynamics,
+    Effort,
+    Ending,
+    Problem,
+    Progress,
+    Trajectory,
+    recorded_params,
+)
+from ._checkpoint import Checkpoint
+from ._method import Method, choose, output_unit, speed
+from .gradient_flow import GradientFlow, LogState, LogTimeFlow
+
+
+class StopWhen(Description):
+    """A condition on a recorded number that ends a run before its horizon.
+
+    `probe` at `level` for `sustained` records in a row: at least it if `rises`, at most if not.
+    """
+
+    probe: str = "test_accuracy"
+    level: float = 0.99
+    rises: bool = True
+    sustained: Annotated[int, Ge(1)] = 3
+
+
+class Flow(AbstractDynamics):
+    r"""Gradient flow of any model, each step as long as its error allows.
+
+    Errors are measured in a global norm, relative to $\|\theta\|_2$, and in the outputs on the
+    training and the watched inputs, relative to $1 + |f|$ (for regression, to the labels'
+    root mean square $+ |f|$): a parameter's error that no output feels is cheap, and one
+    that outputs feel can be far smaller than $\|\theta\|$. Elementwise norms would spend steps
+    on every kink of a ReLU.
+
+    - **Takes** `method`: `auto` chooses by loss, size and measured stiffness, and records
+        why; `rosenbrock` is [`DualROS34PW2`][lazyrich.solvers.DualROS34PW2] for squared
+        loss, else [`ROS34PW2`][lazyrich.solvers.ROS34PW2] with the Gauss--Newton matrix;
+        [`ROCK2`][lazyrich.solvers.ROCK2] and [`RKC2`][lazyrich.solvers.RKC2] are stabilised
+        explicit methods, `tsit5` a plain one.
+    - `rtol`, the error allowed in a step; `control`, where it is measured.
+    - `clock`: `linear`, or `log`, which follows $-\nabla \log \mathcal L$ and needs zero decay
+        and a classification loss; recorded times are then $\log_{10}(1 + t)$, as is the
+        experiment's `t1`.
+    - `densify`, the change of test accuracy, or of test loss over its first value, between
+        two records beyond which more are made; zero turns it off.
+    - `stop`, a condition to end at; `stationary`, the speed $\|\dot\theta\|$ over
+        $\lambda\|\theta\|$ (without decay, over $\|\theta\|/t$) below which the run has ended;
+        zero turns it off.
+    - `max_steps`, attempted; `max_gradients`; `max_seconds`, looked at between segments of
+        16 steps.
+    - **Raises** [`InputError`][lazyrich.InputError] for a method or clock that the problem
+        does not admit, and for one that needs more memory than there is.
+    """
+
+    replays: ClassVar[bool] = False
+
+    method: Literal["auto", "rosenbrock", "rock2", "rkc2", "tsit5"] = "auto"
+    rtol: Annotated[float, Gt(0), Lt(0.1)] = 1e-3
+    control: Literal["both", "parameters", "outputs"] = "both"
+    clock: Literal["linear", "log"] = "linear"
+    densify: Annotated[float, Ge(0)] = 0.05
+    stop: StopWhen | None = None
+    stationary: Annotated[float, Ge(0)] = 0.0
+    max_steps: Annotated[int, Ge(1)] = 100_000
+    max_gradients: Annotated[int, Ge(1)] = 10**9
+    max_seconds: Annotated[float, Gt(0)] = 1e9
+
+    def table(self) -> dict[str, Any]:
+        stop = {} if self.stop is None else {"stop": self.stop.table()}
+        return {**super().table(), **stop}
+
+    def follow(
+        self,
+        problem: Problem,
+        times: Float[np.ndarray, " t"],
+        progress: Progress,
+        observe: Callable[[Any, Any], Any] | None = None,
+        checkpoint: Checkpoint | None = None,
+    ) -> Trajectory:
+        method = choose(self.method, self.clock, problem, float(times[-1]))
+        system, march = self.prepare(problem, times, observe, method)
+        if checkpoint is not None:
+            march = checkpoint.load(march) or march
+        begun = time.monotonic()
+        ending: Ending | None = None
+        while int(march.status) == _march.RUNNING:
+            march = _march.advance_one(system, march)
+            progress(_shown(system, march), int(march.num_accepted))
+            if time.monotonic() - begun > self.max_seconds:
+                ending = "max_seconds"
+                break
+            if checkpoint is not None:
+                checkpoint.offer(march)
+        return self.finish(method, march, ending, observed=observe is not None)
+
+    def prepare(
+        self,
+        problem: Problem,
+        times: Float[np.ndarray, " t"],
+        observe: Callable[[Any, Any], Any] | None,
+        method: Method,
+    ) -> tuple["_march.System", "_march.March"]:
+        """The system to step and its state at time 0."""
+        decay = jnp.asarray(problem.weight_decay, jnp.float64)
+        flow = GradientFlow(problem.train.x, problem.train.y, decay, problem.model, problem.loss)
+        log = self.clock == "log"
+        seen = observe if observe is not None else recorded_params
+        moving = None
+        if observe is not None and self.densify > 0:
+            names = jax.eval_shape(observe, jnp.zeros(()), problem.params)
+            moving = next((n for n in ("test_accuracy", "test_loss") if n in names), None)
+            if self.stop is not None and self.stop.probe not in names:
+                accepted = f"should be among the recorded {', '.join(names)}"
+                raise InputError("dynamics.stop.probe", self.stop.probe, accepted)
+        resolution = self.densify
+        if moving == "test_loss" and observe is not None:
+            resolution *= float(observe(jnp.zeros(()), problem.params)[moving])
+        stop = self.stop or StopWhen()
+        system = _march.System(
+            terms=LogTimeFlow(flow) if log else flow,
+            solver=method.solver,
+            requests=jnp.asarray(times * math.log(10) if log else times),
+            clock=_march.LogClock() if log else _march.LinearClock(),
+            observe=seen,
+            measure=_Measure(
+                _control_inputs(problem),
+                jnp.asarray(output_unit(problem)),
+                jnp.asarray(self.rtol),
+                problem.model,
+                self.control,
+            ),
+            stop=_march.Stop(
+                jnp.asarray(stop.level),
+                jnp.asarray(1.0 if stop.rises else -1.0),
+                stop.sustained,
+                None if self.stop is None else stop.probe,
+            ),
+            resolution=jnp.asarray(resolution),
+            stationary=jnp.asarray(self.stationary),
+            decay=decay,
+            max_steps=jnp.asarray(self.max_steps),
+            max_gradients=jnp.asarray(self.max_gradients),
+            moving=moving,
+            max_extra=0 if moving is None else 256,
+        )
+        params = jax.tree.map(jnp.asarray, problem.params)
+        first = 1e-2 * math.sqrt(self.rtol) * speed(flow, params, problem, log)
+        state = LogState(params, jnp.zeros(())) if log else params
+        return system, _march.start(system, state, jnp.asarray(first))
+
+    def finish(
+        self, method: Method, march: "_march.March", ending: Ending | None, *, observed: bool
+    ) -> Trajectory:
+        """What a march that has ended comes to."""
+        num_saved = int(march.num_saved)
+        times = np.asarray(march.times)[:num_saved]
+        values = jax.tree.map(lambda a: a[:num_saved], march.values)
+        work = march.work
+        if ending is None:
+            ending = _ENDINGS[int(march.status)]
+        if ending == "max_steps" and method.stability_bound(march):
+            ending = "too_stiff"
+        return Trajectory(
+            times=times / math.log(10) if self.clock == "log" else times,
+            states=None if observed else values,
+            params_at=recorded_params,
+            ending=ending,
+            effort=Effort(
+                method.name,
+                int(march.num_accepted),
+                int(march.num_rejected),
+                int(work.num_gradients) or method.gradients_per_step * _num_tried(march),
+                int(work.num_matrices),
+                int(work.num_products),
+                int(work.num_jittered),
+                method.reason,
+            ),
+            observed=values if observed else None,
+            final=_march.params_of(march.y),
+        )
+
+
+_ENDINGS: dict[int, Ending] = {
+    _march.COMPLETED: "completed",
+    _march.MAX_STEPS: "max_steps",
+    _march.MAX_GRADIENTS: "max_gradients",
+    _march.UNDERFLOW: "step_underflow",
+    _march.DIVERGED: "diverged",
+    _march.STATIONARY: "stationary",
+    _march.CROSSED: "crossed",
+}
+
+
+def _num_tried(march: "_march.March") -> int:
+    return int(march.num_accepted) + int(march.num_rejected)
+
+
+def _shown(system: "_march.System", march: "_march.March") -> float:
+    """The time a run has come to, on the clock of its records."""
+    return float(system.clock.read(march.t, march.y)) / (1 if system.clock.ends else math.log(10))
+
+
+class _Measure(eqx.Module):
+    """The error of a step over what is allowed."""
+
+    x: Shaped[Array, "m d"]
+    output_unit: Array
+    rtol: Array
+    model: AbstractModel = eqx.field(static=True)
+    control: str = eqx.field(static=True)
+
+    def __call__(self, y0: PyTree, y1: PyTree, error: PyTree) -> Array:
+        params, change = _march.params_of(y1), _march.params_of(error)
+        worst = jnp.zeros_like(self.rtol)
+        if self.control != "outputs":
+            norm = jnp.maximum(_march.tree_norm(_march.params_of(y0)), _march.tree_norm(params))
+            worst = _march.tree_norm(change) / norm
+        if self.control != "parameters":
+            f, moved = jax.jvp(lambda p: self.model.apply(p, self.x), (params,), (change,))
+            relative = moved / (self.output_unit + jnp.abs(f))
+            worst = jnp.maximum(worst, jnp.sqrt(jnp.mean(relative**2)))
+        if isinstance(error, LogState):
+            worst = jnp.maximum(worst, jnp.abs(error.log_time) / (1 + jnp.abs(y1.log_time)))
+        return worst / self.rtol
+
+
+def _control_inputs(problem: Problem) -> Array:
+    if problem.watched is None:
+        return problem.train.x
+    return jnp.concatenate([problem.train.x, problem.watched])

@@ -1,0 +1,122 @@
+"""The gradient flow of any model as a term that shows its structure."""
+
+from collections.abc import Callable
+from typing import Any
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PyTree, Shaped
+
+from .._losses import AbstractLoss
+from .._models import AbstractModel
+from .gauss_newton import GaussNewton
+
+
+class GradientFlow(diffrax.AbstractTerm):
+    r"""$\dot\theta = \frac1n J(\theta)^\top s(f(\theta)) - \lambda\theta$, for any `diffeqsolve`.
+
+    $f$ are the model's outputs on `x`, raveled to `(m,)` with $m = n$ or $n c$, $J$ their
+    Jacobian, $s$ the loss's dual. Beside the vector field it offers what implicit solvers
+    can use: products with $J$ and $J^\top$, the tangent kernel $J J^\top$ and the loss's
+    curvature, which together make the Gauss--Newton matrix $-\frac1n J^\top B B^\top J -
+    \lambda I$.
+
+    - **Takes** `x` `(n, d)`, `y`, the labels; `weight_decay`, $\lambda \ge 0$; `model`, `loss`.
+    """
+
+    x: Shaped[Array, "n d"]
+    y: Shaped[Array, " n ..."]
+    weight_decay: Float[Array, ""]
+    model: AbstractModel = eqx.field(static=True)
+    loss: AbstractLoss = eqx.field(static=True)
+
+    @property
+    def num_samples(self) -> int:
+        """$n$, over which the loss is a mean."""
+        return self.x.shape[0]
+
+    def outputs(self, params: PyTree) -> Float[Array, " n *c"]:
+        """$f$, not raveled."""
+        return self.model.apply(params, self.x)
+
+    def outputs_and_pullback(
+        self, params: PyTree
+    ) -> tuple[Float[Array, " n *c"], Callable[[Array], PyTree]]:
+        r"""$f$ and $r \mapsto J^\top r$, one forward pass shared."""
+        f, pullback = jax.vjp(self.outputs, params)
+        return f, lambda r: pullback(r)[0]
+
+    def pushforward(self, params: PyTree) -> Callable[[PyTree], Float[Array, " n *c"]]:
+        r"""$v \mapsto J v$."""
+        return jax.linearize(self.outputs, params)[1]
+
+    def tangent_kernel(self, params: PyTree) -> Float[Array, "m m"]:
+        r"""$J J^\top$."""
+        return self.model.tangent_kernel(params, self.x)
+
+    def dual(self, f: Float[Array, "*m"]) -> Float[Array, "*m"]:
+        """$s(f)$."""
+        return self.loss.dual(f, self.y)
+
+    def pull(self, pullback: Callable[[Array], PyTree], dual: Array, params: PyTree) -> PyTree:
+        r"""$\frac1n J^\top r - \lambda\theta$ for a given dual $r$."""
+        forces = pullback(dual)
+        return jax.tree.map(
+            lambda g, p: g / self.num_samples - self.weight_decay * p, forces, params
+        )
+
+    def approximate_jacobian(self, t: Any, y: PyTree, args: Any) -> GaussNewton:
+        """The Gauss--Newton matrix at `y`, for Rosenbrock-W methods."""
+        del t, args
+        return GaussNewton(self, y)
+
+    def vf(self, t: Any, y: PyTree, args: Any) -> PyTree:
+        del t, args
+        f, pullback = self.outputs_and_pullback(y)
+        return self.pull(pullback, self.dual(f), y)
+
+    def contr(self, t0: Any, t1: Any, **kwargs: Any) -> Any:
+        return t1 - t0
+
+    def prod(self, vf: PyTree, control: Any) -> PyTree:
+        return jax.tree.map(lambda v: control * v, vf)
+
+
+class LogState(eqx.Module):
+    """Parameters together with $\\log(1 + t)$, which no horizon overflows."""
+
+    params: PyTree
+    log_time: Float[Array, ""]
+
+
+class LogTimeFlow(diffrax.AbstractTerm):
+    r"""Gradient flow without decay, in the time of the logarithm of its loss.
+
+    $d\theta/d\tau = -\nabla \log \mathcal L(\theta)$ follows the same path as gradient flow,
+    with $dt/d\tau = 1/\mathcal L$. That is carried as $u = \log(1 + t)$, $du/d\tau = e^{-\log
+    \mathcal L - u}$, so neither a loss of $e^{-10^4}$ nor its time overflows.
+
+    - **Takes** what [`GradientFlow`][lazyrich.dynamics.GradientFlow] takes, with
+        `weight_decay` zero; the state is a [`LogState`][lazyrich.dynamics.LogState].
+    - **Source** the rescaled loss of Lyu & Li, ICLR 2020, arXiv:1906.05890; as the clock of
+        figure 4, Lyu et al., ICLR 2024, arXiv:2311.18817.
+    """
+
+    flow: GradientFlow
+
+    def vf(self, t: Any, y: LogState, args: Any) -> LogState:
+        del t, args
+
+        def log_loss(params: PyTree) -> Array:
+            return self.flow.loss.log_mean(self.flow.outputs(params), self.flow.y)
+
+        value, gradient = jax.value_and_grad(log_loss)(y.params)
+        return LogState(jax.tree.map(jnp.negative, gradient), jnp.exp(-value - y.log_time))
+
+    def contr(self, t0: Any, t1: Any, **kwargs: Any) -> Any:
+        return t1 - t0
+
+    def prod(self, vf: LogState, control: Any) -> LogState:
+        return jax.tree.map(lambda v: control * v, vf)

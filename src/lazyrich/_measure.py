@@ -1,0 +1,161 @@
+"""Probes along a run: inside the solver, or from its states afterwards."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jaxtyping import Array, Float, Shaped
+
+from ._dynamics import Trajectory
+from ._models import AbstractLinearModel
+from ._predictors import Predictor
+from ._probes import AbstractProbe, Moment, Setting, accuracy
+from ._tasks import Blocks, Samples
+
+# Times whose parameters are held at once: 20 MB each at d = 100,000 and depth 2.
+_BATCH = 20
+
+
+class Observer(eqx.Module):
+    """Every probe at one moment of a run, for a solver to ask; test data are in memory."""
+
+    setting: Setting
+    x_train: Shaped[Array, "n d"]
+    x_test: Shaped[Array, "m d"]
+    probes: tuple[AbstractProbe, ...]
+
+    def __call__(self, time: Any, params: Any) -> dict[str, Array]:
+        """Values by the probes' names."""
+        model = self.setting.model
+        if isinstance(model, AbstractLinearModel):
+            weights = model.weights(params)
+            f_train = model.evaluate(weights, self.x_train)
+            f_test = model.evaluate(weights, self.x_test)
+        else:
+            weights = None
+            f_train, f_test = model.apply(params, self.x_train), model.apply(params, self.x_test)
+        moment = Moment(jnp.asarray(time), params, weights, f_train, f_test)
+        return {probe.name: probe(moment, self.setting) for probe in self.probes}
+
+
+def gathered(blocks: Blocks) -> Samples:
+    """Samples that come in blocks, all of them in memory."""
+    parts = list(blocks)
+    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
+
+
+def measure_states(
+    setting: Setting,
+    trajectory: Trajectory,
+    x_train: Shaped[Array, "n d"],
+    test: Blocks,
+    probes: tuple[AbstractProbe, ...],
+    progress: Callable[[float], None],
+) -> dict[str, Array]:
+    """Values of probes over the states of a run of a linear model.
+
+    One pass over the test data, a block at a time, for all times at once: test data of
+    panel 1b alone would fill 8 GB.
+    """
+    model, states = setting.model, trajectory.states
+    assert isinstance(model, AbstractLinearModel)  # only reductions of these replay
+    times = jnp.asarray(trajectory.times)
+    weights = _weights_along(model, trajectory.params_at, times, states)
+    f_test = _blockwise(model, weights, test, progress)
+    f_train = _evaluate_all(model, weights, x_train)
+    along = (times, states, weights, f_train, f_test)
+    return _probe(setting, trajectory.params_at, along, probes)
+
+
+# These take a trajectory's parts and not the whole: what it cost would be compiled in.
+@eqx.filter_jit
+def _weights_along(
+    model: AbstractLinearModel, params_at: Callable[[Any, Any], Any], times: Array, states: Any
+) -> Float[Array, "t ..."]:
+    def at(moment: tuple[Array, Any]) -> Array:
+        return model.weights(params_at(*moment))
+
+    return jax.lax.map(at, (times, states), batch_size=_BATCH)
+
+
+@eqx.filter_jit
+def _evaluate_all(
+    model: AbstractLinearModel, weights: Float[Array, "t ..."], x: Array
+) -> Float[Array, "t n"]:
+    return jax.vmap(lambda w: model.evaluate(w, x))(weights)
+
+
+def _blockwise(
+    model: AbstractLinearModel,
+    weights: Float[Array, "t ..."],
+    test: Blocks,
+    progress: Callable[[float], None],
+) -> Float[Array, "t m"]:
+    parts = []
+    for done, block in enumerate(test):
+        progress(done / test.num_blocks)
+        parts.append(_evaluate_all(model, weights, block.x))
+    return jnp.concatenate(parts, axis=1)
+
+
+@eqx.filter_jit
+def _probe(
+    setting: Setting,
+    params_at: Callable[[Any, Any], Any],
+    along: tuple[Any, ...],
+    probes: tuple[AbstractProbe, ...],
+) -> dict[str, Array]:
+    def at(moment: tuple[Any, ...]) -> dict[str, Array]:
+        time, state, weights, f_train, f_test = moment
+        seen = Moment(time, params_at(time, state), weights, f_train, f_test)
+        return {probe.name: probe(seen, setting) for probe in probes}
+
+    return jax.lax.map(at, along, batch_size=_BATCH)
+
+
+def reference_table(
+    references: dict[str, Predictor],
+    setting: Setting,
+    x_train: Shaped[Array, "n d"],
+    test: Blocks,
+) -> xr.Dataset:
+    """What each predictor achieves, over `predictor`; empty if there are none."""
+    if not references:
+        return xr.Dataset(coords={"predictor": np.array([], dtype="<U6")})
+    model, found = setting.model, list(references.values())
+    assert isinstance(model, AbstractLinearModel)  # predictors are known for these alone
+    weights = jnp.stack([jnp.asarray(p.weights) for p in found])
+    f = {
+        "train": (_evaluate_all(model, weights, x_train), setting.y_train),
+        "test": (_blockwise(model, weights, test, lambda done: None), setting.y_test),
+    }
+    columns: dict[str, tuple[str, Any]] = {"label": ("name", [p.name for p in found])}
+    for part, (outputs, labels) in f.items():
+        if setting.labels == "signs":
+            scores = jax.vmap(lambda f, y=labels: accuracy(f, y))(outputs)
+            columns[f"{part}_accuracy"] = (f"{part} accuracy", np.asarray(scores))
+        if not setting.loss.is_classification:
+            losses = jax.vmap(lambda f, y=labels: setting.loss.mean(f, y))(outputs)
+            columns[f"{part}_loss"] = (f"{part} loss", np.asarray(losses))
+    columns |= {
+        "objective": ("margin or norm achieved", [p.objective for p in found]),
+        "bound": ("proven bound on it", [p.bound for p in found]),
+        "gap": ("relative duality gap", [p.gap for p in found]),
+        "status": ("status", [p.status for p in found]),
+    }
+    return xr.Dataset(
+        {
+            f"predictor_{key}": ("predictor", np.asarray(values), described(long_name))
+            for key, (long_name, values) in columns.items()
+        },
+        coords={"predictor": list(references)},
+    )
+
+
+def described(long_name: str, units: str = "1") -> dict[str, str]:
+    """A variable's attributes."""
+    return {"long_name": long_name, "units": units}

@@ -1,0 +1,86 @@
+"""Symmetric matrix factorisation."""
+
+from typing import Annotated, NamedTuple
+
+import jax.numpy as jnp
+from annotated_types import Ge
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, Shaped
+
+from .._errors import InputError
+from .._precision import in_double
+from ._base import AbstractLinearModel
+
+
+class FactorParams(NamedTuple):
+    """Parameters `u` and `v` of a factorised matrix, each of shape `(size, size)`."""
+
+    u: Float[Array, "d d"]
+    v: Float[Array, "d d"]
+
+
+class MatrixFactorisation(AbstractLinearModel):
+    r"""The entries of $W = U U^\top - V V^\top$: $f((i, j)) = W_{ij}$.
+
+    Inputs are pairs of indices below `size`. At `init_scale` 1, $U = V = I$, so that
+    $\|\theta(0)\|_2 = \alpha \sqrt{2 \cdot \text{size}}$ and $W(0) = 0$.
+
+    - **Source** Lyu et al., ICLR 2024, arXiv:2311.18817: matrix completion; the
+        over-parametrised factorisation is that of Gunasekar et al., NeurIPS 2017,
+        arXiv:1705.09280.
+    """
+
+    size: Annotated[int, Ge(1)]
+
+    @property
+    def homogeneity(self) -> int:
+        return 2
+
+    @in_double
+    def init(self, key: PRNGKeyArray, dim: int) -> FactorParams:
+        del key, dim
+        identity = jnp.eye(self.size, dtype=jnp.float64)
+        return FactorParams(identity, identity)
+
+    def check_inputs(self, x: Shaped[Array, "n d"], key: str) -> None:
+        del key
+        if x.shape[1] != 2 or not jnp.issubdtype(x.dtype, jnp.integer):
+            accepted = "MatrixFactorisation needs pairs of whole numbers, such as MatrixCompletion's"
+            raise InputError("task", f"inputs {x.dtype} {x.shape}", accepted)
+        if int(jnp.max(x)) >= self.size:
+            accepted = f"should exceed every index; the largest is {int(jnp.max(x))}"
+            raise InputError("model.size", self.size, accepted)
+
+    def weights(self, params: FactorParams) -> Float[Array, "d d"]:
+        return params.u @ params.u.T - params.v @ params.v.T
+
+    def evaluate(self, weights: Float[Array, "d d"], x: Int[Array, "n 2"]) -> Float[Array, " n"]:
+        return weights[x[:, 0], x[:, 1]]
+
+    def apply(self, params: FactorParams, x: Int[Array, "n 2"]) -> Float[Array, " n"]:
+        # Few entries need few inner products and not the whole of W.
+        if x.shape[0] > self.size * self.size // 4:
+            return self.evaluate(self.weights(params), x)
+        i, j = x[:, 0], x[:, 1]
+        return jnp.sum(params.u[i] * params.u[j] - params.v[i] * params.v[j], axis=1)
+
+    def tangent_kernel(self, params: FactorParams, x: Int[Array, "n 2"]) -> Float[Array, "n n"]:
+        r"""Entries of $G = U U^\top + V V^\top$ where two pairs share an index.
+
+        $K_{(ij),(kl)} = \delta_{ik} G_{jl} + \delta_{il} G_{jk} + \delta_{jk} G_{il} +
+        \delta_{jl} G_{ik}$: four gathers, where the Jacobian would take $n d$ numbers a row.
+        """
+        g = params.u @ params.u.T + params.v @ params.v.T
+        i, j = x[:, 0], x[:, 1]
+
+        def shared(a: Int[Array, " n"], b: Int[Array, " n"]) -> Bool[Array, "n n"]:
+            return a[:, None] == b[None]
+
+        def entries(a: Int[Array, " n"], b: Int[Array, " n"]) -> Float[Array, "n n"]:
+            return g[a[:, None], b[None]]
+
+        return (
+            shared(i, i) * entries(j, j)
+            + shared(i, j) * entries(j, i)
+            + shared(j, i) * entries(i, j)
+            + shared(j, j) * entries(i, i)
+        )
