@@ -16,7 +16,60 @@ def name(loss: AbstractLoss) -> str:
 
 
 def test_every_loss_is_tested():
-    assert {name(loss) for loss in LOSSES} == set(AbstractLoss.kinds)
+    assert {name(loss) for loss in LOSSES} | {"CrossEntropy"} == set(AbstractLoss.kinds)
+
+
+CLASSES = lr.losses.CrossEntropy()
+
+
+def test_cross_entropy_derivatives():
+    f = 3 * jax.random.normal(jax.random.key(0), (4, 5))
+    y = jnp.asarray([0, 4, 2, 2])
+    np.testing.assert_allclose(CLASSES.value(f, y), jax.nn.logsumexp(f, 1) - f[range(4), y])
+    total = lambda f: jnp.sum(CLASSES.value(f, y))
+    np.testing.assert_allclose(CLASSES.dual(f, y), -jax.grad(total)(f), rtol=1e-12)
+    v = jax.random.normal(jax.random.key(1), f.shape)
+    bent = jax.jvp(jax.grad(total), (f,), (v,))[1]
+    root = CLASSES.curvature_root(f, y, CLASSES.curvature_root_transposed(f, y, v))
+    np.testing.assert_allclose(root, bent, rtol=1e-10)
+    hessian = jax.hessian(total)(f).reshape(20, 20)
+    np.testing.assert_allclose(CLASSES.curvature(f, y).ravel(), jnp.diag(hessian), rtol=1e-10)
+    forth, back = jnp.eye(20).reshape(20, 4, 5), jnp.eye(20).reshape(20, 4, 5)
+    b = jax.vmap(lambda v: CLASSES.curvature_root(f, y, v).ravel())(forth).T
+    bt = jax.vmap(lambda v: CLASSES.curvature_root_transposed(f, y, v).ravel())(back).T
+    np.testing.assert_allclose(b.T, bt, atol=1e-15)
+
+
+def test_cross_entropy_far_below_underflow():
+    # With two classes it is the logistic loss of the difference.
+    f = jnp.asarray([[2000.0, 0.0], [0.0, 5.0], [-3e4, 3e4]])
+    y = jnp.asarray([0, 1, 0])
+    margins, ones = jnp.asarray([2000.0, 5.0, -6e4]), jnp.ones(3)
+    logistic = lr.losses.Logistic()
+    np.testing.assert_allclose(CLASSES.log_value(f, y), logistic.log_value(margins, ones))
+    np.testing.assert_allclose(CLASSES.dual(f, y)[:, 0] * jnp.asarray([1, -1, 1]),
+                               logistic.dual(margins, ones), rtol=1e-14)  # fmt: skip
+    assert float(CLASSES.log_mean(f[:1], y[:1])) == -2000.0
+    # A doubt of 1e-30 is kept, which one minus a probability would round away.
+    sure = jnp.asarray([[70.0, 0.0, 1.0]])
+    doubt = jnp.exp(-70.0) + jnp.exp(-69.0)
+    assert float(CLASSES.dual(sure, jnp.asarray([0]))[0, 0]) == pytest.approx(float(doubt))
+
+
+def test_cross_entropy_refuses_what_are_no_classes():
+    for labels in (np.array([0.0, 1.0]), np.array([[0, 1]]), np.array([-1, 1])):
+        with pytest.raises(lr.InputError, match="task.y_train"):
+            CLASSES.check_labels(labels, "task.y_train")
+    with pytest.raises(lr.InputError, match="c above 3"):
+        CLASSES.check_shape((2, 3), jnp.asarray([0, 3]))
+
+
+def test_squared_loss_sums_over_outputs():
+    loss, f, y = lr.losses.Squared(), jnp.asarray([[1.0, 2.0], [0.0, 3.0]]), jnp.ones((2, 2))
+    np.testing.assert_array_equal(loss.value(f, y), [1.0, 5.0])
+    assert float(loss.mean(f, y)) == 3.0
+    assert float(loss.log_mean(f, y)) == pytest.approx(np.log(3.0))
+    np.testing.assert_array_equal(loss.dual(f, y), 2 * (y - f))
 
 
 @pytest.mark.parametrize("loss", LOSSES, ids=name)

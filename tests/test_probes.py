@@ -29,7 +29,7 @@ def setting(**changes):
         "rich": jnp.asarray([1.0, 0.0]),
         "model": lr.models.DiagonalLinear(),
         "loss": lr.losses.Logistic(),
-        "binary": True,
+        "labels": "signs",
     }
     return Setting(**{**fields, **changes})
 
@@ -53,10 +53,19 @@ EXPECTED = {
     "cosine_to_kernel": 1.0,
     "cosine_to_rich": 0.6,
 }
+# A matrix W = diag(3, -4), against diag(3, 0) and the identity.
+MATRIX_EXPECTED = {
+    "nuclear_norm": 7.0,
+    "distance_to_kernel": 4 / 3,
+    "distance_to_rich": np.sqrt((4 + 25) / 2),
+    "weight_norm_l1": 7.0,
+    "weight_norm_l2": 5.0,
+    "cosine_to_kernel": 0.6,
+}
 
 
 def test_every_probe_is_tested():
-    assert EXPECTED.keys() == BUILT_IN.keys()
+    assert EXPECTED.keys() | MATRIX_EXPECTED.keys() == BUILT_IN.keys()
 
 
 @pytest.mark.parametrize("name", EXPECTED)
@@ -75,11 +84,45 @@ def test_no_plausible_numbers_where_there_is_no_answer():
     at_zero = moment(START)
     for name in ("margin_l1", "margin_l2", "cosine_to_kernel", "cosine_to_rich"):
         assert np.isnan(BUILT_IN[name](at_zero, setting())), name
-    no_rich = setting(rich=jnp.zeros(2))
-    assert np.isnan(BUILT_IN["cosine_to_rich"](moment(), no_rich))
-    for name in ("train_accuracy", "test_accuracy", "margin_l1", "margin_l2"):
-        assert np.isnan(BUILT_IN[name](moment(), setting(binary=False))), name
     assert float(BUILT_IN["train_accuracy"](at_zero, setting())) == 0.5
+
+
+def test_what_does_not_apply_is_left_out():
+    def applying(**changes):
+        return {name for name, probe in BUILT_IN.items() if probe.applies(setting(**changes))}
+
+    assert applying() == set(EXPECTED)
+    assert "cosine_to_rich" not in applying(rich=None)
+    reals = applying(labels="reals", loss=lr.losses.Squared())
+    assert not reals & {"train_accuracy", "test_accuracy", "margin_l1", "margin_l2"}
+    assert reals >= {"distance_to_kernel", "distance_to_rich"}
+    own = lr.models.Functions(init_params=lambda k, d: None, function=lambda p, x: x[:, 0])
+    assert applying(model=own) == {
+        "train_loss", "test_loss", "train_log_loss", "test_log_loss", "train_accuracy",
+        "test_accuracy", "param_norm", "drift",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MATRIX_EXPECTED)
+def test_value_of_a_matrix(name):
+    factor = jnp.diag(jnp.asarray([3.0, -4.0]))
+    here = Moment(jnp.asarray(0.0), None, factor, jnp.zeros(1), jnp.zeros(1))
+    there = setting(
+        model=lr.models.MatrixFactorisation(size=2),
+        loss=lr.losses.Squared(),
+        kernel=jnp.diag(jnp.asarray([3.0, 0.0])),
+        rich=jnp.eye(2),
+        labels="reals",
+    )
+    probe = BUILT_IN[name]
+    assert probe.applies(there)
+    assert float(jax.jit(probe)(here, there)) == pytest.approx(MATRIX_EXPECTED[name], rel=1e-12)
+
+
+def test_accuracy_of_classes_shares_out_ties():
+    f = jnp.asarray([[1.0, 0.0, 0.0], [0.0, 2.0, 2.0], [0.0, 0.0, 0.0], [3.0, 1.0, 0.0]])
+    y = jnp.asarray([0, 1, 2, 2])
+    assert float(lr.probes.accuracy(f, y)) == pytest.approx((1 + 1 / 2 + 1 / 3 + 0) / 4)
 
 
 def test_drift_survives_times_at_which_the_decayed_start_underflows():

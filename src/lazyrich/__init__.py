@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ._errors import ComputationError, InputError
     from ._experiment import Experiment, Published
     from ._record import open_record, save_record
-    from ._simulate import simulate
+    from ._simulate import simulate, simulate_together
     from ._summary import summarise, textbook_time
     from ._transition import Thresholds, Transition, transition
     from ._view import plot, write_report
@@ -38,6 +38,7 @@ __all__ = [
     "probes",
     "save_record",
     "simulate",
+    "simulate_together",
     "solvers",
     "studies",
     "summarise",
@@ -59,6 +60,7 @@ _PLACES = {
     "plot": "_view",
     "save_record": "_record",
     "simulate": "_simulate",
+    "simulate_together": "_simulate",
     "summarise": "_summary",
     "textbook_time": "_summary",
     "transition": "_transition",

@@ -5,10 +5,11 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -17,7 +18,7 @@ import xarray as xr
 from jaxtyping import Array
 from threadpoolctl import threadpool_limits
 
-from ._dynamics import Checkpoint, Problem
+from ._dynamics import Checkpoint, Flow, Problem, Trajectory
 from ._errors import InputError
 from ._experiment import Experiment
 from ._measure import Observer, described, gathered, measure_states, reference_table
@@ -72,89 +73,141 @@ def simulate(
 def _simulate(
     experiment: Experiment, params: Any, listener: Listener, checkpoint: Any
 ) -> xr.Dataset:
-    clock = _Stopwatch(listener)
-    clock.start("sampling data")
-    data_key, init_key = jr.split(jr.key(experiment.seed))
-    split = experiment.task.sample(data_key)
-    experiment.loss.check_labels(split.train.y, "task.y_train")
-    if isinstance(experiment.task, Arrays):
-        experiment.loss.check_labels(experiment.task.y_test, "task.y_test")
-    problem = build_problem(experiment, split.train, init_key, params)
-
-    clock.start("computing predictors")
-    predictors = references(problem)
-
-    clock.start("solving the flow")
-    times = experiment.times.grid(experiment.t1)
+    run = Run(experiment, params, listener)
+    run.clock.start("solving the flow")
 
     def progress(reached: float, num_steps: int) -> None:
         # Records are spread as the run's interest is; time itself is nearly all late phase.
-        done = float(np.searchsorted(times, reached)) / len(times)
+        done = float(np.searchsorted(run.times, reached)) / len(run.times)
         listener("solving the flow", done, f"t = {reached:.3g}, {num_steps} steps")
 
     dynamics = experiment.dynamics
     kept = None if checkpoint is None else Checkpoint(checkpoint, _identity(experiment, params))
-    if dynamics.replays:
-        trajectory = dynamics.follow(problem, times, progress, checkpoint=kept)
-        clock.start("measuring")
-        y_test = jnp.concatenate([block.y for block in split.test])
-        setting, probes = _setting(experiment, problem, predictors, y_test)
-        values = measure_states(
-            setting,
-            trajectory,
-            split.train.x,
-            split.test,
-            probes,
-            lambda done: listener("measuring", done, ""),
-        )
-        final = trajectory.params_at(
-            trajectory.times[-1], jax.tree.map(lambda a: a[-1], trajectory.states)
-        )
-    else:
-        test = gathered(split.test)
-        setting, probes = _setting(experiment, problem, predictors, test.y)
-        watched = test.x[:_WATCHED]
-        problem = Problem(
-            problem.train,
-            problem.params,
-            problem.weight_decay,
-            problem.model,
-            problem.loss,
-            watched,
-        )
-        observer = Observer(setting, split.train.x, test.x, probes)
-        trajectory = dynamics.follow(problem, times, progress, observer, kept)
-        values, final = trajectory.observed, trajectory.final
-        clock.start("measuring")
-
-    record = xr.Dataset(
-        {
-            probe.name: (
-                "time",
-                np.asarray(values[probe.name]),
-                described(probe.long_name, probe.units),
-            )
-            for probe in probes
-        },
-        coords={"time": ("time", trajectory.times, described(*experiment.time_axis))},
+    if not dynamics.replays:
+        observer = run.observer()
+        trajectory = dynamics.follow(run.problem, run.times, progress, observer, kept)
+        run.clock.start("measuring")
+        return run.record(trajectory, trajectory.observed, trajectory.final)
+    trajectory = dynamics.follow(run.problem, run.times, progress, checkpoint=kept)
+    run.clock.start("measuring")
+    values = measure_states(
+        run.setting,
+        trajectory,
+        run.problem.train.x,
+        run.split.test,
+        run.probes,
+        lambda done: listener("measuring", done, ""),
     )
-    record = record.merge(reference_table(predictors, setting, split.train.x, split.test))
-    if setting.labels == "signs" and isinstance(experiment.model, DiagonalLinear):
-        kkt = diagonal_kkt(final, split.train.x, split.train.y, experiment.model.depth)
-        for key in ("stationarity", "complementarity"):
-            record[f"kkt_{key}"] = ((), getattr(kkt, key), described(f"final KKT {key}"))
-    clock.stop()
-    record.attrs = {
-        "experiment": _described(experiment),
-        "experiment_hash": experiment.content_hash,
-        "own_params": _digest(params),
-        "ending": trajectory.ending,
-        "solver": json.dumps(trajectory.effort._asdict()),
-        "seconds": json.dumps(clock.seconds),
-        "machine": json.dumps(_machine()),
-        "lazyrich_version": version("lazyrich"),
-    }
-    return record
+    last = jax.tree.map(lambda a: a[-1], trajectory.states)
+    return run.record(trajectory, values, trajectory.params_at(trajectory.times[-1], last))
+
+
+class Run:
+    """An experiment on its way to a record: data, problem, predictors and probes."""
+
+    def __init__(self, experiment: Experiment, params: Any = None, listener: Listener = _silent):
+        self.experiment, self._params = experiment, params
+        self.clock = _Stopwatch(listener)
+        self.clock.start("sampling data")
+        data_key, init_key = jr.split(jr.key(experiment.seed))
+        self.split = experiment.task.sample(data_key)
+        experiment.loss.check_labels(self.split.train.y, "task.y_train")
+        if isinstance(experiment.task, Arrays):
+            experiment.loss.check_labels(experiment.task.y_test, "task.y_test")
+        self.problem = build_problem(experiment, self.split.train, init_key, params)
+        self.times = experiment.times.grid(experiment.t1)
+        self.clock.start("computing predictors")
+        self.predictors = references(self.problem)
+        y_test = jnp.concatenate([block.y for block in self.split.test])
+        self.setting, self.probes = _setting(experiment, self.problem, self.predictors, y_test)
+        self.clock.stop()
+
+    def observer(self) -> Observer:
+        """What a solver asks at every record; the problem's outputs on test data count, too."""
+        test = gathered(self.split.test)
+        self.problem = eqx.tree_at(
+            lambda problem: problem.watched,
+            self.problem,
+            test.x[:_WATCHED],
+            is_leaf=lambda leaf: leaf is None,
+        )
+        return Observer(self.setting, self.problem.train.x, test.x, self.probes)
+
+    def record(self, trajectory: Trajectory, values: dict[str, Array], final: Any) -> xr.Dataset:
+        """The record of a run whose probes took `values` and that ended at `final`."""
+        experiment, train = self.experiment, self.problem.train
+        record = xr.Dataset(
+            {
+                probe.name: (
+                    "time",
+                    np.asarray(values[probe.name]),
+                    described(probe.long_name, probe.units),
+                )
+                for probe in self.probes
+            },
+            coords={"time": ("time", trajectory.times, described(*experiment.time_axis))},
+        )
+        table = reference_table(self.predictors, self.setting, train.x, self.split.test)
+        record = record.merge(table)
+        if self.setting.labels == "signs" and isinstance(experiment.model, DiagonalLinear):
+            kkt = diagonal_kkt(final, train.x, train.y, experiment.model.depth)
+            for key in ("stationarity", "complementarity"):
+                record[f"kkt_{key}"] = ((), getattr(kkt, key), described(f"final KKT {key}"))
+        self.clock.stop()
+        record.attrs = {
+            "experiment": _described(experiment),
+            "experiment_hash": experiment.content_hash,
+            "own_params": _digest(self._params),
+            "ending": trajectory.ending,
+            "solver": json.dumps(trajectory.effort._asdict()),
+            "seconds": json.dumps(self.clock.seconds),
+            "machine": json.dumps(_machine()),
+            "lazyrich_version": version("lazyrich"),
+        }
+        return record
+
+
+@in_double
+def simulate_together(
+    experiments: Sequence[Experiment],
+    *,
+    listener: Listener = _silent,
+) -> list[xr.Dataset]:
+    """Runs experiments of one shape in one compiled solve and returns their records.
+
+    Each run keeps its own clock and step sizes and ends on its own; its record agrees with
+    that of [`simulate`][lazyrich.simulate] to rounding. The seconds in a record are those of
+    the batch over the number of runs.
+
+    - **Takes** experiments that differ in `init_scale`, `weight_decay`, `t1` and `seed`
+        alone, with [`Flow`][lazyrich.dynamics.Flow] dynamics.
+    - **Raises** [`InputError`][lazyrich.InputError] for experiments that cannot share a solve.
+    """
+    dynamics = experiments[0].dynamics if experiments else None
+    if not isinstance(dynamics, Flow):
+        accepted = "should be one or more experiments with dynamics Flow"
+        raise InputError("experiments", type(dynamics).__name__, accepted)
+    if any(experiment.dynamics != dynamics for experiment in experiments):
+        accepted = "runs of a batch should share their dynamics"
+        raise InputError("experiments", f"a batch of {len(experiments)}", accepted)
+    with threadpool_limits(limits=1, user_api="blas"):
+        runs = [Run(experiment) for experiment in experiments]
+        observers = [run.observer() for run in runs]
+
+        def progress(num_ended: int, num_steps: int) -> None:
+            done = num_ended / len(runs)
+            listener("solving the flow", done, f"{num_ended} of {len(runs)}, {num_steps} steps")
+
+        begun = time.perf_counter()
+        problems, times = [run.problem for run in runs], [run.times for run in runs]
+        trajectories = dynamics.follow_together(problems, times, progress, observers)
+        share = (time.perf_counter() - begun) / len(runs)
+        records = []
+        for run, trajectory in zip(runs, trajectories, strict=True):
+            run.clock.start("measuring")
+            run.clock.seconds["solving the flow"] = share
+            records.append(run.record(trajectory, trajectory.observed, trajectory.final))
+        return records
 
 
 def build_problem(experiment: Experiment, train: Samples, key: Any, params: Any = None) -> Problem:
@@ -256,3 +309,4 @@ class _Stopwatch:
     def stop(self) -> None:
         if self._stage:
             self.seconds[self._stage] = time.perf_counter() - self._since
+        self._stage = ""

@@ -8,12 +8,23 @@ from ._base import (
     Trajectory as Trajectory,
 )
 from ._checkpoint import Checkpoint as Checkpoint
+from .discrete import (
+    AbstractDiscrete as AbstractDiscrete,
+    AbstractStochastic as AbstractStochastic,
+    Draws as Draws,
+)
 from .flow import Flow as Flow, StopWhen as StopWhen
-from .gradient_descent import GradientDescent as GradientDescent
 from .gradient_flow import (
     GradientFlow as GradientFlow,
     LogState as LogState,
     LogTimeFlow as LogTimeFlow,
+)
+from .optimisers import (
+    SGD as SGD,
+    Adam as Adam,
+    AdamW as AdamW,
+    GradientDescent as GradientDescent,
+    LabelNoiseSGD as LabelNoiseSGD,
 )
 from .reduced_flow import ReducedFlow as ReducedFlow
 from .times import Times as Times

@@ -5,8 +5,6 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import equinox as eqx
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Shaped
 
@@ -119,8 +117,3 @@ class AbstractDynamics(Choice):
             dynamics that replay leave to their caller; `checkpoint`, where to keep what has
             been reached and from where to go on.
         """
-
-
-def is_finite(params: Any) -> bool:
-    """Whether no parameter is infinite or not a number."""
-    return all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in jax.tree.leaves(params))

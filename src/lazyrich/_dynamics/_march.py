@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from ._solver._work import Work, work
+from ._work import Work, work
 from .gradient_flow import LogState
 
 # Attempted steps between two looks from outside. A constant: the same steps make up the
@@ -134,7 +134,11 @@ def params_of(y: PyTree) -> PyTree:
 
 @eqx.filter_jit
 def start(system: System, y0: PyTree, first_step: Array) -> March:
-    """A solve about to begin, with its first record if time 0 is requested."""
+    """A solve about to begin, with its first record if time 0 is requested.
+
+    Every leaf has the type, strong or weak, that it has after a step: else the march would be
+    compiled twice.
+    """
     t0 = jnp.zeros((), system.requests.dtype)
     solver_state = system.solver.init(system.terms, t0, t0 + first_step, y0, None)
     first = system.observe(t0, params_of(y0))
@@ -145,7 +149,7 @@ def start(system: System, y0: PyTree, first_step: Array) -> March:
     return March(
         t=t0,
         y=y0,
-        step=first_step,
+        step=t0 + first_step,
         solver_state=solver_state,
         error=jnp.ones_like(t0),
         rejected=jnp.zeros((), bool),

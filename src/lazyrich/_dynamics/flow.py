@@ -25,6 +25,7 @@ from ._base import (
     Trajectory,
     recorded_params,
 )
+from ._batch import march_together
 from ._checkpoint import Checkpoint
 from ._method import Method, choose, output_unit, speed
 from .gradient_flow import GradientFlow, LogState, LogTimeFlow
@@ -111,6 +112,28 @@ class Flow(AbstractDynamics):
             if checkpoint is not None:
                 checkpoint.offer(march)
         return self.finish(method, march, ending, observed=observe is not None)
+
+    def follow_together(
+        self,
+        problems: list[Problem],
+        times: list[Float[np.ndarray, " t"]],
+        progress: Callable[[int, int], None],
+        observers: list[Callable[[Any, Any], Any]],
+    ) -> list[Trajectory]:
+        """Follows problems of one shape in one compiled solve, each to its own end.
+
+        - **Takes** for each problem its times, as many as every other's, and what to observe;
+            `progress`, told how many have ended and the steps taken by those that run.
+            `max_seconds` does not apply.
+        - **Raises** [`InputError`][lazyrich.InputError] for problems of different shapes.
+        """
+        method = choose(self.method, self.clock, problems[0], float(times[0][-1]))
+        lanes = [
+            self.prepare(problem, grid, observe, method)
+            for problem, grid, observe in zip(problems, times, observers, strict=True)
+        ]
+        marches = march_together(lanes, progress)
+        return [self.finish(method, march, None, observed=True) for march in marches]
 
     def prepare(
         self,

@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from ._solver._shifted_gram import cholesky_solve, conjugate_gradient_solve, nystrom
-from ._solver._work import Work, work
+from ._matrix import AbstractMatrix, ShiftedSolve
+from ._shifted_gram import cholesky_solve, conjugate_gradient_solve, nystrom
+from ._work import Work, work
 
 if TYPE_CHECKING:
-    from ._solver.ros34pw2 import ShiftedSolve
     from .gradient_flow import GradientFlow
 
 # Up to here the kernel is formed and factored: 0.5 GB each.
@@ -19,7 +19,7 @@ MAX_OUTPUTS = 8192
 _TOLERANCE = 1e-8
 
 
-class GaussNewton:
+class GaussNewton(AbstractMatrix):
     r"""$W = -\frac1n J^\top B B^\top J - \lambda I$ at `params`, $B B^\top$ the loss's curvature.
 
     With $a = \text{shift} + \lambda$ and the scaled kernel $G = \frac1n B^\top J J^\top B$,
@@ -31,7 +31,7 @@ class GaussNewton:
     def __init__(self, flow: "GradientFlow", params: PyTree):
         self._flow, self._params = flow, params
 
-    def shifted_solve(self, shift: Array) -> tuple["ShiftedSolve", Work]:
+    def shifted_solve(self, shift: Array) -> tuple[ShiftedSolve, Work]:
         """$v \\mapsto (\\text{shift} I - W)^{-1} v$, and what four solves cost."""
         flow, params, n = self._flow, self._params, self._flow.num_samples
         f, pullback = flow.outputs_and_pullback(params)

@@ -6,6 +6,7 @@ from ._base import (
     described_function as described_function,
     measured_homogeneity as measured_homogeneity,
 )
+from .committee_machine import CommitteeMachine as CommitteeMachine
 from .diagonal_linear import (
     DiagonalLinear as DiagonalLinear,
     DiagonalParams as DiagonalParams,
@@ -15,4 +16,5 @@ from .matrix_factorisation import (
     FactorParams as FactorParams,
     MatrixFactorisation as MatrixFactorisation,
 )
+from .mlp import MLP as MLP, MLPParams as MLPParams
 from .own import FromEquinox as FromEquinox, Functions as Functions

@@ -8,5 +8,6 @@ from ._base import (
 )
 from .arrays import Arrays as Arrays
 from .matrix_completion import MatrixCompletion as MatrixCompletion
+from .polynomial_regression import PolynomialRegression as PolynomialRegression
 from .separated_classification import SeparatedClassification as SeparatedClassification
 from .sparse_classification import SparseClassification as SparseClassification

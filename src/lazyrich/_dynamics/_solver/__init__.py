@@ -1,7 +1,8 @@
 """New solvers for diffrax."""
 
+from .._matrix import AbstractMatrix as AbstractMatrix
 from .dual_ros34pw2 import DualROS34PW2 as DualROS34PW2
 from .rkc2 import RKC2 as RKC2
 from .rock2 import ROCK2 as ROCK2
 from .rodas5p import Linearisation as Linearisation, Rodas5P as Rodas5P
-from .ros34pw2 import AbstractMatrix as AbstractMatrix, ROS34PW2 as ROS34PW2
+from .ros34pw2 import ROS34PW2 as ROS34PW2

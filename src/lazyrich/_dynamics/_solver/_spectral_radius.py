@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 # Two successive norms this close end the iteration, and then the estimate of a symmetric
 # Jacobian is low by 10 % at worst: see the solvers' `safety`.
 _TOLERANCE = 0.01
-_MAX_COLD, _MAX_WARM = 50, 5
+_MAX_COLD, _MAX_WARM = 50, 3
 # What a warm start is mixed with: enough for a direction that has only just become the
 # fastest to be found within a few products, too little (its square) to move the estimate.
 _MIXTURE = 0.05
@@ -48,8 +48,8 @@ def spectral_radius(
     - **Takes** `slope`, the value of `field` at `y`; `vector` and `radius`, the last
         estimate, or zero and anything; `cold`, whether to disregard that `radius`.
     - **Returns** zero if all products were zero, and not-a-number if one was.
-    - **Reference** Sommeijer, Shampine & Verwer, J. Comput. Appl. Math. 88 (1998), §3.2,
-        where products are differences of `field`.
+    - **Reference** Sommeijer, Shampine & Verwer, J. Comput. Appl. Math. 88 (1998),
+        315--326, with differences of `field` for products.
     """
     start = _unit(_unit(vector) + _MIXTURE * (_unit(slope) + _unit(_noise(y))))
     limit = jnp.where(cold, _MAX_COLD, _MAX_WARM)

@@ -10,9 +10,9 @@ from jaxtyping import Array, Float, Int, PyTree
 
 from ..._errors import InputError
 from ..._losses import Squared
+from .._shifted_gram import Nystrom, cholesky_solve, conjugate_gradient_solve, nystrom
+from .._work import Work, work
 from ..gradient_flow import GradientFlow
-from ._shifted_gram import Nystrom, cholesky_solve, conjugate_gradient_solve, nystrom
-from ._work import Work, work
 from .ros34pw2 import BEFORE, COUPLING, ERROR, GAMMA, combine, finite, unwrapped
 
 

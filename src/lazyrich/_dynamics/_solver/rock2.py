@@ -31,7 +31,7 @@ class ROCK2(AbstractStabilised):
     - **Takes** `max_stages`; `safety`, by which the estimated radius is multiplied, since
         power iteration approaches it from below. State and field are pytrees of real
         arrays. The number of stages being dynamic, derivatives of a solution need
-        `diffrax.ForwardMode` or a backsolve.
+        `diffrax.ForwardMode`.
     - **Raises** `InputError` unless `max_stages` is from 3 to 500 and `safety` at least 1.
     - **Reference** Abdulle & Medovikov, Numer. Math. 90 (2001), 1--18. Their tables are
         not used: the polynomials are computed, damped so that $|R| = 0.95$ at both ends

@@ -1,7 +1,7 @@
 """ROS34PW2: a Rosenbrock method that keeps its order whatever matrix it is given."""
 
 from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple, Protocol, cast
+from typing import Any, ClassVar, NamedTuple, cast
 
 import diffrax
 import jax
@@ -11,7 +11,8 @@ import jax.scipy.linalg as jsl
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from ._work import Work, work
+from .._matrix import AbstractMatrix, ShiftedSolve
+from .._work import Work, work
 
 GAMMA = 0.435866521508459
 BEFORE = (
@@ -28,16 +29,6 @@ COUPLING = (
 )
 NODES = (0.0, 0.871733043016918, 0.7315799577888524, 1.0)
 ERROR = (0.2777499476479681, -1.4032398951759992, 1.7726301276675507, 0.5)
-
-ShiftedSolve = Callable[[PyTree], PyTree]
-
-
-class AbstractMatrix(Protocol):
-    """An approximate Jacobian $W$ that can be shifted and inverted."""
-
-    def shifted_solve(self, shift: Array) -> tuple[ShiftedSolve, Work]:
-        r"""$v \mapsto (\text{shift} \cdot I - W)^{-1} v$, and what a step's four cost."""
-
 
 class RosenbrockState(NamedTuple):
     """What one step leaves to the next: only what it took."""
@@ -174,7 +165,7 @@ def unwrapped(terms: Any) -> Any:
     return terms
 
 
-class _Dense:
+class _Dense(AbstractMatrix):
     """The exact Jacobian, by automatic differentiation."""
 
     def __init__(self, term: Any, t: Any, y: PyTree, args: Any):

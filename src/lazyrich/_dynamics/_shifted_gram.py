@@ -24,14 +24,21 @@ def cholesky_solve(
     - **Returns** the solve, and whether the diagonal had to be raised, by $m$ roundings of
         the largest entry, before the factorisation went through.
     """
-    lower = jnp.linalg.cholesky(matrix)
-    failed = ~jnp.all(jnp.isfinite(jnp.diagonal(lower)))
+    size, dtype = len(matrix), matrix.dtype
+    jitter = size * jnp.finfo(dtype).eps * jnp.max(jnp.diagonal(matrix))
 
-    def again() -> Array:
-        jitter = len(matrix) * jnp.finfo(matrix.dtype).eps * jnp.max(jnp.diagonal(matrix))
-        return jnp.linalg.cholesky(matrix + jitter * jnp.eye(len(matrix), dtype=matrix.dtype))
+    def broken(carry: tuple[Array, Int[Array, ""]]) -> Array:
+        lower, tries = carry
+        return (tries == 0) | ((tries == 1) & ~jnp.all(jnp.isfinite(jnp.diagonal(lower))))
 
-    lower = lax.cond(failed, again, lambda: lower)
+    def factor(carry: tuple[Array, Int[Array, ""]]) -> tuple[Array, Int[Array, ""]]:
+        _, tries = carry
+        raised = matrix + tries * jitter * jnp.eye(size, dtype=dtype)
+        return jnp.linalg.cholesky(raised), tries + 1
+
+    # A loop and not a branch: in a batch of runs, a branch would be taken by all of them.
+    lower, tries = lax.while_loop(broken, factor, (jnp.zeros_like(matrix), jnp.zeros((), int)))
+    failed = tries > 1
     return lambda v: jsl.cho_solve((lower, True), v), failed
 
 
