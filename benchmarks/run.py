@@ -41,6 +41,10 @@ def seconds(work: Callable[[], Any], repeats: int = REPEATS) -> float:
     return statistics.median(times)
 
 
+def _silent(time: float, num_steps: int) -> None:
+    del time, num_steps
+
+
 def panel(
     name: str = "lyu2024/1a", changes: dict[str, Any] | None = None
 ) -> tuple[lr.Experiment, Problem]:
@@ -98,10 +102,10 @@ def _solvers(
     system = reduced_flow._reduce(problem, problem.params)
 
     def ours(rtol: float) -> Trajectory:
-        return lr.dynamics.ReducedFlow(rtol=rtol).follow(problem, times, lambda t: None)
+        return lr.dynamics.ReducedFlow(rtol=rtol).follow(problem, times, _silent)
 
     def weights(nu: Any) -> Array:
-        return problem.model.predictor(system.params(times[1], jnp.asarray(nu))).w
+        return lr.models.DiagonalLinear().weights(system.params(times[1], jnp.asarray(nu)))
 
     exact = weights(ours(1e-8).states[1][1])
 
@@ -149,9 +153,7 @@ def _solvers(
 
     # Gradient descent at the original's learning rate, by its measured seconds a step.
     descent = lr.dynamics.GradientDescent(learning_rate=0.01)
-    some = seconds(
-        lambda: descent.follow(problem, np.array([0.0, 2.0]), lambda t: None).states, repeats=3
-    )
+    some = seconds(lambda: descent.follow(problem, np.array([0.0, 2.0]), _silent).states, repeats=3)
     found["GD, seconds a step"] = some / 200
     num_steps = experiment.t1 / 0.01
     found[f"GD for {num_steps:.0e} steps / Rodas5P, seconds (extrapolated)"] = (

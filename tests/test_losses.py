@@ -58,7 +58,7 @@ def test_cross_entropy_far_below_underflow():
 
 def test_cross_entropy_refuses_what_are_no_classes():
     for labels in (np.array([0.0, 1.0]), np.array([[0, 1]]), np.array([-1, 1])):
-        with pytest.raises(lr.InputError, match="task.y_train"):
+        with pytest.raises(lr.InputError, match=r"task\.y_train"):
             CLASSES.check_labels(labels, "task.y_train")
     with pytest.raises(lr.InputError, match="c above 3"):
         CLASSES.check_shape((2, 3), jnp.asarray([0, 3]))

@@ -83,7 +83,8 @@ class Row(NamedTuple):
         """Parameters before the first step and after each."""
         o = self.optimiser
         x, y = np.asarray(problem.train.x), np.asarray(problem.train.y)
-        theta, memory = np.stack([np.asarray(p) for p in problem.params]), {}
+        theta = np.stack([np.asarray(p) for p in problem.params])
+        memory: dict[str, Any] = {}
         seen, chosen = [theta], batches(o, len(y))
         noise_key = jr.fold_in(jr.key(getattr(o, "seed", 0)), 1)
         for step in range(num_steps):
@@ -294,6 +295,11 @@ def test_a_batch_larger_than_the_data_is_refused(kind):
     assert "\n" not in str(error.value)
 
 
+def test_more_steps_than_can_be_told_apart_are_refused():
+    with pytest.raises(lr.InputError, match=r"^dynamics\.learning_rate = 1e-06: takes 1e\+19 st"):
+        GD(learning_rate=1e-6).follow(general_problem(), np.array([0.0, 1e13]), silent)
+
+
 @pytest.mark.parametrize(
     ("kind", "field", "bad"),
     [
@@ -343,6 +349,20 @@ def test_what_is_observed_on_the_way_is_what_states_would_show(name):
     np.testing.assert_array_equal(observing.final.u, plain.final.u)
 
 
+@each_kind
+def test_parameters_keep_their_type(name):
+    wide = general_problem()
+    single = jax.tree.map(lambda p: p.astype(jnp.float32), wide.params)
+    # A decay of type float64 for good, unlike a Python number's.
+    decay = jnp.asarray(np.float64(DECAY))
+    narrow = Problem(wide.train, single, decay, wide.model, wide.loss)
+    times, optimiser = RATE * np.arange(5), ROWS[name].optimiser
+    trajectory = optimiser.follow(narrow, times, silent)
+    assert trajectory.states.u.dtype == jnp.float32
+    expected = states(optimiser.follow(wide, times, silent))
+    np.testing.assert_allclose(states(trajectory), expected, rtol=1e-4, atol=1e-5)
+
+
 def test_inputs_keep_their_type():
     problem = general_problem()
     signs = jnp.sign(problem.train.x)
@@ -374,9 +394,14 @@ def test_divergence_is_named_and_keeps_what_was_reached(name):
 
 
 def test_a_diverged_run_has_a_record():
-    task = lr.tasks.SparseClassification(n=5, d=30, num_test=10)
+    data = samples(n=5, d=8, labels="real")
+    x, y = np.asarray(data.x), np.asarray(data.y)
     experiment = lr.Experiment(
-        task=task, dynamics=SGD(learning_rate=1e200), t1=8e200, probes=("param_norm",)
+        task=lr.tasks.Arrays(x_train=x, y_train=y, x_test=x, y_test=y),
+        loss=lr.losses.Squared(),
+        dynamics=SGD(learning_rate=1e200),
+        t1=8e200,
+        probes=("param_norm",),
     )
     record = lr.simulate(experiment)
     assert record.attrs["ending"] == "diverged"
@@ -417,8 +442,8 @@ def test_steps_do_not_depend_on_how_they_are_cut(name, monkeypatch):
 def compilations() -> Iterator[list[str]]:
     seen: list[str] = []
 
-    def listen(event: str, duration: float, **kwargs: Any) -> None:
-        del duration, kwargs
+    def listen(event: str, duration_secs: float, **kwargs: Any) -> None:
+        del duration_secs, kwargs
         if event.endswith("backend_compile_duration"):
             seen.append(event)
 

@@ -210,7 +210,7 @@ def test_labels_without_a_meaning_are_refused_before_the_solve():
     )
     stages: list[str] = []
     with pytest.raises(lr.InputError, match=r"^task\.y_test\[1\] = 2\.0: "):
-        lr.simulate(lr.Experiment(task=swapped), listener=lambda stage, _: stages.append(stage))
+        lr.simulate(lr.Experiment(task=swapped), listener=lambda stage, *_: stages.append(stage))
     assert stages == ["sampling data"]
 
 

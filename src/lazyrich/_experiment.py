@@ -251,6 +251,8 @@ def _explicit(value: Any) -> Any:
     if isinstance(value, AbstractProbe):
         return {"probe": value.name, "type": f"{type(value).__module__}.{type(value).__qualname__}"}
     if callable(value):
-        arrays = [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(value) if eqx.is_array(leaf)]
+        arrays = [
+            np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(value) if eqx.is_array(leaf)
+        ]
         return [described_function(value), hashlib.sha256(b"".join(arrays)).hexdigest()]
     return [_explicit(item) for item in value] if isinstance(value, tuple) else cast(Any, value)

@@ -157,6 +157,7 @@ class Run:
         record.attrs = {
             "experiment": _described(experiment),
             "experiment_hash": experiment.content_hash,
+            "homogeneity": experiment.model.homogeneity or 0,
             "own_params": _digest(self._params),
             "ending": trajectory.ending,
             "solver": json.dumps(trajectory.effort._asdict()),

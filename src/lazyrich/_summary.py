@@ -20,6 +20,12 @@ def textbook_time(init_scale: float, weight_decay: float) -> float:
     return math.log(init_scale) / weight_decay
 
 
+_TIMES = {
+    "1": "gradient-flow time, learning rate × steps",
+    "log10(1 + t)": "log10(1 + t), t being gradient-flow time",
+}
+
+
 def summarise(
     record: xr.Dataset, experiment: Experiment, thresholds: Thresholds = Thresholds()
 ) -> dict[str, Any]:
@@ -34,8 +40,9 @@ def summarise(
         "experiment_hash": record.attrs["experiment_hash"],
         "outcome": events.outcome,
         "ending": record.attrs["ending"],
+        "time": _TIMES[str(record["time"].attrs.get("units", "1"))],
         **{key: value for key, value in events._asdict().items() if key != "outcome"},
-        "textbook": textbook_time(experiment.init_scale, experiment.weight_decay),
+        "textbook": _textbook(experiment),
         "thresholds": thresholds.table(),
         **_states(record, events),
         "predictors": _predictors(record),
@@ -52,6 +59,13 @@ def summarise(
     if experiment.published is not None:
         summary["published"] = compare(experiment.published, summary)
     return _jsonable(summary)
+
+
+def _textbook(experiment: Experiment) -> float:
+    """The theory is one of homogeneous models."""
+    if experiment.model.homogeneity is None:
+        return math.nan
+    return textbook_time(experiment.init_scale, experiment.weight_decay)
 
 
 def _states(record: xr.Dataset, events: Transition) -> dict[str, Any]:

@@ -75,7 +75,7 @@ def transition(record: xr.Dataset, thresholds: Thresholds = Thresholds()) -> Tra
     k = thresholds.sustained
     t_train, t_train_first = _reach(times, train, thresholds.train, k)
     t_test, t_test_first = _reach(times, test, thresholds.test, k)
-    if record.attrs["ending"] in ("diverged", "step_underflow"):
+    if record.attrs["ending"] in ("diverged", "step_underflow", "too_stiff"):
         outcome: Outcome = "diverged"
     elif np.isnan(t_train) or train[-1] < thresholds.train:
         outcome = "untrained"

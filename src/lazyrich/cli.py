@@ -48,18 +48,29 @@ Keys for --set:
   t1                   horizon, in gradient-flow time (learning rate x steps)
   task.kind            SparseClassification: n, d, k, num_test
                        SeparatedClassification: n, d, gamma, num_test
+                       MatrixCompletion: d, num_observed
+                       PolynomialRegression: n, d, num_test
                        Arrays: path to a .npz (in a TOML file only)
   model.kind           DiagonalLinear: depth
-  loss.kind            Logistic, Exponential, Squared
-  dynamics.kind        ReducedFlow: rtol, max_steps
+                       MatrixFactorisation: size
+                       MLP: widths, outputs, activation, bias, zero_last
+                       CommitteeMachine: width, epsilon, output_scale
+  loss.kind            Logistic, Exponential, CrossEntropy, Squared
+  dynamics.kind        ReducedFlow: rtol, max_steps (diagonal nets)
+                       Flow: method, rtol, control, clock, densify, stationary,
+                       max_steps, max_gradients, max_seconds (any model)
                        GradientDescent: learning_rate
+                       SGD: and batch_size, seed, momentum, nesterov
+                       LabelNoiseSGD: and batch_size, seed, noise
+                       Adam, AdamW: and batch_size, seed, beta1, beta2, epsilon
   times.*              first, num_log, num_linear: when to record
   probes               what to record
 
 \b
 DIR receives record.nc (xarray opens it), experiment.toml, summary.json, report.html,
-figure.pdf and figure.png. Exit codes: 0 done, 1 the computation failed (what was reached
-is kept), 2 the input cannot be used.
+figure.pdf and figure.png. While it works, checkpoint.npz keeps what was reached: the same
+command goes on from there after a kill. Exit codes: 0 done, 1 the computation failed
+(what was reached is kept), 2 the input cannot be used.
 """
 
 
@@ -102,18 +113,23 @@ def run(
         print(json.dumps(summary, indent=2))
     else:
         _print_summary(summary, folder)
-    if summary["ending"] != "completed":
+    if summary["ending"] not in _GOOD_ENDINGS:
         raise ComputationError(_ADVICE[summary["ending"]].format(**summary["solver"]))
 
 
 _ADVICE = {
     "max_steps": "{name} used up its steps before t1; the record ends early. Raise "
     "dynamics.max_steps or dynamics.rtol, or lower t1.",
+    "max_gradients": "{name} used up dynamics.max_gradients before t1; the record ends early.",
+    "max_seconds": "{name} used up dynamics.max_seconds before t1; the record ends early.",
+    "too_stiff": "{name} spent its steps where stability kept them short; the record ends "
+    "early. Set dynamics.method to auto, rock2 or rosenbrock.",
     "step_underflow": "{name} could not make its step small enough; the record ends early. Raise "
     "dynamics.rtol.",
     "diverged": "{name} met values that are not finite; the record ends early. Lower "
-    "dynamics.learning_rate, or use ReducedFlow.",
+    "dynamics.learning_rate, or use ReducedFlow or Flow.",
 }
+_GOOD_ENDINGS = ("completed", "crossed", "stationary")
 
 
 def _resolve(name: str, settings: list[str]) -> "Experiment":
@@ -158,10 +174,14 @@ def _run(described: "Experiment", folder: Path) -> dict[str, Any]:
     from ._simulate import simulate
     from ._summary import summarise
 
+    checkpoint = folder / "checkpoint.npz"
+    if checkpoint.exists():
+        print(f"lazyrich: {described.name}: going on from {checkpoint}", file=sys.stderr)
     with _progress(described.name) as listener:
-        record = simulate(described, listener=listener)
+        record = simulate(described, listener=listener, checkpoint=checkpoint)
     # The record first: all else can be made from it again.
     save_record(record, folder / "record.nc")
+    checkpoint.unlink(missing_ok=True)
     described.save(folder / "experiment.toml")
     summary = summarise(record, described)
     with replacing(folder / "summary.json") as path:
@@ -180,43 +200,58 @@ def _run(described: "Experiment", folder: Path) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _progress(title: str) -> Iterator[Callable[[str, float | None], None]]:
+def _progress(title: str) -> Iterator[Callable[[str, float | None, str], None]]:
     """A line for each stage on stderr, with a bar where the fraction is known."""
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TaskID,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     console = Console(stderr=True)
     if not console.is_terminal:
         yield _plain_progress(title)
         return
-    columns = (TextColumn("{task.description:<22}"), BarColumn(), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description:<22}"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        # From the speed over the last minutes and the records still to come.
+        TimeRemainingColumn(elapsed_when_finished=False),
+        TextColumn("{task.fields[detail]}"),
+    )
     console.print(f"lazyrich: {title}", markup=False, highlight=False)
     with Progress(*columns, console=console) as bars:
         tasks: dict[str, TaskID] = {}
 
-        def listener(stage: str, fraction: float | None) -> None:
+        def listener(stage: str, fraction: float | None, detail: str) -> None:
             if stage not in tasks:
                 for done in tasks.values():
                     bars.update(done, total=1, completed=1)
                     bars.stop_task(done)
-                tasks[stage] = bars.add_task(stage, total=None)
+                tasks[stage] = bars.add_task(stage, total=None, detail="")
             if fraction is not None:
-                bars.update(tasks[stage], total=1, completed=fraction)
+                bars.update(tasks[stage], total=1, completed=fraction, detail=detail)
 
         yield listener
         for done in tasks.values():
             bars.update(done, total=1, completed=1)
 
 
-def _plain_progress(title: str) -> Callable[[str, float | None], None]:
+def _plain_progress(title: str) -> Callable[[str, float | None, str], None]:
     """For a log file: a line as each stage begins, and at every tenth of a long one."""
     last: dict[str, int] = {}
 
-    def listener(stage: str, fraction: float | None) -> None:
+    def listener(stage: str, fraction: float | None, detail: str) -> None:
         tenth = int(10 * (fraction or 0.0))
         if tenth > last.get(stage, -1):
             last[stage] = tenth
             amount = f" {10 * tenth} %" if tenth else ""
+            amount += f" ({detail})" if detail else ""
             print(f"lazyrich: {title}: {stage}{amount}", file=sys.stderr, flush=True)
 
     return listener
@@ -267,20 +302,27 @@ def _print_summary(summary: dict[str, Any], folder: Path) -> None:
     for key in (
         "train_accuracy",
         "test_accuracy",
+        "train_loss",
+        "test_loss",
         "cosine_to_kernel",
         "cosine_to_rich",
+        "distance_to_kernel",
+        "distance_to_rich",
         "param_norm",
     ):
         if key in late:
             print(f"{key:<16} early {show(early[key])}, late {show(late[key])}")
     for role, row in summary["predictors"].items():
-        label, accuracy, gap = row["label"], show(row["test_accuracy"]), show(row["gap"])
-        print(f"{role:<16} {label}: test accuracy {accuracy}, gap {gap} ({row['status']})")
+        score = "test_accuracy" if "test_accuracy" in row else "test_loss"
+        words = f"{score.replace('_', ' ')} {show(row.get(score))}, gap {show(row['gap'])}"
+        print(f"{role:<16} {row['label']}: {words} ({row['status']})")
     print(
         f"solver           {solver['name']}: {solver['num_steps']} steps, "
         f"{solver['num_rejected']} rejected, {solver['num_gradients']} gradients, "
         f"{solver['num_jacobians']} Jacobians"
     )
+    if solver["reason"]:
+        print(f"                 {solver['reason']}")
     stages = ", ".join(f"{stage} {show(s)} s" for stage, s in summary["seconds"].items())
     print(f"time             {show(summary['wall_seconds'])} s: {stages}")
     for key, row in summary.get("published", {}).get("numbers", {}).items():

@@ -73,7 +73,9 @@ class _Shared:
         parts = [eqx.partition(system, eqx.is_array) for system in systems]
         dynamic, statics = zip(*parts, strict=True)
         leaves, structures = zip(*(jax.tree.flatten(part) for part in dynamic), strict=True)
-        shapes = [{(leaf.shape, leaf.dtype) for leaf in column} for column in zip(*leaves, strict=True)]
+        shapes = [
+            {(leaf.shape, leaf.dtype) for leaf in column} for column in zip(*leaves, strict=True)
+        ]
         alike = all(structure == structures[0] for structure in structures[1:])
         alike = alike and all(eqx.tree_equal(statics[0], static) for static in statics[1:])
         if not alike or any(len(found) > 1 for found in shapes):

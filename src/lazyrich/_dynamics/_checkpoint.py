@@ -2,7 +2,6 @@
 
 import os
 import time
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -33,27 +32,32 @@ class Checkpoint:
         - **Raises** [`InputError`][lazyrich.InputError] for a file of another run, or one
             that cannot be read.
         """
+        if not self.path.parent.is_dir():
+            raise self._complaint("should be in a folder that exists")
         if not self.path.exists():
             return None
         leaves, structure = jax.tree.flatten(like)
         try:
-            with np.load(self.path, allow_pickle=False) as file:
-                identity = str(file["identity"])
-                if identity != self.identity:
-                    raise InputError(
-                        "checkpoint", str(self.path), f"is of another run ({identity[:80]})"
-                    )
-                kept = [file[f"leaf{i}"] for i in range(len(leaves))]
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            if isinstance(error, InputError):
-                raise
+            # Opened here: `np.load` leaves a file that it opened and cannot read to the collector.
+            with self.path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+                identity, num_kept = str(file["identity"]), len(file.files) - 1
+                kept = [file[f"leaf{i}"] for i in range(min(num_kept, len(leaves)))]
+        # A damaged archive raises nearly anything: zipfile alone has six kinds, numpy more.
+        except Exception as error:
             accepted = f"cannot be read ({error}); remove it to start again"
-            raise InputError("checkpoint", str(self.path), accepted) from None
-        for new, old in zip(kept, leaves, strict=True):
-            if new.shape != jnp.shape(old) or new.dtype != jnp.result_type(old):
-                accepted = "holds another state than this version's; remove it to start again"
-                raise InputError("checkpoint", str(self.path), accepted)
-        return jax.tree.unflatten(structure, [jnp.asarray(leaf) for leaf in kept])
+            raise self._complaint(accepted) from None
+        if identity != self.identity:
+            raise self._complaint(f"is of another run ({identity[:80]})")
+        if num_kept != len(leaves) or not all(map(_alike, kept, leaves)):
+            raise self._complaint(
+                "holds another state than this version's; remove it to start again"
+            )
+        # Types that are not numpy's own, such as bfloat16, come back as bytes.
+        found = [
+            jnp.asarray(new.view(jnp.result_type(old)))
+            for new, old in zip(kept, leaves, strict=True)
+        ]
+        return jax.tree.unflatten(structure, found)
 
     def offer(self, state: Any) -> None:
         """Keeps `state` if the last time was long enough ago."""
@@ -62,7 +66,9 @@ class Checkpoint:
 
     def save(self, state: Any) -> None:
         """Keeps `state` in place of what was kept before."""
-        leaves = {f"leaf{i}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(state))}
+        leaves: dict[str, Any] = {
+            f"leaf{i}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(state))
+        }
         with replacing(self.path) as temporary, temporary.open("wb") as file:
             np.savez(file, identity=np.asarray(self.identity), **leaves)
         self._last = time.monotonic()
@@ -70,3 +76,12 @@ class Checkpoint:
     def discard(self) -> None:
         """Removes the file: the run's result is safe elsewhere."""
         self.path.unlink(missing_ok=True)
+
+    def _complaint(self, accepted: str) -> InputError:
+        return InputError("checkpoint", str(self.path), accepted)
+
+
+def _alike(new: np.ndarray, old: Any) -> bool:
+    dtype = np.dtype(jnp.result_type(old))
+    foreign = new.dtype.kind == "V" and dtype.kind == "V" and new.dtype.itemsize == dtype.itemsize
+    return new.shape == jnp.shape(old) and (new.dtype == dtype or foreign)

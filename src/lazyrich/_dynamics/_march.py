@@ -9,7 +9,6 @@ terms and interpolation are diffrax's.
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -179,7 +178,7 @@ def advance(system: System, march: March) -> March:
         march, attempts = carry
         return _attempt(system, march), attempts + 1
 
-    return lax.while_loop(go_on, attempt, (march, 0))[0]
+    return lax.while_loop(go_on, attempt, (march, jnp.zeros((), jnp.int32)))[0]
 
 
 def _attempt(system: System, march: March) -> March:
@@ -189,7 +188,7 @@ def _attempt(system: System, march: March) -> March:
         # A sliver of a step left at the end would be lost to rounding.
         t1 = jnp.where(t0 + 1.0001 * march.step >= horizon, horizon, t1)
     y1, error, dense, solver_state, _ = system.solver.step(
-        system.terms, t0, t1, y0, None, march.solver_state, jnp.zeros((), bool)
+        system.terms, t0, t1, y0, None, march.solver_state, march.rejected
     )
     size = system.measure(y0, y1, error)
     size = jnp.where(jnp.isnan(size), jnp.inf, size)
@@ -230,9 +229,7 @@ def _attempt(system: System, march: March) -> March:
     return eqx.tree_at(lambda m: m.status, after, _status(system, march, after, size))
 
 
-def _record(
-    system: System, march: March, interpolation: Any, accepted: Array, y1: PyTree
-) -> March:
+def _record(system: System, march: March, interpolation: Any, accepted: Array, y1: PyTree) -> March:
     """Serves the requests inside a step, and more of them where the metric has moved."""
     t0, t1 = interpolation.t0, interpolation.t1
     reached = system.clock.read(t1, y1)
@@ -243,9 +240,7 @@ def _record(
         jumps = jnp.where(jnp.isfinite(jumps), jnp.minimum(jumps, 16.0), 0.0)
         unasked = march.times.size - march.num_saved - (system.requests.size - march.num_requests)
         num_extra = jnp.where(accepted, jnp.minimum(jumps.astype(num_extra.dtype), unasked), 0)
-        march = eqx.tree_at(
-            lambda m: m.metric, march, jnp.where(accepted, metric, march.metric)
-        )
+        march = eqx.tree_at(lambda m: m.metric, march, jnp.where(accepted, metric, march.metric))
 
     def request(march: March) -> Array:
         last = system.requests.size

@@ -12,7 +12,7 @@ from jaxtyping import Array, PyTree
 from .._errors import InputError
 from ._base import Problem
 from ._march import March, tree_norm
-from ._solver import ROCK2, ROS34PW2, DualROS34PW2, RKC2
+from ._solver import RKC2, ROCK2, ROS34PW2, DualROS34PW2
 from ._solver._spectral_radius import spectral_radius
 from .gauss_newton import MAX_OUTPUTS
 from .gradient_flow import GradientFlow
@@ -104,7 +104,7 @@ def _check_memory(num_outputs: int) -> None:
     """Refuses a kernel that does not fit before anything is computed."""
     if num_outputs > MAX_OUTPUTS:
         return
-    # The kernel, its scaled copy and its factor, and what the factorisation needs.
+    # The kernel, its factor, and one of each that the factorisation makes on the way.
     needed, free = 4 * 8 * num_outputs**2, psutil.virtual_memory().available
     if needed > free:
         accepted = (

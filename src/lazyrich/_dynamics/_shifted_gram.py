@@ -14,12 +14,16 @@ from jaxtyping import Array, Bool, Float, Int
 # A Nyström preconditioner of this rank costs as many products with the Gram matrix.
 _RANK = 100
 _MAX_ITERATIONS = 200
+# So often the residual is computed and not updated, for another product.
+_REFRESH = 10
 
 
 def cholesky_solve(
-    matrix: Float[Array, "m m"],
+    matrix: Float[Array, "m m"], shift: Array | float = 0.0
 ) -> tuple[Callable[[Array], Array], Bool[Array, ""]]:
-    """Solves with a matrix that is positive definite but for rounding.
+    """Solves with `matrix` plus `shift` on its diagonal, positive definite but for rounding.
+
+    The shift is added where the factor is made: its own matrix would be one more to hold.
 
     - **Returns** the solve, and whether the diagonal had to be raised, by $m$ roundings of
         the largest entry, before the factorisation went through.
@@ -33,7 +37,7 @@ def cholesky_solve(
 
     def factor(carry: tuple[Array, Int[Array, ""]]) -> tuple[Array, Int[Array, ""]]:
         _, tries = carry
-        raised = matrix + tries * jitter * jnp.eye(size, dtype=dtype)
+        raised = matrix + (shift + tries * jitter) * jnp.eye(size, dtype=dtype)
         return jnp.linalg.cholesky(raised), tries + 1
 
     # A loop and not a branch: in a batch of runs, a branch would be taken by all of them.
@@ -58,14 +62,18 @@ def nystrom(product: Callable[[Array], Array], size: int, dtype: jnp.dtype) -> N
     rank = min(_RANK, size)
     sketch = jnp.linalg.qr(jr.normal(jr.key(0), (size, rank), dtype))[0]
     image = jax.vmap(product, in_axes=1, out_axes=1)(sketch)
+    # In units of its largest entry, a product that is tiny, or zero, does not underflow.
+    unit = jnp.max(jnp.abs(image))
+    unit = jnp.where(unit > 0, unit, jnp.ones_like(unit))
+    image = image / unit
     # A shift keeps the small Gram matrix positive definite; it is taken off again.
-    shift = jnp.finfo(dtype).eps * jnp.linalg.norm(image)
+    shift = jnp.finfo(dtype).eps * jnp.maximum(1.0, jnp.linalg.norm(image))
     image = image + shift * sketch
     core = sketch.T @ image
     lower = jnp.linalg.cholesky(0.5 * (core + core.T))
     factor = jsl.solve_triangular(lower, image.T, lower=True).T
     basis, singular, _ = jnp.linalg.svd(factor, full_matrices=False)
-    return Nystrom(basis, jnp.maximum(singular**2 - shift, 0.0))
+    return Nystrom(basis, unit * jnp.maximum(singular**2 - shift, 0.0))
 
 
 def conjugate_gradient_solve(
@@ -76,6 +84,7 @@ def conjugate_gradient_solve(
 ) -> Callable[[Array], tuple[Array, Int[Array, ""]]]:
     r"""Solves with $\text{shift} \cdot I + G$ from products with $G$, preconditioned.
 
+    - **Takes** `tolerance`, on the residual's norm over that of the right-hand side.
     - **Returns** the solve, giving the solution and the number of products it took.
     - **Reference** as [`nystrom`][], equation (1.3): the preconditioner.
     """
@@ -89,15 +98,26 @@ def conjugate_gradient_solve(
     def solve(v: Array) -> tuple[Array, Int[Array, ""]]:
         like = jax.ShapeDtypeStruct(v.shape, v.dtype)
         tag = lx.positive_semidefinite_tag
-        operator = lx.FunctionLinearOperator(lambda u: shift * u + product(u), like, tag)
+        operator = lx.FunctionLinearOperator(lambda u: u + product(u) / shift, like, tag)
         cheap = lx.FunctionLinearOperator(precondition, like, tag)
+        # lineax's relative tolerance holds for each entry, so that one entry of zero would
+        # never be met: of a right-hand side of norm 1 an absolute one asks what is meant.
+        size = jnp.linalg.norm(v)
+        size = jnp.where(size > 0, size, jnp.ones_like(size))
         solution = lx.linear_solve(
             operator,
-            v,
-            lx.CG(rtol=tolerance, atol=0.0, max_steps=_MAX_ITERATIONS),
+            v / size,
+            lx.CG(
+                rtol=0.0,
+                atol=tolerance,
+                norm=jnp.linalg.norm,
+                stabilise_every=_REFRESH,
+                max_steps=_MAX_ITERATIONS,
+            ),
             options={"preconditioner": cheap},
             throw=False,
         )
-        return solution.value, solution.stats["num_steps"]
+        steps = solution.stats["num_steps"]
+        return solution.value * (size / shift), 1 + steps + steps // _REFRESH
 
     return solve

@@ -31,6 +31,9 @@ from ._checkpoint import Checkpoint
 # Between two looks from outside: seconds aimed at, and the steps of the first chunk.
 _CHUNK_SECONDS, _FIRST_CHUNK = 1.0, 256
 
+# Beyond it float64 cannot tell a step's time from the next one's.
+_MOST_STEPS = 2.0**53
+
 # Uses of randomness, each with keys of its own.
 SHUFFLES, LABEL_NOISE = range(2)
 
@@ -79,6 +82,9 @@ class AbstractDiscrete(AbstractDynamics):
         checkpoint: Checkpoint | None = None,
     ) -> Trajectory:
         self.check(problem)
+        if not times[-1] / self.learning_rate < _MOST_STEPS:
+            accepted = f"takes {times[-1] / self.learning_rate:.2g} steps to time {times[-1]:g}"
+            raise InputError("dynamics.learning_rate", self.learning_rate, accepted)
         marks = np.unique(np.rint(times / self.learning_rate).astype(np.int64))
         see = observe if observe is not None else recorded_params
         decay, rate = jnp.asarray(problem.weight_decay), jnp.asarray(self.learning_rate)
@@ -188,6 +194,8 @@ class _Walk(eqx.Module):
         gradient = jax.grad(mean_loss)(state.params)
         transformation = optimiser.transformation(self.weight_decay)
         updates, memory = transformation.update(gradient, state.memory, state.params)
+        # A decay of a wider type than the parameters' would widen what is remembered too.
+        memory = jax.tree.map(lambda new, old: new.astype(old.dtype), memory, state.memory)
         updates = jax.tree.map(lambda u: -self.learning_rate * u, updates)
         return eqx.tree_at(
             lambda s: (s.params, s.memory, s.draws, s.step),

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 import equinox as eqx
@@ -46,11 +46,11 @@ class StopWhen(Description):
 class Flow(AbstractDynamics):
     r"""Gradient flow of any model, each step as long as its error allows.
 
-    Errors are measured in a global norm, relative to $\|\theta\|_2$, and in the outputs on the
-    training and the watched inputs, relative to $1 + |f|$ (for regression, to the labels'
-    root mean square $+ |f|$): a parameter's error that no output feels is cheap, and one
-    that outputs feel can be far smaller than $\|\theta\|$. Elementwise norms would spend steps
-    on every kink of a ReLU.
+    Errors are measured in global norms: of the parameters, relative to $\|\theta\|_2$, and of
+    the outputs on the training and the watched inputs, their root mean square relative to
+    one plus that of $f$ (for regression, to that of the labels plus that of $f$). An error
+    that outputs feel can be far smaller than $\|\theta\|$, where that is large. Elementwise
+    norms would spend steps on every kink of a ReLU.
 
     - **Takes** `method`: `auto` chooses by loss, size and measured stiffness, and records
         why; `rosenbrock` is [`DualROS34PW2`][lazyrich.solvers.DualROS34PW2] for squared
@@ -118,7 +118,7 @@ class Flow(AbstractDynamics):
         problems: list[Problem],
         times: list[Float[np.ndarray, " t"]],
         progress: Callable[[int, int], None],
-        observers: list[Callable[[Any, Any], Any]],
+        observers: Sequence[Callable[[Any, Any], Any]],
     ) -> list[Trajectory]:
         """Follows problems of one shape in one compiled solve, each to its own end.
 
@@ -259,11 +259,14 @@ class _Measure(eqx.Module):
             worst = _march.tree_norm(change) / norm
         if self.control != "parameters":
             f, moved = jax.jvp(lambda p: self.model.apply(p, self.x), (params,), (change,))
-            relative = moved / (self.output_unit + jnp.abs(f))
-            worst = jnp.maximum(worst, jnp.sqrt(jnp.mean(relative**2)))
+            worst = jnp.maximum(worst, _rms(moved) / (self.output_unit + _rms(f)))
         if isinstance(error, LogState):
             worst = jnp.maximum(worst, jnp.abs(error.log_time) / (1 + jnp.abs(y1.log_time)))
         return worst / self.rtol
+
+
+def _rms(values: Array) -> Array:
+    return jnp.sqrt(jnp.mean(values**2))
 
 
 def _control_inputs(problem: Problem) -> Array:

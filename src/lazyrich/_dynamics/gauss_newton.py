@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
 from ._matrix import AbstractMatrix, ShiftedSolve
@@ -45,9 +44,8 @@ class GaussNewton(AbstractMatrix):
             return flow.loss.curvature_root_transposed(f, flow.y, v)
 
         if f.size <= MAX_OUTPUTS:
-            identity = jnp.eye(f.size, dtype=f.dtype)
             scaled = _scale_both_sides(flow.tangent_kernel(params) / n, transposed, f.shape)
-            flat_solve, jittered = cholesky_solve(scaled + a * identity)
+            flat_solve, jittered = cholesky_solve(scaled, a)
             taken = work(num_products=8, num_matrices=1, num_jittered=jittered)
         else:
 

@@ -14,7 +14,7 @@ from .._models import AbstractModel
 from .gauss_newton import GaussNewton
 
 
-class GradientFlow(diffrax.AbstractTerm):
+class GradientFlow(diffrax.AbstractTerm[Any, Any]):
     r"""$\dot\theta = \frac1n J(\theta)^\top s(f(\theta)) - \lambda\theta$, for any `diffeqsolve`.
 
     $f$ are the model's outputs on `x`, raveled to `(m,)` with $m = n$ or $n c$, $J$ their
@@ -91,7 +91,7 @@ class LogState(eqx.Module):
     log_time: Float[Array, ""]
 
 
-class LogTimeFlow(diffrax.AbstractTerm):
+class LogTimeFlow(diffrax.AbstractTerm[Any, Any]):
     r"""Gradient flow without decay, in the time of the logarithm of its loss.
 
     $d\theta/d\tau = -\nabla \log \mathcal L(\theta)$ follows the same path as gradient flow,

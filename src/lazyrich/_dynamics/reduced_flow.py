@@ -63,9 +63,9 @@ class ReducedFlow(AbstractDynamics):
     ) -> Trajectory:
         # A solve takes seconds, and its caller observes the small states it leaves.
         del observe, checkpoint
-        model, start = problem.model, _checked_start(problem)
+        depth, start = _checked_start(problem)
         rtol, t1 = jnp.asarray(self.rtol), float(times[-1])
-        bounds = _leg_bounds(model.homogeneity, problem.weight_decay, t1)
+        bounds = _leg_bounds(depth, float(problem.weight_decay), t1)
         starts: list[DiagonalParams] = []
         reached, legs, states = [], [], []
         num_accepted = num_rejected = 0
@@ -250,7 +250,13 @@ def _solve(
     )
 
 
-def _checked_start(problem: Problem) -> DiagonalParams:
+def _depth(problem: Problem) -> int:
+    assert isinstance(problem.model, DiagonalLinear)  # `_checked_start` has made sure
+    return problem.model.depth
+
+
+def _checked_start(problem: Problem) -> tuple[int, DiagonalParams]:
+    """The depth of the net and its parameters at time 0."""
     model = problem.model
     if not isinstance(model, DiagonalLinear):
         name = type(model).__name__
@@ -260,11 +266,11 @@ def _checked_start(problem: Problem) -> DiagonalParams:
         if model.depth > 2 and not bool(jnp.all(values > 0)):
             lowest = float(jnp.min(values))
             raise InputError(f"params.{name}", lowest, f"should be positive at depth {model.depth}")
-    return start
+    return model.depth, start
 
 
 def _reduce(problem: Problem, start: DiagonalParams) -> _System:
-    x, depth = problem.train.x, problem.model.homogeneity
+    x, depth = problem.train.x, _depth(problem)
     # A change of nu moves log u by L u^{L-2} times x^T nu.
     largest = jnp.maximum(jnp.max(jnp.abs(start.u)), jnp.max(jnp.abs(start.v)))
     leverage = depth * largest ** (depth - 2) * jnp.sqrt(_squared_norm(x) / x.shape[1])
@@ -287,7 +293,7 @@ def _output_unit(problem: Problem) -> float:
 
 def _fitting_time(problem: Problem, start: DiagonalParams) -> float:
     """When outputs have moved by one unit, at the speed of time 0."""
-    x, depth = problem.train.x, problem.model.homogeneity
+    x, depth = problem.train.x, _depth(problem)
     slope = depth**2 * (start.u ** (2 * depth - 2) + start.v ** (2 * depth - 2))
     kernel_mean = float(_squared_norm(x, slope)) / x.shape[0]
     if kernel_mean == 0.0:

@@ -52,9 +52,7 @@ class AbstractLinearModel(AbstractModel):
         r"""$w(\theta)$: what the output is linear in."""
 
     @abc.abstractmethod
-    def evaluate(
-        self, weights: Float[Array, "..."], x: Shaped[Array, "n d"]
-    ) -> Float[Array, " n"]:
+    def evaluate(self, weights: Float[Array, "..."], x: Shaped[Array, "n d"]) -> Float[Array, " n"]:
         """Outputs on `x` of given weights, whatever parameters they came from."""
 
     def apply(self, params: Any, x: Shaped[Array, "n d"]) -> Float[Array, " n"]:
@@ -112,7 +110,7 @@ def measured_homogeneity(
     if slope <= 0 or bool(jnp.max(jnp.abs(doubled - slope * f)) > tolerance * slope * size):
         return None
     degree = float(jnp.log2(slope))
-    return round(degree) if abs(degree - round(degree)) < tolerance else degree
+    return float(round(degree)) if abs(degree - round(degree)) < tolerance else degree
 
 
 def described_function(function: Callable[..., Any]) -> str:

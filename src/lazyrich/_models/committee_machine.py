@@ -12,10 +12,10 @@ from ._base import AbstractModel
 
 
 class CommitteeMachine(AbstractModel):
-    r"""$f(x) = \frac{\alpha_\text{out}}{N} \sum_i \phi(w_i \cdot x)$, $\phi(h) = h + \frac\epsilon2 h^2$.
+    r"""$f(x) = \frac{\alpha_\text{out}}{N} \sum_i \phi(w_i \cdot x)$, readouts fixed at one.
 
-    The parameters are the weights, shape `(width, d)`, standard normal at `init_scale` 1;
-    readouts are fixed at one. Not homogeneous.
+    $\phi(h) = h + \frac\epsilon2 h^2$. The parameters are the weights, shape `(width, d)`, standard normal at `init_scale` 1.
+    Not homogeneous.
 
     - **Takes** `width`, $N$; `epsilon`, $\epsilon$; `output_scale`, $\alpha_\text{out}$.
     - **Source** Kumar et al., ICLR 2024, arXiv:2310.06110: polynomial regression.

@@ -55,9 +55,7 @@ class DiagonalLinear(AbstractLinearModel):
     def weights(self, params: DiagonalParams) -> Float[Array, " d"]:
         return power_difference(params.u, params.v, self.depth)
 
-    def evaluate(
-        self, weights: Float[Array, " d"], x: Shaped[Array, "n d"]
-    ) -> Float[Array, " n"]:
+    def evaluate(self, weights: Float[Array, " d"], x: Shaped[Array, "n d"]) -> Float[Array, " n"]:
         return matvec(x, weights)
 
     def tangent_kernel(

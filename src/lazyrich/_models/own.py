@@ -37,9 +37,7 @@ class Functions(AbstractModel):
         return self.function(params, x)
 
     def table(self) -> dict[str, Any]:
-        names = {
-            key: described_function(getattr(self, key)) for key in ("init_params", "function")
-        }
+        names = {key: described_function(getattr(self, key)) for key in ("init_params", "function")}
         return {**super().table(), **names}
 
 

@@ -9,7 +9,6 @@ from jaxtyping import Array, Float, Shaped
 from .._losses import AbstractLoss
 from .._models import AbstractLinearModel, AbstractModel
 
-
 Labels = Literal["signs", "classes", "reals"]
 """What labels are: -1 or 1, whole numbers that name classes, or any real numbers."""
 

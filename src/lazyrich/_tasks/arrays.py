@@ -22,8 +22,8 @@ class Arrays(AbstractTask):
 
     - **Takes** `x_train` `(n, d)`, `y_train` `(n,)` or `(n, c)`, `x_test` `(m, d)`, `y_test`
         like `y_train`, real and finite; labels in a type of whole numbers stay so, and
-        count as classes where the loss wants them. Or, with [`Arrays.load`][lazyrich.tasks.Arrays.load], a file that
-        holds arrays of these names.
+        count as classes where the loss wants them. Or, with
+        [`Arrays.load`][lazyrich.tasks.Arrays.load], a file that holds arrays of these names.
     - **Raises** [`InputError`][lazyrich.InputError] for a missing array, shapes that do
         not fit together, or an entry that is not finite.
 

@@ -26,33 +26,38 @@ _RICH: dict[str, Any] = {"color": "#525252", "linewidth": 1.1, "linestyle": (0, 
 
 
 def plot(record: xr.Dataset) -> Figure:
-    r"""Accuracy, loss, parameter norm and direction of a run against log time.
+    r"""Fit, loss, parameter norm and nearness to the predictors of a run against log time.
 
-    Horizontal lines are the test accuracies of the kernel and the rich predictor, the
-    vertical line is $(1/\lambda) \log \alpha$, circles are the published curves where the
-    experiment has them.
+    Fit is accuracy, or for regression the loss on a linear axis. Horizontal lines are the
+    test scores of the kernel and the rich predictor, the vertical line is $(1/\lambda) \log
+    \alpha$ for homogeneous models, circles are the published curves where the experiment
+    has them.
 
     - **Returns** a matplotlib figure, to save or to show.
     """
     description = tomllib.loads(record.attrs["experiment"])
     table = description.get("published")
     curves = published_curves(None if table is None else Published(**table))
-    textbook = textbook_time(description["init_scale"], description["weight_decay"])
+    textbook = np.nan
+    if record.attrs.get("homogeneity"):
+        textbook = textbook_time(description["init_scale"], description["weight_decay"])
 
     # Log axes: what is recorded at time 0 has no place on them.
     record = record.sel(time=record["time"] > 0)
     figure = Figure(figsize=(9.0, 6.4), layout="constrained")
     axes = figure.subplots(2, 2, sharex=True)
-    _fit(axes[0, 0], record, "accuracy", "acc", curves)
-    _references(axes[0, 0], record)
+    if "test_accuracy" in record:
+        _fit(axes[0, 0], record, "accuracy", "acc", curves)
+        _references(axes[0, 0], record, "test_accuracy")
+    else:
+        _fit(axes[0, 0], record, "loss", "loss", curves)
+        _references(axes[0, 0], record, "test_loss")
+        axes[0, 0].set_ylim(bottom=0)
     _fit(axes[0, 1], record, "loss", "loss", curves)
     _curve(axes[1, 0], record, "param_norm", "this run", _TRAIN)
     _circles(axes[1, 0], curves.get("norm"), "published", _TRAIN["color"])
     axes[1, 0].set_ylabel(r"parameter norm $\|\theta\|_2$")
-    _curve(axes[1, 1], record, "cosine_to_kernel", "to the kernel predictor", _KERNEL)
-    _curve(axes[1, 1], record, "cosine_to_rich", "to the rich predictor", _TEST)
-    axes[1, 1].set_ylabel("cosine of the weights")
-    axes[1, 1].set_ylim(-0.05, 1.05)
+    _nearness(axes[1, 1], record)
     for axis in (axes[0, 1], axes[1, 0]):
         if any(np.any(np.asarray(line.get_ydata()) > 0) for line in axis.get_lines()):
             axis.set_yscale("log", nonpositive="mask")
@@ -69,10 +74,31 @@ def plot(record: xr.Dataset) -> Figure:
         if axis.get_legend_handles_labels()[0]:
             axis.legend(fontsize=8, frameon=True, framealpha=0.9, edgecolor="none")
     for axis in axes[1]:
-        axis.set_xlabel("gradient-flow time $t$ (learning rate × steps)")
+        axis.set_xlabel(_time_label(record))
     # A name is free text: it must not be read as mathematics.
     figure.suptitle(str(description.get("name", "")), parse_math=False, fontsize=11)
     return figure
+
+
+def _time_label(record: xr.Dataset) -> str:
+    if record["time"].attrs.get("units", "1") != "1":
+        return r"$\log_{10}(1 + t)$, $t$ the gradient-flow time"
+    return "gradient-flow time $t$ (learning rate × steps)"
+
+
+def _nearness(axis: Axes, record: xr.Dataset) -> None:
+    """How near the weights are to the predictors': by angle, for regression by distance."""
+    kind = "distance" if "distance_to_kernel" in record else "cosine"
+    _curve(axis, record, f"{kind}_to_kernel", "to the kernel predictor", _KERNEL)
+    _curve(axis, record, f"{kind}_to_rich", "to the rich predictor", _TEST)
+    if not axis.get_lines():
+        axis.text(0.5, 0.5, "no predictor is known", ha="center", transform=axis.transAxes)
+    if kind == "cosine":
+        axis.set_ylabel("cosine of the weights")
+        axis.set_ylim(-0.05, 1.05)
+    else:
+        axis.set_ylabel("relative distance of the weights")
+        axis.set_ylim(bottom=0)
 
 
 def _fit(axis: Axes, record: xr.Dataset, quantity: str, short: str, curves: dict[str, Any]) -> None:
@@ -92,12 +118,12 @@ def _circles(axis: Axes, curve: Any, label: str, color: Any) -> None:
         axis.plot(curve[0], curve[1], label=label, color=color, alpha=0.75, **_PUBLISHED)
 
 
-def _references(axis: Axes, record: xr.Dataset) -> None:
+def _references(axis: Axes, record: xr.Dataset, score: str) -> None:
     roles = record["predictor"].values.tolist() if "predictor" in record else []
     for role, style in (("kernel", _KERNEL), ("rich", _RICH)):
-        if role not in roles:
+        if role not in roles or f"predictor_{score}" not in record:
             continue
         row = record.sel(predictor=role)
-        level = float(row["predictor_test_accuracy"])
+        level = float(row[f"predictor_{score}"])
         if np.isfinite(level) and row["predictor_status"].item() == "optimal":
             axis.axhline(level, label=f"{role}: {row['predictor_label'].item()}", **style)

@@ -9,7 +9,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 # Two successive norms this close end the iteration, and then the estimate of a symmetric
-# Jacobian is low by 10 % at worst: see the solvers' `safety`.
+# Jacobian is low by about 10 % at worst: see the solvers' `safety`.
 _TOLERANCE = 0.01
 _MAX_COLD, _MAX_WARM = 50, 3
 # What a warm start is mixed with: enough for a direction that has only just become the
@@ -66,7 +66,9 @@ def spectral_radius(
         return jnp.where(new == 0, v, _unit(image)), new, old, count + 1
 
     before = jnp.where(cold, 0, radius)
-    v, new, old, count = lax.while_loop(go_on, product, (start, before, before, jnp.zeros((), int)))
+    v, new, old, count = lax.while_loop(
+        go_on, product, (start, before, before, jnp.zeros((), jnp.int32))
+    )
     return SpectralRadius(jnp.maximum(new, old), v, count)
 
 

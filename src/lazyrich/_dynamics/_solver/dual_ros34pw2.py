@@ -13,7 +13,16 @@ from ..._losses import Squared
 from .._shifted_gram import Nystrom, cholesky_solve, conjugate_gradient_solve, nystrom
 from .._work import Work, work
 from ..gradient_flow import GradientFlow
-from .ros34pw2 import BEFORE, COUPLING, ERROR, GAMMA, combine, finite, unwrapped
+from .ros34pw2 import (
+    BEFORE,
+    COUPLING,
+    ERROR,
+    FIRST_SLOPES,
+    GAMMA,
+    combine,
+    finite,
+    unwrapped,
+)
 
 
 class DualState(NamedTuple):
@@ -90,18 +99,17 @@ class DualROS34PW2(diffrax.AbstractAdaptiveSolver[DualState]):
         f0, pullback = flow.outputs_and_pullback(y0)
         push = flow.pushforward(y0)
         a = 1 / (h * GAMMA) + flow.weight_decay
-        solve_dual = self._dual_solver(flow, y0, push, pullback, a)
+        solve_dual, taken = self._dual_solver(flow, y0, push, pullback, a)
 
-        def solve(g: PyTree, c: Array) -> tuple[PyTree, Array, Array, Array]:
-            rho, products, jittered = solve_dual(0.5 * c - push(g) / a)
+        def solve(g: PyTree, c: Array) -> tuple[PyTree, Array, Int[Array, ""] | int]:
+            rho, products = solve_dual(0.5 * c - push(g) / a)
             forces = pullback(rho)
             u = jax.tree.map(lambda g, p: (g + p / flow.num_samples) / a, g, forces)
-            return u, rho, products, jittered
+            return u, rho, products + 2
 
         us: list[PyTree] = []
         rhos: list[Array] = []
-        products: Any = 0
-        jittered: Any = 0
+        products = taken.num_products
         for k, (before, coupling) in enumerate(zip(BEFORE, COUPLING, strict=True)):
             y, r = combine(y0, before, us), combine(dual, before, rhos)
             if k == 0:
@@ -111,10 +119,10 @@ class DualROS34PW2(diffrax.AbstractAdaptiveSolver[DualState]):
                 g = flow.pull(pull_here, r, y)
             # The algebraic equation has no derivative, hence no coupling.
             g = combine(g, tuple(c / h for c in coupling), us)
-            u, rho, more, jittered = solve(g, flow.dual(f) - r)
+            u, rho, more = solve(g, flow.dual(f) - r)
             us.append(u)
             rhos.append(rho)
-            products += more + 2
+            products += more
         y1 = combine(y0, (*BEFORE[3], 1.0), us)
         end_dual = combine(dual, (*BEFORE[3], 1.0), rhos)
         _, pull_end = flow.outputs_and_pullback(y1)
@@ -122,13 +130,15 @@ class DualROS34PW2(diffrax.AbstractAdaptiveSolver[DualState]):
         zero = jax.tree.map(jnp.zeros_like, y0)
         ok = finite((y1, slope))
         error = jax.tree.map(lambda e: jnp.where(ok, e, jnp.inf), combine(zero, ERROR, us))
+        # The first slope is the stages' and not the vector field's: a force that lasts much
+        # less than the step, as at the start of training, would throw off all of the step.
         dense = {
             "y0": y0,
             "y1": y1,
-            "k0": jax.tree.map(lambda k: h * k, solver_state.slope),
+            "k0": combine(zero, FIRST_SLOPES, us),
             "k1": jax.tree.map(lambda k: h * k, slope),
         }
-        taken = work(5, products, 1, jittered)
+        taken = work(5, products, taken.num_matrices, taken.num_jittered)
         state = DualState(end_dual, slope, taken)
         return y1, error, dense, state, cast(diffrax.RESULTS, diffrax.RESULTS.successful)
 
@@ -139,33 +149,34 @@ class DualROS34PW2(diffrax.AbstractAdaptiveSolver[DualState]):
         push: Callable[[PyTree], Array],
         pullback: Callable[[Array], PyTree],
         a: Array,
-    ) -> Callable[[Array], tuple[Array, Int[Array, ""] | int, Any]]:
-        """Solves with $\\frac12 I + K/(na)$; counts products with $J$ and $J^\\top$."""
+    ) -> tuple[Callable[[Array], tuple[Array, Int[Array, ""] | int]], Work]:
+        """The solve with $\\frac12 I + K/(na)$, telling its products; what it took to make."""
         shape, size = flow.y.shape, flow.y.size
         scale = 1 / (flow.num_samples * a)
         if size <= self.max_outputs:
             kernel = scale * flow.tangent_kernel(y0)
-            solve, jittered = cholesky_solve(kernel + 0.5 * jnp.eye(size, dtype=kernel.dtype))
-            return lambda c: (solve(c.ravel()).reshape(shape), 0, jittered.astype(jnp.int32))
+            solve, jittered = cholesky_solve(kernel, 0.5)
+            taken = work(num_matrices=1, num_jittered=jittered)
+            return lambda c: (solve(c.ravel()).reshape(shape), 0), taken
 
         def product(c: Array) -> Array:
             return scale * push(pullback(c.reshape(shape))).ravel()
 
         # The preconditioner must not change with the stage, or the stages' errors would not
-        # cancel; it costs its rank in products.
+        # cancel.
         low_rank: Nystrom = nystrom(product, size, flow.y.dtype)
         half = jnp.asarray(0.5, flow.y.dtype)
         iterate = conjugate_gradient_solve(product, half, low_rank, self.tolerance)
 
-        def by_products(c: Array) -> tuple[Array, Array, int]:
-            solution, steps = iterate(c.ravel())
-            return solution.reshape(shape), 2 * (steps + low_rank.values.size), 0
+        def by_products(c: Array) -> tuple[Array, Int[Array, ""]]:
+            solution, num_products = iterate(c.ravel())
+            return solution.reshape(shape), 2 * num_products
 
-        return by_products
+        return by_products, work(num_products=2 * low_rank.values.size)
 
 
 def _squared_flow(terms: Any) -> GradientFlow:
-    flow = unwrapped(terms)
+    flow, _ = unwrapped(terms, 0)
     if not isinstance(flow, GradientFlow):
         accepted = "DualROS34PW2 needs a GradientFlow"
         raise InputError("terms", type(flow).__name__, accepted)

@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
-from lazyrich._dynamics._solver._spectral_radius import spectral_radius
+from lazyrich._dynamics._solver._spectral_radius import SpectralRadius, spectral_radius
 from lazyrich._dynamics._work import Work, work
 from lazyrich._errors import InputError
 
@@ -32,12 +32,18 @@ class Family(NamedTuple):
     error: np.ndarray  # (k, 5)
 
 
+# Steps that share an estimate of the radius: `safety` has room for what it grows by meanwhile,
+# and a step that is unstable all the same has an error that rejects it.
+_MAX_AGE = 5
+
+
 class StabilisedState(NamedTuple):
     """What one step leaves to the next."""
 
     slope: Float[Array, " n"]  # the vector field where the step ended, raveled
     vector: Float[Array, " n"]  # along the fastest component
     radius: Float[Array, ""]  # of the spectrum, with no safety factor; infinite if unknown
+    age: Int[Array, ""]  # steps since the radius was estimated
     work: Work
 
 
@@ -72,7 +78,9 @@ class AbstractStabilised(diffrax.AbstractAdaptiveSolver[StabilisedState]):
         # compiled in one place less.
         del terms, t0, t1, args
         nothing = jnp.zeros_like(ravel_pytree(y0)[0])
-        return StabilisedState(nothing, nothing, jnp.full((), jnp.inf, nothing.dtype), work())
+        return StabilisedState(
+            nothing, nothing, jnp.full((), jnp.inf, nothing.dtype), jnp.zeros((), jnp.int32), work()
+        )
 
     def func(self, terms: Any, t0: Any, y0: Any, args: Any) -> Any:
         return terms.vf(t0, y0, args)
@@ -95,9 +103,19 @@ class AbstractStabilised(diffrax.AbstractAdaptiveSolver[StabilisedState]):
 
         cold = made_jump | jnp.isinf(solver_state.radius)
         slope = lax.cond(cold, lambda: field(t0, start), lambda: solver_state.slope)
-        radius, vector, num_products = spectral_radius(
-            lambda y: field(t0, y), start, slope, solver_state.vector, solver_state.radius, cold
-        )
+        stale = cold | (solver_state.age >= _MAX_AGE)
+
+        def estimate() -> SpectralRadius:
+            return spectral_radius(
+                lambda y: field(t0, y), start, slope, solver_state.vector, solver_state.radius, cold
+            )
+
+        def keep() -> SpectralRadius:
+            kept = jnp.zeros((), jnp.int32)
+            return SpectralRadius(solver_state.radius, solver_state.vector, kept)
+
+        radius, vector, num_products = lax.cond(stale, estimate, keep)
+        age = jnp.where(stale, 0, solver_state.age + 1)
 
         h = t1 - t0
         # diffrax solves backwards by negating the control, not the vector field.
@@ -132,7 +150,7 @@ class AbstractStabilised(diffrax.AbstractAdaptiveSolver[StabilisedState]):
             y1,
             unravel(jnp.where(ok, error, jnp.inf)),
             dense,
-            StabilisedState(f, vector, radius, work(num_stages + cold, num_products)),
+            StabilisedState(f, vector, radius, age, work(num_stages + cold, num_products)),
             cast(diffrax.RESULTS, diffrax.RESULTS.successful),
         )
 
@@ -146,8 +164,8 @@ class RKC2(AbstractStabilised):
     small imaginary parts. The fewest stages that suffice are chosen at every step, from an
     estimate of the spectral radius of the field's Jacobian.
 
-    A step costs $s$ evaluations of the field and one Jacobian product, a few more when the
-    spectrum moves; the first, and one after a jump, an evaluation and some tens of products
+    A step costs $s$ evaluations of the field, and one to three Jacobian products every few
+    steps; the first, and one after a jump, an evaluation and some tens of products
     more. It holds eight vectors the size of the state. If `max_stages` do not suffice
     the step is not taken: its result is not-a-number, its error infinite, and any
     adaptive controller shortens it. Constant steps then yield not-a-number.

@@ -1,6 +1,6 @@
 """ROS34PW2: a Rosenbrock method that keeps its order whatever matrix it is given."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, NamedTuple, cast
 
 import diffrax
@@ -30,13 +30,14 @@ COUPLING = (
 NODES = (0.0, 0.871733043016918, 0.7315799577888524, 1.0)
 ERROR = (0.2777499476479681, -1.4032398951759992, 1.7726301276675507, 0.5)
 
+
 class RosenbrockState(NamedTuple):
     """What one step leaves to the next: only what it took."""
 
     work: Work
 
 
-def combine(start: PyTree, coefficients: tuple[float, ...], stages: list[PyTree]) -> PyTree:
+def combine(start: PyTree, coefficients: Sequence[float | Array], stages: list[PyTree]) -> PyTree:
     """`start` plus the stages times their coefficients."""
     for coefficient, stage in zip(coefficients, stages, strict=False):
         start = jax.tree.map(lambda s, k, c=coefficient: s + c * k, start, stage)
@@ -63,7 +64,7 @@ def _first_slopes() -> tuple[float, ...]:
     return tuple(float(w) for w in weights @ inverse)
 
 
-_FIRST_SLOPES = _first_slopes()
+FIRST_SLOPES = _first_slopes()
 
 
 class Quadratic(diffrax.AbstractLocalInterpolation):
@@ -145,24 +146,27 @@ class ROS34PW2(diffrax.AbstractAdaptiveSolver[RosenbrockState]):
         # rejects the step and shortens it as much as it may.
         ok = finite(y1)
         error = jax.tree.map(lambda e: jnp.where(ok, e, jnp.inf), combine(zero, ERROR, stages))
-        dense = {"y0": y0, "y1": y1, "k0": combine(zero, _FIRST_SLOPES, stages)}
+        dense = {"y0": y0, "y1": y1, "k0": combine(zero, FIRST_SLOPES, stages)}
         state = RosenbrockState(taken._replace(num_gradients=taken.num_gradients + 4))
         return y1, error, dense, state, cast(diffrax.RESULTS, diffrax.RESULTS.successful)
 
     def _matrix(self, terms: Any, t: Any, y: Any, args: Any) -> AbstractMatrix:
+        inner, t = unwrapped(terms, t)
         if self.approximate is not None:
             return self.approximate(t, y, args)
-        inner = unwrapped(terms)
         if hasattr(inner, "approximate_jacobian"):
             return inner.approximate_jacobian(t, y, args)
         return _Dense(inner, t, y, args)
 
 
-def unwrapped(terms: Any) -> Any:
-    """A term without what diffrax wraps around it to solve in either direction."""
+def unwrapped(terms: Any, t: Any) -> tuple[Any, Any]:
+    """A term without what diffrax wraps around it to solve in either direction, and its time.
+
+    Wrapped for solving backwards, a term's time runs from -t0 up.
+    """
     while hasattr(terms, "term") and hasattr(terms, "direction"):
-        terms = terms.term
-    return terms
+        terms, t = terms.term, t * terms.direction
+    return terms, t
 
 
 class _Dense(AbstractMatrix):

@@ -1,0 +1,460 @@
+"""Checkpoints: files that are whole or absent, and runs that go on to the last bit."""
+
+import functools
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+import xarray as xr
+
+import lazyrich as lr
+from lazyrich import _simulate
+from lazyrich._dynamics import AbstractDynamics, Checkpoint, discrete
+from tests.helpers import diagonal_problem, silent
+
+ROOT = Path(__file__).parent.parent
+
+
+class Pair(NamedTuple):
+    u: Any
+    v: Any
+
+
+def state() -> Any:
+    """Values that a careless round trip would change, of every type a run's state has."""
+    odd = np.array([np.nan, -np.nan, -0.0, np.inf, 5e-324, 0.1])
+    return {
+        "params": Pair(jnp.asarray(odd), jnp.asarray(odd, jnp.float32)),
+        "low": jnp.arange(3, dtype=jnp.bfloat16) / 3,
+        "key": jr.key_data(jr.key(7)),
+        "step": jnp.asarray(2**53 + 1),
+        "flags": jnp.array([[True, False]]),
+        "empty": (jnp.zeros((0, 3)), None, ()),
+        "bytes": jnp.arange(4, dtype=jnp.int8),
+    }
+
+
+def bits(tree: Any) -> list[tuple[Any, ...]]:
+    leaves = map(np.asarray, jax.tree.leaves(tree))
+    return [(leaf.shape, str(leaf.dtype), leaf.tobytes()) for leaf in leaves]
+
+
+def same(ours: Any, theirs: Any) -> bool:
+    structures: list[Any] = [jax.tree.structure(tree) for tree in (ours, theirs)]
+    return structures[0] == structures[1] and bits(ours) == bits(theirs)
+
+
+def refused(checkpoint: Checkpoint, like: Any) -> str:
+    """The complaint about a file, in one line that names it."""
+    with pytest.raises(lr.InputError) as error:
+        checkpoint.load(like)
+    message = str(error.value)
+    assert message.startswith("checkpoint = ")
+    assert str(checkpoint.path) in message
+    assert "\n" not in message
+    return message
+
+
+# --- The file. ---
+
+
+def test_a_state_comes_back_to_the_last_bit(tmp_path):
+    checkpoint = Checkpoint(tmp_path / "run", "a run")
+    assert checkpoint.load(state()) is None
+    checkpoint.save(state())
+    blank = jax.tree.map(jnp.zeros_like, state())
+    assert same(Checkpoint(tmp_path / "run", "a run").load(blank), state())
+    assert [file.name for file in tmp_path.iterdir()] == ["run"]
+    checkpoint.discard()
+    assert list(tmp_path.iterdir()) == []
+    checkpoint.discard()
+
+
+def test_another_run_does_not_go_on_from_it(tmp_path):
+    Checkpoint(tmp_path / "run", "one run").save(state())
+    message = refused(Checkpoint(tmp_path / "run", "another run"), state())
+    assert "is of another run (one run)" in message
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda s: {**s, "key": s["key"][:1]},
+        lambda s: {**s, "key": s["key"][None]},
+        lambda s: {**s, "key": s["key"].astype(jnp.int32)},
+        lambda s: {**s, "low": s["low"].astype(jnp.float16)},
+        lambda s: {**s, "z": jnp.zeros(2)},
+        lambda s: {key: value for key, value in s.items() if key != "step"},
+    ],
+    ids=["shape", "rank", "dtype", "half", "more", "fewer"],
+)
+def test_another_state_is_refused(tmp_path, change):
+    checkpoint = Checkpoint(tmp_path / "run", "a run")
+    checkpoint.save(change(state()))
+    assert "remove it to start again" in refused(checkpoint, state())
+
+
+def test_damage_is_noticed_wherever_it_is(tmp_path):
+    small = {"a": jnp.arange(3.0), "b": jnp.asarray(1)}
+    checkpoint = Checkpoint(tmp_path / "run", "a run")
+    checkpoint.save(small)
+    whole = checkpoint.path.read_bytes()
+    for length in range(len(whole)):
+        checkpoint.path.write_bytes(whole[:length])
+        refused(checkpoint, small)
+    num_noticed = 0
+    for place in range(len(whole)):
+        for flip in (0x01, 0xFF):
+            damaged = bytearray(whole)
+            damaged[place] ^= flip
+            checkpoint.path.write_bytes(damaged)
+            try:
+                # Some bytes say nothing: dates, permissions, the version that wrote it.
+                assert same(checkpoint.load(small), small)
+            except lr.InputError:
+                num_noticed += 1
+    assert num_noticed > len(whole)
+
+
+def other_files() -> dict[str, Callable[[Path], object]]:
+    def array(path: Path) -> None:
+        with path.open("wb") as file:
+            np.save(file, np.zeros(3))
+
+    def archive(path: Path) -> None:
+        with path.open("wb") as file:
+            np.savez(file, a=np.zeros(3))
+
+    def objects(path: Path) -> None:
+        with path.open("wb") as file:
+            np.savez(file, identity=np.array([{}], dtype=object))
+
+    return {
+        "empty": lambda path: path.touch(),
+        "text": lambda path: path.write_text("hello"),
+        "folder": lambda path: path.mkdir(),
+        "array": array,
+        "archive": archive,
+        "objects": objects,
+    }
+
+
+@pytest.mark.parametrize("kind", other_files())
+def test_what_is_not_a_checkpoint_is_refused(tmp_path, kind):
+    other_files()[kind](tmp_path / "run")
+    assert "cannot be read" in refused(Checkpoint(tmp_path / "run", "a run"), state())
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_the_run(tmp_path):
+    assert "folder" in refused(Checkpoint(tmp_path / "missing" / "run", "a run"), state())
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch, error):
+    checkpoint = Checkpoint(tmp_path / "run", "a run")
+    checkpoint.save(state())
+    before = checkpoint.path.read_bytes()
+
+    def half(file, **arrays):
+        file.write(before[: len(before) // 2])
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(np, "savez", half)
+        with pytest.raises(type(error)):
+            checkpoint.save(jax.tree.map(jnp.zeros_like, state()))
+    assert checkpoint.path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["run"]
+    assert same(checkpoint.load(state()), state())
+
+
+def test_writes_are_as_far_apart_as_asked(tmp_path, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    checkpoint = Checkpoint(tmp_path / "run", "a run", every=10.0)
+    written = []
+    for moment in (105.0, 109.0, 111.0, 120.0, 121.5):
+        now[0] = moment
+        checkpoint.offer(jnp.asarray(moment))
+        written.append(checkpoint.load(jnp.zeros(())))
+    assert [None if value is None else float(value) for value in written] == [
+        None, None, 111.0, 111.0, 121.5,
+    ]  # fmt: skip
+
+
+# --- Every kind of dynamics goes on where it was stopped. ---
+
+ROWS: dict[str, Any] = {
+    "rosenbrock": lr.dynamics.Flow(rtol=1e-5),
+    "tsit5": lr.dynamics.Flow(rtol=1e-8, method="tsit5"),
+    "rock2": lr.dynamics.Flow(rtol=1e-6, method="rock2"),
+    "descent": lr.dynamics.GradientDescent(),
+    "sgd": lr.dynamics.SGD(batch_size=2, momentum=0.9),
+    "adam": lr.dynamics.Adam(batch_size=4),
+    "adamw": lr.dynamics.AdamW(batch_size=4),
+    "noise": lr.dynamics.LabelNoiseSGD(batch_size=4),
+}
+
+
+class Stopped(Exception):  # noqa: N818
+    pass
+
+
+def stop_after(num_segments: int) -> Callable[[float, int], None]:
+    left = iter(range(num_segments))
+
+    def progress(reached: float, num_steps: int) -> None:
+        del reached, num_steps
+        if next(left, None) is None:
+            raise Stopped
+
+    return progress
+
+
+def test_no_dynamics_are_missing():
+    # The reduced flow's solves are small enough to start again.
+    kinds = {type(row).__name__ for row in ROWS.values()} | {"ReducedFlow"}
+    assert kinds == set(AbstractDynamics.kinds)
+
+
+@pytest.mark.parametrize("observing", [False, True], ids=["states", "observed"])
+@pytest.mark.parametrize("name", ROWS)
+def test_a_stopped_run_goes_on_to_the_same_end(name, observing, tmp_path, monkeypatch):
+    if observing and name not in ("rosenbrock", "sgd"):
+        return
+    monkeypatch.setattr(discrete, "_next_chunk", lambda chunk, seconds: chunk)
+    monkeypatch.setattr(discrete, "_FIRST_CHUNK", 40)
+    problem = diagonal_problem(2, lr.losses.Squared(), 0.01, n=6, d=8)
+    times = np.linspace(0.0, 400.0 if name == "rosenbrock" else 5.0, 23)
+
+    def observe(time, params):
+        outputs = problem.model.apply(params, problem.train.x)
+        return {"time": time, "test_loss": problem.loss.mean(outputs, problem.train.y)}
+
+    look = observe if observing else None
+    whole = ROWS[name].follow(problem, times, silent, look)
+    num_stops = 0
+    while True:
+        checkpoint = Checkpoint(tmp_path / "run", "a run", every=0.0)
+        try:
+            pieces = ROWS[name].follow(problem, times, stop_after(2), look, checkpoint)
+            break
+        except Stopped:
+            num_stops += 1
+    assert num_stops >= 2
+    assert (pieces.ending, pieces.effort) == (whole.ending, whole.effort)
+    assert bits((pieces.times, pieces.states, pieces.observed, pieces.final)) == bits(
+        (whole.times, whole.states, whole.observed, whole.final)
+    )
+    # What is complete takes no more steps.
+    again = ROWS[name].follow(problem, times, stop_after(0), look, checkpoint)
+    assert bits((again.times, again.observed)) == bits((whole.times, whole.observed))
+
+
+# --- Through the front door, and through SIGKILL. ---
+
+
+def completion(name: str) -> lr.Experiment:
+    """Matrix completion small enough that a process's start takes longer than its solve."""
+    fields: dict[str, Any] = {
+        "flow": {"dynamics": lr.dynamics.Flow(rtol=1e-6), "init_scale": 10.0, "t1": 1e5},
+        "sgd": {
+            "dynamics": lr.dynamics.SGD(learning_rate=1e-3, batch_size=8, momentum=0.9),
+            "t1": 3.0,
+        },
+    }[name]
+    return lr.Experiment(
+        task=lr.tasks.MatrixCompletion(d=12, num_observed=60),
+        model=lr.models.MatrixFactorisation(size=12),
+        loss=lr.losses.Squared(),
+        weight_decay=1e-3,
+        probes=("train_loss", "test_loss", "param_norm"),
+        **fields,
+    )
+
+
+def test_only_the_same_experiment_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(_simulate, "Checkpoint", functools.partial(Checkpoint, every=0.0))
+    path, experiment = tmp_path / "run", completion("sgd")
+    whole = lr.simulate(experiment, checkpoint=path)
+    before = path.read_bytes()
+    told: list[str] = []
+    again = lr.simulate(experiment, checkpoint=path, listener=lambda *word: told.append(word[2]))
+    assert not any(told)  # no step was taken
+    assert_same_record(again, whole)
+    params = experiment.model.init(jr.key(0), 2)
+    for changes, own in (
+        ({"seed": 1}, None),
+        ({"weight_decay": 2e-3}, None),
+        ({"dynamics.momentum": 0.8}, None),
+        ({"probes": ("train_loss", "test_loss")}, None),
+        ({}, params),
+    ):
+        with pytest.raises(lr.InputError, match=r"^checkpoint = .* is of another run") as error:
+            lr.simulate(experiment.with_changes(changes), params=own, checkpoint=path)
+        assert str(path) in str(error.value)
+        assert path.read_bytes() == before
+
+
+def assert_same_record(ours: xr.Dataset, theirs: xr.Dataset) -> None:
+    assert list(ours.variables) == list(theirs.variables)
+    for name, variable in ours.variables.items():
+        other = theirs.variables[name]
+        assert variable.dims == other.dims
+        assert variable.attrs == other.attrs
+        if variable.dtype.kind in "OUT":
+            assert variable.values.tolist() == other.values.tolist()
+        else:
+            assert bits(variable.values) == bits(other.values), name
+    for name in ("experiment", "experiment_hash", "ending", "solver"):
+        assert ours.attrs[name] == theirs.attrs[name]
+
+
+def live(name: str, folder: str, plan: str) -> None:
+    """A process's life: a run with a checkpoint, and how it dies, if it does.
+
+    It says on its output where it goes on from and every segment it has finished.
+    """
+    wanted = json.loads(plan)
+    patch = pytest.MonkeyPatch()
+    saves = segments = 0
+
+    def die() -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    class Telling(Checkpoint):
+        """Writes after every segment, and dies in the middle of the write it is told to."""
+
+        def load(self, like: Any) -> Any:
+            loaded = super().load(like)
+            count = 0 if loaded is None else getattr(loaded, "num_accepted", loaded.step)
+            print("from", int(count), flush=True)
+            return loaded
+
+        def save(self, state: Any) -> None:
+            nonlocal saves
+            saves += 1
+            if wanted["how"] == "writing" and saves == wanted["when"]:
+                patch.setattr(np, "savez", broken)
+            super().save(state)
+
+    savez = np.savez
+
+    def broken(file: Any, **arrays: Any) -> None:
+        savez(file, **arrays)
+        file.truncate(int(wanted["part"] * file.tell()))
+        file.flush()
+        die()
+
+    def listen(stage: str, fraction: float | None, detail: str = "") -> None:
+        nonlocal segments
+        del stage, fraction
+        if not detail:
+            return
+        segments += 1
+        print("segment", segments, flush=True)
+        if wanted["how"] == "stepping" and segments == wanted["when"]:
+            die()
+        time.sleep(0.005)  # leaves time to be killed from outside
+
+    patch.setattr(_simulate, "Checkpoint", functools.partial(Telling, every=0.0))
+    patch.setattr(discrete, "_next_chunk", lambda chunk, seconds: chunk)
+    patch.setattr(discrete, "_FIRST_CHUNK", wanted["chunk"])
+    path = None if wanted["how"] == "uninterrupted" else Path(folder) / "run"
+    record = lr.simulate(completion(name), listener=listen, checkpoint=path)
+    lr.save_record(record, Path(folder) / "record.nc")
+
+
+class Life(NamedTuple):
+    killed: bool
+    begun: int  # steps behind it when it went on
+    segments: int
+
+
+def live_in_process(name: str, folder: Path, cache: Path, plan: dict[str, Any]) -> Life:
+    environment = {
+        **os.environ,
+        "JAX_COMPILATION_CACHE_DIR": str(cache),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
+    code = "import sys; from tests.test_checkpoint import live; live(*sys.argv[1:])"
+    command = [sys.executable, "-c", code, name, str(folder), json.dumps(plan)]
+    begun = segments = 0
+    with (
+        (folder / "errors").open("w+") as errors,
+        subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True
+        ) as child,
+    ):
+        assert child.stdout is not None
+        for line in child.stdout:
+            word, number = line.split()
+            if word == "from":
+                begun = int(number)
+            else:
+                segments = int(number)
+                if plan["how"] == "outside" and segments == plan["when"]:
+                    time.sleep(plan["delay"])
+                    os.kill(child.pid, signal.SIGKILL)
+        code_returned = child.wait()
+        errors.seek(0)
+        assert code_returned in (0, -signal.SIGKILL), errors.read()
+    return Life(code_returned != 0, begun, segments)
+
+
+@pytest.mark.parametrize("name", ["flow", "sgd"])
+def test_kills_at_random_moments_leave_the_record_the_same(name, tmp_path):
+    seed = {"flow": 0, "sgd": 1}[name]
+    rng = np.random.default_rng(seed)
+    cache = tmp_path / "cache"
+
+    def fresh(folder: str) -> Path:
+        (tmp_path / folder).mkdir()
+        return tmp_path / folder
+
+    whole = fresh("whole")
+    # Also fills the cache: no process is killed while it writes to it.
+    life = live_in_process(name, whole, cache, {"how": "uninterrupted", "chunk": 70})
+    assert not life.killed
+    expected = lr.open_record(whole / "record.nc")
+    assert expected.attrs["ending"] == "completed"
+    assert json.loads(expected.attrs["solver"])["num_steps"] > 500
+
+    kills: list[str] = []
+    num_chains = 0
+    while len(kills) < 10:
+        folder, begun = fresh(f"chain{num_chains}"), -1
+        num_chains += 1
+        while True:
+            plan = {
+                "how": str(rng.choice(["stepping", "writing", "outside"])),
+                "when": int(rng.integers(2, 5)),
+                "part": rng.uniform(),
+                "delay": rng.uniform(0.0, 0.02),
+                "chunk": int(rng.integers(40, 100)),
+            }
+            if len(kills) >= 10:
+                plan["how"] = "never"
+            life = live_in_process(name, folder, cache, plan)
+            # Each goes on from later than the one before: at least one segment was kept.
+            assert life.begun > begun
+            begun = life.begun
+            if not life.killed:
+                break
+            kills.append(str(plan["how"]))
+        assert begun > 0
+        assert_same_record(lr.open_record(folder / "record.nc"), expected)
+    assert len(kills) == 10
+    assert set(kills) == {"stepping", "writing", "outside"}

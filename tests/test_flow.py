@@ -1,0 +1,395 @@
+"""The flow engine against closed forms, the exact reduction and brute force."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import psutil
+import pytest
+import xarray as xr
+
+import lazyrich as lr
+from lazyrich._dynamics import Problem, _march
+from lazyrich._dynamics._method import choose
+from lazyrich._simulate import Run
+from lazyrich._tasks import Samples
+from tests.helpers import diagonal_problem, relative_error, silent, small_experiment
+
+METHODS = ["rosenbrock", "rock2", "rkc2", "tsit5"]
+LINEAR = lr.models.Functions(
+    init_params=lambda key, dim: jnp.zeros(dim), function=lambda w, x: x @ w, degree=1
+)
+
+
+def final(trajectory):
+    return jax.tree.map(lambda a: a[-1], trajectory.states)
+
+
+def completion(**changes) -> lr.Experiment:
+    small = {"task.d": 14, "task.num_observed": 70, "model.size": 14, "t1": 1e5}
+    return lr.studies.load("lyu2024/3").with_changes({**small, **changes})
+
+
+def ridge_problem(weight_decay: float = 0.01) -> tuple[Problem, np.ndarray]:
+    """Linear regression from a random start, with rates from 1e-2 to 1e2; and its features."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(6, 6)) * np.geomspace(0.1, 20, 6)
+    y = rng.normal(size=6)
+    train = Samples(jnp.asarray(x), jnp.asarray(y))
+    return Problem(train, jnp.ones(6), weight_decay, LINEAR, lr.losses.Squared()), x
+
+
+def ridge_solution(problem: Problem, x: np.ndarray, times: np.ndarray) -> np.ndarray:
+    y, n = np.asarray(problem.train.y), len(x)
+    rates, basis = np.linalg.eigh(2 / n * x.T @ x + problem.weight_decay * np.eye(x.shape[1]))
+    target = basis.T @ (2 / n * x.T @ y) / rates
+    start = basis.T @ np.asarray(problem.params)
+    decayed = np.exp(-np.outer(times, rates))
+    return (target + decayed * (start - target)) @ basis.T
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_ridge_regression_is_followed_to_its_closed_form(method):
+    problem, x = ridge_problem()
+    times = np.array([0.0, 1e-3, 0.1, 3.0, 60.0])
+    exact = ridge_solution(problem, x, times)
+    errors = []
+    for rtol in (1e-3, 1e-5, 1e-7):
+        flow = lr.dynamics.Flow(method=method, rtol=rtol)
+        trajectory = flow.follow(problem, times, silent)
+        np.testing.assert_array_equal(trajectory.times, times)
+        assert trajectory.ending == "completed"
+        errors.append(relative_error(trajectory.states, exact))
+    assert errors[0] < 2e-2
+    # At least as the tolerance to the power 2/3 (RKC2), over four decades.
+    assert errors[2] < errors[0] * 10 ** (-4 * 0.6)
+
+
+@pytest.mark.parametrize("loss", [lr.losses.Logistic(), lr.losses.Squared()], ids=str)
+@pytest.mark.parametrize("method", METHODS)
+def test_agrees_with_the_exact_reduction(method, loss):
+    problem = diagonal_problem(2, loss, 0.05)
+    times = np.array([0.0, 1.0, 20.0, 100.0])
+    reduced = lr.dynamics.ReducedFlow(rtol=1e-8).follow(problem, times, silent)
+    weights = lr.models.DiagonalLinear().weights
+    exact = weights(reduced.params_at(times[-1], final(reduced)))
+    flow = lr.dynamics.Flow(method=method, rtol=1e-6)
+    ours = weights(final(flow.follow(problem, times, silent)))
+    assert relative_error(ours, exact) < 1e-4
+
+
+def test_a_net_is_the_same_through_every_door():
+    x = jr.normal(jr.key(0), (9, 3))
+    train = Samples(x, jnp.sin(3 * x[:, 0]))
+    built_in = lr.models.MLP(widths=(7,), activation="tanh", bias=False)
+    params = built_in.init(jr.key(1), 3)
+    first, last = params.weights
+
+    def function(params, x):
+        return (jnp.tanh(x @ params["in"].T) @ params["out"].T)[:, 0]
+
+    own = lr.models.Functions(init_params=lambda key, dim: None, function=function)
+    module = eqx.nn.MLP(3, "scalar", 7, 1, jnp.tanh, use_bias=False, use_final_bias=False,
+                        key=jr.key(2))  # fmt: skip
+    module = eqx.tree_at(lambda m: (m.layers[0].weight, m.layers[1].weight), module, (first, last))
+    equinox = lr.models.FromEquinox(module=module)
+    ends = []
+    for model, start in [
+        (built_in, params),
+        (own, {"in": first, "out": last}),
+        (equinox, equinox.init(jr.key(0), 3)),
+    ]:
+        problem = Problem(train, start, 0.01, model, lr.losses.Squared())
+        trajectory = lr.dynamics.Flow(rtol=1e-5).follow(problem, np.array([0.0, 50.0]), silent)
+        ends.append(model.apply(final(trajectory), x))
+    np.testing.assert_allclose(ends[1], ends[0], rtol=1e-7, atol=1e-9)
+    np.testing.assert_allclose(ends[2], ends[0], rtol=1e-7, atol=1e-9)
+
+
+def test_follows_what_small_gradient_steps_do():
+    experiment = completion(t1=2000.0, init_scale=3.0, weight_decay=1e-3)
+    flow = lr.simulate(experiment.with_changes({"dynamics.rtol": 1e-6}))
+    descent = lr.simulate(
+        experiment.with_changes(
+            {"dynamics.kind": "GradientDescent", "dynamics.learning_rate": 0.01}
+        )
+    )
+    ours = flow.test_loss.interp(time=descent.time.values[-20:])
+    np.testing.assert_allclose(ours, descent.test_loss.values[-20:], rtol=2e-4)
+
+
+# The panel of the paper.
+
+
+@pytest.fixture(scope="module")
+def masks() -> list[xr.Dataset]:
+    panel = lr.studies.load("lyu2024/3")
+    return lr.simulate_together([panel.with_changes({"seed": seed}) for seed in range(5)])
+
+
+def test_matrix_completion_has_the_published_numbers(masks):
+    events = [lr.transition(record) for record in masks]
+    assert [event.outcome for event in events] == ["grokked"] * 5
+    for key, published, slack in (
+        ("t10", 2.56e4, 0.15),
+        ("t50", 3.67e4, 0.1),
+        ("t90", 5.46e4, 0.15),
+    ):
+        median = np.median([getattr(event, key) for event in events])
+        assert median == pytest.approx(published, rel=slack), key
+    norms = [float(record.param_norm[-1]) for record in masks]
+    assert np.median(norms) == pytest.approx(5.61, abs=0.1)
+    for record in masks:
+        solver = lr.summarise(record, lr.studies.load("lyu2024/3"))["solver"]
+        assert solver["num_steps"] <= 200
+
+
+def test_matrix_completion_passes_from_one_predictor_to_the_other(masks):
+    for record in masks:
+        plateau = record.sel(time=1e3, method="nearest")
+        assert float(plateau.distance_to_kernel) < 0.01
+        assert float(plateau.cosine_to_rich) < 0.5
+        end = record.isel(time=-1)
+        assert float(end.distance_to_rich) < 0.05
+        assert float(end.distance_to_kernel) > 1
+        assert (record.predictor_status == "optimal").all()
+
+
+def test_cost_does_not_grow_with_the_inverse_of_the_decay(masks):
+    panel = lr.studies.load("lyu2024/3")
+    far = panel.with_changes({"init_scale": 100.0, "weight_decay": 1e-6, "t1": 1e8})
+    record = lr.simulate(far)
+    steps = lr.summarise(record, far)["solver"]["num_steps"]
+    assert steps <= 2 * lr.summarise(masks[0], panel)["solver"]["num_steps"]
+    assert lr.transition(record).outcome == "grokked"
+    finer = lr.simulate(far.with_changes({"dynamics.rtol": 1e-5}))
+    assert lr.transition(record).t50 == pytest.approx(lr.transition(finer).t50, rel=0.01)
+
+
+# Clocks.
+
+
+def test_log_clock_on_a_flow_that_is_solvable():
+    # One sample under exponential loss: f' = |x|^2 e^{-f}, so f = log(1 + |x|^2 t).
+    train = Samples(jnp.asarray([[0.6, 0.8]]) * 2, jnp.ones(1))
+    problem = Problem(train, jnp.zeros(2), 0.0, LINEAR, lr.losses.Exponential())
+    times = np.array([0.0, 0.5, 3.0, 100.0, 1000.0])
+    flow = lr.dynamics.Flow(clock="log", rtol=1e-6)
+    trajectory = flow.follow(problem, times, silent)
+    np.testing.assert_allclose(trajectory.times, times)
+    f = np.asarray(jax.vmap(lambda w: LINEAR.apply(w, train.x)[0])(trajectory.states))
+    t = 10.0 ** times[:3] - 1
+    np.testing.assert_allclose(f[:3], np.log1p(4 * t), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(f[3:], np.log(4) + times[3:] * np.log(10), rtol=1e-4)
+
+
+def test_clocks_agree_where_both_can_be():
+    problem = diagonal_problem(2, lr.losses.Logistic(), 0.0)
+    times = np.array([0.0, 0.3, 1.0, 2.5])
+    log = lr.dynamics.Flow(clock="log", rtol=1e-6).follow(problem, times, silent)
+    linear = lr.dynamics.Flow(rtol=1e-6).follow(problem, 10.0**times - 1, silent)
+    for ours, theirs in zip(
+        jax.tree.leaves(log.states), jax.tree.leaves(linear.states), strict=True
+    ):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-3)
+
+
+def test_what_the_log_clock_cannot_show_is_refused():
+    flow = lr.dynamics.Flow(clock="log")
+    for loss, decay, message in [
+        (lr.losses.Logistic(), 0.1, "needs weight_decay = 0"),
+        (lr.losses.Squared(), 0.0, "needs a classification loss"),
+    ]:
+        with pytest.raises(lr.InputError, match=message):
+            flow.follow(diagonal_problem(2, loss, decay), np.array([0.0, 1.0]), silent)
+
+
+# Which method, and why.
+
+
+def test_the_choice_of_method_and_its_reason():
+    stiff = diagonal_problem(2, lr.losses.Squared(), 1e-3, init_scale=50.0)
+    assert choose("auto", "linear", stiff, 1e4).name == "DualROS34PW2"
+    assert "squared loss, kernel of 6 outputs" in choose("auto", "linear", stiff, 1e4).reason
+    easy = choose("auto", "linear", stiff, 1e-3)
+    assert easy.name == "Tsit5"
+    assert easy.reason.startswith("not stiff")
+    signs = diagonal_problem(2, lr.losses.Logistic(), 1e-3, init_scale=50.0)
+    assert choose("auto", "linear", signs, 1e4).name == "ROS34PW2"
+    many = diagonal_problem(2, lr.losses.Logistic(), 1e-3, init_scale=50.0, n=700, d=800)
+    assert choose("auto", "linear", many, 1e4).name == "ROCK2"
+    assert choose("rkc2", "linear", many, 1e4).reason == ""
+    record = lr.simulate(completion(t1=10.0))
+    assert "spectral radius" in record.attrs["solver"]
+
+
+def test_a_kernel_that_does_not_fit_is_refused_with_its_size(monkeypatch):
+    problem = diagonal_problem(2, lr.losses.Squared(), 1e-3, n=1000, d=1100)
+
+    class Little:
+        available = 10**7
+
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: Little)
+    with pytest.raises(lr.InputError, match=r"4 matrices of 1000 x 1000, 0.0 GB, and 0.0 GB"):
+        choose("rosenbrock", "linear", problem, 1e4)
+
+
+def test_memory_of_a_step_is_within_twice_the_matrices_it_names():
+    m = 1200
+    panel = completion(**{"task.d": 60, "model.size": 60, "task.num_observed": m})
+    run = Run(panel)
+    method = choose("rosenbrock", "linear", run.problem, 10.0)
+    assert isinstance(panel.dynamics, lr.dynamics.Flow)
+    system, march = panel.dynamics.prepare(run.problem, run.times, None, method)
+    arrays, static = eqx.partition(system, eqx.is_array)
+    step = jax.jit(lambda arrays, march: _march.advance(eqx.combine(arrays, static), march))
+    used: Any = step.lower(arrays, march).compile().memory_analysis()
+    assert used.temp_size_in_bytes <= 2 * (2 * 8 * m**2)  # the kernel and its factor
+
+
+# Records: where the solve moves, and when it ends.
+
+
+def test_records_are_denser_where_the_test_metric_moves():
+    sparse = {"times.num_log": 2, "times.num_linear": 8}
+    moved = lr.simulate(completion(**sparse))
+    still = lr.simulate(completion(**sparse, **{"dynamics.densify": 0.0}))
+    assert still.sizes["time"] == 10
+    assert moved.sizes["time"] > 15
+    assert set(still.time.values) <= set(moved.time.values)
+    assert (np.diff(moved.time.values) > 0).all()
+    jumps = np.abs(np.diff(moved.test_loss.values)) / moved.test_loss.values[0]
+    assert jumps.max() < 0.1
+    # More records change no step.
+    for name in ("test_loss", "param_norm"):
+        np.testing.assert_array_equal(moved[name].sel(time=still.time), still[name])
+
+
+def test_ends_when_a_level_has_been_held():
+    stop = {"dynamics.stop": {"probe": "test_loss", "level": 0.02, "rises": False, "sustained": 4}}
+    record = lr.simulate(completion(**stop))
+    assert record.attrs["ending"] == "crossed"
+    assert (record.test_loss.values[-4:] <= 0.02).all()
+    assert record.test_loss.values[-5] > 0.02
+    assert record.time.values[-1] < 1e5
+    with pytest.raises(lr.InputError, match=r"dynamics.stop.probe = 'loss': should be among"):
+        lr.simulate(completion(**{"dynamics.stop": {"probe": "loss"}}))
+
+
+def test_ends_when_nothing_moves_any_more():
+    record = lr.simulate(completion(t1=1e9, **{"dynamics.stationary": 1e-4}))
+    assert record.attrs["ending"] == "stationary"
+    assert 3e4 < record.time.values[-1] < 1e7
+    longer = lr.simulate(completion(t1=1e7))
+    assert float(record.param_norm[-1]) == pytest.approx(float(longer.param_norm[-1]), rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("limit", "ending"),
+    [({"max_steps": 20}, "max_steps"), ({"max_gradients": 90}, "max_gradients"),
+     ({"max_seconds": 1e-9}, "max_seconds"), ({"method": "tsit5", "max_steps": 300}, "too_stiff")],
+)  # fmt: skip
+def test_a_budget_that_is_spent_is_named_and_its_record_kept(limit, ending):
+    record = lr.simulate(completion(**{f"dynamics.{key}": value for key, value in limit.items()}))
+    assert record.attrs["ending"] == ending
+    assert 1 < record.sizes["time"] < 200
+    assert np.isfinite(record.test_loss).all()
+    assert lr.transition(record).outcome in ("untrained", "not_within_budget", "diverged")
+
+
+def test_a_flow_that_leaves_its_domain_is_named():
+    # Outputs that grow like w^3 are followed to their label all the same.
+    def cubic(w, x):
+        return -(w[0] ** 3) / 3 * x[:, 0]
+
+    model = lr.models.Functions(init_params=lambda key, dim: jnp.ones(1), function=cubic)
+    train = Samples(jnp.ones((1, 1)), -jnp.ones(1))
+    problem = Problem(train, jnp.ones(1), 0.0, model, lr.losses.Squared())
+    trajectory = lr.dynamics.Flow(method="tsit5").follow(problem, np.linspace(0, 50, 11), silent)
+    assert trajectory.ending == "completed"
+    assert float(final(trajectory)[0]) == pytest.approx(3 ** (1 / 3), rel=1e-3)
+
+    def nowhere(w, x):
+        return jnp.log(1 - w[0]) * x[:, 0]
+
+    edge = lr.models.Functions(init_params=lambda key, dim: jnp.zeros(1), function=nowhere)
+    # Towards the label 1 - 1e9 w would have to come within e^{-1e9} of one.
+    far = Samples(jnp.ones((1, 1)), -1e9 * jnp.ones(1))
+    problem = Problem(far, jnp.zeros(1), 0.0, edge, lr.losses.Squared())
+    times = np.linspace(0, 1, 11)
+    trajectory = lr.dynamics.Flow(method="tsit5").follow(problem, times, silent)
+    assert trajectory.ending in ("step_underflow", "diverged")
+    assert len(trajectory.times) < 11
+
+
+# Batches.
+
+
+def test_a_batch_is_its_runs():
+    base = completion()
+    experiments = [
+        base.with_changes({"init_scale": a, "weight_decay": w, "seed": s, "t1": 20 / w})
+        for s, (a, w) in enumerate([(3.0, 1e-2), (10.0, 1e-3), (30.0, 1e-4)])
+    ]
+    together = lr.simulate_together(experiments)
+    for experiment, record in zip(experiments, together, strict=True):
+        alone = lr.simulate(experiment)
+        xr.testing.assert_allclose(record, alone, rtol=1e-6, atol=1e-10)
+        ours, theirs = (lr.summarise(r, experiment)["solver"] for r in (record, alone))
+        assert {**ours, "reason": ""} == {**theirs, "reason": ""}
+        assert record.attrs["experiment_hash"] == experiment.content_hash
+
+
+def test_what_cannot_share_a_solve_is_refused():
+    one = completion()
+    with pytest.raises(lr.InputError, match="one or more experiments"):
+        lr.simulate_together([])
+    with pytest.raises(lr.InputError, match="one or more experiments"):
+        lr.simulate_together([small_experiment()])
+    with pytest.raises(lr.InputError, match="share their dynamics"):
+        lr.simulate_together([one, one.with_changes({"dynamics.rtol": 1e-4})])
+    with pytest.raises(lr.InputError, match="may differ in"):
+        lr.simulate_together([one, one.with_changes({"task.num_observed": 71})])
+
+
+# Models that do not fit.
+
+
+def test_a_degree_that_is_not_the_models_is_refused():
+    wrong = LINEAR.model_copy(update={"degree": 2})
+    run = lr.Experiment(
+        task=lr.tasks.PolynomialRegression(n=5, d=3, num_test=5), model=wrong,
+        loss=lr.losses.Squared(), dynamics=lr.dynamics.Flow(), t1=1.0,
+    )  # fmt: skip
+    start = jnp.ones(3)
+    with pytest.raises(lr.InputError, match=r"model.degree = 2: outputs scale by the power 1"):
+        lr.simulate(run, params=start)
+    right = run.model_copy(update={"model": LINEAR})
+    assert np.isfinite(lr.simulate(right, params=start).train_loss).all()
+    with pytest.raises(lr.InputError, match="ReducedFlow"):
+        lr.simulate(run.model_copy(update={"model": LINEAR, "dynamics": lr.dynamics.ReducedFlow()}))
+
+
+def test_inputs_and_labels_that_do_not_fit_are_refused():
+    panel = completion()
+    with pytest.raises(lr.InputError, match=r"model\.size = 5: should exceed every index"):
+        lr.simulate(panel.with_changes({"model.size": 5}))
+    other = panel.with_changes({"task.kind": "PolynomialRegression"})
+    with pytest.raises(lr.InputError, match="needs pairs of whole numbers"):
+        lr.simulate(other)
+    many = other.with_changes({"model.kind": "MLP", "model.outputs": 3, "task.n": 4})
+    with pytest.raises(lr.InputError, match="Squared needs one for each output"):
+        lr.simulate(many)
+
+
+def test_progress_is_told_times_that_increase():
+    heard = []
+    run = Run(completion())
+    run.experiment.dynamics.follow(run.problem, run.times, lambda t, n: heard.append((t, n)))
+    times, steps = zip(*heard, strict=True)
+    assert list(times) == sorted(times)
+    assert times[-1] == 1e5
+    assert steps[0] == _march.SEGMENT
