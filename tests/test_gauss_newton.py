@@ -1,3 +1,5 @@
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -151,20 +153,27 @@ def test_shifted_solve_is_the_dense_inverse(loss, n, shape, by_products, monkeyp
     x = jr.normal(jr.key(3), (n, 5))
     flow = GradientFlow(x, labels(loss, n, shape), jnp.asarray(0.03), model, loss)
     flat, unravel = ravel_pytree(params)
-    jacobian = jax.jacfwd(lambda p: flow.outputs(unravel(p)).ravel())(flat)
-    f = flow.outputs(params)
-    hessian = jax.hessian(lambda f_: jnp.sum(loss.value(f_.reshape(f.shape), flow.y)))(f.ravel())
-    matrix = -jacobian.T @ hessian @ jacobian / n - 0.03 * jnp.eye(flat.size)
     if by_products:
-        monkeypatch.setattr(gauss_newton, "MAX_OUTPUTS", f.size - 1)
-    v = jr.normal(jr.key(8), flat.shape)
+        monkeypatch.setattr(gauss_newton, "MAX_OUTPUTS", 119)
+
+    @jax.jit
+    def dense():
+        f = flow.outputs(params)
+        jacobian = jax.jacfwd(lambda p: flow.outputs(unravel(p)).ravel())(flat)
+        curved = lambda f_: jnp.sum(loss.value(f_.reshape(f.shape), flow.y))
+        gauss_newton = jacobian.T @ jax.hessian(curved)(f.ravel()) @ jacobian
+        return -gauss_newton / n - 0.03 * jnp.eye(flat.size)
+
+    @jax.jit
+    def solved(shift):
+        solve, taken = flow.approximate_jacobian(0.0, params, None).shifted_solve(shift)
+        return ravel_pytree(solve(unravel(v)))[0], taken
+
+    v, matrix = jr.normal(jr.key(8), flat.shape), dense()
     for shift in (1e-3, 1.0, 1e4):
-        solve, taken = flow.approximate_jacobian(0.0, params, None).shifted_solve(
-            jnp.asarray(shift)
-        )
-        dense = np.linalg.solve(shift * np.eye(flat.size) - matrix, v)
-        ours = ravel_pytree(solve(unravel(v)))[0]
-        assert relative_error(ours, dense) < (1e-7 if by_products else 1e-12)
+        ours, taken = solved(jnp.asarray(shift))
+        exact = np.linalg.solve(shift * np.eye(flat.size) - matrix, v)
+        assert relative_error(ours, exact) < (1e-7 if by_products else 1e-12)
         # Four solves of a product with J and one with its transpose.
         assert taken == (Work(0, 8 + 200, 0, 0) if by_products else Work(0, 8, 1, 0))
 
@@ -178,6 +187,13 @@ def dense_kernel(model, params, x):
     return jacobian @ jacobian.T
 
 
+@partial(jax.jit, static_argnums=0)
+def three_kernels(model, params, x):
+    """The model's own, contracted, dense."""
+    contracted = _base.contract(lambda p: model.apply(p, x), params)
+    return model.tangent_kernel(params, x), contracted, dense_kernel(model, params, x)
+
+
 @pytest.mark.parametrize("rows", [None, 1, 3, 7])
 @pytest.mark.parametrize("shape", [(), (2,)])
 def test_contract_is_the_dense_product(shape, rows, monkeypatch):
@@ -187,8 +203,10 @@ def test_contract_is_the_dense_product(shape, rows, monkeypatch):
         # Blocks of `rows`, the last one shorter unless they divide.
         size = ravel_pytree(params)[0].size
         monkeypatch.setattr(_base, "_JACOBIAN_ENTRIES", rows * size + size // 2)
-    ours = _base.contract(lambda p: model.apply(p, x), params)
-    np.testing.assert_allclose(ours, dense_kernel(model, params, x), rtol=1e-11, atol=1e-12)
+    # Not by `three_kernels`: a program compiled for other blocks would answer.
+    ours = jax.jit(lambda p: _base.contract(lambda p: model.apply(p, x), p))(params)
+    dense = jax.jit(lambda p: dense_kernel(model, p, x))(params)
+    np.testing.assert_allclose(ours, dense, rtol=1e-11, atol=1e-12)
 
 
 @pytest.mark.parametrize("num_pairs", [4, 20, 25])  # below and above a quarter of all entries
@@ -198,10 +216,9 @@ def test_kernel_of_a_factorisation(num_pairs):
     x = jnp.stack([index // 5, index % 5], axis=1)
     u, v = jr.normal(jr.key(1), (2, 5, 5))
     params = model.init(jr.key(0), 2)._replace(u=u, v=v)
-    ours = model.tangent_kernel(params, x)
-    np.testing.assert_allclose(ours, dense_kernel(model, params, x), atol=1e-12)
-    contracted = _base.contract(lambda p: model.apply(p, x), params)
-    np.testing.assert_allclose(ours, contracted, atol=1e-12)
+    own, contracted, dense = three_kernels(model, params, x)
+    np.testing.assert_allclose(own, dense, atol=1e-12)
+    np.testing.assert_allclose(own, contracted, atol=1e-12)
 
 
 @pytest.mark.parametrize("depth", [2, 3, 4])
@@ -210,7 +227,6 @@ def test_kernel_of_a_diagonal_net(depth):
     x = jr.normal(jr.key(0), (6, 9))
     u, v = jr.normal(jr.key(1), (2, 9))
     params = model.init(jr.key(0), 9)._replace(u=u, v=v)
-    ours = model.tangent_kernel(params, x)
-    np.testing.assert_allclose(ours, dense_kernel(model, params, x), rtol=1e-10, atol=1e-10)
-    contracted = _base.contract(lambda p: model.apply(p, x), params)
-    np.testing.assert_allclose(ours, contracted, rtol=1e-10, atol=1e-10)
+    own, contracted, dense = three_kernels(model, params, x)
+    np.testing.assert_allclose(own, dense, rtol=1e-10, atol=1e-10)
+    np.testing.assert_allclose(own, contracted, rtol=1e-10, atol=1e-10)

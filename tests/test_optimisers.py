@@ -171,11 +171,10 @@ def test_takes_the_steps_a_loop_takes(name, loss):
     assert effort.num_gradients == round(40 * size / 7)
 
 
-@pytest.mark.parametrize("depth", [2, 3])
-def test_decay_stands_where_each_optimiser_says(depth):
+def test_decay_stands_where_each_optimiser_says():
     # Without data the mean loss is flat: only decay moves parameters.
     train = Samples(jnp.zeros((2, 3)), jnp.zeros(2))
-    model = lr.models.DiagonalLinear(depth=depth)
+    model = lr.models.DiagonalLinear()
     params = lr.models.DiagonalParams(jnp.array([1.0, -2.0, 0.5]), jnp.array([3.0, 1.0, -1.0]))
     problem = Problem(train, params, DECAY, model, lr.losses.Squared())
     times = RATE * np.arange(4)

@@ -32,6 +32,12 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         _unfinished.discard(temporary)
 
 
+def discard_leftovers(path: Path) -> None:
+    """Removes what killed processes left of attempts to write `path`."""
+    for leftover in path.parent.glob(f".{path.name}.*"):
+        leftover.unlink(missing_ok=True)
+
+
 def discard_unfinished() -> None:
     """Removes what is being written now: for a process about to end without unwinding."""
     for temporary in list(_unfinished):

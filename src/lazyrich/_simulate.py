@@ -55,7 +55,8 @@ def simulate(
         their SHA-256 as `own_params`, beside the experiment's hash. `checkpoint`, a file
         that keeps what the solve has reached, every ten seconds; if it is there, the run
         goes on from it, and ends in the same record as one that was never interrupted.
-        It is left in place, to be removed once the record is safe.
+        It is left in place, to be removed once the record is safe. `ReducedFlow`, whose
+        solves take seconds, keeps nothing there.
     - **Returns** a dataset over `time` (gradient-flow time) with a variable for each probe
         that applies, and over `predictor` with what the kernel and the rich predictor
         achieve; every variable has `units` and `long_name`. Attributes hold the experiment
@@ -271,9 +272,9 @@ def _described(experiment: Experiment) -> str:
 
 def _identity(experiment: Experiment, params: Any) -> str:
     """What must be the same for a run to go on where another stopped, to the last bit."""
-    versions = {name: version(name) for name in ("lazyrich", "jax", "jaxlib", "diffrax")}
+    versions = {name: version(name) for name in ("lazyrich", "jax", "jaxlib", "diffrax", "equinox", "optax", "numpy")}
     probes = [probe.name for probe in experiment.probe_modules]
-    parts = [experiment.content_hash, _digest(params), probes, versions]
+    parts = [experiment.content_hash, _digest(params), probes, versions, _machine()]
     return json.dumps(parts)
 
 
@@ -281,7 +282,8 @@ def _digest(params: Any) -> str:
     """SHA-256 of parameters passed in, which the experiment does not know; else empty."""
     digest = hashlib.sha256()
     for leaf in jax.tree.leaves(params):
-        digest.update(np.ascontiguousarray(leaf).tobytes())
+        array = np.ascontiguousarray(leaf)
+        digest.update(f"{array.dtype.str} {array.shape}".encode() + array.tobytes())
     return "" if params is None else digest.hexdigest()
 
 

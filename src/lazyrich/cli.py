@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from ._errors import ComputationError, InputError
-from ._files import discard_unfinished, replacing
+from ._files import discard_leftovers, discard_unfinished, replacing
 
 if TYPE_CHECKING:
     from ._experiment import Experiment
@@ -182,6 +182,7 @@ def _run(described: "Experiment", folder: Path) -> dict[str, Any]:
     # The record first: all else can be made from it again.
     save_record(record, folder / "record.nc")
     checkpoint.unlink(missing_ok=True)
+    discard_leftovers(checkpoint)
     described.save(folder / "experiment.toml")
     summary = summarise(record, described)
     with replacing(folder / "summary.json") as path:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._errors import InputError
-from .._files import replacing
+from .._files import discard_leftovers, replacing
 
 
 class Checkpoint:
@@ -76,6 +76,7 @@ class Checkpoint:
     def discard(self) -> None:
         """Removes the file: the run's result is safe elsewhere."""
         self.path.unlink(missing_ok=True)
+        discard_leftovers(self.path)
 
     def _complaint(self, accepted: str) -> InputError:
         return InputError("checkpoint", str(self.path), accepted)

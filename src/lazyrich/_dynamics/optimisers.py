@@ -75,23 +75,29 @@ class LabelNoiseSGD(AbstractStochastic):
         return optax.add_decayed_weights(weight_decay)
 
 
-class Adam(AbstractStochastic):
-    r"""Adam on the loss with its decay: $\lambda\theta$ is part of the gradient.
+class AbstractAdam(AbstractStochastic):
+    """Steps along the mean gradient over the root of its mean square.
 
     - **Takes** `beta1`, `beta2`, decay rates of the moments; `epsilon`, added to the root.
-    - **Source** Kingma & Ba, ICLR 2015, arXiv:1412.6980.
     """
 
     beta1: Fraction = 0.9
     beta2: Fraction = 0.999
     epsilon: Annotated[float, Gt(0)] = 1e-8
 
+
+class Adam(AbstractAdam):
+    r"""Adam on the loss with its decay: $\lambda\theta$ is part of the gradient.
+
+    - **Source** Kingma & Ba, ICLR 2015, arXiv:1412.6980.
+    """
+
     def transformation(self, weight_decay: Array) -> optax.GradientTransformation:
         scale = optax.scale_by_adam(self.beta1, self.beta2, self.epsilon)
         return optax.chain(optax.add_decayed_weights(weight_decay), scale)
 
 
-class AdamW(Adam):
+class AdamW(AbstractAdam):
     r"""Adam with decoupled decay: a step is $\eta$ times Adam's direction plus $\lambda\theta$.
 
     - **Source** Loshchilov & Hutter, ICLR 2019, arXiv:1711.05101, with the schedule

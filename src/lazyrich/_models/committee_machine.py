@@ -14,7 +14,8 @@ from ._base import AbstractModel
 class CommitteeMachine(AbstractModel):
     r"""$f(x) = \frac{\alpha_\text{out}}{N} \sum_i \phi(w_i \cdot x)$, readouts fixed at one.
 
-    $\phi(h) = h + \frac\epsilon2 h^2$. The parameters are the weights, shape `(width, d)`, standard normal at `init_scale` 1.
+    $\phi(h) = h + \frac\epsilon2 h^2$. The parameters are the weights, shape `(width, d)`,
+    standard normal at `init_scale` 1.
     Not homogeneous.
 
     - **Takes** `width`, $N$; `epsilon`, $\epsilon$; `output_scale`, $\alpha_\text{out}$.
