@@ -17,10 +17,12 @@ lint: $(READY)
 	$(BIN)/mypy
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir .venv/site
 
+# The second writes the diagrams of docs/flow.md; each is about ten minutes.
 bench: $(READY)
 	$(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/work_precision.py
 
-# Both panels over five data seeds, beside the published numbers: about eight minutes.
+# Every panel over five data seeds, beside the published numbers: about ten minutes.
 panels: $(READY)
 	$(BIN)/python benchmarks/panels.py
 

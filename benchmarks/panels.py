@@ -10,7 +10,16 @@ import sys
 import tempfile
 from pathlib import Path
 
-PANELS = ("lyu2024/1a", "lyu2024/1b")
+PANELS = ("lyu2024/1a", "lyu2024/1b", "lyu2024/3")
+
+
+ALSO = (
+    ("early", "cosine_to_kernel"),
+    ("early", "distance_to_kernel"),
+    ("early", "train_accuracy"),
+    ("late", "cosine_to_rich"),
+    ("late", "distance_to_rich"),
+)
 
 
 def main(num_seeds: int) -> None:
@@ -30,10 +39,11 @@ def main(num_seeds: int) -> None:
         for key, row in runs[0]["published"]["numbers"].items():
             values = [run["published"]["numbers"][key]["measured"] for run in runs]
             show(key, values, row["published"])
-        for key in ("cosine_to_kernel", "train_accuracy"):
-            show(f"early.{key}", [run["early"][key] for run in runs])
-        show("late.cosine_to_rich", [run["late"]["cosine_to_rich"] for run in runs])
+        for when, key in ALSO:
+            if key in runs[0][when]:
+                show(f"{when}.{key}", [run[when][key] for run in runs])
         show("t_train", [run["t_train"] for run in runs])
+        show("steps", [run["solver"]["num_steps"] for run in runs])
         show("gradients", [run["solver"]["num_gradients"] for run in runs])
         show("solve, seconds", [run["seconds"]["solving the flow"] for run in runs])
         show("all, seconds", [run["wall_seconds"] for run in runs])

@@ -26,7 +26,8 @@ def test_panels_load_and_survive_a_file(name, tmp_path):
     assert experiment.name == name
     assert experiment.published is not None
     assert experiment.published.numbers
-    assert {"train_acc", "test_acc"} <= studies.published_curves(experiment.published).keys()
+    curves = studies.published_curves(experiment.published)
+    assert {"train_loss", "test_loss", "norm"} <= curves.keys()
     experiment.save(tmp_path / "again.toml")
     assert lr.Experiment.load(tmp_path / "again.toml") == experiment
 
@@ -113,7 +114,10 @@ def test_hashes_stay_what_they_were():
         ({"weight_decay": float("nan")}, "weight_decay = nan: should be a finite number"),
         ({"init_scale": 0.0}, "init_scale = 0.0: should be greater than 0"),
         ({"model.depth": 1}, "model.depth = 1: should be greater than or equal to 2"),
-        ({"model.kind": "Deep"}, "model.kind = 'Deep': should be one of DiagonalLinear"),
+        (
+            {"model.kind": "Deep"},
+            "model.kind = 'Deep': should be one of CommitteeMachine, DiagonalLinear",
+        ),
         ({"loss": "Logistic"}, "loss = 'Logistic': should be a table with a `kind`"),
         ({"foo.bar": 1}, "foo.bar = 1: unknown key"),
         ({"t1.x": 1}, "t1.x = 1: unknown key"),
@@ -169,9 +173,14 @@ def test_keys_are_those_that_can_be_set():
 
 def test_kinds_are_known_by_their_place():
     places = {cls.__name__: set(cls.kinds) for cls in Choice.__subclasses__()}
-    assert places["AbstractModel"] == {"DiagonalLinear"}
-    assert places["AbstractLoss"] == {"Logistic", "Exponential", "Squared"}
-    assert places["AbstractDynamics"] == {"ReducedFlow", "GradientDescent"}
+    assert places["AbstractModel"] == {
+        "DiagonalLinear", "MatrixFactorisation", "MLP", "CommitteeMachine", "Functions",
+        "FromEquinox",
+    }  # fmt: skip
+    assert places["AbstractLoss"] == {"Logistic", "Exponential", "CrossEntropy", "Squared"}
+    assert places["AbstractDynamics"] == {
+        "ReducedFlow", "Flow", "GradientDescent", "SGD", "LabelNoiseSGD", "Adam", "AdamW",
+    }  # fmt: skip
 
 
 def test_descriptions_are_json_safe():

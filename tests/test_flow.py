@@ -359,7 +359,7 @@ def test_what_cannot_share_a_solve_is_refused():
 
 
 def test_a_degree_that_is_not_the_models_is_refused():
-    wrong = LINEAR.model_copy(update={"degree": 2})
+    wrong = lr.models.Functions(init_params=LINEAR.init_params, function=LINEAR.function, degree=2)
     run = lr.Experiment(
         task=lr.tasks.PolynomialRegression(n=5, d=3, num_test=5), model=wrong,
         loss=lr.losses.Squared(), dynamics=lr.dynamics.Flow(), t1=1.0,

@@ -15,7 +15,7 @@ ORDER = [
     "_errors", "_files", "_precision", "_description", "_columns", "_tasks", "_models", "_losses",
     "_dynamics", "_predictors", "_probes", "_experiment", "_references", "_measure", "_simulate",
     "_record", "_transition",
-    "_summary", "studies", "_view", "cli",
+    "_summary", "studies", "_view", "_terminal", "cli",
 ]  # fmt: skip
 NAMESPACES = ["tasks", "models", "losses", "dynamics", "solvers", "predictors", "probes", "studies"]
 

@@ -22,6 +22,8 @@ def arrays() -> lr.tasks.Arrays:
 TASKS = [
     lr.tasks.SparseClassification(n=8, d=70, num_test=1500),
     lr.tasks.SeparatedClassification(n=8, d=70, num_test=1500),
+    lr.tasks.MatrixCompletion(d=9, num_observed=30),
+    lr.tasks.PolynomialRegression(n=8, d=5, num_test=1500),
     arrays(),
 ]
 

@@ -20,7 +20,8 @@ from ._dynamics import AbstractDynamics, ReducedFlow, Times
 from ._errors import InputError
 from ._files import replacing
 from ._losses import AbstractLoss, Logistic
-from ._models import AbstractModel, DiagonalLinear, described_function
+from ._models import AbstractModel, DiagonalLinear
+from ._models._base import described_function
 from ._probes import BUILT_IN, AbstractProbe
 from ._tasks import AbstractTask, Arrays
 

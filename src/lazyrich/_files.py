@@ -32,8 +32,9 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         _unfinished.discard(temporary)
 
 
-def discard_leftovers(path: Path) -> None:
-    """Removes what killed processes left of attempts to write `path`."""
+def discard(path: Path) -> None:
+    """Removes a file, and what killed processes left of attempts to write it."""
+    path.unlink(missing_ok=True)
     for leftover in path.parent.glob(f".{path.name}.*"):
         leftover.unlink(missing_ok=True)
 

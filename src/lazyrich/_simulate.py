@@ -272,7 +272,10 @@ def _described(experiment: Experiment) -> str:
 
 def _identity(experiment: Experiment, params: Any) -> str:
     """What must be the same for a run to go on where another stopped, to the last bit."""
-    versions = {name: version(name) for name in ("lazyrich", "jax", "jaxlib", "diffrax", "equinox", "optax", "numpy")}
+    versions = {
+        name: version(name)
+        for name in ("lazyrich", "jax", "jaxlib", "diffrax", "equinox", "optax", "numpy")
+    }
     probes = [probe.name for probe in experiment.probe_modules]
     parts = [experiment.content_hash, _digest(params), probes, versions, _machine()]
     return json.dumps(parts)

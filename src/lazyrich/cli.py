@@ -1,20 +1,18 @@
 """The command line."""
 
-import contextlib
 import json
 import os
 import sys
-import threading
 import tomllib
-from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ._errors import ComputationError, InputError
-from ._files import discard_leftovers, discard_unfinished, replacing
+from ._files import discard, replacing
+from ._terminal import interruptible, progress
 
 if TYPE_CHECKING:
     from ._experiment import Experiment
@@ -55,10 +53,12 @@ Keys for --set:
                        MatrixFactorisation: size
                        MLP: widths, outputs, activation, bias, zero_last
                        CommitteeMachine: width, epsilon, output_scale
+                       Functions, FromEquinox: your own, from Python only
   loss.kind            Logistic, Exponential, CrossEntropy, Squared
   dynamics.kind        ReducedFlow: rtol, max_steps (diagonal nets)
                        Flow: method, rtol, control, clock, densify, stationary,
-                       max_steps, max_gradients, max_seconds (any model)
+                       max_steps, max_gradients, max_seconds (any model),
+                       stop: a table probe, level, rises, sustained
                        GradientDescent: learning_rate
                        SGD: and batch_size, seed, momentum, nesterov
                        LabelNoiseSGD: and batch_size, seed, noise
@@ -108,7 +108,7 @@ def run(
     described = _resolve(experiment, set_ or [])
     folder = out or Path("runs") / f"{_file_name(described.name)}-{described.content_hash[:8]}"
     _prepare(folder, force)
-    summary = _interruptible(lambda: _run(described, folder))
+    summary = interruptible(lambda: _run(described, folder))
     if json_:
         print(json.dumps(summary, indent=2))
     else:
@@ -177,12 +177,11 @@ def _run(described: "Experiment", folder: Path) -> dict[str, Any]:
     checkpoint = folder / "checkpoint.npz"
     if checkpoint.exists():
         print(f"lazyrich: {described.name}: going on from {checkpoint}", file=sys.stderr)
-    with _progress(described.name) as listener:
+    with progress(described.name) as listener:
         record = simulate(described, listener=listener, checkpoint=checkpoint)
     # The record first: all else can be made from it again.
     save_record(record, folder / "record.nc")
-    checkpoint.unlink(missing_ok=True)
-    discard_leftovers(checkpoint)
+    discard(checkpoint)
     described.save(folder / "experiment.toml")
     summary = summarise(record, described)
     with replacing(folder / "summary.json") as path:
@@ -198,97 +197,6 @@ def _run(described: "Experiment", folder: Path) -> dict[str, Any]:
     else:
         print("No figures or report: they need pip install 'lazyrich[view]'.", file=sys.stderr)
     return summary
-
-
-@contextlib.contextmanager
-def _progress(title: str) -> Iterator[Callable[[str, float | None, str], None]]:
-    """A line for each stage on stderr, with a bar where the fraction is known."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        TaskID,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield _plain_progress(title)
-        return
-    columns = (
-        TextColumn("{task.description:<22}"),
-        BarColumn(),
-        TimeElapsedColumn(),
-        # From the speed over the last minutes and the records still to come.
-        TimeRemainingColumn(elapsed_when_finished=False),
-        TextColumn("{task.fields[detail]}"),
-    )
-    console.print(f"lazyrich: {title}", markup=False, highlight=False)
-    with Progress(*columns, console=console) as bars:
-        tasks: dict[str, TaskID] = {}
-
-        def listener(stage: str, fraction: float | None, detail: str) -> None:
-            if stage not in tasks:
-                for done in tasks.values():
-                    bars.update(done, total=1, completed=1)
-                    bars.stop_task(done)
-                tasks[stage] = bars.add_task(stage, total=None, detail="")
-            if fraction is not None:
-                bars.update(tasks[stage], total=1, completed=fraction, detail=detail)
-
-        yield listener
-        for done in tasks.values():
-            bars.update(done, total=1, completed=1)
-
-
-def _plain_progress(title: str) -> Callable[[str, float | None, str], None]:
-    """For a log file: a line as each stage begins, and at every tenth of a long one."""
-    last: dict[str, int] = {}
-
-    def listener(stage: str, fraction: float | None, detail: str) -> None:
-        tenth = int(10 * (fraction or 0.0))
-        if tenth > last.get(stage, -1):
-            last[stage] = tenth
-            amount = f" {10 * tenth} %" if tenth else ""
-            amount += f" ({detail})" if detail else ""
-            print(f"lazyrich: {title}: {stage}{amount}", file=sys.stderr, flush=True)
-
-    return listener
-
-
-_R = TypeVar("_R")
-
-
-def _interruptible(work: Callable[[], _R]) -> _R:
-    """Runs `work` so that Ctrl-C takes effect inside compiled code, too.
-
-    A compiled solve does not look at signals, so it runs in a thread and the main one waits.
-    On Ctrl-C the process leaves at once; files only ever appear whole, by renaming.
-    """
-    outcome: list[Any] = []
-
-    def target() -> None:
-        try:
-            outcome.append((work(), None))
-        except BaseException as error:
-            outcome.append((None, error))
-
-    thread = threading.Thread(target=target, daemon=True)
-    thread.start()
-    try:
-        while thread.is_alive():
-            thread.join(timeout=0.2)
-    except KeyboardInterrupt:
-        discard_unfinished()
-        print("\nlazyrich: interrupted; nothing half-written is left.", file=sys.stderr)
-        sys.stderr.flush()
-        os._exit(130)
-    result, error = outcome[0]
-    if error is not None:
-        raise error
-    return result
 
 
 def _print_summary(summary: dict[str, Any], folder: Path) -> None:

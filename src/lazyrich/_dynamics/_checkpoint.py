@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._errors import InputError
-from .._files import discard_leftovers, replacing
+from .._files import replacing
 
 
 class Checkpoint:
@@ -72,11 +72,6 @@ class Checkpoint:
         with replacing(self.path) as temporary, temporary.open("wb") as file:
             np.savez(file, identity=np.asarray(self.identity), **leaves)
         self._last = time.monotonic()
-
-    def discard(self) -> None:
-        """Removes the file: the run's result is safe elsewhere."""
-        self.path.unlink(missing_ok=True)
-        discard_leftovers(self.path)
 
     def _complaint(self, accepted: str) -> InputError:
         return InputError("checkpoint", str(self.path), accepted)

@@ -236,7 +236,8 @@ def _record(system: System, march: March, interpolation: Any, accepted: Array, y
     num_extra = jnp.zeros((), march.num_saved.dtype)
     if system.moving is not None:
         metric = _metric(system, system.observe(reached, params_of(y1)), t1)
-        jumps = jnp.abs(metric - march.metric) / system.resolution
+        # Twice what a straight line would need: the movement is never even over a step.
+        jumps = 2 * jnp.abs(metric - march.metric) / system.resolution
         jumps = jnp.where(jnp.isfinite(jumps), jnp.minimum(jumps, 16.0), 0.0)
         unasked = march.times.size - march.num_saved - (system.requests.size - march.num_requests)
         num_extra = jnp.where(accepted, jnp.minimum(jumps.astype(num_extra.dtype), unasked), 0)

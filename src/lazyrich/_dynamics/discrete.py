@@ -65,6 +65,11 @@ class AbstractDiscrete(AbstractDynamics):
         del train
         return Draws(jr.key_data(jr.key(0)), jnp.zeros(0, int))
 
+    def _at_any_rate_and_seed(self) -> "AbstractDiscrete":
+        """What is compiled in: rate and seed are passed beside it, so that a sweep compiles once."""
+        changes = {"learning_rate": 1.0, "seed": 0}
+        return self.model_copy(update={k: changes[k] for k in changes if hasattr(self, k)})
+
     def samples_per_step(self, num_samples: int) -> int:
         """How many samples a step sees."""
         return num_samples
@@ -88,8 +93,10 @@ class AbstractDiscrete(AbstractDynamics):
         marks = np.unique(np.rint(times / self.learning_rate).astype(np.int64))
         see = observe if observe is not None else recorded_params
         decay, rate = jnp.asarray(problem.weight_decay), jnp.asarray(self.learning_rate)
-        walk = _Walk(problem.train, problem.model, problem.loss, decay, rate, see, self)
-        state = _begin(walk, jax.tree.map(jnp.asarray, problem.params), jnp.asarray(marks))
+        alike = self._at_any_rate_and_seed()
+        walk = _Walk(problem.train, problem.model, problem.loss, decay, rate, see, alike)
+        params = jax.tree.map(jnp.asarray, problem.params)
+        state = _begin(walk, params, self.first_draws(problem.train), jnp.asarray(marks))
         if checkpoint is not None:
             state = checkpoint.load(state) or state
         chunk, last = _FIRST_CHUNK, int(marks[-1])
@@ -182,7 +189,7 @@ class _Walk(eqx.Module):
     weight_decay: Array
     learning_rate: Array
     observe: Callable[[Any, Any], Any]
-    optimiser: AbstractDiscrete = eqx.field(static=True)
+    optimiser: AbstractDiscrete = eqx.field(static=True)  # one for all rates and seeds
 
     def step(self, state: "_State") -> "_State":
         optimiser = self.optimiser
@@ -217,13 +224,13 @@ class _State(eqx.Module):
 
 
 @eqx.filter_jit
-def _begin(walk: _Walk, params: PyTree, marks: Int[Array, " t"]) -> _State:
+def _begin(walk: _Walk, params: PyTree, draws: Draws, marks: Int[Array, " t"]) -> _State:
     first = jax.eval_shape(walk.observe, jnp.zeros(()), params)
     zero = jnp.zeros((), marks.dtype)
     return _State(
         params=params,
         memory=walk.optimiser.transformation(walk.weight_decay).init(params),
-        draws=walk.optimiser.first_draws(walk.train),
+        draws=draws,
         step=zero,
         values=jax.tree.map(lambda v: jnp.zeros((marks.size, *v.shape), v.dtype), first),
         num_saved=zero,

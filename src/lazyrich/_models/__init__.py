@@ -3,7 +3,6 @@
 from ._base import (
     AbstractLinearModel as AbstractLinearModel,
     AbstractModel as AbstractModel,
-    described_function as described_function,
     measured_homogeneity as measured_homogeneity,
 )
 from .committee_machine import CommitteeMachine as CommitteeMachine
