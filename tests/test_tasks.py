@@ -52,8 +52,12 @@ def test_a_key_names_the_data(task):
     if not isinstance(task, lr.tasks.Arrays):
         other = task.sample(jr.key(4))
         assert not np.array_equal(one.train.x, other.train.x)
-        assert together(one).x.shape == (task.num_test, task.d)
-        assert one.train.x.shape == (task.n, task.d)
+        if isinstance(task, lr.tasks.MatrixCompletion):
+            sizes = (task.d**2 - task.num_observed, task.num_observed, 2)
+        else:
+            sizes = (task.num_test, task.n, task.d)
+        assert together(one).x.shape == (sizes[0], sizes[2])
+        assert one.train.x.shape == (sizes[1], sizes[2])
         # Train and test samples share no row.
         train_rows = {row.tobytes() for row in np.asarray(one.train.x)}
         assert not train_rows & {row.tobytes() for row in np.asarray(together(one).x)}
@@ -137,3 +141,31 @@ def test_bad_sizes_are_refused(fields):
     (key,) = fields.keys() - {"d"}
     with pytest.raises(lr.InputError, match=f"^{key} = "):
         lr.tasks.SparseClassification(**fields)
+
+
+def test_matrix_completion_is_the_multiplication_table():
+    split = lr.tasks.MatrixCompletion(d=9, num_observed=30).sample(jr.key(0))
+    test = together(split)
+    table = np.full((9, 9), np.nan)
+    for part in (split.train, test):
+        table[tuple(np.asarray(part.x).T)] = part.y
+    np.testing.assert_allclose(table, np.outer(np.arange(9), np.arange(9)) / 81)
+    with pytest.raises(lr.InputError, match=r"num_observed = 81: should be below d² = 81"):
+        lr.tasks.MatrixCompletion(d=9, num_observed=81)
+
+
+def test_polynomial_regression_is_a_square():
+    # y = (beta . x)^2 / 2 with beta ~ N(0, I): of mean |beta|^2 / (2 d).
+    split = lr.tasks.PolynomialRegression(n=4000, d=3, num_test=5).sample(jr.key(1))
+    x, y = np.asarray(split.train.x), np.asarray(split.train.y)
+    assert np.var(x) == pytest.approx(1 / 3, rel=0.05)
+    # Exactly quadratic: a fit by all products of two coordinates leaves nothing.
+    products = np.stack([x[:, i] * x[:, j] for i in range(3) for j in range(i, 3)], axis=1)
+    fit = np.linalg.lstsq(products, y, rcond=None)[0]
+    np.testing.assert_allclose(products @ fit, y, atol=1e-12)
+    # Of rank one: the square of a linear function.
+    matrix = np.array([[fit[0], fit[1] / 2, fit[2] / 2], [fit[1] / 2, fit[3], fit[4] / 2],
+                       [fit[2] / 2, fit[4] / 2, fit[5]]])  # fmt: skip
+    values = np.linalg.eigvalsh(matrix)
+    np.testing.assert_allclose(values[:2], 0.0, atol=1e-12)
+    assert values[2] > 0

@@ -66,7 +66,7 @@ class AbstractDiscrete(AbstractDynamics):
         return Draws(jr.key_data(jr.key(0)), jnp.zeros(0, int))
 
     def _at_any_rate_and_seed(self) -> "AbstractDiscrete":
-        """What is compiled in: rate and seed are passed beside it, so that a sweep compiles once."""
+        """What is compiled in; rate and seed are passed beside it, for a sweep to compile once."""
         changes = {"learning_rate": 1.0, "seed": 0}
         return self.model_copy(update={k: changes[k] for k in changes if hasattr(self, k)})
 

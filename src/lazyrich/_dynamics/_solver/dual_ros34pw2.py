@@ -16,12 +16,15 @@ from ..gradient_flow import GradientFlow
 from .ros34pw2 import (
     BEFORE,
     COUPLING,
+    END,
     ERROR,
     FIRST_SLOPES,
     GAMMA,
     combine,
     finite,
+    no_stages,
     unwrapped,
+    with_stage,
 )
 
 
@@ -29,7 +32,6 @@ class DualState(NamedTuple):
     """What one step leaves to the next."""
 
     dual: Float[Array, " n *c"]  # the method's own, which agrees with s(f) to its error
-    slope: PyTree[Array]  # of the parameters, with this dual
     work: Work
 
 
@@ -76,9 +78,7 @@ class DualROS34PW2(diffrax.AbstractAdaptiveSolver[DualState]):
     def init(self, terms: Any, t0: Any, t1: Any, y0: Any, args: Any) -> DualState:
         del t0, t1, args
         flow = _squared_flow(terms)
-        f, pullback = flow.outputs_and_pullback(y0)
-        dual = flow.dual(f)
-        return DualState(dual, flow.pull(pullback, dual, y0), work(1))
+        return DualState(flow.dual(flow.outputs(y0)), work(1))
 
     def func(self, terms: Any, t0: Any, y0: Any, args: Any) -> Any:
         return terms.vf(t0, y0, args)
@@ -96,35 +96,32 @@ class DualROS34PW2(diffrax.AbstractAdaptiveSolver[DualState]):
         del args, made_jump
         flow, h = _squared_flow(terms), terms.contr(t0, t1)
         dual = solver_state.dual
-        f0, pullback = flow.outputs_and_pullback(y0)
+        _, pullback = flow.outputs_and_pullback(y0)
         push = flow.pushforward(y0)
         a = 1 / (h * GAMMA) + flow.weight_decay
         solve_dual, taken = self._dual_solver(flow, y0, push, pullback, a)
 
-        def solve(g: PyTree, c: Array) -> tuple[PyTree, Array, Int[Array, ""] | int]:
+        def solve(g: PyTree, c: Array) -> tuple[PyTree, Array, Int[Array, ""]]:
             rho, products = solve_dual(0.5 * c - push(g) / a)
             forces = pullback(rho)
             u = jax.tree.map(lambda g, p: (g + p / flow.num_samples) / a, g, forces)
-            return u, rho, products + 2
+            return u, rho, jnp.asarray(products + 2, jnp.int32)
 
-        us: list[PyTree] = []
-        rhos: list[Array] = []
-        products = taken.num_products
-        for k, (before, coupling) in enumerate(zip(BEFORE, COUPLING, strict=True)):
-            y, r = combine(y0, before, us), combine(dual, before, rhos)
-            if k == 0:
-                g, f = solver_state.slope, f0
-            else:
-                f, pull_here = flow.outputs_and_pullback(y)
-                g = flow.pull(pull_here, r, y)
+        before, coupling = (jnp.asarray(a, dual.dtype) for a in (BEFORE, COUPLING))
+
+        # A loop, so that the model is compiled once and not four times.
+        def stage(i: Array, carry: tuple[PyTree, Array, Array]) -> tuple[PyTree, Array, Array]:
+            us, rhos, products = carry
+            y, r = combine(y0, before[i], us), combine(dual, before[i], rhos)
+            f, pull_here = flow.outputs_and_pullback(y)
             # The algebraic equation has no derivative, hence no coupling.
-            g = combine(g, tuple(c / h for c in coupling), us)
+            g = combine(flow.pull(pull_here, r, y), coupling[i] / h, us)
             u, rho, more = solve(g, flow.dual(f) - r)
-            us.append(u)
-            rhos.append(rho)
-            products += more
-        y1 = combine(y0, (*BEFORE[3], 1.0), us)
-        end_dual = combine(dual, (*BEFORE[3], 1.0), rhos)
+            return with_stage(us, i, u), rhos.at[i].set(rho), products + more
+
+        nothing = (no_stages(y0), no_stages(dual), taken.num_products)
+        us, rhos, products = jax.lax.fori_loop(0, 4, stage, nothing)
+        y1, end_dual = combine(y0, END, us), combine(dual, END, rhos)
         _, pull_end = flow.outputs_and_pullback(y1)
         slope = flow.pull(pull_end, end_dual, y1)
         zero = jax.tree.map(jnp.zeros_like, y0)
@@ -139,7 +136,7 @@ class DualROS34PW2(diffrax.AbstractAdaptiveSolver[DualState]):
             "k1": jax.tree.map(lambda k: h * k, slope),
         }
         taken = work(5, products, taken.num_matrices, taken.num_jittered)
-        state = DualState(end_dual, slope, taken)
+        state = DualState(end_dual, taken)
         return y1, error, dense, state, cast(diffrax.RESULTS, diffrax.RESULTS.successful)
 
     def _dual_solver(

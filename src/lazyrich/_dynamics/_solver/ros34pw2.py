@@ -16,17 +16,18 @@ from .._work import Work, work
 
 GAMMA = 0.435866521508459
 BEFORE = (
-    (),
-    (2.0,),
-    (1.4192173174557647, -0.2592322116729697),
-    (4.18476048231916, -0.28519201735549593, 2.294280360279042),
+    (0.0, 0.0, 0.0, 0.0),
+    (2.0, 0.0, 0.0, 0.0),
+    (1.4192173174557647, -0.2592322116729697, 0.0, 0.0),
+    (4.18476048231916, -0.28519201735549593, 2.294280360279042, 0.0),
 )
 COUPLING = (
-    (),
-    (-4.588560720558084,),
-    (-4.18476048231916, 0.28519201735549593),
-    (-6.368179200128359, -6.795620944466837, 2.8700986043310563),
+    (0.0, 0.0, 0.0, 0.0),
+    (-4.588560720558084, 0.0, 0.0, 0.0),
+    (-4.18476048231916, 0.28519201735549593, 0.0, 0.0),
+    (-6.368179200128359, -6.795620944466837, 2.8700986043310563, 0.0),
 )
+END = (*BEFORE[3][:3], 1.0)  # stiffly accurate
 NODES = (0.0, 0.871733043016918, 0.7315799577888524, 1.0)
 ERROR = (0.2777499476479681, -1.4032398951759992, 1.7726301276675507, 0.5)
 
@@ -37,11 +38,23 @@ class RosenbrockState(NamedTuple):
     work: Work
 
 
-def combine(start: PyTree, coefficients: Sequence[float | Array], stages: list[PyTree]) -> PyTree:
+def no_stages(like: PyTree) -> PyTree:
+    """Four stages on a leading axis, none of them computed yet."""
+    return jax.tree.map(lambda leaf: jnp.zeros((4, *jnp.shape(leaf)), jnp.result_type(leaf)), like)
+
+
+def with_stage(stages: PyTree, index: Array, stage: PyTree) -> PyTree:
+    """The stages with one more."""
+    return jax.tree.map(lambda all_, one: all_.at[index].set(one), stages, stage)
+
+
+def combine(start: PyTree, coefficients: Sequence[float] | Array, stages: PyTree) -> PyTree:
     """`start` plus the stages times their coefficients."""
-    for coefficient, stage in zip(coefficients, stages, strict=False):
-        start = jax.tree.map(lambda s, k, c=coefficient: s + c * k, start, stage)
-    return start
+
+    def one(start: Array, stages: Array) -> Array:
+        return start + jnp.tensordot(jnp.asarray(coefficients, stages.dtype), stages, 1)
+
+    return jax.tree.map(one, start, stages)
 
 
 def finite(tree: PyTree) -> Array:
@@ -56,10 +69,9 @@ def _first_slopes() -> tuple[float, ...]:
     = 1$ and $\sum p_i \alpha_i = \sum p_i \gamma_i = 0$, $\alpha_i$ and $\gamma_i$ being row
     sums; of the weights that meet them these are the smallest.
     """
-    strict = [np.pad(row, (0, 4 - len(row))) for row in (*COUPLING, *BEFORE)]
-    inverse = np.eye(4) / GAMMA - np.stack(strict[:4])  # of the matrix of the gamma_ij
+    inverse = np.eye(4) / GAMMA - np.array(COUPLING)  # of the matrix of the gamma_ij
     gammas = np.linalg.inv(inverse)
-    conditions = np.stack([np.ones(4), (np.stack(strict[4:]) @ gammas).sum(1), gammas.sum(1)])
+    conditions = np.stack([np.ones(4), (np.array(BEFORE) @ gammas).sum(1), gammas.sum(1)])
     weights = np.linalg.pinv(conditions) @ np.array([1.0, 0.0, 0.0])
     return tuple(float(w) for w in weights @ inverse)
 
@@ -136,11 +148,15 @@ class ROS34PW2(diffrax.AbstractAdaptiveSolver[RosenbrockState]):
         # Signed: diffrax solves backwards by negating the control, not the vector field.
         h = terms.contr(t0, t1)
         solve, taken = self._matrix(terms, t0, y0, args).shifted_solve(1 / (h * GAMMA))
-        stages: list[PyTree] = []
-        for before, coupling, node in zip(BEFORE, COUPLING, NODES, strict=True):
-            value = terms.vf(t0 + node * (t1 - t0), combine(y0, before, stages), args)
-            stages.append(solve(combine(value, tuple(c / h for c in coupling), stages)))
-        y1 = combine(y0, (*BEFORE[3], 1.0), stages)
+        before, coupling, nodes = (jnp.asarray(a, h.dtype) for a in (BEFORE, COUPLING, NODES))
+
+        # A loop, so that the vector field is compiled once and not four times.
+        def stage(i: Array, stages: PyTree) -> PyTree:
+            value = terms.vf(t0 + nodes[i] * (t1 - t0), combine(y0, before[i], stages), args)
+            return with_stage(stages, i, solve(combine(value, coupling[i] / h, stages)))
+
+        stages = jax.lax.fori_loop(0, 4, stage, no_stages(y0))
+        y1 = combine(y0, END, stages)
         zero = jax.tree.map(jnp.zeros_like, y0)
         # Outside the field's domain the error is infinite, not NaN: the controller then
         # rejects the step and shortens it as much as it may.
