@@ -175,7 +175,7 @@ def march(case: Case, method: Method, rtol: float, limit: float = LIMIT_SECONDS)
         begun = time.perf_counter()
         while int(state.status) == _march.RUNNING:
             state = jax.block_until_ready(_march.advance_one(system, state))
-            if attempt == "warm-up" and time.perf_counter() - begun > 5 + limit / 10:
+            if attempt == "warm-up" and time.perf_counter() - begun > 6:
                 break  # compiled by now
             if time.perf_counter() - begun > limit:
                 return None
@@ -288,14 +288,14 @@ def compare(case: Case) -> dict[str, Any]:
         if num_outputs <= 600 and case.problem.train.y.dtype != jnp.int32:
             ours.append("ROS34PW2")
         # The curves of ReLU nets have kinks: a low order and many steps serve them best.
-        reference = march(case, named("ROCK2", 1e-4), 1e-4, limit=600)
+        reference = march(case, named("ROCK2", 3e-4), 3e-4, limit=300)
     else:
         ours = ["DualROS34PW2", "ROCK2", "RKC2"]
         reference = march(case, named("DualROS34PW2", 1e-6), 1e-6, limit=600)
     rows = []
     others = [kind for kind in OTHERS if kind != "Kvaerno5" or flat.size <= MOST_PARAMETERS]
     for kind in [*ours, *others, *(SCIPY if flat.size <= MOST_PARAMETERS else ())]:
-        for rtol in (3e-2, 1e-2, 3e-3, 1e-3, 1e-4):
+        for rtol in (3e-2, 1e-2, 3e-3, 1e-3, 2e-4):
             if kind in SCIPY:
                 run = by_scipy(case, kind, min(rtol, 1e-2))
             else:
@@ -335,6 +335,8 @@ def at_one_percent(rows: list[dict[str, Any]], ours: list[str]) -> dict[str, Any
     found: dict[str, Any] = {"seconds": best}
     if mine is not None and theirs is not None:
         found["best of the others / ours"] = theirs / mine
+    elif mine is not None:
+        found["best of the others / ours, more than"] = LIMIT_SECONDS / mine
     return found
 
 

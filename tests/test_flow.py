@@ -220,8 +220,8 @@ def test_the_choice_of_method_and_its_reason():
     signs = diagonal_problem(2, lr.losses.Logistic(), 1e-3, init_scale=50.0)
     assert choose("auto", "linear", signs, 1e4).name == "ROS34PW2"
     many = diagonal_problem(2, lr.losses.Logistic(), 1e-3, init_scale=50.0, n=700, d=800)
-    assert choose("auto", "linear", many, 1e4).name == "ROCK2"
-    assert choose("rkc2", "linear", many, 1e4).reason == ""
+    assert choose("auto", "linear", many, 1e4).name == "RKC2"
+    assert choose("rock2", "linear", many, 1e4).reason == ""
     record = lr.simulate(completion(t1=10.0))
     assert "spectral radius" in record.attrs["solver"]
 

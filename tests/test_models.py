@@ -1,4 +1,5 @@
 import jax
+import jax.flatten_util
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
@@ -35,3 +36,100 @@ def test_power_difference_is_exactly_zero_under_compilation():
 def test_depth_one_is_refused():
     with pytest.raises(lr.InputError, match=r"^depth = 1: .*greater than or equal to 2"):
         lr.models.DiagonalLinear(depth=1)
+
+
+X = jr.normal(jr.key(5), (7, 4))
+MODELS = [
+    lr.models.DiagonalLinear(depth=3),
+    lr.models.MLP(widths=(5,), outputs=3),
+    lr.models.MLP(widths=(5, 6), outputs=2, activation="tanh"),
+    lr.models.MLP(widths=(5, 6, 4), activation="quadratic", bias=False),
+    lr.models.MLP(widths=(6,), activation="leaky_relu"),
+    lr.models.CommitteeMachine(width=6, output_scale=3.0),
+    lr.models.MatrixFactorisation(size=6),
+]
+
+
+def inputs(model):
+    pairs = jnp.asarray([[0, 1], [1, 0], [2, 2], [3, 4], [4, 0]])
+    return pairs if isinstance(model, lr.models.MatrixFactorisation) else X
+
+
+def moved(model):
+    start = model.init(jr.key(1), 4)
+    keys = jr.split(jr.key(2), len(jax.tree.leaves(start)))
+    leaves, structure = jax.tree.flatten(start)
+    noise = [0.5 * jr.normal(k, p.shape) for k, p in zip(keys, leaves, strict=True)]
+    return jax.tree.map(jnp.add, start, jax.tree.unflatten(structure, noise))
+
+
+@pytest.mark.parametrize("model", MODELS, ids=str)
+def test_tangent_kernel_is_that_of_the_jacobian(model):
+    params, x = moved(model), inputs(model)
+    flat, unravel = jax.flatten_util.ravel_pytree(params)
+    jacobian = jax.jacrev(lambda flat: model.apply(unravel(flat), x).ravel())(flat)
+    np.testing.assert_allclose(model.tangent_kernel(params, x), jacobian @ jacobian.T, rtol=1e-11)
+
+
+@pytest.mark.parametrize("model", MODELS, ids=str)
+def test_homogeneity_is_what_scaling_shows(model):
+    measured = lr.models.measured_homogeneity(model, moved(model), inputs(model))
+    assert measured == model.homogeneity
+
+
+def test_mlp_by_hand_and_at_its_start():
+    model = lr.models.MLP(widths=(5,), outputs=3)
+    params = moved(model)
+    hidden = np.maximum(np.asarray(X @ params.weights[0].T) + np.asarray(params.bias), 0)
+    np.testing.assert_allclose(model.apply(params, X), hidden @ np.asarray(params.weights[1]).T)
+    wide = lr.models.MLP(widths=(4000,), zero_last=True)
+    start = wide.init(jr.key(0), 4)
+    assert float(jnp.var(start.weights[0])) == pytest.approx(2 / 4, rel=0.05)  # He
+    np.testing.assert_array_equal(wide.apply(start, X), np.zeros(7))
+    # One-hot inputs in a narrow type are numbers all the same.
+    np.testing.assert_allclose(
+        model.apply(params, jnp.eye(4, dtype=jnp.int8)), model.apply(params, jnp.eye(4))
+    )
+
+
+def test_committee_machine_by_hand():
+    model = lr.models.CommitteeMachine(width=6, epsilon=0.3, output_scale=2.0)
+    w = moved(model)
+    h = np.asarray(X @ w.T)
+    np.testing.assert_allclose(model.apply(w, X), 2 / 6 * (h + 0.15 * h**2).sum(axis=1))
+
+
+def test_matrix_factorisation_by_hand():
+    model = lr.models.MatrixFactorisation(size=6)
+    params = moved(model)
+    w = np.asarray(params.u @ params.u.T - params.v @ params.v.T)
+    x = inputs(model)
+    np.testing.assert_allclose(model.apply(params, x), w[tuple(np.asarray(x).T)], rtol=1e-12)
+    every = jnp.stack(jnp.meshgrid(jnp.arange(6), jnp.arange(6), indexing="ij"), -1).reshape(-1, 2)
+    np.testing.assert_allclose(model.apply(params, every), w.ravel(), rtol=1e-12)
+    start = model.init(jr.key(0), 2)
+    assert float(jnp.hypot(*map(jnp.linalg.norm, start))) == pytest.approx(np.sqrt(12))
+    np.testing.assert_array_equal(model.weights(start), np.zeros((6, 6)))
+
+
+def test_a_model_of_no_degree_has_none():
+    affine = lr.models.Functions(init_params=lambda k, d: None, function=lambda p, x: x @ p + 1.0)
+    assert lr.models.measured_homogeneity(affine, jnp.ones(4), X) is None
+    zero = lr.models.Functions(init_params=lambda k, d: None, function=lambda p, x: 0 * x[:, 0])
+    assert lr.models.measured_homogeneity(zero, jnp.ones(4), X) is None
+    root = lr.models.Functions(
+        init_params=lambda k, d: None, function=lambda p, x: jnp.sqrt(x**2 @ p)
+    )
+    assert lr.models.measured_homogeneity(root, jnp.ones(4), X) == pytest.approx(0.5)
+
+
+def test_own_models_are_named_but_not_kept_in_files(tmp_path):
+    own = lr.models.Functions(init_params=test_depth_one_is_refused, function=moved, degree=2)
+    experiment = lr.Experiment(task=lr.tasks.PolynomialRegression(), model=own)
+    assert "tests.test_models.moved" in experiment.to_toml()
+    assert experiment.content_hash != lr.Experiment(task=experiment.task).content_hash
+    other = own.model_copy(update={"function": inputs})
+    assert experiment.model_copy(update={"model": other}).content_hash != experiment.content_hash
+    experiment.save(tmp_path / "own.toml")
+    with pytest.raises(lr.InputError, match=r"model\."):
+        lr.Experiment.load(tmp_path / "own.toml")

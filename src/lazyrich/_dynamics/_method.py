@@ -67,7 +67,7 @@ def choose(wish: str, clock: str, problem: Problem, t1: float) -> Method:
     if wish != "auto":
         return _named(wish, loss.is_classification, num_outputs, "", _radius(flow, problem.params))
     if clock == "log":
-        return _named("rock2", True, num_outputs, "log clock: gradients alone are available")
+        return _named("rkc2", True, num_outputs, "log clock: gradients alone are available")
     radius = _radius(flow, problem.params)
     if radius * t1 < _EXPLICIT_REACH * _FEW_STEPS:
         reason = f"not stiff: spectral radius times horizon is {radius * t1:.3g}"
@@ -81,7 +81,7 @@ def choose(wish: str, clock: str, problem: Problem, t1: float) -> Method:
         reason = f"{stiff}; kernel of {num_outputs} outputs is cheap to factor"
         return _named("rosenbrock", True, num_outputs, reason, radius)
     reason = f"{stiff}; classification with {num_outputs} outputs: gradients are cheaper"
-    return _named("rock2", True, num_outputs, reason, radius)
+    return _named("rkc2", True, num_outputs, reason, radius)
 
 
 def _named(

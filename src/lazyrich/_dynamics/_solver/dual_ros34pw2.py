@@ -53,7 +53,8 @@ class DualROS34PW2(diffrax.AbstractAdaptiveSolver[DualState]):
     $g$ and $c$ being the right-hand sides of the two equations. Steps are then set by
     accuracy alone, from fitting times of $1/\|K\|$ to decay times of $1/\lambda$.
 
-    Order 3. A step costs five gradients, four products each with $J$ and $J^\top$, a
+    Order 3 until the data are fitted, about 2 in the slow phase after it. A step costs five
+    gradients, four products each with $J$ and $J^\top$, a
     kernel and its Cholesky factor; beyond `max_outputs` outputs, conjugate gradients with
     a Nyström preconditioner take the factor's place.
 
