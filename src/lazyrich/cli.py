@@ -123,7 +123,7 @@ _ADVICE = {
     "max_gradients": "{name} used up dynamics.max_gradients before t1; the record ends early.",
     "max_seconds": "{name} used up dynamics.max_seconds before t1; the record ends early.",
     "too_stiff": "{name} spent its steps where stability kept them short; the record ends "
-    "early. Set dynamics.method to auto, rock2 or rosenbrock.",
+    "early. Set dynamics.method to auto, rkc2 or rosenbrock.",
     "step_underflow": "{name} could not make its step small enough; the record ends early. Raise "
     "dynamics.rtol.",
     "diverged": "{name} met values that are not finite; the record ends early. Lower "
