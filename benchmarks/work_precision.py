@@ -342,8 +342,9 @@ def at_one_percent(rows: list[dict[str, Any]], ours: list[str]) -> dict[str, Any
 
 def draw(results: dict[str, Any], path: Path) -> None:
     """Error against seconds, a panel a problem; ours filled, the others hollow."""
-    figure = Figure(figsize=(10.5, 6.4), layout="constrained")
-    axes = figure.subplots(2, 3).flat
+    columns = -(-len(results) // 2)
+    figure = Figure(figsize=(3.6 * columns, 6.4), layout="constrained")
+    axes = figure.subplots(2, columns, squeeze=False).flat
     for axis, (name, result) in zip(axes, results.items(), strict=False):
         for kind, (color, marker) in _STYLES.items():
             rows = [r for r in result["rows"] if r["method"] == kind and r["error"] is not None]
