@@ -12,9 +12,9 @@ from jax import lax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int
 
-from lazyrich._dynamics._solver._spectral_radius import SpectralRadius, spectral_radius
-from lazyrich._dynamics._work import Work, work
-from lazyrich._errors import InputError
+from ..._errors import InputError
+from .._work import Work, work
+from ._spectral_radius import SpectralRadius, spectral_radius
 
 
 class Family(NamedTuple):

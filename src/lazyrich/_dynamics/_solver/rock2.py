@@ -6,7 +6,7 @@ from typing import ClassVar, NamedTuple
 import equinox as eqx
 import numpy as np
 
-from lazyrich._dynamics._solver.rkc2 import AbstractStabilised, Family, degrees_up_to, family
+from .rkc2 import AbstractStabilised, Family, degrees_up_to, family
 
 _DAMPING = 0.95
 
