@@ -1,7 +1,7 @@
 """Probes along a run: inside the solver, or from its states afterwards."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -11,7 +11,7 @@ import xarray as xr
 from jaxtyping import Array, Float, Shaped
 
 from ._dynamics import Trajectory
-from ._models import AbstractLinearModel
+from ._models import AbstractLinearModel, AbstractModel
 from ._predictors import Predictor
 from ._probes import AbstractProbe, Moment, Setting, accuracy
 from ._tasks import Blocks, Samples
@@ -48,26 +48,52 @@ def gathered(blocks: Blocks) -> Samples:
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
 
 
+class HeldOut(NamedTuple):
+    """What one pass over the test data leaves: outputs of every function asked about, labels."""
+
+    along: Float[Array, "t m"]  # of the states of a run
+    references: Float[Array, "p m"]  # of the predictors
+    y: Shaped[Array, " m"]
+
+
+def pass_over_test(
+    model: AbstractLinearModel,
+    trajectory: Trajectory,
+    references: dict[str, Predictor],
+    test: Blocks,
+    progress: Callable[[float], None],
+) -> tuple[Float[Array, "t ..."], HeldOut]:
+    """Weights along a run of a linear model, and what they and the predictors' give on test data.
+
+    A block at a time, for all times at once: test data of panel 1b alone would fill 8 GB, and
+    drawing them takes half of that panel's time.
+    """
+    times = jnp.asarray(trajectory.times)
+    weights = _weights_along(model, trajectory.params_at, times, trajectory.states)
+    every = jnp.concatenate([weights, *(jnp.asarray(p.weights)[None] for p in references.values())])
+    f, y = [], []
+    for done, block in enumerate(test):
+        progress(done / test.num_blocks)
+        f.append(_evaluate_all(model, every, block.x))
+        y.append(block.y)
+    outputs = jnp.concatenate(f, axis=1)
+    along, others = outputs[: len(weights)], outputs[len(weights) :]
+    return weights, HeldOut(along, others, jnp.concatenate(y))
+
+
 def measure_states(
     setting: Setting,
     trajectory: Trajectory,
+    weights: Float[Array, "t ..."],
     x_train: Shaped[Array, "n d"],
-    test: Blocks,
+    f_test: Float[Array, "t m"],
     probes: tuple[AbstractProbe, ...],
-    progress: Callable[[float], None],
 ) -> dict[str, Array]:
-    """Values of probes over the states of a run of a linear model.
-
-    One pass over the test data, a block at a time, for all times at once: test data of
-    panel 1b alone would fill 8 GB.
-    """
-    model, states = setting.model, trajectory.states
-    assert isinstance(model, AbstractLinearModel)  # only reductions of these replay
+    """Values of probes over the states of a run of a linear model."""
+    assert isinstance(setting.model, AbstractLinearModel)  # only reductions of these replay
+    f_train = _evaluate_all(setting.model, weights, x_train)
     times = jnp.asarray(trajectory.times)
-    weights = _weights_along(model, trajectory.params_at, times, states)
-    f_test = _blockwise(model, weights, test, progress)
-    f_train = _evaluate_all(model, weights, x_train)
-    along = (times, states, weights, f_train, f_test)
+    along = (times, trajectory.states, weights, f_train, f_test)
     return _probe(setting, trajectory.params_at, along, probes)
 
 
@@ -89,19 +115,6 @@ def _evaluate_all(
     return jax.vmap(lambda w: model.evaluate(w, x))(weights)
 
 
-def _blockwise(
-    model: AbstractLinearModel,
-    weights: Float[Array, "t ..."],
-    test: Blocks,
-    progress: Callable[[float], None],
-) -> Float[Array, "t m"]:
-    parts = []
-    for done, block in enumerate(test):
-        progress(done / test.num_blocks)
-        parts.append(_evaluate_all(model, weights, block.x))
-    return jnp.concatenate(parts, axis=1)
-
-
 @eqx.filter_jit
 def _probe(
     setting: Setting,
@@ -117,21 +130,31 @@ def _probe(
     return jax.lax.map(at, along, batch_size=_BATCH)
 
 
+def outputs_of_references(
+    model: AbstractModel, references: dict[str, Predictor], x: Shaped[Array, "m d"]
+) -> Float[Array, "p m"]:
+    """Outputs of the predictors on inputs in memory; none where there are none."""
+    if not references:
+        return jnp.zeros((0, len(x)))
+    assert isinstance(model, AbstractLinearModel)  # predictors are known for these alone
+    weights = jnp.stack([jnp.asarray(p.weights) for p in references.values()])
+    return _evaluate_all(model, weights, x)
+
+
 def reference_table(
     references: dict[str, Predictor],
     setting: Setting,
     x_train: Shaped[Array, "n d"],
-    test: Blocks,
+    f_test: Float[Array, "p m"],
 ) -> xr.Dataset:
     """What each predictor achieves, over `predictor`; empty if there are none."""
     if not references:
         return xr.Dataset(coords={"predictor": np.array([], dtype="<U6")})
-    model, found = setting.model, list(references.values())
-    assert isinstance(model, AbstractLinearModel)  # predictors are known for these alone
-    weights = jnp.stack([jnp.asarray(p.weights) for p in found])
+    found = list(references.values())
+    f_train = outputs_of_references(setting.model, references, x_train)
     f = {
-        "train": (_evaluate_all(model, weights, x_train), setting.y_train),
-        "test": (_blockwise(model, weights, test, lambda done: None), setting.y_test),
+        "train": (f_train, setting.y_train),
+        "test": (f_test, setting.y_test),
     }
     columns: dict[str, tuple[str, Any]] = {"label": ("name", [p.name for p in found])}
     for part, (outputs, labels) in f.items():

@@ -21,8 +21,16 @@ from threadpoolctl import threadpool_limits
 from ._dynamics import Checkpoint, Flow, Problem, Trajectory
 from ._errors import InputError
 from ._experiment import Experiment
-from ._measure import Observer, described, gathered, measure_states, reference_table
-from ._models import DiagonalLinear, measured_homogeneity
+from ._measure import (
+    Observer,
+    described,
+    gathered,
+    measure_states,
+    outputs_of_references,
+    pass_over_test,
+    reference_table,
+)
+from ._models import AbstractLinearModel, DiagonalLinear, measured_homogeneity
 from ._precision import in_double
 from ._predictors import Predictor, diagonal_kkt
 from ._probes import Labels, Setting
@@ -91,14 +99,17 @@ def _simulate(
         return run.record(trajectory, trajectory.observed, trajectory.final)
     trajectory = dynamics.follow(run.problem, run.times, progress, checkpoint=kept)
     run.clock.start("measuring")
-    values = measure_states(
-        run.setting,
+    assert isinstance(experiment.model, AbstractLinearModel)  # only reductions of these replay
+    weights, seen = pass_over_test(
+        experiment.model,
         trajectory,
-        run.problem.train.x,
+        run.predictors,
         run.split.test,
-        run.probes,
         lambda done: listener("measuring", done, ""),
     )
+    run.meet_test(seen.y, seen.references)
+    x_train = run.problem.train.x
+    values = measure_states(run.setting, trajectory, weights, x_train, seen.along, run.probes)
     last = jax.tree.map(lambda a: a[-1], trajectory.states)
     return run.record(trajectory, values, trajectory.params_at(trajectory.times[-1], last))
 
@@ -119,13 +130,23 @@ class Run:
         self.times = experiment.times.grid(experiment.t1)
         self.clock.start("computing predictors")
         self.predictors = references(self.problem)
-        y_test = jnp.concatenate([block.y for block in self.split.test])
-        self.setting, self.probes = _setting(experiment, self.problem, self.predictors, y_test)
         self.clock.stop()
+
+    def meet_test(self, y_test: Array, f_references: Array) -> None:
+        """Fixes what probes are told, once the test data have been drawn.
+
+        Drawing them can take longer than the solve, so it is done once, wherever the outputs
+        on them are taken.
+        """
+        found = _setting(self.experiment, self.problem, self.predictors, y_test)
+        self.setting, self.probes = found
+        self._f_references = f_references
 
     def observer(self) -> Observer:
         """What a solver asks at every record; the problem's outputs on test data count, too."""
         test = gathered(self.split.test)
+        model = self.experiment.model
+        self.meet_test(test.y, outputs_of_references(model, self.predictors, test.x))
         self.problem = eqx.tree_at(
             lambda problem: problem.watched,
             self.problem,
@@ -148,7 +169,7 @@ class Run:
             },
             coords={"time": ("time", trajectory.times, described(*experiment.time_axis))},
         )
-        table = reference_table(self.predictors, self.setting, train.x, self.split.test)
+        table = reference_table(self.predictors, self.setting, train.x, self._f_references)
         record = record.merge(table)
         if self.setting.labels == "signs" and isinstance(experiment.model, DiagonalLinear):
             kkt = diagonal_kkt(final, train.x, train.y, experiment.model.depth)
