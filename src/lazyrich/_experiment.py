@@ -154,6 +154,12 @@ class Experiment(Description):
         return tomli_w.dumps(dict(ordered))
 
     @property
+    def description(self) -> str:
+        """The experiment as TOML, as far as a file can hold it: own probes are left out."""
+        named = tuple(probe for probe in self.probes if isinstance(probe, str))
+        return self.model_copy(update={"probes": named}).to_toml()
+
+    @property
     def content_hash(self) -> str:
         """SHA-256 of what the computation depends on, as 64 hexadecimal digits.
 
@@ -173,11 +179,15 @@ class Experiment(Description):
         A new `kind` drops the fields of the old one. Published numbers are dropped
         unless the changes leave the setting alone (seed, name, dynamics, recording).
         """
-        table = self.table()
+        fields = {name: getattr(self, name) for name in type(self).model_fields}
+        table = {name: value for name, value in fields.items() if value is not None}
         for key, value in changes.items():
             *parents, leaf = key.split(".")
-            place = table
+            place: Any = table
             for depth, parent in enumerate(parents):
+                # Only what is changed is taken apart: a model of the user's own cannot be.
+                if isinstance(place.get(parent), Description):
+                    place[parent] = place[parent].table()
                 if not isinstance(place.get(parent), dict):
                     accepted = list(type(self).model_fields) if depth == 0 else list(place)
                     raise unknown_key(key, value, accepted)
@@ -189,6 +199,16 @@ class Experiment(Description):
         if not all(key.split(".")[0] in unchanged for key in changes):
             table.pop("published", None)
         return type(self).from_table(table)
+
+    def value(self, key: str) -> Any:
+        """What stands at a dotted key; tables as such."""
+        place: Any = self
+        for part in key.split("."):
+            place = place.table() if isinstance(place, Description) else place
+            if not isinstance(place, dict) or part not in place:
+                raise unknown_key(key, None, self.keys())
+            place = place[part]
+        return place.table() if isinstance(place, Description) else place
 
     def keys(self) -> list[str]:
         """Every dotted key that `with_changes` takes."""

@@ -177,14 +177,14 @@ class Run:
                 record[f"kkt_{key}"] = ((), getattr(kkt, key), described(f"final KKT {key}"))
         self.clock.stop()
         record.attrs = {
-            "experiment": _described(experiment),
+            "experiment": experiment.description,
             "experiment_hash": experiment.content_hash,
             "homogeneity": experiment.model.homogeneity or 0,
             "own_params": _digest(self._params),
             "ending": trajectory.ending,
             "solver": json.dumps(trajectory.effort._asdict()),
             "seconds": json.dumps(self.clock.seconds),
-            "machine": json.dumps(_machine()),
+            "machine": json.dumps(machine()),
             "lazyrich_version": version("lazyrich"),
         }
         return record
@@ -286,11 +286,6 @@ def _labels(y_train: Array, y_test: Array) -> Labels:
     return "signs" if signs and y_train.ndim == 1 else "reals"
 
 
-def _described(experiment: Experiment) -> str:
-    named = tuple(p for p in experiment.probes if isinstance(p, str))
-    return experiment.model_copy(update={"probes": named}).to_toml()
-
-
 def _identity(experiment: Experiment, params: Any) -> str:
     """What must be the same for a run to go on where another stopped, to the last bit."""
     versions = {
@@ -298,7 +293,7 @@ def _identity(experiment: Experiment, params: Any) -> str:
         for name in ("lazyrich", "jax", "jaxlib", "diffrax", "equinox", "optax", "numpy")
     }
     probes = [probe.name for probe in experiment.probe_modules]
-    parts = [experiment.content_hash, _digest(params), probes, versions, _machine()]
+    parts = [experiment.content_hash, _digest(params), probes, versions, machine()]
     return json.dumps(parts)
 
 
@@ -311,7 +306,8 @@ def _digest(params: Any) -> str:
     return "" if params is None else digest.hexdigest()
 
 
-def _machine() -> dict[str, Any]:
+def machine() -> dict[str, Any]:
+    """What a run is computed on."""
     return {
         "device": str(jax.devices()[0].device_kind),
         "cores": os.cpu_count(),

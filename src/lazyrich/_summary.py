@@ -2,9 +2,12 @@
 
 import json
 import math
+from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import xarray as xr
+from jaxtyping import Float
 
 from ._experiment import Experiment, Published
 from ._transition import Thresholds, Transition, transition
@@ -70,12 +73,26 @@ def _textbook(experiment: Experiment) -> float:
 
 def _states(record: xr.Dataset, events: Transition) -> dict[str, Any]:
     """Every probe's median over the kernel plateau, and its last value."""
+    curves = {
+        str(name): record[name].values for name in record.data_vars if record[name].dims == ("time",)
+    }
+    return early_and_late(record["time"].values, curves, events)
+
+
+def early_and_late(
+    times: Float[np.ndarray, " t"], curves: Mapping[str, Float[np.ndarray, " t"]], events: Transition
+) -> dict[str, dict[str, float]]:
+    """Each curve's median over the kernel plateau and its last value; NaN without a plateau."""
     begin, end = events.plateau
-    window = record.sel(time=slice(begin, end)) if not math.isnan(begin) else None
-    names = [name for name in record.data_vars if record[name].dims == ("time",)]
-    early = {name: None if window is None else float(window[name].median()) for name in names}
-    late = {name: float(record[name][-1]) if record.sizes["time"] else None for name in names}
+    window = (times >= begin) & (times <= end)  # empty where they are NaN
+    early = {name: _median(values[window]) for name, values in curves.items()}
+    late = {name: float(values[-1]) if len(times) else math.nan for name, values in curves.items()}
     return {"early": early, "late": late}
+
+
+def _median(values: Float[np.ndarray, " t"]) -> float:
+    known = values[~np.isnan(values)]
+    return float(np.median(known)) if len(known) else math.nan
 
 
 def _predictors(record: xr.Dataset) -> dict[str, Any]:

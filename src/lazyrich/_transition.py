@@ -1,5 +1,6 @@
 """What happened in a run: crossings, widths and a censored outcome."""
 
+from collections.abc import Mapping
 from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
@@ -68,14 +69,27 @@ def transition(record: xr.Dataset, thresholds: Thresholds = Thresholds()) -> Tra
     - **Source** two-threshold delays and k = 3 sustained evaluations as in Power et al.
         2022 and after; 10/50/90 % times of the test change as read off Lyu et al. 2024.
     """
-    times = record["time"].values
+    curves = {str(name): record[name].values for name in record.data_vars if name in _CURVES}
+    return read_off(record["time"].values, curves, record.attrs["ending"], thresholds)
+
+
+_CURVES = ("train_accuracy", "test_accuracy", "train_loss", "test_loss")
+
+
+def read_off(
+    times: Float[np.ndarray, " t"],
+    curves: Mapping[str, Float[np.ndarray, " t"]],
+    ending: str,
+    thresholds: Thresholds = Thresholds(),
+) -> Transition:
+    """The same from arrays: `curves` by the names of probes, and how the solve ended."""
     if len(times) == 0:
         return _nothing("diverged")
-    train, test = _score(record, "train"), _score(record, "test")
+    train, test = _score(curves, "train"), _score(curves, "test")
     k = thresholds.sustained
     t_train, t_train_first = _reach(times, train, thresholds.train, k)
     t_test, t_test_first = _reach(times, test, thresholds.test, k)
-    if record.attrs["ending"] in ("diverged", "step_underflow", "too_stiff"):
+    if ending in ("diverged", "step_underflow", "too_stiff"):
         outcome: Outcome = "diverged"
     elif np.isnan(t_train) or train[-1] < thresholds.train:
         outcome = "untrained"
@@ -101,7 +115,7 @@ def transition(record: xr.Dataset, thresholds: Thresholds = Thresholds()) -> Tra
     if moved:
         done = (test - early) / (late - early)
         t50_sustained = _reach(times[after], done[after], 0.5, k)[0]
-    loss = record["test_loss"].values
+    loss = curves["test_loss"]
     losses = _loss_times(times[after], loss[after]) if moved else _NEVER
     return Transition(
         outcome,
@@ -127,10 +141,11 @@ def _nothing(outcome: Outcome) -> Transition:
     return Transition(outcome=outcome, plateau=plateau, **dict.fromkeys(times, np.nan))
 
 
-def _score(record: xr.Dataset, part: str) -> Float[np.ndarray, " t"]:
-    if f"{part}_accuracy" in record and not np.all(np.isnan(record[f"{part}_accuracy"])):
-        return record[f"{part}_accuracy"].values
-    loss = record[f"{part}_loss"].values
+def _score(curves: Mapping[str, Float[np.ndarray, " t"]], part: str) -> Float[np.ndarray, " t"]:
+    accuracy = curves.get(f"{part}_accuracy")
+    if accuracy is not None and not np.all(np.isnan(accuracy)):
+        return accuracy
+    loss = curves[f"{part}_loss"]
     return 1 - loss / loss[0]
 
 

@@ -1,0 +1,4 @@
+"""Doing the runs of a sweep."""
+
+from .driver import Progress as Progress
+from .sweeping import run_sweep as run_sweep, suggested_size as suggested_size, sweep as sweep

@@ -1,0 +1,120 @@
+"""Running a sweep."""
+
+import os
+
+import jax
+import jax.random as jr
+import xarray as xr
+
+from .._experiment import Experiment
+from .._precision import in_double
+from .._store import Store, assemble
+from .._sweep import Over, Sweep
+from .driver import Campaign, Listener, Progress, run_here, run_on
+from .workers import connected
+
+
+def _silent(progress: Progress) -> None:
+    del progress
+
+
+def sweep(
+    experiment: Experiment,
+    over: Over,
+    store: str | os.PathLike[str],
+    *,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    batch_size: int | None = None,
+    max_running: int | None = None,
+    walltime: float | None = None,
+    listener: Listener = _silent,
+) -> xr.Dataset:
+    r"""Runs an experiment for every combination of values, and returns all of them, labelled.
+
+    - **Takes** `over`, values by dotted key, such as `{"init_scale": [1, 10], "seed": range(5)}`;
+        a tuple of keys takes tuples of values, set in step; designs come from
+        [`sobol`][lazyrich.sweeps.sobol] and [`random`][lazyrich.sweeps.random].
+    - `store`, a folder or an fsspec URL, begun if there is none. What it holds already is not
+        run again, so the same call goes on after whatever ended it.
+    - `workers`, processes to start, as many as there are cores by default; 0 computes in this
+        process. `scheduler`, the address of a dask scheduler to use in their place.
+    - `batch_size`, runs computed, written and, if a worker dies, lost together; chosen
+        by size if left out. `max_running`, batches with the scheduler at a time; `walltime`,
+        seconds after which nothing should run: what would not fit is not begun.
+    - `listener`, told a [`Progress`][lazyrich.sweeps.Progress] now and then.
+    - **Returns** what [`open_store`][lazyrich.open_store] returns for this sweep.
+    - **Raises** [`InputError`][lazyrich.InputError] for keys or values that the experiment does
+        not take, before anything is computed; [`ComputationError`][lazyrich.ComputationError]
+        when the sweep cannot go on. A run that fails does not end a sweep: its outcome is
+        `failed`, and its file says why.
+    """
+    described = Sweep.over(experiment, over, batch_size or suggested_size(experiment))
+    run_sweep(
+        described,
+        store,
+        workers=workers,
+        scheduler=scheduler,
+        max_running=max_running,
+        walltime=walltime,
+        listener=listener,
+    )
+    return assemble(Store(store), described)
+
+
+def run_sweep(
+    described: Sweep,
+    store: str | os.PathLike[str],
+    *,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    max_running: int | None = None,
+    walltime: float | None = None,
+    listener: Listener = _silent,
+) -> int:
+    """Does what is left of a sweep, see [`sweep`][lazyrich.sweep].
+
+    - **Returns** how many runs are left: none, unless there was no time for them.
+    """
+    kept = Store.begin(store)
+    kept.add(described)
+    damaged = kept.check(kept.files())
+    for name in damaged:
+        kept.set_aside(name)
+    left = list(kept.missing(described))
+    num_left = sum(len(batch.runs) for batch in left)
+    campaign = Campaign(kept, described, iter(left), len(described) - num_left, walltime, listener)
+    try:
+        for name, how in damaged.items():
+            campaign.tell(f"{name} was damaged, is in damaged/ and is done again: {how}")
+        if not left:
+            campaign.tell()
+        elif workers == 0 and scheduler is None:
+            run_here(campaign)
+        else:
+            count = min(workers or os.cpu_count() or 1, len(left))
+            with connected(scheduler, count) as client:
+                run_on(client, campaign, max_running)
+    finally:
+        campaign.end()
+    return sum(len(batch.runs) for batch in kept.missing(described)) if campaign.out_of_time else 0
+
+
+# Sums of products that a batch may take, on the scale of `_weight`: about a minute's worth.
+_BUDGET = 1.3e9
+_LARGEST = 64
+
+
+@in_double
+def suggested_size(experiment: Experiment) -> int:
+    """Runs of a batch: few of what is large, and never more than 64.
+
+    The same for an experiment wherever it is asked: batches are named by their place.
+    """
+    split = experiment.task.sample(jr.key(experiment.seed))
+    shapes = jax.eval_shape(
+        lambda key: experiment.model.init(key, split.train.x.shape[1]), jr.key(0)
+    )
+    num_params = sum(leaf.size for leaf in jax.tree.leaves(shapes))
+    weight = 32 * len(split.train.x) * num_params
+    return max(1, min(_LARGEST, int(_BUDGET // weight)))

@@ -1,0 +1,69 @@
+"""Where batches are computed: this process, processes of its own, or a cluster."""
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from .._errors import InputError
+
+# A worker computes one batch at a time on one core: batches are as many as there are cores,
+# and products of small matrices do not gain from a second one.
+_WORKER = ("--nthreads", "1", "--no-dashboard", "--death-timeout", "30")
+ENVIRONMENT = {
+    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false",
+    "PJRT_NPROC": "1",
+    "OMP_NUM_THREADS": "1",
+}
+
+
+@contextlib.contextmanager
+def connected(scheduler: str | None, num_workers: int) -> Iterator[Any]:
+    """A `distributed.Client` of the scheduler at an address, or of one of its own.
+
+    - **Raises** [`InputError`][lazyrich.InputError] if nothing answers at the address.
+    """
+    from distributed import Client, LocalCluster
+
+    if scheduler is not None:
+        try:
+            client = Client(scheduler, timeout=10)
+        except (OSError, ValueError) as error:
+            accepted = f"should be the address of a running dask scheduler ({error})"
+            raise InputError("scheduler", scheduler, accepted) from None
+        with client:
+            yield client
+        return
+    with (
+        LocalCluster(n_workers=0, host="127.0.0.1", dashboard_address=None) as cluster,
+        Client(cluster) as client,
+        _worker_processes(cluster.scheduler_address, num_workers),
+    ):
+        yield client
+
+
+@contextlib.contextmanager
+def _worker_processes(address: str, num_workers: int) -> Iterator[None]:
+    """Processes that serve a scheduler, started as a user would start them.
+
+    Started by their command and not by `multiprocessing`, which would run the user's script
+    again in each of them. A nanny in each starts its worker anew when that is killed.
+    """
+    # Threads are the caller's to set; flags that are set already are kept.
+    environment = {**ENVIRONMENT, **os.environ}
+    environment["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {ENVIRONMENT['XLA_FLAGS']}"
+    command = [sys.executable, "-m", "distributed.cli.dask_worker", address, *_WORKER]
+    command += ["--nworkers", str(num_workers)]
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        yield
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            process.kill()

@@ -1,0 +1,11 @@
+"""What many runs say together: phase diagrams, boundaries, scaling laws."""
+
+from .boundary import boundary as boundary
+from .diagram import OUTCOMES as OUTCOMES, phase_diagram as phase_diagram
+from .refinement import Bisection as Bisection, Crossings as Crossings
+from .scaling import (
+    Collapse as Collapse,
+    ScalingFit as ScalingFit,
+    collapse as collapse,
+    scaling_fit as scaling_fit,
+)

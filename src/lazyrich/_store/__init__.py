@@ -1,0 +1,6 @@
+"""Where the runs of sweeps are kept."""
+
+from .batch_file import ENDINGS as ENDINGS, OUTCOMES as OUTCOMES, Results as Results
+from .dataset import assemble as assemble, consolidate as consolidate, open_store as open_store
+from .sealed import Damaged as Damaged
+from .store import Store as Store

@@ -1,0 +1,254 @@
+"""A store's runs as one labelled dataset, in memory or as Zarr."""
+
+import contextlib
+import math
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from .._errors import InputError
+from .._files import umask
+from .._sweep import Sweep
+from .batch_file import ENDINGS, OUTCOMES
+from .store import Store
+from .table import Layout, Source, layout, read_into, sources
+
+# Bytes of a dataset that is put together in memory, at most.
+_MAX_BYTES = 4 * 2**30
+# Bytes that are in memory at once while a store is consolidated, and that a shard holds.
+_SLAB_BYTES = 2**28
+# Bytes of a chunk, which is what reading a single curve costs.
+_CHUNK_BYTES = 2**20
+
+WORDS = {
+    "outcome": ("how the run came out", OUTCOMES),
+    "ending": ("how the solve ended", ENDINGS),
+}
+
+
+def open_store(
+    store: str | os.PathLike[str], sweep: str | Sweep | None = None, *, curves: bool = True
+) -> xr.Dataset:
+    """Every run of a store, labelled by what was varied.
+
+    - **Takes** `store`, a path or an fsspec URL; `sweep`, one of its sweeps or its name, to be
+        left out if there is only one, or to have the runs of all of them; `curves`, whether
+        to read the records over time, too.
+    - **Returns** for one sweep a dataset over its axes: `outcome` and `ending`, words, with
+        `missing` for what has not been run; times and other numbers, NaN where there are
+        none; `experiment_hash`; `time` and each probe over the axes and `record`, NaN beyond
+        a run's end. For all sweeps the same over `run`, each varied key a coordinate of it.
+    - **Raises** [`InputError`][lazyrich.InputError] if there is no store, no such sweep, or
+        more than 4 GiB: [`consolidate`][lazyrich.consolidate] then writes it in pieces.
+
+    Damaged files are named in a warning; their runs are missing. Nothing in a store is
+    executed.
+    """
+    opened = Store(store)
+    sweeps = _chosen(opened, sweep)
+    datasets = [assemble(opened, one, curves=curves) for one in sweeps.values()]
+    if len(datasets) == 1:
+        return datasets[0]
+    return _joined(list(sweeps.values()), datasets)
+
+
+def assemble(store: Store, sweep: Sweep, *, curves: bool = True) -> xr.Dataset:
+    """The dataset of one sweep, over its axes."""
+    found = sources(store, sweep)
+    shape, damaged = layout(store, found)
+    if not curves:
+        shape = shape._replace(curves=[])
+    num_bytes = shape.bytes_per_run * len(sweep)
+    if num_bytes > _MAX_BYTES:
+        accepted = (
+            f"would take {num_bytes / 2**30:.1f} GiB of memory; use lr.consolidate and open the "
+            "Zarr store that it writes, or curves=False"
+        )
+        raise InputError("store", store.url, accepted)
+    columns = shape.empty(len(sweep))
+    words, unreadable = read_into(columns, shape, store, found)
+    _warn(store, damaged | unreadable)
+    variables = {}
+    for name, column in columns.items():
+        if name in WORDS:
+            column = np.asarray(WORDS[name][1])[column]  # noqa: PLW2901
+        dims = (*_dims(sweep), *(("record",) if column.ndim > 1 else ()))
+        values = column.reshape(*sweep.shape, *column.shape[1:])
+        variables[name] = (dims, values, _attributes(name, words))
+    return xr.Dataset(variables, coordinates(sweep), about(sweep))
+
+
+def coordinates(sweep: Sweep) -> dict[str, Any]:
+    """Every varied key, along the axis that it varies on."""
+    return {
+        key: (axis.name, axis.coordinate(key), {"long_name": key, "units": "1"})
+        for axis in sweep.axes
+        for key in axis.keys
+    }
+
+
+def about(sweep: Sweep) -> dict[str, Any]:
+    """Attributes of a sweep's dataset."""
+    return {"experiment": sweep.experiment.description, "sweep": sweep.content_hash}
+
+
+def consolidate(
+    store: str | os.PathLike[str], out: str | os.PathLike[str], sweep: str | Sweep | None = None
+) -> None:
+    """Writes a sweep's dataset as one Zarr store (format 3, sharded), a piece at a time.
+
+    Memory stays below half a gigabyte however many runs there are. The same runs give the
+    same bytes. Words are stored as codes with `flag_values` and `flag_meanings`.
+
+    - **Takes** `store`; `out`, a new folder, which appears under its name when it is whole;
+        `sweep`, its name, to be left out if the store has one.
+    - **Raises** [`InputError`][lazyrich.InputError] if `out` is there, or if the sweep must be
+        named.
+    """
+    opened = Store(store)
+    sweeps = _chosen(opened, sweep)
+    if len(sweeps) != 1:
+        raise InputError("sweep", sweep, f"should be one of {', '.join(sweeps)}")
+    (only,) = sweeps.values()
+    found = sources(opened, only)
+    shape, damaged = layout(opened, found)
+    _warn(opened, damaged)
+    with _appearing(Path(out)) as folder:
+        unreadable = _write_zarr(folder, opened, only, found, shape)
+    _warn(opened, unreadable)
+
+
+def _write_zarr(
+    folder: Path, store: Store, sweep: Sweep, found: list[Source], shape: Layout
+) -> dict[str, str]:
+    """Fills a Zarr group in slabs of the first axis; returns which files are damaged, and how."""
+    import zarr
+
+    group = zarr.open_group(folder, mode="w", attributes=about(sweep))
+    for key, (dim, values, attributes) in coordinates(sweep).items():
+        words = values if values.dtype.kind in "iufb" else values.astype(np.dtypes.StringDType())
+        group.create_array(key, data=words, dimension_names=[dim], attributes=attributes)
+    per_row = math.prod(sweep.shape[1:])
+    rows = min(sweep.shape[0], max(1, _SLAB_BYTES // (shape.bytes_per_run * per_row)))
+    arrays: dict[str, Any] = {}
+    damaged: dict[str, str] = {}
+    for first in range(0, sweep.shape[0], rows):
+        last = min(first + rows, sweep.shape[0])
+        columns = shape.empty((last - first) * per_row)
+        begin, end = first * per_row, last * per_row
+        words_of, unreadable = read_into(columns, shape, store, found, begin, end)
+        damaged |= unreadable
+        for name, column in columns.items():
+            values = _digests(column) if name == "experiment_hash" else column
+            block = values.reshape(last - first, *sweep.shape[1:], *values.shape[1:])
+            if name not in arrays:
+                arrays[name] = _new_array(group, name, block, sweep, rows)
+            arrays[name][first:last] = block
+            arrays[name].attrs.update(_attributes(name, words_of))
+    return damaged
+
+
+def _new_array(group: Any, name: str, block: np.ndarray, sweep: Sweep, rows: int) -> Any:
+    """An array over the axes, a slab of it a shard; a chunk is whole along all but the first."""
+    per_row = block[0].nbytes
+    chunk_rows = next(n for n in range(max(1, _CHUNK_BYTES // per_row), 0, -1) if rows % n == 0)
+    attributes = {}
+    if name in WORDS:
+        kinds = WORDS[name][1]
+        attributes = {"flag_values": [*range(len(kinds))], "flag_meanings": " ".join(kinds)}
+    inner = block.shape[1:]
+    last_dim = {"experiment_hash": ["byte"]}.get(name, ["record"])
+    return group.create_array(
+        name,
+        shape=(*sweep.shape, *inner[len(sweep.shape) - 1 :]),
+        chunks=(chunk_rows, *inner),
+        shards=(rows, *inner),
+        dtype=block.dtype,
+        dimension_names=[*_dims(sweep), *(last_dim if block.ndim > len(sweep.shape) else [])],
+        attributes=attributes,
+        fill_value=np.nan if block.dtype.kind == "f" else 0,
+    )
+
+
+def _digests(hashes: np.ndarray) -> np.ndarray:
+    """Hexadecimal hashes as 32 bytes each: Zarr has no settled form for text of fixed length."""
+    joined = "".join(text or 64 * "0" for text in hashes.tolist())
+    return np.frombuffer(bytes.fromhex(joined), dtype=np.uint8).reshape(-1, 32)
+
+
+@contextlib.contextmanager
+def _appearing(path: Path) -> Iterator[Path]:
+    """A folder to fill, which takes its name when the block succeeds."""
+    if path.exists():
+        raise InputError("out", str(path), "is there already; give a new name, or remove it")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        yield scratch
+        scratch.chmod(0o777 & ~umask())
+        scratch.rename(path)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _chosen(store: Store, sweep: str | Sweep | None) -> dict[str, Sweep]:
+    """One sweep of a store, or all of them."""
+    if isinstance(sweep, Sweep):
+        return {sweep.content_hash: sweep}
+    sweeps = store.sweeps() if sweep is None else {sweep: store.sweep(sweep)}
+    if not sweeps:
+        raise InputError("store", store.url, "holds no sweep yet")
+    return sweeps
+
+
+def _joined(sweeps: list[Sweep], datasets: list[xr.Dataset]) -> xr.Dataset:
+    """The runs of several sweeps in a row, each once, those that have been done."""
+    keys = list(dict.fromkeys(str(key) for dataset in datasets for key in dataset.coords))
+    flat = [_flattened(*pair, keys) for pair in zip(sweeps, datasets, strict=True)]
+    joined = xr.concat(flat, "run", join="outer", combine_attrs="drop_conflicts")
+    done = np.flatnonzero(joined["outcome"].values != "missing")
+    _, first = np.unique(joined["experiment_hash"].values[done], return_index=True)
+    return joined.isel(run=np.sort(done[first]))
+
+
+def _flattened(sweep: Sweep, dataset: xr.Dataset, keys: list[str]) -> xr.Dataset:
+    """Over `run`, with all `keys` as coordinates; those that a sweep leaves alone are its base's."""
+    dims = _dims(sweep)
+    variables = {}
+    for name, variable in dataset.data_vars.items():
+        values = variable.values.reshape(len(sweep), *variable.shape[len(dims) :])
+        variables[name] = (("run", *variable.dims[len(dims) :]), values, variable.attrs)
+    coords = {}
+    for key in keys:
+        values = np.asarray(sweep.experiment.value(key))
+        if key in dataset.coords:
+            (dim,) = dataset[key].dims
+            values = dataset[key].values.reshape([-1 if d == dim else 1 for d in dims])
+        spread = np.broadcast_to(values, sweep.shape).ravel()
+        coords[key] = ("run", spread, {"long_name": key, "units": "1"})
+    return xr.Dataset(variables, coords, dataset.attrs)
+
+
+def _dims(sweep: Sweep) -> tuple[str, ...]:
+    return tuple(axis.name for axis in sweep.axes)
+
+
+def _attributes(name: str, words: dict[str, dict[str, str]]) -> dict[str, str]:
+    if name in WORDS:
+        return {"long_name": WORDS[name][0], "units": "1"}
+    if name == "experiment_hash":
+        return {"long_name": "SHA-256 of the run's experiment", "units": "1"}
+    return words.get(name, {})
+
+
+def _warn(store: Store, damaged: dict[str, str]) -> None:
+    for name, how in damaged.items():
+        message = f"{store.url}: {name} is damaged, its runs are missing: {how}"
+        warnings.warn(message, stacklevel=3)

@@ -1,0 +1,79 @@
+"""Bytes under names, in a folder or at any fsspec URL."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from .._errors import InputError
+from .._files import replacing
+
+
+class Folder:
+    """A place that holds named files; each appears whole or not at all.
+
+    - **Takes** `url`, a path or anything [fsspec](https://filesystem-spec.readthedocs.io)
+        opens, such as `s3://bucket/runs`. Object stores put an object whole; a local file
+        is written under another name, brought to disk, and moved in place.
+    """
+
+    def __init__(self, url: str | os.PathLike[str]):
+        self.url = os.fspath(url)
+        try:
+            self._fs, self._root = fsspec.core.url_to_fs(self.url)
+        except (ValueError, ImportError) as error:
+            accepted = f"should be a folder or a URL that fsspec opens ({error})"
+            raise InputError("store", self.url, accepted) from None
+        self.is_local = isinstance(self._fs, LocalFileSystem)
+
+    def write(self, name: str, data: bytes) -> None:
+        """Puts `data` under `name`, in place of what is there."""
+        path = self._path(name)
+        if not self.is_local:
+            self._fs.pipe_file(path, data)
+            return
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as temporary:
+            temporary.write_bytes(data)
+
+    def read(self, name: str) -> bytes:
+        """What is under `name`; `FileNotFoundError` if nothing is."""
+        return bytes(self._fs.cat_file(self._path(name)))
+
+    def tail(self, name: str, num: int) -> bytes:
+        """The last `num` bytes of a file, all of it if it is shorter."""
+        path = self._path(name)
+        size = self._fs.size(path)
+        return bytes(self._fs.cat_file(path, start=max(0, size - num)))
+
+    def names(self, under: str = "") -> list[str]:
+        """Names of the files in a folder of this one, sorted; what is being written is not there."""
+        try:
+            rows: list[Any] = self._fs.ls(self._path(under), detail=True)
+        except FileNotFoundError:
+            return []
+        leaves = (row["name"].rsplit("/", 1)[-1] for row in rows if row["type"] == "file")
+        return sorted(leaf for leaf in leaves if not leaf.startswith("."))
+
+    def exists(self, name: str) -> bool:
+        """Whether there is a file of this name."""
+        self._fs.invalidate_cache()
+        return bool(self._fs.isfile(self._path(name)))
+
+    def remove(self, name: str) -> None:
+        """Removes a file, if it is there."""
+        if self.exists(name):
+            self._fs.rm_file(self._path(name))
+
+    def rename(self, name: str, other: str) -> None:
+        """Moves a file out of the way, over what is at `other`."""
+        if self.is_local:
+            Path(self._path(other)).parent.mkdir(parents=True, exist_ok=True)
+            Path(self._path(name)).replace(self._path(other))
+        else:
+            self._fs.mv(self._path(name), self._path(other))
+
+    def _path(self, name: str) -> str:
+        return f"{self._root.rstrip('/')}/{name}" if name else self._root

@@ -1,0 +1,171 @@
+"""A folder that many runs come to, and that outlives whatever makes them."""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+from .._errors import InputError
+from .._sweep import Batch, Sweep, batches
+from .._tasks import Arrays
+from .batch_file import FORMAT, Results, check_format, from_bytes, to_bytes
+from .folder import Folder
+from .sealed import Damaged, summary_of, unseal
+
+_DIGITS = 16  # of a sweep's hash in names: 10^9 sweeps in a store meet with probability 3e-2
+
+
+class Store:
+    """Sweeps and the batches of runs done so far, in a folder or at an fsspec URL.
+
+    `store.json` says which version began it; `sweeps/HASH.toml` describes each sweep;
+    `batches/HASH-NUMBER.nc` holds one batch each, whole or not at all, with a checksum;
+    `damaged/` what was found to be broken; `running/` who is at work. No file is ever
+    written by two processes, unless they write the same batch, and then the later copy
+    replaces the earlier one in one move. Nothing in a store is executed when it is read.
+
+    - **Raises** [`InputError`][lazyrich.InputError] if there is no store at `url`, or one that
+        a later version made.
+    """
+
+    def __init__(self, url: str | os.PathLike[str]):
+        self.folder = Folder(url)
+        try:
+            about = json.loads(self.folder.read("store.json"))
+        except (OSError, ValueError):
+            accepted = "should be a store, made by lr.sweep or 'lazyrich sweep'"
+            raise InputError("store", self.url, accepted) from None
+        check_format("store", about.get("format") if isinstance(about, dict) else None)
+
+    @classmethod
+    def begin(cls, url: str | os.PathLike[str]) -> "Store":
+        """The store at `url`, begun if there is none."""
+        folder = Folder(url)
+        if not folder.exists("store.json"):
+            if folder.names():
+                accepted = "should be a store, or a folder without files"
+                raise InputError("store", os.fspath(url), accepted)
+            about = {"format": FORMAT, "lazyrich_version": version("lazyrich")}
+            folder.write("store.json", json.dumps(about).encode())
+        return cls(url)
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        return self.folder.url
+
+    def add(self, sweep: Sweep) -> str:
+        """Writes a sweep's description, if it is not there yet, and returns its name."""
+        name = sweep.content_hash[:_DIGITS]
+        if not self.folder.exists(f"sweeps/{name}.toml"):
+            task, arrays = sweep.experiment.task, None
+            if isinstance(task, Arrays):
+                arrays = f"{task.digest}.npz"
+                with tempfile.TemporaryDirectory() as scratch:
+                    task.save(Path(scratch) / arrays)
+                    self.folder.write(f"sweeps/{arrays}", (Path(scratch) / arrays).read_bytes())
+            self.folder.write(f"sweeps/{name}.toml", sweep.to_toml(arrays).encode())
+        return name
+
+    def sweeps(self) -> dict[str, Sweep]:
+        """Every sweep by its name."""
+        names = [n[: -len(".toml")] for n in self.folder.names("sweeps") if n.endswith(".toml")]
+        return {name: self.sweep(name) for name in names}
+
+    def sweep(self, name: str) -> Sweep:
+        """The sweep of this name.
+
+        - **Raises** [`InputError`][lazyrich.InputError] if there is none, or it is no sweep.
+        """
+        place = f"sweeps/{name}.toml"
+        if not self.folder.exists(place):
+            known = ", ".join(self.sweeps()) or "none yet"
+            raise InputError("sweep", name, f"should be one of {known}")
+        with tempfile.TemporaryDirectory() as scratch:
+            text = self.folder.read(place).decode()
+            for leaf in self.folder.names("sweeps"):
+                if leaf.endswith(".npz") and leaf in text:
+                    (Path(scratch) / leaf).write_bytes(self.folder.read(f"sweeps/{leaf}"))
+            return Sweep.from_toml(text, Path(scratch), place)
+
+    def file_of(self, sweep: Sweep, number: int) -> str:
+        """Name of the file for batch `number` of a sweep."""
+        return f"{sweep.content_hash[:_DIGITS]}-{number:06d}.nc"
+
+    def owns(self, sweep: Sweep, name: str) -> bool:
+        """Whether a file is of a batch of this sweep."""
+        return name.startswith(sweep.content_hash[:_DIGITS])
+
+    def files(self) -> list[str]:
+        """Names of the batches' files that are there."""
+        return [name for name in self.folder.names("batches") if name.endswith(".nc")]
+
+    def write(self, name: str, results: Results) -> None:
+        """Writes a batch's file, whole or not at all."""
+        self.folder.write(f"batches/{name}", to_bytes(results))
+
+    def read(self, name: str) -> Results:
+        """What is in a batch's file; `Damaged` if it is not whole."""
+        return from_bytes(self.folder.read(f"batches/{name}"))
+
+    def has(self, name: str) -> bool:
+        """Whether a batch's file is there."""
+        return self.folder.exists(f"batches/{name}")
+
+    def summary(self, name: str) -> dict[str, object]:
+        """What a batch's file says of itself in its last bytes; the rest goes unread."""
+        size = 1 << 14
+        while (found := summary_of(self.folder.tail(f"batches/{name}", size))) is None:
+            size *= 8
+        return found
+
+    def set_aside(self, name: str) -> None:
+        """Moves a damaged file out of the way, to `damaged/`."""
+        self.folder.rename(f"batches/{name}", f"damaged/{name}")
+
+    def check(self, names: list[str]) -> dict[str, str]:
+        """Which files are damaged, and how; every byte is read."""
+        damaged = {}
+        for name in names:
+            try:
+                unseal(self.folder.read(f"batches/{name}"))
+            except Damaged as error:
+                damaged[name] = str(error)
+        return damaged
+
+    def missing(self, sweep: Sweep) -> Iterator[Batch]:
+        """Batches of a sweep with a run that is in no file.
+
+        A run that another sweep has done is not done again: it is known by the hash of its
+        experiment, not by where it stands.
+        """
+        present = set(self.files())
+        own = {name for name in present if self.owns(sweep, name)}
+        elsewhere: set[str] | None = None
+        for batch in batches(sweep):
+            if self.file_of(sweep, batch.number) in own:
+                continue
+            if present != own:
+                if elsewhere is None:
+                    elsewhere = set(self.index(sorted(present - own)))
+                if all(sweep.run(int(run)).content_hash in elsewhere for run in batch.runs):
+                    continue
+            yield batch
+
+    def index(self, names: list[str]) -> dict[str, tuple[str, int]]:
+        """For every run in these files, by the hash of its experiment: file and place in it.
+
+        Of two files with one run, the first by name counts.
+        """
+        found: dict[str, tuple[str, int]] = {}
+        for name in names:
+            try:
+                hashes = self.summary(name)["hashes"]
+            except Damaged:
+                continue
+            assert isinstance(hashes, list)
+            for place, digest in enumerate(hashes):
+                found.setdefault(str(digest), (name, place))
+        return found

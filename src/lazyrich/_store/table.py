@@ -1,0 +1,142 @@
+"""What a sweep's files come to, as arrays over its runs."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .._sweep import Sweep, batches
+from .batch_file import ENDINGS, OUTCOMES, Results
+from .sealed import Damaged
+from .store import Store
+
+_WORDS = {"outcome": OUTCOMES, "ending": ENDINGS}
+_HASH = "<U64"
+
+
+class Source(NamedTuple):
+    """Where runs of a sweep are: `rows` of a file hold `runs` of the sweep."""
+
+    name: str
+    rows: np.ndarray
+    runs: np.ndarray
+
+
+class Layout(NamedTuple):
+    """What the files of a sweep hold, as far as they are there."""
+
+    numbers: list[str]
+    curves: list[str]
+    num_records: int
+
+    @property
+    def bytes_per_run(self) -> int:
+        """Bytes that one run takes."""
+        curves = 8 * self.num_records * (len(self.curves) + 1)
+        return 8 * len(self.numbers) + curves + 2 + np.dtype(_HASH).itemsize
+
+    def empty(self, num_runs: int) -> dict[str, np.ndarray]:
+        """Columns for runs of which nothing is known: NaN, `missing`, no hash."""
+        columns: dict[str, np.ndarray] = {
+            name: np.full(num_runs, kinds.index("missing"), dtype=np.int8)
+            for name, kinds in _WORDS.items()
+        }
+        columns["experiment_hash"] = np.zeros(num_runs, dtype=_HASH)
+        columns |= {name: np.full(num_runs, np.nan) for name in self.numbers}
+        if self.curves:
+            names = ("time", *self.curves)
+            columns |= {name: np.full((num_runs, self.num_records), np.nan) for name in names}
+        return columns
+
+    def fill(self, columns: dict[str, np.ndarray], at: Any, results: Results, rows: Any) -> None:
+        """Puts `rows` of a file at places `at` of the columns."""
+        for name, kinds in _WORDS.items():
+            words = results.outcomes if name == "outcome" else results.endings
+            columns[name][at] = np.array([kinds.index(word) for word in words])[rows]
+        columns["experiment_hash"][at] = np.array(results.hashes)[rows]
+        for name in self.numbers:
+            if name in results.numbers:
+                columns[name][at] = results.numbers[name][rows]
+        length = results.times.shape[1]
+        for name in self.curves:
+            if name in results.curves:
+                columns[name][at, :length] = results.curves[name][rows]
+        if self.curves:
+            columns["time"][at, :length] = results.times[rows]
+
+
+def sources(store: Store, sweep: Sweep) -> list[Source]:
+    """Where the runs of a sweep are, in the order of its batches; its own files come first."""
+    present = set(store.files())
+    found, elsewhere = [], None
+    for batch in batches(sweep):
+        name = store.file_of(sweep, batch.number)
+        if name in present:
+            found.append(Source(name, np.arange(len(batch.runs)), batch.runs))
+            continue
+        if elsewhere is None:
+            elsewhere = store.index([n for n in sorted(present) if not store.owns(sweep, n)])
+        if elsewhere:
+            found += _borrowed(sweep, batch.runs, elsewhere)
+    return found
+
+
+def _borrowed(
+    sweep: Sweep, runs: np.ndarray, elsewhere: dict[str, tuple[str, int]]
+) -> Iterator[Source]:
+    places: dict[str, tuple[list[int], list[int]]] = {}
+    for run in runs.tolist():
+        place = elsewhere.get(sweep.run(run).content_hash)
+        if place is not None:
+            rows, its_runs = places.setdefault(place[0], ([], []))
+            rows.append(place[1])
+            its_runs.append(run)
+    for name, (rows, its_runs) in places.items():
+        yield Source(name, np.array(rows), np.array(its_runs))
+
+
+def layout(store: Store, found: list[Source]) -> tuple[Layout, dict[str, str]]:
+    """What these files hold, from their last bytes, and which are damaged, and how."""
+    numbers: dict[str, None] = {}
+    curves: dict[str, None] = {}
+    num_records, damaged = 0, {}
+    for name in dict.fromkeys(source.name for source in found):
+        try:
+            summary: Any = store.summary(name)
+        except Damaged as error:
+            damaged[name] = str(error)
+            continue
+        numbers |= dict.fromkeys(summary["numbers"])
+        curves |= dict.fromkeys(summary["curves"])
+        num_records = max(num_records, summary["num_records"])
+    return Layout(list(numbers), list(curves), num_records), damaged
+
+
+def read_into(
+    columns: dict[str, np.ndarray],
+    shape: Layout,
+    store: Store,
+    found: list[Source],
+    first: int = 0,
+    last: int | None = None,
+) -> tuple[dict[str, dict[str, str]], dict[str, str]]:
+    """Fills columns for the runs from `first` to before `last`.
+
+    - **Returns** what the numbers and curves are called, and which files are damaged, and how.
+    """
+    words: dict[str, dict[str, str]] = {}
+    damaged = {}
+    for source in found:
+        inside = source.runs >= first
+        if last is not None:
+            inside &= source.runs < last
+        if not inside.any():
+            continue
+        try:
+            results = store.read(source.name)
+        except Damaged as error:
+            damaged[source.name] = str(error)
+            continue
+        words |= results.words
+        shape.fill(columns, source.runs[inside] - first, results, source.rows[inside])
+    return words, damaged

@@ -1,0 +1,6 @@
+"""Many experiments as one description."""
+
+from .axes import Axis as Axis, Over as Over, axes_of as axes_of, parse_axes as parse_axes
+from .batches import Batch as Batch, batches as batches
+from .designs import random as random, sobol as sobol
+from .sweep import Sweep as Sweep

@@ -1,0 +1,143 @@
+"""What a sweep varies: keys of an experiment, alone or in step, and the values they take."""
+
+import json
+import tomllib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from .._description import Description
+from .._errors import InputError
+
+Over = Mapping[str | tuple[str, ...], Iterable[Any]]
+"""Values by key; a tuple of keys takes tuples of values, all in step."""
+
+
+class Axis(Description):
+    """One dimension of a sweep: `keys` that change together, and the values of each point."""
+
+    keys: tuple[str, ...]
+    points: tuple[tuple[Any, ...], ...]
+
+    @property
+    def name(self) -> str:
+        """The dimension's name: the key, or keys joined by a comma."""
+        return ",".join(self.keys)
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    def changes(self, index: int) -> dict[str, Any]:
+        """What the point at `index` sets."""
+        return dict(zip(self.keys, self.points[index], strict=True))
+
+    def coordinate(self, key: str) -> np.ndarray:
+        """Values of one key along the axis; tables and lists as their JSON."""
+        place = self.keys.index(key)
+        values = [point[place] for point in self.points]
+        if any(isinstance(value, dict | list | tuple) for value in values):
+            values = [json.dumps(value) for value in values]
+        return np.asarray(values)
+
+
+def axes_of(over: Over) -> tuple[Axis, ...]:
+    """The axes that a mapping of keys to values names, in its order.
+
+    - **Raises** [`InputError`][lazyrich.InputError] for an axis without values, a key given
+        twice, or points of the wrong length.
+    """
+    axes, seen = [], set[str]()
+    for name, values in over.items():
+        keys = name if isinstance(name, tuple) else (name,)
+        if isinstance(values, str | bytes) or not isinstance(values, Iterable):
+            raise InputError(f"over.{','.join(keys)}", values, "should be a sequence of values")
+        points = [_plain(value) for value in values]
+        rows = points if isinstance(name, tuple) else [[point] for point in points]
+        if not rows:
+            raise InputError(f"over.{','.join(keys)}", points, "should hold at least one value")
+        for row in rows:
+            if not isinstance(row, list) or len(row) != len(keys):
+                accepted = f"every point should hold {len(keys)} values, one for each key"
+                raise InputError(f"over.{','.join(keys)}", row, accepted)
+        for key in keys:
+            if key in seen:
+                raise InputError(f"over.{key}", points, "is given twice")
+            seen.add(key)
+        axes.append(Axis(keys=keys, points=tuple(map(tuple, rows))))
+    if not axes:
+        raise InputError("over", {}, "should vary at least one key")
+    return tuple(axes)
+
+
+def parse_axes(over: list[str], zipped: list[str]) -> Over:
+    """The same from a command line: `KEY=VALUES`, those of `zipped` in step.
+
+    Values are separated by commas (`1,10,100`), or are a range: `log:1:1000:7` and
+    `linear:0:1:11` with their ends, `range:5` for 0 to 4.
+    """
+    found: dict[str | tuple[str, ...], Iterable[Any]] = {}
+    for text in over:
+        key, values = _parse(text)
+        if key in found:
+            raise InputError("--over", text, f"{key} is given twice")
+        found[key] = values
+    if zipped:
+        columns = dict(map(_parse, zipped))
+        lengths = {len(values) for values in columns.values()}
+        if len(lengths) > 1 or len(columns) < len(zipped):
+            accepted = "should name different keys with as many values each"
+            raise InputError("--zip", " ".join(zipped), accepted)
+        found[tuple(columns)] = list(zip(*columns.values(), strict=True))
+    return found
+
+
+def _parse(text: str) -> tuple[str, list[Any]]:
+    key, equals, values = text.partition("=")
+    if not equals or not key or not values:
+        raise InputError("--over", text, "should be KEY=V1,V2,... or KEY=log:LOW:HIGH:COUNT")
+    kind, colon, rest = values.partition(":")
+    if not colon or kind not in ("log", "linear", "range"):
+        return key, [_value(part) for part in _split(values)]
+    try:
+        numbers = [float(part) for part in rest.split(":")]
+        if kind == "range":
+            return key, list(range(*map(int, numbers)))
+        low, high, count = numbers
+        space = np.geomspace if kind == "log" else np.linspace
+        return key, [float(value) for value in space(low, high, int(count))]
+    except (ValueError, TypeError) as error:
+        accepted = f"should be log:LOW:HIGH:COUNT, linear:LOW:HIGH:COUNT or range:COUNT ({error})"
+        raise InputError("--over", text, accepted) from None
+
+
+def _split(text: str) -> list[str]:
+    """Parts between commas that stand outside of brackets and quotes."""
+    parts, depth, quoted = [""], 0, False
+    for letter in text:
+        quoted ^= letter == '"'
+        depth += not quoted and letter in "[{"
+        depth -= not quoted and letter in "]}"
+        if letter == "," and depth == 0 and not quoted:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return parts
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text.strip()
+
+
+def _plain(value: Any) -> Any:
+    """Values as a file holds them: NumPy's scalars and arrays become Python's."""
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    if isinstance(value, Description):
+        return {key: _plain(item) for key, item in value.table().items()}
+    return value
