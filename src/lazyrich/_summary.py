@@ -74,13 +74,17 @@ def _textbook(experiment: Experiment) -> float:
 def _states(record: xr.Dataset, events: Transition) -> dict[str, Any]:
     """Every probe's median over the kernel plateau, and its last value."""
     curves = {
-        str(name): record[name].values for name in record.data_vars if record[name].dims == ("time",)
+        str(name): record[name].values
+        for name in record.data_vars
+        if record[name].dims == ("time",)
     }
     return early_and_late(record["time"].values, curves, events)
 
 
 def early_and_late(
-    times: Float[np.ndarray, " t"], curves: Mapping[str, Float[np.ndarray, " t"]], events: Transition
+    times: Float[np.ndarray, " t"],
+    curves: Mapping[str, Float[np.ndarray, " t"]],
+    events: Transition,
 ) -> dict[str, dict[str, float]]:
     """Each curve's median over the kernel plateau and its last value; NaN without a plateau."""
     begin, end = events.plateau

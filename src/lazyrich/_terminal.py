@@ -68,6 +68,46 @@ def _plain_progress(title: str) -> Callable[[str, float | None, str], None]:
     return listener
 
 
+@contextlib.contextmanager
+def sweep_progress(title: str) -> Iterator[Callable[[Any], None]]:
+    """A bar of runs on stderr, or for a log file a line at every tenth; what went wrong, too."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        tenths = [-1]
+
+        def log(now: Any) -> None:
+            tenth = 10 * now.num_done // now.num_runs
+            if now.note:
+                print(f"lazyrich: {title}: {now.note}", file=sys.stderr, flush=True)
+            if tenth > tenths[0]:
+                tenths[0] = tenth
+                words = f"{now.num_done} of {now.num_runs} runs, {now.num_failed} failed"
+                print(f"lazyrich: {title}: {words}", file=sys.stderr, flush=True)
+
+        yield log
+        return
+    columns = (
+        TextColumn(f"lazyrich: {title}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[left]}"),
+    )
+    with Progress(*columns, console=console) as bars:
+        bar = bars.add_task("", total=None, left="")
+
+        def show(now: Any) -> None:
+            if now.note:
+                console.print(f"lazyrich: {now.note}", markup=False, highlight=False)
+            left = f"{(now.num_runs - now.num_done) / now.rate:.0f} s left" if now.rate else ""
+            bars.update(bar, total=now.num_runs, completed=now.num_done, left=left)
+
+        yield show
+
+
 _R = TypeVar("_R")
 
 

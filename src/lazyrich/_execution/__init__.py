@@ -1,4 +1,5 @@
 """Doing the runs of a sweep."""
 
 from .driver import Progress as Progress
+from .estimate import Estimate as Estimate, estimate as estimate
 from .sweeping import run_sweep as run_sweep, suggested_size as suggested_size, sweep as sweep

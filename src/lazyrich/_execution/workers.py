@@ -4,6 +4,7 @@ import contextlib
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +14,8 @@ from .._errors import InputError
 # and products of small matrices do not gain from a second one.
 _WORKER = ("--nthreads", "1", "--no-dashboard", "--death-timeout", "30")
 ENVIRONMENT = {
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
+    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "0",
     "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false",
     "PJRT_NPROC": "1",
     "OMP_NUM_THREADS": "1",
@@ -37,15 +40,17 @@ def connected(scheduler: str | None, num_workers: int) -> Iterator[Any]:
             yield client
         return
     with (
+        # What one worker has compiled serves the others, and those started in their place.
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as cache,
         LocalCluster(n_workers=0, host="127.0.0.1", dashboard_address=None) as cluster,
         Client(cluster) as client,
-        _worker_processes(cluster.scheduler_address, num_workers),
+        _worker_processes(cluster.scheduler_address, num_workers, cache),
     ):
         yield client
 
 
 @contextlib.contextmanager
-def _worker_processes(address: str, num_workers: int) -> Iterator[None]:
+def _worker_processes(address: str, num_workers: int, cache: str) -> Iterator[None]:
     """Processes that serve a scheduler, started as a user would start them.
 
     Started by their command and not by `multiprocessing`, which would run the user's script
@@ -53,6 +58,7 @@ def _worker_processes(address: str, num_workers: int) -> Iterator[None]:
     """
     # Threads are the caller's to set; flags that are set already are kept.
     environment = {**ENVIRONMENT, **os.environ}
+    environment["JAX_COMPILATION_CACHE_DIR"] = cache
     environment["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {ENVIRONMENT['XLA_FLAGS']}"
     command = [sys.executable, "-m", "distributed.cli.dask_worker", address, *_WORKER]
     command += ["--nworkers", str(num_workers)]

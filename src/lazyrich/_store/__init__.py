@@ -3,4 +3,5 @@
 from .batch_file import ENDINGS as ENDINGS, OUTCOMES as OUTCOMES, Results as Results
 from .dataset import assemble as assemble, consolidate as consolidate, open_store as open_store
 from .sealed import Damaged as Damaged
+from .status import Status as Status, status as status
 from .store import Store as Store

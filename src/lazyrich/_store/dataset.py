@@ -219,7 +219,7 @@ def _joined(sweeps: list[Sweep], datasets: list[xr.Dataset]) -> xr.Dataset:
 
 
 def _flattened(sweep: Sweep, dataset: xr.Dataset, keys: list[str]) -> xr.Dataset:
-    """Over `run`, with all `keys` as coordinates; those that a sweep leaves alone are its base's."""
+    """Over `run`, with all `keys` as coordinates; what a sweep leaves alone is its base's."""
     dims = _dims(sweep)
     variables = {}
     for name, variable in dataset.data_vars.items():

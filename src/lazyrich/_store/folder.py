@@ -49,7 +49,7 @@ class Folder:
         return bytes(self._fs.cat_file(path, start=max(0, size - num)))
 
     def names(self, under: str = "") -> list[str]:
-        """Names of the files in a folder of this one, sorted; what is being written is not there."""
+        """Names of the files in a folder of this one, sorted; without those being written."""
         try:
             rows: list[Any] = self._fs.ls(self._path(under), detail=True)
         except FileNotFoundError:

@@ -1,6 +1,12 @@
 """Many experiments as one description."""
 
-from .axes import Axis as Axis, Over as Over, axes_of as axes_of, parse_axes as parse_axes
+from .axes import (
+    Axis as Axis,
+    Over as Over,
+    axes_of as axes_of,
+    parse_axes as parse_axes,
+    parse_box as parse_box,
+)
 from .batches import Batch as Batch, batches as batches
 from .designs import random as random, sobol as sobol
 from .sweep import Sweep as Sweep

@@ -10,6 +10,9 @@ import numpy as np
 from .._description import Description
 from .._errors import InputError
 
+# Runs that differ in these alone have one shape and share a compiled solve.
+_SAME_SHAPE = frozenset({"init_scale", "weight_decay", "t1", "seed", "name"})
+
 Over = Mapping[str | tuple[str, ...], Iterable[Any]]
 """Values by key; a tuple of keys takes tuples of values, all in step."""
 
@@ -24,6 +27,11 @@ class Axis(Description):
     def name(self) -> str:
         """The dimension's name: the key, or keys joined by a comma."""
         return ",".join(self.keys)
+
+    @property
+    def keeps_shape(self) -> bool:
+        """Whether runs along the axis can share a compiled solve."""
+        return _SAME_SHAPE.issuperset(self.keys)
 
     def __len__(self) -> int:
         return len(self.points)
@@ -90,6 +98,19 @@ def parse_axes(over: list[str], zipped: list[str]) -> Over:
             raise InputError("--zip", " ".join(zipped), accepted)
         found[tuple(columns)] = list(zip(*columns.values(), strict=True))
     return found
+
+
+def parse_box(option: str, texts: list[str]) -> dict[str, tuple[float, float]]:
+    """The least and the largest value by key, from `KEY=LOW:HIGH`."""
+    box = {}
+    for text in texts:
+        key, _, bounds = text.partition("=")
+        try:
+            low, high = map(float, bounds.split(":"))
+        except ValueError:
+            raise InputError(option, text, "should be KEY=LOW:HIGH") from None
+        box[key] = (low, high)
+    return box
 
 
 def _parse(text: str) -> tuple[str, list[Any]]:

@@ -7,9 +7,6 @@ import numpy as np
 
 from .sweep import Sweep
 
-# Runs that differ in these alone have one shape and share a compiled solve.
-SHARED_SOLVE = frozenset({"init_scale", "weight_decay", "t1", "seed", "name"})
-
 
 class Batch(NamedTuple):
     """What is computed, written and lost as one: `runs` are numbers of runs in the sweep."""
@@ -25,7 +22,7 @@ def batches(sweep: Sweep) -> Iterator[Batch]:
     their data and the predictors that belong to them.
     """
     places = np.unravel_index(np.arange(len(sweep)), sweep.shape)
-    shapes = [p for a, p in zip(sweep.axes, places, strict=True) if not SHARED_SOLVE >= {*a.keys}]
+    shapes = [p for a, p in zip(sweep.axes, places, strict=True) if not a.keeps_shape]
     seeds = [p for a, p in zip(sweep.axes, places, strict=True) if "seed" in a.keys]
     # The last key sorts first; where all are equal, the order of the sweep stays.
     order = np.lexsort([np.arange(len(sweep)), *reversed(seeds), *reversed(shapes)])

@@ -61,6 +61,12 @@ class Sweep(Description):
         found = (axis.changes(int(i)) for axis, i in zip(self.axes, places, strict=True))
         return dict(itertools.chain.from_iterable(changes.items() for changes in found))
 
+    def shape_of(self, index: int) -> tuple[int, ...]:
+        """Where run number `index` stands on the axes along which shapes change."""
+        places = np.unravel_index(index, self.shape)
+        pairs = zip(self.axes, places, strict=True)
+        return tuple(int(place) for axis, place in pairs if not axis.keeps_shape)
+
     def run(self, index: int) -> Experiment:
         """The experiment of run number `index`."""
         return self.experiment.with_changes(self.changes(index))
@@ -81,7 +87,9 @@ class Sweep(Description):
         """The sweep as TOML, `[experiment]` and one `[[axes]]` a dimension."""
         table = {
             "batch_size": self.batch_size,
-            "axes": [{"keys": list(a.keys), "points": [list(p) for p in a.points]} for a in self.axes],
+            "axes": [
+                {"keys": list(a.keys), "points": [list(p) for p in a.points]} for a in self.axes
+            ],
             "experiment": tomllib.loads(self.experiment.to_toml(arrays_path)),
         }
         return tomli_w.dumps(table)
@@ -92,7 +100,7 @@ class Sweep(Description):
         try:
             table = tomllib.loads(text)
             experiment, axes = table["experiment"], table["axes"]
-            over = {tuple(axis["keys"]): axis["points"] for axis in axes}
+            over: Over = {tuple(axis["keys"]): axis["points"] for axis in axes}
             size = table["batch_size"]
         except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
             raise InputError("sweep", key, f"should be a sweep's TOML ({error})") from None

@@ -10,7 +10,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection
-from matplotlib.colors import ListedColormap, LogNorm, Normalize
+from matplotlib.colors import ListedColormap, LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -24,7 +24,7 @@ from .._phase.diagram import OUTCOMES, runs_of
 _LOOKS: dict[str, tuple[str, str, str]] = {
     "grokked": ("#d95f0e", "", "#d95f0e"),
     "misgrokked": ("#542788", "\\\\\\", "#e0d8ea"),
-    "immediate": ("#fff1bf", "", "#fff1bf"),
+    "immediate": ("#fddc8c", "", "#fddc8c"),
     "not_within_budget": ("#c6dbef", "////", "#2b5c8a"),
     "untrained": ("#a6a6a6", "...", "#303030"),
     "diverged": ("#252525", "xxx", "#b0b0b0"),
@@ -73,9 +73,6 @@ class _Scale(NamedTuple):
         names = [str(value) for value in self.values]
         return np.array([names.index(v) if v in names else np.nan for v in map(str, values)])
 
-    def label(self) -> str:
-        return _SYMBOLS.get(self.key, self.key)
-
 
 def _scale(array: xr.DataArray) -> _Scale:
     """Linear for three or more values in equal steps, log for other positive ones."""
@@ -104,13 +101,10 @@ def plot_map(diagram: xr.Dataset, boundary: xr.Dataset | None = None) -> Figure:
     - **Raises** [`InputError`][lazyrich.InputError] if the keys are not the same.
     """
     x, y = _scale(diagram[diagram.attrs["x"]]), _scale(diagram[diagram.attrs["y"]])
-    keys = f"{x.key}, {y.key}"
-    if boundary is not None and f"{boundary.attrs['x']}, {boundary.attrs['y']}" != keys:
-        raise InputError(
-            "boundary",
-            f"{boundary.attrs['x']}, {boundary.attrs['y']}",
-            f"should have the keys of the diagram, {keys}",
-        )
+    keys = [x.key, y.key]
+    if boundary is not None and [boundary.attrs[name] for name in "xy"] != keys:
+        theirs = [boundary.attrs[name] for name in "xy"]
+        raise InputError("boundary", theirs, f"should have the keys of the diagram, {keys}")
     figure = Figure(figsize=(12.0, 4.6), layout="constrained")
     axes = figure.subplots(1, 3, sharex=True, sharey=True)
     outcome = diagram["outcome"].values
@@ -126,22 +120,15 @@ def plot_map(diagram: xr.Dataset, boundary: xr.Dataset | None = None) -> Figure:
         at = x.position(x.values)[column], y.position(y.values)[row]
         axes[0].plot(*at, "o", color="white", mec="black", mew=0.7, ms=3.2, linestyle="none")
 
-    _times(
-        axes[1],
-        diagram["delay"],
-        x,
-        y,
-        outcome,
-        "median delay",
-        r"$t_\mathrm{test} / t_\mathrm{train}$",
-    )
-    time = "gradient-flow time"
-    _times(axes[2], diagram["t50"], x, y, outcome, "median half time of the change", time)
+    _times(axes[1], diagram["delay"], x, y, outcome)
+    axes[1].set_title(r"median delay $t_\mathrm{test} / t_\mathrm{train}$", fontsize=10)
+    _times(axes[2], diagram["t50"], x, y, outcome)
+    axes[2].set_title(r"median half time $t_{50}$ (gradient-flow time)", fontsize=10)
     for axis in axes:
         _ticks(axis, x, y)
         if boundary is not None:
             _curve(axis, boundary, x, y)
-    axes[0].set_ylabel(y.label())
+    axes[0].set_ylabel(_SYMBOLS.get(y.key, y.key))
     handles = _legend(diagram, bool(split.any()), boundary)
     figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=8, frameon=False)
     return figure
@@ -164,40 +151,37 @@ def _cells(
     edges, colours = (x.edges(), y.edges()), ListedColormap([face])
     axis.pcolormesh(*edges, values, cmap=colours, rasterized=True)
     if hatch:
-        polygons = axis.pcolor(*edges, values, edgecolors=ink, linewidth=0, hatch=hatch)
-        polygons.set_array(None)
-        polygons.set_facecolor("none")
+        clear = ListedColormap(["none"])
+        axis.pcolor(*edges, values, cmap=clear, edgecolors=ink, linewidth=0, hatch=hatch)
 
 
 def _times(
-    axis: Axes,
-    values: xr.DataArray,
-    x: _Scale,
-    y: _Scale,
-    outcome: Shaped[np.ndarray, "y x"],
-    title: str,
-    label: str,
+    axis: Axes, values: xr.DataArray, x: _Scale, y: _Scale, outcome: Shaped[np.ndarray, "y x"]
 ) -> None:
-    axis.set_title(title, fontsize=10)
     known = np.isfinite(values.values) & (values.values > 0)
     for name, (_, hatch, _) in _LOOKS.items():
         face = "#ffffff" if name == "missing" else _PALE
         _cells(axis, x, y, ~known & (outcome == name), face, hatch, "#8c8c8c")
     if not known.any():
-        axis.text(0.5, 0.5, "no cell has one", ha="center", transform=axis.transAxes)
+        box = {"facecolor": "white", "edgecolor": "none"}
+        axis.text(0.5, 0.5, "no cell has one", ha="center", transform=axis.transAxes, bbox=box)
         return
     shown = np.ma.masked_array(values.values, ~known)
-    low, high = shown.min(), shown.max()
-    norm = LogNorm(low, high) if high > low else LogNorm(low / 2, high * 2)
-    cells = axis.pcolormesh(x.edges(), y.edges(), shown, norm=norm, cmap="viridis", rasterized=True)
+    norm, edges = _log_norm(values.values[known]), (x.edges(), y.edges())
+    cells = axis.pcolormesh(*edges, shown, norm=norm, cmap="viridis", rasterized=True)
     assert axis.figure is not None
-    bar = axis.figure.colorbar(cells, ax=axis, label=label, pad=0.02)
-    _few_decades(bar.ax.yaxis, low, high)
+    bar = axis.figure.colorbar(cells, ax=axis, pad=0.02)
+    _few_decades(bar.ax.yaxis, norm.vmin, norm.vmax)
 
 
-def _few_decades(axis: Any, low: float, high: float) -> None:
+def _log_norm(values: Float[np.ndarray, " n"]) -> LogNorm:
+    low, high = float(values.min()), float(values.max())
+    return LogNorm(low, high) if high > low else LogNorm(low / 2, high * 2)
+
+
+def _few_decades(axis: Any, low: float | None, high: float | None) -> None:
     """Where a log axis spans few decades, label it between them."""
-    if high < 30 * low:
+    if low and high and high < 30 * low:
         axis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7) if high < 5 * low else (1, 2, 5)))
         axis.set_major_formatter(lambda value, _: f"{value:.4g}")
         axis.set_minor_locator(NullLocator())
@@ -215,13 +199,14 @@ def _ticks(axis: Axes, x: _Scale, y: _Scale) -> None:
             shown = [v if isinstance(v, str) else f"{v:.4g}" for v in scale.values[some].tolist()]
             side.set_ticks(some.tolist(), shown)
         getattr(axis, f"set_{which}lim")(edges[0], edges[-1])
-    axis.set_xlabel(x.label())
+    axis.set_xlabel(_SYMBOLS.get(x.key, x.key))
 
 
 def _curve(axis: Axes, boundary: xr.Dataset, x: _Scale, y: _Scale) -> None:
     at = y.position(boundary[y.key].values)
     place, low, high = (x.position(boundary[name].values) for name in ("place", "low", "high"))
     axis.fill_betweenx(at, low, high, color="black", alpha=0.3, linewidth=0)
+    axis.hlines(at, low, high, color="black", linewidth=0.8)
     axis.plot(place, at, color="white", linewidth=3.4)
     axis.plot(place, at, color="black", linewidth=1.5, marker="s", markersize=3)
 
@@ -251,10 +236,10 @@ def _legend(diagram: xr.Dataset, split: bool, boundary: xr.Dataset | None) -> li
         handles.append(Line2D([], [], marker="o", linestyle="none", label="runs disagree", **dot))
     if boundary is not None:
         sides = boundary.attrs["between"].replace("_", " ")
-        lines = {name: int(boundary[f"num_{name}"].sum()) for name in ("located", "several")}
-        label = f"boundary {sides}: median of {lines['located']} lines"
-        if lines["several"]:
-            label += f", {lines['several']} with several left out"
+        located = int(boundary["num_located"].where(boundary["place"].notnull()).sum())
+        several = int(boundary["num_several"].sum())
+        label = f"boundary {sides}: median of {located} lines"
+        label += f", {several} with several left out" if several else ""
         style: dict[str, Any] = {"color": "black", "linewidth": 1.5, "marker": "s", "ms": 3}
         handles.append(Line2D([], [], label=label, **style))
         label = "10 to 90 % of the lines, with their brackets"
@@ -276,40 +261,37 @@ def plot_scaling(fit: ScalingFit) -> Figure:
     log_x = fit.residuals["log_against"].values
     line = fit.offset + fit.slope * log_x
     groups = np.zeros(len(rest)) if fit.times is None else fit.residuals[fit.times].values
-    name = "" if fit.times is None else _SYMBOLS.get(fit.times, fit.times)
     found = np.unique(groups)
     for i, value in enumerate(found):
         own = groups == value
-        style: dict[str, Any] = {
-            "linestyle": "none",
-            "marker": _MARKERS[i % len(_MARKERS)],
-            "markersize": 4.5,
-            "color": _LINES(i / max(len(found) - 1, 1)),
-            "mec": "#404040",
-            "mew": 0.4,
-        }
+        style: dict[str, Any] = {"linestyle": "none", "ms": 4.5, "mec": "#404040", "mew": 0.4}
+        style |= {"marker": _MARKERS[i % len(_MARKERS)]}
+        style |= {"color": _LINES(i / max(len(found) - 1, 1))}
         # The legend of many groups names the first, the last and some between.
         named = i in np.linspace(0, len(found) - 1, min(len(found), 12)).round().astype(int)
-        label = f"{name} = {value:.3g}" if name and named else None
+        label = f"{value:.3g}" if fit.times and named else None
         top.plot(np.exp(log_x[own]), (line + rest)[own], label=label, **style)
         bottom.plot(np.exp(log_x[own]), rest[own], **style)
+    boxed: dict[str, Any] = {"fontsize": 8, "framealpha": 0.9, "edgecolor": "none"}
+    if fit.times is not None:
+        title = _SYMBOLS.get(fit.times, fit.times)
+        columns = 1 + (len(found) - 1) // 5
+        top.add_artist(top.legend(loc="upper left", ncols=columns, title=title, **boxed))
     ends = np.array([log_x.min(), log_x.max()])
     low, high = fit.slope_interval
     text = f"fit: slope {fit.slope:.3f} (95 %: {low:.3f} to {high:.3f}), offset {fit.offset:.3f}"
-    top.plot(np.exp(ends), fit.offset + fit.slope * ends, label=text, **_FIT)
+    lines = top.plot(np.exp(ends), fit.offset + fit.slope * ends, label=text, **_FIT)
     bottom.axhline(0, **_FIT)
-    theory = (fit.against, fit.times) == ("init_scale", "weight_decay")
-    if theory:
-        top.plot(np.exp(ends), ends, label=r"theory, large $\alpha$: $\log\alpha$", **_THEORY)
-    short = {"weight_decay": r"$\lambda$", None: ""}.get(fit.times, fit.times)
+    if (fit.against, fit.times) == ("init_scale", "weight_decay"):
+        text = r"theory, large $\alpha$: $\log\alpha$"
+        lines += top.plot(np.exp(ends), ends, label=text, **_THEORY)
+    top.legend(handles=lines, loc="lower right", **boxed)
+    short = {"weight_decay": r"$\lambda$"}.get(fit.times or "", fit.times)
     top.set_ylabel(f"{short} × {fit.quantity}" if fit.times else fit.quantity)
-    bottom.set_ylabel("residual")
-    bottom.set_xlabel(_SYMBOLS.get(fit.against, fit.against))
-    bottom.set_xscale("log")
+    bottom.set(ylabel="residual", xlabel=_SYMBOLS.get(fit.against, fit.against), xscale="log")
     _few_decades(bottom.xaxis, *np.exp(ends))
     for axis in (top, bottom):
         axis.grid(True, which="major", color="#e0e0e0", linewidth=0.6)
-    top.legend(fontsize=8, frameon=True, framealpha=0.9, edgecolor="none")
     many = f"{fit.num_clusters} {fit.clusters}s" if fit.clusters != "run" else "no seeds to compare"
     left_out = ", ".join(f"{n} {key.replace('_', ' ')}" for key, n in fit.left_out.items())
     text = f"{fit.num_runs} runs, {many}; $R^2$ = {fit.r_squared:.4f}"
@@ -334,16 +316,13 @@ def plot_collapse(dataset: xr.Dataset, quantity: str = "test_accuracy") -> Figur
     decay = runs.key("weight_decay", "weight_decay").astype(float)
     drawn = ~np.isin(runs.outcomes(), ("missing", "failed", "diverged"))
     if not drawn.any():
-        raise InputError("dataset", quantity, "no run has a curve: all are missing or failed")
+        raise InputError("quantity", quantity, "no run has this curve: all failed or are missing")
     times, curves = runs.data["time"].values, runs.data[quantity].values
     shifts = np.log(scale)
-    norm: Normalize = LogNorm(scale[drawn].min(), scale[drawn].max())
-    if scale[drawn].min() == scale[drawn].max():
-        norm = LogNorm(scale[0] / 2, scale[0] * 2)
+    norm = _log_norm(scale[drawn])
     figure = Figure(figsize=(9.6, 4.0), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
-    panels = ((left, times), (right, decay[:, None] * times - shifts[:, None]))
-    for axis, at in panels:
+    for axis, at in ((left, times), (right, decay[:, None] * times - shifts[:, None])):
         lines = [
             np.stack([at[i], curves[i]], axis=1)[np.isfinite(curves[i]) & (times[i] > 0)]
             for i in np.flatnonzero(drawn)
@@ -351,10 +330,9 @@ def plot_collapse(dataset: xr.Dataset, quantity: str = "test_accuracy") -> Figur
         collection = LineCollection(lines, array=scale[drawn], norm=norm, cmap=_LINES)
         collection.set(linewidth=1.0, alpha=max(0.25, min(0.9, 30 / len(lines))))
         axis.add_collection(collection)
+        axis.autoscale_view()
         axis.grid(True, which="major", color="#e0e0e0", linewidth=0.6)
     left.set_xscale("log")
-    for axis in (left, right):
-        axis.autoscale_view()
     half = numbers.half.values
     moved = np.isfinite(half)
     if moved.any():
@@ -369,5 +347,5 @@ def plot_collapse(dataset: xr.Dataset, quantity: str = "test_accuracy") -> Figur
         text = f"relative spread of {numbers.num_runs} half times: {spread:.3g}"
         axis.set_title(text, fontsize=10)
     bar = figure.colorbar(ScalarMappable(norm, _LINES), ax=right, label=_SYMBOLS["init_scale"])
-    _few_decades(bar.ax.yaxis, float(norm.vmin or 1), float(norm.vmax or 1))
+    _few_decades(bar.ax.yaxis, norm.vmin, norm.vmax)
     return figure

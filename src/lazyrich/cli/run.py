@@ -1,33 +1,23 @@
-"""The command line."""
+"""`lazyrich run`: one experiment."""
 
 import json
 import os
 import sys
-import tomllib
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ._errors import ComputationError, InputError
-from ._files import discard, replacing
-from ._terminal import interruptible, progress
+from .._errors import ComputationError, InputError
+from .._files import discard, replacing
+from .._terminal import interruptible, progress
+from .settings import Set, resolve
 
 if TYPE_CHECKING:
-    from ._experiment import Experiment
+    from .._experiment import Experiment
 
-# Everything that brings in JAX is imported inside the commands: `--help` should be instant.
-
-app = typer.Typer(
-    add_completion=False,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    help="A laboratory for grokking as the passage from the lazy to the rich regime.",
-)
-
-_RUN_HELP = """Run one experiment and write its record, summary, figures and report.
+HELP = """Run one experiment and write its record, summary, figures and report.
 
 EXPERIMENT is a panel's name ('lazyrich list' shows them) or a TOML file.
 
@@ -74,28 +64,9 @@ command goes on from there after a kill. Exit codes: 0 done, 1 the computation f
 """
 
 
-@app.command("list")
-def list_() -> None:
-    """List every panel, a line each."""
-    from . import studies
-
-    for name in studies.names():
-        experiment = studies.load(name)
-        task, model = type(experiment.task).__name__, type(experiment.model).__name__
-        print(
-            f"{name:<14} {task}, {model}, {type(experiment.loss).__name__}, "
-            f"init_scale {experiment.init_scale:g}, weight_decay {experiment.weight_decay:g}, "
-            f"t1 {experiment.t1:g}"
-        )
-
-
-@app.command(help=_RUN_HELP)
 def run(
     experiment: Annotated[str, typer.Argument(metavar="EXPERIMENT")],
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change a field; repeatable."),
-    ] = None,
+    set_: Set = None,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where to write [runs/NAME-HASH].")
     ] = None,
@@ -104,8 +75,8 @@ def run(
         bool, typer.Option("--json", help="Print summary.json and nothing else.")
     ] = False,
 ) -> None:
-    """Run one experiment; `_RUN_HELP` is what users read."""
-    described = _resolve(experiment, set_ or [])
+    """Run one experiment; `HELP` is what users read."""
+    described = resolve(experiment, set_ or [])
     folder = out or Path("runs") / f"{_file_name(described.name)}-{described.content_hash[:8]}"
     _prepare(folder, force)
     summary = interruptible(lambda: _run(described, folder))
@@ -132,25 +103,6 @@ _ADVICE = {
 _GOOD_ENDINGS = ("completed", "crossed", "stationary")
 
 
-def _resolve(name: str, settings: list[str]) -> "Experiment":
-    from . import studies
-    from ._experiment import Experiment
-
-    described = Experiment.load(name) if name.endswith(".toml") else studies.load(name)
-    changes = dict(_parse_setting(setting) for setting in settings)
-    return described.with_changes(changes)
-
-
-def _parse_setting(setting: str) -> tuple[str, Any]:
-    key, equals, text = setting.partition("=")
-    if not equals or not key:
-        raise InputError("--set", setting, "should be KEY=VALUE, such as task.n=64")
-    try:
-        return key, tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return key, text  # a bare word is a string
-
-
 def _file_name(name: str) -> str:
     kept = "".join(c if c.isalnum() or c in "-_." else "-" for c in name).strip(".")
     return kept[:80] or "experiment"
@@ -170,9 +122,9 @@ def _prepare(folder: Path, force: bool) -> None:
 
 
 def _run(described: "Experiment", folder: Path) -> dict[str, Any]:
-    from ._record import save_record
-    from ._simulate import simulate
-    from ._summary import summarise
+    from .._record import save_record
+    from .._simulate import simulate
+    from .._summary import summarise
 
     checkpoint = folder / "checkpoint.npz"
     if checkpoint.exists():
@@ -187,7 +139,7 @@ def _run(described: "Experiment", folder: Path) -> dict[str, Any]:
     with replacing(folder / "summary.json") as path:
         path.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     if find_spec("matplotlib") and find_spec("jinja2"):
-        from ._view import plot, write_report
+        from .._view import plot, write_report
 
         figure = plot(record)
         for suffix in ("pdf", "png"):
@@ -240,22 +192,3 @@ def _print_summary(summary: dict[str, Any], folder: Path) -> None:
             f"ratio {show(row['ratio'])}"
         )
     print(f"written to       {folder / 'report.html'}")
-
-
-def main() -> None:
-    """Runs the command line; what a user can mend is said in one line."""
-    try:
-        app()
-    except InputError as error:
-        print(f"lazyrich: {error}", file=sys.stderr)
-        sys.exit(2)
-    except Exception as error:
-        if "LAZYRICH_TRACEBACK" in os.environ:
-            raise
-        message = " ".join(str(error).split()) or type(error).__name__
-        print(f"lazyrich: {message}", file=sys.stderr)
-        sys.exit(1)
-
-
-if __name__ == "__main__":
-    main()

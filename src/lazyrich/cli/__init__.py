@@ -1,0 +1,52 @@
+"""The command line."""
+
+import os
+import sys
+
+import typer
+
+from .._errors import InputError
+from .run import HELP as RUN_HELP, run
+from .sweep import HELP as SWEEP_HELP, consolidate, status, sweep
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="A laboratory for grokking as the passage from the lazy to the rich regime.",
+)
+app.command(help=RUN_HELP)(run)
+app.command(help=SWEEP_HELP)(sweep)
+app.command()(status)
+app.command()(consolidate)
+
+
+@app.command("list")
+def list_() -> None:
+    """List every panel, a line each."""
+    from .. import studies
+
+    for name in studies.names():
+        experiment = studies.load(name)
+        task, model = type(experiment.task).__name__, type(experiment.model).__name__
+        print(
+            f"{name:<14} {task}, {model}, {type(experiment.loss).__name__}, "
+            f"init_scale {experiment.init_scale:g}, weight_decay {experiment.weight_decay:g}, "
+            f"t1 {experiment.t1:g}"
+        )
+
+
+def main() -> None:
+    """Runs the command line; what a user can mend is said in one line."""
+    try:
+        app()
+    except InputError as error:
+        print(f"lazyrich: {error}", file=sys.stderr)
+        sys.exit(2)
+    except Exception as error:
+        if "LAZYRICH_TRACEBACK" in os.environ:
+            raise
+        message = " ".join(str(error).split()) or type(error).__name__
+        print(f"lazyrich: {message}", file=sys.stderr)
+        sys.exit(1)

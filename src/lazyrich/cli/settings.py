@@ -1,0 +1,38 @@
+"""Naming an experiment on the command line, and changing it."""
+
+import tomllib
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .._errors import InputError
+
+if TYPE_CHECKING:
+    from .._experiment import Experiment
+
+# Everything that brings in JAX is imported inside the functions: `--help` should be instant.
+
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a field; repeatable."),
+]
+
+
+def resolve(name: str, settings: list[str]) -> "Experiment":
+    """The experiment of a panel's name or a TOML file, with settings `KEY=VALUE` made."""
+    from .. import studies
+    from .._experiment import Experiment
+
+    described = Experiment.load(name) if name.endswith(".toml") else studies.load(name)
+    changes = dict(_parse_setting(setting) for setting in settings)
+    return described.with_changes(changes)
+
+
+def _parse_setting(setting: str) -> tuple[str, Any]:
+    key, equals, text = setting.partition("=")
+    if not equals or not key:
+        raise InputError("--set", setting, "should be KEY=VALUE, such as task.n=64")
+    try:
+        return key, tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key, text  # a bare word is a string

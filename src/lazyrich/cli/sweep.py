@@ -1,0 +1,134 @@
+"""`lazyrich sweep`, `status` and `consolidate`: many experiments."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .._terminal import interruptible, sweep_progress
+from .settings import Set, resolve
+
+HELP = """Run an experiment for every combination of values, into a store.
+
+What the store holds already is not run again: the same command goes on after whatever
+ended it. Batches of runs go to worker processes, or to the workers of a dask scheduler.
+
+\b
+Examples:
+  lazyrich sweep mine.toml --over init_scale=log:1:1000:20 --over weight_decay=log:1e-5:1e-2:20 \\
+                           --over seed=range:5 --store runs
+  lazyrich sweep lyu2024/3 --over init_scale=3,10,30 --over seed=0,1,2 --store runs --dry-run
+  lazyrich sweep mine.toml --zip init_scale=1,10,100 --zip t1=1e3,1e4,1e5 --store runs
+  lazyrich sweep mine.toml --sobol init_scale=1:1000 --sobol weight_decay=1e-5:1e-2 --num 256 \\
+                           --over seed=range:3 --store s3://bucket/runs --scheduler tcp://10.0.0.1:8786
+
+\b
+Values: 1,10,100   log:LOW:HIGH:COUNT   linear:LOW:HIGH:COUNT   range:COUNT
+Exit codes: 0 done, 1 it cannot go on, 2 the input cannot be used, 3 runs are left because
+the walltime was over, 130 interrupted. What is done is kept in every case.
+"""
+
+
+def sweep(
+    experiment: Annotated[str, typer.Argument(metavar="EXPERIMENT")],
+    store: Annotated[str, typer.Option(metavar="DIR", help="A folder or an fsspec URL.")],
+    over: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUES", help="Vary a key; repeatable, all combinations."),
+    ] = None,
+    zip_: Annotated[
+        list[str] | None,
+        typer.Option("--zip", metavar="KEY=VALUES", help="Vary keys in step; repeatable."),
+    ] = None,
+    sobol: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=LOW:HIGH", help="Fill a box, evenly in logarithms; repeatable."),
+    ] = None,
+    random: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=LOW:HIGH", help="The same at random.")
+    ] = None,
+    num: Annotated[int, typer.Option(min=1, help="Points of --sobol or --random.")] = 64,
+    set_: Set = None,
+    workers: Annotated[
+        int | None, typer.Option(min=0, help="Processes [as many as cores]; 0: this one.")
+    ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Of a dask scheduler to use.")
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Runs of a batch.")] = None,
+    max_running: Annotated[
+        int | None, typer.Option(min=1, help="Batches with the scheduler at a time.")
+    ] = None,
+    walltime: Annotated[
+        float | None,
+        typer.Option(min=0, metavar="SECONDS", help="Begin nothing that would not fit."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what it would cost, from a few runs.")
+    ] = False,
+) -> None:
+    """Run a sweep; `HELP` is what users read."""
+    from .._execution import estimate, run_sweep, suggested_size
+    from .._sweep import Sweep, parse_axes, parse_box, random as at_random, sobol as evenly
+
+    varied = dict(parse_axes(over or [], zip_ or []))
+    if sobol:
+        varied |= evenly(parse_box("--sobol", sobol), num)
+    if random:
+        varied |= at_random(parse_box("--random", random), num)
+    described = resolve(experiment, set_ or [])
+    planned = Sweep.over(described, varied, batch_size or suggested_size(described))
+    if dry_run:
+        print(interruptible(lambda: estimate(planned, workers)))
+        return
+    with sweep_progress(described.name) as listener:
+        num_left = run_sweep(
+            planned,
+            store,
+            workers=workers,
+            scheduler=scheduler,
+            max_running=max_running,
+            walltime=walltime,
+            listener=listener,
+        )
+    _print_status(store)
+    if num_left:
+        print(f"lazyrich: {num_left} runs are left for the same command", file=sys.stderr)
+        raise typer.Exit(3)
+
+
+def status(store: Annotated[str, typer.Argument(metavar="STORE")]) -> None:
+    """Say how far the sweeps of a store have come."""
+    _print_status(store)
+
+
+def consolidate(
+    store: Annotated[str, typer.Argument(metavar="STORE")],
+    out: Annotated[Path, typer.Argument(metavar="OUT.zarr")],
+    sweep: Annotated[str | None, typer.Option(help="Its name, if the store has several.")] = None,
+) -> None:
+    """Write one labelled Zarr dataset of a sweep, a piece at a time."""
+    from .._store import consolidate as write
+
+    write(store, out, sweep)
+    print(f"written to       {out}")
+
+
+def _print_status(store: str) -> None:
+    from .._store import status as states
+
+    for row in states(store):
+        print(f"sweep            {row.sweep}")
+        print(f"done             {row.num_done} of {row.num_runs} runs")
+        for outcome, count in row.outcomes.items():
+            print(f"  {outcome:<18} {count}")
+        print(f"running          {row.num_running}")
+        print(f"failed           {row.num_failed}")
+        print(f"missing          {row.num_missing}")
+        if row.seconds_per_run is not None:
+            print(f"seconds a run    {row.seconds_per_run:.3g} on one worker")
+        if row.rate is not None and row.seconds_left is not None:
+            print(f"rate             {row.rate:.3g} runs a second, {row.seconds_left:.0f} s left")
+        for name, how in row.damaged.items():
+            print(f"damaged          {name}: {how}")
