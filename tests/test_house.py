@@ -14,10 +14,20 @@ SOURCE = ROOT / "src" / "lazyrich"
 ORDER = [
     "_errors", "_files", "_precision", "_description", "_columns", "_tasks", "_models", "_losses",
     "_dynamics", "_predictors", "_probes", "_experiment", "_references", "_measure", "_simulate",
-    "_record", "_transition",
-    "_summary", "studies", "_view", "_terminal", "cli",
+    "_record", "_transition", "_summary", "_sweep", "_stacked", "_store", "_phase", "_execution",
+    "studies", "_reproduce", "_view", "_terminal", "cli",
 ]  # fmt: skip
-NAMESPACES = ["tasks", "models", "losses", "dynamics", "solvers", "predictors", "probes", "studies"]
+NAMESPACES = [
+    "tasks",
+    "models",
+    "losses",
+    "dynamics",
+    "solvers",
+    "predictors",
+    "probes",
+    "studies",
+    "sweeps",
+]
 
 
 def place(path: Path) -> str:

@@ -10,61 +10,117 @@ if TYPE_CHECKING:
         _models as models,
         _predictors as predictors,
         _probes as probes,
+        _sweep as sweeps,
         _tasks as tasks,
         studies,
     )
     from ._dynamics import _solver as solvers
     from ._errors import ComputationError, InputError
+    from ._execution import Estimate, Progress, estimate, sweep
     from ._experiment import Experiment, Published
+    from ._phase import Collapse, ScalingFit, boundary, collapse, phase_diagram, scaling_fit
     from ._record import open_record, save_record
+    from ._reproduce import PanelResult, reproduce
     from ._simulate import simulate, simulate_together
+    from ._store import Status, consolidate, open_store, status
     from ._summary import summarise, textbook_time
     from ._transition import Thresholds, Transition, transition
-    from ._view import plot, write_report
+    from ._view import (
+        plot,
+        plot_collapse,
+        plot_family,
+        plot_map,
+        plot_scaling,
+        write_report,
+        write_study,
+    )
 
 __all__ = [
+    "Collapse",
     "ComputationError",
+    "Estimate",
     "Experiment",
     "InputError",
+    "PanelResult",
+    "Progress",
     "Published",
+    "ScalingFit",
+    "Status",
     "Thresholds",
     "Transition",
+    "boundary",
+    "collapse",
+    "consolidate",
     "dynamics",
+    "estimate",
     "losses",
     "models",
     "open_record",
+    "open_store",
+    "phase_diagram",
     "plot",
+    "plot_collapse",
+    "plot_family",
+    "plot_map",
+    "plot_scaling",
     "predictors",
     "probes",
+    "reproduce",
     "save_record",
+    "scaling_fit",
     "simulate",
     "simulate_together",
     "solvers",
+    "status",
     "studies",
     "summarise",
+    "sweep",
+    "sweeps",
     "tasks",
     "textbook_time",
     "transition",
     "write_report",
+    "write_study",
 ]
 
 # Imported when first asked for: JAX and its kin take three seconds, and figures are an extra.
 _PLACES = {
+    "Collapse": "_phase",
     "ComputationError": "_errors",
+    "Estimate": "_execution",
     "Experiment": "_experiment",
     "InputError": "_errors",
+    "PanelResult": "_reproduce",
+    "Progress": "_execution",
     "Published": "_experiment",
+    "ScalingFit": "_phase",
+    "Status": "_store",
     "Thresholds": "_transition",
     "Transition": "_transition",
+    "boundary": "_phase",
+    "collapse": "_phase",
+    "consolidate": "_store",
+    "estimate": "_execution",
     "open_record": "_record",
+    "open_store": "_store",
+    "phase_diagram": "_phase",
     "plot": "_view",
+    "plot_collapse": "_view",
+    "plot_family": "_view",
+    "plot_map": "_view",
+    "plot_scaling": "_view",
+    "reproduce": "_reproduce",
     "save_record": "_record",
+    "scaling_fit": "_phase",
     "simulate": "_simulate",
     "simulate_together": "_simulate",
+    "status": "_store",
     "summarise": "_summary",
+    "sweep": "_execution",
     "textbook_time": "_summary",
     "transition": "_transition",
     "write_report": "_view",
+    "write_study": "_view",
 }
 _NAMESPACES = {
     "dynamics": "_dynamics",
@@ -74,6 +130,7 @@ _NAMESPACES = {
     "probes": "_probes",
     "solvers": "_dynamics._solver",
     "studies": "studies",
+    "sweeps": "_sweep",
     "tasks": "_tasks",
 }
 

@@ -29,12 +29,15 @@ from ._tasks import AbstractTask, Arrays
 class Published(Description):
     """What the source of a panel reports, in our units.
 
-    `numbers` are keyed by the names of `summary.json`; `curves` is a CSV file with
+    `numbers` are keyed by the names of `summary.json`, and agree with ours if their ratio is
+    within `1 + tolerance`; `note` says where and why they do not. `curves` is a CSV file with
     columns `curve,x,y` beside the panel's file, whose `x` becomes time by `time_per_step`.
     """
 
     source: str
     numbers: dict[str, float] = pydantic.Field(default_factory=dict)
+    tolerance: Annotated[float, Gt(0)] = 0.1
+    note: str | None = None
     curves: str | None = None
     time_per_step: Annotated[float, Gt(0)] = 1.0
 
@@ -75,9 +78,12 @@ class Experiment(Description):
         return tuple(value)
 
     @classmethod
-    def from_table(cls, table: Mapping[str, Any]) -> "Experiment":
-        """Builds an experiment from nested tables, such as a parsed TOML file."""
+    def from_table(cls, table: Mapping[str, Any], folder: Path | None = None) -> "Experiment":
+        """Builds an experiment from nested tables, such as a parsed TOML file in `folder`."""
         fields = dict(table)
+        task = fields.get("task")
+        if folder is not None and isinstance(task, dict) and task.get("kind") == "Arrays":
+            fields["task"] = _load_arrays(task, folder)
         for key, base in _CHOICES.items():
             if key in fields and not isinstance(fields[key], base):
                 fields[key] = base.from_table(fields[key], key)
@@ -115,10 +121,7 @@ class Experiment(Description):
             table = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
             raise InputError("experiment", key, f"is not valid TOML: {error}") from None
-        task = table.get("task")
-        if isinstance(task, dict) and task.get("kind") == "Arrays":
-            table["task"] = _load_arrays(task, folder)
-        return cls.from_table(table)
+        return cls.from_table(table, folder)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes a TOML file that `load` reads back without loss.

@@ -8,7 +8,7 @@ import xarray as xr
 from jaxtyping import Float, Int, Shaped
 
 from .._errors import InputError
-from .._transition import Outcome
+from .._transition import Outcome, Transition
 
 # In the order in which they win a tie: the one that claims least comes first.
 OUTCOMES = (
@@ -29,13 +29,15 @@ _CHANGE_TIMES = ("t10", "t50", "t90", "t50_sustained", "t10_loss", "t50_loss", "
 
 
 class Runs(NamedTuple):
-    """A sweep's dataset with one dimension `run`, and the names of its swept keys.
+    """A sweep's dataset with one dimension `run`.
 
-    Each key is a coordinate along `run`.
+    - `keys`: the names of its swept keys, each a coordinate along `run`.
+    - `times`: the names of the transition times it was made from.
     """
 
     data: xr.Dataset
     keys: tuple[str, ...]
+    times: tuple[str, ...]
 
     def outcomes(self) -> Shaped[np.ndarray, " run"]:
         """One of `OUTCOMES` a run; what is no string (a gap of an outer join) is missing."""
@@ -72,11 +74,10 @@ class Runs(NamedTuple):
         run that settled has them: in another, that value is where the horizon cut it.
         """
         if name not in self.data or self.data[name].dims != ("run",):
-            times = [str(v) for v in self.data if str(v).startswith("t") and "_loss" not in str(v)]
             raise InputError(
                 argument,
                 name,
-                f"should be a time of the dataset, such as {', '.join(times) or 't50'}",
+                f"should be a time in the dataset: {', '.join(self.times) or 'there is none'}",
             )
         outcomes, values = self.outcomes(), self.data[name].values.astype(float)
         if name in _CHANGE_TIMES:
@@ -92,6 +93,7 @@ def runs_of(dataset: xr.Dataset, *names: str) -> Runs:
         raise InputError(
             "dataset", shown, "should be a sweep's dataset, which has the variable `outcome`"
         )
+    times = tuple(t for t in Transition._fields if t.startswith("t") and t in dataset)
     # Chosen before flattening, which would read every curve of a large store.
     data = dataset[["outcome", *(name for name in names if name in dataset and name != "outcome")]]
     dims = tuple(str(dim) for dim in data["outcome"].dims)
@@ -99,9 +101,9 @@ def runs_of(dataset: xr.Dataset, *names: str) -> Runs:
         data = data.expand_dims("run")
     elif dims != ("run",):
         data = data.stack(run=dims).reset_index("run")
-        return Runs(data.transpose("run", ...), dims)
+        return Runs(data.transpose("run", ...), dims, times)
     keys = tuple(str(c) for c in data.coords if data[c].dims == ("run",) and c != "run")
-    return Runs(data.transpose("run", ...), keys)
+    return Runs(data.transpose("run", ...), keys, times)
 
 
 def levels(values: Shaped[np.ndarray, " run"]) -> tuple[Shaped[np.ndarray, " k"], Any]:

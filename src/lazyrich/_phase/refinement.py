@@ -2,7 +2,7 @@
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -10,7 +10,9 @@ from .._errors import InputError
 from .boundary import Outcomes, changes, sides_of
 
 Place = int | float
-Known = Mapping[Place, str]
+# Places are keys: integers for some lattices, floats for others.
+Known = Mapping[Any, str]
+Line = TypeVar("Line", bound=Hashable)
 
 
 class Crossings(NamedTuple):
@@ -70,7 +72,7 @@ class Bisection:
             if getattr(self, key) < 1:
                 raise InputError(key, getattr(self, key), "should be at least 1")
 
-    def propose(self, known: Mapping[Hashable, Known]) -> list[tuple[Hashable, Place]]:
+    def propose(self, known: Mapping[Line, Known]) -> list[tuple[Line, Place]]:
         """The places to run next, all of which may be run at once; none when it is done.
 
         - **Takes** for each line, in an order in which neighbours resemble one another,
@@ -80,11 +82,11 @@ class Bisection:
         wanted = self._wanted(known)
         return [(line, self.lattice[i]) for line, places in wanted.items() for i in places]
 
-    def done(self, known: Mapping[Hashable, Known]) -> bool:
+    def done(self, known: Mapping[Line, Known]) -> bool:
         """Whether nothing is left to run."""
         return not self.propose(known)
 
-    def located(self, known: Mapping[Hashable, Known]) -> dict[Hashable, Crossings]:
+    def located(self, known: Mapping[Line, Known]) -> dict[Line, Crossings]:
         """What is known of every line's boundaries; exact to the lattice where it is done."""
         wanted = self._wanted(known)
         found = {}
@@ -127,13 +129,11 @@ class Bisection:
         after = before + self.lead
         return [] if i == before else [before] + ([after] if after < num_lines else [])
 
-    def _waits(
-        self, i: int, known: Mapping[Hashable, Known], wanted: dict[Hashable, list[int]]
-    ) -> bool:
+    def _waits(self, i: int, known: Mapping[Line, Known], wanted: dict[Line, list[int]]) -> bool:
         names = list(known)
         return any(wanted[names[j]] for j in self._leaders(i, len(names)))
 
-    def _wanted(self, known: Mapping[Hashable, Known]) -> dict[Hashable, list[int]]:
+    def _wanted(self, known: Mapping[Line, Known]) -> dict[Line, list[int]]:
         """The places each line wants next."""
         rows = [self._row(line) for line in known.values()]
         wanted: list[list[int]] = [[] for _ in rows]

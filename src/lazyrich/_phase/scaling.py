@@ -175,7 +175,8 @@ def _intervals(
     for c in range(2):
         moments = lifted[c] @ lifted[c].T
         total = np.trace(moments)
-        if total > 0:
+        # Nothing but rounding is left where each cluster fixes a direction of its own.
+        if total > 1e-9 * inverse[c, c]:
             freedom = total**2 / np.sum(moments**2)
             error = np.sqrt(np.sum(scores[:, c] ** 2))
             widths[c] = stats.t.ppf(0.975, freedom) * error

@@ -6,6 +6,7 @@ from .axes import (
     axes_of as axes_of,
     parse_axes as parse_axes,
     parse_box as parse_box,
+    parse_values as parse_values,
 )
 from .batches import Batch as Batch, batches as batches
 from .designs import random as random, sobol as sobol

@@ -117,19 +117,27 @@ def _parse(text: str) -> tuple[str, list[Any]]:
     key, equals, values = text.partition("=")
     if not equals or not key or not values:
         raise InputError("--over", text, "should be KEY=V1,V2,... or KEY=log:LOW:HIGH:COUNT")
-    kind, colon, rest = values.partition(":")
+    return key, parse_values(f"--over {key}", values)
+
+
+def parse_values(name: str, text: str) -> list[Any]:
+    """Values from their short form, see [`parse_axes`][lazyrich.sweeps.parse_axes].
+
+    - **Raises** [`InputError`][lazyrich.InputError] under `name`.
+    """
+    kind, colon, rest = text.partition(":")
     if not colon or kind not in ("log", "linear", "range"):
-        return key, [_value(part) for part in _split(values)]
+        return [_value(part) for part in _split(text)]
     try:
         numbers = [float(part) for part in rest.split(":")]
         if kind == "range":
-            return key, list(range(*map(int, numbers)))
+            return list(range(*map(int, numbers)))
         low, high, count = numbers
         space = np.geomspace if kind == "log" else np.linspace
-        return key, [float(value) for value in space(low, high, int(count))]
+        return [float(value) for value in space(low, high, int(count))]
     except (ValueError, TypeError) as error:
         accepted = f"should be log:LOW:HIGH:COUNT, linear:LOW:HIGH:COUNT or range:COUNT ({error})"
-        raise InputError("--over", text, accepted) from None
+        raise InputError(name, text, accepted) from None
 
 
 def _split(text: str) -> list[str]:

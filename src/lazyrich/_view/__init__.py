@@ -1,4 +1,7 @@
-"""What a person looks at. Needs the extra `view`."""
+"""What is shown of a run, of many, and of a study."""
 
+from .family import plot_family as plot_family
 from .figure import plot as plot
+from .maps import plot_collapse as plot_collapse, plot_map as plot_map, plot_scaling as plot_scaling
 from .report import write_report as write_report
+from .study import write_study as write_study

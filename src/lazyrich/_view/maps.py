@@ -33,7 +33,7 @@ _LOOKS: dict[str, tuple[str, str, str]] = {
 }
 _PALE = "#e9e9e9"
 _FIT: dict[str, Any] = {"color": "#252525", "linewidth": 1.4}
-_THEORY: dict[str, Any] = {"color": "#737373", "linewidth": 1.1, "linestyle": (0, (6, 2))}
+_THEORY: dict[str, Any] = {"color": "#d95f0e", "linewidth": 1.4, "linestyle": (0, (6, 2))}
 # The palest colours of the map would be lost on white.
 _LINES = ListedColormap(matplotlib.colormaps["viridis"](np.linspace(0, 0.9, 256)))
 _MARKERS = "osD^vP*X"
@@ -71,7 +71,8 @@ class _Scale(NamedTuple):
             places = np.arange(len(self.values), dtype=float)
             return np.interp(values, self.values, places, left=np.nan, right=np.nan)
         names = [str(value) for value in self.values]
-        return np.array([names.index(v) if v in names else np.nan for v in map(str, values)])
+        found = [names.index(v) if v in names else np.nan for v in map(str, values)]
+        return np.array(found, dtype=float)
 
 
 def _scale(array: xr.DataArray) -> _Scale:
@@ -108,8 +109,8 @@ def plot_map(diagram: xr.Dataset, boundary: xr.Dataset | None = None) -> Figure:
     figure = Figure(figsize=(12.0, 4.6), layout="constrained")
     axes = figure.subplots(1, 3, sharex=True, sharey=True)
     outcome = diagram["outcome"].values
-    for name, (face, hatch, ink) in _LOOKS.items():
-        _cells(axes[0], x, y, outcome == name, face, hatch, ink)
+    for name, look in _LOOKS.items():
+        _cells(axes[0], x, y, outcome == name, look)
     runs = diagram["num_runs"].values
     fewest, most = int(runs[runs > 0].min(initial=runs.max())), int(runs.max())
     several = f"{fewest} to {most} runs" if fewest < most else f"{most} run{'s'[: most != 1]}"
@@ -118,7 +119,9 @@ def plot_map(diagram: xr.Dataset, boundary: xr.Dataset | None = None) -> Figure:
     if split.any():
         row, column = np.nonzero(split)
         at = x.position(x.values)[column], y.position(y.values)[row]
-        axes[0].plot(*at, "o", color="white", mec="black", mew=0.7, ms=3.2, linestyle="none")
+        size = min(3.2, 100 / max(split.shape))
+        style: dict[str, Any] = {"color": "white", "mec": "black", "mew": 0.2 * size}
+        axes[0].plot(*at, "o", ms=size, linestyle="none", **style)
 
     _times(axes[1], diagram["delay"], x, y, outcome)
     axes[1].set_title(r"median delay $t_\mathrm{test} / t_\mathrm{train}$", fontsize=10)
@@ -135,14 +138,9 @@ def plot_map(diagram: xr.Dataset, boundary: xr.Dataset | None = None) -> Figure:
 
 
 def _cells(
-    axis: Axes,
-    x: _Scale,
-    y: _Scale,
-    shown: Bool[np.ndarray, "y x"],
-    face: str,
-    hatch: str,
-    ink: str,
+    axis: Axes, x: _Scale, y: _Scale, shown: Bool[np.ndarray, "y x"], look: tuple[str, str, str]
 ) -> None:
+    face, hatch, ink = look
     if not shown.any():
         return
     values = np.ma.masked_array(np.zeros(shown.shape), ~shown)
@@ -161,7 +159,7 @@ def _times(
     known = np.isfinite(values.values) & (values.values > 0)
     for name, (_, hatch, _) in _LOOKS.items():
         face = "#ffffff" if name == "missing" else _PALE
-        _cells(axis, x, y, ~known & (outcome == name), face, hatch, "#8c8c8c")
+        _cells(axis, x, y, ~known & (outcome == name), (face, hatch, "#8c8c8c"))
     if not known.any():
         box = {"facecolor": "white", "edgecolor": "none"}
         axis.text(0.5, 0.5, "no cell has one", ha="center", transform=axis.transAxes, bbox=box)

@@ -27,7 +27,7 @@ def write_report(record: xr.Dataset, summary: dict[str, Any], path: str | os.Pat
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["number"] = _number
+    environment.filters["number"] = number
     page = environment.get_template("report.html").render(
         summary=summary,
         figure=base64.b64encode(image.getvalue()).decode(),
@@ -49,7 +49,7 @@ _HEADLINES = {
 }
 
 
-def _number(value: Any) -> str:
+def number(value: Any) -> str:
     """Four significant digits, whole numbers whole; a dash for what is unknown."""
     if value is None:
         return "–"

@@ -6,6 +6,7 @@ import sys
 import typer
 
 from .._errors import InputError
+from .reproduce import HELP as REPRODUCE_HELP, reproduce
 from .run import HELP as RUN_HELP, run
 from .sweep import HELP as SWEEP_HELP, consolidate, status, sweep
 
@@ -19,6 +20,7 @@ app = typer.Typer(
 app.command(help=RUN_HELP)(run)
 app.command(help=SWEEP_HELP)(sweep)
 app.command()(status)
+app.command(help=REPRODUCE_HELP)(reproduce)
 app.command()(consolidate)
 
 

@@ -1,6 +1,7 @@
 """Papers as data: one TOML file a figure panel, with the published numbers beside it."""
 
 import csv
+import os
 from importlib import resources
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from jaxtyping import Float
 
 from .._errors import InputError
 from .._experiment import Experiment, Published
+from .panel import Panel as Panel, Preset as Preset
 
 
 def names() -> list[str]:
@@ -25,7 +27,22 @@ def load(name: str) -> Experiment:
         raise InputError(
             "experiment", name, f"should be a TOML file or one of {', '.join(names())}"
         )
-    return Experiment.load(_folder() / f"{name}.toml")
+    return Panel.load(_folder() / f"{name}.toml").experiment
+
+
+def panels(study: str | os.PathLike[str]) -> dict[str, Panel]:
+    """Every panel of a study by its name: one that comes with the library, or a folder of TOML.
+
+    - **Raises** [`InputError`][lazyrich.InputError] if there is no such study.
+    """
+    own = _folder() / study
+    folder = own if own.is_dir() else Path(study)
+    files = sorted(folder.glob("*.toml"))
+    if not files:
+        known = ", ".join(sorted({name.split("/")[0] for name in names()}))
+        accepted = f"should be one of {known}, or a folder with a TOML file a panel"
+        raise InputError("study", os.fspath(study), accepted)
+    return {file.stem: Panel.load(file) for file in files}
 
 
 def published_curves(published: Published | None) -> dict[str, Float[np.ndarray, "2 k"]]:

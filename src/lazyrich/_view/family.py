@@ -1,0 +1,57 @@
+"""Runs of a sweep along one key, as curves over time."""
+
+from typing import Any
+
+import matplotlib
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from .._phase.diagram import runs_of
+
+_DASHES: dict[str, Any] = {"train": (0, (4, 2)), "test": "solid"}
+
+
+def plot_family(dataset: xr.Dataset, key: str) -> Figure:
+    """Fit, loss and parameter norm over log time, one colour a value of `key`.
+
+    Every seed has its line; training data are dashed, test data solid.
+
+    - **Takes** a sweep's dataset, and a key that it varies.
+    - **Returns** a matplotlib figure, to save or to show.
+    """
+    accurate = "test_accuracy" in dataset
+    rows = ["accuracy", "loss", "norm"] if accurate else ["loss", "norm"]
+    names = [f"{part}_{row}" for row in rows[:-1] for part in _DASHES]
+    runs = runs_of(dataset, "time", "param_norm", *names)
+    values = runs.key(key, key)
+    found = np.unique(values)
+    colours = matplotlib.colormaps["viridis"](np.linspace(0.0, 0.85, len(found)))
+    figure = Figure(figsize=(4.2 * len(rows), 3.8), layout="constrained")
+    axes = figure.subplots(1, len(rows), sharex=True, squeeze=False)[0]
+    for axis, row in zip(axes, rows, strict=True):
+        parts = {"test": "param_norm"} if row == "norm" else {p: f"{p}_{row}" for p in _DASHES}
+        for part, name in parts.items():
+            if name in runs.data:
+                for value, colour in zip(found, colours, strict=True):
+                    for run in np.flatnonzero(values == value):
+                        _line(axis, runs.data, name, int(run), color=colour, ls=_DASHES[part])
+        axis.set_xscale("log")
+        axis.set_xlabel("gradient-flow time $t$ (learning rate × steps)")
+        axis.set_ylabel(r"parameter norm $\|\theta\|_2$" if row == "norm" else row)
+        if row != "accuracy" and axis.get_lines():
+            axis.set_yscale("log", nonpositive="mask")
+        axis.grid(True, which="major", color="#e0e0e0", linewidth=0.6)
+    handles = [Line2D([], [], color=c) for c in colours]
+    handles += [Line2D([], [], color="#404040", ls=dash) for dash in _DASHES.values()]
+    labels = [f"{v:.3g}" if isinstance(v, float) else str(v) for v in found.tolist()]
+    figure.legend(handles, [*labels, *_DASHES], title=key, loc="outside right center", fontsize=8)
+    return figure
+
+
+def _line(axis: Axes, data: xr.Dataset, name: str, run: int, **style: Any) -> None:
+    times, values = data["time"].values[run], data[name].values[run]
+    known = np.isfinite(values) & (times > 0)
+    axis.plot(times[known], values[known], linewidth=1.2, **style)

@@ -1,0 +1,113 @@
+"""A study as one self-contained page."""
+
+import base64
+import io
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import xarray as xr
+from matplotlib.figure import Figure
+
+from .._files import replacing
+from .._phase import boundary, phase_diagram
+from .._reproduce import PanelResult
+from .family import plot_family
+from .figure import plot
+from .maps import plot_map
+from .report import number
+
+
+def write_study(
+    title: str, preset: str, results: list[PanelResult], folder: str | os.PathLike[str]
+) -> None:
+    """Writes `report.html`, `report.json` and a figure (PDF and PNG) a panel into `folder`.
+
+    The page has for every panel its figure, how its runs came out, and a table *published,
+    measured, ratio, agrees*; it needs no network.
+    """
+    folder = Path(folder)
+    sections = []
+    for result in results:
+        figure, caption = _figure(result)
+        for suffix in ("pdf", "png"):
+            with replacing(folder / f"{result.name}.{suffix}") as path:
+                figure.savefig(path, dpi=160)
+        image = io.BytesIO()
+        figure.savefig(image, format="svg")
+        encoded = base64.b64encode(image.getvalue()).decode()
+        sections.append({**_numbers(result), "figure": encoded, "caption": caption})
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("lazyrich._view"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["number"] = number
+    page = environment.get_template("study.html").render(
+        title=title, preset=preset, sections=sections
+    )
+    with replacing(folder / "report.html") as path:
+        path.write_text(page, encoding="utf-8")
+    content = {"study": title, "preset": preset, "panels": [_numbers(r) for r in results]}
+    with replacing(folder / "report.json") as path:
+        path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def _numbers(result: PanelResult) -> dict[str, Any]:
+    """What a panel came to, ready for JSON."""
+    published = result.published
+    return {
+        "name": result.name,
+        "runs": len(result.sweep),
+        "over": {axis.name: len(axis) for axis in result.sweep.axes},
+        "outcomes": result.outcomes,
+        "source": None if published is None else published.source,
+        "note": None if published is None else published.note,
+        "tolerance": None if published is None else published.tolerance,
+        "rows": [
+            {k: None if v is math.nan else v for k, v in row._asdict().items()}
+            for row in result.rows
+        ],
+        "experiment": result.sweep.experiment.description,
+        "sweep": result.sweep.content_hash,
+    }
+
+
+def _figure(result: PanelResult) -> tuple[Figure, str]:
+    """A panel's figure and what it shows: a run, a family of runs, or a map."""
+    dataset = result.dataset
+    varied = [key for axis in result.sweep.axes for key in axis.keys if len(axis) > 1]
+    keys = [key for key in varied if key != "seed"]
+    if len(keys) == 2:
+        x, y = keys
+        line = boundary(dataset, x, y)
+        caption = (
+            "Outcomes, delays and times of half the test change. The line is where runs go from "
+            "immediate to grokked, its band 10 to 90 % of the seeds."
+        )
+        return plot_map(phase_diagram(dataset, x, y), line), caption
+    if keys:
+        return plot_family(dataset, keys[0]), f"Every run, by {keys[0]}."
+    first = dataset.isel(dict.fromkeys(dataset["outcome"].dims, 0))
+    return plot(_record(first, result)), "The run of the first seed; circles are published."
+
+
+def _record(run: xr.Dataset, result: PanelResult) -> xr.Dataset:
+    """The curves of one run of a dataset, as a record's."""
+    known = run["time"].notnull().values
+    curves = {
+        name: ("time", variable.values[known], variable.attrs)
+        for name, variable in run.data_vars.items()
+        if variable.dims == ("record",) and name != "time"
+    }
+    experiment = result.sweep.experiment
+    attributes = {
+        "experiment": experiment.description,
+        "homogeneity": experiment.model.homogeneity or 0,
+    }
+    return xr.Dataset(curves, {"time": run["time"].values[known]}, attributes)

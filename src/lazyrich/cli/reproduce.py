@@ -1,0 +1,86 @@
+"""`lazyrich reproduce`: a study from beginning to end."""
+
+import contextlib
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from .._errors import InputError
+from .._terminal import sweep_progress
+
+if TYPE_CHECKING:
+    from .._reproduce import PanelResult
+
+HELP = """Run what a study's panels miss, and compare them with what was published.
+
+STUDY is one that comes with the library ('lazyrich list' shows their panels), or a folder
+with a TOML file a panel. DIR receives report.html, report.json, a figure a panel, and the
+store with every run: the same command goes on after whatever ended it.
+
+\b
+Examples:
+  lazyrich reproduce lyu2024 --preset quick
+  lazyrich reproduce lyu2024 --panel 3 --preset paper --out lyu
+  lazyrich reproduce maps --scheduler tcp://10.0.0.1:8786
+"""
+
+
+def reproduce(
+    study: Annotated[str, typer.Argument(metavar="STUDY")],
+    panel: Annotated[str | None, typer.Option(metavar="P", help="One panel alone.")] = None,
+    preset: Annotated[
+        Literal["quick", "paper"], typer.Option(help="Scaled down, or the source's own settings.")
+    ] = "quick",
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where to write [reproduced/STUDY-PRESET].")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=0, help="Processes [as many as cores]; 0: this one.")
+    ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Of a dask scheduler to use.")
+    ] = None,
+) -> None:
+    """Reproduce a study; `HELP` is what users read."""
+    if not (find_spec("matplotlib") and find_spec("jinja2")):
+        raise InputError("study", study, "a report needs pip install 'lazyrich[view]'")
+    from .._reproduce import reproduce as run
+    from .._view import write_study
+
+    title = Path(study).name
+    folder = out or Path("reproduced") / f"{title}-{preset}"
+    folder.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        shown: dict[str, object] = {}
+
+        def listener(name: str, progress: object) -> None:
+            if name not in shown:
+                stack.pop_all().close()
+                shown[name] = stack.enter_context(sweep_progress(f"{title}/{name}"))
+            shown[name](progress)  # type: ignore[operator]
+
+        results = run(
+            study,
+            folder / "store",
+            panel=panel,
+            preset=preset,
+            workers=workers,
+            scheduler=scheduler,
+            listener=listener,
+        )
+    write_study(title, preset, results, folder)
+    for result in results:
+        _print(result)
+    print(f"written to       {folder / 'report.html'}")
+
+
+def _print(result: "PanelResult") -> None:
+    counts = ", ".join(f"{count} {outcome}" for outcome, count in result.outcomes.items())
+    print(f"{result.name:<16} {len(result.sweep)} runs: {counts}")
+    for row in result.rows:
+        print(
+            f"  {row.key:<22} published {row.published:<10.4g} measured {row.median:<10.4g} "
+            f"ratio {row.ratio:<8.3f} {'agrees' if row.agrees else 'differs'}"
+        )
