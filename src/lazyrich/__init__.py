@@ -16,9 +16,18 @@ if TYPE_CHECKING:
     )
     from ._dynamics import _solver as solvers
     from ._errors import ComputationError, InputError
-    from ._execution import Estimate, Progress, estimate, sweep
+    from ._execution import Estimate, Progress, Refined, estimate, refine, sweep
     from ._experiment import Experiment, Published
-    from ._phase import Collapse, ScalingFit, boundary, collapse, phase_diagram, scaling_fit
+    from ._phase import (
+        Bisection,
+        Collapse,
+        Crossings,
+        ScalingFit,
+        boundary,
+        collapse,
+        phase_diagram,
+        scaling_fit,
+    )
     from ._record import open_record, save_record
     from ._reproduce import PanelResult, reproduce
     from ._simulate import simulate, simulate_together
@@ -36,14 +45,17 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "Bisection",
     "Collapse",
     "ComputationError",
+    "Crossings",
     "Estimate",
     "Experiment",
     "InputError",
     "PanelResult",
     "Progress",
     "Published",
+    "Refined",
     "ScalingFit",
     "Status",
     "Thresholds",
@@ -65,6 +77,7 @@ __all__ = [
     "plot_scaling",
     "predictors",
     "probes",
+    "refine",
     "reproduce",
     "save_record",
     "scaling_fit",
@@ -85,14 +98,17 @@ __all__ = [
 
 # Imported when first asked for: JAX and its kin take three seconds, and figures are an extra.
 _PLACES = {
+    "Bisection": "_phase",
     "Collapse": "_phase",
     "ComputationError": "_errors",
+    "Crossings": "_phase",
     "Estimate": "_execution",
     "Experiment": "_experiment",
     "InputError": "_errors",
     "PanelResult": "_reproduce",
     "Progress": "_execution",
     "Published": "_experiment",
+    "Refined": "_execution",
     "ScalingFit": "_phase",
     "Status": "_store",
     "Thresholds": "_transition",
@@ -109,6 +125,7 @@ _PLACES = {
     "plot_family": "_view",
     "plot_map": "_view",
     "plot_scaling": "_view",
+    "refine": "_execution",
     "reproduce": "_reproduce",
     "save_record": "_record",
     "scaling_fit": "_phase",

@@ -9,11 +9,11 @@ import numpy as np
 import xarray as xr
 
 from ._errors import InputError
-from ._execution import Progress, run_sweep
+from ._execution import Progress, crew, run_sweep, suggested_size
 from ._experiment import Published
 from ._store import OUTCOMES, Store, assemble
 from ._sweep import Sweep
-from .studies import Preset, panels
+from .studies import Panel, Preset, panels
 
 Listener = Callable[[str, Progress], None]
 
@@ -69,16 +69,22 @@ def reproduce(
     if panel is not None and panel not in found:
         raise InputError("panel", panel, f"should be one of {', '.join(found)}")
     results = []
-    for name, one in found.items() if panel is None else [(panel, found[panel])]:
-        sweep = one.sweep(preset)
+    with crew(workers, scheduler) as hands:
+        for name, one in found.items() if panel is None else [(panel, found[panel])]:
+            sweep = _planned(one, preset)
 
-        def tell(progress: Progress, name: str = name) -> None:
-            if listener is not None:
-                listener(name, progress)
+            def tell(progress: Progress, name: str = name) -> None:
+                if listener is not None:
+                    listener(name, progress)
 
-        run_sweep(sweep, store, workers=workers, scheduler=scheduler, listener=tell)
-        results.append(result_of(name, sweep, Store(store)))
+            run_sweep(sweep, store, hands, listener=tell)
+            results.append(result_of(name, sweep, Store(store)))
     return results
+
+
+def _planned(panel: Panel, preset: Preset) -> Sweep:
+    experiment, over = panel.varied(preset)
+    return Sweep.over(experiment, over, suggested_size(experiment))
 
 
 def result_of(name: str, sweep: Sweep, store: Store) -> PanelResult:

@@ -2,4 +2,6 @@
 
 from .driver import Progress as Progress
 from .estimate import Estimate as Estimate, estimate as estimate
+from .refine import Refined as Refined, refine as refine
 from .sweeping import run_sweep as run_sweep, suggested_size as suggested_size, sweep as sweep
+from .workers import Crew as Crew, crew as crew

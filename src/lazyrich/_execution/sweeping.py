@@ -11,10 +11,10 @@ from .._precision import in_double
 from .._store import Store, assemble
 from .._sweep import Over, Sweep
 from .driver import Campaign, Listener, Progress, run_here, run_on
-from .workers import connected
+from .workers import Crew, crew
 
 
-def _silent(progress: Progress) -> None:
+def silent(progress: Progress) -> None:
     del progress
 
 
@@ -28,7 +28,7 @@ def sweep(
     batch_size: int | None = None,
     max_running: int | None = None,
     walltime: float | None = None,
-    listener: Listener = _silent,
+    listener: Listener = silent,
 ) -> xr.Dataset:
     r"""Runs an experiment for every combination of values, and returns all of them, labelled.
 
@@ -50,29 +50,23 @@ def sweep(
         `failed`, and its file says why.
     """
     described = Sweep.over(experiment, over, batch_size or suggested_size(experiment))
-    run_sweep(
-        described,
-        store,
-        workers=workers,
-        scheduler=scheduler,
-        max_running=max_running,
-        walltime=walltime,
-        listener=listener,
-    )
+    with crew(workers, scheduler) as hands:
+        run_sweep(
+            described, store, hands, max_running=max_running, walltime=walltime, listener=listener
+        )
     return assemble(Store(store), described)
 
 
 def run_sweep(
     described: Sweep,
     store: str | os.PathLike[str],
+    hands: Crew,
     *,
-    workers: int | None = None,
-    scheduler: str | None = None,
     max_running: int | None = None,
     walltime: float | None = None,
-    listener: Listener = _silent,
+    listener: Listener = silent,
 ) -> int:
-    """Does what is left of a sweep, see [`sweep`][lazyrich.sweep].
+    """Does what is left of a sweep with the workers of a crew, see [`sweep`][lazyrich.sweep].
 
     - **Returns** how many runs are left: none, unless there was no time for them.
     """
@@ -89,12 +83,10 @@ def run_sweep(
             campaign.tell(f"{name} was damaged, is in damaged/ and is done again: {how}")
         if not left:
             campaign.tell()
-        elif workers == 0 and scheduler is None:
+        elif (client := hands.client()) is None:
             run_here(campaign)
         else:
-            count = min(workers or os.cpu_count() or 1, len(left))
-            with connected(scheduler, count) as client:
-                run_on(client, campaign, max_running)
+            run_on(client, campaign, max_running)
     finally:
         campaign.end()
     return sum(len(batch.runs) for batch in kept.missing(described)) if campaign.out_of_time else 0

@@ -22,6 +22,33 @@ ENVIRONMENT = {
 }
 
 
+class Crew:
+    """Workers that are started when they are first asked for, and serve until the end.
+
+    - **Takes** `workers`, processes to start, as many as cores by default; 0 for none, so that
+        all is computed in this process; `scheduler`, an address to use in their place.
+    """
+
+    def __init__(self, stack: contextlib.ExitStack, workers: int | None, scheduler: str | None):
+        self._stack, self._scheduler = stack, scheduler
+        self._num_workers = (os.cpu_count() or 1) if workers is None else workers
+        self._client: Any = None
+
+    def client(self) -> Any:
+        """A `distributed.Client` of theirs; None if this process is to do the work."""
+        if self._client is None and (self._num_workers > 0 or self._scheduler is not None):
+            context = connected(self._scheduler, self._num_workers)
+            self._client = self._stack.enter_context(context)
+        return self._client
+
+
+@contextlib.contextmanager
+def crew(workers: int | None, scheduler: str | None) -> Iterator[Crew]:
+    """A [`Crew`][] that is sent home at the end."""
+    with contextlib.ExitStack() as stack:
+        yield Crew(stack, workers, scheduler)
+
+
 @contextlib.contextmanager
 def connected(scheduler: str | None, num_workers: int) -> Iterator[Any]:
     """A `distributed.Client` of the scheduler at an address, or of one of its own.

@@ -69,13 +69,14 @@ def _numbers(result: PanelResult) -> dict[str, Any]:
         "source": None if published is None else published.source,
         "note": None if published is None else published.note,
         "tolerance": None if published is None else published.tolerance,
-        "rows": [
-            {k: None if v is math.nan else v for k, v in row._asdict().items()}
-            for row in result.rows
-        ],
+        "rows": [{k: _known(v) for k, v in row._asdict().items()} for row in result.rows],
         "experiment": result.sweep.experiment.description,
         "sweep": result.sweep.content_hash,
     }
+
+
+def _known(value: Any) -> Any:
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def _figure(result: PanelResult) -> tuple[Figure, str]:
@@ -85,7 +86,9 @@ def _figure(result: PanelResult) -> tuple[Figure, str]:
     keys = [key for key in varied if key != "seed"]
     if len(keys) == 2:
         x, y = keys
-        line = boundary(dataset, x, y)
+        line: xr.Dataset | None = boundary(dataset, x, y)
+        if line is not None and not line["place"].notnull().any():
+            line = None
         caption = (
             "Outcomes, delays and times of half the test change. The line is where runs go from "
             "immediate to grokked, its band 10 to 90 % of the seeds."

@@ -69,7 +69,7 @@ def sweep(
     ] = False,
 ) -> None:
     """Run a sweep; `HELP` is what users read."""
-    from .._execution import estimate, run_sweep, suggested_size
+    from .._execution import crew, estimate, run_sweep, suggested_size
     from .._sweep import Sweep, parse_axes, parse_box, random as at_random, sobol as evenly
 
     varied = dict(parse_axes(over or [], zip_ or []))
@@ -82,12 +82,11 @@ def sweep(
     if dry_run:
         print(interruptible(lambda: estimate(planned, workers)))
         return
-    with sweep_progress(described.name) as listener:
+    with sweep_progress(described.name) as listener, crew(workers, scheduler) as hands:
         num_left = run_sweep(
             planned,
             store,
-            workers=workers,
-            scheduler=scheduler,
+            hands,
             max_running=max_running,
             walltime=walltime,
             listener=listener,

@@ -10,7 +10,7 @@ import pydantic
 from .._description import Description
 from .._errors import InputError
 from .._experiment import Experiment
-from .._sweep import Sweep, parse_values
+from .._sweep import Over, parse_values
 
 Preset = Literal["paper", "quick"]
 """The source's own setting, or one that shows the same in a small part of the time."""
@@ -50,13 +50,13 @@ class Panel(Description):
             quick_over=None if quick_over is None else _varied("quick.over", quick_over),
         )
 
-    def sweep(self, preset: Preset) -> Sweep:
-        """The runs of the panel; a single run is a sweep over its one seed."""
+    def varied(self, preset: Preset) -> tuple[Experiment, Over]:
+        """The experiment of a preset and what it varies; a single run varies its one seed."""
         experiment, over = self.experiment, self.over
         if preset == "quick":
             experiment = experiment.with_changes(self.quick)
             over = over if self.quick_over is None else self.quick_over
-        return Sweep.over(experiment, {**(over or {"seed": [experiment.seed]})})
+        return experiment, dict(over.items()) or {"seed": [experiment.seed]}
 
 
 def _varied(name: str, table: Any) -> dict[str, list[Any]]:
