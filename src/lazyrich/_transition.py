@@ -19,6 +19,10 @@ class Thresholds(Description):
     """Where a fit counts as a fit. Scores run from 0 to 1, see [`transition`][lazyrich.transition].
 
     - `train`, `test`: the scores from which data count as fitted and as generalised to.
+    - `train_loss`: the fraction of the initial training loss that must be gone, too, for data
+        to count as fitted. Outputs may have the right signs long before they have any size:
+        from a small start every training sample is on its side after the first step, and
+        accuracy alone would see a delay in what is no fit yet.
     - `delay`: the ratio of test to train time below which there is no delay.
     - `change`: the drop in test score from which generalisation counts as lost.
     - `sustained`: recorded times in a row for which a level must hold.
@@ -26,6 +30,7 @@ class Thresholds(Description):
 
     train: Annotated[float, Interval(gt=0, le=1)] = 0.99
     test: Annotated[float, Interval(gt=0, le=1)] = 0.95
+    train_loss: Annotated[float, Interval(ge=0, lt=1)] = 0.5
     delay: Annotated[float, Gt(1)] = 10.0
     change: Annotated[float, Interval(gt=0, lt=1)] = 0.1
     sustained: Annotated[int, Ge(1)] = 3
@@ -85,13 +90,14 @@ def read_off(
     """The same from arrays: `curves` by the names of probes, and how the solve ended."""
     if len(times) == 0:
         return _nothing("diverged")
-    train, test = _score(curves, "train"), _score(curves, "test")
+    test = _score(curves, "test")
     k = thresholds.sustained
-    t_train, t_train_first = _reach(times, train, thresholds.train, k)
+    fit = _fit(curves, thresholds)
+    t_train, t_train_first = _reach(times, fit, 1.0, k)
     t_test, t_test_first = _reach(times, test, thresholds.test, k)
     if ending in ("diverged", "step_underflow", "too_stiff"):
         outcome: Outcome = "diverged"
-    elif np.isnan(t_train) or train[-1] < thresholds.train:
+    elif np.isnan(t_train) or fit[-1] < 1:
         outcome = "untrained"
     else:
         outcome = "not_within_budget"
@@ -139,6 +145,17 @@ def _nothing(outcome: Outcome) -> Transition:
     times = [name for name in Transition._fields if name not in ("outcome", "plateau")]
     plateau = (np.nan, np.nan)
     return Transition(outcome=outcome, plateau=plateau, **dict.fromkeys(times, np.nan))
+
+
+def _fit(
+    curves: Mapping[str, Float[np.ndarray, " t"]], thresholds: Thresholds
+) -> Float[np.ndarray, " t"]:
+    """How near training data are to being fitted: 1 and more where they are."""
+    fit = _score(curves, "train") / thresholds.train
+    if thresholds.train_loss > 0:
+        loss = curves["train_loss"]
+        fit = np.minimum(fit, (1 - loss / loss[0]) / thresholds.train_loss)
+    return fit
 
 
 def _score(curves: Mapping[str, Float[np.ndarray, " t"]], part: str) -> Float[np.ndarray, " t"]:
