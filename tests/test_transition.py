@@ -39,15 +39,15 @@ def test_grokking():
 
 
 def test_signs_without_size_are_no_fit():
-    # From a small start: right signs at once, the loss halved at 40, the test data at 300.
+    # From a small start: right signs at once, the loss halved at 40, the test data at 200.
     signs = np.where(TIMES > 0, 1.0, 0.5)
     loss = step(1, 0, 40)
-    events = lr.transition(record(signs, step(0.5, 1, 300), train_loss=loss))
+    events = lr.transition(record(signs, step(0.5, 1, 200), train_loss=loss))
     assert events.t_train == pytest.approx(40, rel=1e-3)
     assert events.outcome == "immediate"
     by_accuracy = lr.Thresholds(train_loss=0)
     assert (
-        lr.transition(record(signs, step(0.5, 1, 300), train_loss=loss), by_accuracy).outcome
+        lr.transition(record(signs, step(0.5, 1, 200), train_loss=loss), by_accuracy).outcome
         == "grokked"
     )
 
