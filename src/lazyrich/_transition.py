@@ -92,12 +92,11 @@ def read_off(
         return _nothing("diverged")
     test = _score(curves, "test")
     k = thresholds.sustained
-    fit = _fit(curves, thresholds)
-    t_train, t_train_first = _reach(times, fit, 1.0, k)
+    t_train, t_train_first, fitted = _fit(times, curves, thresholds)
     t_test, t_test_first = _reach(times, test, thresholds.test, k)
     if ending in ("diverged", "step_underflow", "too_stiff"):
         outcome: Outcome = "diverged"
-    elif np.isnan(t_train) or fit[-1] < 1:
+    elif np.isnan(t_train) or not fitted:
         outcome = "untrained"
     else:
         outcome = "not_within_budget"
@@ -148,14 +147,18 @@ def _nothing(outcome: Outcome) -> Transition:
 
 
 def _fit(
-    curves: Mapping[str, Float[np.ndarray, " t"]], thresholds: Thresholds
-) -> Float[np.ndarray, " t"]:
-    """How near training data are to being fitted: 1 and more where they are."""
-    fit = _score(curves, "train") / thresholds.train
+    times: Float[np.ndarray, " t"],
+    curves: Mapping[str, Float[np.ndarray, " t"]],
+    thresholds: Thresholds,
+) -> tuple[float, float, bool]:
+    """When training data were fitted for good, when first, and whether they are at the end."""
+    loss = curves["train_loss"]
+    levels = [(_score(curves, "train"), thresholds.train)]
     if thresholds.train_loss > 0:
-        loss = curves["train_loss"]
-        fit = np.minimum(fit, (1 - loss / loss[0]) / thresholds.train_loss)
-    return fit
+        levels.append((1 - loss / loss[0], thresholds.train_loss))
+    reached = [_reach(times, score, level, thresholds.sustained) for score, level in levels]
+    held, first = (float(np.max(found)) for found in zip(*reached, strict=True))  # NaN wins
+    return held, first, all(score[-1] >= level for score, level in levels)
 
 
 def _score(curves: Mapping[str, Float[np.ndarray, " t"]], part: str) -> Float[np.ndarray, " t"]:
