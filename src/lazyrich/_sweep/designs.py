@@ -9,7 +9,7 @@ from scipy.stats import qmc
 from .._errors import InputError
 from .axes import Over
 
-Box = Mapping[str, tuple[float, float]]
+Box = Mapping[str, tuple[int | float, int | float]]
 
 
 def sobol(box: Box, num: int, seed: int = 0, log: bool = True) -> Over:
