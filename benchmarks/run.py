@@ -24,8 +24,8 @@ from scipy.optimize import linprog
 import lazyrich as lr
 from lazyrich._columns import gram, matvec, rmatvec
 from lazyrich._dynamics import Problem, Trajectory, _reduction
+from lazyrich._ground import build_problem
 from lazyrich._precision import in_double
-from lazyrich._simulate import build_problem
 
 REPEATS = 5
 

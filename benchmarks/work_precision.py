@@ -32,12 +32,12 @@ from sklearn.datasets import load_digits
 
 import lazyrich as lr
 from lazyrich._dynamics import Problem, _march
-from lazyrich._dynamics._status import RUNNING
 from lazyrich._dynamics._method import Method, _radius
+from lazyrich._dynamics._status import RUNNING
 from lazyrich._dynamics.gradient_flow import GradientFlow
+from lazyrich._ground import build_problem
 from lazyrich._measure import gathered
 from lazyrich._precision import in_double
-from lazyrich._simulate import build_problem
 
 LIMIT_SECONDS = 25.0
 FLOW = Path(__file__).with_name("work_precision.json")

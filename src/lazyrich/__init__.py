@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from ._errors import ComputationError, InputError
     from ._experiment import Experiment, Published
     from ._record import open_record, save_record
-    from ._simulate import simulate, simulate_together
+    from ._simulate import simulate
     from ._summary import summarise, textbook_time
+    from ._together import simulate_together
     from ._transition import Thresholds, Transition, transition
     from ._view import plot, write_report
 
@@ -60,7 +61,7 @@ _PLACES = {
     "plot": "_view",
     "save_record": "_record",
     "simulate": "_simulate",
-    "simulate_together": "_simulate",
+    "simulate_together": "_together",
     "summarise": "_summary",
     "textbook_time": "_summary",
     "transition": "_transition",

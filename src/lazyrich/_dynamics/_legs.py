@@ -190,12 +190,11 @@ def _reduced_together(
     alike = {(p.model, p.loss, p.train.x.shape, p.train.x.dtype, p.train.y.shape) for p in problems}
     if len(alike) > 1:
         raise unlike(len(problems))
-    start = DiagonalParams(*(np.stack(column) for column in zip(*params, strict=True)))
     # Data that many problems share are looked at once.
     known: dict[int, Reduced] = {}
-    for problem, start in zip(problems, params, strict=True):
+    for problem, own in zip(problems, params, strict=True):
         if id(problem.train) not in known:
-            known[id(problem.train)] = reduce(problem, start)
+            known[id(problem.train)] = reduce(problem, own)
     each = [known[id(problem.train)] for problem in problems]
     together = eqx.tree_at(
         lambda r: (r.x, r.y, r.weight_decay, r.output_unit, r.x_size),
