@@ -23,9 +23,9 @@ from scipy.optimize import linprog
 
 import lazyrich as lr
 from lazyrich._columns import gram, matvec, rmatvec
-from lazyrich._dynamics import Problem, Trajectory, reduced_flow
+from lazyrich._dynamics import Problem, Trajectory, _reduction
+from lazyrich._ground import build_problem
 from lazyrich._precision import in_double
-from lazyrich._simulate import build_problem
 
 REPEATS = 5
 
@@ -60,8 +60,8 @@ def products() -> dict[str, float]:
     x = problem.train.x
     n, d = x.shape
     v, w, wide = jnp.ones(n) / n, jnp.ones(d) / d, np.asarray(x, float)
-    system = reduced_flow._reduce(problem, problem.params)
-    field = jax.jit(reduced_flow._field)
+    system = _reduction.reduce(problem, problem.params)
+    field = jax.jit(_reduction.field)
     ours = seconds(lambda: field(jnp.asarray(1.0), 1e-4 * v, system))
     theirs = seconds(lambda: wide @ np.sinh(4 * (1e-4 * np.asarray(v) @ wide)))
     return {
@@ -99,7 +99,7 @@ def _solvers(
     """
     experiment, problem = panel(name, changes)
     times = np.array([0.0, mid_transition, experiment.t1])
-    system = reduced_flow._reduce(problem, problem.params)
+    system = _reduction.reduce(problem, problem.params)
 
     def ours(rtol: float) -> Trajectory:
         return lr.dynamics.ReducedFlow(rtol=rtol).follow(problem, times, _silent)
@@ -126,7 +126,7 @@ def _solvers(
     @jax.jit
     def tsit5(rtol: float) -> tuple[Array, Array]:
         solution = diffrax.diffeqsolve(
-            diffrax.ODETerm(reduced_flow._field),
+            diffrax.ODETerm(_reduction.field),
             diffrax.Tsit5(),
             t0=0.0,
             t1=experiment.t1,

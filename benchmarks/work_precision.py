@@ -33,10 +33,11 @@ from sklearn.datasets import load_digits
 import lazyrich as lr
 from lazyrich._dynamics import Problem, _march
 from lazyrich._dynamics._method import Method, _radius
+from lazyrich._dynamics._status import RUNNING
 from lazyrich._dynamics.gradient_flow import GradientFlow
+from lazyrich._ground import build_problem
 from lazyrich._measure import gathered
 from lazyrich._precision import in_double
-from lazyrich._simulate import build_problem
 
 LIMIT_SECONDS = 25.0
 FLOW = Path(__file__).with_name("work_precision.json")
@@ -173,7 +174,7 @@ def march(case: Case, method: Method, rtol: float, limit: float = LIMIT_SECONDS)
     for attempt in ("warm-up", "timed"):
         system, state = flow.prepare(case.problem, case.times, observe, method)
         begun = time.perf_counter()
-        while int(state.status) == _march.RUNNING:
+        while int(state.status) == RUNNING:
             state = jax.block_until_ready(_march.advance_one(system, state))
             if attempt == "warm-up" and time.perf_counter() - begun > 6:
                 break  # compiled by now

@@ -350,8 +350,8 @@ def test_what_cannot_share_a_solve_is_refused():
     one = completion()
     with pytest.raises(lr.InputError, match="one or more experiments"):
         lr.simulate_together([])
-    with pytest.raises(lr.InputError, match="one or more experiments"):
-        lr.simulate_together([small_experiment()])
+    with pytest.raises(lr.InputError, match="share their dynamics"):
+        lr.simulate_together([one, small_experiment()])
     with pytest.raises(lr.InputError, match="share their dynamics"):
         lr.simulate_together([one, one.with_changes({"dynamics.rtol": 1e-4})])
     with pytest.raises(lr.InputError, match="may differ in"):

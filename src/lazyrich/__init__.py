@@ -30,9 +30,10 @@ if TYPE_CHECKING:
     )
     from ._record import open_record, save_record
     from ._reproduce import PanelResult, reproduce
-    from ._simulate import simulate, simulate_together
+    from ._simulate import simulate
     from ._store import Status, consolidate, open_store, status
     from ._summary import summarise, textbook_time
+    from ._together import simulate_together
     from ._transition import Thresholds, Transition, transition
     from ._view import (
         plot,
@@ -130,7 +131,7 @@ _PLACES = {
     "save_record": "_record",
     "scaling_fit": "_phase",
     "simulate": "_simulate",
-    "simulate_together": "_simulate",
+    "simulate_together": "_together",
     "status": "_store",
     "summarise": "_summary",
     "sweep": "_execution",

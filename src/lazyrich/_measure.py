@@ -7,7 +7,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import xarray as xr
 from jaxtyping import Array, Float, Shaped
 
 from ._dynamics import Trajectory
@@ -69,12 +68,12 @@ def pass_over_test(
     drawing them takes half of that panel's time.
     """
     times = jnp.asarray(trajectory.times)
-    weights = _weights_along(model, trajectory.params_at, times, trajectory.states)
+    weights = weights_along(model, trajectory.params_at, times, trajectory.states)
     every = jnp.concatenate([weights, *(jnp.asarray(p.weights)[None] for p in references.values())])
     f, y = [], []
     for done, block in enumerate(test):
         progress(done / test.num_blocks)
-        f.append(_evaluate_all(model, every, block.x))
+        f.append(evaluate_all(model, every, block.x))
         y.append(block.y)
     outputs = jnp.concatenate(f, axis=1)
     along, others = outputs[: len(weights)], outputs[len(weights) :]
@@ -91,17 +90,19 @@ def measure_states(
 ) -> dict[str, Array]:
     """Values of probes over the states of a run of a linear model."""
     assert isinstance(setting.model, AbstractLinearModel)  # only reductions of these replay
-    f_train = _evaluate_all(setting.model, weights, x_train)
+    f_train = evaluate_all(setting.model, weights, x_train)
     times = jnp.asarray(trajectory.times)
     along = (times, trajectory.states, weights, f_train, f_test)
-    return _probe(setting, trajectory.params_at, along, probes)
+    return probe_along(setting, trajectory.params_at, along, probes)
 
 
 # These take a trajectory's parts and not the whole: what it cost would be compiled in.
 @eqx.filter_jit
-def _weights_along(
+def weights_along(
     model: AbstractLinearModel, params_at: Callable[[Any, Any], Any], times: Array, states: Any
 ) -> Float[Array, "t ..."]:
+    """Weights at every time of a run."""
+
     def at(moment: tuple[Array, Any]) -> Array:
         return model.weights(params_at(*moment))
 
@@ -109,19 +110,22 @@ def _weights_along(
 
 
 @eqx.filter_jit
-def _evaluate_all(
+def evaluate_all(
     model: AbstractLinearModel, weights: Float[Array, "t ..."], x: Array
 ) -> Float[Array, "t n"]:
+    """Outputs of many weights on the same inputs."""
     return jax.vmap(lambda w: model.evaluate(w, x))(weights)
 
 
 @eqx.filter_jit
-def _probe(
+def probe_along(
     setting: Setting,
     params_at: Callable[[Any, Any], Any],
     along: tuple[Any, ...],
     probes: tuple[AbstractProbe, ...],
 ) -> dict[str, Array]:
+    """Values of probes at every time of a run."""
+
     def at(moment: tuple[Any, ...]) -> dict[str, Array]:
         time, state, weights, f_train, f_test = moment
         seen = Moment(time, params_at(time, state), weights, f_train, f_test)
@@ -138,7 +142,11 @@ def outputs_of_references(
         return jnp.zeros((0, len(x)))
     assert isinstance(model, AbstractLinearModel)  # predictors are known for these alone
     weights = jnp.stack([jnp.asarray(p.weights) for p in references.values()])
-    return _evaluate_all(model, weights, x)
+    return evaluate_all(model, weights, x)
+
+
+Columns = dict[str, tuple[str, np.ndarray]]
+"""Long names and values of a table's columns."""
 
 
 def reference_table(
@@ -146,10 +154,10 @@ def reference_table(
     setting: Setting,
     x_train: Shaped[Array, "n d"],
     f_test: Float[Array, "p m"],
-) -> xr.Dataset:
-    """What each predictor achieves, over `predictor`; empty if there are none."""
+) -> Columns:
+    """What each predictor achieves, a value for each; empty if there are none."""
     if not references:
-        return xr.Dataset(coords={"predictor": np.array([], dtype="<U6")})
+        return {}
     found = list(references.values())
     f_train = outputs_of_references(setting.model, references, x_train)
     f = {
@@ -170,15 +178,4 @@ def reference_table(
         "gap": ("relative duality gap", [p.gap for p in found]),
         "status": ("status", [p.status for p in found]),
     }
-    return xr.Dataset(
-        {
-            f"predictor_{key}": ("predictor", np.asarray(values), described(long_name))
-            for key, (long_name, values) in columns.items()
-        },
-        coords={"predictor": list(references)},
-    )
-
-
-def described(long_name: str, units: str = "1") -> dict[str, str]:
-    """A variable's attributes."""
-    return {"long_name": long_name, "units": units}
+    return {key: (long_name, np.asarray(values)) for key, (long_name, values) in columns.items()}

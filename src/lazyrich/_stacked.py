@@ -1,36 +1,146 @@
-"""interim"""
+"""Results of runs, a row each, and the records made of them."""
 
 import json
+import os
+import platform
+from collections.abc import Sequence
+from importlib.metadata import version
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
+import xarray as xr
+from jaxtyping import Float
 
-from ._dynamics import Effort
-from ._simulate import simulate
+from ._dynamics import Effort, Ending
+from ._experiment import Experiment
+from ._measure import Columns
+from ._probes import AbstractProbe
+
+KKT = ("stationarity", "complementarity")
+
+
+class Outcome(NamedTuple):
+    """What has become of one run."""
+
+    experiment: Experiment
+    probes: tuple[AbstractProbe, ...]
+    times: Float[np.ndarray, " t"]
+    values: dict[str, Float[np.ndarray, " t"]]
+    roles: tuple[str, ...]
+    table: Columns
+    kkt: dict[str, float]
+    ending: Ending
+    effort: Effort
+    seconds: dict[str, float]
+    own_params: str
 
 
 class Stacked(NamedTuple):
-    times: np.ndarray
-    values: dict[str, np.ndarray]
-    numbers: dict[str, np.ndarray]
-    endings: list[str]
+    """Results of a batch, with a leading axis over its runs.
+
+    - `times` and `values`, by the probes' names: a record each, NaN beyond what a run has
+        recorded and in runs to which a probe does not apply.
+    - `roles`, the predictors; `table`, what each achieves, `(runs, roles)` by column name.
+    - `kkt`, the final residuals, empty where they have no meaning.
+    - `long_names` and `units` of probes, columns and residuals.
+    - `seconds`, spent on the whole batch, by stage.
+    """
+
+    times: Float[np.ndarray, "r t"]
+    values: dict[str, Float[np.ndarray, "r t"]]
+    roles: tuple[str, ...]
+    table: dict[str, np.ndarray]
+    kkt: dict[str, Float[np.ndarray, " r"]]
+    endings: list[Ending]
     efforts: list[Effort]
-    words: dict[str, dict[str, str]]
+    seconds: dict[str, float]
+    long_names: dict[str, str]
+    units: dict[str, str]
+    own_params: list[str]
+
+    @classmethod
+    def of(cls, outcomes: Sequence[Outcome]) -> "Stacked":
+        """The outcomes of runs that have the same predictors."""
+        first, num_runs = outcomes[0], len(outcomes)
+        num_records = max(len(outcome.times) for outcome in outcomes)
+
+        def padded(rows: Sequence[Any]) -> np.ndarray:
+            whole = np.full((num_runs, num_records), np.nan)
+            for place, row in zip(whole, rows, strict=True):
+                if row is not None:
+                    place[: len(row)] = row
+            return whole
+
+        probes = {probe.name: probe for outcome in outcomes for probe in outcome.probes}
+        seconds: dict[str, float] = {}
+        for outcome in outcomes:
+            for stage, spent in outcome.seconds.items():
+                seconds[stage] = seconds.get(stage, 0.0) + spent
+        return cls(
+            times=padded([outcome.times for outcome in outcomes]),
+            values={name: padded([one.values.get(name) for one in outcomes]) for name in probes},
+            roles=first.roles,
+            table={key: np.stack([one.table[key][1] for one in outcomes]) for key in first.table},
+            kkt={name: np.array([one.kkt[name] for one in outcomes]) for name in first.kkt},
+            endings=[outcome.ending for outcome in outcomes],
+            efforts=[outcome.effort for outcome in outcomes],
+            seconds=seconds,
+            long_names=long_names(list(probes.values()), first.table),
+            units={name: probe.units for name, probe in probes.items()},
+            own_params=[outcome.own_params for outcome in outcomes],
+        )
+
+    def record(self, experiment: Experiment, place: int) -> xr.Dataset:
+        """The record of the run at `place`, which followed `experiment`."""
+
+        def described(name: str) -> dict[str, str]:
+            return {"long_name": self.long_names[name], "units": self.units.get(name, "1")}
+
+        num = int(np.isfinite(self.times[place]).sum())
+        long_name, units = experiment.time_axis
+        axis = {"long_name": long_name, "units": units}
+        variables: dict[str, Any] = {
+            name: ("time", values[place, :num], described(name))
+            for name, values in self.values.items()
+        }
+        for key, column in self.table.items():
+            name = f"predictor_{key}"
+            variables[name] = ("predictor", column[place], described(name))
+        for key, residuals in self.kkt.items():
+            variables[f"kkt_{key}"] = ((), residuals[place], described(f"kkt_{key}"))
+        roles = np.array(self.roles, dtype=None if self.roles else "<U6")
+        coords = {"time": ("time", self.times[place, :num], axis), "predictor": roles}
+        shares = {stage: spent / len(self.endings) for stage, spent in self.seconds.items()}
+        attributes = {
+            "experiment": experiment.description,
+            "experiment_hash": experiment.content_hash,
+            "homogeneity": experiment.model.homogeneity or 0,
+            "own_params": self.own_params[place],
+            "ending": self.endings[place],
+            "solver": json.dumps(self.efforts[place]._asdict()),
+            "seconds": json.dumps(shares),
+            "machine": json.dumps(machine()),
+            "lazyrich_version": version("lazyrich"),
+        }
+        return xr.Dataset(variables, coords, attributes)
 
 
-def simulate_stacked(experiments: Any) -> Stacked:
-    rs = [simulate(e) for e in experiments]
-    T = max(r.sizes["time"] for r in rs)
+def long_names(probes: Sequence[AbstractProbe], table: Columns) -> dict[str, str]:
+    """What axes and legends call the variables of a record."""
+    return {
+        **{probe.name: probe.long_name for probe in probes},
+        **{f"predictor_{key}": long_name for key, (long_name, _) in table.items()},
+        **{f"kkt_{name}": f"final KKT {name}" for name in KKT},
+    }
 
-    def pad(v):
-        return np.concatenate([v, np.full(T - len(v), np.nan)])
 
-    names = [str(n) for n in rs[0].data_vars if rs[0][n].dims == ("time",)]
-    return Stacked(
-        np.stack([pad(r["time"].values) for r in rs]),
-        {n: np.stack([pad(r[n].values) for r in rs]) for n in names},
-        {},
-        [r.attrs["ending"] for r in rs],
-        [Effort(**json.loads(r.attrs["solver"])) for r in rs],
-        {n: {"long_name": rs[0][n].attrs["long_name"], "units": "1"} for n in names},
-    )
+def machine() -> dict[str, Any]:
+    """What a run was computed with."""
+    return {
+        "device": str(jax.devices()[0].device_kind),
+        "cores": os.cpu_count(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "jax": jax.__version__,
+    }

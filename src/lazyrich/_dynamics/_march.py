@@ -7,7 +7,7 @@ terms and interpolation are diffrax's.
 """
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -15,6 +15,16 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
+from ._status import (
+    COMPLETED,
+    CROSSED,
+    DIVERGED,
+    MAX_GRADIENTS,
+    MAX_STEPS,
+    RUNNING,
+    STATIONARY,
+    UNDERFLOW,
+)
 from ._work import Work, work
 from .gradient_flow import LogState
 
@@ -23,50 +33,8 @@ from .gradient_flow import LogState
 # to the last bit.
 SEGMENT = 16
 
-RUNNING, COMPLETED, MAX_STEPS, MAX_GRADIENTS, UNDERFLOW, DIVERGED, STATIONARY, CROSSED = range(8)
-
 _SAFETY, _SMALLEST, _LARGEST = 0.9, 0.2, 5.0
 _PI = 0.4  # the weight of the error before, as in Hairer & Wanner II, (IV.2.43)
-_BISECTIONS = 60
-
-
-class LinearClock(eqx.Module):
-    """Records at times of the solver's own clock."""
-
-    ends: ClassVar[bool] = True
-
-    def read(self, t: Array, y: PyTree) -> Array:
-        """What a record calls the time."""
-        del y
-        return t
-
-    def locate(self, interpolation: Any, request: Array) -> Array:
-        """The solver's time at which the clock shows `request`."""
-        del interpolation
-        return request
-
-
-class LogClock(eqx.Module):
-    """Records at values of $\\log(1 + t)$, which the state carries."""
-
-    ends: ClassVar[bool] = False
-
-    def read(self, t: Array, y: LogState) -> Array:
-        """What a record calls the time."""
-        del t
-        return y.log_time
-
-    def locate(self, interpolation: Any, request: Array) -> Array:
-        """The solver's time at which the clock shows `request`, by bisection."""
-
-        def halve(_: Any, bounds: tuple[Array, Array]) -> tuple[Array, Array]:
-            low, high = bounds
-            middle = 0.5 * (low + high)
-            early = interpolation.evaluate(middle).log_time < request
-            return jnp.where(early, middle, low), jnp.where(early, high, middle)
-
-        bounds = (interpolation.t0, interpolation.t1)
-        return lax.fori_loop(0, _BISECTIONS, halve, bounds)[1]
 
 
 class Stop(eqx.Module):
@@ -81,7 +49,9 @@ class Stop(eqx.Module):
 class System(eqx.Module):
     """What is solved and how; the same over a run.
 
-    - `requests`, times to record, increasing, the last of them the horizon.
+    - `requests`, times to record, increasing; those beyond the `horizon`, where the march
+        ends, are never served.
+    - `args`, what the solver hands on to the terms.
     - `observe(time, params)`, what a record holds.
     - `measure(y0, y1, error)`, the error of a step over what is allowed, a scalar.
     - `moving`, the name of the observed number whose movement asks for more records, or
@@ -92,6 +62,7 @@ class System(eqx.Module):
     terms: Any
     solver: Any
     requests: Float[Array, " t"]
+    horizon: Float[Array, ""]
     clock: Any
     observe: Callable[[Array, PyTree], PyTree]
     measure: Callable[[PyTree, PyTree, PyTree], Array]
@@ -103,6 +74,7 @@ class System(eqx.Module):
     max_gradients: Int[Array, ""]
     moving: str | None = eqx.field(static=True)
     max_extra: int = eqx.field(static=True)
+    args: Any = None
 
 
 class March(eqx.Module):
@@ -139,7 +111,7 @@ def start(system: System, y0: PyTree, first_step: Array) -> March:
     compiled twice.
     """
     t0 = jnp.zeros((), system.requests.dtype)
-    solver_state = system.solver.init(system.terms, t0, t0 + first_step, y0, None)
+    solver_state = system.solver.init(system.terms, t0, t0 + first_step, y0, system.args)
     first = system.observe(t0, params_of(y0))
     num_slots = system.requests.size + system.max_extra
     asked = system.requests[0] == 0
@@ -167,6 +139,26 @@ def start(system: System, y0: PyTree, first_step: Array) -> March:
     )
 
 
+def restart(system: System, march: March, first_step: Array) -> March:
+    """A march that has ended, from a state of zeros on; what it recorded and counted is kept."""
+    t0 = jnp.zeros((), system.requests.dtype)
+    y0 = jax.tree.map(jnp.zeros_like, march.y)
+    return eqx.tree_at(
+        lambda m: (m.t, m.y, m.step, m.solver_state, m.error, m.rejected, m.status),
+        march,
+        (
+            t0,
+            y0,
+            t0 + first_step,
+            system.solver.init(system.terms, t0, t0 + first_step, y0, system.args),
+            jnp.ones_like(t0),
+            jnp.zeros_like(march.rejected),
+            jnp.zeros_like(march.status),
+        ),
+        is_leaf=lambda leaf: leaf is None,
+    )
+
+
 def advance(system: System, march: March) -> March:
     """The march after at most `SEGMENT` more attempts."""
 
@@ -182,13 +174,13 @@ def advance(system: System, march: March) -> March:
 
 
 def _attempt(system: System, march: March) -> March:
-    t0, y0, horizon = march.t, march.y, system.requests[-1]
+    t0, y0, horizon = march.t, march.y, system.horizon
     t1 = t0 + march.step
     if system.clock.ends:
         # A sliver of a step left at the end would be lost to rounding.
         t1 = jnp.where(t0 + 1.0001 * march.step >= horizon, horizon, t1)
     y1, error, dense, solver_state, _ = system.solver.step(
-        system.terms, t0, t1, y0, None, march.solver_state, march.rejected
+        system.terms, t0, t1, y0, system.args, march.solver_state, march.rejected
     )
     size = system.measure(y0, y1, error)
     size = jnp.where(jnp.isnan(size), jnp.inf, size)
@@ -303,7 +295,8 @@ def _status(system: System, before: March, after: March, size: Array) -> Array:
     status = jnp.where(num_tried >= system.max_steps, MAX_STEPS, status)
     status = jnp.where(after.work.num_gradients >= system.max_gradients, MAX_GRADIENTS, status)
     status = jnp.where(stuck, jnp.where(jnp.isinf(size), DIVERGED, UNDERFLOW), status)
-    return jnp.where(after.num_requests >= system.requests.size, COMPLETED, status)
+    reached = system.clock.read(after.t, after.y)
+    return jnp.where(reached >= system.horizon, COMPLETED, status)
 
 
 def _metric(system: System, observed: PyTree, like: Array) -> Array:

@@ -25,9 +25,11 @@ from ._base import (
     Trajectory,
     recorded_params,
 )
-from ._batch import march_together
+from ._batch import Lanes, march_together
 from ._checkpoint import Checkpoint
+from ._clock import LinearClock, LogClock
 from ._method import Method, choose, output_unit, speed
+from ._status import ENDINGS, RUNNING
 from .gradient_flow import GradientFlow, LogState, LogTimeFlow
 
 
@@ -103,7 +105,7 @@ class Flow(AbstractDynamics):
             march = checkpoint.load(march) or march
         begun = time.monotonic()
         ending: Ending | None = None
-        while int(march.status) == _march.RUNNING:
+        while int(march.status) == RUNNING:
             march = _march.advance_one(system, march)
             progress(_shown(system, march), int(march.num_accepted))
             if time.monotonic() - begun > self.max_seconds:
@@ -132,8 +134,12 @@ class Flow(AbstractDynamics):
             self.prepare(problem, grid, observe, method)
             for problem, grid, observe in zip(problems, times, observers, strict=True)
         ]
-        marches = march_together(lanes, progress)
-        return [self.finish(method, march, None, observed=True) for march in marches]
+        systems, marches = zip(*lanes, strict=True)
+        together = Lanes.of(systems)
+        stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *marches)
+        ended = march_together(together, stacked, progress)
+        each = (jax.tree.map(lambda a, i=i: a[i], ended) for i in range(len(problems)))
+        return [self.finish(method, march, None, observed=True) for march in each]
 
     def prepare(
         self,
@@ -158,11 +164,13 @@ class Flow(AbstractDynamics):
         if moving == "test_loss" and observe is not None:
             resolution *= float(observe(jnp.zeros(()), problem.params)[moving])
         stop = self.stop or StopWhen()
+        requests = jnp.asarray(times * math.log(10) if log else times)
         system = _march.System(
             terms=LogTimeFlow(flow) if log else flow,
             solver=method.solver,
-            requests=jnp.asarray(times * math.log(10) if log else times),
-            clock=_march.LogClock() if log else _march.LinearClock(),
+            requests=requests,
+            horizon=requests[-1],
+            clock=LogClock() if log else LinearClock(),
             observe=seen,
             measure=_Measure(
                 _control_inputs(problem),
@@ -199,7 +207,7 @@ class Flow(AbstractDynamics):
         values = jax.tree.map(lambda a: a[:num_saved], march.values)
         work = march.work
         if ending is None:
-            ending = _ENDINGS[int(march.status)]
+            ending = ENDINGS[int(march.status)]
         if ending == "max_steps" and method.stability_bound(march):
             ending = "too_stiff"
         return Trajectory(
@@ -220,17 +228,6 @@ class Flow(AbstractDynamics):
             observed=values if observed else None,
             final=_march.params_of(march.y),
         )
-
-
-_ENDINGS: dict[int, Ending] = {
-    _march.COMPLETED: "completed",
-    _march.MAX_STEPS: "max_steps",
-    _march.MAX_GRADIENTS: "max_gradients",
-    _march.UNDERFLOW: "step_underflow",
-    _march.DIVERGED: "diverged",
-    _march.STATIONARY: "stationary",
-    _march.CROSSED: "crossed",
-}
 
 
 def _num_tried(march: "_march.March") -> int:

@@ -2,17 +2,18 @@
 
 import datetime
 import time
+from collections.abc import Iterator
 from importlib.metadata import version
 from typing import NamedTuple
 
 import numpy as np
 
 from .._experiment import Experiment
-from .._simulate import machine
-from .._stacked import Stacked, simulate_stacked
+from .._stacked import Stacked, machine
 from .._store import Results, Store
 from .._summary import early_and_late
 from .._sweep import Sweep
+from .._together import simulate_stacked
 from .._transition import read_off
 
 
@@ -86,13 +87,17 @@ def _results(
             numbers.setdefault(name, np.full(num_runs, np.nan))[place] = value
 
     for places, part in parts:
-        words |= part.words
+        words |= {
+            name: {"long_name": part.long_names[name], "units": part.units.get(name, "1")}
+            for name in part.values
+        }
         length = part.times.shape[1]
         times[places, :length] = part.times
         for name, values in part.values.items():
             curves.setdefault(name, np.full(times.shape, np.nan))[places, :length] = values
-        for name, column in part.numbers.items():
+        for name, column, long_name in _achieved(part):
             numbers.setdefault(name, np.full(num_runs, np.nan))[places] = column
+            words[name] = {"long_name": long_name, "units": "1"}
         for row, place in enumerate(places.tolist()):
             known = ~np.isnan(part.times[row])
             its_curves = {name: values[row][known] for name, values in part.values.items()}
@@ -123,6 +128,20 @@ def _results(
             "written": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         },
     )
+
+
+def _achieved(part: Stacked) -> Iterator[tuple[str, np.ndarray, str]]:
+    """What the predictors achieve and how near to KKT the runs end, as numbers by name."""
+    for key, table in part.table.items():
+        for place, role in enumerate(part.roles):
+            if table.dtype.kind == "f":
+                long_name = f"{part.long_names[f'predictor_{key}']} of the {role} predictor"
+                yield f"{role}_{key}", table[:, place], long_name
+            elif key == "status":
+                certified = np.where(table[:, place] == "optimal", 1.0, 0.0)
+                yield f"{role}_certified", certified, f"whether the {role} predictor is certified"
+    for name, residuals in part.kkt.items():
+        yield f"kkt_{name}", residuals, part.long_names[f"kkt_{name}"]
 
 
 def _words(name: str, words: dict[str, dict[str, str]]) -> dict[str, str]:

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .._stacked import simulate_stacked
 from .._sweep import Sweep, batches
+from .._together import simulate_stacked
 
 # Runs that are made to find out.
 _SAMPLE = 8

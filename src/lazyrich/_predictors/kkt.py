@@ -2,9 +2,10 @@
 
 from typing import NamedTuple
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import ArrayLike, Float, Shaped
+from jaxtyping import Array, ArrayLike, Float, Shaped
 
 from .._columns import gram, matvec, rmatvec
 from .._models import DiagonalParams, power_difference
@@ -45,19 +46,68 @@ def diagonal_kkt(
     """
     x, y = as_data(x, y, signs=True)
     params = DiagonalParams(*map(jnp.asarray, params))
-    outputs = matvec(x, power_difference(params.u, params.v, depth)) * y
-    smallest = float(jnp.min(outputs))
-    if not smallest > 0:
-        return KKTResidual(np.nan, np.nan, np.full(len(y), np.nan))
-    u, v = (p * smallest ** (-1 / depth) for p in params)
-    slope_u, slope_v = depth * u ** (depth - 1), depth * v ** (depth - 1)
-    margins = outputs / smallest
-    kernel = np.asarray(gram(x, slope_u**2 + slope_v**2) * jnp.outer(y, y))
-    norm = jnp.hypot(jnp.linalg.norm(u), jnp.linalg.norm(v))
-    slack = np.asarray((margins - 1) / norm)
+    system = kkt_system(params, x, y, depth)
+    mu = kkt_multipliers(np.asarray(system.matrix), np.asarray(system.linear))
+    residual, complementarity = kkt_residual(params, x, y, depth, jnp.asarray(mu))
+    return KKTResidual(float(residual), float(complementarity), mu)
+
+
+class KKTSystem(NamedTuple):
+    r"""Multipliers minimise $\frac12 \mu^\top M \mu - b^\top \mu$ over $\mu \ge 0$.
+
+    NaN where some sample is not fitted.
+    """
+
+    matrix: Float[Array, "n n"]
+    linear: Float[Array, " n"]
+
+
+@eqx.filter_jit
+def kkt_system(
+    params: DiagonalParams, x: Shaped[Array, "n d"], y: Float[Array, " n"], depth: int
+) -> KKTSystem:
+    """What the multipliers solve."""
+    scaled, margins, norm = _scaled(params, x, y, depth)
+    weights = depth**2 * (scaled.u ** (2 * depth - 2) + scaled.v ** (2 * depth - 2))
+    kernel = gram(x, weights) * jnp.outer(y, y)
     # By Euler's identity the gradients' products with theta are L times the margins.
-    mu = minimise_nonnegative(kernel + np.diag(slack**2), np.asarray(depth * margins))
-    pull = rmatvec(x, jnp.asarray(mu) * y)
-    residual = jnp.hypot(jnp.linalg.norm(u - slope_u * pull), jnp.linalg.norm(v + slope_v * pull))
-    complementarity = jnp.asarray(mu) @ (margins - 1) / norm**2
-    return KKTResidual(float(residual / norm), float(complementarity), mu)
+    return KKTSystem(kernel + jnp.diag(((margins - 1) / norm) ** 2), depth * margins)
+
+
+def kkt_multipliers(
+    matrix: Float[np.ndarray, "n n"], linear: Float[np.ndarray, " n"]
+) -> Float[np.ndarray, " n"]:
+    """The multipliers; NaN where there is no system for them or the search did not end."""
+    if not np.all(np.isfinite(linear)):
+        return np.full(len(linear), np.nan)
+    return minimise_nonnegative(matrix, linear)
+
+
+@eqx.filter_jit
+def kkt_residual(
+    params: DiagonalParams,
+    x: Shaped[Array, "n d"],
+    y: Float[Array, " n"],
+    depth: int,
+    mu: Float[Array, " n"],
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """Stationarity and complementarity with given multipliers."""
+    scaled, margins, norm = _scaled(params, x, y, depth)
+    pull = rmatvec(x, mu * y)
+    residual = jnp.hypot(
+        jnp.linalg.norm(scaled.u - depth * scaled.u ** (depth - 1) * pull),
+        jnp.linalg.norm(scaled.v + depth * scaled.v ** (depth - 1) * pull),
+    )
+    return residual / norm, mu @ (margins - 1) / norm**2
+
+
+def _scaled(
+    params: DiagonalParams, x: Array, y: Array, depth: int
+) -> tuple[DiagonalParams, Array, Array]:
+    """Parameters at a smallest margin of 1, all margins there and the norm; NaN without a fit."""
+    outputs = matvec(x, power_difference(params.u, params.v, depth)) * y
+    smallest = jnp.min(outputs)
+    smallest = jnp.where(smallest > 0, smallest, jnp.nan)
+    u, v = (p * smallest ** (-1 / depth) for p in params)
+    norm = jnp.hypot(jnp.linalg.norm(u), jnp.linalg.norm(v))
+    return DiagonalParams(u, v), outputs / smallest, norm

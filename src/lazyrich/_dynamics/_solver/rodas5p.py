@@ -210,13 +210,15 @@ class Rodas5P(diffrax.AbstractAdaptiveSolver[None]):
             at = self.linearise(t0, y0, args)
 
         shifted = jnp.eye(start.size, dtype=start.dtype) / (h * _GAMMA) - at.jacobian
-        factor = jsl.lu_factor(shifted)
+        # Not `lu_solve`, which would find the permutation anew in every stage.
+        factor, _, permutation = lax.linalg.lu(shifted)
         before, coupling = (jnp.asarray(_strict(rows), start.dtype) for rows in (_A, _C))
         nodes, weights = jnp.asarray(_NODES, start.dtype), jnp.asarray(_TIME_WEIGHTS, start.dtype)
 
         def stage(i: Any, value: Array, stages: Array) -> Array:
             right = value + coupling[i] @ stages / h + h * weights[i] * at.time_derivative
-            return stages.at[i].set(jsl.lu_solve(factor, right))
+            half = jsl.solve_triangular(factor, right[permutation], lower=True, unit_diagonal=True)
+            return stages.at[i].set(jsl.solve_triangular(factor, half))
 
         # A loop, so that the vector field is compiled once and not seven times.
         def later_stage(i: Any, stages: Array) -> Array:

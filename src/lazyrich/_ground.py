@@ -1,0 +1,133 @@
+"""What runs of one task, seed, model and loss share."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from jaxtyping import Array, Float
+
+from ._dynamics import Problem
+from ._errors import InputError
+from ._experiment import Experiment
+from ._measure import Columns, gathered, outputs_of_references, reference_table
+from ._models import measured_homogeneity
+from ._predictors import Predictor
+from ._probes import Labels, Setting
+from ._references import references
+from ._tasks import Arrays, Samples, Split
+
+
+class Ground:
+    """Data and start of an experiment, checked, and its predictors.
+
+    Runs that differ from it in `init_scale`, `weight_decay`, `t1` and what is recorded alone stand
+    on the same ground: predictors hang on the start's direction, not on its scale.
+    """
+
+    def __init__(self, experiment: Experiment, params: Any = None):
+        self.experiment = experiment
+        data_key, self._init_key = jr.split(jr.key(experiment.seed))
+        self.split: Split = experiment.task.sample(data_key)
+        experiment.loss.check_labels(self.split.train.y, "task.y_train")
+        if isinstance(experiment.task, Arrays):
+            experiment.loss.check_labels(experiment.task.y_test, "task.y_test")
+        self.problem = build_problem(experiment, self.split.train, self._init_key, params)
+
+    @functools.cached_property
+    def predictors(self) -> dict[str, Predictor]:
+        """The predictors that theory names."""
+        return references(self.problem)
+
+    @functools.cached_property
+    def test(self) -> Samples:
+        """All test data, in memory."""
+        return gathered(self.split.test)
+
+    @functools.cached_property
+    def f_references(self) -> Float[Array, "p m"]:
+        """What the predictors give on the test data."""
+        return outputs_of_references(self.experiment.model, self.predictors, self.test.x)
+
+    @functools.cached_property
+    def test_bytes(self) -> int:
+        """About what all test data would take in memory."""
+        block = next(iter(self.split.test))
+        return int(block.x.nbytes) * self.split.test.num_blocks
+
+    @functools.cached_property
+    def setting(self) -> Setting:
+        """What probes are told in the run of `experiment`."""
+        return setting_of(self.experiment, self.problem, self.predictors, self.test.y)[0]
+
+    @functools.cached_property
+    def table(self) -> Columns:
+        """What each predictor achieves."""
+        x_train = self.problem.train.x
+        return reference_table(self.predictors, self.setting, x_train, self.f_references)
+
+    @functools.cached_property
+    def _start(self) -> Any:
+        model = self.experiment.model
+        return jax.tree.map(np.asarray, model.init(self._init_key, self.problem.train.x.shape[1]))
+
+    def problem_of(self, experiment: Experiment) -> Problem:
+        """The problem of an experiment on this ground."""
+        params = jax.tree.map(lambda p: experiment.init_scale * p, self._start)
+        model, loss = self.experiment.model, self.experiment.loss
+        return Problem(self.problem.train, params, experiment.weight_decay, model, loss)
+
+
+def build_problem(experiment: Experiment, train: Samples, key: Any, params: Any = None) -> Problem:
+    """The flow an experiment describes, from `params` or from the model's own start.
+
+    - **Raises** [`InputError`][lazyrich.InputError] if the outputs' shape is not the labels',
+        or if the model is not of the degree that it declares.
+    """
+    model, loss = experiment.model, experiment.loss
+    if params is None:
+        start = model.init(key, train.x.shape[1])
+        params = jax.tree.map(lambda p: experiment.init_scale * p, start)
+    params = jax.tree.map(jnp.asarray, params)
+    model.check_inputs(train.x, "task")
+    shape = jax.eval_shape(lambda p: model.apply(p, train.x), params).shape
+    loss.check_shape(shape, train.y)
+    few = train.x[:8]
+    measured = measured_homogeneity(model, params, few)
+    declared = model.homogeneity
+    if declared is not None and measured is not None and measured != declared:
+        accepted = f"outputs scale by the power {measured:g} of the parameters"
+        raise InputError("model.degree", declared, accepted)
+    return Problem(train, params, experiment.weight_decay, model, loss)
+
+
+def setting_of(
+    experiment: Experiment, problem: Problem, predictors: dict[str, Predictor], y_test: Array
+) -> tuple[Setting, tuple[Any, ...]]:
+    """What probes are told, and those of the experiment's that apply."""
+
+    def weights(role: str) -> Array | None:
+        return jnp.asarray(predictors[role].weights) if role in predictors else None
+
+    setting = Setting(
+        y_train=problem.train.y,
+        y_test=y_test,
+        params=problem.params,
+        init_scale=jnp.asarray(experiment.init_scale),
+        weight_decay=jnp.asarray(experiment.weight_decay),
+        kernel=weights("kernel"),
+        rich=weights("rich"),
+        model=experiment.model,
+        loss=experiment.loss,
+        labels=_labels(problem.train.y, y_test),
+    )
+    return setting, tuple(p for p in experiment.probe_modules if p.applies(setting))
+
+
+def _labels(y_train: Array, y_test: Array) -> Labels:
+    if jnp.issubdtype(y_train.dtype, jnp.integer):
+        return "classes"
+    signs = all(bool(jnp.all(jnp.abs(y) == 1)) for y in (y_train, y_test))
+    return "signs" if signs and y_train.ndim == 1 else "reals"

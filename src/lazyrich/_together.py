@@ -1,0 +1,286 @@
+"""Many experiments at once, and what they share done once."""
+
+from collections import OrderedDict
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jaxtyping import Array, Int
+from threadpoolctl import threadpool_limits
+
+from ._dynamics import Flow, Problem, ReducedFlow
+from ._dynamics._batch import Lanes, unlike
+from ._dynamics._reduction import Replay
+from ._errors import InputError
+from ._experiment import Experiment
+from ._ground import Ground
+from ._measure import evaluate_all, probe_along, weights_along
+from ._models import DiagonalLinear, DiagonalParams
+from ._precision import in_double
+from ._predictors.kkt import KKTSystem, kkt_multipliers, kkt_residual, kkt_system
+from ._probes import AbstractProbe, Labels, Setting
+from ._simulate import Listener, Run, Stopwatch, follow_alone, replayed, silently
+from ._stacked import KKT, Outcome, Stacked, long_names
+
+# Grounds kept from one batch to the next.
+_MAX_GROUNDS = 4
+# Test data of a batch that may be held; beyond, they are drawn again for every run.
+_TEST_BYTES = 2**28
+
+
+@in_double
+def simulate_together(
+    experiments: Sequence[Experiment],
+    *,
+    listener: Listener = silently,
+) -> list[xr.Dataset]:
+    """Runs experiments of one shape in one compiled solve and returns their records.
+
+    Each run keeps its own clock and step sizes and ends on its own; its record agrees with
+    that of [`simulate`][lazyrich.simulate] to rounding. The seconds in a record are those of
+    the batch over the number of runs.
+
+    - **Takes** experiments that differ in `init_scale`, `weight_decay`, `t1` and `seed`
+        alone. With [`ReducedFlow`][lazyrich.dynamics.ReducedFlow] or
+        [`Flow`][lazyrich.dynamics.Flow] they share a solve; with other dynamics they run
+        one after the other.
+    - **Raises** [`InputError`][lazyrich.InputError] for experiments that cannot share a solve.
+    """
+    stacked = simulate_stacked(experiments, listener=listener)
+    return [stacked.record(experiment, i) for i, experiment in enumerate(experiments)]
+
+
+@in_double
+def simulate_stacked(
+    experiments: Sequence[Experiment], *, listener: Listener = silently
+) -> Stacked:
+    """What [`simulate_together`][lazyrich.simulate_together] makes records of, as whole arrays."""
+    if not experiments:
+        raise InputError("experiments", "none", "should be one or more experiments")
+    dynamics = experiments[0].dynamics
+    if any(experiment.dynamics != dynamics for experiment in experiments):
+        accepted = "runs of a batch should share their dynamics"
+        raise InputError("experiments", f"a batch of {len(experiments)}", accepted)
+    with threadpool_limits(limits=1, user_api="blas"):
+        if isinstance(dynamics, ReducedFlow):
+            return _follow_reduced(experiments, dynamics, listener)
+        if isinstance(dynamics, Flow):
+            return Stacked.of(_follow_flows(experiments, dynamics, listener))
+        return Stacked.of([follow_alone(e, None, listener, None) for e in experiments])
+
+
+_grounds: OrderedDict[Hashable, Ground] = OrderedDict()
+
+
+def _grounds_of(experiments: Sequence[Experiment]) -> list[Ground]:
+    """The ground of each experiment, those of the batches before at hand."""
+    found: dict[Hashable, Ground] = {}
+    keys = [_key(experiment) for experiment in experiments]
+    for key, experiment in zip(keys, experiments, strict=True):
+        if key not in found:
+            found[key] = _grounds.pop(key) if key in _grounds else Ground(experiment)
+            _grounds[key] = found[key]
+    while len(_grounds) > _MAX_GROUNDS:
+        _grounds.popitem(last=False)
+    return [found[key] for key in keys]
+
+
+def _key(experiment: Experiment) -> Hashable:
+    parts = (experiment.task, experiment.seed, experiment.model, experiment.loss)
+    try:
+        hash(parts)
+    except TypeError:  # a model of the user's, of arrays
+        return id(experiment)
+    return parts
+
+
+def _follow_flows(
+    experiments: Sequence[Experiment], dynamics: Flow, listener: Listener
+) -> list[Outcome]:
+    clock = Stopwatch(listener)
+    clock.start("sampling data")
+    grounds = _grounds_of(experiments)
+    clock.start("computing predictors")
+    runs = [Run(e, ground=ground) for e, ground in zip(experiments, grounds, strict=True)]
+    observers = [run.observer() for run in runs]
+    clock.start("solving the flow")
+    trajectories = dynamics.follow_together(
+        [run.problem for run in runs],
+        [run.times for run in runs],
+        _told(listener, len(runs)),
+        observers,
+    )
+    clock.start("measuring")
+    outcomes = [
+        run.outcome(trajectory, trajectory.observed, trajectory.final)
+        for run, trajectory in zip(runs, trajectories, strict=True)
+    ]
+    clock.stop()
+    outcomes[0] = outcomes[0]._replace(seconds=clock.seconds)
+    return outcomes
+
+
+def _told(listener: Listener, num_runs: int) -> Any:
+    def progress(num_ended: int, num_steps: int) -> None:
+        detail = f"{num_ended} of {num_runs}, {num_steps} steps"
+        listener("solving the flow", num_ended / num_runs, detail)
+
+    return progress
+
+
+def _follow_reduced(
+    experiments: Sequence[Experiment], dynamics: ReducedFlow, listener: Listener
+) -> Stacked:
+    clock = Stopwatch(listener)
+    clock.start("sampling data")
+    grounds = _grounds_of(experiments)
+    problems = [g.problem_of(e) for g, e in zip(grounds, experiments, strict=True)]
+    times = [experiment.times.grid(experiment.t1) for experiment in experiments]
+    clock.start("computing predictors")
+    for ground in grounds:
+        assert ground.predictors is not None
+    clock.start("solving the flow")
+    solved = dynamics.follow_all(problems, times, _told(listener, len(experiments)))
+    clock.start("measuring")
+    distinct = {id(ground): ground for ground in grounds}
+    if sum(ground.test_bytes for ground in distinct.values()) > _TEST_BYTES:
+        runs = [Run(e, ground=ground) for e, ground in zip(experiments, grounds, strict=True)]
+        outcomes = [replayed(run, solved.one(i), listener) for i, run in enumerate(runs)]
+        clock.stop()
+        outcomes[0] = outcomes[0]._replace(seconds=clock.seconds)
+        return Stacked.of(outcomes)
+    numbered = {key: place for place, key in enumerate(distinct)}
+    index = np.array([numbered[id(ground)] for ground in grounds])
+    rows, probes = _rows(experiments, problems, list(distinct.values()), index, solved.replay)
+    states = jax.tree.map(np.nan_to_num, solved.states)
+    values, systems = rows.call(_measure, solved.times, states)
+    recorded = np.isfinite(solved.times)
+    kkt: dict[str, np.ndarray] = {}
+    if systems is not None:
+        clock.start("KKT residuals")
+        pairs = zip(np.asarray(systems.matrix), np.asarray(systems.linear), strict=True)
+        mu = np.stack([kkt_multipliers(matrix, linear) for matrix, linear in pairs])
+        found = rows.call(_residuals, solved.times, states, mu)
+        kkt = dict(zip(KKT, map(np.asarray, found), strict=True))
+    clock.stop()
+    tables = [ground.table for ground in distinct.values()]
+    return Stacked(
+        times=solved.times,
+        values={p.name: np.where(recorded, values[p.name], np.nan) for p in probes},
+        roles=tuple(grounds[0].predictors),
+        table={key: np.stack([t[key][1] for t in tables])[index] for key in tables[0]},
+        kkt=kkt,
+        endings=solved.endings,
+        efforts=solved.efforts,
+        seconds=clock.seconds,
+        long_names=long_names(probes, tables[0]),
+        units={probe.name: probe.units for probe in probes},
+        own_params=[""] * len(experiments),
+    )
+
+
+class _Row(eqx.Module):
+    """A run to measure; what hangs on its ground alone has a leading axis over grounds."""
+
+    replay: Replay
+    ground: Any  # its place among them
+    params: Any
+    init_scale: Any
+    weight_decay: Any
+    x_test: Any
+    y_test: Any
+    kernel: Any
+    rich: Any
+    probes: tuple[AbstractProbe, ...]
+    model: DiagonalLinear = eqx.field(static=True)
+    labels: Labels = eqx.field(static=True)
+
+    @property
+    def setting(self) -> Setting:
+        system = self.replay.system
+        return Setting(
+            y_train=system.y,
+            y_test=self.y_test[self.ground],
+            params=self.params,
+            init_scale=self.init_scale,
+            weight_decay=self.weight_decay,
+            kernel=None if self.kernel is None else self.kernel[self.ground],
+            rich=None if self.rich is None else self.rich[self.ground],
+            model=self.model,
+            loss=system.loss,
+            labels=self.labels,
+        )
+
+    def final(self, times: Array, states: Any) -> DiagonalParams:
+        """The parameters at the last record."""
+        last = jnp.sum(jnp.isfinite(times)) - 1
+        return self.replay(times[last], jax.tree.map(lambda a: a[last], states))
+
+
+def _rows(
+    experiments: Sequence[Experiment],
+    problems: Sequence[Problem],
+    grounds: Sequence[Ground],
+    index: Int[np.ndarray, " r"],
+    replay: Lanes,
+) -> tuple[Lanes, tuple[AbstractProbe, ...]]:
+    """Every run with what is asked of it, and the probes that apply."""
+    first, model = grounds[0].setting, grounds[0].problem.model
+    assert isinstance(model, DiagonalLinear)  # the solve has made sure
+    alike = all(e.probes == experiments[0].probes for e in experiments)
+    if not alike or any(ground.setting.labels != first.labels for ground in grounds):
+        raise unlike(len(experiments))
+    probes = tuple(p for p in experiments[0].probe_modules if p.applies(first))
+
+    def over_grounds(leaves: Sequence[Any]) -> Any:
+        return None if leaves[0] is None else np.stack([np.asarray(leaf) for leaf in leaves])
+
+    together = _Row(
+        replay=replay.together,
+        ground=index,
+        params=jax.tree.map(lambda *p: np.stack(p), *(problem.params for problem in problems)),
+        init_scale=np.array([e.init_scale for e in experiments]),
+        weight_decay=np.array([e.weight_decay for e in experiments]),
+        x_test=over_grounds([ground.test.x for ground in grounds]),
+        y_test=over_grounds([ground.test.y for ground in grounds]),
+        kernel=over_grounds([ground.setting.kernel for ground in grounds]),
+        rich=over_grounds([ground.setting.rich for ground in grounds]),
+        probes=probes,
+        model=model,
+        labels=first.labels,
+    )
+    one = eqx.tree_at(
+        lambda row: (row.replay, row.ground, row.params, row.init_scale, row.weight_decay),
+        together,
+        (
+            replay.take(0).together,
+            index[0],
+            problems[0].params,
+            together.init_scale[0],
+            together.weight_decay[0],
+        ),
+    )
+    return Lanes.spread(one, together), probes
+
+
+def _measure(row: _Row, times: Array, states: Any) -> tuple[dict[str, Array], KKTSystem | None]:
+    """Every probe at every time, and what the multipliers at the end solve."""
+    system, setting = row.replay.system, row.setting
+    x_test = row.x_test[row.ground]
+    weights = weights_along(row.model, row.replay, times, states)
+    f_train = evaluate_all(row.model, weights, system.x)
+    f_test = evaluate_all(row.model, weights, x_test)
+    along = (times, states, weights, f_train, f_test)
+    values = probe_along(setting, row.replay, along, row.probes)
+    if row.labels != "signs":
+        return values, None
+    return values, kkt_system(row.final(times, states), system.x, system.y, row.model.depth)
+
+
+def _residuals(row: _Row, times: Array, states: Any, mu: Array) -> tuple[Array, Array]:
+    system = row.replay.system
+    return kkt_residual(row.final(times, states), system.x, system.y, row.model.depth, mu)
