@@ -1,5 +1,7 @@
 """The two ways a call can fail that are not bugs."""
 
+from importlib.util import find_spec
+
 
 class InputError(ValueError):
     """A value a user gave cannot be used; known before anything is computed.
@@ -20,3 +22,9 @@ class InputError(ValueError):
 
 class ComputationError(RuntimeError):
     """A computation failed; the message says what failed and what to try."""
+
+
+def require(module: str, extra: str, purpose: str) -> None:
+    """Raises [`ComputationError`][lazyrich.ComputationError] if an extra is not installed."""
+    if find_spec(module) is None:
+        raise ComputationError(f"{purpose} needs pip install 'lazyrich[{extra}]'")

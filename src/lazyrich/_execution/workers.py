@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any
 
-from .._errors import InputError
+from .._errors import InputError, require
 
 # A worker computes one batch at a time on one core: batches are as many as there are cores,
 # and products of small matrices do not gain from a second one.
@@ -55,6 +55,7 @@ def connected(scheduler: str | None, num_workers: int) -> Iterator[Any]:
 
     - **Raises** [`InputError`][lazyrich.InputError] if nothing answers at the address.
     """
+    require("distributed", "maps", "a sweep on worker processes (any but workers=0)")
     from distributed import Client, LocalCluster
 
     if scheduler is not None:

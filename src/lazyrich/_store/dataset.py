@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from .._errors import InputError
+from .._errors import InputError, require
 from .._files import umask
 from .._sweep import Sweep
 from .batch_file import ENDINGS, OUTCOMES
@@ -129,6 +129,7 @@ def _write_zarr(
     folder: Path, store: Store, sweep: Sweep, found: list[Source], shape: Layout
 ) -> dict[str, str]:
     """Fills a Zarr group in slabs of the first axis; returns which files are damaged, and how."""
+    require("zarr", "maps", "consolidating a store")
     import zarr
 
     group = zarr.open_group(folder, mode="w", attributes=about(sweep))

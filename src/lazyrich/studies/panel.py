@@ -62,7 +62,10 @@ class Panel(Description):
 def _varied(name: str, table: Any) -> dict[str, list[Any]]:
     if not isinstance(table, Mapping):
         raise InputError(name, table, "should be a table of keys and their values")
-    return {
-        key: parse_values(f"{name}.{key}", values) if isinstance(values, str) else values
-        for key, values in table.items()
-    }
+    found = {}
+    for key, values in table.items():
+        parsed = parse_values(f"{name}.{key}", values) if isinstance(values, str) else values
+        if not isinstance(parsed, list):
+            raise InputError(f"{name}.{key}", values, 'should be a list, or like "log:1:100:5"')
+        found[key] = parsed
+    return found

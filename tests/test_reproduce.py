@@ -1,0 +1,162 @@
+import json
+import sys
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import lazyrich as lr
+from lazyrich import cli
+from lazyrich._execution import run_sweep
+from lazyrich._reproduce import compare
+from lazyrich._store import Store
+
+PANEL = """
+name = "own/{name}"
+weight_decay = 1e-2
+t1 = 1e3
+probes = ["train_loss", "test_loss", "train_accuracy", "test_accuracy", "param_norm"]
+
+[task]
+kind = "SparseClassification"
+n = 16
+d = 60
+k = 1
+num_test = 50
+
+[times]
+num_log = 20
+num_linear = 5
+"""
+PUBLISHED = """
+[published]
+source = "a table"
+numbers = {{ t50 = {t50}, "late.param_norm" = 1e9 }}
+"""
+
+
+@pytest.fixture
+def study(tmp_path):
+    folder = tmp_path / "own"
+    folder.mkdir()
+    run = PANEL.format(name="run") + PUBLISHED.format(t50=100.0)
+    (folder / "run.toml").write_text(run + '\n[over]\nseed = "range:4"\n')
+    # Four runs each: batches of one size share what is compiled.
+    over = '\n[over]\ninit_scale = "log:1:100:2"\nweight_decay = [0.01, 0.03]\n'
+    quick = "\n[quick]\nt1 = 500.0\n[quick.over]\ninit_scale = [3.0]\nweight_decay = [0.01]\n"
+    (folder / "map.toml").write_text(PANEL.format(name="map") + over + quick)
+    return folder
+
+
+def call(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["lazyrich", *map(str, arguments)])
+    with pytest.raises(SystemExit) as exit_:
+        cli.main()
+    return exit_.value.code or 0
+
+
+def test_every_panel_that_comes_along_can_be_planned():
+    for study in ("lyu2024", "maps"):
+        for name, panel in lr.studies.panels(study).items():
+            for preset in ("paper", "quick"):
+                experiment, over = panel.varied(preset)
+                sweep = lr.sweeps.Sweep.over(experiment, over)
+                assert len(sweep) >= 1
+                assert sweep.run(0).name.startswith(f"{study}/{name}")
+
+
+def test_presets_change_what_they_say(study):
+    panels = lr.studies.panels(study)
+    experiment, over = panels["map"].varied("quick")
+    assert experiment.t1 == 500.0
+    assert over["init_scale"] == [3.0]
+    experiment, over = panels["map"].varied("paper")
+    assert experiment.t1 == 1000.0
+    np.testing.assert_allclose(over["init_scale"], [1, 100])
+    # A single run varies its one seed.
+    alone = lr.studies.panels("lyu2024")["3"]
+    assert alone.varied("paper")[1] == {"seed": [0]}
+
+
+def test_a_study_goes_on_where_it_was_interrupted(study, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "out"
+    arguments = ["reproduce", study, "--preset", "paper", "--out", out, "--workers", 0]
+
+    def killed(*args, **kwargs):
+        if len(list((out / "store" / "batches").glob("*.nc"))) == 1:
+            raise KeyboardInterrupt
+        return run_sweep(*args, **kwargs)
+
+    # "map" comes first; before "run" begins, the process ends.
+    monkeypatch.setattr("lazyrich._reproduce.run_sweep", killed)
+    with pytest.raises(KeyboardInterrupt):
+        lr.reproduce(study, out / "store", preset="paper", workers=0)
+    before = {path: path.stat().st_mtime_ns for path in (out / "store" / "batches").iterdir()}
+    assert len(before) == 1
+    monkeypatch.setattr("lazyrich._reproduce.run_sweep", run_sweep)
+    assert call(monkeypatch, *arguments) == 0
+    shown = capsys.readouterr().out
+    assert "map              4 runs" in shown
+    assert "t50" in shown
+    assert {path.stat().st_mtime_ns for path in before} == set(before.values())
+    names = {path.name for path in out.iterdir()}
+    assert names == {
+        "store", "report.html", "report.json", "map.pdf", "map.png", "run.pdf", "run.png",
+    }  # fmt: skip
+    content = json.loads((out / "report.json").read_text())
+    by_name = {panel["name"]: panel for panel in content["panels"]}
+    assert by_name["map"]["runs"] == 4
+    assert sum(by_name["map"]["outcomes"].values()) == 4
+    rows = {row["key"]: row for row in by_name["run"]["rows"]}
+    assert rows["late.param_norm"]["agrees"] is False
+    page = (out / "report.html").read_text()
+    assert "agrees?" in page
+    assert page.count("<img") == 2
+    # The numbers are those of the store.
+    names = {sweep.experiment.name: name for name, sweep in Store(out / "store").sweeps().items()}
+    runs = lr.open_store(out / "store", names["own/run"])
+    norms = runs["param_norm"].isel(record=-1)
+    assert rows["late.param_norm"]["median"] == pytest.approx(float(norms.median()), rel=1e-12)
+
+
+def test_agreement_is_a_ratio_within_the_tolerance():
+    published = lr.Published(
+        source="s", numbers={"t50": 100.0, "t10": 100.0, "t90": 5.0, "early.x": 0.0}, tolerance=0.2
+    )
+    dataset = xr.Dataset(
+        {"t50": ("seed", [80.0, 119.0, 130.0]), "t10": ("seed", [121.0, np.nan, 121.0]),
+         "t90": ("seed", [np.nan] * 3), "early_x": ("seed", [0.0, 0.0, 0.0])}
+    )  # fmt: skip
+    rows = {row.key: row for row in compare(published, dataset)}
+    assert rows["t50"].median == 119.0
+    assert (rows["t50"].low, rows["t50"].high) == (80.0, 130.0)
+    assert rows["t50"].agrees
+    assert rows["t10"].ratio == pytest.approx(1.21)
+    assert not rows["t10"].agrees
+    assert np.isnan(rows["t90"].median)
+    assert not rows["t90"].agrees
+    assert not rows["early.x"].agrees
+
+
+def test_studies_that_there_are_not_are_refused(tmp_path, study):
+    with pytest.raises(lr.InputError, match="should be one of lyu2024, maps, or a folder"):
+        lr.studies.panels("nothing")
+    with pytest.raises(lr.InputError, match="panel = '4': should be one of map, run"):
+        lr.reproduce(study, tmp_path / "store", panel="4")
+    (study / "bad.toml").write_text("name = 3 =")
+    with pytest.raises(lr.InputError, match=r"bad.toml.*should be a TOML file"):
+        lr.studies.panels(study)
+    (study / "bad.toml").write_text(PANEL.format(name="bad") + "\n[over]\nseed = 3\n")
+    with pytest.raises(lr.InputError, match=r"over.seed = 3: should be a list"):
+        lr.studies.panels(study)
+
+
+def test_figures_of_families(study, tmp_path):
+    experiment, _ = lr.studies.panels(study)["run"].varied("paper")
+    over = {"init_scale": [1.0, 30.0], "seed": range(2)}
+    runs = lr.sweep(experiment, over, tmp_path / "store", workers=0)
+    figure = lr.plot_family(runs, "init_scale")
+    accuracy, loss, norm = figure.axes
+    assert len(accuracy.get_lines()) == 8  # two parts, two values, two seeds
+    assert len(norm.get_lines()) == 4
+    assert loss.get_yscale() == "log"
