@@ -1,6 +1,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -172,3 +173,40 @@ def test_what_it_cannot_follow_is_refused():
         own = type(problem)(problem.train, zeros, 0.0, model, problem.loss)
         with pytest.raises(lr.InputError, match=message):
             lr.dynamics.ReducedFlow().follow(own, np.array([0.0, 1.0]), silent)
+
+
+@pytest.mark.parametrize("depth", [2, 3])
+def test_a_batch_is_its_runs(depth):
+    loss = lr.losses.Logistic()
+    # Two samples of data, of which the first serves twice; one, two and three legs at depth 3,
+    # grids of two lengths, and a run that the budget of steps does not suffice for.
+    shared = diagonal_problem(depth, loss, 0.01, 2.0)
+    again = eqx.tree_at(lambda p: p.params, shared, jax.tree.map(lambda p: 3 * p, shared.params))
+    problems = [
+        shared,
+        eqx.tree_at(lambda p: p.weight_decay, again, 0.05),
+        diagonal_problem(depth, loss, 0.04, 4.0, seed=1),
+        diagonal_problem(depth, loss, 1e-4, 1000.0),
+    ]
+    times = [np.linspace(0, t1, num) for t1, num in ((50.0, 9), (400.0, 9), (300.0, 7), (1e6, 9))]
+    flow = lr.dynamics.ReducedFlow(rtol=1e-5, max_steps=150)
+    heard: list[int] = []
+    together = flow.follow_together(problems, times, lambda ended, steps: heard.append(ended))
+    assert [one.ending for one in together] == ["completed"] * 3 + ["max_steps"]
+    assert heard == sorted(heard)
+    assert heard[-1] == 4
+    for problem, grid, ours in zip(problems, times, together, strict=True):
+        alone = flow.follow(problem, grid, silent)
+        assert (ours.ending, ours.effort) == (alone.ending, alone.effort)
+        np.testing.assert_array_equal(ours.times, alone.times)
+        np.testing.assert_array_equal(ours.states[0], alone.states[0])
+        np.testing.assert_allclose(ours.states[1], alone.states[1], rtol=1e-9)
+        assert relative_error(final(ours).u, final(alone).u) < 1e-9
+
+
+def test_what_cannot_share_a_solve_is_refused():
+    problems = [diagonal_problem(2, lr.losses.Logistic(), 0.1, n=n) for n in (5, 6)]
+    with pytest.raises(lr.InputError, match="may differ in"):
+        lr.dynamics.ReducedFlow().follow_together(
+            problems, [np.array([0.0, 1.0])] * 2, lambda ended, steps: None
+        )

@@ -75,7 +75,7 @@ class Ground:
 
     def problem_of(self, experiment: Experiment) -> Problem:
         """The problem of an experiment on this ground."""
-        params = jax.tree.map(lambda p: experiment.init_scale * p, self._start)
+        params = jax.tree.map(lambda p: jnp.asarray(experiment.init_scale * p), self._start)
         model, loss = self.experiment.model, self.experiment.loss
         return Problem(self.problem.train, params, experiment.weight_decay, model, loss)
 

@@ -7,7 +7,8 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jax import lax
+from jaxtyping import Array, Bool, Float, Int
 
 from .._models import DiagonalLinear, DiagonalParams
 from ._base import Effort, Ending, Problem, Trajectory
@@ -87,6 +88,10 @@ def go_on(system: System, march: March) -> March:
     return restart(system, march, 1e-3 * system.horizon)
 
 
+def _go_on_if(system: System, march: March, going: Bool[Array, ""]) -> March:
+    return lax.cond(going, lambda: go_on(system, march), lambda: march)
+
+
 @eqx.filter_jit
 def reached(system: System, march: March) -> DiagonalParams:
     """The parameters at the end of a leg that was completed."""
@@ -130,7 +135,7 @@ class Trajectories(NamedTuple):
 def follow_all(
     problems: Sequence[Problem],
     params: Sequence[DiagonalParams],
-    times: Sequence[Float[np.ndarray, " t"]],
+    times: Sequence[Float[np.ndarray, " _"]],
     system_of: Callable[[Reduced, Any, Any], System],
     progress: Callable[[int, int], None],
 ) -> Trajectories:
@@ -144,13 +149,16 @@ def follow_all(
     num_legs, num_times = max(lane.num for lane in legs), max(map(len, times))
     first = reduce(problems[0], DiagonalParams(*map(jnp.asarray, params[0])))
     every = _reduced_together(first, problems, params)
-    starts = jax.tree.map(lambda p: np.zeros((len(p), num_legs, p.shape[1])), every.together.start)
-    going, lanes, march, whole = np.arange(len(problems)), every, None, None
+    start = every.together.start
+    starts = jax.tree.map(lambda p: np.zeros((len(p), num_legs, p.shape[1])), start)
+    # Those that have ended stay in the batch, where they cost nothing: one size, compiled once.
+    going, march = np.ones(len(problems), bool), None
     for leg in range(num_legs):
-        for kept, new in zip(starts, lanes.together.start, strict=True):
-            kept[going, leg] = new
-        asked = [legs[i].requests(leg, num_times) for i in going]
+        for kept, new in zip(starts, start, strict=True):
+            kept[going, leg] = new[going]
+        asked = [lane.requests(min(leg, lane.num - 1), num_times) for lane in legs]
         requests, stops = (np.stack(column) for column in zip(*asked, strict=True))
+        lanes = _from(first, every.together, start)
         reduced, single = lanes.together, system_of(first, requests[0], stops[0])
         system = eqx.tree_at(
             lambda s: (s.args, s.requests, s.horizon, s.decay),
@@ -162,25 +170,23 @@ def follow_all(
             kernels = np.asarray(lanes.call(kernel_at_start))
             march = systems.call(begin, first_step(reduced, kernels, stops))
         else:
-            march = systems.call(go_on, march)
-        more = np.array([legs[i].num > leg + 1 for i in going])
+            march = systems.call(_go_on_if, march, going)
+        more = going & np.array([lane.num > leg + 1 for lane in legs])
 
         # A leg that is not a problem's last does not end it.
-        def told(
-            ended: int, steps: int, past: int = int(more.sum()), num: int = len(going)
-        ) -> None:
-            progress(len(problems) - num + max(0, ended - past), steps)
+        def told(ended: int, steps: int, others: int = int(more.sum())) -> None:
+            progress(max(0, ended - others), steps)
 
         march = march_together(systems, march, told)
-        whole = march if whole is None else _with_rows(whole, going, march)
-        more &= np.asarray(march.status) == COMPLETED
-        if not np.any(more):
+        going = more & (np.asarray(march.status) == COMPLETED)
+        if not np.any(going):
             break
-        start = jax.tree.map(lambda p, rows=more: np.asarray(p)[rows], systems.call(reached, march))
-        going, march = going[more], jax.tree.map(lambda a, rows=more: a[rows], march)
-        lanes = _from(first, every.take(going).together, start)
-    assert whole is not None
-    return _trajectories(first, every, starts, legs, whole)
+        ends = systems.call(reached, march)
+        start = jax.tree.map(
+            lambda new, old, rows=going[:, None]: np.where(rows, new, old), ends, start
+        )
+    assert march is not None
+    return _trajectories(first, every, starts, legs, march)
 
 
 def _reduced_together(
@@ -213,12 +219,6 @@ def _reduced_together(
 
 def _from(first: Reduced, together: Reduced, start: DiagonalParams) -> Lanes:
     return Lanes.spread(first, eqx.tree_at(lambda r: r.start, together, start))
-
-
-def _with_rows(whole: March, places: np.ndarray, part: March) -> March:
-    for kept, new in zip(jax.tree.leaves(whole), jax.tree.leaves(part), strict=True):
-        kept[places] = new
-    return whole
 
 
 def _trajectories(

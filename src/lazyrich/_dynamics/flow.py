@@ -118,7 +118,7 @@ class Flow(AbstractDynamics):
     def follow_together(
         self,
         problems: list[Problem],
-        times: list[Float[np.ndarray, " t"]],
+        times: list[Float[np.ndarray, " _"]],
         progress: Callable[[int, int], None],
         observers: Sequence[Callable[[Any, Any], Any]],
     ) -> list[Trajectory]:

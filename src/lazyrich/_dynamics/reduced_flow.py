@@ -100,7 +100,7 @@ class ReducedFlow(AbstractDynamics):
     def follow_together(
         self,
         problems: Sequence[Problem],
-        times: Sequence[Float[np.ndarray, " t"]],
+        times: Sequence[Float[np.ndarray, " _"]],
         progress: Callable[[int, int], None],
     ) -> list[Trajectory]:
         """Follows problems of one shape in one compiled solve, each to its own end.
@@ -116,7 +116,7 @@ class ReducedFlow(AbstractDynamics):
     def follow_all(
         self,
         problems: Sequence[Problem],
-        times: Sequence[Float[np.ndarray, " t"]],
+        times: Sequence[Float[np.ndarray, " _"]],
         progress: Callable[[int, int], None],
     ) -> Trajectories:
         """What `follow_together` does; its result has a leading axis over problems."""
