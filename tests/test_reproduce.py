@@ -72,7 +72,7 @@ def test_presets_change_what_they_say(study):
     assert over["init_scale"] == [3.0]
     experiment, over = panels["map"].varied("paper")
     assert experiment.t1 == 1000.0
-    np.testing.assert_allclose(over["init_scale"], [1, 100])
+    np.testing.assert_allclose(list(over["init_scale"]), [1, 100])
     # A single run varies its one seed.
     alone = lr.studies.panels("lyu2024")["3"]
     assert alone.varied("paper")[1] == {"seed": [0]}
@@ -113,8 +113,8 @@ def test_a_study_goes_on_where_it_was_interrupted(study, tmp_path, monkeypatch, 
     assert "agrees?" in page
     assert page.count("<img") == 2
     # The numbers are those of the store.
-    names = {sweep.experiment.name: name for name, sweep in Store(out / "store").sweeps().items()}
-    runs = lr.open_store(out / "store", names["own/run"])
+    sweeps = {one.experiment.name: name for name, one in Store(out / "store").sweeps().items()}
+    runs = lr.open_store(out / "store", sweeps["own/run"])
     norms = runs["param_norm"].isel(record=-1)
     assert rows["late.param_norm"]["median"] == pytest.approx(float(norms.median()), rel=1e-12)
 

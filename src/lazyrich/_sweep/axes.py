@@ -13,8 +13,8 @@ from .._errors import InputError
 # Runs that differ in these alone have one shape and share a compiled solve.
 _SAME_SHAPE = frozenset({"init_scale", "weight_decay", "t1", "seed", "name"})
 
-Over = Mapping[str | tuple[str, ...], Iterable[Any]]
-"""Values by key; a tuple of keys takes tuples of values, all in step."""
+Over = Mapping[Any, Iterable[Any]]
+"""Values by key, a string; a tuple of keys takes tuples of values, all in step."""
 
 
 class Axis(Description):

@@ -56,7 +56,7 @@ class Panel(Description):
         if preset == "quick":
             experiment = experiment.with_changes(self.quick)
             over = over if self.quick_over is None else self.quick_over
-        return experiment, dict(over.items()) or {"seed": [experiment.seed]}
+        return experiment, over or {"seed": [experiment.seed]}
 
 
 def _varied(name: str, table: Any) -> dict[str, list[Any]]:
