@@ -5,9 +5,10 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, PyTree
+from jaxtyping import Array, Int, PyTree
 
 from .._errors import InputError
 from ._march import March, advance
@@ -67,8 +68,25 @@ class Lanes:
         return Lanes(arrays, self.static, self.axes)
 
     def call(self, function: Callable[..., Any], *operands: PyTree) -> Any:
-        """`function(module, *operands)` for every lane, in one compiled call."""
-        return _call(function, self.arrays, self.static, self.axes, operands)
+        """`function(module, *operands)` for every lane, in one compiled call.
+
+        Compiled for a power of two, of which only the lanes that there are run: the last batch
+        of a sweep, which is smaller, is not compiled anew.
+        """
+        own = [array for array, axis in zip(self.arrays, self.axes, strict=True) if axis == 0]
+        num = jax.tree.leaves((own, operands))[0].shape[0]
+        capacity = 1 << (num - 1).bit_length()
+
+        def filled(array: Any) -> Any:
+            if num == capacity:
+                return array
+            missing = np.zeros((capacity - num, *array.shape[1:]), array.dtype)
+            return np.concatenate([array, missing])
+
+        shared = [array for array, axis in zip(self.arrays, self.axes, strict=True) if axis is None]
+        own, operands = jax.tree.map(filled, (own, operands))
+        found = _call(function, (shared, own), self.static, self.axes, operands, np.int64(num))
+        return found if num == capacity else jax.tree.map(lambda a: a[:num], found)
 
 
 def march_together(lanes: Lanes, march: March, progress: Callable[[int, int], None]) -> March:
@@ -99,22 +117,27 @@ def unlike(num_runs: int) -> InputError:
 @eqx.filter_jit
 def _call(
     function: Callable[..., Any],
-    arrays: list[Array],
+    arrays: tuple[list[Array], list[Array]],
     static: Any,
     axes: tuple[int | None, ...],
     operands: tuple[PyTree, ...],
+    num_lanes: Int[Array, ""],
 ) -> Any:
-    own = [array for array, axis in zip(arrays, axes, strict=True) if axis == 0]
-
-    def one(lane: tuple[list[Array], tuple[PyTree, ...]]) -> Any:
-        mine = iter(lane[0])
-        leaves = [
-            array if axis is None else next(mine) for array, axis in zip(arrays, axes, strict=True)
-        ]
+    def one(lane: Any) -> Any:
+        shared, own = iter(arrays[0]), iter(arrays[1])
+        leaves = [next(shared) if axis is None else next(own)[lane] for axis in axes]
         module = eqx.combine(jax.tree.unflatten(static[1], leaves), static[0])
-        return function(module, *lane[1])
+        return function(module, *jax.tree.map(lambda a: a[lane], operands))
 
-    return lax.map(one, (own, operands))
+    capacity = jax.tree.leaves((arrays[1], operands))[0].shape[0]
+    empty = jax.tree.map(
+        lambda like: jnp.zeros((capacity, *like.shape), like.dtype), jax.eval_shape(one, 0)
+    )
+
+    def add(lane: Array, found: Any) -> Any:
+        return jax.tree.map(lambda all_, its: all_.at[lane].set(its), found, one(lane))
+
+    return lax.fori_loop(0, num_lanes, add, empty)
 
 
 def gathered(column: Sequence[Any]) -> Any:

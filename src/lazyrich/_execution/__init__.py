@@ -1,5 +1,6 @@
 """Doing the runs of a sweep."""
 
+from .batch import rerun as rerun
 from .driver import Progress as Progress
 from .estimate import Estimate as Estimate, estimate as estimate
 from .refine import Refined as Refined, refine as refine

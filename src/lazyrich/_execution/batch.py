@@ -1,20 +1,57 @@
 """One batch of a sweep: from descriptions to a file."""
 
 import datetime
+import functools
+import os
 import time
 from collections.abc import Iterator
 from importlib.metadata import version
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from .._errors import InputError
 from .._experiment import Experiment
 from .._stacked import Stacked, machine
 from .._store import Results, Store
 from .._summary import early_and_late
-from .._sweep import Sweep
+from .._sweep import Batch, Sweep
 from .._together import simulate_stacked
 from .._transition import read_off
+
+# What a run depends on to the last bit, beside versions and the machine.
+_ENVIRONMENT = ("XLA_FLAGS", "PJRT_NPROC", "OMP_NUM_THREADS", "JAX_PLATFORMS")
+_PACKAGES = ("lazyrich", "jax", "jaxlib", "diffrax", "equinox", "optax", "numpy", "scipy")
+# Letters of what a run that failed said, at most.
+_MAX_MESSAGE = 500
+
+
+class Job(NamedTuple):
+    """A batch as it is handed to a worker, which need not know the rest of the sweep.
+
+    - `name`, of its file; `sweep`, the sweep's hash; `description`, its experiment as TOML.
+    - `runs`, their numbers in the sweep; `changes`, what each sets in `experiment`.
+    """
+
+    name: str
+    sweep: str
+    description: str
+    experiment: Experiment
+    runs: np.ndarray
+    changes: list[dict[str, Any]]
+
+    @classmethod
+    def of(cls, store: Store, sweep: Sweep, batch: Batch) -> "Job":
+        """A batch of a sweep, for a store."""
+        return cls(
+            name=store.file_of(sweep, batch.number),
+            sweep=sweep.content_hash,
+            description=sweep.description,
+            experiment=sweep.experiment,
+            runs=np.asarray(batch.runs, dtype=np.int64),
+            changes=[sweep.changes(run) for run in batch.runs.tolist()],
+        )
 
 
 class Done(NamedTuple):
@@ -27,29 +64,29 @@ class Done(NamedTuple):
     was_there: bool
 
 
-def run_batch(store: Store, sweep: Sweep, number: int, runs: np.ndarray) -> Done:
+def run_batch(store: Store, job: Job) -> Done:
     """Computes a batch and writes its file, unless it is there.
 
     - **Raises** `OSError` if it cannot be written; what runs raise is kept in the file.
     """
-    name = store.file_of(sweep, number)
-    if store.has(name):
-        return Done(name, len(runs), 0, 0.0, was_there=True)
+    if store.is_whole(job.name):
+        return Done(job.name, len(job.runs), 0, 0.0, was_there=True)
     begun = time.perf_counter()
-    results = compute(sweep, runs)
+    results = compute(job)
     seconds = time.perf_counter() - begun
     results.about["seconds"] = seconds
-    store.write(name, results)
-    return Done(name, len(runs), results.outcomes.count("failed"), seconds, was_there=False)
+    store.write(job.name, results)
+    num_failed = results.outcomes.count("failed")
+    return Done(job.name, len(job.runs), num_failed, seconds, was_there=False)
 
 
-def compute(sweep: Sweep, runs: np.ndarray) -> Results:
+def compute(job: Job) -> Results:
     """The results of some runs of a sweep, together where they can be, else one by one."""
-    experiments = [sweep.run(int(run)) for run in runs]
+    experiments = [job.experiment.with_changes(changes) for changes in job.changes]
     errors: dict[int, str] = {}
     try:
-        parts = [(np.arange(len(runs)), simulate_stacked(experiments))]
-    except (OSError, MemoryError):
+        parts = [(np.arange(len(experiments)), simulate_stacked(experiments))]
+    except MemoryError:
         raise
     except Exception:
         # One of them at least cannot be run: which, and why, is found out one by one.
@@ -57,36 +94,65 @@ def compute(sweep: Sweep, runs: np.ndarray) -> Results:
         for place, experiment in enumerate(experiments):
             try:
                 parts.append((np.array([place]), simulate_stacked([experiment])))
-            except (OSError, MemoryError):
+            except MemoryError:
                 raise
             except Exception as error:
-                errors[place] = f"{type(error).__name__}: {' '.join(str(error).split())}"
-    return _results(sweep, runs, experiments, parts, errors)
+                message = f"{type(error).__name__}: {' '.join(str(error).split())}"
+                errors[place] = message[:_MAX_MESSAGE]
+    return _results(job, experiments, parts, errors)
+
+
+def rerun(results: Results, arrays: Path | None = None) -> list[Experiment]:
+    """The experiments of a batch's file, in its order, to run them again.
+
+    What a run came to depends, in its last bits, on the runs beside it: to have the same
+    again, run all of them together, with what `about["environment"]` holds.
+
+    - **Takes** `arrays`, the folder of the `.npz` file of a task made of arrays, which is the
+        store's `sweeps`.
+    - **Raises** [`InputError`][lazyrich.InputError] if the file cannot hold all of them, such
+        as a model of your own.
+    """
+    base = Experiment.from_toml(results.about["experiment"], Path() if arrays is None else arrays)
+    experiments = [base.with_changes(changes) for changes in results.about["changes"]]
+    for experiment, digest in zip(experiments, results.hashes, strict=True):
+        if experiment.content_hash != digest:
+            accepted = (
+                "differs from what the file describes: it held a model or a probe of your own, "
+                f"or lazyrich {results.about['versions']['lazyrich']} described it otherwise"
+            )
+            raise InputError("experiment_hash", digest, accepted)
+    return experiments
+
+
+@functools.cache
+def _versions() -> dict[str, str]:
+    return {name: version(name) for name in _PACKAGES}
 
 
 _COSTS = ("num_steps", "num_rejected", "num_gradients", "num_jacobians", "num_products")
 
 
 def _results(
-    sweep: Sweep,
-    runs: np.ndarray,
+    job: Job,
     experiments: list[Experiment],
     parts: list[tuple[np.ndarray, Stacked]],
     errors: dict[int, str],
 ) -> Results:
-    num_runs = len(runs)
+    num_runs = len(job.runs)
     num_records = max((part.times.shape[1] for _, part in parts), default=0)
     times = np.full((num_runs, num_records), np.nan)
     curves: dict[str, np.ndarray] = {}
     numbers: dict[str, np.ndarray] = {}
     outcomes, endings = ["failed"] * num_runs, ["failed"] * num_runs
-    words: dict[str, dict[str, str]] = {}
-
-    def put(place: int, values: dict[str, float]) -> None:
-        for name, value in values.items():
-            numbers.setdefault(name, np.full(num_runs, np.nan))[place] = value
+    long_name, units = experiments[0].time_axis
+    words = {"time": {"long_name": long_name, "units": units}}
+    stages: dict[str, float] = {}
+    rows: list[dict[str, float]] = [{} for _ in experiments]
 
     for places, part in parts:
+        for stage, seconds in part.seconds.items():
+            stages[stage] = stages.get(stage, 0.0) + seconds
         words |= {
             name: {"long_name": part.long_names[name], "units": part.units.get(name, "1")}
             for name in part.values
@@ -103,14 +169,24 @@ def _results(
             its_curves = {name: values[row][known] for name, values in part.values.items()}
             events = read_off(part.times[row][known], its_curves, part.endings[row])
             outcomes[place], endings[place] = events.outcome, part.endings[row]
-            put(place, {n: v for n, v in events._asdict().items() if isinstance(v, float)})
             states = early_and_late(part.times[row][known], its_curves, events)
-            for when, found in states.items():
-                put(place, {f"{when}_{name}": value for name, value in found.items()})
-            effort = part.efforts[row]._asdict()
-            put(place, {name: float(effort[name]) for name in _COSTS})
+            rows[place] = {
+                **{
+                    name: value
+                    for name, value in zip(events._fields, events, strict=True)
+                    if isinstance(value, float)
+                },
+                **{
+                    f"{when}_{name}": v
+                    for when, found in states.items()
+                    for name, v in found.items()
+                },
+                **{name: float(getattr(part.efforts[row], name)) for name in _COSTS},
+            }
+    for name in dict.fromkeys(name for row in rows for name in row):
+        numbers[name] = np.array([row.get(name, np.nan) for row in rows])
     return Results(
-        runs=np.asarray(runs, dtype=np.int64),
+        runs=job.runs,
         hashes=[experiment.content_hash for experiment in experiments],
         outcomes=outcomes,
         endings=endings,
@@ -119,12 +195,14 @@ def _results(
         curves=curves,
         words=words | {name: _words(name, words) for name in numbers},
         about={
-            "experiment": sweep.experiment.description,
-            "changes": [sweep.changes(int(run)) for run in runs],
-            "sweep": sweep.content_hash,
+            "experiment": job.description,
+            "changes": job.changes,
+            "sweep": job.sweep,
+            "stages": stages,
             "errors": {str(place): message for place, message in errors.items()},
-            "lazyrich_version": version("lazyrich"),
+            "versions": _versions(),
             "machine": machine(),
+            "environment": {key: os.environ[key] for key in _ENVIRONMENT if key in os.environ},
             "written": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         },
     )

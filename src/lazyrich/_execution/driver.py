@@ -1,15 +1,16 @@
 """Handing a sweep's batches to workers, and hearing of them until all are done."""
 
 import errno
+import pickle
 import queue
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from .._errors import ComputationError
+from .._errors import ComputationError, InputError
 from .._store import Store
 from .._sweep import Batch, Sweep
-from .batch import Done, run_batch
+from .batch import Done, Job, run_batch
 from .beat import Beat
 
 # How often a batch is handed out again: after its worker was lost, which says little of the
@@ -40,7 +41,8 @@ class Campaign:
     """What is left of a sweep, and how doing it goes.
 
     - **Takes** `batches`, those still to do, `num_done`, runs done before; `walltime`, seconds
-        after which nothing is to run any more, None for no limit.
+        after which nothing is to run any more, None for no limit; `longest`, the seconds
+        that a batch has taken so far, as a guess for the next.
     """
 
     def __init__(
@@ -51,14 +53,20 @@ class Campaign:
         num_done: int,
         walltime: float | None,
         listener: Listener,
+        longest: float = 0.0,
     ):
         self.store, self.sweep = store, sweep
         self._batches, self._walltime, self._listener = batches, walltime, listener
         self._begun = time.monotonic()
         self._num_before = self._num_done = num_done
-        self._num_failed, self._longest = 0, 0.0
+        self._num_failed, self._longest = 0, longest
         self.out_of_time = False
         self._beat = Beat(store, sweep)
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether it has to end in time: then nothing may wait for its turn."""
+        return self._walltime is not None
 
     def next(self) -> Batch | None:
         """The next batch to begin; None if there is none, or no time for one."""
@@ -69,7 +77,7 @@ class Campaign:
             return None
         for batch in self._batches:
             # Another process may have written it since the sweep was planned.
-            if not self.store.has(self.store.file_of(self.sweep, batch.number)):
+            if not self.store.is_whole(self.store.file_of(self.sweep, batch.number)):
                 return batch
             self._num_done += len(batch.runs)
         return None
@@ -83,7 +91,7 @@ class Campaign:
 
     def tell(self, note: str = "", running: list[str] | None = None) -> None:
         """Says how far it is."""
-        elapsed = time.monotonic() - self._begun
+        elapsed = max(time.monotonic() - self._begun, 1e-6)
         rate = (self._num_done - self._num_before) / elapsed
         progress = Progress(len(self.sweep), self._num_done, self._num_failed, rate, note)
         self._beat.offer(progress._asdict(), running)
@@ -100,26 +108,47 @@ def run_here(campaign: Campaign) -> None:
     - **Raises** [`ComputationError`][lazyrich.ComputationError] if the store cannot be written.
     """
     while (batch := campaign.next()) is not None:
-        name = campaign.store.file_of(campaign.sweep, batch.number)
-        campaign.tell(running=[name])
+        job = Job.of(campaign.store, campaign.sweep, batch)
+        campaign.tell(running=[job.name])
         try:
-            campaign.heard(run_batch(campaign.store, campaign.sweep, *batch))
+            campaign.heard(run_batch(campaign.store, job))
         except OSError as error:
             raise ComputationError(_explained(error, campaign.store, batch)) from error
 
 
-def run_on(client: Any, campaign: Campaign, max_running: int | None) -> None:
+def run_on(
+    client: Any, campaign: Campaign, max_running: int | None, check: Callable[[], None]
+) -> None:
     """Does every batch on the workers of a client's scheduler.
 
-    At most `max_running` batches are with the scheduler at a time, twice the threads there
-    are if it is None. They stay with it if this process ends: what is begun is finished.
+    At most `max_running` batches are with the scheduler at a time; if it is None, twice as
+    many as there are threads, or just as many if time is short. They stay with it if this
+    process ends: what is begun is finished. `check` is called now and then, and raises if
+    nobody works.
 
     - **Raises** [`ComputationError`][lazyrich.ComputationError] if the scheduler is lost, the
-        store cannot be written, or a batch ends its worker or raises again and again.
+        store cannot be written, or a batch ends its worker or raises again and again;
+        [`InputError`][lazyrich.InputError] if the experiment cannot be sent to a process.
     """
+    address = str(client.scheduler.address)
+    try:
+        _run_on(client, campaign, max_running, check)
+    except (ComputationError, InputError):
+        raise
+    except Exception as error:
+        # What batches raise comes as their result: this is the connection, or a bug.
+        if client.status == "running" and not isinstance(error, OSError):
+            raise
+        raise _lost(address, campaign.store) from error
+
+
+def _run_on(
+    client: Any, campaign: Campaign, max_running: int | None, check: Callable[[], None]
+) -> None:
     from distributed import fire_and_forget
 
     store, sweep = campaign.store, campaign.sweep
+    address = str(client.scheduler.address)
     heard: queue.SimpleQueue[Any] = queue.SimpleQueue()
     running: dict[str, tuple[Any, Batch]] = {}
     losses: dict[int, int] = {}
@@ -127,14 +156,22 @@ def run_on(client: Any, campaign: Campaign, max_running: int | None) -> None:
 
     def hand_out(batch: Batch) -> None:
         tries = losses.get(batch.number, 0) + errors.get(batch.number, 0)
-        key = f"{store.file_of(sweep, batch.number)}-try{tries}"
-        future = client.submit(run_batch, store, sweep, *batch, key=key, pure=False)
+        job = Job.of(store, sweep, batch)
+        # Named for the batch: if another process has handed it out as well, it is done once.
+        key = f"{job.name}-try{tries}"
+        try:
+            future = client.submit(run_batch, store, job, key=key, pure=False)
+        except (TypeError, AttributeError, pickle.PicklingError) as error:
+            accepted = f"cannot be sent to another process, use workers=0 ({_in_words(error)})"
+            raise InputError("experiment", sweep.experiment.name, accepted) from None
         running[key] = (future, batch)
         fire_and_forget(future)
         future.add_done_callback(heard.put)
 
     while True:
-        room = max_running or max(2, 2 * sum(client.nthreads().values()))
+        threads = sum(client.nthreads().values())
+        room = max(1, threads) if campaign.is_timed else max(2, 2 * threads)
+        room = min(room, max_running or room)
         while len(running) < room and (batch := campaign.next()) is not None:
             hand_out(batch)
         if not running:
@@ -143,12 +180,13 @@ def run_on(client: Any, campaign: Campaign, max_running: int | None) -> None:
             future = heard.get(timeout=_POLL_SECONDS)
         except queue.Empty:
             if client.status != "running":
-                raise _lost(client, store) from None
+                raise _lost(address, store) from None
+            check()
             campaign.tell(running=[key.split("-try")[0] for key in running])
             continue
         _, batch = running.pop(future.key)
         if future.cancelled():
-            raise _lost(client, store)
+            raise _lost(address, store)
         error = future.exception()
         if error is None:
             campaign.heard(future.result())
@@ -176,7 +214,8 @@ def _again(
 
 
 def _in_words(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    words = " ".join(str(error).split()) or type(error).__name__
+    return words if len(words) <= 300 else f"{words[:297]}..."
 
 
 def _explained(error: BaseException, store: Store, batch: Batch) -> str:
@@ -188,8 +227,7 @@ def _explained(error: BaseException, store: Store, batch: Batch) -> str:
     )
 
 
-def _lost(client: Any, store: Store) -> ComputationError:
-    address = client.scheduler.address if client.scheduler else "the address given"
+def _lost(address: str, store: Store) -> ComputationError:
     return ComputationError(
         f"the scheduler at {address} is gone; what is done is kept in {store.url}, the same "
         "command goes on"

@@ -1,11 +1,14 @@
 """Running a sweep."""
 
 import os
+from collections.abc import Collection
+from typing import Any
 
 import jax
 import jax.random as jr
 import xarray as xr
 
+from .._errors import ComputationError, InputError
 from .._experiment import Experiment
 from .._precision import in_double
 from .._store import Store, assemble
@@ -49,7 +52,10 @@ def sweep(
         when the sweep cannot go on. A run that fails does not end a sweep: its outcome is
         `failed`, and its file says why.
     """
-    described = Sweep.over(experiment, over, batch_size or suggested_size(experiment))
+    # Keys and values are checked before data are drawn to find the size.
+    described = Sweep.over(experiment, over)
+    size = suggested_size(experiment) if batch_size is None else batch_size
+    described = Sweep(experiment=experiment, axes=described.axes, batch_size=size)
     with crew(workers, scheduler) as hands:
         run_sweep(
             described, store, hands, max_running=max_running, walltime=walltime, listener=listener
@@ -70,26 +76,62 @@ def run_sweep(
 
     - **Returns** how many runs are left: none, unless there was no time for them.
     """
-    kept = Store.begin(store)
-    kept.add(described)
+    if described.known_as:
+        accepted = "was read from a file that cannot hold all of it; pass the experiment itself"
+        raise InputError("sweep", described.known_as, accepted)
+    try:
+        kept = Store.begin(store)
+        kept.add(described)
+        return _finish(kept, described, hands, max_running, walltime, listener)
+    except OSError as error:
+        words = " ".join(str(error).split())
+        raise ComputationError(f"{os.fspath(store)}: {words}; what is done is kept") from error
+
+
+def _finish(
+    kept: Store,
+    described: Sweep,
+    hands: Crew,
+    max_running: int | None,
+    walltime: float | None,
+    listener: Listener,
+) -> int:
     damaged = kept.check(kept.files())
-    for name in damaged:
-        kept.set_aside(name)
-    left = list(kept.missing(described))
+    left = list(kept.missing(described, damaged))
     num_left = sum(len(batch.runs) for batch in left)
-    campaign = Campaign(kept, described, iter(left), len(described) - num_left, walltime, listener)
+    campaign = Campaign(
+        store=kept,
+        sweep=described,
+        batches=iter(left),
+        num_done=len(described) - num_left,
+        walltime=walltime,
+        listener=listener,
+        longest=0.0 if walltime is None else _longest(kept, described, damaged),
+    )
     try:
         for name, how in damaged.items():
-            campaign.tell(f"{name} was damaged, is in damaged/ and is done again: {how}")
+            if kept.owns(described, name):
+                kept.set_aside(name)
+                campaign.tell(f"{name} is damaged, is done again and kept in damaged/: {how}")
         if not left:
             campaign.tell()
         elif (client := hands.client()) is None:
             run_here(campaign)
         else:
-            run_on(client, campaign, max_running)
+            run_on(client, campaign, max_running, hands.check)
     finally:
         campaign.end()
-    return sum(len(batch.runs) for batch in kept.missing(described)) if campaign.out_of_time else 0
+    if not campaign.out_of_time:
+        return 0
+    damaged = kept.check(list(damaged))
+    return sum(len(batch.runs) for batch in kept.missing(described, damaged))
+
+
+def _longest(store: Store, sweep: Sweep, damaged: Collection[str]) -> float:
+    """Seconds of the batch of a sweep that has taken longest."""
+    names = [name for name in store.files() if store.owns(sweep, name) and name not in damaged]
+    found: list[Any] = [store.summary(name)["seconds"] for name in names]
+    return max(map(float, found), default=0.0)
 
 
 # Sums of products that a batch may take, on the scale of `_weight`: about a minute's worth.

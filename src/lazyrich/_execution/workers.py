@@ -1,18 +1,21 @@
 """Where batches are computed: this process, processes of its own, or a cluster."""
 
 import contextlib
+import logging
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
-from .._errors import InputError, require
+from .._errors import ComputationError, InputError, require
 
 # A worker computes one batch at a time on one core: batches are as many as there are cores,
 # and products of small matrices do not gain from a second one.
-_WORKER = ("--nthreads", "1", "--no-dashboard", "--death-timeout", "30")
+# Without a limit of memory: workers that pass theirs are paused, and may stay so for ever.
+_WORKER = ("--nthreads", "1", "--no-dashboard", "--death-timeout", "30", "--memory-limit", "0")
 ENVIRONMENT = {
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
     "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "0",
@@ -33,12 +36,13 @@ class Crew:
         self._stack, self._scheduler = stack, scheduler
         self._num_workers = (os.cpu_count() or 1) if workers is None else workers
         self._client: Any = None
+        self.check: Callable[[], None] = lambda: None
 
     def client(self) -> Any:
         """A `distributed.Client` of theirs; None if this process is to do the work."""
         if self._client is None and (self._num_workers > 0 or self._scheduler is not None):
             context = connected(self._scheduler, self._num_workers)
-            self._client = self._stack.enter_context(context)
+            self._client, self.check = self._stack.enter_context(context)
         return self._client
 
 
@@ -53,51 +57,99 @@ def crew(workers: int | None, scheduler: str | None) -> Iterator[Crew]:
 def connected(scheduler: str | None, num_workers: int) -> Iterator[Any]:
     """A `distributed.Client` of the scheduler at an address, or of one of its own.
 
+    Beside it a function that raises [`ComputationError`][lazyrich.ComputationError] if the
+    workers cannot be there any more.
+
     - **Raises** [`InputError`][lazyrich.InputError] if nothing answers at the address.
     """
     require("distributed", "maps", "a sweep on worker processes (any but workers=0)")
     from distributed import Client, LocalCluster
 
     if scheduler is not None:
-        try:
-            client = Client(scheduler, timeout=10)
-        except (OSError, ValueError) as error:
-            accepted = f"should be the address of a running dask scheduler ({error})"
-            raise InputError("scheduler", scheduler, accepted) from None
-        with client:
-            yield client
+        with _quiet():
+            try:
+                client = Client(scheduler, timeout=10, set_as_default=False)
+            except (OSError, ValueError, TypeError) as error:
+                accepted = f"should be the address of a running dask scheduler ({error})"
+                raise InputError("scheduler", scheduler, accepted) from None
+            with _closing(client):
+                yield client, lambda: None
         return
     with (
+        _quiet(),
         # What one worker has compiled serves the others, and those started in their place.
-        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as cache,
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch,
         LocalCluster(n_workers=0, host="127.0.0.1", dashboard_address=None) as cluster,
-        Client(cluster) as client,
-        _worker_processes(cluster.scheduler_address, num_workers, cache),
+        Client(cluster, set_as_default=False) as client,
+        _worker_processes(cluster.scheduler_address, num_workers, Path(scratch)) as check,
     ):
-        yield client
+        yield client, check
 
 
 @contextlib.contextmanager
-def _worker_processes(address: str, num_workers: int, cache: str) -> Iterator[None]:
-    """Processes that serve a scheduler, started as a user would start them.
-
-    Started by their command and not by `multiprocessing`, which would run the user's script
-    again in each of them. A nanny in each starts its worker anew when that is killed.
-    """
-    # Threads are the caller's to set; flags that are set already are kept.
-    environment = {**ENVIRONMENT, **os.environ}
-    environment["JAX_COMPILATION_CACHE_DIR"] = cache
-    environment["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {ENVIRONMENT['XLA_FLAGS']}"
-    command = [sys.executable, "-m", "distributed.cli.dask_worker", address, *_WORKER]
-    command += ["--nworkers", str(num_workers)]
-    process = subprocess.Popen(
-        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+def _closing(client: Any) -> Iterator[None]:
+    """Closes a client at the end, whether or not its scheduler still answers."""
     try:
         yield
     finally:
-        process.terminate()
-        try:
-            process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            process.kill()
+        with contextlib.suppress(OSError):
+            client.close(timeout=2)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps what distributed logs from the user, who is told what matters otherwise."""
+    names = [name for name in logging.root.manager.loggerDict if name.startswith("distributed")]
+    loggers = [logging.getLogger(name) for name in {"distributed", *names}]
+    before = [(logger, logger.level) for logger in loggers if logger.level != logging.NOTSET]
+    for logger, _ in before:
+        logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        for logger, level in before:
+            logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def _worker_processes(
+    address: str, num_workers: int, scratch: Path
+) -> Iterator[Callable[[], None]]:
+    """Processes that serve a scheduler, started as a user would start them.
+
+    Started by their command and not by `multiprocessing`, which would run the user's script
+    again in each of them. A nanny in each starts its worker anew when that is killed; if
+    this process is killed, they find the scheduler gone and end.
+    """
+    # Threads are the caller's to set; flags that are set already are kept.
+    environment = {**ENVIRONMENT, **os.environ}
+    environment.setdefault("JAX_COMPILATION_CACHE_DIR", str(scratch / "compiled"))
+    environment["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {ENVIRONMENT['XLA_FLAGS']}"
+    # Modules that this process finds, such as those beside the user's script.
+    environment["PYTHONPATH"] = os.pathsep.join(str(Path(place).absolute()) for place in sys.path)
+    command = [sys.executable, "-m", "distributed.cli.dask_worker", address, *_WORKER]
+    command += ["--nworkers", str(num_workers), "--local-directory", str(scratch)]
+    log = scratch / "log"
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=file,
+            # Ctrl-C is for this process, which then ends them.
+            start_new_session=True,
+        )
+
+    def check() -> None:
+        if process.poll() is not None:
+            lines = log.read_text(errors="replace").strip().splitlines() or ["no message"]
+            raise ComputationError(f"the worker processes have ended: {lines[-1]}")
+
+    try:
+        yield check
+    finally:
+        # Not asked politely: nothing of theirs is of use, and they would finish their batches.
+        # A worker ends with its nanny.
+        process.kill()
+        process.wait()

@@ -1,6 +1,11 @@
 """Where the runs of sweeps are kept."""
 
-from .batch_file import ENDINGS as ENDINGS, OUTCOMES as OUTCOMES, Results as Results
+from .batch_file import (
+    ENDINGS as ENDINGS,
+    OUTCOMES as OUTCOMES,
+    Results as Results,
+    from_bytes as from_bytes,
+)
 from .dataset import assemble as assemble, consolidate as consolidate, open_store as open_store
 from .sealed import Damaged as Damaged
 from .status import Status as Status, status as status

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from .._dynamics import Ending
 from .._errors import InputError
 from .._transition import Outcome
-from .sealed import seal, unseal
+from .sealed import Damaged, seal, unseal
 
 FORMAT = 1
 
@@ -27,8 +27,9 @@ class Results(NamedTuple):
     - `runs`, their numbers in the sweep; `hashes`, of their experiments.
     - `numbers`, one a run by name; `curves`, by the names of probes, NaN beyond a run's end.
     - `words`, `long_name` and `units` of every number and curve.
-    - `about`, all that produced them: the sweep's TOML, versions, machine, seconds; and
-        `errors`, what runs that failed said, by their place in the batch.
+    - `about`, all that produced them: `sweep`, its hash; `experiment`, as TOML; `changes`, of
+        each run; versions, machine, environment, seconds; and `errors`, what runs that
+        failed said, by their place in the batch.
     """
 
     runs: Int[np.ndarray, " r"]
@@ -42,8 +43,11 @@ class Results(NamedTuple):
     about: dict[str, Any]
 
 
-def to_bytes(results: Results) -> bytes:
-    """A sealed netCDF file, whose summary says which runs it holds and how they came out."""
+def to_bytes(results: Results, name: str) -> bytes:
+    """A sealed netCDF file, whose summary says which runs it holds and how they came out.
+
+    It holds its own `name`, too: a copy under another one is of no use there.
+    """
     buffer = io.BytesIO()
     # Names of probes and numbers are coordinates, not variables of their own: a file of six
     # arrays is written in a tenth of the time of one of sixty.
@@ -51,18 +55,18 @@ def to_bytes(results: Results) -> bytes:
         sizes = {"run": len(results.runs), "record": results.times.shape[1]}
         _variable(file, "run", results.runs)
         _variable(file, "record", np.arange(sizes["record"]))
-        for name, columns in (("number", results.numbers), ("curve", results.curves)):
-            _variable(file, name, np.array(list(columns), dtype=h5py.string_dtype()))
-        for name in ("run", "record", "number", "curve"):
-            file[name].make_scale(name)
+        for key, columns in (("number", results.numbers), ("curve", results.curves)):
+            _variable(file, key, np.array(list(columns), dtype=h5py.string_dtype()))
+        for key in ("run", "record", "number", "curve"):
+            file[key].make_scale(key)
         hashes = np.array(results.hashes, dtype=h5py.string_dtype())
         _variable(file, "experiment_hash", hashes, "run")
-        for name, values, kinds in (
+        for key, values, kinds in (
             ("outcome", results.outcomes, OUTCOMES),
             ("ending", results.endings, ENDINGS),
         ):
             codes = np.array([kinds.index(value) for value in values], dtype=np.int8)
-            variable = _variable(file, name, codes, "run")
+            variable = _variable(file, key, codes, "run")
             variable.attrs["flag_values"] = np.arange(len(kinds), dtype=np.int8)
             variable.attrs["flag_meanings"] = " ".join(kinds)
         _variable(file, "numbers", _stacked(results.numbers, sizes["run"]), "run", "number")
@@ -77,6 +81,7 @@ def to_bytes(results: Results) -> bytes:
     counts = {kind: results.outcomes.count(kind) for kind in OUTCOMES}
     summary = {
         "format": FORMAT,
+        "name": name,
         "hashes": results.hashes,
         "numbers": list(results.numbers),
         "curves": list(results.curves),
@@ -87,27 +92,38 @@ def to_bytes(results: Results) -> bytes:
     return seal(buffer.getvalue(), summary)
 
 
-def from_bytes(data: bytes) -> Results:
-    """What was written.
+def from_bytes(data: bytes, name: str | None = None) -> Results:
+    """What was written, under `name` if that is given.
 
-    - **Raises** `Damaged` for a file that is not whole; [`InputError`][lazyrich.InputError] for
-        one that another version wrote, in a format of its own.
+    - **Raises** `Damaged` for a file that is not whole, or of another name;
+        [`InputError`][lazyrich.InputError] for one that another version wrote, in a format of
+        its own.
     """
     payload, summary = unseal(data)
-    check_format("batch", summary.get("format"))
-    with h5py.File(io.BytesIO(payload), "r") as file:
-        numbers, curves = file["numbers"][()], file["curves"][()]
-        return Results(
-            runs=file["run"][()],
-            hashes=[text.decode() for text in file["experiment_hash"][()]],
-            outcomes=[OUTCOMES[code] for code in file["outcome"][()]],
-            endings=[ENDINGS[code] for code in file["ending"][()]],
-            numbers={n.decode(): numbers[:, i] for i, n in enumerate(file["number"][()])},
-            times=file["time"][()],
-            curves={n.decode(): curves[:, i] for i, n in enumerate(file["curve"][()])},
-            words=json.loads(file.attrs["words"]),
-            about=json.loads(file.attrs["about"]),
-        )
+    check_summary(summary, name)
+    try:
+        with h5py.File(io.BytesIO(payload), "r") as file:
+            numbers, curves = file["numbers"][()], file["curves"][()]
+            return Results(
+                runs=file["run"][()],
+                hashes=[text.decode() for text in file["experiment_hash"][()]],
+                outcomes=[OUTCOMES[code] for code in file["outcome"][()]],
+                endings=[ENDINGS[code] for code in file["ending"][()]],
+                numbers={n.decode(): numbers[:, i] for i, n in enumerate(file["number"][()])},
+                times=file["time"][()],
+                curves={n.decode(): curves[:, i] for i, n in enumerate(file["curve"][()])},
+                words=json.loads(file.attrs["words"]),
+                about=json.loads(file.attrs["about"]),
+            )
+    except (OSError, KeyError, ValueError, IndexError, AttributeError, TypeError) as error:
+        raise Damaged(f"it holds no batch of runs ({error})") from None
+
+
+def check_summary(summary: dict[str, Any], name: str | None) -> None:
+    """Refuses a whole file of another format or, with `name`, one that belongs elsewhere."""
+    check_format("batch" if name is None else name, summary.get("format"))
+    if name is not None and summary.get("name") != name:
+        raise Damaged(f"it is the file {summary.get('name')}, not this one")
 
 
 def check_format(key: str, found: Any) -> None:

@@ -1,6 +1,7 @@
 """A store's runs as one labelled dataset, in memory or as Zarr."""
 
 import contextlib
+import json
 import math
 import os
 import shutil
@@ -128,7 +129,7 @@ def consolidate(
 def _write_zarr(
     folder: Path, store: Store, sweep: Sweep, found: list[Source], shape: Layout
 ) -> dict[str, str]:
-    """Fills a Zarr group in slabs of the first axis; returns which files are damaged, and how."""
+    """Fills a Zarr group slab by slab; returns which files are damaged, and how."""
     require("zarr", "maps", "consolidating a store")
     import zarr
 
@@ -136,45 +137,62 @@ def _write_zarr(
     for key, (dim, values, attributes) in coordinates(sweep).items():
         words = values if values.dtype.kind in "iufb" else values.astype(np.dtypes.StringDType())
         group.create_array(key, data=words, dimension_names=[dim], attributes=attributes)
-    per_row = math.prod(sweep.shape[1:])
-    rows = min(sweep.shape[0], max(1, _SLAB_BYTES // (shape.bytes_per_run * per_row)))
+    axis, rows = _slab(sweep.shape, max(1, _SLAB_BYTES // shape.bytes_per_run))
+    per_row = math.prod(sweep.shape[axis + 1 :])
     arrays: dict[str, Any] = {}
     damaged: dict[str, str] = {}
-    for first in range(0, sweep.shape[0], rows):
-        last = min(first + rows, sweep.shape[0])
-        columns = shape.empty((last - first) * per_row)
-        begin, end = first * per_row, last * per_row
-        words_of, unreadable = read_into(columns, shape, store, found, begin, end)
-        damaged |= unreadable
-        for name, column in columns.items():
-            values = _digests(column) if name == "experiment_hash" else column
-            block = values.reshape(last - first, *sweep.shape[1:], *values.shape[1:])
-            if name not in arrays:
-                arrays[name] = _new_array(group, name, block, sweep, rows)
-            arrays[name][first:last] = block
-            arrays[name].attrs.update(_attributes(name, words_of))
+    begin = 0  # runs of a slab are numbered without gaps
+    for lead in np.ndindex(sweep.shape[:axis]):
+        for first in range(0, sweep.shape[axis], rows):
+            last = min(first + rows, sweep.shape[axis])
+            end = begin + (last - first) * per_row
+            columns = shape.empty(end - begin)
+            words_of, unreadable = read_into(columns, shape, store, found, begin, end)
+            damaged |= unreadable
+            for name, column in columns.items():
+                values = _digests(column) if name == "experiment_hash" else column
+                block = values.reshape(last - first, *sweep.shape[axis + 1 :], *values.shape[1:])
+                if name not in arrays:
+                    arrays[name] = _new_array(group, name, values, sweep, (axis, rows))
+                arrays[name][(*lead, slice(first, last))] = block
+                arrays[name].attrs.update(_attributes(name, words_of))
+            begin = end
     return damaged
 
 
-def _new_array(group: Any, name: str, block: np.ndarray, sweep: Sweep, rows: int) -> Any:
-    """An array over the axes, a slab of it a shard; a chunk is whole along all but the first."""
-    per_row = block[0].nbytes
-    chunk_rows = next(n for n in range(max(1, _CHUNK_BYTES // per_row), 0, -1) if rows % n == 0)
+def _slab(shape: tuple[int, ...], max_runs: int) -> tuple[int, int]:
+    """The axis that a grid is cut along, and how many points of it are in memory at once.
+
+    Axes before it are taken point by point, those after it are whole.
+    """
+    axis = 0
+    while axis < len(shape) - 1 and math.prod(shape[axis + 1 :]) > max_runs:
+        axis += 1
+    return axis, min(shape[axis], max(1, max_runs // math.prod(shape[axis + 1 :])))
+
+
+def _new_array(
+    group: Any, name: str, values: np.ndarray, sweep: Sweep, slab: tuple[int, int]
+) -> Any:
+    """An array over the axes, a slab of it a shard, and a chunk some rows of a slab."""
+    (axis, rows), own = slab, values.shape[1:]
+    inner = (*sweep.shape[axis + 1 :], *own)
+    most = max(1, _CHUNK_BYTES // max(1, values.dtype.itemsize * math.prod(inner)))
+    chunk_rows = next(n for n in range(min(most, rows), 0, -1) if rows % n == 0)
     attributes = {}
     if name in WORDS:
         kinds = WORDS[name][1]
         attributes = {"flag_values": [*range(len(kinds))], "flag_meanings": " ".join(kinds)}
-    inner = block.shape[1:]
-    last_dim = {"experiment_hash": ["byte"]}.get(name, ["record"])
+    last_dim = "byte" if name == "experiment_hash" else "record"
     return group.create_array(
         name,
-        shape=(*sweep.shape, *inner[len(sweep.shape) - 1 :]),
-        chunks=(chunk_rows, *inner),
-        shards=(rows, *inner),
-        dtype=block.dtype,
-        dimension_names=[*_dims(sweep), *(last_dim if block.ndim > len(sweep.shape) else [])],
+        shape=(*sweep.shape, *own),
+        chunks=(*(1,) * axis, chunk_rows, *inner),
+        shards=(*(1,) * axis, rows, *inner),
+        dtype=values.dtype,
+        dimension_names=[*_dims(sweep), *([last_dim] if own else [])],
         attributes=attributes,
-        fill_value=np.nan if block.dtype.kind == "f" else 0,
+        fill_value=np.nan if values.dtype.kind == "f" else 0,
     )
 
 
@@ -212,29 +230,54 @@ def _chosen(store: Store, sweep: str | Sweep | None) -> dict[str, Sweep]:
 def _joined(sweeps: list[Sweep], datasets: list[xr.Dataset]) -> xr.Dataset:
     """The runs of several sweeps in a row, each once, those that have been done."""
     keys = list(dict.fromkeys(str(key) for dataset in datasets for key in dataset.coords))
-    flat = [_flattened(*pair, keys) for pair in zip(sweeps, datasets, strict=True)]
-    joined = xr.concat(flat, "run", join="outer", combine_attrs="drop_conflicts")
-    done = np.flatnonzero(joined["outcome"].values != "missing")
-    _, first = np.unique(joined["experiment_hash"].values[done], return_index=True)
-    return joined.isel(run=np.sort(done[first]))
-
-
-def _flattened(sweep: Sweep, dataset: xr.Dataset, keys: list[str]) -> xr.Dataset:
-    """Over `run`, with all `keys` as coordinates; what a sweep leaves alone is its base's."""
-    dims = _dims(sweep)
+    names: dict[str, Any] = {}
+    for dataset in datasets:
+        names = {str(name): variable for name, variable in dataset.data_vars.items()} | names
+    num_records = max(dataset.sizes.get("record", 0) for dataset in datasets)
+    pairs = list(zip(sweeps, datasets, strict=True))
     variables = {}
-    for name, variable in dataset.data_vars.items():
-        values = variable.values.reshape(len(sweep), *variable.shape[len(dims) :])
-        variables[name] = (("run", *variable.dims[len(dims) :]), values, variable.attrs)
-    coords = {}
-    for key in keys:
-        values = np.asarray(sweep.experiment.value(key))
-        if key in dataset.coords:
-            (dim,) = dataset[key].dims
-            values = dataset[key].values.reshape([-1 if d == dim else 1 for d in dims])
-        spread = np.broadcast_to(values, sweep.shape).ravel()
-        coords[key] = ("run", spread, {"long_name": key, "units": "1"})
-    return xr.Dataset(variables, coords, dataset.attrs)
+    for name, variable in names.items():
+        length = num_records if "record" in variable.dims else None
+        values = np.concatenate([_rows(*pair, name, length) for pair in pairs])
+        variables[name] = (("run", "record")[: values.ndim], values, variable.attrs)
+    coords = {
+        key: (
+            "run",
+            np.concatenate([_column(sweep, dataset, key) for sweep, dataset in pairs]),
+            {"long_name": key, "units": "1"},
+        )
+        for key in keys
+    }
+    first, *others = (dataset.attrs for dataset in datasets)
+    attributes = {k: v for k, v in first.items() if all(other[k] == v for other in others)}
+    joined = xr.Dataset(variables, coords, attributes)
+    done = np.flatnonzero(joined["outcome"].values != "missing")
+    _, once = np.unique(joined["experiment_hash"].values[done], return_index=True)
+    return joined.isel(run=np.sort(done[once]))
+
+
+def _rows(sweep: Sweep, dataset: xr.Dataset, name: str, length: int | None) -> np.ndarray:
+    """A variable over a sweep's runs, with NaN up to `length` records and where it has none."""
+    if length is None and name in dataset:
+        return dataset[name].values.ravel()
+    whole = np.full((len(sweep), *([] if length is None else [length])), np.nan)
+    if name in dataset:
+        whole[:, : dataset.sizes["record"]] = dataset[name].values.reshape(len(sweep), -1)
+    return whole
+
+
+def _column(sweep: Sweep, dataset: xr.Dataset, key: str) -> np.ndarray:
+    """What a key is in every run of a sweep; NaN where its experiment has no such key."""
+    if key in dataset.coords:
+        (dim,) = dataset[key].dims
+        values = dataset[key].values.reshape([-1 if d == dim else 1 for d in _dims(sweep)])
+    else:
+        try:
+            value = sweep.experiment.value(key)
+        except InputError:
+            value = np.nan
+        values = np.asarray(json.dumps(value) if isinstance(value, dict | list | tuple) else value)
+    return np.broadcast_to(values, sweep.shape).ravel()
 
 
 def _dims(sweep: Sweep) -> tuple[str, ...]:

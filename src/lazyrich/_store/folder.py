@@ -51,29 +51,35 @@ class Folder:
     def names(self, under: str = "") -> list[str]:
         """Names of the files in a folder of this one, sorted; without those being written."""
         try:
-            rows: list[Any] = self._fs.ls(self._path(under), detail=True)
-        except FileNotFoundError:
+            leaves = self._leaves(self._path(under))
+        except (FileNotFoundError, NotADirectoryError):
             return []
-        leaves = (row["name"].rsplit("/", 1)[-1] for row in rows if row["type"] == "file")
         return sorted(leaf for leaf in leaves if not leaf.startswith("."))
 
     def exists(self, name: str) -> bool:
         """Whether there is a file of this name."""
+        if self.is_local:
+            return Path(self._path(name)).is_file()
         self._fs.invalidate_cache()
         return bool(self._fs.isfile(self._path(name)))
+
+    def is_file(self) -> bool:
+        """Whether the folder is none, but a file."""
+        return bool(self._fs.isfile(self._root))
 
     def remove(self, name: str) -> None:
         """Removes a file, if it is there."""
         if self.exists(name):
             self._fs.rm_file(self._path(name))
 
-    def rename(self, name: str, other: str) -> None:
-        """Moves a file out of the way, over what is at `other`."""
+    def _leaves(self, path: str) -> list[str]:
         if self.is_local:
-            Path(self._path(other)).parent.mkdir(parents=True, exist_ok=True)
-            Path(self._path(name)).replace(self._path(other))
-        else:
-            self._fs.mv(self._path(name), self._path(other))
+            # Not by fsspec, which asks for the size of each, and may find it gone by then.
+            with os.scandir(path) as entries:
+                return [entry.name for entry in entries if entry.is_file()]
+        self._fs.invalidate_cache()
+        rows: list[Any] = self._fs.ls(path, detail=True)
+        return [row["name"].rsplit("/", 1)[-1] for row in rows if row["type"] == "file"]
 
     def _path(self, name: str) -> str:
         return f"{self._root.rstrip('/')}/{name}" if name else self._root

@@ -5,10 +5,12 @@ import json
 import struct
 from typing import Any, NamedTuple
 
-# After the payload: a summary as JSON, its length, SHA-256 of all that precedes, this mark.
+# After the payload: a summary as JSON, its length, SHA-256 of these two, SHA-256 of all that
+# precedes, this mark.
 _MARK = b"lazyrich"
 _LENGTH = struct.Struct("<Q")
-_TAIL = _LENGTH.size + 32 + len(_MARK)
+_DIGEST = hashlib.sha256().digest_size
+_TAIL = _LENGTH.size + 2 * _DIGEST + len(_MARK)
 
 
 class Damaged(Exception):  # noqa: N818  # what was found, not what went wrong here
@@ -23,13 +25,14 @@ class Sealed(NamedTuple):
 
 
 def seal(payload: bytes, summary: dict[str, Any]) -> bytes:
-    """A file of `payload`, followed by `summary` and a checksum of both.
+    """A file of `payload`, followed by `summary` and checksums, of it and of everything.
 
     HDF5 ignores what follows the end that its header names, so a sealed netCDF file is a
     netCDF file still.
     """
     text = json.dumps(summary, separators=(",", ":")).encode()
-    body = payload + text + _LENGTH.pack(len(text))
+    said = text + _LENGTH.pack(len(text))
+    body = payload + said + hashlib.sha256(said).digest()
     return body + hashlib.sha256(body).digest() + _MARK
 
 
@@ -38,36 +41,32 @@ def unseal(data: bytes) -> Sealed:
 
     - **Raises** `Damaged` if a single bit is not as it was written.
     """
-    length = _summary_length(data)
-    body, checksum = data[: -32 - len(_MARK)], data[-32 - len(_MARK) : -len(_MARK)]
-    if hashlib.sha256(body).digest() != checksum:
+    summary = summary_of(data)
+    if summary is None:
+        raise Damaged("its summary is not whole")
+    view = memoryview(data)
+    end = len(data) - len(_MARK) - _DIGEST
+    if hashlib.sha256(view[:end]).digest() != view[end : end + _DIGEST]:
         raise Damaged("its content does not match its checksum")
-    start = len(data) - _TAIL - length
-    return Sealed(data[:start], json.loads(data[start : start + length]))
+    return Sealed(data[: len(data) - _TAIL - _length(data)], summary)
 
 
 def summary_of(tail: bytes) -> dict[str, Any] | None:
     """The summary alone, from the last bytes of a file; None if they are too few to hold it.
 
-    - **Raises** `Damaged` if the file does not end as one does; the rest goes unchecked.
+    - **Raises** `Damaged` if the file does not end as one does; what precedes goes unchecked.
     """
     if len(tail) < _TAIL or not tail.endswith(_MARK):
-        raise Damaged("it does not end as it should")
-    (length,) = _LENGTH.unpack(tail[-_TAIL : -_TAIL + _LENGTH.size])
-    start = len(tail) - _TAIL - length
+        raise Damaged(f"it does not end as it should ({len(tail)} bytes)")
+    start = len(tail) - _TAIL - _length(tail)
     if start < 0:
         return None
-    try:
-        found = json.loads(tail[start : start + length])
-    except ValueError:
-        raise Damaged("its summary cannot be read") from None
-    return dict(found)
+    end = len(tail) - _TAIL + _LENGTH.size
+    if hashlib.sha256(tail[start:end]).digest() != tail[end : end + _DIGEST]:
+        raise Damaged("its summary does not match its checksum")
+    return dict(json.loads(tail[start : end - _LENGTH.size]))
 
 
-def _summary_length(data: bytes) -> int:
-    if len(data) < _TAIL or not data.endswith(_MARK):
-        raise Damaged(f"it is cut short ({len(data)} bytes)")
-    (length,) = _LENGTH.unpack(data[-_TAIL : -_TAIL + _LENGTH.size])
-    if length > len(data) - _TAIL:
-        raise Damaged("its summary is not whole")
+def _length(data: bytes) -> int:
+    (length,) = _LENGTH.unpack_from(data, len(data) - _TAIL)
     return int(length)

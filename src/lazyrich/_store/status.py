@@ -88,8 +88,13 @@ def _beats(store: Store) -> list[dict[str, Any]]:
     for name in store.folder.names("running"):
         try:
             beat = json.loads(store.folder.read(f"running/{name}"))
-        except (OSError, ValueError):
+            kept = {
+                "sweep": str(beat["sweep"]),
+                "rate": float(beat["rate"]),
+                "running": [str(file) for file in beat["running"]],
+            }
+            if abs(time.time() - float(beat["time"])) < _SILENCE:
+                found.append(kept)
+        except (OSError, ValueError, TypeError, KeyError):
             continue  # gone meanwhile, or not ours
-        if abs(time.time() - beat.get("time", 0)) < _SILENCE:
-            found.append(beat)
     return found

@@ -1,16 +1,17 @@
 """A folder that many runs come to, and that outlives whatever makes them."""
 
+import contextlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from importlib.metadata import version
 from pathlib import Path
 
 from .._errors import InputError
 from .._sweep import Batch, Sweep, batches
 from .._tasks import Arrays
-from .batch_file import FORMAT, Results, check_format, from_bytes, to_bytes
+from .batch_file import FORMAT, Results, check_format, check_summary, from_bytes, to_bytes
 from .folder import Folder
 from .sealed import Damaged, summary_of, unseal
 
@@ -22,9 +23,10 @@ class Store:
 
     `store.json` says which version began it; `sweeps/HASH.toml` describes each sweep;
     `batches/HASH-NUMBER.nc` holds one batch each, whole or not at all, with a checksum;
-    `damaged/` what was found to be broken; `running/` who is at work. No file is ever
-    written by two processes, unless they write the same batch, and then the later copy
-    replaces the earlier one in one move. Nothing in a store is executed when it is read.
+    `damaged/` copies of what was found to be broken; `running/` who is at work. A file of
+    `batches/` is never removed, only replaced in one move by a whole one. So two processes
+    that compute the same batch, or find the same damage, do each other no harm. Nothing in a
+    store is executed when it is read.
 
     - **Raises** [`InputError`][lazyrich.InputError] if there is no store at `url`, or one that
         a later version made.
@@ -44,7 +46,8 @@ class Store:
         """The store at `url`, begun if there is none."""
         folder = Folder(url)
         if not folder.exists("store.json"):
-            if folder.names():
+            # Another process may have begun it since.
+            if folder.is_file() or set(folder.names()) - {"store.json"}:
                 accepted = "should be a store, or a folder without files"
                 raise InputError("store", os.fspath(url), accepted)
             about = {"format": FORMAT, "lazyrich_version": version("lazyrich")}
@@ -60,13 +63,12 @@ class Store:
         """Writes a sweep's description, if it is not there yet, and returns its name."""
         name = sweep.content_hash[:_DIGITS]
         if not self.folder.exists(f"sweeps/{name}.toml"):
-            task, arrays = sweep.experiment.task, None
-            if isinstance(task, Arrays):
-                arrays = f"{task.digest}.npz"
+            task, arrays = sweep.experiment.task, sweep.arrays
+            if isinstance(task, Arrays) and arrays is not None:
                 with tempfile.TemporaryDirectory() as scratch:
                     task.save(Path(scratch) / arrays)
                     self.folder.write(f"sweeps/{arrays}", (Path(scratch) / arrays).read_bytes())
-            self.folder.write(f"sweeps/{name}.toml", sweep.to_toml(arrays).encode())
+            self.folder.write(f"sweeps/{name}.toml", sweep.to_toml().encode())
         return name
 
     def sweeps(self) -> dict[str, Sweep]:
@@ -75,16 +77,19 @@ class Store:
         return {name: self.sweep(name) for name in names}
 
     def sweep(self, name: str) -> Sweep:
-        """The sweep of this name.
+        """The sweep of this name, or of this hash.
 
         - **Raises** [`InputError`][lazyrich.InputError] if there is none, or it is no sweep.
         """
-        place = f"sweeps/{name}.toml"
+        place = f"sweeps/{name[:_DIGITS]}.toml"
         if not self.folder.exists(place):
             known = ", ".join(self.sweeps()) or "none yet"
             raise InputError("sweep", name, f"should be one of {known}")
         with tempfile.TemporaryDirectory() as scratch:
-            text = self.folder.read(place).decode()
+            try:
+                text = self.folder.read(place).decode()
+            except UnicodeDecodeError:
+                raise InputError("sweep", place, "should be a sweep's TOML") from None
             for leaf in self.folder.names("sweeps"):
                 if leaf.endswith(".npz") and leaf in text:
                     (Path(scratch) / leaf).write_bytes(self.folder.read(f"sweeps/{leaf}"))
@@ -104,50 +109,72 @@ class Store:
 
     def write(self, name: str, results: Results) -> None:
         """Writes a batch's file, whole or not at all."""
-        self.folder.write(f"batches/{name}", to_bytes(results))
+        self.folder.write(f"batches/{name}", to_bytes(results, name))
 
     def read(self, name: str) -> Results:
         """What is in a batch's file; `Damaged` if it is not whole."""
-        return from_bytes(self.folder.read(f"batches/{name}"))
+        try:
+            return from_bytes(self.folder.read(f"batches/{name}"), name)
+        except FileNotFoundError:
+            raise Damaged("it is not there any more") from None
 
     def has(self, name: str) -> bool:
         """Whether a batch's file is there."""
         return self.folder.exists(f"batches/{name}")
 
+    def is_whole(self, name: str) -> bool:
+        """Whether a batch's file is there, and not damaged."""
+        return self.has(name) and not self.check([name])
+
     def summary(self, name: str) -> dict[str, object]:
         """What a batch's file says of itself in its last bytes; the rest goes unread."""
         size = 1 << 14
-        while (found := summary_of(self.folder.tail(f"batches/{name}", size))) is None:
+        while True:
+            try:
+                tail = self.folder.tail(f"batches/{name}", size)
+            except FileNotFoundError:
+                raise Damaged("it is not there any more") from None
+            found = summary_of(tail)
+            if found is not None:
+                check_summary(found, name)
+                return found
+            if len(tail) < size:
+                raise Damaged("its summary is not whole")
             size *= 8
-        return found
 
     def set_aside(self, name: str) -> None:
-        """Moves a damaged file out of the way, to `damaged/`."""
-        self.folder.rename(f"batches/{name}", f"damaged/{name}")
+        """Keeps a copy of a damaged file in `damaged/`, if there is room for it."""
+        with contextlib.suppress(OSError):
+            self.folder.write(f"damaged/{name}", self.folder.read(f"batches/{name}"))
 
     def check(self, names: list[str]) -> dict[str, str]:
-        """Which files are damaged, and how; every byte is read."""
+        """Which files are damaged, and how; every byte is read.
+
+        - **Raises** [`InputError`][lazyrich.InputError] for a file of a later version.
+        """
         damaged = {}
         for name in names:
             try:
-                unseal(self.folder.read(f"batches/{name}"))
+                check_summary(unseal(self.folder.read(f"batches/{name}")).summary, name)
+            except FileNotFoundError:
+                continue
             except Damaged as error:
                 damaged[name] = str(error)
         return damaged
 
-    def missing(self, sweep: Sweep) -> Iterator[Batch]:
-        """Batches of a sweep with a run that is in no file.
+    def missing(self, sweep: Sweep, damaged: Collection[str] = ()) -> Iterator[Batch]:
+        """Batches of a sweep with a run that is in no file, but for those known to be damaged.
 
         A run that another sweep has done is not done again: it is known by the hash of its
         experiment, not by where it stands.
         """
-        present = set(self.files())
+        present = set(self.files()).difference(damaged)
         own = {name for name in present if self.owns(sweep, name)}
         elsewhere: set[str] | None = None
         for batch in batches(sweep):
             if self.file_of(sweep, batch.number) in own:
                 continue
-            if present != own:
+            if present != own and not sweep.known_as:
                 if elsewhere is None:
                     elsewhere = set(self.index(sorted(present - own)))
                 if all(sweep.run(int(run)).content_hash in elsewhere for run in batch.runs):

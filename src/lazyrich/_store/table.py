@@ -74,6 +74,8 @@ def sources(store: Store, sweep: Sweep) -> list[Source]:
         if name in present:
             found.append(Source(name, np.arange(len(batch.runs)), batch.runs))
             continue
+        if sweep.known_as:
+            continue
         if elsewhere is None:
             elsewhere = store.index([n for n in sorted(present) if not store.owns(sweep, n)])
         if elsewhere:

@@ -1,6 +1,8 @@
 """What a sweep varies: keys of an experiment, alone or in step, and the values they take."""
 
+import copy
 import json
+import math
 import tomllib
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -37,8 +39,8 @@ class Axis(Description):
         return len(self.points)
 
     def changes(self, index: int) -> dict[str, Any]:
-        """What the point at `index` sets."""
-        return dict(zip(self.keys, self.points[index], strict=True))
+        """What the point at `index` sets, in tables and lists of its own."""
+        return dict(zip(self.keys, copy.deepcopy(self.points[index]), strict=True))
 
     def coordinate(self, key: str) -> np.ndarray:
         """Values of one key along the axis; tables and lists as their JSON."""
@@ -52,13 +54,15 @@ class Axis(Description):
 def axes_of(over: Over) -> tuple[Axis, ...]:
     """The axes that a mapping of keys to values names, in its order.
 
-    - **Raises** [`InputError`][lazyrich.InputError] for an axis without values, a key given
-        twice, or points of the wrong length.
+    - **Raises** [`InputError`][lazyrich.InputError] for an axis without values, a key or a
+        point given twice, points of the wrong length, or values that no file can hold.
     """
     axes, seen = [], set[str]()
     for name, values in over.items():
         keys = name if isinstance(name, tuple) else (name,)
-        if isinstance(values, str | bytes) or not isinstance(values, Iterable):
+        if not keys:
+            raise InputError("over", dict(over), "should name at least one key for every axis")
+        if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
             raise InputError(f"over.{','.join(keys)}", values, "should be a sequence of values")
         points = [_plain(value) for value in values]
         rows = points if isinstance(name, tuple) else [[point] for point in points]
@@ -72,6 +76,17 @@ def axes_of(over: Over) -> tuple[Axis, ...]:
             if key in seen:
                 raise InputError(f"over.{key}", points, "is given twice")
             seen.add(key)
+        known = set[str]()
+        for row in rows:
+            try:
+                text = json.dumps(row, sort_keys=True)
+            except TypeError:
+                accepted = "values should be numbers, words, lists or tables, as in a file"
+                raise InputError(f"over.{','.join(keys)}", row, accepted) from None
+            if text in known:
+                shown = row if isinstance(name, tuple) else row[0]
+                raise InputError(f"over.{','.join(keys)}", shown, "stands there twice")
+            known.add(text)
         axes.append(Axis(keys=keys, points=tuple(map(tuple, rows))))
     if not axes:
         raise InputError("over", {}, "should vary at least one key")
@@ -130,6 +145,10 @@ def parse_values(name: str, text: str) -> list[Any]:
         return [_value(part) for part in _split(text)]
     try:
         numbers = [float(part) for part in rest.split(":")]
+        if not all(map(math.isfinite, numbers)):
+            raise ValueError("numbers should be finite")
+        if any(number % 1 for number in (numbers if kind == "range" else numbers[2:])):
+            raise ValueError("counts should be whole")
         if kind == "range":
             return list(range(*map(int, numbers)))
         low, high, count = numbers

@@ -18,21 +18,23 @@ class Batch(NamedTuple):
 def batches(sweep: Sweep) -> Iterator[Batch]:
     """Every batch of at most `sweep.batch_size` runs, the same ones every time.
 
-    Runs of other shapes are never together. Those of one seed stand side by side: they share
-    their data and the predictors that belong to them.
+    Runs of other shapes are never together. A batch holds whole seeds, or an even part of
+    one: runs of a seed share their data and the predictors that belong to them.
     """
     places = np.unravel_index(np.arange(len(sweep)), sweep.shape)
     shapes = [p for a, p in zip(sweep.axes, places, strict=True) if not a.keeps_shape]
     seeds = [p for a, p in zip(sweep.axes, places, strict=True) if "seed" in a.keys]
+    num_seeds = np.prod([len(a) for a in sweep.axes if a.keeps_shape and "seed" in a.keys])
+    num_shapes = np.prod([len(a) for a in sweep.axes if not a.keeps_shape])
     # The last key sorts first; where all are equal, the order of the sweep stays.
     order = np.lexsort([np.arange(len(sweep)), *reversed(seeds), *reversed(shapes)])
-    group = np.zeros(len(sweep), dtype=np.int64)
-    for place in shapes:
-        group = group * (int(place.max()) + 1) + place
-    ends = np.flatnonzero(np.diff(group[order], append=-1)) + 1
-    number, start = 0, 0
-    for end in ends:
-        for first in range(start, int(end), sweep.batch_size):
-            yield Batch(number, order[first : min(first + sweep.batch_size, int(end))])
-            number += 1
-        start = int(end)
+    runs = order.reshape(int(num_shapes), int(num_seeds), -1)
+    num_parts = -(-runs.shape[2] // sweep.batch_size)
+    seeds_at_once = max(1, sweep.batch_size // runs.shape[2])
+    number = 0
+    for shape in runs:
+        for first in range(0, len(shape), seeds_at_once):
+            whole = shape[first : first + seeds_at_once].reshape(-1)
+            for part in np.array_split(whole, num_parts):
+                yield Batch(number, part)
+                number += 1

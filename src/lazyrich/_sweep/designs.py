@@ -20,7 +20,7 @@ def sobol(box: Box, num: int, seed: int = 0, log: bool = True) -> Over:
     - **Raises** [`InputError`][lazyrich.InputError] for an empty box or bounds out of order.
     - **Source** Owen's scrambling, as in `scipy.stats.qmc.Sobol`.
     """
-    engine = qmc.Sobol(len(box), rng=np.random.default_rng(seed))
+    engine = qmc.Sobol(max(1, len(box)), rng=np.random.default_rng(seed))
     # Drawn to the next power of two: sequences of other lengths are not balanced.
     points = engine.random_base2(max(0, int(num - 1).bit_length()))[:num]
     return _fill(box, points, log)
@@ -32,14 +32,14 @@ def random(box: Box, num: int, seed: int = 0, log: bool = True) -> Over:
 
 
 def _fill(box: Box, unit: np.ndarray, log: bool) -> Over:
+    if not box:
+        raise InputError("box", dict(box), "should give the bounds of at least one key")
     columns: list[Any] = []
     for (key, bounds), fraction in zip(box.items(), unit.T, strict=True):
         low, high = map(float, bounds)
-        if not low < high or (log and low <= 0):
+        if not (low < high and np.isfinite(high - low)) or (log and low <= 0):
             accepted = f"should be two {'positive ' if log else ''}numbers in order"
             raise InputError(f"box.{key}", bounds, accepted)
-        if log:
-            low, high = np.log(low), np.log(high)
-        values = low + (high - low) * fraction
-        columns.append((np.exp(values) if log else values).tolist())
+        values = low * (high / low) ** fraction if log else low + (high - low) * fraction
+        columns.append(np.clip(values, low, high).tolist())
     return {tuple(box): list(zip(*columns, strict=True))}

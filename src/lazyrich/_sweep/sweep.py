@@ -5,7 +5,7 @@ import hashlib
 import itertools
 import json
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +16,7 @@ from annotated_types import Ge
 from .._description import Description
 from .._errors import InputError
 from .._experiment import Experiment
+from .._tasks import Arrays
 from .axes import Axis, Over, axes_of
 
 
@@ -24,23 +25,32 @@ class Sweep(Description):
 
     Runs are numbered as the entries of an array over the axes, the last varying fastest.
     `batch_size` is how many of them, at most, are computed, written and lost as one.
+    `known_as` is for sweeps read from a file that could not hold all of them, such as a model
+    of your own: the hash that the file gives. They name their runs, and cannot make them.
 
     - **Raises** [`InputError`][lazyrich.InputError] for a key or a value that the experiment
-        does not take; every point of every axis is tried when the sweep is made.
+        does not take. Tried when the sweep is made is every combination of what changes
+        shapes, and every value of what does not.
     """
 
     experiment: Experiment
     axes: tuple[Axis, ...]
     batch_size: Annotated[int, Ge(1)] = 64
+    known_as: str = ""
 
     def model_post_init(self, context: object) -> None:
         del context
-        for axis in self.axes:
-            for index in range(len(axis)):
-                try:
+        # Fields that keep shapes are checked one by one, so their combinations are good.
+        shaped = [axis for axis in self.axes if not axis.keeps_shape]
+        plain = [axis for axis in self.axes if axis.keeps_shape]
+        try:
+            for places in itertools.product(*(range(len(axis)) for axis in shaped)):
+                self.experiment.with_changes(_merged(shaped, places))
+            for axis in plain:
+                for index in range(len(axis)):
                     self.experiment.with_changes(axis.changes(index))
-                except InputError as error:
-                    raise error.under("over") from None
+        except InputError as error:
+            raise error.under("over") from None
 
     @classmethod
     def over(cls, experiment: Experiment, over: Over, batch_size: int = 64) -> "Sweep":
@@ -57,9 +67,7 @@ class Sweep(Description):
 
     def changes(self, index: int) -> dict[str, Any]:
         """What run number `index` sets."""
-        places = np.unravel_index(index, self.shape)
-        found = (axis.changes(int(i)) for axis, i in zip(self.axes, places, strict=True))
-        return dict(itertools.chain.from_iterable(changes.items() for changes in found))
+        return _merged(self.axes, map(int, np.unravel_index(index, self.shape)))
 
     def shape_of(self, index: int) -> tuple[int, ...]:
         """Where run number `index` stands on the axes along which shapes change."""
@@ -78,31 +86,76 @@ class Sweep(Description):
     @functools.cached_property
     def content_hash(self) -> str:
         """SHA-256 of the experiment's content, the axes and the batches' size, in hexadecimal."""
+        if self.known_as:
+            return self.known_as
         axes = [[axis.keys, axis.points] for axis in self.axes]
         content = [self.experiment.content_hash, axes, self.batch_size]
         canonical = json.dumps(content, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
 
-    def to_toml(self, arrays_path: str | None = None) -> str:
-        """The sweep as TOML, `[experiment]` and one `[[axes]]` a dimension."""
+    @property
+    def arrays(self) -> str | None:
+        """The name of a file for the arrays of its task, where the task is made of them."""
+        task = self.experiment.task
+        return f"{task.digest}.npz" if isinstance(task, Arrays) else None
+
+    @property
+    def description(self) -> str:
+        """The experiment as TOML, as far as a file can hold it, its arrays in the file `arrays`."""
+        named = tuple(probe for probe in self.experiment.probes if isinstance(probe, str))
+        return self.experiment.model_copy(update={"probes": named}).to_toml(self.arrays)
+
+    def to_toml(self) -> str:
+        """The sweep as TOML: `sha256`, `[experiment]` and one `[[axes]]` a dimension."""
         table = {
+            "sha256": self.content_hash,
             "batch_size": self.batch_size,
             "axes": [
                 {"keys": list(a.keys), "points": [list(p) for p in a.points]} for a in self.axes
             ],
-            "experiment": tomllib.loads(self.experiment.to_toml(arrays_path)),
+            "experiment": tomllib.loads(self.description),
         }
         return tomli_w.dumps(table)
 
     @classmethod
     def from_toml(cls, text: str, folder: Path, key: str = "toml") -> "Sweep":
-        """Parses the text of a TOML file that stands in `folder`."""
+        """Parses the text of a TOML file whose arrays stand in `folder`."""
         try:
             table = tomllib.loads(text)
-            experiment, axes = table["experiment"], table["axes"]
-            over: Over = {tuple(axis["keys"]): axis["points"] for axis in axes}
+            experiment, digest = dict(table["experiment"]), str(table["sha256"])
+            over: Over = {tuple(axis["keys"]): axis["points"] for axis in table["axes"]}
             size = table["batch_size"]
-        except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
+        except (tomllib.TOMLDecodeError, KeyError, TypeError, ValueError) as error:
             raise InputError("sweep", key, f"should be a sweep's TOML ({error})") from None
-        described = Experiment.from_toml(tomli_w.dumps(experiment), folder, key)
-        return cls.over(described, over, size)
+        model = experiment.get("model")
+        if isinstance(model, dict) and model.get("kind") == "Functions":
+            names = {k: v for k, v in model.items() if k != "degree" and isinstance(v, str)}
+            lost = {k: _Lost(v) for k, v in names.items() if k != "kind"}
+            experiment["model"] = {**model, **lost}
+        sweep = cls.over(Experiment.from_table(experiment, folder), over, size)
+        if sweep.content_hash == digest:
+            return sweep
+        return cls(experiment=sweep.experiment, axes=sweep.axes, batch_size=size, known_as=digest)
+
+
+class _Lost:
+    """Stands for a function that a file names and cannot hold."""
+
+    def __init__(self, name: str):
+        self.__qualname__ = name
+
+    def __call__(self, *args: Any) -> Any:
+        del args
+        accepted = "is a function of your own, which no file holds: pass the experiment itself"
+        raise InputError("model", self.__qualname__, accepted)
+
+
+def _merged(axes: Sequence[Axis], places: Iterable[int]) -> dict[str, Any]:
+    """What points of several axes set; what is inside of a table comes after the table.
+
+    A new `kind` drops the fields of the old one, so it comes before they are set.
+    """
+    found = (axis.changes(place) for axis, place in zip(axes, places, strict=True))
+    changes = dict(itertools.chain.from_iterable(one.items() for one in found))
+    keys = sorted(changes, key=lambda key: (key.count("."), not key.endswith(".kind")))
+    return {key: changes[key] for key in keys}

@@ -12,14 +12,15 @@ import typer
 from .._errors import ComputationError, InputError
 from .._files import discard, replacing
 from .._terminal import interruptible, progress
-from .settings import Set, resolve
+from .settings import Set, resolve, resolve_row
 
 if TYPE_CHECKING:
     from .._experiment import Experiment
 
 HELP = """Run one experiment and write its record, summary, figures and report.
 
-EXPERIMENT is a panel's name ('lazyrich list' shows them) or a TOML file.
+EXPERIMENT is a panel's name ('lazyrich list' shows them), a TOML file, or a batch's file
+of a store with --row: that run is computed again, as it was.
 
 \b
 Examples:
@@ -27,6 +28,7 @@ Examples:
   lazyrich run lyu2024/1a --set seed=3 --set weight_decay=1e-4 --set t1=2e5
   lazyrich run lyu2024/1b --set task.n=64 --set name="twice the data" --out runs/n64
   lazyrich run mine.toml --json
+  lazyrich run runs/batches/3fa9c1d2e4b07a65-000017.nc --row 3
 
 \b
 Keys for --set:
@@ -74,12 +76,20 @@ def run(
     json_: Annotated[
         bool, typer.Option("--json", help="Print summary.json and nothing else.")
     ] = False,
+    row: Annotated[
+        int | None, typer.Option(min=0, metavar="N", help="Which run of a batch's file.")
+    ] = None,
 ) -> None:
     """Run one experiment; `HELP` is what users read."""
-    described = resolve(experiment, set_ or [])
+    again = experiment.endswith(".nc")
+    described = resolve_row(experiment, row) if again else resolve(experiment, set_ or [])
+    for option, value, given in (("--row", row, not again), ("--set", set_, again)):
+        if value is not None and given:
+            accepted = "is for a batch's file" if option == "--row" else "cannot change a run done"
+            raise InputError(option, value, accepted)
     folder = out or Path("runs") / f"{_file_name(described.name)}-{described.content_hash[:8]}"
     _prepare(folder, force)
-    summary = interruptible(lambda: _run(described, folder))
+    summary = interruptible(lambda: _run(described, folder, again=again))
     if json_:
         print(json.dumps(summary, indent=2))
     else:
@@ -121,16 +131,20 @@ def _prepare(folder: Path, force: bool) -> None:
         raise InputError("--out", str(folder), "holds a record; --force replaces it")
 
 
-def _run(described: "Experiment", folder: Path) -> dict[str, Any]:
+def _run(described: "Experiment", folder: Path, *, again: bool) -> dict[str, Any]:
     from .._record import save_record
     from .._simulate import simulate
     from .._summary import summarise
+    from .._together import simulate_together
 
     checkpoint = folder / "checkpoint.npz"
     if checkpoint.exists():
         print(f"lazyrich: {described.name}: going on from {checkpoint}", file=sys.stderr)
     with progress(described.name) as listener:
-        record = simulate(described, listener=listener, checkpoint=checkpoint)
+        if again:
+            (record,) = simulate_together([described], listener=listener)
+        else:
+            record = simulate(described, listener=listener, checkpoint=checkpoint)
     # The record first: all else can be made from it again.
     save_record(record, folder / "record.nc")
     discard(checkpoint)

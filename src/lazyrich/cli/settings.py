@@ -1,6 +1,8 @@
 """Naming an experiment on the command line, and changing it."""
 
+import os
 import tomllib
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -26,6 +28,26 @@ def resolve(name: str, settings: list[str]) -> "Experiment":
     described = Experiment.load(name) if name.endswith(".toml") else studies.load(name)
     changes = dict(_parse_setting(setting) for setting in settings)
     return described.with_changes(changes)
+
+
+def resolve_row(name: str, row: int | None) -> "Experiment":
+    """The experiment of one run in a batch's file; threads and flags are set as they were.
+
+    Only what JAX has not read yet takes effect, so this comes before anything is computed.
+    """
+    from .._execution import rerun
+    from .._store import Damaged, from_bytes
+
+    path = Path(name)
+    try:
+        results = from_bytes(path.read_bytes())
+    except (OSError, Damaged) as error:
+        raise InputError("experiment", name, f"should be a batch's file ({error})") from None
+    if row is None or row >= len(results.hashes):
+        accepted = f"should be a row of the file, from 0 to {len(results.hashes) - 1}"
+        raise InputError("--row", row, accepted)
+    os.environ.update(results.about["environment"])
+    return rerun(results, path.parent.parent / "sweeps")[row]
 
 
 def _parse_setting(setting: str) -> tuple[str, Any]:
