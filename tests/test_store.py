@@ -143,10 +143,8 @@ def test_the_summary_checks_itself():
     for place in (*range(7, len(data) - 40), *range(len(data) - 8, len(data))):
         changed = bytearray(data)
         changed[place] ^= 0x01
-        try:
+        with contextlib.suppress(Damaged):
             assert summary_of(bytes(changed)) is None  # a length that is not there
-        except Damaged:
-            pass
 
 
 def test_a_file_is_netcdf_to_others(whole):

@@ -23,6 +23,7 @@ TASKS = [
     lr.tasks.SparseClassification(n=8, d=70, num_test=1500),
     lr.tasks.SeparatedClassification(n=8, d=70, num_test=1500),
     lr.tasks.MatrixCompletion(d=9, num_observed=30),
+    lr.tasks.ModularArithmetic(p=7),
     lr.tasks.PolynomialRegression(n=8, d=5, num_test=1500),
     arrays(),
 ]
@@ -54,6 +55,8 @@ def test_a_key_names_the_data(task):
         assert not np.array_equal(one.train.x, other.train.x)
         if isinstance(task, lr.tasks.MatrixCompletion):
             sizes = (task.d**2 - task.num_observed, task.num_observed, 2)
+        elif isinstance(task, lr.tasks.ModularArithmetic):
+            sizes = (30, 19, 14)
         else:
             sizes = (task.num_test, task.n, task.d)
         assert together(one).x.shape == (sizes[0], sizes[2])
@@ -61,7 +64,8 @@ def test_a_key_names_the_data(task):
         # Train and test samples share no row.
         train_rows = {row.tobytes() for row in np.asarray(one.train.x)}
         assert not train_rows & {row.tobytes() for row in np.asarray(together(one).x)}
-    assert one.train.y.dtype == jnp.float64
+    classes = isinstance(task, lr.tasks.ModularArithmetic)
+    assert one.train.y.dtype == (jnp.int32 if classes else jnp.float64)
 
 
 def test_sparse_labels_are_a_vote_of_the_first_coordinates():
@@ -152,6 +156,67 @@ def test_matrix_completion_is_the_multiplication_table():
     np.testing.assert_allclose(table, np.outer(np.arange(9), np.arange(9)) / 81)
     with pytest.raises(lr.InputError, match=r"num_observed = 81: should be below d² = 81"):
         lr.tasks.MatrixCompletion(d=9, num_observed=81)
+
+
+def residues(samples: Samples, p: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    x = np.asarray(samples.x)
+    assert x.sum(axis=1).tolist() == [2] * len(x)
+    return x[:, :p].argmax(axis=1), x[:, p:].argmax(axis=1), np.asarray(samples.y)
+
+
+OPERATIONS: dict[Any, Any] = {
+    "addition": lambda a, b, c: (a + b - c) % 11 == 0,
+    "subtraction": lambda a, b, c: (a - b - c) % 11 == 0,
+    "multiplication": lambda a, b, c: (a * b - c) % 11 == 0,
+    "division": lambda a, b, c: (c * b - a) % 11 == 0,
+    "x2_plus_xy": lambda a, b, c: (a * (a + b) - c) % 11 == 0,
+    max: lambda a, b, c: np.maximum(a, b) == c,
+}
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=str)
+def test_modular_arithmetic_is_what_it_says(operation):
+    function = np.maximum if operation is max else operation
+    split = lr.tasks.ModularArithmetic(p=11, operation=function).sample(jr.key(0))
+    parts = [residues(part, 11) for part in (split.train, together(split))]
+    a, b, c = (np.concatenate(column) for column in zip(*parts, strict=True))
+    assert np.all(OPERATIONS[operation](a, b, c))
+    # Every pair once; division leaves out zero divisors.
+    num_pairs = 110 if operation == "division" else 121
+    assert len({*zip(a.tolist(), b.tolist(), strict=True)}) == len(a) == num_pairs
+    assert len(parts[0][0]) == int(0.4 * num_pairs)
+
+
+def test_modular_addition_has_the_published_sizes():
+    split = lr.tasks.ModularArithmetic().sample(jr.key(0))
+    assert (len(split.train.y), len(together(split).y)) == (3763, 5646)
+
+
+def test_random_labels_have_nothing_to_do_with_the_inputs():
+    task = lr.tasks.ModularArithmetic(p=31, random_labels=True)
+    a, b, c = residues(task.sample(jr.key(0)).train, 31)
+    # Right by chance alone: 384 pairs, 12.4 expected, less than 5 standard deviations more.
+    assert np.sum((a + b - c) % 31 == 0) < 12.4 + 5 * 12.4**0.5
+    assert np.bincount(c, minlength=31).min() > 0
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"p": 9, "operation": "division"}, "p = 9: should be prime"),
+        ({"p": 3, "train_fraction": 0.01}, "train_fraction = 0.01: should leave pairs"),
+        ({"operation": "power"}, "operation"),
+    ],
+)
+def test_bad_arithmetic_is_refused(fields, message):
+    with pytest.raises(lr.InputError, match=message):
+        lr.tasks.ModularArithmetic(**fields)
+
+
+def test_own_operations_must_give_residues():
+    task = lr.tasks.ModularArithmetic(p=5, operation=lambda a, b: a / (b + 1))
+    with pytest.raises(lr.InputError, match=r"operation = .*float64.*whole numbers"):
+        task.sample(jr.key(0))
 
 
 def test_polynomial_regression_is_a_square():

@@ -1,6 +1,7 @@
 """Frozen, validated descriptions: what experiments are made of."""
 
 import inspect
+from collections.abc import Callable
 from difflib import get_close_matches
 from typing import Any, ClassVar
 
@@ -74,6 +75,13 @@ class Choice(Description):
             return cls.kinds[kind](**fields)
         except InputError as error:
             raise error.under(key) from None
+
+
+def described_function(function: Callable[..., Any]) -> str:
+    """Where a user's function comes from, as far as it can be named."""
+    module = inspect.getmodule(function)
+    name = getattr(function, "__qualname__", type(function).__name__)
+    return f"{module.__name__ if module else '?'}.{name}"
 
 
 def unknown_key(key: str, value: Any, accepted: list[str]) -> InputError:

@@ -15,13 +15,12 @@ import pydantic
 import tomli_w
 from annotated_types import Ge, Gt
 
-from ._description import Description, unknown_key
+from ._description import Description, described_function, unknown_key
 from ._dynamics import AbstractDynamics, ReducedFlow, Times
 from ._errors import InputError
 from ._files import replacing
 from ._losses import AbstractLoss, Logistic
 from ._models import AbstractModel, DiagonalLinear
-from ._models._base import described_function
 from ._probes import BUILT_IN, AbstractProbe
 from ._tasks import AbstractTask, Arrays
 

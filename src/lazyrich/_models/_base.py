@@ -1,7 +1,6 @@
 """What a model is."""
 
 import abc
-import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -111,10 +110,3 @@ def measured_homogeneity(
         return None
     degree = float(jnp.log2(slope))
     return float(round(degree)) if abs(degree - round(degree)) < tolerance else degree
-
-
-def described_function(function: Callable[..., Any]) -> str:
-    """Where a user's function comes from, as far as it can be named."""
-    module = inspect.getmodule(function)
-    name = getattr(function, "__qualname__", type(function).__name__)
-    return f"{module.__name__ if module else '?'}.{name}"

@@ -7,7 +7,8 @@ import equinox as eqx
 import jax
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
-from ._base import AbstractModel, described_function
+from .._description import described_function
+from ._base import AbstractModel
 
 
 class Functions(AbstractModel):

@@ -8,6 +8,7 @@ from ._base import (
 )
 from .arrays import Arrays as Arrays
 from .matrix_completion import MatrixCompletion as MatrixCompletion
+from .modular_arithmetic import ModularArithmetic as ModularArithmetic
 from .polynomial_regression import PolynomialRegression as PolynomialRegression
 from .separated_classification import SeparatedClassification as SeparatedClassification
 from .sparse_classification import SparseClassification as SparseClassification

@@ -39,6 +39,7 @@ Keys for --set:
   task.kind            SparseClassification: n, d, k, num_test
                        SeparatedClassification: n, d, gamma, num_test
                        MatrixCompletion: d, num_observed
+                       ModularArithmetic: p, operation, train_fraction, random_labels
                        PolynomialRegression: n, d, num_test
                        Arrays: path to a .npz (in a TOML file only)
   model.kind           DiagonalLinear: depth

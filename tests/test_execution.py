@@ -1,0 +1,407 @@
+"""Doing sweeps: failures, limits, interruptions, and what becomes of them."""
+
+import hashlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import psutil
+import pytest
+import xarray as xr
+
+import lazyrich as lr
+from lazyrich._execution import crew, driver, estimate, run_sweep, suggested_size, workers
+from lazyrich._execution.batch import Done
+from lazyrich._store import Store
+from lazyrich._sweep import Sweep
+from tests.test_sweep import tiny_experiment
+
+ROOT = Path(__file__).parent.parent
+BASE = tiny_experiment(model=lr.models.CommitteeMachine(width=2))
+OVER: Any = {"init_scale": [1.0, 3.0], "seed": range(3)}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled(tmp_path_factory) -> Iterator[None]:
+    """One cache of compiled code for all processes that are started here."""
+    with pytest.MonkeyPatch.context() as patch:
+        cache = tmp_path_factory.mktemp("compiled")
+        patch.setenv("JAX_COMPILATION_CACHE_DIR", str(cache))
+        patch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+        yield
+
+
+@pytest.fixture(scope="module")
+def two() -> Iterator[Any]:
+    """Two worker processes."""
+    with crew(2, None) as hands:
+        yield hands
+
+
+def here(over: Any, store: Any, experiment: lr.Experiment = BASE, **options: Any) -> xr.Dataset:
+    return lr.sweep(experiment, over, store, workers=0, **{"batch_size": 2, **options})
+
+
+def planned(over: Any = OVER, size: int = 2, experiment: lr.Experiment = BASE) -> Sweep:
+    return Sweep.over(experiment, over, size)
+
+
+def stamps(store: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_mtime_ns for path in (store / "batches").glob("*.nc")}
+
+
+def tree(store: Path) -> str:
+    """A hash of all bytes that a store comes to."""
+    out = store.parent / f"{store.name}.zarr"
+    lr.consolidate(store, out)
+    digest = hashlib.sha256()
+    for path in sorted(p for p in out.rglob("*") if p.is_file()):
+        digest.update(str(path.relative_to(out)).encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+# --- Runs that fail. ---
+
+BAD = (1, 4)
+
+
+def _is_bad(key: Any) -> bool:
+    bad = [jr.split(jr.key(seed))[1] for seed in BAD]
+    return any(bool(jnp.all(jr.key_data(key) == jr.key_data(other))) for other in bad)
+
+
+def start(key: Any, dim: int) -> Any:
+    if not isinstance(key, jax.core.Tracer) and _is_bad(key):
+        raise ValueError("no start\nfor this λ seed")
+    return 0.1 * jr.normal(key, (dim,))
+
+
+def linear(params: Any, x: Any) -> Any:
+    return x @ params
+
+
+OWN = tiny_experiment(model=lr.models.Functions(init_params=start, function=linear, degree=1))
+
+
+def test_a_run_that_raises_is_recorded_and_the_others_are_not_harmed(tmp_path, two):
+    store = tmp_path / "s"
+    told: list[lr.sweeps.Progress] = []
+    found = here({"seed": range(6)}, store, OWN, batch_size=3, listener=told.append)
+    good = [seed for seed in range(6) if seed not in BAD]
+    assert found["outcome"].sel(seed=list(BAD)).values.tolist() == ["failed"] * 2
+    assert found["ending"].sel(seed=list(BAD)).values.tolist() == ["failed"] * 2
+    assert np.isnan(found["test_loss"].sel(seed=list(BAD))).all()
+    for seed in good:
+        record = lr.simulate(OWN.with_changes({"seed": seed}))
+        np.testing.assert_array_equal(found["test_loss"].sel(seed=seed), record["test_loss"])
+    (state,) = lr.status(store)
+    assert (state.num_done, state.num_failed, state.outcomes["failed"]) == (6, 2, 2)
+    assert told[-1].num_failed == 2
+    kept = Store(store)
+    messages = [kept.read(name).about["errors"] for name in kept.files()]
+    assert messages == [{"1": "ValueError: no start for this λ seed"}] * 2
+    # Nothing is tried again, and a sweep with a model of one's own is read as any other.
+    before = stamps(store)
+    assert here({"seed": range(6)}, store, OWN, batch_size=3).identical(found)
+    assert stamps(store) == before
+    assert lr.open_store(store).identical(found.assign_attrs(lr.open_store(store).attrs))
+    # The same in other processes, which find the functions by their module.
+    other = tmp_path / "other"
+    run_sweep(planned({"seed": range(6)}, 3, OWN), other, two)
+    np.testing.assert_array_equal(lr.open_store(other)["outcome"], found["outcome"])
+    errors = [Store(other).read(name).about["errors"] for name in Store(other).files()]
+    assert errors == messages
+
+
+def test_all_runs_of_a_batch_may_fail(tmp_path):
+    found = here({"seed": list(BAD)}, tmp_path, OWN)
+    assert found["outcome"].values.tolist() == ["failed"] * 2
+    assert "test_loss" not in found
+    assert here({"seed": [0, *BAD]}, tmp_path, OWN)["outcome"].values[0] != "failed"
+
+
+def test_what_cannot_be_sent_to_a_process_says_so(tmp_path, two):
+    lock = threading.Lock()
+
+    def locked(params: Any, x: Any) -> Any:
+        with lock:
+            return x @ params
+
+    model = lr.models.Functions(init_params=start, function=locked)
+    own = tiny_experiment(model=model)
+    with pytest.raises(lr.InputError, match=r"cannot be sent to another process, use workers=0"):
+        run_sweep(planned({"seed": [0]}, 1, own), tmp_path / "s", two)
+    assert here({"seed": [0]}, tmp_path / "s", own)["outcome"].values[0] != "failed"
+
+
+# --- Limits. ---
+
+
+def test_nothing_is_begun_that_would_not_fit(tmp_path, monkeypatch):
+    now = [0.0]
+    run_batch = driver.run_batch
+
+    def slow(store: Store, job: Any) -> Done:
+        now[0] += 10.0
+        return run_batch(store, job)._replace(seconds=10.0)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(driver, "run_batch", slow)
+        patch.setattr(driver.time, "monotonic", lambda: now[0])
+        with crew(0, None) as hands:
+            # Two of three fit into 30 seconds with a margin: the third would end on the dot.
+            assert run_sweep(planned(), tmp_path / "s", hands, walltime=30.0) == 2
+            assert now[0] == 20.0
+    (state,) = lr.status(tmp_path / "s")
+    assert (state.num_done, state.num_missing) == (4, 2)
+    # How long batches take is known from the files: not even the first is begun.
+    before = stamps(tmp_path / "s")
+    with crew(0, None) as hands:
+        assert run_sweep(planned(), tmp_path / "s", hands, walltime=1e-4) == 2
+    assert stamps(tmp_path / "s") == before
+    with crew(0, None) as hands:
+        assert run_sweep(planned(), tmp_path / "s", hands, walltime=1e6) == 0
+    assert here(OVER, tmp_path / "s").identical(here(OVER, tmp_path / "t"))
+
+
+class Watched:
+    """A client that counts what is with its scheduler at a time."""
+
+    def __init__(self, client: Any):
+        self._client, self.most = client, 0
+        self._futures: list[Any] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def submit(self, *args: Any, **kwargs: Any) -> Any:
+        future = self._client.submit(*args, **kwargs)
+        self._futures.append(future)
+        self.most = max(self.most, sum(not future.done() for future in self._futures))
+        return future
+
+
+@pytest.mark.parametrize(("limits", "most"), [({"max_running": 1}, 1), ({"walltime": 1e6}, 2)])
+def test_no_more_is_handed_out_than_asked_for(limits, most, tmp_path, two):
+    hands = type("Hands", (), {"client": lambda self: watched, "check": lambda self: None})()
+    watched = Watched(two.client())
+    watched.wait_for_workers(2)
+    assert run_sweep.__wrapped__ if False else True
+    run_sweep(planned(size=1), tmp_path / "s", hands, **limits)
+    assert watched.most == most
+    assert (lr.open_store(tmp_path / "s")["outcome"] != "missing").all()
+
+
+def test_batches_are_of_a_size_that_suits_the_experiment():
+    assert suggested_size(BASE) == 64
+    large = lr.Experiment(task=lr.tasks.SparseClassification(n=256, d=100_000, num_test=10))
+    assert suggested_size(large) == 1
+
+
+def test_an_estimate_counts_and_measures():
+    over: Any = {"init_scale": [1.0, 3.0], ("task.n", "t1"): [(16, 5.0), (16, 20.0)]}
+    found = estimate(planned(over, size=2), workers=2)
+    assert (found.num_runs, found.num_batches, found.num_shapes) == (4, 2, 2)
+    # Runs of 50 and of 200 steps, all of them in the sample.
+    assert found.num_sampled == 4
+    assert found.gradients == 2 * 50 + 2 * 200
+    assert found.hours > 0
+    assert "runs             4" in str(found)
+
+
+# --- Processes. ---
+
+
+def test_workers_do_what_this_process_does(tmp_path, two, capfd):
+    run_sweep(planned(), tmp_path / "s", two)
+    found, alone = lr.open_store(tmp_path / "s"), here(OVER, tmp_path / "t")
+    assert found["outcome"].identical(alone["outcome"])
+    for name in BASE.probes:  # other flags: the last bits may differ
+        np.testing.assert_allclose(found[name], alone[name], rtol=1e-9)
+    kept = Store(tmp_path / "s")
+    about = kept.read(kept.files()[0]).about
+    assert workers.ENVIRONMENT["XLA_FLAGS"] in about["environment"]["XLA_FLAGS"]
+    assert about["environment"]["PJRT_NPROC"] == "1"
+    # What dask has to say is not for the user.
+    shown = capfd.readouterr()
+    assert shown.out == shown.err == ""
+
+
+DRIVER = """
+import json, sys, time
+import lazyrich as lr
+from tests.test_execution import BASE
+store, over, options, wait = sys.argv[1], *map(json.loads, sys.argv[2:5])
+print("ready", flush=True)
+sys.stdin.readline() if wait else None
+lr.sweep(BASE, over, store, **options)
+"""
+
+
+def start_driver(store: Path, over: Any, wait: bool = False, **options: Any) -> Any:
+    import json
+
+    arguments = [str(store), *map(json.dumps, (over, options, wait))]
+    return subprocess.Popen(
+        [sys.executable, "-c", DRIVER, *arguments], cwd=ROOT, text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+def test_two_processes_do_one_sweep_and_no_harm(tmp_path):
+    over = {"init_scale": [1.0, 3.0, 9.0], "seed": list(range(8))}
+    options = {"workers": 0, "batch_size": 1}
+    drivers = [start_driver(tmp_path / "s", over, True, **options) for _ in range(2)]
+    for process in drivers:
+        process.stdout.readline()
+    for process in drivers:
+        process.stdin.write("\n")
+        process.stdin.flush()
+    errors = [process.communicate(timeout=120)[1] for process in drivers]
+    assert errors == ["", ""]
+    assert [process.returncode for process in drivers] == [0, 0]
+    alone = start_driver(tmp_path / "alone", over, **options)
+    assert alone.communicate(timeout=120)[1] == ""
+    assert tree(tmp_path / "s") == tree(tmp_path / "alone")
+    assert not list((tmp_path / "s").rglob(".*"))
+
+
+def descendants(marker: str) -> list[psutil.Process]:
+    """Processes at work for a store, wherever they hang: its path is in their command."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        if any(marker in part for part in process.info["cmdline"] or ()):
+            found.append(process)
+    return found
+
+
+def gone(processes: list[psutil.Process], seconds: float) -> bool:
+    _, alive = psutil.wait_procs(processes, timeout=seconds)
+    return not [p for p in alive if p.status() != psutil.STATUS_ZOMBIE]
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_a_driver_that_is_stopped_leaves_nobody_behind(how, tmp_path):
+    store, over = tmp_path / "s", {"seed": list(range(2000))}
+    process = start_driver(store, over, workers=1, batch_size=1)
+    deadline = time.monotonic() + 60
+    while not (store / "batches").exists() or len(stamps(store)) < 3:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    children = psutil.Process(process.pid).children(recursive=True)
+    assert len(children) >= 2
+    process.send_signal(how)
+    process.wait(timeout=20)
+    # Of SIGKILL they hear only as the scheduler does not answer any more.
+    assert gone(children, 5 if how == signal.SIGINT else 60)
+    num_done = len(stamps(store))
+    assert 3 <= num_done < 2000
+    assert Store(store).check(Store(store).files()) == {}
+    (state,) = lr.status(store)
+    assert state.num_done == num_done
+
+
+def test_workers_that_cannot_be_there_end_a_sweep(tmp_path, monkeypatch):
+    monkeypatch.setattr(workers, "_WORKER", ("--no-such-option",))
+    with (
+        crew(1, None) as hands,
+        pytest.raises(lr.ComputationError, match="no-such-option") as error,
+    ):
+        run_sweep(planned(), tmp_path / "s", hands)
+    assert "\n" not in str(error.value)
+
+
+def test_an_address_without_a_scheduler_is_refused(tmp_path):
+    with pytest.raises(lr.InputError, match="^scheduler = 'nonsense://x'"):
+        lr.sweep(BASE, OVER, tmp_path, scheduler="nonsense://x")
+
+
+def test_kills_at_random_moments_change_nothing(tmp_path):
+    # Workers are killed while they start, compute and write; each kill loses a batch at most.
+    sweep = planned({"init_scale": [1.0, 3.0], "seed": range(60)}, size=2)
+    seed = 0
+    rng = random.Random(seed)
+    kills: list[float] = []
+    with crew(2, None) as hands:
+        client = hands.client()
+        client.wait_for_workers(2)
+
+        def kill() -> None:
+            while len(kills) < 20:
+                time.sleep(rng.uniform(0.05, 1.2))
+                nannies = [p for p in me.children() if "dask_worker" in " ".join(p.cmdline())]
+                mine = [p for p in nannies if client.scheduler.address in p.cmdline()]
+                victims = [
+                    child for p in mine for child in p.children()
+                    if "spawn_main" in " ".join(child.cmdline())
+                ]  # fmt: skip
+                if victims:
+                    victim = rng.choice(victims)
+                    kills.append(time.time() - victim.create_time())
+                    victim.kill()
+
+        me = psutil.Process()
+        killer = threading.Thread(target=kill)
+        killer.start()
+        run_sweep(sweep, tmp_path / "killed", hands)
+        during = len(kills)
+        killer.join()
+        run_sweep(sweep, tmp_path / "undisturbed", hands)
+    assert len(kills) == 20
+    print(during, sorted(kills))
+    assert tree(tmp_path / "killed") == tree(tmp_path / "undisturbed")
+
+
+def test_a_scheduler_and_workers_started_by_hand(tmp_path, two):
+    environment = {**os.environ, **workers.ENVIRONMENT}
+    environment["XLA_FLAGS"] = f"{os.environ['XLA_FLAGS']} {workers.ENVIRONMENT['XLA_FLAGS']}"
+    dask = str(Path(sys.executable).with_name("dask"))
+    file = tmp_path / "scheduler.json"
+    quiet: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": tmp_path}
+    command = [dask, "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"]
+    scheduler = subprocess.Popen([*command, "--scheduler-file", str(file)], **quiet)
+    started = [scheduler]
+    try:
+        deadline = time.monotonic() + 30
+        while not file.exists() or not file.read_text():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        import json
+
+        address = json.loads(file.read_text())["address"]
+        # Where they find this project's tests, as a user's module would be found.
+        environment["PYTHONPATH"] = str(ROOT)
+        worker = [dask, "worker", address, "--nthreads", "1", "--no-dashboard"]
+        started += [subprocess.Popen(worker, env=environment, **quiet) for _ in range(2)]
+        found = lr.sweep(BASE, OVER, tmp_path / "s", scheduler=address, batch_size=2)
+        assert (found["outcome"] != "missing").all()
+        run_sweep(planned(), tmp_path / "embedded", two)
+        assert tree(tmp_path / "s") == tree(tmp_path / "embedded")
+
+        # And now it is lost.
+        def lose(progress: Any) -> None:
+            if progress.num_done == 4:
+                scheduler.kill()
+
+        more = {"seed": range(3, 1000)}
+        with pytest.raises(lr.ComputationError, match=f"scheduler at {address} is gone") as error:
+            lr.sweep(BASE, more, tmp_path / "s", scheduler=address, batch_size=1, listener=lose)
+        assert "\n" not in str(error.value)
+        assert str(tmp_path / "s") in str(error.value)
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+    assert Store(tmp_path / "s").check(Store(tmp_path / "s").files()) == {}
