@@ -85,7 +85,7 @@ class Lanes:
 
         shared = [array for array, axis in zip(self.arrays, self.axes, strict=True) if axis is None]
         own, operands = jax.tree.map(filled, (own, operands))
-        found = _call(function, (shared, own), self.static, self.axes, operands, np.int64(num))
+        found = _call(function, (shared, own), self.static, self.axes, operands, jnp.asarray(num))
         return found if num == capacity else jax.tree.map(lambda a: a[:num], found)
 
 
