@@ -154,7 +154,7 @@ class Run:
         )
         return Observer(self.setting, self.problem.train.x, test.x, self.probes)
 
-    def outcome(self, trajectory: Trajectory, values: dict[str, Array], final: Any) -> Outcome:
+    def outcome(self, trajectory: Trajectory, values: dict[str, Any], final: Any) -> Outcome:
         """What has become of a run whose probes took `values` and that ended at `final`."""
         experiment, train = self.experiment, self.problem.train
         kkt: dict[str, float] = {}
