@@ -1,9 +1,10 @@
 """Doing sweeps: failures, limits, interruptions, and what becomes of them."""
 
+import contextlib
 import hashlib
+import json
 import os
 import random
-import signal
 import subprocess
 import sys
 import threading
@@ -194,10 +195,10 @@ class Watched:
 
 @pytest.mark.parametrize(("limits", "most"), [({"max_running": 1}, 1), ({"walltime": 1e6}, 2)])
 def test_no_more_is_handed_out_than_asked_for(limits, most, tmp_path, two):
-    hands = type("Hands", (), {"client": lambda self: watched, "check": lambda self: None})()
     watched = Watched(two.client())
+    hands = workers.Crew(contextlib.ExitStack(), 0, None)
+    hands._client = watched
     watched.wait_for_workers(2)
-    assert run_sweep.__wrapped__ if False else True
     run_sweep(planned(size=1), tmp_path / "s", hands, **limits)
     assert watched.most == most
     assert (lr.open_store(tmp_path / "s")["outcome"] != "missing").all()
@@ -250,8 +251,6 @@ lr.sweep(BASE, over, store, **options)
 
 
 def start_driver(store: Path, over: Any, wait: bool = False, **options: Any) -> Any:
-    import json
-
     arguments = [str(store), *map(json.dumps, (over, options, wait))]
     return subprocess.Popen(
         [sys.executable, "-c", DRIVER, *arguments], cwd=ROOT, text=True,
@@ -271,19 +270,9 @@ def test_two_processes_do_one_sweep_and_no_harm(tmp_path):
     errors = [process.communicate(timeout=120)[1] for process in drivers]
     assert errors == ["", ""]
     assert [process.returncode for process in drivers] == [0, 0]
-    alone = start_driver(tmp_path / "alone", over, **options)
-    assert alone.communicate(timeout=120)[1] == ""
+    here(over, tmp_path / "alone", batch_size=1)
     assert tree(tmp_path / "s") == tree(tmp_path / "alone")
     assert not list((tmp_path / "s").rglob(".*"))
-
-
-def descendants(marker: str) -> list[psutil.Process]:
-    """Processes at work for a store, wherever they hang: its path is in their command."""
-    found = []
-    for process in psutil.process_iter(["cmdline"]):
-        if any(marker in part for part in process.info["cmdline"] or ()):
-            found.append(process)
-    return found
 
 
 def gone(processes: list[psutil.Process], seconds: float) -> bool:
@@ -291,40 +280,62 @@ def gone(processes: list[psutil.Process], seconds: float) -> bool:
     return not [p for p in alive if p.status() != psutil.STATUS_ZOMBIE]
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_a_driver_that_is_stopped_leaves_nobody_behind(how, tmp_path):
+def test_an_interrupted_sweep_sends_its_workers_home(tmp_path, two):
+    store, over = tmp_path / "s", {"seed": range(30)}
+    before = set(psutil.Process().children(recursive=True))
+    found: list[psutil.Process] = []
+
+    def interrupt(progress: Any) -> None:
+        if progress.num_done >= 3:
+            found.extend(set(psutil.Process().children(recursive=True)) - before)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        lr.sweep(BASE, over, store, workers=1, batch_size=1, listener=interrupt)
+    assert len(found) >= 2
+    assert gone(found, 5)
+    num_done = len(stamps(store))
+    assert 3 <= num_done < 30
+    kept = stamps(store)
+    run_sweep(planned(over, 1), store, two)
+    assert {name: stamps(store)[name] for name in kept} == kept
+    run_sweep(planned(over, 1), tmp_path / "t", two)
+    assert tree(store) == tree(tmp_path / "t")
+
+
+def test_a_driver_that_is_killed_leaves_nobody_behind(tmp_path):
     store, over = tmp_path / "s", {"seed": list(range(2000))}
-    process = start_driver(store, over, workers=1, batch_size=1)
-    deadline = time.monotonic() + 60
-    while not (store / "batches").exists() or len(stamps(store)) < 3:
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    children = psutil.Process(process.pid).children(recursive=True)
-    assert len(children) >= 2
-    process.send_signal(how)
-    process.wait(timeout=20)
-    # Of SIGKILL they hear only as the scheduler does not answer any more.
-    assert gone(children, 5 if how == signal.SIGINT else 60)
+    with start_driver(store, over, workers=1, batch_size=1) as process:
+        deadline = time.monotonic() + 60
+        while not (store / "batches").exists() or len(stamps(store)) < 3:
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        children = psutil.Process(process.pid).children(recursive=True)
+        assert len(children) >= 2
+        process.kill()
+        process.wait()
+    # They hear of it as the scheduler does not answer any more.
+    assert gone(children, 60)
     num_done = len(stamps(store))
     assert 3 <= num_done < 2000
     assert Store(store).check(Store(store).files()) == {}
     (state,) = lr.status(store)
-    assert state.num_done == num_done
+    assert (state.num_done, state.num_running) == (num_done, 1)  # the sign it left is fresh
 
 
 def test_workers_that_cannot_be_there_end_a_sweep(tmp_path, monkeypatch):
     monkeypatch.setattr(workers, "_WORKER", ("--no-such-option",))
     with (
         crew(1, None) as hands,
-        pytest.raises(lr.ComputationError, match="no-such-option") as error,
+        pytest.raises(lr.ComputationError, match=r"no-such-option") as error,
     ):
         run_sweep(planned(), tmp_path / "s", hands)
     assert "\n" not in str(error.value)
 
 
 def test_an_address_without_a_scheduler_is_refused(tmp_path):
-    with pytest.raises(lr.InputError, match="^scheduler = 'nonsense://x'"):
+    with pytest.raises(lr.InputError, match=r"^scheduler = 'nonsense://x'"):
         lr.sweep(BASE, OVER, tmp_path, scheduler="nonsense://x")
 
 
@@ -378,8 +389,6 @@ def test_a_scheduler_and_workers_started_by_hand(tmp_path, two):
         while not file.exists() or not file.read_text():
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        import json
-
         address = json.loads(file.read_text())["address"]
         # Where they find this project's tests, as a user's module would be found.
         environment["PYTHONPATH"] = str(ROOT)
@@ -396,7 +405,7 @@ def test_a_scheduler_and_workers_started_by_hand(tmp_path, two):
                 scheduler.kill()
 
         more = {"seed": range(3, 1000)}
-        with pytest.raises(lr.ComputationError, match=f"scheduler at {address} is gone") as error:
+        with pytest.raises(lr.ComputationError, match=rf"scheduler at {address} is gone") as error:
             lr.sweep(BASE, more, tmp_path / "s", scheduler=address, batch_size=1, listener=lose)
         assert "\n" not in str(error.value)
         assert str(tmp_path / "s") in str(error.value)

@@ -79,7 +79,8 @@ def connected(scheduler: str | None, num_workers: int) -> Iterator[Any]:
         _quiet(),
         # What one worker has compiled serves the others, and those started in their place.
         tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch,
-        LocalCluster(n_workers=0, host="127.0.0.1", dashboard_address=None) as cluster,
+        # Without an address of its own the HTTP server takes a fixed port, or warns of it.
+        LocalCluster(n_workers=0, host="127.0.0.1", dashboard_address="127.0.0.1:0") as cluster,
         Client(cluster, set_as_default=False) as client,
         _worker_processes(cluster.scheduler_address, num_workers, Path(scratch)) as check,
     ):
