@@ -175,11 +175,10 @@ def test_what_it_cannot_follow_is_refused():
             lr.dynamics.ReducedFlow().follow(own, np.array([0.0, 1.0]), silent)
 
 
-@pytest.mark.parametrize("depth", [2, 3])
-def test_a_batch_is_its_runs(depth):
-    loss = lr.losses.Logistic()
-    # Two samples of data, of which the first serves twice; one, two and three legs at depth 3,
-    # grids of two lengths, and a run that the budget of steps does not suffice for.
+def test_a_batch_is_its_runs():
+    depth, loss = 3, lr.losses.Logistic()
+    # Two samples of data, of which the first serves twice; one to thirteen legs, grids of
+    # two lengths, and a run that the budget of steps does not suffice for.
     shared = diagonal_problem(depth, loss, 0.01, 2.0)
     again = eqx.tree_at(lambda p: p.params, shared, jax.tree.map(lambda p: 3 * p, shared.params))
     problems = [
