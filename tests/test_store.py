@@ -192,7 +192,8 @@ def test_numbers_are_those_of_each_run_alone(whole):
             assert str(cell["experiment_hash"].values) == experiment.content_hash
             assert str(cell["outcome"].values) == summary["outcome"]
             assert str(cell["ending"].values) == summary["ending"]
-            for name in ("time", *BASE.probes):
+            for curve in ("time", *BASE.probes):
+                name = str(curve)
                 np.testing.assert_array_equal(cell[name].values, record[name].values)
             pairs = {
                 name: summary[name]
@@ -532,7 +533,7 @@ def test_slabs_of_any_size_give_the_same_values(num_runs, tmp_path, monkeypatch)
     for name in ("t50", "test_loss", "time", "init_scale", "weight_decay", "t1"):
         np.testing.assert_array_equal(found[name].values, opened[name].values)
         assert found[name].dims == opened[name].dims
-    shards = zarr.open_array(tmp_path / "out.zarr" / "test_loss").shards
+    shards: Any = zarr.open_array(tmp_path / "out.zarr" / "test_loss").shards
     assert np.prod(shards[:-1]) <= num_runs
 
 

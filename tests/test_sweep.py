@@ -41,7 +41,7 @@ BASE = tiny_experiment()
 
 
 def test_a_grid_numbers_its_runs_with_the_last_axis_fastest():
-    over = {"init_scale": [1, 10], "weight_decay": [0.1, 0.2, 0.3]}
+    over: Any = {"init_scale": [1, 10], "weight_decay": [0.1, 0.2, 0.3]}
     sweep = Sweep.over(BASE, over)
     assert sweep.shape == (2, 3)
     assert len(sweep) == 6
@@ -66,9 +66,9 @@ def test_zipped_keys_change_in_step():
 
 
 def test_values_of_numpy_become_plain_ones():
-    values = {"init_scale": np.array([1.0, 2.0]), "seed": np.arange(2), "t1": [np.float64(5)]}
+    values: Any = {"init_scale": np.array([1.0, 2.0]), "seed": np.arange(2), "t1": [np.float64(5)]}
     sweep = Sweep.over(BASE, values)
-    plain = {"init_scale": [1.0, 2.0], "seed": [0, 1], "t1": [5.0]}
+    plain: Any = {"init_scale": [1.0, 2.0], "seed": [0, 1], "t1": [5.0]}
     assert sweep == Sweep.over(BASE, plain)
     assert {type(v) for axis in sweep.axes for p in axis.points for v in p} == {int, float}
 
@@ -230,7 +230,7 @@ def test_designs_refuse_what_is_no_box():
         for design in (sobol, random):
             with pytest.raises(lr.InputError, match="box"):
                 design(box, 8)
-    assert len(sobol({"t1": (-1.0, 1.0)}, 8, log=False)[("t1",)]) == 8
+    assert len(list(sobol({"t1": (-1.0, 1.0)}, 8, log=False)[("t1",)])) == 8
     with pytest.raises(lr.InputError, match="at least one value"):
         Sweep.over(BASE, sobol(BOX, 0))
 
@@ -286,7 +286,8 @@ def test_a_model_of_ones_own_is_known_by_its_hash():
     assert back.content_hash == sweep.content_hash == back.known_as
     assert back.to_toml().count("predict") == 1
     with pytest.raises(lr.InputError, match=r"predict.*pass the experiment itself"):
-        back.run(0).model.function(np.zeros(3), np.zeros((2, 3)))
+        model: Any = back.run(0).model
+        model.function(np.zeros(3), np.zeros((2, 3)))
 
 
 @pytest.mark.parametrize(
@@ -332,7 +333,7 @@ def test_batches_are_a_partition_without_mixed_shapes(size):
 
 
 def test_runs_of_one_seed_stand_together():
-    over = {"init_scale": [1.0, 2.0], "seed": range(3), "weight_decay": [0.1, 0.2]}
+    over: Any = {"init_scale": [1.0, 2.0], "seed": range(3), "weight_decay": [0.1, 0.2]}
     sweep = Sweep.over(BASE, over, batch_size=4)
     seeds = [[sweep.run(int(run)).seed for run in batch.runs] for batch in batches(sweep)]
     assert seeds == [[0] * 4, [1] * 4, [2] * 4]
@@ -341,7 +342,7 @@ def test_runs_of_one_seed_stand_together():
 
 
 def test_planning_a_hundred_thousand_runs_is_quick_and_small():
-    over = {
+    over: Any = {
         "init_scale": np.geomspace(1, 1000, 50),
         "weight_decay": np.geomspace(1e-5, 1e-2, 50),
         "seed": range(40),
