@@ -185,3 +185,113 @@ def test_ctrl_c_ends_a_solve_at_once_and_leaves_nothing_half_written(tmp_path):
     assert time.monotonic() - started < 20
     assert "interrupted" in rest
     assert list((tmp_path / "out").iterdir()) == []
+
+
+TINY = """
+name = "tiny"
+weight_decay = 1e-2
+t1 = 1e3
+probes = ["train_loss", "test_loss", "train_accuracy", "test_accuracy"]
+
+[task]
+kind = "SparseClassification"
+n = 16
+d = 60
+k = 1
+num_test = 50
+
+[times]
+num_log = 20
+num_linear = 5
+"""
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    """A folder with an experiment and the store of a sweep of it, made by the command."""
+    folder = tmp_path_factory.mktemp("swept")
+    (folder / "tiny.toml").write_text(TINY)
+    command = [
+        sys.executable, "-m", "lazyrich.cli", "sweep", "tiny.toml", "--store", "runs",
+        "--over", "init_scale=log:1:100:2", "--over", "seed=range:2",
+        "--set", "weight_decay=0.02", "--workers", "0",
+    ]  # fmt: skip
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    return folder, done
+
+
+def test_a_sweep_says_what_it_has_done(swept, monkeypatch, capsys):
+    folder, done = swept
+    assert "done             4 of 4 runs" in done.stdout
+    assert "missing          0" in done.stdout
+    assert "4 of 4 runs" in done.stderr
+    monkeypatch.chdir(folder)
+    assert call(monkeypatch, "status", "runs") == 0
+    assert capsys.readouterr().out == done.stdout
+    assert call(monkeypatch, "consolidate", "runs", "runs.zarr") == 0
+    assert (folder / "runs.zarr" / "zarr.json").exists()
+    assert call(monkeypatch, "consolidate", "runs", "runs.zarr") == 2
+    assert "is there already" in capsys.readouterr().err
+
+
+def test_a_run_of_a_batch_again_is_the_same_to_the_last_bit(swept):
+    folder, _ = swept
+    (file,) = (folder / "runs" / "batches").glob("*.nc")
+    command = [sys.executable, "-m", "lazyrich.cli", "run", str(file), "--row", "2", "--out", "out"]
+    subprocess.run(command, cwd=folder, capture_output=True, check=True)
+    record = lr.open_record(folder / "out" / "record.nc")
+    runs = lr.open_store(folder / "runs")
+    (index,) = np.flatnonzero(
+        runs["experiment_hash"].values.ravel() == record.attrs["experiment_hash"]
+    )
+    place = np.unravel_index(index, runs["outcome"].shape)
+    for name in ("time", "train_loss", "test_loss", "train_accuracy", "test_accuracy"):
+        np.testing.assert_array_equal(runs[name].values[place], record[name].values)
+    summary = json.loads((folder / "out" / "summary.json").read_text())
+    assert summary["outcome"] == runs["outcome"].values[place]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["sweep", "tiny.toml", "--store", "s"], "over = {}: should vary at least one key"),
+        (
+            ["sweep", "tiny.toml", "--store", "s", "--over", "task.m=1,2"],
+            "over.task.m = 1: unknown",
+        ),
+        (
+            ["sweep", "tiny.toml", "--store", "s", "--over", "seed"],
+            "--over = 'seed': should be KEY",
+        ),
+        (["run", "runs/batches/x.nc", "--row", "0"], "should be a batch's file"),
+        (["run", "tiny.toml", "--row", "0"], "--row = 0: is for a batch's file"),
+        (["status", "nothing"], "store = "),
+        (["reproduce", "nothing"], "study = 'nothing': should be one of"),
+    ],
+)
+def test_bad_input_for_many_runs_is_one_line(arguments, message, swept, monkeypatch, capsys):
+    monkeypatch.chdir(swept[0])
+    assert call(monkeypatch, *arguments) == 2
+    shown = capsys.readouterr().err
+    assert message in shown
+    assert shown.count("\\n") == 1
+    assert not (swept[0] / "s").exists()
+
+
+def test_a_row_that_is_not_there_is_refused(swept, monkeypatch, capsys):
+    (file,) = (swept[0] / "runs" / "batches").glob("*.nc")
+    for row in ([], ["--row", "4"]):
+        assert call(monkeypatch, "run", file, *row) == 2
+        assert "should be a row of the file, from 0 to 3" in capsys.readouterr().err
+    assert call(monkeypatch, "run", file, "--row", "0", "--set", "seed=2") == 2
+    assert "cannot change a run done" in capsys.readouterr().err
+
+
+def test_a_dry_run_computes_little_and_keeps_nothing(swept, monkeypatch, capsys):
+    monkeypatch.chdir(swept[0])
+    arguments = ["sweep", "tiny.toml", "--over", "seed=range:2000", "--store", "dry", "--dry-run"]
+    assert call(monkeypatch, *arguments) == 0
+    shown = capsys.readouterr().out
+    assert "runs             2000" in shown
+    assert "batches          32, of 1 shapes" in shown
+    assert not (swept[0] / "dry").exists()

@@ -206,9 +206,9 @@ def test_numbers_are_those_of_each_run_alone(whole):
             for name, value in pairs.items():
                 ours = float(cell[name])
                 assert np.isnan(ours) if value is None else ours == value, name
-    for name, variable in found.variables.items():
-        assert variable.attrs["long_name"], name
-        assert variable.attrs["units"], name
+    for key, variable in found.variables.items():
+        assert variable.attrs["long_name"], key
+        assert variable.attrs["units"], key
 
 
 def test_half_a_sweep_is_missing(store):
@@ -612,10 +612,11 @@ def test_status_counts_who_is_at_work(store):
     (state,) = lr.status(store)
     assert (state.num_running, state.rate, state.seconds_left) == (2, 5.0, 0.4)
     # Killed some time ago, by a clock that is off, of another sweep, or not ours at all.
-    for i, changes in enumerate(
-        [{"time": time.time() - 200}, {"time": time.time() + 7200}, {"sweep": "0" * 64},
-         {"time": "now"}, {"running": 3}, {"rate": None}]
-    ):  # fmt: skip
+    others: list[dict[str, Any]] = [
+        {"time": time.time() - 200}, {"time": time.time() + 7200}, {"sweep": "0" * 64},
+        {"time": "now"}, {"running": 3}, {"rate": None},
+    ]  # fmt: skip
+    for i, changes in enumerate(others):
         beat(store, f"x{i}.json", **changes)
     (store / "running" / "y.json").write_text("[]")
     (store / "running" / "z.json").write_text("nonsense")

@@ -16,6 +16,9 @@ from .._errors import ComputationError, InputError, require
 # and products of small matrices do not gain from a second one.
 # Without a limit of memory: workers that pass theirs are paused, and may stay so for ever.
 _WORKER = ("--nthreads", "1", "--no-dashboard", "--death-timeout", "30", "--memory-limit", "0")
+_MAX_STARTS = 10
+_USAGE = 2  # the exit code of a command that is not understood
+
 ENVIRONMENT = {
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
     "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "0",
@@ -131,26 +134,37 @@ def _worker_processes(
     command = [sys.executable, "-m", "distributed.cli.dask_worker", address, *_WORKER]
     command += ["--nworkers", str(num_workers), "--local-directory", str(scratch)]
     log = scratch / "log"
-    with log.open("wb") as file:
-        process = subprocess.Popen(
-            command,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=file,
-            # Ctrl-C is for this process, which then ends them.
-            start_new_session=True,
-        )
+
+    def start() -> subprocess.Popen[bytes]:
+        with log.open("wb") as file:
+            return subprocess.Popen(
+                command,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=file,
+                # Ctrl-C is for this process, which then ends them.
+                start_new_session=True,
+            )
+
+    started = [start()]
 
     def check() -> None:
-        if process.poll() is not None:
-            lines = log.read_text(errors="replace").strip().splitlines() or ["no message"]
-            raise ComputationError(f"the worker processes have ended: {lines[-1]}")
+        code = started[-1].poll()
+        if code is None:
+            return
+        # A worker that is killed while it starts takes its nanny with it, and that the others.
+        if code != _USAGE and len(started) < _MAX_STARTS:
+            started.append(start())
+            return
+        lines = log.read_text(errors="replace").strip().splitlines()
+        said = [line for line in lines if " - INFO - " not in line] or [f"exit code {code}"]
+        raise ComputationError(f"the worker processes end again and again: {said[-1]}")
 
     try:
         yield check
     finally:
         # Not asked politely: nothing of theirs is of use, and they would finish their batches.
         # A worker ends with its nanny.
-        process.kill()
-        process.wait()
+        started[-1].kill()
+        started[-1].wait()
