@@ -28,6 +28,9 @@ RUNNING, COMPLETED, MAX_STEPS, MAX_GRADIENTS, UNDERFLOW, DIVERGED, STATIONARY, C
 _SAFETY, _SMALLEST, _LARGEST = 0.9, 0.2, 5.0
 _PI = 0.4  # the weight of the error before, as in Hairer & Wanner II, (IV.2.43)
 _BISECTIONS = 60
+# The error of an attempt from which on what the solver carries is not to be trusted, such as
+# a radius that the spectrum has outgrown. Below, the step was a little too long, no more.
+_DOUBTFUL = 2.0
 
 
 class LinearClock(eqx.Module):
@@ -114,6 +117,7 @@ class March(eqx.Module):
     solver_state: PyTree
     error: Float[Array, ""]  # of the last accepted step, over what is allowed
     rejected: Bool[Array, ""]  # the last attempt
+    doubted: Bool[Array, ""]  # the last attempt, by an error far beyond what was expected
     times: Float[Array, " s"]  # recorded so far, NaN beyond `num_saved`
     values: PyTree
     num_saved: Int[Array, ""]
@@ -152,6 +156,7 @@ def start(system: System, y0: PyTree, first_step: Array) -> March:
         solver_state=solver_state,
         error=jnp.ones_like(t0),
         rejected=jnp.zeros((), bool),
+        doubted=jnp.zeros((), bool),
         times=times,
         values=jax.tree.map(
             lambda v: jnp.zeros((num_slots, *jnp.shape(v)), jnp.result_type(v)).at[0].set(v), first
@@ -188,7 +193,7 @@ def _attempt(system: System, march: March) -> March:
         # A sliver of a step left at the end would be lost to rounding.
         t1 = jnp.where(t0 + 1.0001 * march.step >= horizon, horizon, t1)
     y1, error, dense, solver_state, _ = system.solver.step(
-        system.terms, t0, t1, y0, None, march.solver_state, march.rejected
+        system.terms, t0, t1, y0, None, march.solver_state, march.doubted
     )
     size = system.measure(y0, y1, error)
     size = jnp.where(jnp.isnan(size), jnp.inf, size)
@@ -207,7 +212,7 @@ def _attempt(system: System, march: March) -> March:
     taken = jax.tree.map(jnp.add, march.work, _taken(solver_state))
     step = (t1 - t0) * factor
     after = eqx.tree_at(
-        lambda m: (m.t, m.y, m.step, m.solver_state, m.error, m.rejected, m.work),
+        lambda m: (m.t, m.y, m.step, m.solver_state, m.error, m.rejected, m.doubted, m.work),
         march,
         (
             jnp.where(accepted, t1, t0),
@@ -216,6 +221,7 @@ def _attempt(system: System, march: March) -> March:
             keep(solver_state, march.solver_state),
             jnp.where(accepted, jnp.maximum(size, 1e-4), march.error),
             ~accepted,
+            size > _DOUBTFUL,
             taken,
         ),
     )
