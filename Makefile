@@ -17,7 +17,7 @@ lint: $(READY)
 	$(BIN)/mypy
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir .venv/site
 
-# The second writes the diagrams of docs/flow.md; each is about ten minutes.
+# The first is about ten minutes; the second, the diagrams of docs/flow.md, about forty.
 bench: $(READY)
 	$(BIN)/python benchmarks/run.py
 	$(BIN)/python benchmarks/work_precision.py

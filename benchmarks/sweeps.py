@@ -6,8 +6,8 @@ Diagonal nets, n = 32, d = 1,000, alpha x lambda x 25 seeds, on two worker proce
 `sweeps.json` beside this file and `docs/figures/sweeps.png`.
 
 Overhead is what two workers could have computed in the time the sweep took, less what they
-spent simulating: planning, hashing, handing out, waiting, transitions, files. Starting the workers and
-compiling are told apart from it by a first sweep of a batch a worker, which is not counted.
+spent simulating: planning, hashing, handing out, waiting, transitions, files. Starting the
+workers and compiling are told apart from it by a first sweep of a few batches, not counted.
 """
 
 import json
@@ -97,14 +97,14 @@ def plan(num_runs: int) -> dict[str, float]:
 def draw(rows: list[dict[str, float]], path: Path) -> None:
     figure = Figure(figsize=(5.2, 3.8), layout="constrained")
     axis = figure.subplots()
-    for key, style in (
-        ("milliseconds a run, simulating", {"color": "#08306b", "marker": "o"}),
-        ("milliseconds a run, overhead", {"color": "#e6550d", "marker": "s"}),
-        ("milliseconds a run, opening", {"color": "#525252", "marker": "^", "ls": "--"}),
-        ("milliseconds a run, consolidating", {"color": "#969696", "marker": "v", "ls": ":"}),
+    for name, color, line in (
+        ("simulating", "#08306b", "o-"),
+        ("overhead", "#e6550d", "s-"),
+        ("opening", "#525252", "^--"),
+        ("consolidating", "#969696", "v:"),
     ):
-        label = key.removeprefix("milliseconds a run, ")
-        axis.plot([r["runs"] for r in rows], [r[key] for r in rows], label=label, **style)
+        values = [row[f"milliseconds a run, {name}"] for row in rows]
+        axis.plot([row["runs"] for row in rows], values, line, color=color, label=name)
     axis.axhline(1.0, color="#bdbdbd", linewidth=1.0)
     axis.set(xscale="log", yscale="log", xlabel="runs of the sweep", ylabel="milliseconds a run")
     axis.grid(True, which="major", color="#e0e0e0", linewidth=0.6)

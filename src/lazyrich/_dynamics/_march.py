@@ -35,6 +35,9 @@ SEGMENT = 16
 
 _SAFETY, _SMALLEST, _LARGEST = 0.9, 0.2, 5.0
 _PI = 0.4  # the weight of the error before, as in Hairer & Wanner II, (IV.2.43)
+# The error of an attempt from which on what the solver carries is not to be trusted, such as
+# a radius that the spectrum has outgrown. Below, the step was a little too long, no more.
+_DOUBTFUL = 2.0
 
 
 class Stop(eqx.Module):
@@ -86,6 +89,7 @@ class March(eqx.Module):
     solver_state: PyTree
     error: Float[Array, ""]  # of the last accepted step, over what is allowed
     rejected: Bool[Array, ""]  # the last attempt
+    doubted: Bool[Array, ""]  # the last attempt, by an error far beyond what was expected
     times: Float[Array, " s"]  # recorded so far, NaN beyond `num_saved`
     values: PyTree
     num_saved: Int[Array, ""]
@@ -124,6 +128,7 @@ def start(system: System, y0: PyTree, first_step: Array) -> March:
         solver_state=solver_state,
         error=jnp.ones_like(t0),
         rejected=jnp.zeros((), bool),
+        doubted=jnp.zeros((), bool),
         times=times,
         values=jax.tree.map(
             lambda v: jnp.zeros((num_slots, *jnp.shape(v)), jnp.result_type(v)).at[0].set(v), first
@@ -144,7 +149,7 @@ def restart(system: System, march: March, first_step: Array) -> March:
     t0 = jnp.zeros((), system.requests.dtype)
     y0 = jax.tree.map(jnp.zeros_like, march.y)
     return eqx.tree_at(
-        lambda m: (m.t, m.y, m.step, m.solver_state, m.error, m.rejected, m.status),
+        lambda m: (m.t, m.y, m.step, m.solver_state, m.error, m.rejected, m.doubted, m.status),
         march,
         (
             t0,
@@ -153,6 +158,7 @@ def restart(system: System, march: March, first_step: Array) -> March:
             system.solver.init(system.terms, t0, t0 + first_step, y0, system.args),
             jnp.ones_like(t0),
             jnp.zeros_like(march.rejected),
+            jnp.zeros_like(march.doubted),
             jnp.zeros_like(march.status),
         ),
         is_leaf=lambda leaf: leaf is None,
@@ -180,7 +186,7 @@ def _attempt(system: System, march: March) -> March:
         # A sliver of a step left at the end would be lost to rounding.
         t1 = jnp.where(t0 + 1.0001 * march.step >= horizon, horizon, t1)
     y1, error, dense, solver_state, _ = system.solver.step(
-        system.terms, t0, t1, y0, system.args, march.solver_state, march.rejected
+        system.terms, t0, t1, y0, system.args, march.solver_state, march.doubted
     )
     size = system.measure(y0, y1, error)
     size = jnp.where(jnp.isnan(size), jnp.inf, size)
@@ -199,7 +205,7 @@ def _attempt(system: System, march: March) -> March:
     taken = jax.tree.map(jnp.add, march.work, _taken(solver_state))
     step = (t1 - t0) * factor
     after = eqx.tree_at(
-        lambda m: (m.t, m.y, m.step, m.solver_state, m.error, m.rejected, m.work),
+        lambda m: (m.t, m.y, m.step, m.solver_state, m.error, m.rejected, m.doubted, m.work),
         march,
         (
             jnp.where(accepted, t1, t0),
@@ -208,6 +214,7 @@ def _attempt(system: System, march: March) -> March:
             keep(solver_state, march.solver_state),
             jnp.where(accepted, jnp.maximum(size, 1e-4), march.error),
             ~accepted,
+            size > _DOUBTFUL,
             taken,
         ),
     )
