@@ -41,7 +41,7 @@ EXPERIMENT = lr.Experiment(
 def grid(num_runs: int, num_seeds: int = 25) -> Sweep:
     """About as many runs over scales, decays and seeds."""
     side = round((num_runs / num_seeds) ** 0.5)
-    over = {
+    over: dict[str, Any] = {
         "init_scale": np.geomspace(1, 1000, side),
         "weight_decay": np.geomspace(1e-3, 1e-1, side),
         "seed": range(num_seeds),
