@@ -237,9 +237,17 @@ def test_a_kernel_that_does_not_fit_is_refused_with_its_size(monkeypatch):
         choose("rosenbrock", "linear", problem, 1e4)
 
 
-def test_memory_of_a_step_is_within_twice_the_matrices_it_names():
+@pytest.mark.parametrize("kind", ["completion", "committee"])
+def test_memory_of_a_step_is_within_twice_the_matrices_it_names(kind):
     m = 1200
     panel = completion(**{"task.d": 60, "model.size": 60, "task.num_observed": m})
+    if kind == "committee":
+        panel = lr.Experiment(
+            task=lr.tasks.PolynomialRegression(n=m, d=10, num_test=5),
+            model=lr.models.CommitteeMachine(width=20),
+            loss=lr.losses.Squared(),
+            dynamics=lr.dynamics.Flow(),
+        )
     run = Run(panel)
     method = choose("rosenbrock", "linear", run.problem, 10.0)
     assert isinstance(panel.dynamics, lr.dynamics.Flow)

@@ -133,3 +133,11 @@ def test_own_models_are_named_but_not_kept_in_files(tmp_path):
     experiment.save(tmp_path / "own.toml")
     with pytest.raises(lr.InputError, match=r"model\."):
         lr.Experiment.load(tmp_path / "own.toml")
+
+
+def test_the_committee_kernel_is_whole_where_its_rows_come_in_parts():
+    model = lr.models.CommitteeMachine(width=3, epsilon=0.5)
+    params, x = model.init(jr.key(1), 2), jr.normal(jr.key(2), (600, 2))
+    slopes = (1 + 0.5 * np.asarray(x) @ np.asarray(params).T) / 3
+    expected = (np.asarray(x) @ np.asarray(x).T) * (slopes @ slopes.T)
+    np.testing.assert_allclose(model.tangent_kernel(params, x), expected, atol=1e-12)

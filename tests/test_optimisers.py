@@ -454,10 +454,11 @@ def compilations() -> Iterator[list[str]]:
 
 
 def test_runs_that_differ_in_numbers_share_their_compilation():
-    optimiser, times = SGD(learning_rate=0.0625, batch_size=2), np.linspace(0.0, 2.0, 5)
+    # Of a shape that no other test has: else it may be compiled already.
+    optimiser, times = SGD(learning_rate=0.0625, batch_size=4), np.linspace(0.0, 2.0, 5)
 
     def end(weight_decay, params_seed):
-        problem = general_problem()
+        problem = general_problem(n=9)
         u, v = (0.3 * jr.normal(jr.key(params_seed + i), (5,)) for i in (0, 1))
         params = lr.models.DiagonalParams(u, v)
         problem = Problem(problem.train, params, weight_decay, problem.model, problem.loss)

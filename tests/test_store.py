@@ -229,6 +229,7 @@ def test_half_a_sweep_is_missing(store):
 
 def test_what_is_done_is_not_done_again(store):
     before = stamps(store)
+    assert list(Store(store).missing(Sweep.over(BASE, OVER, 2))) == []
     assert run(OVER, store).identical(lr.open_store(store))
     assert stamps(store) == before
 

@@ -5,6 +5,7 @@ from typing import Annotated
 import jax.numpy as jnp
 import jax.random as jr
 from annotated_types import Ge, Gt
+from jax import lax
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
 from .._precision import in_double
@@ -43,4 +44,17 @@ class CommitteeMachine(AbstractModel):
     ) -> Float[Array, "n n"]:
         r"""$(\alpha_\text{out}/N)^2\, (X X^\top) \circ (\Phi' \Phi'^\top)$."""
         slopes = self.output_scale / self.width * (1 + self.epsilon * (x @ params.T))
-        return (x @ x.T) * (slopes @ slopes.T)
+
+        # Some rows at a time, in place: a whole product more would be as large as the kernel.
+        n = x.shape[0]
+        rows = min(n, 256)
+
+        def fill(block: Array, kernel: Array) -> Array:
+            start = jnp.minimum(block * rows, n - rows)
+            some_x, some_slopes = (
+                lax.dynamic_slice_in_dim(a, start, rows, axis=0) for a in (x, slopes)
+            )
+            products = (some_x @ x.T) * (some_slopes @ slopes.T)
+            return lax.dynamic_update_slice_in_dim(kernel, products, start, axis=0)
+
+        return lax.fori_loop(0, -(-n // rows), fill, jnp.zeros((n, n), slopes.dtype))
