@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import tomllib
+import types
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, cast
@@ -277,5 +278,14 @@ def _explicit(value: Any) -> Any:
         arrays = [
             np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(value) if eqx.is_array(leaf)
         ]
-        return [described_function(value), hashlib.sha256(b"".join(arrays)).hexdigest()]
+        content = b"".join([*arrays, _code(getattr(value, "__code__", None)).encode()])
+        return [described_function(value), hashlib.sha256(content).hexdigest()]
     return [_explicit(item) for item in value] if isinstance(value, tuple) else cast(Any, value)
+
+
+def _code(code: Any) -> str:
+    """What a function of the user's does, as text, so that one that was edited is another."""
+    if not isinstance(code, types.CodeType):
+        return ""
+    constants = [_code(c) if isinstance(c, types.CodeType) else repr(c) for c in code.co_consts]
+    return repr((code.co_code, code.co_names, constants))

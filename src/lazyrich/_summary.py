@@ -95,8 +95,12 @@ def early_and_late(
 
 
 def _median(values: Float[np.ndarray, " t"]) -> float:
-    known = values[~np.isnan(values)]
-    return float(np.median(known)) if len(known) else math.nan
+    # As `np.median`, which takes ten times as long on a few hundred numbers.
+    known = np.sort(values[~np.isnan(values)])
+    middle = len(known) // 2
+    if not len(known):
+        return math.nan
+    return float(known[middle] + known[(len(known) - 1) // 2]) / 2
 
 
 def _predictors(record: xr.Dataset) -> dict[str, Any]:

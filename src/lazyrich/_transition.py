@@ -174,8 +174,10 @@ def _reach(
 ) -> tuple[float, float]:
     """The sustained and the first crossing of `level` from below."""
     above = score >= level
-    runs = np.lib.stride_tricks.sliding_window_view(np.pad(above, (0, k - 1)), k)
-    held = np.asarray(runs.all(axis=1))
+    held = above.copy()
+    for later in range(1, k):
+        held[:-later] &= above[later:]
+    held[max(0, len(held) - k + 1) :] = False
     return _crossing(times, score, held, level), _crossing(times, score, above, level)
 
 
