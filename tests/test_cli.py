@@ -274,7 +274,7 @@ def test_bad_input_for_many_runs_is_one_line(arguments, message, swept, monkeypa
     assert call(monkeypatch, *arguments) == 2
     shown = capsys.readouterr().err
     assert message in shown
-    assert shown.count("\\n") == 1
+    assert shown.count("\n") == 1
     assert not (swept[0] / "s").exists()
 
 

@@ -83,14 +83,15 @@ def run(
 ) -> None:
     """Run one experiment; `HELP` is what users read."""
     again = experiment.endswith(".nc")
-    described = resolve_row(experiment, row) if again else resolve(experiment, set_ or [])
+    batch, place = resolve_row(experiment, row) if again else ([], 0)
+    described = batch[place] if again else resolve(experiment, set_ or [])
     for option, value, given in (("--row", row, not again), ("--set", set_, again)):
         if value is not None and given:
             accepted = "is for a batch's file" if option == "--row" else "cannot change a run done"
             raise InputError(option, value, accepted)
     folder = out or Path("runs") / f"{_file_name(described.name)}-{described.content_hash[:8]}"
     _prepare(folder, force)
-    summary = interruptible(lambda: _run(described, folder, again=again))
+    summary = interruptible(lambda: _run(described, folder, batch, place))
     if json_:
         print(json.dumps(summary, indent=2))
     else:
@@ -132,7 +133,9 @@ def _prepare(folder: Path, force: bool) -> None:
         raise InputError("--out", str(folder), "holds a record; --force replaces it")
 
 
-def _run(described: "Experiment", folder: Path, *, again: bool) -> dict[str, Any]:
+def _run(
+    described: "Experiment", folder: Path, batch: list["Experiment"], place: int
+) -> dict[str, Any]:
     from .._record import save_record
     from .._simulate import simulate
     from .._summary import summarise
@@ -142,8 +145,9 @@ def _run(described: "Experiment", folder: Path, *, again: bool) -> dict[str, Any
     if checkpoint.exists():
         print(f"lazyrich: {described.name}: going on from {checkpoint}", file=sys.stderr)
     with progress(described.name) as listener:
-        if again:
-            (record,) = simulate_together([described], listener=listener)
+        if batch:
+            # All of it: what a run comes to depends in its last bits on those beside it.
+            record = simulate_together(batch, listener=listener)[place]
         else:
             record = simulate(described, listener=listener, checkpoint=checkpoint)
     # The record first: all else can be made from it again.

@@ -30,8 +30,8 @@ def resolve(name: str, settings: list[str]) -> "Experiment":
     return described.with_changes(changes)
 
 
-def resolve_row(name: str, row: int | None) -> "Experiment":
-    """The experiment of one run in a batch's file; threads and flags are set as they were.
+def resolve_row(name: str, row: int | None) -> tuple[list["Experiment"], int]:
+    """The experiments of a batch's file, and which is meant; threads and flags are set as then.
 
     Only what JAX has not read yet takes effect, so this comes before anything is computed.
     """
@@ -47,7 +47,7 @@ def resolve_row(name: str, row: int | None) -> "Experiment":
         accepted = f"should be a row of the file, from 0 to {len(results.hashes) - 1}"
         raise InputError("--row", row, accepted)
     os.environ.update(results.about["environment"])
-    return rerun(results, path.parent.parent / "sweeps")[row]
+    return rerun(results, path.parent.parent / "sweeps"), row
 
 
 def _parse_setting(setting: str) -> tuple[str, Any]:
