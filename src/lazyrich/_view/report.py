@@ -20,15 +20,8 @@ def write_report(record: xr.Dataset, summary: dict[str, Any], path: str | os.Pat
     """
     image = io.BytesIO()
     plot(record).savefig(image, format="svg")
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("lazyrich._view"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["number"] = number
-    page = environment.get_template("report.html").render(
+    page = render(
+        "report.html",
         summary=summary,
         figure=base64.b64encode(image.getvalue()).decode(),
         description=record.attrs["experiment"],
@@ -37,6 +30,19 @@ def write_report(record: xr.Dataset, summary: dict[str, Any], path: str | os.Pat
     )
     with replacing(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
+
+
+def render(template: str, **fields: Any) -> str:
+    """A page from a template; whatever is filled in is escaped."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("lazyrich._view"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["number"] = number
+    return environment.get_template(template).render(**fields)
 
 
 _HEADLINES = {

@@ -8,7 +8,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import xarray as xr
 from matplotlib.figure import Figure
 
@@ -18,7 +17,7 @@ from .._reproduce import PanelResult
 from .family import plot_family
 from .figure import plot
 from .maps import plot_map
-from .report import number
+from .report import render
 
 
 def write_study(
@@ -40,17 +39,7 @@ def write_study(
         figure.savefig(image, format="svg")
         encoded = base64.b64encode(image.getvalue()).decode()
         sections.append({**_numbers(result), "figure": encoded, "caption": caption})
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("lazyrich._view"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["number"] = number
-    page = environment.get_template("study.html").render(
-        title=title, preset=preset, sections=sections
-    )
+    page = render("study.html", title=title, preset=preset, sections=sections)
     with replacing(folder / "report.html") as path:
         path.write_text(page, encoding="utf-8")
     content = {"study": title, "preset": preset, "panels": [_numbers(r) for r in results]}
