@@ -9,6 +9,7 @@ import typer
 
 from .._errors import InputError
 from .._terminal import sweep_progress
+from .settings import Scheduler, Workers
 
 if TYPE_CHECKING:
     from .._reproduce import PanelResult
@@ -36,12 +37,8 @@ def reproduce(
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where to write [reproduced/STUDY-PRESET].")
     ] = None,
-    workers: Annotated[
-        int | None, typer.Option(min=0, help="Processes [as many as cores]; 0: this one.")
-    ] = None,
-    scheduler: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="Of a dask scheduler to use.")
-    ] = None,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
 ) -> None:
     """Reproduce a study; `HELP` is what users read."""
     if not (find_spec("matplotlib") and find_spec("jinja2")):

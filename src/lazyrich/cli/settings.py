@@ -19,6 +19,13 @@ Set = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Change a field; repeatable."),
 ]
 
+Workers = Annotated[
+    int | None, typer.Option(min=0, help="Processes [as many as cores]; 0: this one.")
+]
+Scheduler = Annotated[
+    str | None, typer.Option(metavar="ADDRESS", help="Of a dask scheduler to use.")
+]
+
 
 def resolve(name: str, settings: list[str]) -> "Experiment":
     """The experiment of a panel's name or a TOML file, with settings `KEY=VALUE` made."""

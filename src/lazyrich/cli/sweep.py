@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from .._terminal import interruptible, sweep_progress
-from .settings import Set, resolve
+from .settings import Scheduler, Set, Workers, resolve
 
 HELP = """Run an experiment for every combination of values, into a store.
 
@@ -50,12 +50,8 @@ def sweep(
     ] = None,
     num: Annotated[int, typer.Option(min=1, help="Points of --sobol or --random.")] = 64,
     set_: Set = None,
-    workers: Annotated[
-        int | None, typer.Option(min=0, help="Processes [as many as cores]; 0: this one.")
-    ] = None,
-    scheduler: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="Of a dask scheduler to use.")
-    ] = None,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Runs of a batch.")] = None,
     max_running: Annotated[
         int | None, typer.Option(min=1, help="Batches with the scheduler at a time.")
