@@ -353,16 +353,22 @@ def test_kills_at_random_moments_change_nothing(tmp_path, two, monkeypatch):
     rng = random.Random(seed)
     kills: list[int] = []
 
+    def told(process: psutil.Process) -> str:
+        """Its command line; nothing once it has ended, reaped or not."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            return " ".join(process.cmdline())
+        return ""
+
     def victims() -> list[psutil.Process]:
         """Worker processes, the oldest first; not their nannies."""
-        found = [
-            child
-            for nanny in psutil.Process().children()
-            if address in nanny.cmdline()
-            for child in nanny.children()
-            if "spawn_main" in " ".join(child.cmdline())
-        ]
-        return sorted(found, key=lambda process: process.create_time())
+        found: list[psutil.Process] = []
+        for nanny in psutil.Process().children():
+            if address in told(nanny):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    found += nanny.children()
+        # Their times of birth are known since they were listed, even if they are gone by now.
+        workers = [process for process in found if "spawn_main" in told(process)]
+        return sorted(workers, key=lambda process: process.create_time())
 
     def kill() -> None:
         while len(kills) < 20:
@@ -376,7 +382,8 @@ def test_kills_at_random_moments_change_nothing(tmp_path, two, monkeypatch):
                 chosen = victims()[:1]
             else:
                 time.sleep(rng.uniform(0.02, 0.5))
-                chosen = rng.sample(victims(), 1) if victims() else []
+                found = victims()
+                chosen = rng.sample(found, 1) if found else []
             with contextlib.suppress(psutil.NoSuchProcess):
                 for victim in chosen:
                     victim.kill()
