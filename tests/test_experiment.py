@@ -176,12 +176,28 @@ def test_kinds_are_known_by_their_place():
     places = {cls.__name__: set(cls.kinds) for cls in Choice.__subclasses__()}
     assert places["AbstractModel"] == {
         "DiagonalLinear", "MatrixFactorisation", "MLP", "CommitteeMachine", "Functions",
-        "FromEquinox",
+        "FromEquinox", "Doubled",
     }  # fmt: skip
     assert places["AbstractLoss"] == {"Logistic", "Exponential", "CrossEntropy", "Squared"}
     assert places["AbstractDynamics"] == {
         "ReducedFlow", "Flow", "GradientDescent", "SGD", "LabelNoiseSGD", "Adam", "AdamW",
     }  # fmt: skip
+
+
+def test_a_model_inside_a_model(tmp_path):
+    inner = lr.models.MLP(widths=(5,), outputs=3)
+    experiment = lr.Experiment(
+        task=lr.tasks.ModularArithmetic(p=3), model=lr.models.Doubled(model=inner)
+    )
+    experiment.save(tmp_path / "mine.toml")
+    assert lr.Experiment.load(tmp_path / "mine.toml") == experiment
+    assert experiment.value("model.model.widths") == (5,)
+    assert {"model.kind", "model.model.widths"} < set(experiment.keys())
+    wider = experiment.with_changes({"model.model.widths": (6,)})
+    assert wider.model == lr.models.Doubled(model=lr.models.MLP(widths=(6,), outputs=3))
+    assert wider.content_hash != experiment.content_hash
+    with pytest.raises(lr.InputError, match=r"^model\.model\.outputs = -1"):
+        experiment.with_changes({"model.model.outputs": -1})
 
 
 def test_descriptions_are_json_safe():

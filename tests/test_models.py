@@ -47,6 +47,7 @@ MODELS = [
     lr.models.MLP(widths=(6,), activation="leaky_relu"),
     lr.models.CommitteeMachine(width=6, output_scale=3.0),
     lr.models.MatrixFactorisation(size=6),
+    lr.models.Doubled(model=lr.models.MLP(widths=(5,), outputs=3)),
 ]
 
 
@@ -75,6 +76,15 @@ def test_tangent_kernel_is_that_of_the_jacobian(model):
 def test_homogeneity_is_what_scaling_shows(model):
     measured = lr.models.measured_homogeneity(model, moved(model), inputs(model))
     assert measured == model.homogeneity
+
+
+def test_doubling_starts_at_zero_and_keeps_the_kernel():
+    model = lr.models.MLP(widths=(5, 6), outputs=3)
+    doubled = lr.models.Doubled(model=model)
+    start = doubled.init(jr.key(1), 4)
+    np.testing.assert_array_equal(doubled.apply(start, X), np.zeros((7, 3)))
+    expected = model.tangent_kernel(model.init(jr.key(1), 4), X)
+    np.testing.assert_allclose(doubled.tangent_kernel(start, X), expected, rtol=1e-12)
 
 
 def test_mlp_by_hand_and_at_its_start():

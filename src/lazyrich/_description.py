@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable
 from difflib import get_close_matches
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_origin
 
 import pydantic
 
@@ -30,6 +30,9 @@ class Description(pydantic.BaseModel):
     )
 
     def __init__(self, **fields: Any):
+        for name, field in type(self).model_fields.items():
+            if name in fields:
+                fields[name] = _from_file(name, fields[name], field.annotation)
         try:
             super().__init__(**fields)
         except pydantic.ValidationError as error:
@@ -38,14 +41,19 @@ class Description(pydantic.BaseModel):
     def table(self) -> dict[str, Any]:
         """The fields as plain values, defaults included; what is None is left out."""
         fields = {name: getattr(self, name) for name in type(self).model_fields}
-        return {name: value for name, value in fields.items() if value is not None}
+        return {
+            name: value.table() if isinstance(value, Description) else value
+            for name, value in fields.items()
+            if value is not None
+        }
 
 
 class Choice(Description):
     """One of several descriptions that can stand in the same place.
 
     In a file it is a table whose `kind` is the class's name. Each direct subclass of
-    `Choice` is such a place; its final subclasses are what may stand there.
+    `Choice` is such a place; its final subclasses are what may stand there, and a field with
+    such a place as its annotation takes the table, too.
     """
 
     kinds: ClassVar[dict[str, type[Any]]]
@@ -75,6 +83,16 @@ class Choice(Description):
             return cls.kinds[kind](**fields)
         except InputError as error:
             raise error.under(key) from None
+
+
+def _from_file(name: str, value: Any, annotation: Any) -> Any:
+    """A field's value where a file has a table for a choice, or a list for a tuple."""
+    if isinstance(annotation, type) and issubclass(annotation, Choice):
+        is_choice = isinstance(value, annotation)
+        return value if is_choice else annotation.from_table(value, name)
+    if get_origin(annotation) is tuple and isinstance(value, list):
+        return tuple(value)
+    return value
 
 
 def described_function(function: Callable[..., Any]) -> str:

@@ -84,9 +84,6 @@ class Experiment(Description):
         task = fields.get("task")
         if folder is not None and isinstance(task, dict) and task.get("kind") == "Arrays":
             fields["task"] = _load_arrays(task, folder)
-        for key, base in _CHOICES.items():
-            if key in fields and not isinstance(fields[key], base):
-                fields[key] = base.from_table(fields[key], key)
         for key, part in _PARTS.items():
             if isinstance(fields.get(key), dict):
                 try:
@@ -94,13 +91,6 @@ class Experiment(Description):
                 except InputError as error:
                     raise error.under(key) from None
         return cls(**fields)
-
-    def table(self) -> dict[str, Any]:
-        """Nested plain values; `from_table` takes them back."""
-        return {
-            key: value.table() if isinstance(value, Description) else value
-            for key, value in super().table().items()
-        }
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Experiment":
@@ -215,12 +205,9 @@ class Experiment(Description):
 
     def keys(self) -> list[str]:
         """Every dotted key that `with_changes` takes."""
-        keys = []
-        for key, value in self.table().items():
-            if key == "published":
-                continue
-            keys += [f"{key}.{inner}" for inner in value] if isinstance(value, dict) else [key]
-        return keys
+        table = self.table()
+        table.pop("published", None)
+        return _dotted(table)
 
     @property
     def time_axis(self) -> tuple[str, str]:
@@ -235,13 +222,15 @@ class Experiment(Description):
         return tuple(BUILT_IN[probe] if isinstance(probe, str) else probe for probe in self.probes)
 
 
-_CHOICES: dict[str, Any] = {
-    "task": AbstractTask,
-    "model": AbstractModel,
-    "loss": AbstractLoss,
-    "dynamics": AbstractDynamics,
-}
 _PARTS: dict[str, type[Description]] = {"times": Times, "published": Published}
+
+
+def _dotted(table: Mapping[str, Any]) -> list[str]:
+    keys = []
+    for key, value in table.items():
+        inner = _dotted(value) if isinstance(value, dict) else []
+        keys += [f"{key}.{name}" for name in inner] or [key]
+    return keys
 
 
 def _load_arrays(table: dict[str, Any], folder: Path) -> Arrays:

@@ -88,10 +88,6 @@ class Flow(AbstractDynamics):
     max_gradients: Annotated[int, Ge(1)] = 10**9
     max_seconds: Annotated[float, Gt(0)] = 1e9
 
-    def table(self) -> dict[str, Any]:
-        stop = {} if self.stop is None else {"stop": self.stop.table()}
-        return {**super().table(), **stop}
-
     def follow(
         self,
         problem: Problem,

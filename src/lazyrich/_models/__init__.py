@@ -11,6 +11,7 @@ from .diagonal_linear import (
     DiagonalParams as DiagonalParams,
     power_difference as power_difference,
 )
+from .doubled import Doubled as Doubled, DoubledParams as DoubledParams
 from .matrix_factorisation import (
     FactorParams as FactorParams,
     MatrixFactorisation as MatrixFactorisation,
