@@ -64,6 +64,23 @@ def test_cross_entropy_refuses_what_are_no_classes():
         CLASSES.check_shape((2, 3), jnp.asarray([0, 3]))
 
 
+def test_squared_loss_of_classes_is_that_of_unit_vectors():
+    loss, f = lr.losses.Squared(), jax.random.normal(jax.random.key(0), (3, 4))
+    classes, vectors = jnp.asarray([2, 0, 2]), jnp.eye(4)[jnp.asarray([2, 0, 2])]
+    for method in ("value", "dual", "log_value", "curvature", "mean", "log_mean"):
+        ours, theirs = (getattr(loss, method)(f, y) for y in (classes, vectors))
+        np.testing.assert_array_equal(ours, theirs)
+    loss.check_shape((3, 4), classes)
+    for outputs, labels, message in (
+        ((3, 2), classes, r"outputs \(3, 2\)': .*\(3, c\) with c above 2"),
+        ((2, 4), classes, r"outputs \(2, 4\)': .*\(3, c\)"),
+        ((3, 4), classes - 1, r"task.y_train = -1: Squared needs classes from 0 on"),
+        ((3, 4), classes.astype(float), r"outputs \(3, 4\)': labels are \(3,\)"),
+    ):
+        with pytest.raises(lr.InputError, match=message):
+            loss.check_shape(outputs, labels)
+
+
 def test_squared_loss_sums_over_outputs():
     loss, f, y = lr.losses.Squared(), jnp.asarray([[1.0, 2.0], [0.0, 3.0]]), jnp.ones((2, 2))
     np.testing.assert_array_equal(loss.value(f, y), [1.0, 5.0])

@@ -45,6 +45,9 @@ MODELS = [
     lr.models.MLP(widths=(5, 6), outputs=2, activation="tanh"),
     lr.models.MLP(widths=(5, 6, 4), activation="quadratic", bias=False),
     lr.models.MLP(widths=(6,), activation="leaky_relu"),
+    lr.models.MLP(
+        widths=(5, 6), outputs=2, bias="all", parametrisation="mean_field", output_scale=3.0
+    ),
     lr.models.CommitteeMachine(width=6, output_scale=3.0),
     lr.models.MatrixFactorisation(size=6),
     lr.models.Doubled(model=lr.models.MLP(widths=(5,), outputs=3)),
@@ -100,6 +103,95 @@ def test_mlp_by_hand_and_at_its_start():
     np.testing.assert_allclose(
         model.apply(params, jnp.eye(4, dtype=jnp.int8)), model.apply(params, jnp.eye(4))
     )
+
+
+def test_a_scaled_mlp_by_hand():
+    model = lr.models.MLP(
+        widths=(5, 6), outputs=2, bias="all", parametrisation="mean_field", output_scale=3.0
+    )
+    params = moved(model)
+    w, (b2, b3) = [np.asarray(w) for w in params.weights], map(np.asarray, params.later)
+    h = np.maximum(np.asarray(X) @ w[0].T / np.sqrt(4) + np.asarray(params.bias), 0)
+    h = np.maximum(h @ w[1].T / np.sqrt(5) + b2, 0)
+    np.testing.assert_allclose(model.apply(params, X), 3 * (h @ w[2].T / 6 + b3), rtol=1e-12)
+    # The factors of a homogeneous net could as well stand before its outputs.
+    mean_field = lr.models.MLP(widths=(5, 6), bias=False, parametrisation="mean_field")
+    plain = lr.models.MLP(widths=(5, 6), bias=False, output_scale=1 / np.sqrt(4) / np.sqrt(5) / 6)
+    params = moved(plain)
+    np.testing.assert_allclose(mean_field.apply(params, X), plain.apply(params, X), rtol=1e-12)
+
+
+def test_an_mlp_starts_as_it_says():
+    normal = lr.models.MLP(widths=(4000,), initialisation="normal").init(jr.key(0), 4)
+    assert float(jnp.var(normal.weights[0])) == pytest.approx(1, rel=0.05)
+    np.testing.assert_array_equal(normal.bias, np.zeros(4000))
+    uniform = lr.models.MLP(widths=(4000, 9), bias="all", initialisation="uniform", outputs=5)
+    params = uniform.init(jr.key(0), 4)
+    assert [b.shape for b in (params.bias, *params.later)] == [(4000,), (9,), (5,)]
+    for values, fan_in in ((params.weights[0], 4), (params.bias, 4), (params.weights[1], 4000)):
+        assert float(jnp.max(jnp.abs(values))) == pytest.approx(fan_in**-0.5, rel=2e-3)
+        assert float(jnp.var(values)) == pytest.approx(1 / (3 * fan_in), rel=0.05)
+    flat = jnp.concatenate([params.weights[0][:, 0], params.bias])
+    assert len(np.unique(np.asarray(flat))) == 8000  # no draw is used twice
+
+
+TRANSFORMER = lr.models.Transformer(width=8, heads=2, mlp_width=12, output_scale=0.3)
+PAIRS = jnp.concatenate(
+    [jax.nn.one_hot(jnp.asarray(column), 5, dtype=jnp.int8) for column in ((0, 3, 4), (2, 1, 4))],
+    axis=1,
+)
+
+
+def transformer_by_hand(params, a, b):
+    """All three positions, by loops and with a causal mask; the last one's outputs."""
+    p = jax.tree.map(np.asarray, params)
+    x = p.embedding[[a, b, len(p.embedding) - 1]] + p.positions
+    mixed = x.copy()
+    for q, k, v, out in zip(p.queries, p.keys, p.values, p.heads_out.swapaxes(0, 1), strict=True):
+        scores = (x @ q.T) @ (x @ k.T).T / np.sqrt(len(q))
+        scores[np.triu_indices(3, 1)] = -np.inf
+        weights = np.exp(scores - scores.max(axis=1, keepdims=True))
+        mixed += (weights / weights.sum(axis=1, keepdims=True)) @ (x @ v.T) @ out.T
+    hidden = np.maximum(mixed @ p.mlp_in.T + p.mlp_in_bias, 0)
+    return ((mixed + hidden @ p.mlp_out.T + p.mlp_out_bias) @ p.unembedding)[-1]
+
+
+def test_the_transformer_by_hand():
+    start = TRANSFORMER.init(jr.key(1), 10)
+    keys = jr.split(jr.key(2), len(start))
+    params = type(start)(*(p + jr.normal(k, p.shape) for k, p in zip(keys, start, strict=True)))
+    f = TRANSFORMER.apply(params, PAIRS)
+    by_hand = [transformer_by_hand(params, a, b) for a, b in ((0, 2), (3, 1), (4, 4))]
+    np.testing.assert_allclose(f, 0.3 * np.array(by_hand), rtol=1e-10)
+    # Positions alone tell the two tokens apart.
+    swapped = jnp.concatenate([PAIRS[:, 5:], PAIRS[:, :5]], axis=1)
+    assert not np.allclose(TRANSFORMER.apply(params, swapped)[:2], f[:2])
+    alike = params._replace(positions=params.positions.at[1].set(params.positions[0]))
+    np.testing.assert_allclose(
+        TRANSFORMER.apply(alike, swapped), TRANSFORMER.apply(alike, PAIRS), rtol=1e-12
+    )
+    # The slope along a direction, by central differences.
+    direction = type(start)(
+        *(jr.normal(jr.fold_in(k, 1), p.shape) for k, p in zip(keys, start, strict=True))
+    )
+    outputs = lambda h: TRANSFORMER.apply(
+        jax.tree.map(lambda p, d: p + h * d, params, direction), PAIRS
+    )
+    slope = jax.jvp(outputs, (0.0,), (1.0,))[1]
+    np.testing.assert_allclose((outputs(1e-5) - outputs(-1e-5)) / 2e-5, slope, rtol=1e-6, atol=1e-8)
+
+
+def test_the_transformer_starts_as_published():
+    start = lr.models.Transformer(width=64, heads=4, mlp_width=256).init(jr.key(0), 2 * 113)
+    assert sum(p.size for p in start) == 64 * (114 + 3 + 4 * 64 + 2 * 256 + 114) + 256 + 64
+    for name, variance in (("queries", 1 / 64), ("mlp_out", 1 / 64), ("unembedding", 1 / 114)):
+        assert float(jnp.var(getattr(start, name))) == pytest.approx(variance, rel=0.1)
+    assert not np.any(start.mlp_in_bias)
+    assert not np.any(start.mlp_out_bias)
+    with pytest.raises(lr.InputError, match=r"heads = 3: should divide the width, 8"):
+        lr.models.Transformer(width=8, heads=3)
+    with pytest.raises(lr.InputError, match=r"inputs of length 7': .*2 one-hot blocks"):
+        TRANSFORMER.check_inputs(jnp.zeros((3, 7)), "task")
 
 
 def test_committee_machine_by_hand():

@@ -285,6 +285,12 @@ def test_label_noise_needs_a_regression_loss():
     problem = general_problem(lr.losses.Logistic())
     with pytest.raises(lr.InputError, match=r"^dynamics\.kind = .*regression.*Logistic$"):
         LabelNoiseSGD().follow(problem, np.array([0.0, 1.0]), silent)
+    # Squared loss takes classes, but there is nothing between two classes.
+    model = lr.models.Functions(init_params=lambda k, d: None, function=lambda w, x: x @ w)
+    classes = Samples(jnp.eye(2), jnp.asarray([0, 1]))
+    problem = Problem(classes, jnp.ones((2, 3)), 0.0, model, lr.losses.Squared())
+    with pytest.raises(lr.InputError, match=r"^dynamics\.kind = .*numbers, .*not to classes$"):
+        LabelNoiseSGD().follow(problem, np.array([0.0, 1.0]), silent)
 
 
 @pytest.mark.parametrize("kind", [SGD, LabelNoiseSGD, Adam, AdamW])

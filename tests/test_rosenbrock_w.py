@@ -509,6 +509,23 @@ def test_by_products_as_by_the_kernel():
     assert 208 + 16 < taken.num_products < 208 + 8 * 221
 
 
+def test_dual_solver_takes_classes_for_unit_vectors():
+    classes = jnp.asarray([1, 0, 2, 1])
+    model = Functions(init_params=lambda k, d: None, function=lambda w, x: jnp.tanh(x @ w))
+    x, start = jr.normal(jr.key(0), (4, 2)), jr.normal(jr.key(1), (2, 3))
+
+    @eqx.filter_jit
+    def step(y, max_outputs):
+        flow = GradientFlow(x, y, jnp.asarray(0.1), model, Squared())
+        solver, times = DualROS34PW2(max_outputs=max_outputs), (jnp.zeros(()), jnp.asarray(0.3))
+        state = solver.init(flow, *times, start, None)
+        return solver.step(flow, *times, start, None, state, False)[:2]
+
+    expected = step(jnp.eye(3)[classes], 12)
+    np.testing.assert_allclose(step(classes, 12), expected, rtol=1e-12)
+    np.testing.assert_allclose(step(classes, 1), expected, rtol=1e-5, atol=1e-12)
+
+
 def test_dual_solver_in_single_precision():
     flow, start = net_flow()
     for solver in (DualROS34PW2(), DualROS34PW2(max_outputs=1)):

@@ -133,7 +133,10 @@ def output_unit(problem: Problem) -> float:
     """Outputs smaller than this count as zero in error control."""
     if problem.loss.is_classification:
         return 1.0
-    return float(jnp.sqrt(jnp.mean(problem.train.y**2))) or 1.0
+    # From zero outputs the dual is twice the targets, which classes name and are not.
+    f = jax.eval_shape(lambda p: problem.model.apply(p, problem.train.x), problem.params)
+    dual = problem.loss.dual(jnp.zeros(f.shape, f.dtype), problem.train.y)
+    return float(jnp.sqrt(jnp.mean((0.5 * dual) ** 2))) or 1.0
 
 
 def speed(flow: GradientFlow, params: PyTree, problem: Problem, log: bool) -> float:

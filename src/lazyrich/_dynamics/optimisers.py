@@ -2,6 +2,7 @@
 
 from typing import Annotated
 
+import jax
 import jax.random as jr
 import optax
 from annotated_types import Ge, Gt, Lt
@@ -52,7 +53,8 @@ class LabelNoiseSGD(AbstractStochastic):
     step to step and sample to sample.
 
     - **Takes** `noise`, $\sigma$.
-    - **Raises** [`InputError`][lazyrich.InputError] for a classification loss.
+    - **Raises** [`InputError`][lazyrich.InputError] for a classification loss, or labels that
+        are classes.
     - **Source** Damian, Ma & Lee, NeurIPS 2021, arXiv:2106.06530; as a way to grok, Lyu et
         al., ICLR 2024, arXiv:2311.18817, appendix B.2.
     """
@@ -63,6 +65,10 @@ class LabelNoiseSGD(AbstractStochastic):
         super().check(problem)
         if problem.loss.is_classification:
             accepted = f"needs a regression loss, not {type(problem.loss).__name__}"
+            raise InputError("dynamics.kind", "LabelNoiseSGD", accepted)
+        outputs = jax.eval_shape(problem.model.apply, problem.params, problem.train.x)
+        if outputs.ndim != problem.train.y.ndim:
+            accepted = "adds to labels that are numbers, one an output, not to classes"
             raise InputError("dynamics.kind", "LabelNoiseSGD", accepted)
 
     def draw(self, train: Samples, draws: Draws, step: Array) -> tuple[Samples, Draws]:

@@ -18,3 +18,4 @@ from .matrix_factorisation import (
 )
 from .mlp import MLP as MLP, MLPParams as MLPParams
 from .own import FromEquinox as FromEquinox, Functions as Functions
+from .transformer import Transformer as Transformer, TransformerParams as TransformerParams

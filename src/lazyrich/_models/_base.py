@@ -2,14 +2,18 @@
 
 import abc
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.flatten_util
 import jax.numpy as jnp
+from annotated_types import Gt
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
 from .._description import Choice
+
+OutputScale = Annotated[float, Gt(0)]
+r"""$\alpha_\text{out}$, which multiplies the outputs: never to be mixed up with `init_scale`."""
 
 
 class AbstractModel(Choice):

@@ -10,43 +10,57 @@ from annotated_types import Ge
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
 from .._precision import in_double
-from ._base import AbstractModel
+from ._base import AbstractModel, OutputScale
 
 Width = Annotated[int, Ge(1)]
 
 
 class MLPParams(NamedTuple):
-    """Weights `(out, in)` of every layer, and the bias of the first, empty if it has none."""
+    """Weights `(out, in)` of every layer, and biases.
+
+    `bias` is that of the first layer, empty if it has none; `later` those of all others, or none.
+    """
 
     weights: tuple[Float[Array, "out in"], ...]
     bias: Float[Array, " h"]
+    later: tuple[Float[Array, " out"], ...] = ()
 
 
 class MLP(AbstractModel):
-    r"""A fully connected net whose only bias is in its first layer.
+    r"""A fully connected net.
 
-    $h_1 = \phi(W_1 x + b)$, $h_l = \phi(W_l h_{l-1})$ and $f = W h_L$. With a homogeneous
-    activation the net is homogeneous: of degree $L + 1$ for ReLU, leaky ReLU (slope 0.01)
-    and the identity.
+    $h_1 = \phi(W_1 x + b)$, $h_l = \phi(W_l h_{l-1})$ and $f = \alpha_\text{out} W h_L$. With a
+    homogeneous activation the net is homogeneous: of degree $L + 1$ for ReLU, leaky ReLU (slope
+    0.01) and the identity.
 
     - **Takes** `widths` of the hidden layers; `outputs`, zero for one output without an
-        axis; `activation`; `bias`; `zero_last`, whether the last layer starts at zero, so
+        axis; `activation`; `bias`, whether the first layer has one, or `"all"` for every
+        layer (not homogeneous); `zero_last`, whether the last layer starts at zero, so
         that the net does.
-    - At `init_scale` 1, weights are Gaussian of variance 2 over the fan-in (He); the bias
-        is zero.
+    - `initialisation`, the parameters at `init_scale` 1: `he`, Gaussian weights of variance 2
+        over the fan-in; `normal`, of variance 1, both with biases at zero; `uniform`, weights
+        and biases uniform within one over the root of the fan-in, PyTorch's default.
+    - `parametrisation`: `standard`, or `mean_field`, where a hidden layer's product with its
+        weights is divided by the root of its fan-in and the last layer's by its fan-in. With
+        Gaussian weights of variance 1 and a wide net, $f$ then starts near zero.
+    - `output_scale`, $\alpha_\text{out}$.
     - **Source** the modular-addition net of Lyu et al., ICLR 2024, arXiv:2311.18817: one
-        hidden layer of 1024 ReLUs.
+        hidden layer of 1024 ReLUs; the nets of Kumar et al., ICLR 2024, arXiv:2310.06110:
+        `mean_field` for modular addition and for images, `uniform` for student and teacher.
     """
 
     widths: tuple[Width, ...] = (1024,)
     outputs: Annotated[int, Ge(0)] = 0
     activation: Literal["relu", "leaky_relu", "quadratic", "identity", "tanh"] = "relu"
-    bias: bool = True
+    bias: bool | Literal["all"] = True
     zero_last: bool = False
+    initialisation: Literal["he", "normal", "uniform"] = "he"
+    parametrisation: Literal["standard", "mean_field"] = "standard"
+    output_scale: OutputScale = 1.0
 
     @property
     def homogeneity(self) -> int | None:
-        if self.activation == "tanh":
+        if self.activation == "tanh" or self.bias == "all":
             return None
         power, degree = (2 if self.activation == "quadratic" else 1), 0
         for _ in self.widths:
@@ -57,16 +71,30 @@ class MLP(AbstractModel):
     def init(self, key: PRNGKeyArray, dim: int) -> MLPParams:
         sizes = [dim, *self.widths, max(1, self.outputs)]
         keys = jr.split(key, len(sizes) - 1)
-        weights = [
-            jr.normal(key, (out, fan_in)) * jnp.sqrt(2 / fan_in)
+        layers = [
+            self._layer(key, out, fan_in)
             for key, out, fan_in in zip(keys, sizes[1:], sizes[:-1], strict=True)
         ]
+        weights, biases = map(list, zip(*layers, strict=True))
         if self.zero_last:
             weights[-1] = jnp.zeros_like(weights[-1])
-        return MLPParams(tuple(weights), jnp.zeros(sizes[1] if self.bias else 0))
+        later = tuple(biases[1:]) if self.bias == "all" else ()
+        return MLPParams(tuple(weights), biases[0] if self.bias else jnp.zeros(0), later)
+
+    def _layer(self, key: PRNGKeyArray, out: int, fan_in: int) -> tuple[Array, Array]:
+        """Weights and bias of a layer at the start."""
+        if self.initialisation == "uniform":
+            bound = fan_in**-0.5
+            weight_key, bias_key = jr.split(key)
+            weights = jr.uniform(weight_key, (out, fan_in), minval=-bound, maxval=bound)
+            return weights, jr.uniform(bias_key, (out,), minval=-bound, maxval=bound)
+        size = jnp.sqrt(2 / fan_in) if self.initialisation == "he" else 1.0
+        return jr.normal(key, (out, fan_in)) * size, jnp.zeros(out)
 
     def apply(self, params: MLPParams, x: Shaped[Array, "n d"]) -> Float[Array, " n *c"]:
-        f = self._layers(params, x)[1][-1] @ params.weights[-1].T
+        last = params.weights[-1]
+        f = self._layers(params, x)[1][-1] @ last.T * self._factor(last, last=True)
+        f = self.output_scale * (f + params.later[-1][None] if params.later else f)
         return f if self.outputs else f[:, 0]
 
     def tangent_kernel(self, params: MLPParams, x: Shaped[Array, "n d"]) -> Float[Array, "m m"]:
@@ -76,29 +104,42 @@ class MLP(AbstractModel):
         before, after = self._layers(params, x)
         n, c = x.shape[0], max(1, self.outputs)
         slope = jax.vmap(jax.vmap(jax.grad(_ACTIVATIONS[self.activation])))
-        kernel = jnp.einsum("ij,ab->iajb", after[-1] @ after[-1].T, jnp.eye(c))
-        delta = jnp.broadcast_to(params.weights[-1][None], (n, *params.weights[-1].shape))
+        # Of a layer's own weights and of its bias, beside the forces on what comes before it.
+        factors = [self._factor(w) for w in params.weights[:-1]]
+        factors.append(self._factor(params.weights[-1], last=True))
+        inputs = factors[-1] ** 2 * (after[-1] @ after[-1].T) + float(bool(params.later))
+        kernel = jnp.einsum("ij,ab->iajb", inputs, jnp.eye(c))
+        last = factors[-1] * params.weights[-1]
+        delta = jnp.broadcast_to(last[None], (n, *last.shape))
         for layer in range(len(self.widths), 0, -1):
             delta = delta * slope(before[layer - 1])[:, None, :]
-            inputs = after[layer - 1] @ after[layer - 1].T
-            if layer == 1 and self.bias:
-                inputs = inputs + 1.0
+            inputs = factors[layer - 1] ** 2 * (after[layer - 1] @ after[layer - 1].T)
+            inputs = inputs + float(bool(params.later if layer > 1 else self.bias))
             flat = delta.reshape(n * c, -1)
             kernel += (flat @ flat.T).reshape(n, c, n, c) * inputs[:, None, :, None]
-            delta = delta @ params.weights[layer - 1]
-        return kernel.reshape(n * c, n * c)
+            delta = delta @ (factors[layer - 1] * params.weights[layer - 1])
+        return self.output_scale**2 * kernel.reshape(n * c, n * c)
 
     def _layers(self, params: MLPParams, x: Array) -> tuple[list[Array], list[Array]]:
         """Every hidden layer before its activation; the input and every layer after it."""
         phi = _ACTIVATIONS[self.activation]
+        biases = (params.bias if self.bias else None, *params.later[:-1])
         before, after = [], [x.astype(params.weights[0].dtype)]
         for layer, weights in enumerate(params.weights[:-1]):
-            z = after[-1] @ weights.T
-            if layer == 0 and self.bias:
-                z = z + params.bias[None]
+            z = after[-1] @ weights.T * self._factor(weights)
+            bias = biases[layer] if layer < len(biases) else None
+            if bias is not None:
+                z = z + bias[None]
             before.append(z)
             after.append(phi(z))
         return before, after
+
+    def _factor(self, weights: Array, last: bool = False) -> float:
+        """What a layer's product with its weights is multiplied by."""
+        if self.parametrisation == "standard":
+            return 1.0
+        fan_in = int(weights.shape[1])
+        return 1 / fan_in if last else fan_in**-0.5
 
 
 _ACTIVATIONS: dict[str, Callable[[Array], Array]] = {

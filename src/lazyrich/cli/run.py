@@ -44,7 +44,9 @@ Keys for --set:
                        Arrays: path to a .npz (in a TOML file only)
   model.kind           DiagonalLinear: depth
                        MatrixFactorisation: size
-                       MLP: widths, outputs, activation, bias, zero_last
+                       MLP: widths, outputs, activation, bias, zero_last,
+                       initialisation, parametrisation, output_scale
+                       Transformer: width, heads, mlp_width, num_tokens, output_scale
                        CommitteeMachine: width, epsilon, output_scale
                        Functions, FromEquinox: your own, from Python only
   loss.kind            Logistic, Exponential, CrossEntropy, Squared

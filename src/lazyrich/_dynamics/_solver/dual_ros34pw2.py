@@ -149,7 +149,9 @@ class DualROS34PW2(diffrax.AbstractAdaptiveSolver[DualState]):
         a: Array,
     ) -> tuple[Callable[[Array], tuple[Array, Int[Array, ""] | int]], Work]:
         """The solve with $\\frac12 I + K/(na)$, telling its products; what it took to make."""
-        shape, size = flow.y.shape, flow.y.size
+        # Not the labels': those can be classes.
+        outputs = jax.eval_shape(flow.outputs, y0)
+        shape, size, dtype = outputs.shape, outputs.size, outputs.dtype
         scale = 1 / (flow.num_samples * a)
         if size <= self.max_outputs:
             kernel = scale * flow.tangent_kernel(y0)
@@ -162,8 +164,8 @@ class DualROS34PW2(diffrax.AbstractAdaptiveSolver[DualState]):
 
         # The preconditioner must not change with the stage, or the stages' errors would not
         # cancel.
-        low_rank: Nystrom = nystrom(product, size, flow.y.dtype)
-        half = jnp.asarray(0.5, flow.y.dtype)
+        low_rank: Nystrom = nystrom(product, size, dtype)
+        half = jnp.asarray(0.5, dtype)
         iterate = conjugate_gradient_solve(product, half, low_rank, self.tolerance)
 
         def by_products(c: Array) -> tuple[Array, Int[Array, ""]]:
