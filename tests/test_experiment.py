@@ -176,7 +176,7 @@ def test_kinds_are_known_by_their_place():
     places = {cls.__name__: set(cls.kinds) for cls in Choice.__subclasses__()}
     assert places["AbstractModel"] == {
         "DiagonalLinear", "MatrixFactorisation", "MLP", "CommitteeMachine", "Functions",
-        "FromEquinox", "Doubled",
+        "FromEquinox", "Doubled", "Linearised",
     }  # fmt: skip
     assert places["AbstractLoss"] == {"Logistic", "Exponential", "CrossEntropy", "Squared"}
     assert places["AbstractDynamics"] == {

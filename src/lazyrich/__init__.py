@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ._errors import ComputationError, InputError
     from ._execution import Estimate, Progress, Refined, estimate, refine, sweep
     from ._experiment import Experiment, Published
+    from ._linearise import linearise
     from ._phase import (
         Bisection,
         Collapse,
@@ -66,6 +67,7 @@ __all__ = [
     "consolidate",
     "dynamics",
     "estimate",
+    "linearise",
     "losses",
     "models",
     "open_record",
@@ -118,6 +120,7 @@ _PLACES = {
     "collapse": "_phase",
     "consolidate": "_store",
     "estimate": "_execution",
+    "linearise": "_linearise",
     "open_record": "_record",
     "open_store": "_store",
     "phase_diagram": "_phase",

@@ -200,7 +200,8 @@ class _Walk(eqx.Module):
 
         gradient = jax.grad(mean_loss)(state.params)
         transformation = optimiser.transformation(self.weight_decay)
-        updates, memory = transformation.update(gradient, state.memory, state.params)
+        decayed = self.model.decayed(state.params)  # nothing else is done with parameters
+        updates, memory = transformation.update(gradient, state.memory, decayed)
         # A decay of a wider type than the parameters' would widen what is remembered too.
         memory = jax.tree.map(lambda new, old: new.astype(old.dtype), memory, state.memory)
         updates = jax.tree.map(lambda u: -self.learning_rate * u, updates)

@@ -62,9 +62,9 @@ class GradientFlow(diffrax.AbstractTerm[Any, Any]):
 
     def pull(self, pullback: Callable[[Array], PyTree], dual: Array, params: PyTree) -> PyTree:
         r"""$\frac1n J^\top r - \lambda\theta$ for a given dual $r$."""
-        forces = pullback(dual)
+        forces, decayed = pullback(dual), self.model.decayed(params)
         return jax.tree.map(
-            lambda g, p: g / self.num_samples - self.weight_decay * p, forces, params
+            lambda g, p: g / self.num_samples - self.weight_decay * p, forces, decayed
         )
 
     def approximate_jacobian(self, t: Any, y: PyTree, args: Any) -> GaussNewton:

@@ -9,6 +9,7 @@ from annotated_types import Ge, Gt, Lt
 from jaxtyping import Array
 
 from .._errors import InputError
+from .._models.linearised import refuse_decaying_origin
 from .._tasks import Samples
 from ._base import Problem
 from .discrete import LABEL_NOISE, AbstractDiscrete, AbstractStochastic, Draws
@@ -97,6 +98,10 @@ class Adam(AbstractAdam):
 
     - **Source** Kingma & Ba, ICLR 2015, arXiv:1412.6980.
     """
+
+    def check(self, problem: Problem) -> None:
+        super().check(problem)
+        refuse_decaying_origin(problem.model, "Adam")
 
     def transformation(self, weight_decay: Array) -> optax.GradientTransformation:
         scale = optax.scale_by_adam(self.beta1, self.beta2, self.epsilon)

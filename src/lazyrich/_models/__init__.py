@@ -12,6 +12,7 @@ from .diagonal_linear import (
     power_difference as power_difference,
 )
 from .doubled import Doubled as Doubled, DoubledParams as DoubledParams
+from .linearised import Expansion as Expansion, Linearised as Linearised
 from .matrix_factorisation import (
     FactorParams as FactorParams,
     MatrixFactorisation as MatrixFactorisation,

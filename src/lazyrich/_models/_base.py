@@ -36,6 +36,14 @@ class AbstractModel(Choice):
         """Raises [`InputError`][lazyrich.InputError] for inputs the model cannot take."""
         del x, key
 
+    def trained(self, params: Any) -> Any:
+        """The part of `params` that training moves and norms are about: all of it, as a rule."""
+        return params
+
+    def decayed(self, params: Any) -> Any:
+        """What weight decay pulls on: `params` themselves, zero where they are exempt."""
+        return params
+
     def tangent_kernel(self, params: Any, x: Shaped[Array, "n d"]) -> Float[Array, "m m"]:
         r"""$J J^\top$ over all outputs on `x`, raveled, so that $m$ is $n$ or $n c$.
 

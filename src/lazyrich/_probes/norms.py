@@ -25,8 +25,8 @@ class ParamNorm(AbstractProbe):
         return "parameter norm"
 
     def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
-        del setting
-        return jnp.sqrt(sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(moment.params)))
+        trained = setting.model.trained(moment.params)
+        return jnp.sqrt(sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(trained)))
 
 
 class WeightNorm(AbstractProbe):

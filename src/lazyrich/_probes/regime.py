@@ -31,7 +31,8 @@ class Drift(AbstractProbe):
     def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
         # Parameters are shrunk, not the start blown up: e^{lambda t} overflows late.
         shrink = jnp.exp(-setting.weight_decay * moment.time)
-        gaps = jax.tree.map(lambda p, p0: p - shrink * p0, moment.params, setting.params)
+        now, start = map(setting.model.trained, (moment.params, setting.params))
+        gaps = jax.tree.map(lambda p, p0: p - shrink * p0, now, start)
         norm = jnp.sqrt(sum(jnp.sum(gap**2) for gap in jax.tree.leaves(gaps)))
         log_drift = jnp.log(norm / setting.init_scale) + setting.weight_decay * moment.time
         return jnp.exp(log_drift)

@@ -48,6 +48,7 @@ Keys for --set:
                        initialisation, parametrisation, output_scale
                        Transformer: width, heads, mlp_width, num_tokens, output_scale
                        CommitteeMachine: width, epsilon, output_scale
+                       Linearised: base_point, model: one of the above, as model.model.*
                        Functions, FromEquinox: your own, from Python only
   loss.kind            Logistic, Exponential, CrossEntropy, Squared
   dynamics.kind        ReducedFlow: rtol, max_steps (diagonal nets)
