@@ -23,7 +23,7 @@ def linearise(
     """
     reduced = isinstance(experiment.dynamics, ReducedFlow)
     changes = {
-        "model": Linearised(base=experiment.model, base_point=base_point),
+        "model": Linearised(model=experiment.model, base_point=base_point),
         "dynamics": Flow() if reduced else experiment.dynamics,
         "name": f"{experiment.name}, linearised",
         "published": None,

@@ -30,7 +30,7 @@ class Linearised(AbstractModel):
         $e^{-\lambda t}\theta_0$. Without decay the two are one.
     - With $\theta = e^{-\lambda t}(\theta_0 + J_0^\top c)$, the decaying twin of an
         $L$-homogeneous model follows $f = e^{-L\lambda t}(f_0 + K_0 c)$ and $\dot c =
-        e^{-(L-2)\lambda t} s(f)/n$: the kernel phase of Lyu et al., whatever the base's
+        e^{-(L-2)\lambda t} s(f)/n$: the kernel phase of Lyu et al., whatever its
         nonlinearity. The fixed one keeps the tangent features of time 0 at full size while
         $\theta$ decays, and ends in ridge regression.
     - **Source** Kumar et al., ICLR 2024, arXiv:2310.06110: "linearized model"; for

@@ -48,7 +48,8 @@ Keys for --set:
                        initialisation, parametrisation, output_scale
                        Transformer: width, heads, mlp_width, num_tokens, output_scale
                        CommitteeMachine: width, epsilon, output_scale
-                       Linearised: base_point, model: one of the above, as model.model.*
+                       Doubled: model, one of the above, as model.model.*
+                       Linearised: base_point, model, likewise
                        Functions, FromEquinox: your own, from Python only
   loss.kind            Logistic, Exponential, CrossEntropy, Squared
   dynamics.kind        ReducedFlow: rtol, max_steps (diagonal nets)
