@@ -13,7 +13,7 @@ import lazyrich as lr
 from lazyrich._phase import Bisection, boundary, collapse, phase_diagram, scaling_fit
 from lazyrich._phase.diagram import OUTCOMES, levels
 from lazyrich._phase.refinement import Crossings
-from lazyrich._phase.scaling import _intervals
+from lazyrich._phase.scaling import half_widths
 from lazyrich._view.maps import _scale, plot_collapse, plot_map, plot_scaling
 
 SCALES = np.geomspace(2, 200, 9)
@@ -325,14 +325,14 @@ def test_scaling_intervals_cover(balanced):
         level, slope = rng.normal(size=(2, num_seeds))
         errors = level[cluster] + 0.5 * slope[cluster] * x + (0.3 + x) * rng.normal(size=len(x))
         estimate, *_ = np.linalg.lstsq(design, errors, rcond=None)
-        hits += np.abs(estimate) <= _intervals(design, errors - design @ estimate, cluster)
+        hits += np.abs(estimate) <= half_widths(design, errors - design @ estimate, cluster)
     # Three standard errors of 600 trials are 0.027; with runs for clusters the offset is at 0.72.
     assert np.all(np.abs(hits / num_trials - 0.95) < 0.03), hits / num_trials
 
 
 def test_clusters_that_share_no_direction_have_no_interval():
     design = np.array([[1.0, 0.0], [1.0, 0.0], [1.0, 1.0], [1.0, 1.0]])
-    alone = _intervals(design, np.zeros(4), np.array([0, 0, 1, 1]))
+    alone = half_widths(design, np.zeros(4), np.array([0, 0, 1, 1]))
     assert np.isnan(alone).all()
 
 

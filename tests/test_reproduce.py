@@ -1,5 +1,6 @@
 import json
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,6 +34,22 @@ PUBLISHED = """
 source = "a table"
 numbers = {{ t50 = {t50}, "late.param_norm" = 1e9 }}
 """
+CLAIMS = """
+[thresholds]
+delay = 1.5
+
+[[claims]]
+text = "the norm | decays faster"
+quantity = "late.param_norm"
+kind = "decreases"
+along = "weight_decay"
+source = "section 1"
+
+[[claims]]
+text = "it comes out somehow"
+kind = "outcomes"
+value = ["grokked", "immediate", "not_within_budget", "untrained", "misgrokked"]
+"""
 
 
 @pytest.fixture
@@ -43,8 +60,9 @@ def study(tmp_path):
     (folder / "run.toml").write_text(run + '\n[over]\nseed = "range:4"\n')
     # Four runs each: batches of one size share what is compiled.
     over = '\n[over]\ninit_scale = "log:1:100:2"\nweight_decay = [0.01, 0.03]\n'
-    quick = "\n[quick]\nt1 = 500.0\n[quick.over]\ninit_scale = [3.0]\nweight_decay = [0.01]\n"
-    (folder / "map.toml").write_text(PANEL.format(name="map") + over + quick)
+    quick = '\n[quick]\nt1 = 500.0\nnote = "Shorter."\n'
+    quick += "[quick.over]\ninit_scale = [3.0]\nweight_decay = [0.01]\n"
+    (folder / "map.toml").write_text(PANEL.format(name="map") + CLAIMS + over + quick)
     return folder
 
 
@@ -70,10 +88,20 @@ def test_presets_change_what_they_say(study):
     experiment, over = panels["map"].varied("quick")
     assert experiment.t1 == 500.0
     assert over["init_scale"] == [3.0]
+    assert panels["map"].at("quick").note == "Shorter."
+    assert panels["map"].at("paper").note is None
+    assert len(panels["map"].at("quick").claims) == 2
+    assert panels["map"].at("quick").thresholds == lr.Thresholds(delay=1.5)
     experiment, over = panels["map"].varied("paper")
     assert experiment.t1 == 1000.0
     np.testing.assert_allclose(list(over["init_scale"]), [1, 100])
-    # A single run varies its one seed.
+    # Keys in step, and a single run, which varies its one seed.
+    (study / "step.toml").write_text(
+        PANEL.format(name="step") + '\n[over]\n"init_scale,t1" = [[1.0, 10.0], [2.0, 20.0]]\n'
+    )
+    assert lr.studies.panels(study)["step"].varied("paper")[1] == {
+        ("init_scale", "t1"): [[1.0, 10.0], [2.0, 20.0]]
+    }
     alone = lr.studies.panels("lyu2024")["3"]
     assert alone.varied("paper")[1] == {"seed": [0]}
 
@@ -101,7 +129,8 @@ def test_a_study_goes_on_where_it_was_interrupted(study, tmp_path, monkeypatch, 
     assert {path.stat().st_mtime_ns for path in before} == set(before.values())
     names = {path.name for path in out.iterdir()}
     assert names == {
-        "store", "report.html", "report.json", "map.pdf", "map.png", "run.pdf", "run.png",
+        "store", "report.html", "report.json", "report.md",
+        "map.pdf", "map.png", "run.pdf", "run.png",
     }  # fmt: skip
     content = json.loads((out / "report.json").read_text())
     by_name = {panel["name"]: panel for panel in content["panels"]}
@@ -109,8 +138,19 @@ def test_a_study_goes_on_where_it_was_interrupted(study, tmp_path, monkeypatch, 
     assert sum(by_name["map"]["outcomes"].values()) == 4
     rows = {row["key"]: row for row in by_name["run"]["rows"]}
     assert rows["late.param_norm"]["agrees"] is False
+    decays, comes = by_name["map"]["claims"]
+    # Two scales, two decays, one seed: an order of two says nothing.
+    assert decays["holds"] == "cannot say"
+    assert decays["estimate"] < 0
+    assert comes["holds"] == "yes"
+    assert by_name["map"]["notes"] == []
+    assert "it comes out somehow: yes (4 of 4" in shown
     page = (out / "report.html").read_text()
     assert "agrees?" in page
+    assert "it comes out somehow" in page
+    tables = (out / "report.md").read_text()
+    assert "| the norm \\| decays faster | Spearman's rank correlation" in tables
+    assert "| `t50` | 100 |" in tables
     assert page.count("<img") == 2
     # The numbers are those of the store.
     sweeps = {one.experiment.name: name for name, one in Store(out / "store").sweeps().items()}
@@ -125,7 +165,8 @@ def test_agreement_is_a_ratio_within_the_tolerance():
     )
     dataset = xr.Dataset(
         {"t50": ("seed", [80.0, 119.0, 130.0]), "t10": ("seed", [121.0, np.nan, 121.0]),
-         "t90": ("seed", [np.nan] * 3), "early_x": ("seed", [0.0, 0.0, 0.0])}
+         "t90": ("seed", [np.nan] * 3), "early_x": ("seed", [0.0, 0.0, 0.0]),
+         "outcome": ("seed", ["grokked"] * 3)}
     )  # fmt: skip
     rows = {row.key: row for row in compare(published, dataset)}
     assert rows["t50"].median == 119.0
@@ -149,12 +190,38 @@ def test_studies_that_there_are_not_are_refused(tmp_path, study):
     (study / "bad.toml").write_text(PANEL.format(name="bad") + "\n[over]\nseed = 3\n")
     with pytest.raises(lr.InputError, match=r"over.seed = 3: should be a list"):
         lr.studies.panels(study)
+    odd = '\n[[quick.claims]]\ntext = "odd"\nkind = "increases"\n'
+    (study / "bad.toml").write_text(PANEL.format(name="bad") + odd)
+    with pytest.raises(lr.InputError, match=r"quick.claims.along = None: should be a key"):
+        lr.studies.panels(study)
+    # Found before anything is run.
+    nowhere = (
+        '\n[[claims]]\ntext = "odd"\nkind = "outcomes"\nvalue = "grokked"\nwhere = {seed = 9}\n'
+    )
+    (study / "bad.toml").write_text(PANEL.format(name="bad") + nowhere)
+    with pytest.raises(lr.InputError, match=r"claims.where = \{'seed': 9\}: should hold for some"):
+        lr.reproduce(study, tmp_path / "store", workers=0)
+    assert not (tmp_path / "store").exists()
 
 
 def test_figures_of_families(study, tmp_path):
     experiment, _ = lr.studies.panels(study)["run"].varied("paper")
     over = {"init_scale": [1.0, 30.0], "seed": range(2)}
     runs = lr.sweep(experiment, over, tmp_path / "store", workers=0)
+    parts: list[Any] = [{"where": {"init_scale": 30.0},
+              "curves": {"test_accuracy": "test_acc", "param_norm": "norm"}}]  # fmt: skip
+    figures = lr.Published(
+        source="s", curves="lyu2024/1a.csv", at=tuple(lr.PublishedAt(**p) for p in parts)
+    )
+    circled = lr.plot_family(runs, "init_scale", figures)
+    assert len(circled.axes[0].get_lines()) == 9
+    assert len(circled.axes[2].get_lines()) == 5
+    theirs = circled.axes[0].get_lines()[-1]
+    np.testing.assert_array_equal(
+        theirs.get_ydata(), lr.studies.published_curves(figures)["test_acc"][1][1:]
+    )
+    ours = circled.axes[0].get_lines()[-2]
+    np.testing.assert_array_equal(theirs.get_color(), ours.get_color())
     figure = lr.plot_family(runs, "init_scale")
     accuracy, loss, norm = figure.axes
     assert len(accuracy.get_lines()) == 8  # two parts, two values, two seeds

@@ -14,10 +14,11 @@ if TYPE_CHECKING:
         _tasks as tasks,
         studies,
     )
+    from ._claims import Claim, Verdict, check_claim
     from ._dynamics import _solver as solvers
     from ._errors import ComputationError, InputError
     from ._execution import Estimate, Progress, Refined, estimate, refine, sweep
-    from ._experiment import Experiment, Published
+    from ._experiment import Experiment
     from ._linearise import linearise
     from ._phase import (
         Bisection,
@@ -29,8 +30,10 @@ if TYPE_CHECKING:
         phase_diagram,
         scaling_fit,
     )
+    from ._published import Published, PublishedAt
     from ._record import open_record, save_record
-    from ._reproduce import PanelResult, reproduce
+    from ._reproduce import PanelResult, Row, reproduce
+    from ._reread import reread
     from ._simulate import simulate
     from ._store import Status, consolidate, open_store, status
     from ._summary import summarise, textbook_time
@@ -48,6 +51,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Bisection",
+    "Claim",
     "Collapse",
     "ComputationError",
     "Crossings",
@@ -57,12 +61,16 @@ __all__ = [
     "PanelResult",
     "Progress",
     "Published",
+    "PublishedAt",
     "Refined",
+    "Row",
     "ScalingFit",
     "Status",
     "Thresholds",
     "Transition",
+    "Verdict",
     "boundary",
+    "check_claim",
     "collapse",
     "consolidate",
     "dynamics",
@@ -82,6 +90,7 @@ __all__ = [
     "probes",
     "refine",
     "reproduce",
+    "reread",
     "save_record",
     "scaling_fit",
     "simulate",
@@ -102,6 +111,7 @@ __all__ = [
 # Imported when first asked for: JAX and its kin take three seconds, and figures are an extra.
 _PLACES = {
     "Bisection": "_phase",
+    "Claim": "_claims",
     "Collapse": "_phase",
     "ComputationError": "_errors",
     "Crossings": "_phase",
@@ -110,13 +120,17 @@ _PLACES = {
     "InputError": "_errors",
     "PanelResult": "_reproduce",
     "Progress": "_execution",
-    "Published": "_experiment",
+    "Published": "_published",
+    "PublishedAt": "_published",
     "Refined": "_execution",
+    "Row": "_reproduce",
     "ScalingFit": "_phase",
     "Status": "_store",
     "Thresholds": "_transition",
     "Transition": "_transition",
+    "Verdict": "_claims",
     "boundary": "_phase",
+    "check_claim": "_claims",
     "collapse": "_phase",
     "consolidate": "_store",
     "estimate": "_execution",
@@ -131,6 +145,7 @@ _PLACES = {
     "plot_scaling": "_view",
     "refine": "_execution",
     "reproduce": "_reproduce",
+    "reread": "_reread",
     "save_record": "_record",
     "scaling_fit": "_phase",
     "simulate": "_simulate",

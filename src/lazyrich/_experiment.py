@@ -23,23 +23,8 @@ from ._files import replacing
 from ._losses import AbstractLoss, Logistic
 from ._models import AbstractModel, DiagonalLinear
 from ._probes import BUILT_IN, AbstractProbe
+from ._published import Published
 from ._tasks import AbstractTask, Arrays
-
-
-class Published(Description):
-    """What the source of a panel reports, in our units.
-
-    `numbers` are keyed by the names of `summary.json`, and agree with ours if their ratio is
-    within `1 + tolerance`; `note` says where and why they do not. `curves` is a CSV file with
-    columns `curve,x,y` beside the panel's file, whose `x` becomes time by `time_per_step`.
-    """
-
-    source: str
-    numbers: dict[str, float] = pydantic.Field(default_factory=dict)
-    tolerance: Annotated[float, Gt(0)] = 0.1
-    note: str | None = None
-    curves: str | None = None
-    time_per_step: Annotated[float, Gt(0)] = 1.0
 
 
 class Experiment(Description):

@@ -2,24 +2,33 @@
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
 
+from ._claims import Verdict, check_claim
+from ._claims.sample import sample
 from ._errors import InputError
 from ._execution import Progress, crew, run_sweep, suggested_size
-from ._experiment import Published
+from ._phase.diagram import quantile
+from ._published import Published, holds
+from ._reread import reread
 from ._store import OUTCOMES, Store, assemble
 from ._sweep import Sweep
+from ._transition import Thresholds
 from .studies import Panel, Preset, panels
 
 Listener = Callable[[str, Progress], None]
 
 
 class Row(NamedTuple):
-    """A published number beside ours: the median over seeds, and their range."""
+    """A published number beside ours: the median over runs, and their range.
+
+    `where` says of which runs, empty for all of them; a time that did not come counts as later
+    than all others in the median, and in `num_never`.
+    """
 
     key: str
     published: float
@@ -28,16 +37,21 @@ class Row(NamedTuple):
     high: float
     ratio: float
     agrees: bool
+    where: str = ""
+    num_runs: int = 0
+    num_never: int = 0
 
 
 class PanelResult(NamedTuple):
-    """What a panel came to: its runs, how they came out, and the comparison."""
+    """What a panel came to: its runs, how they came out, the comparison and the claims."""
 
     name: str
     sweep: Sweep
     dataset: xr.Dataset
     outcomes: dict[str, int]
     rows: list[Row]
+    verdicts: list[Verdict]
+    note: str | None
 
     @property
     def published(self) -> Published | None:
@@ -69,52 +83,90 @@ def reproduce(
     if panel is not None and panel not in found:
         raise InputError("panel", panel, f"should be one of {', '.join(found)}")
     results = []
+    chosen = found if panel is None else {panel: found[panel]}
+    # All of them are looked through before the first is run.
+    plans = {name: _planned(one, preset) for name, one in chosen.items()}
     with crew(workers, scheduler) as hands:
-        for name, one in found.items() if panel is None else [(panel, found[panel])]:
-            sweep = _planned(one, preset)
+        for name, (version, sweep) in plans.items():
 
             def tell(progress: Progress, name: str = name) -> None:
                 if listener is not None:
                     listener(name, progress)
 
             run_sweep(sweep, store, hands, listener=tell)
-            results.append(result_of(name, sweep, Store(store)))
+            results.append(result_of(name, version, sweep, Store(store)))
     return results
 
 
-def _planned(panel: Panel, preset: Preset) -> Sweep:
+def _planned(panel: Panel, preset: Preset) -> tuple[Panel, Sweep]:
+    """A panel in a preset and its sweep, in which every claim is about some run."""
     experiment, over = panel.varied(preset)
-    return Sweep.over(experiment, over, suggested_size(experiment))
+    sweep = Sweep.over(experiment, over, suggested_size(experiment))
+    version = panel.at(preset)
+    places = [("claims.where", claim.where) for claim in version.claims]
+    if preset == "paper" and experiment.published is not None:
+        places += [("published.at.where", part.where) for part in experiment.published.at]
+    for name, where in places:
+        known = {key: experiment.value(key) for key in where if key not in _varied_keys(sweep)}
+        if not any(holds(where, (known | changes).__getitem__) for changes in _changes(sweep)):
+            raise InputError(name, where, "should hold for some of the panel's runs")
+    return version, sweep
 
 
-def result_of(name: str, sweep: Sweep, store: Store) -> PanelResult:
-    """A panel's runs as they are in a store, compared."""
+def _varied_keys(sweep: Sweep) -> set[str]:
+    return {key for axis in sweep.axes for key in axis.keys}
+
+
+def _changes(sweep: Sweep) -> Iterator[dict[str, Any]]:
+    return map(sweep.changes, range(len(sweep)))
+
+
+def result_of(name: str, panel: Panel, sweep: Sweep, store: Store) -> PanelResult:
+    """A panel's runs as they are in a store, compared; `panel` as it is in its preset."""
     dataset = assemble(store, sweep)
+    if panel.thresholds != Thresholds():
+        dataset = reread(dataset, panel.thresholds)
     found = dataset["outcome"].values.ravel().tolist()
     counts = {kind: found.count(kind) for kind in OUTCOMES if kind in found}
-    return PanelResult(name, sweep, dataset, counts, compare(sweep.experiment.published, dataset))
+    rows = compare(sweep.experiment.published, dataset)
+    verdicts = [check_claim(claim, dataset) for claim in panel.claims]
+    return PanelResult(name, sweep, dataset, counts, rows, verdicts, panel.note)
 
 
 def compare(published: Published | None, dataset: xr.Dataset) -> list[Row]:
-    """Every published number beside the median over the runs of a dataset.
+    """Every published number beside the median over the runs of a dataset that it is of.
 
     Dotted keys such as `late.test_loss` name the dataset's `late_test_loss`. A number that
-    none of the runs has is NaN, and does not agree.
+    none of the runs has is NaN, and does not agree; numbers of runs that there are none of
+    are left out.
     """
     if published is None:
         return []
-    rows = []
-    for key, theirs in published.numbers.items():
-        name = key.replace(".", "_")
-        values: Any = dataset[name].values.ravel() if name in dataset else np.array([])
-        known = values[~np.isnan(values)]
-        if len(known) == 0:
-            nan = math.nan
-            rows.append(Row(key, theirs, nan, nan, nan, nan, agrees=False))
+    rows = [_row(key, n, {}, published, dataset) for key, n in published.numbers.items()]
+    for part in published.at:
+        try:
+            sample(dataset, "1", part.where)
+        except InputError:
             continue
-        median = float(np.median(known))
-        ratio = median / theirs if theirs else math.nan
-        agrees = ratio > 0 and abs(math.log(ratio)) <= math.log1p(published.tolerance)
-        low, high = float(known.min()), float(known.max())
-        rows.append(Row(key, theirs, median, low, high, ratio, agrees))
+        rows += [_row(k, n, part.where, published, dataset) for k, n in part.numbers.items()]
     return rows
+
+
+def _row(
+    key: str, theirs: float, where: dict[str, Any], published: Published, dataset: xr.Dataset
+) -> Row:
+    try:
+        values = sample(dataset, key, where).values
+    except InputError:  # none of the runs has it
+        values = np.array([])
+    said = ", ".join(f"{k} = {_plain(v)}" for k, v in where.items())
+    came, num_never = values[np.isfinite(values)], int(np.sum(np.isinf(values)))
+    median = quantile(np.sort(values), 0.5) if len(values) else math.nan
+    low, high = (float(came.min()), float(came.max())) if len(came) else (math.nan, math.nan)
+    ratio = median / theirs if theirs else math.nan
+    agrees = ratio > 0 and abs(math.log(ratio)) <= math.log1p(published.tolerance)
+    return Row(key, theirs, median, low, high, ratio, agrees, said, len(values), num_never)
+
+
+def _plain(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
-from ._experiment import Experiment, Published
+from ._experiment import Experiment
 from ._transition import Thresholds, Transition, transition
 
 
@@ -60,7 +60,9 @@ def summarise(
         "machine": json.loads(record.attrs["machine"]),
     }
     if experiment.published is not None:
-        summary["published"] = compare(experiment.published, summary)
+        numbers = experiment.published.numbers_of(experiment.value)
+        rows = compare(numbers, summary)
+        summary["published"] = {"source": experiment.published.source, "numbers": rows}
     return _jsonable(summary)
 
 
@@ -115,16 +117,16 @@ def _predictors(record: xr.Dataset) -> dict[str, Any]:
     }
 
 
-def compare(published: Published, summary: dict[str, Any]) -> dict[str, Any]:
+def compare(numbers: Mapping[str, float], summary: dict[str, Any]) -> dict[str, Any]:
     """Published numbers beside ours; dotted keys lead into the summary."""
     rows = {}
-    for key, theirs in published.numbers.items():
+    for key, theirs in numbers.items():
         ours: Any = summary
         for part in key.split("."):
             ours = ours.get(part) if isinstance(ours, dict) else None
         ratio = ours / theirs if ours is not None and theirs != 0 else None
         rows[key] = {"published": theirs, "measured": ours, "ratio": ratio}
-    return {"source": published.source, "numbers": rows}
+    return rows
 
 
 def _jsonable(value: Any) -> Any:

@@ -93,7 +93,7 @@ def scaling_fit(
     target = (factor * values)[used]
     (offset, slope), *_ = np.linalg.lstsq(design, target, rcond=None)
     residuals = target - design @ np.array([offset, slope])
-    intervals = _intervals(design, residuals, cluster)
+    intervals = half_widths(design, residuals, cluster)
     total = np.sum((target - target.mean()) ** 2)
     kept = runs.data.isel(run=used)
     coords: dict[str, Any] = {key: kept[key] for key in runs.keys}
@@ -143,7 +143,7 @@ def _clusters(runs: Runs, used: Shaped[np.ndarray, " run"]) -> tuple[str, Int[np
     return "run", np.arange(np.sum(used))
 
 
-def _intervals(
+def half_widths(
     design: Float[np.ndarray, "n 2"],
     residuals: Float[np.ndarray, " n"],
     cluster: Int[np.ndarray, " n"],

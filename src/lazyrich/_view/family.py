@@ -10,16 +10,22 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from .._phase.diagram import runs_of
+from .._published import Published, same
+from ..studies import curves_at
+from .figure import time_label
 
+_PUBLISHED: dict[str, Any] = {"ls": "none", "marker": "o", "markersize": 2.8, "mfc": "none"}
 _DASHES: dict[str, Any] = {"train": (0, (4, 2)), "test": "solid"}
 
 
-def plot_family(dataset: xr.Dataset, key: str) -> Figure:
+def plot_family(dataset: xr.Dataset, key: str, published: Published | None = None) -> Figure:
     """Fit, loss and parameter norm over log time, one colour a value of `key`.
 
-    Every seed has its line; training data are dashed, test data solid.
+    Every seed has its line; training data are dashed, test data solid. Published test curves
+    and norms are circles in the colour of the value that they belong to.
 
-    - **Takes** a sweep's dataset, and a key that it varies.
+    - **Takes** a sweep's dataset, and a key that it varies; `published`, whose curves say by
+        `at` which value they are of.
     - **Returns** a matplotlib figure, to save or to show.
     """
     accurate = "test_accuracy" in dataset
@@ -31,15 +37,20 @@ def plot_family(dataset: xr.Dataset, key: str) -> Figure:
     colours = matplotlib.colormaps["viridis"](np.linspace(0.0, 0.85, len(found)))
     figure = Figure(figsize=(4.2 * len(rows), 3.8), layout="constrained")
     axes = figure.subplots(1, len(rows), sharex=True, squeeze=False)[0]
+    circles = [_circles(published, key, value) for value in found.tolist()]
     for axis, row in zip(axes, rows, strict=True):
         parts = {"test": "param_norm"} if row == "norm" else {p: f"{p}_{row}" for p in _DASHES}
         for part, name in parts.items():
-            if name in runs.data:
-                for value, colour in zip(found, colours, strict=True):
-                    for run in np.flatnonzero(values == value):
-                        _line(axis, runs.data, name, int(run), color=colour, ls=_DASHES[part])
+            if name not in runs.data:
+                continue
+            for value, colour, curves in zip(found, colours, circles, strict=True):
+                for run in np.flatnonzero(values == value):
+                    _line(axis, runs.data, name, int(run), color=colour, ls=_DASHES[part])
+                if part == "test" and name in curves:
+                    times, theirs = curves[name][:, curves[name][0] > 0]
+                    axis.plot(times, theirs, color=colour, alpha=0.75, **_PUBLISHED)
         axis.set_xscale("log")
-        axis.set_xlabel("gradient-flow time $t$ (learning rate × steps)")
+        axis.set_xlabel(time_label(dataset))
         axis.set_ylabel(r"parameter norm $\|\theta\|_2$" if row == "norm" else row)
         if row != "accuracy" and axis.get_lines():
             axis.set_yscale("log", nonpositive="mask")
@@ -47,8 +58,23 @@ def plot_family(dataset: xr.Dataset, key: str) -> Figure:
     handles = [Line2D([], [], color=c) for c in colours]
     handles += [Line2D([], [], color="#404040", ls=dash) for dash in _DASHES.values()]
     labels = [f"{v:.3g}" if isinstance(v, float) else str(v) for v in found.tolist()]
-    figure.legend(handles, [*labels, *_DASHES], title=key, loc="outside right center", fontsize=8)
+    labels += list(_DASHES)
+    if any(circles):
+        handles.append(Line2D([], [], color="#404040", **_PUBLISHED))
+        labels.append("test, published")
+    figure.legend(handles, labels, title=key, loc="outside right center", fontsize=8)
     return figure
+
+
+def _circles(published: Published | None, key: str, value: Any) -> dict[str, Any]:
+    """The published curves of one value of the key."""
+    if published is None:
+        return {}
+    parts = tuple(part for part in published.at if key in part.where)
+    own = published.model_copy(update={"at": parts})
+    named = {p for part in parts if same(value, part.where[key]) for p in part.curves}
+    curves = curves_at(own, lambda k: value if k == key else None)
+    return {probe: curve for probe, curve in curves.items() if probe in named}
 
 
 def _line(axis: Axes, data: xr.Dataset, name: str, run: int, **style: Any) -> None:

@@ -1,6 +1,7 @@
 """A run as a figure, in the manner of the papers."""
 
 import tomllib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -8,9 +9,9 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .._experiment import Published
+from .._published import Published
 from .._summary import textbook_time
-from ..studies import published_curves
+from ..studies import curves_at
 
 # Told apart by lightness and by dashes, so that they survive a grey print.
 _TRAIN: dict[str, Any] = {"color": "#08306b", "linewidth": 1.6}
@@ -37,7 +38,7 @@ def plot(record: xr.Dataset) -> Figure:
     """
     description = tomllib.loads(record.attrs["experiment"])
     table = description.get("published")
-    curves = published_curves(None if table is None else Published(**table))
+    curves = curves_at(None if table is None else Published(**table), _value_in(description))
     textbook = np.nan
     if record.attrs.get("homogeneity"):
         textbook = textbook_time(description["init_scale"], description["weight_decay"])
@@ -47,15 +48,15 @@ def plot(record: xr.Dataset) -> Figure:
     figure = Figure(figsize=(9.0, 6.4), layout="constrained")
     axes = figure.subplots(2, 2, sharex=True)
     if "test_accuracy" in record:
-        _fit(axes[0, 0], record, "accuracy", "acc", curves)
+        _fit(axes[0, 0], record, "accuracy", curves)
         _references(axes[0, 0], record, "test_accuracy")
     else:
-        _fit(axes[0, 0], record, "loss", "loss", curves)
+        _fit(axes[0, 0], record, "loss", curves)
         _references(axes[0, 0], record, "test_loss")
         axes[0, 0].set_ylim(bottom=0)
-    _fit(axes[0, 1], record, "loss", "loss", curves)
+    _fit(axes[0, 1], record, "loss", curves)
     _curve(axes[1, 0], record, "param_norm", "this run", _TRAIN)
-    _circles(axes[1, 0], curves.get("norm"), "published", _TRAIN["color"])
+    _circles(axes[1, 0], curves.get("param_norm"), "published", _TRAIN["color"])
     axes[1, 0].set_ylabel(r"parameter norm $\|\theta\|_2$")
     _nearness(axes[1, 1], record)
     for axis in (axes[0, 1], axes[1, 0]):
@@ -74,13 +75,26 @@ def plot(record: xr.Dataset) -> Figure:
         if axis.get_legend_handles_labels()[0]:
             axis.legend(fontsize=8, frameon=True, framealpha=0.9, edgecolor="none")
     for axis in axes[1]:
-        axis.set_xlabel(_time_label(record))
+        axis.set_xlabel(time_label(record))
     # A name is free text: it must not be read as mathematics.
     figure.suptitle(str(description.get("name", "")), parse_math=False, fontsize=11)
     return figure
 
 
-def _time_label(record: xr.Dataset) -> str:
+def _value_in(description: dict[str, Any]) -> Callable[[str], Any]:
+    """What stands at a dotted key of an experiment's table, None if nothing does."""
+
+    def value(key: str) -> Any:
+        place: Any = description
+        for part in key.split("."):
+            place = place.get(part) if isinstance(place, dict) else None
+        return place
+
+    return value
+
+
+def time_label(record: xr.Dataset) -> str:
+    """What stands under the axis of time of a record, or of a sweep's dataset."""
     if record["time"].attrs.get("units", "1") != "1":
         return r"$\log_{10}(1 + t)$, $t$ the gradient-flow time"
     return "gradient-flow time $t$ (learning rate × steps)"
@@ -101,10 +115,10 @@ def _nearness(axis: Axes, record: xr.Dataset) -> None:
         axis.set_ylim(bottom=0)
 
 
-def _fit(axis: Axes, record: xr.Dataset, quantity: str, short: str, curves: dict[str, Any]) -> None:
+def _fit(axis: Axes, record: xr.Dataset, quantity: str, curves: dict[str, Any]) -> None:
     for part, style in (("train", _TRAIN), ("test", _TEST)):
         _curve(axis, record, f"{part}_{quantity}", part, style)
-        _circles(axis, curves.get(f"{part}_{short}"), f"{part}, published", style["color"])
+        _circles(axis, curves.get(f"{part}_{quantity}"), f"{part}, published", style["color"])
     axis.set_ylabel(quantity)
 
 

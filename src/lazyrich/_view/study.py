@@ -11,6 +11,7 @@ from typing import Any
 import xarray as xr
 from matplotlib.figure import Figure
 
+from .._claims import Verdict
 from .._files import replacing
 from .._phase import boundary, phase_diagram
 from .._reproduce import PanelResult
@@ -18,15 +19,17 @@ from .family import plot_family
 from .figure import plot
 from .maps import plot_map
 from .report import render
+from .tables import markdown, notes
 
 
 def write_study(
     title: str, preset: str, results: list[PanelResult], folder: str | os.PathLike[str]
 ) -> None:
-    """Writes `report.html`, `report.json` and a figure (PDF and PNG) a panel into `folder`.
+    """Writes `report.html`, `report.md`, `report.json` and a figure a panel into `folder`.
 
-    The page has for every panel its figure, how its runs came out, and a table *published,
-    measured, ratio, agrees*; it needs no network.
+    The page has for every panel its figure, how its runs came out, a table *published,
+    measured, ratio, agrees*, and what is claimed of it and whether that holds; it needs no
+    network. Figures are PDF and PNG. `report.md` has the tables alone.
     """
     folder = Path(folder)
     sections = []
@@ -42,6 +45,8 @@ def write_study(
     page = render("study.html", title=title, preset=preset, sections=sections)
     with replacing(folder / "report.html") as path:
         path.write_text(page, encoding="utf-8")
+    with replacing(folder / "report.md") as path:
+        path.write_text(markdown(results), encoding="utf-8")
     content = {"study": title, "preset": preset, "panels": [_numbers(r) for r in results]}
     with replacing(folder / "report.json") as path:
         path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
@@ -56,12 +61,18 @@ def _numbers(result: PanelResult) -> dict[str, Any]:
         "over": {axis.name: len(axis) for axis in result.sweep.axes},
         "outcomes": result.outcomes,
         "source": None if published is None else published.source,
-        "note": None if published is None else published.note,
+        "notes": notes(result),
         "tolerance": None if published is None else published.tolerance,
         "rows": [{k: _known(v) for k, v in row._asdict().items()} for row in result.rows],
+        "claims": [_claim(verdict) for verdict in result.verdicts],
         "experiment": result.sweep.experiment.description,
         "sweep": result.sweep.content_hash,
     }
+
+
+def _claim(verdict: Verdict) -> dict[str, Any]:
+    fields = {k: _known(v) for k, v in verdict._asdict().items()}
+    return {**fields, "claim": verdict.claim.text, "source": verdict.claim.source}
 
 
 def _known(value: Any) -> Any:
@@ -71,7 +82,8 @@ def _known(value: Any) -> Any:
 def _figure(result: PanelResult) -> tuple[Figure, str]:
     """A panel's figure and what it shows: a run, a family of runs, or a map."""
     dataset = result.dataset
-    varied = [key for axis in result.sweep.axes for key in axis.keys if len(axis) > 1]
+    # Of keys that change in step the first stands for all.
+    varied = [axis.keys[0] for axis in result.sweep.axes if len(axis) > 1]
     keys = [key for key in varied if key != "seed"]
     if len(keys) == 2:
         x, y = keys
@@ -84,7 +96,9 @@ def _figure(result: PanelResult) -> tuple[Figure, str]:
         )
         return plot_map(phase_diagram(dataset, x, y), line), caption
     if keys:
-        return plot_family(dataset, keys[0]), f"Every run, by {keys[0]}."
+        figure = plot_family(dataset, keys[0], result.published)
+        shown = "; circles are published" if result.published and result.published.at else ""
+        return figure, f"Every run, by {keys[0]}{shown}."
     first = dataset.isel(dict.fromkeys(dataset["outcome"].dims, 0))
     return plot(_record(first, result)), "The run of the first seed; circles are published."
 

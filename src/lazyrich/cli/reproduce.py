@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 HELP = """Run what a study's panels miss, and compare them with what was published.
 
 STUDY is one that comes with the library ('lazyrich list' shows their panels), or a folder
-with a TOML file a panel. DIR receives report.html, report.json, a figure a panel, and the
-store with every run: the same command goes on after whatever ended it.
+with a TOML file a panel. DIR receives report.html, report.md (the tables alone), report.json, a
+figure a panel, and the store with every run: the same command goes on after whatever ended it.
 
 \b
 Examples:
@@ -77,7 +77,10 @@ def _print(result: "PanelResult") -> None:
     counts = ", ".join(f"{count} {outcome}" for outcome, count in result.outcomes.items())
     print(f"{result.name:<16} {len(result.sweep)} runs: {counts}")
     for row in result.rows:
+        key = f"{row.key}, {row.where}" if row.where else row.key
         print(
-            f"  {row.key:<22} published {row.published:<10.4g} measured {row.median:<10.4g} "
+            f"  {key:<22} published {row.published:<10.4g} measured {row.median:<10.4g} "
             f"ratio {row.ratio:<8.3f} {'agrees' if row.agrees else 'differs'}"
         )
+    for verdict in result.verdicts:
+        print(f"  {verdict.claim.text}: {verdict.holds} ({verdict.ours})")

@@ -2,14 +2,17 @@
 
 import csv
 import os
+from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
 from .._errors import InputError
-from .._experiment import Experiment, Published
+from .._experiment import Experiment
+from .._published import Published
 from .panel import Panel as Panel, Preset as Preset
 
 
@@ -61,6 +64,20 @@ def published_curves(published: Published | None) -> dict[str, Float[np.ndarray,
             time = float(row["x"]) * published.time_per_step
             points.setdefault(row["curve"], []).append((time, float(row["y"])))
     return {name: np.array(curve).T for name, curve in points.items()}
+
+
+def curves_at(
+    published: Published | None, value: Callable[[str], Any]
+) -> dict[str, Float[np.ndarray, "2 k"]]:
+    """The digitised curves that show one run, by probe: times and values.
+
+    - **Takes** `value`, which gives the run's value of a dotted key.
+    """
+    if published is None:
+        return {}
+    curves = published_curves(published)
+    names = published.curves_of(value)
+    return {probe: curves[name] for probe, name in names.items() if name in curves}
 
 
 def _folder() -> Path:

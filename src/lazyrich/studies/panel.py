@@ -1,4 +1,4 @@
-"""A figure panel: an experiment, what it varies, and a quick version of both."""
+"""A figure panel: an experiment, what it varies, what is claimed of it, and a quick version."""
 
 import tomllib
 from collections.abc import Mapping
@@ -7,10 +7,12 @@ from typing import Any, Literal
 
 import pydantic
 
+from .._claims import Claim
 from .._description import Description
 from .._errors import InputError
 from .._experiment import Experiment
 from .._sweep import Over, parse_values
+from .._transition import Thresholds
 
 Preset = Literal["paper", "quick"]
 """The source's own setting, or one that shows the same in a small part of the time."""
@@ -20,15 +22,26 @@ class Panel(Description):
     """One panel of a study.
 
     In its file an experiment's keys stand at the top level. `[over]` holds what is varied, as
-    lists or in the short form of the command line (`seed = "range:5"`); without it, the
-    panel is a single run. `[quick]` holds changes to the experiment, by dotted keys, and
-    `[quick.over]` replaces what is varied.
+    lists or in the short form of the command line (`seed = "range:5"`), keys that change in step
+    under both names (`"init_scale,t1" = [[1.0, 1e3], [10.0, 1e4]]`); without it, the panel is a
+    single run. `[[claims]]` are what should hold of the runs, each a
+    [`Claim`][lazyrich.Claim]; `note` says where and why ours differ from what was published;
+    `[thresholds]` are those by which outcomes and times are read off.
+
+    `[quick]` holds changes to the experiment, by dotted keys. `[quick.over]`, `[[quick.claims]]`,
+    `[quick.thresholds]` and `quick.note` replace what stands above; a note is not taken over.
     """
 
     experiment: Experiment
     over: dict[str, list[Any]] = pydantic.Field(default_factory=dict)
+    claims: tuple[Claim, ...] = ()
+    note: str | None = None
+    thresholds: Thresholds = Thresholds()
     quick: dict[str, Any] = pydantic.Field(default_factory=dict)
     quick_over: dict[str, list[Any]] | None = None
+    quick_claims: tuple[Claim, ...] | None = None
+    quick_note: str | None = None
+    quick_thresholds: Thresholds | None = None
 
     @classmethod
     def load(cls, path: Path) -> "Panel":
@@ -40,23 +53,62 @@ class Panel(Description):
             table = tomllib.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise InputError("panel", str(path), f"should be a TOML file ({error})") from None
-        over = _varied("over", table.pop("over", {}))
         quick = table.pop("quick", {})
-        quick_over = quick.pop("over", None)
+        own = _own("", table)
+        of_quick = _own("quick.", quick)
         return cls(
             experiment=Experiment.from_table(table, path.parent),
-            over=over,
+            **own,
             quick=quick,
-            quick_over=None if quick_over is None else _varied("quick.over", quick_over),
+            **{f"quick_{key}": value for key, value in of_quick.items()},
         )
+
+    def at(self, preset: Preset) -> "Panel":
+        """The panel as it is in a preset, without another version."""
+        changes: dict[str, Any] = {"quick": {}}
+        for key in _PARTS:
+            changes[f"quick_{key}"] = None
+            replaced = getattr(self, f"quick_{key}")
+            if preset == "quick" and (replaced is not None or key == "note"):
+                changes[key] = replaced
+        if preset == "quick":
+            changes["experiment"] = self.experiment.with_changes(self.quick)
+        return self.model_copy(update=changes)
 
     def varied(self, preset: Preset) -> tuple[Experiment, Over]:
         """The experiment of a preset and what it varies; a single run varies its one seed."""
-        experiment, over = self.experiment, self.over
-        if preset == "quick":
-            experiment = experiment.with_changes(self.quick)
-            over = over if self.quick_over is None else self.quick_over
-        return experiment, over or {"seed": [experiment.seed]}
+        panel = self.at(preset)
+        over = {tuple(k.split(",")) if "," in k else k: v for k, v in panel.over.items()}
+        return panel.experiment, over or {"seed": [panel.experiment.seed]}
+
+
+_PARTS = ("over", "claims", "note", "thresholds")
+
+
+def _own(prefix: str, table: dict[str, Any]) -> dict[str, Any]:
+    """What is the panel's and not the experiment's, taken out of a table."""
+    found = {key: table.pop(key) for key in _PARTS if key in table}
+    if "over" in found:
+        found["over"] = _varied(f"{prefix}over", found["over"])
+    if "claims" in found:
+        found["claims"] = _claims(f"{prefix}claims", found["claims"])
+    if "thresholds" in found:
+        if not isinstance(found["thresholds"], dict):
+            raise InputError(f"{prefix}thresholds", found["thresholds"], "should be a table")
+        try:
+            found["thresholds"] = Thresholds(**found["thresholds"])
+        except InputError as error:
+            raise error.under(f"{prefix}thresholds") from None
+    return found
+
+
+def _claims(name: str, tables: Any) -> tuple[Claim, ...]:
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        raise InputError(name, tables, f"should be tables under [[{name}]]")
+    try:
+        return tuple(Claim(**table) for table in tables)
+    except InputError as error:
+        raise error.under(name) from None
 
 
 def _varied(name: str, table: Any) -> dict[str, list[Any]]:

@@ -1,0 +1,136 @@
+"""What is known of a quantity in the runs that a claim is about."""
+
+import operator
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Bool, Float, Shaped
+
+from .._errors import InputError
+from .._phase.diagram import Runs, levels, runs_of
+from .._published import same
+
+# Outcomes of runs in which a time that there is not is one that did not come.
+_CAME_TO_NOTHING = ("not_within_budget", "untrained", "misgrokked")
+_OPERATIONS: dict[str, Callable[[Any, Any], Any]] = {
+    "/": operator.truediv,
+    "*": operator.mul,
+    "-": operator.sub,
+    "+": operator.add,
+}
+
+
+class Sample(NamedTuple):
+    """A quantity in the runs chosen, those that have none left out.
+
+    - `values`, infinite where a time did not come; `runs`, what they belong to.
+    - `num_left_out`, runs in which the quantity has no meaning or that could not be run.
+    """
+
+    values: Float[np.ndarray, " run"]
+    runs: Runs
+    num_left_out: int
+
+    @property
+    def never(self) -> Bool[np.ndarray, " run"]:
+        """Runs in which the time did not come."""
+        return np.isinf(self.values)
+
+    @property
+    def clusters(self) -> tuple[str, Shaped[np.ndarray, " run"]]:
+        """What is drawn independently, seeds if there are several, and each run's."""
+        if "seed" in self.runs.keys:
+            seeds = self.runs.key("seed", "seed")
+            if len(np.unique(seeds)) > 1:
+                return "seeds", seeds
+        return "runs", np.arange(len(self.values))
+
+    def lines(self, along: str) -> Shaped[np.ndarray, " run"]:
+        """Which runs differ in one key alone, or in those that change in step with it."""
+        others = [key for key in self.runs.keys if along not in key.split(",")]
+        values = [levels(self.runs.key(key, "along"))[1] for key in others]
+        if not values:
+            return np.zeros(len(self.values), int)
+        return np.unique(np.stack(values), axis=1, return_inverse=True)[1].ravel()
+
+
+def chosen(runs: Runs, where: Mapping[str, Any]) -> Runs:
+    """The runs whose keys have the values of `where`.
+
+    - **Raises** [`InputError`][lazyrich.InputError] if there are none.
+    """
+    mask = np.ones(runs.data.sizes["run"], bool)
+    for key, wanted in where.items():
+        mask &= np.array([same(value, wanted) for value in runs.key(key, "where").tolist()], bool)
+    if not mask.any():
+        raise InputError("where", dict(where), "should hold for some of the runs")
+    return runs._replace(data=runs.data.isel(run=mask))
+
+
+def sample(dataset: xr.Dataset, quantity: str, where: Mapping[str, Any]) -> Sample:
+    """A quantity, as a claim names it, in the runs of a sweep's dataset.
+
+    - **Raises** [`InputError`][lazyrich.InputError] for a quantity that is not there.
+    """
+    words = quantity.split(" ")
+    if len(words) not in (1, 3) or (len(words) == 3 and words[1] not in _OPERATIONS):
+        accepted = f"should be a name, or two with {' '.join(_OPERATIONS)} and blanks between"
+        raise InputError("quantity", quantity, accepted)
+    names = words[::2]
+    parts = [name.split(".", 1)[-1] for name in names] + [n.replace(".", "_") for n in names]
+    runs = chosen(runs_of(dataset, *parts), where)
+    values = [_operand(runs, name, quantity) for name in names]
+    found = values[0]
+    if len(values) == 2:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            found = _OPERATIONS[words[1]](*values)
+        found = np.where(~np.isfinite(found), np.nan, found)
+        # What takes in a time that did not come has not come either.
+        found = np.where(np.isinf(values[0]) | np.isinf(values[1]), np.inf, found)
+    known = ~np.isnan(found)
+    kept = runs._replace(data=runs.data.isel(run=known))
+    return Sample(found[known], kept, int(np.sum(~known)))
+
+
+def _operand(runs: Runs, name: str, quantity: str) -> Float[np.ndarray, " run"]:
+    try:
+        return np.full(runs.data.sizes["run"], float(name))
+    except ValueError:
+        pass
+    when, _, curve = name.partition(".")
+    if when in _OF_CURVES and curve in runs.data and "record" in runs.data[curve].dims:
+        return _OF_CURVES[when](runs.data[curve].values)
+    plain = name.replace(".", "_")
+    if plain in runs.times and plain in runs.data:
+        values, outcomes = runs.time(plain), runs.outcomes()
+        values[np.isnan(values) & np.isin(outcomes, _CAME_TO_NOTHING)] = np.inf
+        return values
+    if plain in runs.data and runs.data[plain].dims == ("run",) and plain != "outcome":
+        values = runs.data[plain].values.astype(float)
+        return np.where(np.isfinite(values), values, np.nan)
+    try:
+        keys = runs.key(name, "quantity")
+    except InputError:
+        keys = np.array([])
+    if keys.dtype.kind not in "fiu" or not len(keys):
+        accepted = f"{name!r} should be a number of the runs, such as t50 or late.test_loss"
+        raise InputError("quantity", quantity, accepted)
+    return keys.astype(float)
+
+
+def _extreme(best: Callable[..., Any]) -> Callable[[np.ndarray], np.ndarray]:
+    def along(curves: np.ndarray) -> np.ndarray:
+        known = np.isfinite(curves).any(axis=1)
+        filled = np.where(known[:, None], curves, 0.0)
+        return np.where(known, best(filled, axis=1), np.nan)
+
+    return along
+
+
+_OF_CURVES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "first": lambda curves: curves[:, 0],
+    "max": _extreme(np.nanmax),
+    "min": _extreme(np.nanmin),
+}

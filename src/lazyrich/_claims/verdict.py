@@ -1,0 +1,292 @@
+"""Whether a claim holds in a sweep's runs, and how sure one can be."""
+
+import math
+from typing import Literal, NamedTuple
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Float, Shaped
+from scipy import stats
+
+from .._errors import InputError
+from .._phase.diagram import levels, runs_of
+from .._phase.scaling import half_widths
+from .claim import Claim
+from .resample import bootstrap, median, spearman
+from .sample import Sample, chosen, sample
+
+Holds = Literal["yes", "no", "cannot say"]
+
+# The least that an order by chance may be likely for it to say anything.
+_CHANCE = 0.05
+# The share of runs without the quantity from which on the others do not stand for all.
+_LEFT_OUT = 0.2
+# Values of a key of which each has its median shown.
+_SHOWN = 6
+
+
+class Verdict(NamedTuple):
+    """A claim, what was measured, and whether it holds.
+
+    - `how`: what was measured; `published`: what it should be; `ours`: what it is, in words.
+    - `holds`: `yes`, `no`, or `cannot say` where there are too few runs or the interval has
+        room for both.
+    - `estimate`, `low`, `high`: the number behind it and its 95 % interval, NaN without one.
+    - `num_runs`, that were used; `num_never`, of these, in which a time did not come, which
+        counts as later than all that came; `num_left_out`, in which there is no such quantity.
+    """
+
+    claim: Claim
+    how: str
+    published: str
+    ours: str
+    holds: Holds
+    estimate: float
+    low: float
+    high: float
+    num_runs: int
+    num_never: int
+    num_left_out: int
+
+
+def check_claim(claim: Claim, dataset: xr.Dataset) -> Verdict:
+    """Holds a claim against the runs of a sweep.
+
+    Runs with one seed share data and initial direction, so intervals are over seeds: for rank
+    correlations and medians by a bootstrap that draws seeds, for slopes as in
+    [`scaling_fit`][lazyrich.scaling_fit]. With one seed runs take the place of seeds. Times
+    that did not come by the horizon are ranked last and counted. A slope cannot take them in:
+    where there are any, it says nothing.
+
+    - **Takes** a sweep's dataset.
+    - **Raises** [`InputError`][lazyrich.InputError] for a quantity or key that is not there, and
+        if the claim is about none of the runs.
+    """
+    try:
+        if claim.kind == "outcomes":
+            return _outcomes(claim, dataset)
+        found = sample(dataset, claim.quantity, claim.where)
+        if claim.kind in ("increases", "decreases"):
+            return _order(claim, found)
+        if claim.kind in ("power_law", "log_law"):
+            return _law(claim, found)
+        return _level(claim, found)
+    except InputError as error:
+        raise error.under(f"claims[{claim.text!r}]") from None
+
+
+def _outcomes(claim: Claim, dataset: xr.Dataset) -> Verdict:
+    runs = chosen(runs_of(dataset), claim.where)
+    all_outcomes = runs.outcomes()
+    ran = all_outcomes[all_outcomes != "missing"]
+    num = len(ran)
+    hits = int(np.sum(np.isin(ran, claim.outcomes)))
+    low = high = share = math.nan
+    if num:
+        share = hits / num
+        low, high = stats.binomtest(hits, num).proportion_ci(0.95, "exact")
+    names = " or ".join(claim.outcomes).replace("_", " ")
+    ours = f"{hits} of {num}" + (f", share [{low:.2g}, {high:.2g}]" if num else "")
+    others, counts = np.unique(ran[~np.isin(ran, claim.outcomes)].astype(str), return_counts=True)
+    ours += "".join(
+        f"; {n} {kind.replace('_', ' ')}" for kind, n in zip(others, counts, strict=True)
+    )
+    holds: Holds = "yes" if num and hits >= claim.share * num else "no"
+    missing = len(all_outcomes) - num
+    # Runs that miss can still keep it from holding, not from failing.
+    if holds == "yes" and (num < claim.min_runs or missing):
+        holds, ours = "cannot say", f"{ours}; {_few(num, claim.min_runs, missing)}"
+    published = "all" if claim.share == 1 else f"at least {claim.share:.0%}"
+    return Verdict(
+        claim,
+        f"runs that come out as {names}, exact 95 % interval",
+        f"{published} {names}",
+        ours,
+        holds,
+        share,
+        low,
+        high,
+        num,
+        0,
+        missing,
+    )
+
+
+def _few(num: int, needed: int, missing: int) -> str:
+    return f"{missing} runs are missing" if missing else f"{num} of {needed} runs needed"
+
+
+def _order(claim: Claim, found: Sample) -> Verdict:
+    x = _along(claim, found)
+    lines = found.lines(str(claim.along))
+    parts = [np.flatnonzero(lines == line) for line in np.unique(lines)]
+    parts = [rows for rows in parts if len(np.unique(x[rows])) > 1] or [np.arange(len(x))]
+    each = np.array([spearman(x[rows], found.values[rows]) for rows in parts])
+    estimate = float(np.mean(np.nan_to_num(each))) if not np.all(np.isnan(each)) else math.nan
+    name, clusters = found.clusters
+    if name == "seeds" and len(parts) > 1:
+        over, of_line = "seeds", np.array([clusters[rows[0]] for rows in parts])
+    else:
+        over, of_line = "lines", np.arange(len(parts))
+    if len(parts) > 1:
+        low, high = bootstrap(lambda lines: float(np.mean(np.nan_to_num(each[lines]))), of_line)
+    else:
+        over, (rows,) = "runs", parts
+        low, high = bootstrap(lambda i: spearman(x[rows[i]], found.values[rows[i]]), rows)
+    chance = math.prod(1 / math.factorial(min(20, len(np.unique(x[rows])))) for rows in parts)
+    why = ""
+    if math.isnan(estimate):
+        why = "no order: nothing changes"
+    elif chance > _CHANCE or math.isnan(low):
+        why = f"too few runs: such an order by chance has {chance:.2g}"
+    sign = 1.0 if claim.kind == "increases" else -1.0
+    bounds = sorted((sign * low, sign * high))
+    holds: Holds = "cannot say"
+    if not why and bounds[0] > claim.number:
+        holds = "yes"
+    elif not why and bounds[1] <= claim.number:
+        holds = "no"
+    more = f", rank correlation above {claim.number:g}" if claim.number else ""
+    mean = ", mean over runs that differ in it alone" if len(parts) > 1 else ""
+    return _verdict(
+        claim,
+        found,
+        f"Spearman's rank correlation of {claim.quantity} with {claim.along}{mean}, 95 % "
+        f"bootstrap interval over {over}",
+        claim.kind + more,
+        f"ρ = {estimate:.3g}{_interval(low, high)}{_medians(found, x)}",
+        (estimate, low, high),
+        holds,
+        why,
+    )
+
+
+def _law(claim: Claim, found: Sample) -> Verdict:
+    assert claim.along is not None
+    x = _along(claim, found)
+    power = claim.kind == "power_law"
+    came = ~found.never
+    usable = came & (x > 0) & ((found.values > 0) | (not power))
+    name, clusters = found.clusters
+    slope = low = high = math.nan
+    why = ""
+    if not usable.all():
+        why = f"{int(np.sum(~usable))} runs have no logarithm or did not come by the horizon"
+    elif len(np.unique(x)) < 2 or len(x) < 3:
+        why = "too few runs"
+    else:
+        log_x = np.log(x)
+        y = np.log(found.values) if power else found.values
+        design = np.stack([np.ones(len(x)), log_x], axis=1)
+        (offset, slope), *_ = np.linalg.lstsq(design, y, rcond=None)
+        residuals = y - offset - slope * log_x
+        places = np.unique(clusters, return_inverse=True)[1]
+        width = float(half_widths(design, residuals, places)[1])
+        low, high = float(slope - width), float(slope + width)
+        slope = float(slope)
+        if math.isnan(width):
+            why = "too few runs for an interval"
+    band = (claim.number - claim.tolerance, claim.number + claim.tolerance)
+    subject = f"log {claim.quantity}" if power else claim.quantity
+    return _verdict(
+        claim,
+        found,
+        f"slope of {subject} against log {claim.along}, 95 % interval over {name}",
+        f"{claim.number:g} ± {claim.tolerance:g}",
+        f"{slope:.4g}{_interval(low, high)}{_medians(found, x)}",
+        (slope, low, high),
+        _within(low, high, band, why),
+        why,
+    )
+
+
+def _level(claim: Claim, found: Sample) -> Verdict:
+    name, clusters = found.clusters
+
+    def median_of(rows: Shaped[np.ndarray, " k"]) -> float:
+        return median(found.values[rows])
+
+    estimate = median_of(np.arange(len(found.values))) if len(found.values) else math.nan
+    low, high = bootstrap(median_of, clusters) if len(found.values) > 1 else (estimate, estimate)
+    value, wide = claim.number, 1 + claim.tolerance
+    if claim.kind == "equals":
+        edges = sorted((value / wide, value * wide)) if value else [-claim.tolerance, wide - 1]
+        band, published = (edges[0], edges[1]), f"{value:g} ± {claim.tolerance:.0%}"
+    elif claim.kind == "at_least":
+        band, published = (value, math.inf), f"≥ {value:g}"
+    else:
+        band, published = (-math.inf, value), f"≤ {value:g}"
+    why = ""
+    if len(found.values) < claim.min_runs:
+        why = f"{len(found.values)} of {claim.min_runs} runs needed"
+    # What did not come is above any bound within the horizon, and beyond it nothing is known.
+    elif found.never.any() and value > np.min(found.runs.key("t1", "t1")[found.never]):
+        why = "some runs end before it"
+    return _verdict(
+        claim,
+        found,
+        f"median of {claim.quantity}, 95 % bootstrap interval over {name}",
+        published,
+        f"{_shown(estimate)}{_interval(low, high)}",
+        (estimate, low, high),
+        _within(low, high, band, why),
+        why,
+    )
+
+
+def _verdict(
+    claim: Claim,
+    found: Sample,
+    how: str,
+    published: str,
+    ours: str,
+    numbers: tuple[float, float, float],
+    holds: Holds,
+    why: str,
+) -> Verdict:
+    """The verdict with its counts; nothing is said where too many runs are left out."""
+    used, never = len(found.values), int(np.sum(found.never))
+    if not why and found.num_left_out > _LEFT_OUT * (used + found.num_left_out):
+        holds, why = "cannot say", "too many runs without it"
+    seeds = found.clusters
+    of = f" of {len(np.unique(seeds[1]))} seeds" if seeds[0] == "seeds" else ""
+    ours += f"; {used} {'run' if used == 1 else 'runs'}{of}"
+    ours += f", {never} never" if never else ""
+    ours += f", {found.num_left_out} left out" if found.num_left_out else ""
+    ours += f"; {why}" if why else ""
+    estimate, low, high = (n if math.isfinite(n) else math.nan for n in numbers)
+    left_out = found.num_left_out
+    return Verdict(claim, how, published, ours, holds, estimate, low, high, used, never, left_out)
+
+
+def _within(low: float, high: float, band: tuple[float, float], why: str) -> Holds:
+    """Whether an interval lies inside of a band, outside, or neither."""
+    if why or math.isnan(low):
+        return "cannot say"
+    if band[0] <= low and high <= band[1]:
+        return "yes"
+    return "no" if high < band[0] or low > band[1] else "cannot say"
+
+
+def _along(claim: Claim, found: Sample) -> Float[np.ndarray, " run"]:
+    x = found.runs.key(str(claim.along), "along")
+    if x.dtype.kind not in "fiu":
+        raise InputError("along", claim.along, "should be a key whose values are numbers")
+    return x.astype(float)
+
+
+def _medians(found: Sample, x: Float[np.ndarray, " run"]) -> str:
+    """The median at each value of the key, where they are few."""
+    places, place = levels(x)
+    if not 1 < len(places) <= _SHOWN:
+        return ""
+    shown = ", ".join(_shown(median(found.values[place == i])) for i in range(len(places)))
+    return f"; medians {shown} at {', '.join(f'{v:g}' for v in places)}"
+
+
+def _shown(value: float) -> str:
+    return "never" if math.isinf(value) else f"{value:.4g}"
+
+
+def _interval(low: float, high: float) -> str:
+    return "" if math.isnan(low) or low == high == math.inf else f" [{_shown(low)}, {_shown(high)}]"

@@ -1,0 +1,50 @@
+"""A study's tables as Markdown."""
+
+import math
+from collections.abc import Sequence
+
+from .._reproduce import PanelResult, Row
+from .report import number
+
+_MEASURED = ("quantity", "published", "measured", "range over runs", "ratio", "agrees?")
+_CLAIMED = ("claim", "how measured", "published", "ours", "holds?")
+
+
+def notes(result: PanelResult) -> list[str]:
+    """Where and why ours differ: what the source's numbers and the panel itself say."""
+    published = result.published
+    found = [None if published is None else published.note, result.note]
+    return [" ".join(note.split()) for note in found if note]
+
+
+def markdown(results: Sequence[PanelResult]) -> str:
+    """For every panel how its runs came out, and both tables, ready for a page of Markdown."""
+    parts = []
+    for result in results:
+        counts = ", ".join(f"{n} {kind.replace('_', ' ')}" for kind, n in result.outcomes.items())
+        runs = f"{len(result.sweep)} run{'s' if len(result.sweep) > 1 else ''}"
+        parts.append(f"### Panel {result.name}\n\n{runs}: {counts}.\n")
+        if result.rows:
+            parts.append(_table(_MEASURED, [_cells(row) for row in result.rows]))
+        if result.verdicts:
+            rows = [(v.claim.text, v.how, v.published, v.ours, v.holds) for v in result.verdicts]
+            parts.append(_table(_CLAIMED, rows))
+        parts += [f"{note}\n" for note in notes(result)]
+    return "\n".join(parts)
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    where = f", {row.where}" if row.where else ""
+    never = f", {row.num_never} never" if row.num_never else ""
+    span = f"{_number(row.low)} – {_number(row.high)}{never}"
+    shown = (_number(row.published), _number(row.median), span, _number(row.ratio))
+    return (f"`{row.key}`{where}", *shown, "yes" if row.agrees else "no")
+
+
+def _number(value: float) -> str:
+    return number(None if math.isnan(value) else value)
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [[c.replace("|", r"\|") for c in line] for line in (head, ["---"] * len(head), *rows)]
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines)

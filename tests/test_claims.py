@@ -1,0 +1,263 @@
+"""Claims held against made-up sweeps whose answer is known."""
+
+import numpy as np
+import pytest
+import xarray as xr
+from scipy import stats
+
+import lazyrich as lr
+from lazyrich._claims.resample import bootstrap, median, spearman
+from lazyrich._reproduce import compare
+
+SCALES, SEEDS = np.array([1.0, 10.0, 100.0]), np.arange(3)
+
+
+def runs(t50=None, outcome="grokked", seeds=SEEDS, scales=SCALES, **others):
+    """A sweep's dataset over scales and seeds; t50 is 100 alpha^0.5, seeds 2 % apart."""
+    keys = ("init_scale", "seed")
+    if t50 is None:
+        t50 = 100 * scales[:, None] ** 0.5 * (1 + 0.02 * seeds)
+    shape = np.shape(t50)
+    variables = {"t50": (keys, t50), "outcome": (keys, np.full(shape, outcome, dtype="U20"))}
+    variables |= {name: (keys, np.broadcast_to(v, shape)) for name, v in others.items()}
+    attrs = {"experiment": "weight_decay = 1e-3\nt1 = 1e4\n"}
+    return xr.Dataset(variables, {"init_scale": scales, "seed": seeds}, attrs)
+
+
+def parts(*tables):
+    return tuple(lr.PublishedAt(**table) for table in tables)
+
+
+def claim(kind, **fields):
+    along = {"along": "init_scale"} if kind not in ("equals", "at_least", "at_most") else {}
+    return lr.Claim(**{"text": "it does", "quantity": "t50", "kind": kind, **along, **fields})
+
+
+def test_order():
+    verdict = lr.check_claim(claim("increases"), runs())
+    assert verdict.holds == "yes"
+    assert (verdict.estimate, verdict.low, verdict.high) == pytest.approx((1, 1, 1))
+    assert "medians 102, 322.6, 1020 at 1, 10, 100" in verdict.ours
+    assert "Spearman" in verdict.how
+    assert "mean over runs that differ in it alone" in verdict.how
+    assert "over seeds" in verdict.how
+    assert lr.check_claim(claim("decreases"), runs()).holds == "no"
+    # Seeds that disagree leave room for both: rank correlations 1, -1, 0.5.
+    mixed = np.array([[1.0, 3.0, 1.0], [2.0, 2.0, 3.0], [3.0, 1.0, 2.0]])
+    verdict = lr.check_claim(claim("increases"), runs(mixed))
+    assert verdict.holds == "cannot say"
+    assert verdict.estimate == pytest.approx(0.5 / 3)
+    # A stronger order than there is: 0.5 in every seed.
+    weak = np.repeat([[1.0], [3.0], [2.0]], 3, axis=1)
+    assert lr.check_claim(claim("increases"), runs(weak)).holds == "yes"
+    assert lr.check_claim(claim("increases", value=0.6), runs(weak)).holds == "no"
+
+
+def test_an_order_of_few_runs_says_nothing():
+    alone = runs(seeds=np.array([0]))
+    verdict = lr.check_claim(claim("increases"), alone)
+    assert verdict.holds == "cannot say"
+    assert verdict.estimate == pytest.approx(1)
+    assert "by chance has 0.17" in verdict.ours
+    # Five in a row: one in 120, and its interval is over runs.
+    five = runs(seeds=np.array([0]), scales=np.geomspace(1, 100, 5))
+    verdict = lr.check_claim(claim("increases"), five)
+    assert verdict.holds == "yes"
+    assert "over runs" in verdict.how
+    # Two seeds in the same order: one in 36.
+    assert lr.check_claim(claim("increases"), runs(seeds=np.arange(2))).holds == "yes"
+    flat = lr.check_claim(claim("increases"), runs(np.full((3, 3), 7.0)))
+    assert flat.holds == "cannot say"
+
+
+def test_what_never_came_is_the_last_and_is_counted():
+    late = runs()
+    late["t50"][2] = np.nan
+    late["outcome"][2] = "not_within_budget"
+    verdict = lr.check_claim(claim("increases"), late)
+    assert (verdict.holds, verdict.num_never, verdict.num_left_out) == ("yes", 3, 0)
+    assert "never at 1, 10, 100" in verdict.ours
+    assert "3 never" in verdict.ours
+    # Dropped, they would leave this order standing.
+    wrong = runs()
+    wrong["t50"][0] = np.nan
+    wrong["outcome"][0] = "untrained"
+    assert lr.check_claim(claim("increases"), wrong).holds != "yes"
+    # No slope can take them in.
+    law = lr.check_claim(claim("power_law", value=0.5), late)
+    assert law.holds == "cannot say"
+    assert "did not come" in law.ours
+    # A run that diverged has no time, late or early.
+    lost = runs()
+    lost["outcome"][1] = "diverged"
+    verdict = lr.check_claim(claim("increases"), lost)
+    assert (verdict.holds, verdict.num_left_out) == ("cannot say", 3)
+
+
+def test_laws():
+    verdict = lr.check_claim(claim("power_law", value=0.5, tolerance=0.05), runs())
+    assert verdict.holds == "yes"
+    assert verdict.estimate == pytest.approx(0.5, abs=1e-9)
+    # Each seed's own slope and the t interval over them.
+    rng = np.random.default_rng(0)
+    noisy = 100 * SCALES[:, None] ** 0.5 * np.exp(0.05 * rng.normal(size=(3, 3)))
+    verdict = lr.check_claim(claim("power_law", value=0.5, tolerance=0.2), runs(noisy))
+    slopes = [np.polyfit(np.log(SCALES), np.log(noisy[:, s]), 1)[0] for s in range(3)]
+    width = stats.t.ppf(0.975, 2) * np.std(slopes, ddof=1) / np.sqrt(3)
+    assert verdict.estimate == pytest.approx(np.mean(slopes))
+    assert verdict.high - verdict.estimate == pytest.approx(width)
+    assert lr.check_claim(claim("power_law", value=2.0), runs(noisy)).holds == "no"
+    edge = claim("power_law", value=verdict.high, tolerance=0.01)
+    assert lr.check_claim(edge, runs(noisy)).holds == "cannot say"
+    # weight_decay * t50 = 1 log(alpha) + 2
+    t50 = 1e3 * (np.log(SCALES)[:, None] + 2 + 0.01 * SEEDS)
+    law = claim("log_law", quantity="weight_decay * t50", value=1.0, tolerance=0.01)
+    assert lr.check_claim(law, runs(t50)).holds == "yes"
+
+
+def test_levels():
+    where = {"init_scale": 10.0}
+    at_ten = claim("equals", value=320.0, where=where)
+    verdict = lr.check_claim(at_ten, runs())
+    low, middle, high = 1e2 * 10**0.5 * np.array([1, 1.02, 1.04])
+    assert (verdict.low, verdict.estimate, verdict.high) == pytest.approx((low, middle, high))
+    assert verdict.holds == "yes"
+    assert lr.check_claim(claim("equals", value=600.0, where=where), runs()).holds == "no"
+    close = claim("equals", value=320.0, tolerance=0.02, where=where)
+    assert lr.check_claim(close, runs()).holds == "cannot say"
+    assert lr.check_claim(claim("at_least", value=300.0, where=where), runs()).holds == "yes"
+    assert lr.check_claim(claim("at_most", value=300.0, where=where), runs()).holds == "no"
+    few = claim("at_least", value=0.0, where={**where, "seed": [0, 1]})
+    assert lr.check_claim(few, runs()).holds == "cannot say"
+    assert lr.check_claim(few.model_copy(update={"min_runs": 2}), runs()).holds == "yes"
+    never = runs(np.full((3, 3), np.nan), "not_within_budget")
+    assert lr.check_claim(claim("at_most", value=1e3), never).holds == "no"
+    assert lr.check_claim(claim("at_least", value=1e3), never).holds == "yes"
+    # Beyond the horizon of 1e4 nothing is known.
+    assert lr.check_claim(claim("at_least", value=1e5), never).holds == "cannot say"
+    assert lr.check_claim(claim("at_most", value=1e5), never).holds == "cannot say"
+
+
+def test_outcomes():
+    some = runs()
+    some["outcome"][0, 0] = "immediate"
+    every = lr.Claim(text="it groks", kind="outcomes", value="grokked")
+    verdict = lr.check_claim(every, some)
+    assert verdict.holds == "no"
+    assert "8 of 9" in verdict.ours
+    assert "1 immediate" in verdict.ours
+    low, high = stats.binomtest(8, 9).proportion_ci()
+    assert (verdict.low, verdict.high) == pytest.approx((low, high))
+    most = every.model_copy(update={"share": 0.8})
+    assert lr.check_claim(most, some).holds == "yes"
+    either = every.model_copy(update={"value": ("grokked", "immediate")})
+    assert lr.check_claim(either, some).holds == "yes"
+    two = every.model_copy(update={"where": {"init_scale": 100.0, "seed": [0, 1]}})
+    assert lr.check_claim(two, some).holds == "cannot say"
+    some["outcome"][1, 1] = "missing"
+    assert lr.check_claim(either, some).holds == "cannot say"
+
+
+def test_quantities():
+    curve = np.stack([np.linspace(0, 1, 5), np.r_[0.5, 0.9, 0.2, np.nan, np.nan]])
+    data = runs(scales=SCALES[:2], t_train=10.0, late_test_loss=np.array([[1.0], [3.0]]))
+    keys = ("init_scale", "seed", "record")
+    data["test_accuracy"] = (keys, np.repeat(curve[:, None], 3, axis=1))
+
+    def at(quantity, value, scale=10.0):
+        fields = {"quantity": quantity, "value": value, "tolerance": 1e-9}
+        return lr.check_claim(claim("equals", where={"init_scale": scale}, **fields), data).holds
+
+    assert at("late.test_loss", 3.0) == "yes"
+    assert at("max.test_accuracy", 0.9) == "yes"
+    assert at("min.test_accuracy", 0.2) == "yes"
+    assert at("first.test_accuracy", 0.5) == "yes"
+    assert at("init_scale * weight_decay", 0.01) == "yes"
+    assert at("1 - max.test_accuracy", 0.1) == "yes"
+    assert at("t50 / t_train", 10.2, scale=1.0) == "cannot say"  # 10, 10.2, 10.4
+    assert at("t50 / t_train", 11.0, scale=1.0) == "no"
+    with pytest.raises(lr.InputError, match="'nothing' should be a number of the runs"):
+        at("nothing", 1.0)
+    with pytest.raises(lr.InputError, match="should be a name, or two"):
+        at("t50/t_train + 1 + 2", 1.0)
+    with pytest.raises(lr.InputError, match="should hold for some of the runs"):
+        at("t50", 1.0, scale=3.0)
+
+
+def test_claims_that_make_no_sense_are_refused():
+    with pytest.raises(lr.InputError, match="along = None: should be a key for increases"):
+        lr.Claim(text="", kind="increases", quantity="t50")
+    with pytest.raises(lr.InputError, match="along = 'seed': should be left out for equals"):
+        lr.Claim(text="", kind="equals", quantity="t50", along="seed", value=1.0)
+    with pytest.raises(lr.InputError, match="value = None: should be a number for at_least"):
+        lr.Claim(text="", kind="at_least", quantity="t50")
+    with pytest.raises(lr.InputError, match="should be among grokked, misgrokked"):
+        lr.Claim(text="", kind="outcomes", value=("groks",))
+    with pytest.raises(lr.InputError, match="quantity = 'outcome': should be a number"):
+        lr.Claim(text="", kind="at_most", value=1.0)
+
+
+def test_ranks_and_samples():
+    rng = np.random.default_rng(1)
+    x, y = rng.integers(0, 5, size=30) * 1.0, rng.normal(size=30)
+    y[:4] = np.inf
+    assert spearman(x, y) == pytest.approx(stats.spearmanr(x, y).statistic)
+    assert median(np.array([1.0, np.inf, np.inf])) == np.inf
+    # The standard error of a mean, over runs and over two clusters that each agree with themselves.
+    values = rng.normal(size=400)
+    low, high = bootstrap(lambda rows: float(np.mean(values[rows])), np.arange(400))
+    assert high - low == pytest.approx(2 * 1.96 * np.std(values) / 20, rel=0.1)
+    halves = np.repeat([0.0, 1.0], 200)
+    assert bootstrap(lambda rows: float(np.mean(halves[rows])), halves) == (0.0, 1.0)
+
+
+def test_published_numbers_at_coordinates():
+    part = {"where": {"init_scale": 10.0}, "numbers": {"t50": 300.0, "late.test_loss": 2.0}}
+    never = {"where": {"init_scale": 100.0}, "numbers": {"t50": 1000.0}}
+    absent = {"where": {"init_scale": 5.0}, "numbers": {"t50": 1.0}}
+    published = lr.Published(source="s", numbers={"t50": 1.0}, at=parts(part, never, absent))
+    data = runs()
+    data["t50"][2, 1:] = np.nan
+    data["outcome"][2, 1:] = "not_within_budget"
+    every, ten, loss, hundred = compare(published, data)
+    assert (every.where, every.num_runs, every.num_never) == ("", 9, 2)
+    assert (ten.where, ten.num_runs) == ("init_scale = 10", 3)
+    assert ten.median == pytest.approx(102 * 10**0.5)
+    assert ten.ratio == pytest.approx(102 * 10**0.5 / 300)
+    assert ten.agrees
+    assert np.isnan(loss.median)
+    # Two of three never came: no median, but the one that came is shown.
+    assert (np.isnan(hundred.median), hundred.low, hundred.num_never) == (True, 1000.0, 2)
+    assert not hundred.agrees
+    again = lr.Published(**published.table())
+    assert again == published
+    with pytest.raises(lr.InputError, match=r"at\.where = None: missing"):
+        lr.Published(source="s", at=[{"numbers": {}}])  # type: ignore[arg-type]
+
+
+def test_the_numbers_of_one_run():
+    tables = [{"where": {"init_scale": [5.0, 10.0]}, "numbers": {"t50": 3.0}},
+              {"where": {"init_scale": 100.0}, "numbers": {"t10": 4.0}}]  # fmt: skip
+    published = lr.Published(source="s", numbers={"t90": 9.0}, at=parts(*tables))
+    experiment = lr.Experiment(task=lr.tasks.SparseClassification(), init_scale=10.0)
+    assert published.numbers_of(experiment.value) == {"t90": 9.0, "t50": 3.0}
+
+
+def test_other_thresholds_without_other_runs():
+    times = np.r_[0.0, np.geomspace(1, 1e4, 50)]
+    score = 0.5 + 0.4 / (1 + (300 / np.maximum(times, 1e-9)) ** 4)  # ends at 0.9
+    loss = np.where(times > 2, 0.01, 1.0)
+    curves = {"test_accuracy": score, "train_accuracy": 1 - 0.5 * (times < 2),
+              "train_loss": loss, "test_loss": 1 - score}  # fmt: skip
+    record = {name: (("seed", "record"), v[None]) for name, v in {"time": times, **curves}.items()}
+    numbers = {n: ("seed", [np.nan]) for n in ("t_train", "t_test", "t50", "late_test_accuracy")}
+    words = {"outcome": ("seed", ["not_within_budget"]), "ending": ("seed", ["completed"])}
+    data = xr.Dataset({**record, **numbers, **words}, {"seed": [0]})
+    assert lr.reread(data, lr.Thresholds())["outcome"].item() == "not_within_budget"
+    lower = lr.reread(data, lr.Thresholds(test=0.8))
+    assert lower["outcome"].item() == "grokked"
+    assert lower["t50"].item() == pytest.approx(300, rel=0.05)
+    assert lower["late_test_accuracy"].item() == pytest.approx(0.9, abs=1e-3)
+    assert data["outcome"].item() == "not_within_budget"
+    with pytest.raises(lr.InputError, match="should be read with its curves"):
+        lr.reread(data.drop_vars("time"), lr.Thresholds())
