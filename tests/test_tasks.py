@@ -25,6 +25,8 @@ TASKS = [
     lr.tasks.MatrixCompletion(d=9, num_observed=30),
     lr.tasks.ModularArithmetic(p=7),
     lr.tasks.PolynomialRegression(n=8, d=5, num_test=1500),
+    lr.tasks.StudentTeacher(n=8, num_test=1500),
+    lr.tasks.Images(n=40, num_test=30),
     arrays(),
 ]
 
@@ -57,6 +59,8 @@ def test_a_key_names_the_data(task):
             sizes = (task.d**2 - task.num_observed, task.num_observed, 2)
         elif isinstance(task, lr.tasks.ModularArithmetic):
             sizes = (30, 19, 14)
+        elif isinstance(task, lr.tasks.Images):
+            sizes = (30, 40, 64)
         else:
             sizes = (task.num_test, task.n, task.d)
         assert together(one).x.shape == (sizes[0], sizes[2])
@@ -64,7 +68,7 @@ def test_a_key_names_the_data(task):
         # Train and test samples share no row.
         train_rows = {row.tobytes() for row in np.asarray(one.train.x)}
         assert not train_rows & {row.tobytes() for row in np.asarray(together(one).x)}
-    classes = isinstance(task, lr.tasks.ModularArithmetic)
+    classes = isinstance(task, lr.tasks.ModularArithmetic | lr.tasks.Images)
     assert one.train.y.dtype == (jnp.int32 if classes else jnp.float64)
 
 

@@ -21,6 +21,9 @@ class Description(pydantic.BaseModel):
         the wrong type or out of range.
     """
 
+    incidental: ClassVar[frozenset[str]] = frozenset()
+    """Fields that say how the rest is come by, and change nothing of what is computed."""
+
     model_config = pydantic.ConfigDict(
         frozen=True,
         extra="forbid",

@@ -243,6 +243,8 @@ def _explicit(value: Any) -> Any:
         kept = {key: item for key, item in value.table().items() if key == "kind"}
         for key, field in fields.items():
             item = getattr(value, key)
+            if key in value.incidental:
+                continue
             if field.is_required() or item != field.default:
                 kept[key] = _explicit(item)
         return kept

@@ -7,8 +7,10 @@ from ._base import (
     Split as Split,
 )
 from .arrays import Arrays as Arrays
+from .images import Images as Images
 from .matrix_completion import MatrixCompletion as MatrixCompletion
 from .modular_arithmetic import ModularArithmetic as ModularArithmetic
 from .polynomial_regression import PolynomialRegression as PolynomialRegression
 from .separated_classification import SeparatedClassification as SeparatedClassification
 from .sparse_classification import SparseClassification as SparseClassification
+from .student_teacher import StudentTeacher as StudentTeacher

@@ -12,7 +12,7 @@ import typer
 from .._errors import ComputationError, InputError
 from .._files import discard, replacing
 from .._terminal import interruptible, progress
-from .settings import Set, resolve, resolve_row
+from .settings import Data, Set, on_data, resolve, resolve_row
 
 if TYPE_CHECKING:
     from .._experiment import Experiment
@@ -41,6 +41,8 @@ Keys for --set:
                        MatrixCompletion: d, num_observed
                        ModularArithmetic: p, operation, train_fraction, random_labels
                        PolynomialRegression: n, d, num_test
+                       StudentTeacher: n, d, widths, outputs, num_test
+                       Images: source, n, num_test, folder, sha256
                        Arrays: path to a .npz (in a TOML file only)
   model.kind           DiagonalLinear: depth
                        MatrixFactorisation: size
@@ -74,6 +76,7 @@ command goes on from there after a kill. Exit codes: 0 done, 1 the computation f
 def run(
     experiment: Annotated[str, typer.Argument(metavar="EXPERIMENT")],
     set_: Set = None,
+    data: Data = None,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where to write [runs/NAME-HASH].")
     ] = None,
@@ -88,8 +91,13 @@ def run(
     """Run one experiment; `HELP` is what users read."""
     again = experiment.endswith(".nc")
     batch, place = resolve_row(experiment, row) if again else ([], 0)
-    described = batch[place] if again else resolve(experiment, set_ or [])
-    for option, value, given in (("--row", row, not again), ("--set", set_, again)):
+    described = batch[place] if again else on_data(resolve(experiment, set_ or []), data)
+    given_data = None if data is None else str(data)
+    for option, value, given in (
+        ("--row", row, not again),
+        ("--set", set_, again),
+        ("--data", given_data, again),
+    ):
         if value is not None and given:
             accepted = "is for a batch's file" if option == "--row" else "cannot change a run done"
             raise InputError(option, value, accepted)

@@ -19,6 +19,11 @@ Set = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Change a field; repeatable."),
 ]
 
+Data = Annotated[
+    Path | None,
+    typer.Option("--data", metavar="DIR", help="Where a task's files are, such as MNIST's."),
+]
+
 Workers = Annotated[
     int | None, typer.Option(min=0, help="Processes [as many as cores]; 0: this one.")
 ]
@@ -35,6 +40,17 @@ def resolve(name: str, settings: list[str]) -> "Experiment":
     described = Experiment.load(name) if name.endswith(".toml") else studies.load(name)
     changes = dict(_parse_setting(setting) for setting in settings)
     return described.with_changes(changes)
+
+
+def on_data(described: "Experiment", data: Path | None) -> "Experiment":
+    """The experiment on data from files, if a folder of them is given."""
+    if data is None:
+        return described
+    task = described.task.with_data(str(data.resolve()))
+    if task is None:
+        accepted = f"is for tasks that read files: Images, not {type(described.task).__name__}"
+        raise InputError("--data", str(data), accepted)
+    return described.model_copy(update={"task": task, "published": None})
 
 
 def resolve_row(name: str, row: int | None) -> tuple[list["Experiment"], int]:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from .._terminal import interruptible, sweep_progress
-from .settings import Scheduler, Set, Workers, resolve
+from .settings import Data, Scheduler, Set, Workers, on_data, resolve
 
 HELP = """Run an experiment for every combination of values, into a store.
 
@@ -50,6 +50,7 @@ def sweep(
     ] = None,
     num: Annotated[int, typer.Option(min=1, help="Points of --sobol or --random.")] = 64,
     set_: Set = None,
+    data: Data = None,
     workers: Workers = None,
     scheduler: Scheduler = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Runs of a batch.")] = None,
@@ -73,7 +74,7 @@ def sweep(
         varied |= evenly(parse_box("--sobol", sobol), num)
     if random:
         varied |= at_random(parse_box("--random", random), num)
-    described = resolve(experiment, set_ or [])
+    described = on_data(resolve(experiment, set_ or []), data)
     planned = Sweep.over(described, varied, batch_size or suggested_size(described))
     if dry_run:
         print(interruptible(lambda: estimate(planned, workers)))
