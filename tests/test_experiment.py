@@ -176,7 +176,7 @@ def test_kinds_are_known_by_their_place():
     places = {cls.__name__: set(cls.kinds) for cls in Choice.__subclasses__()}
     assert places["AbstractModel"] == {
         "DiagonalLinear", "MatrixFactorisation", "MLP", "CommitteeMachine", "Functions",
-        "FromEquinox", "Doubled", "Linearised",
+        "FromEquinox", "Doubled", "Linearised", "Transformer",
     }  # fmt: skip
     assert places["AbstractLoss"] == {"Logistic", "Exponential", "CrossEntropy", "Squared"}
     assert places["AbstractDynamics"] == {
@@ -202,3 +202,15 @@ def test_a_model_inside_a_model(tmp_path):
 
 def test_descriptions_are_json_safe():
     json.dumps(studies.load("lyu2024/1b").table()["task"])
+
+
+def test_probes_of_the_first_release_spelled_out_mean_the_default():
+    first = (
+        "train_loss", "test_loss", "train_log_loss", "test_log_loss", "train_accuracy",
+        "test_accuracy", "param_norm", "weight_norm_l1", "weight_norm_l2", "margin_l1",
+        "margin_l2", "nuclear_norm", "drift", "cosine_to_kernel", "cosine_to_rich",
+        "distance_to_kernel", "distance_to_rich",
+    )  # fmt: skip
+    default = lr.Experiment(task=lr.tasks.SparseClassification())
+    assert default.model_copy(update={"probes": first}).content_hash == default.content_hash
+    assert default.model_copy(update={"probes": first[1:]}).content_hash != default.content_hash

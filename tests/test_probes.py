@@ -49,6 +49,8 @@ EXPECTED = {
     "weight_norm_l2": 5.0,
     "margin_l1": 3 / 7,
     "margin_l2": 3 / 5,
+    "margin": 3.0,
+    "normalised_margin": 3 / 9,  # of degree 2, at a parameter norm of 3
     "drift": np.exp(0.5) / 2 * np.linalg.norm(GAPS),
     "cosine_to_kernel": 1.0,
     "cosine_to_rich": 0.6,
@@ -65,7 +67,8 @@ MATRIX_EXPECTED = {
 
 
 def test_every_probe_is_tested():
-    assert EXPECTED.keys() | MATRIX_EXPECTED.keys() == BUILT_IN.keys()
+    elsewhere = {"softmax_saturation"}
+    assert EXPECTED.keys() | MATRIX_EXPECTED.keys() | elsewhere == BUILT_IN.keys()
 
 
 @pytest.mark.parametrize("name", EXPECTED)
@@ -94,12 +97,12 @@ def test_what_does_not_apply_is_left_out():
     assert applying() == set(EXPECTED)
     assert "cosine_to_rich" not in applying(rich=None)
     reals = applying(labels="reals", loss=lr.losses.Squared())
-    assert not reals & {"train_accuracy", "test_accuracy", "margin_l1", "margin_l2"}
+    assert not reals & {"train_accuracy", "test_accuracy", "margin_l1", "margin_l2", "margin"}
     assert reals >= {"distance_to_kernel", "distance_to_rich"}
     own = lr.models.Functions(init_params=lambda k, d: None, function=lambda p, x: x[:, 0])
     assert applying(model=own) == {
         "train_loss", "test_loss", "train_log_loss", "test_log_loss", "train_accuracy",
-        "test_accuracy", "param_norm", "drift",
+        "test_accuracy", "param_norm", "margin", "drift",
     }  # fmt: skip
 
 

@@ -22,7 +22,7 @@ from ._errors import InputError
 from ._files import replacing
 from ._losses import AbstractLoss, Logistic
 from ._models import AbstractModel, DiagonalLinear
-from ._probes import BUILT_IN, AbstractProbe
+from ._probes import BUILT_IN, ON_REQUEST, AbstractProbe
 from ._published import Published
 from ._tasks import AbstractTask, Arrays
 
@@ -58,8 +58,8 @@ class Experiment(Description):
         if not isinstance(value, list | tuple):
             raise InputError("probes", value, "should be a list of probes")
         for probe in value:
-            if isinstance(probe, str) and probe not in BUILT_IN:
-                raise InputError("probes", probe, f"should be among {', '.join(BUILT_IN)}")
+            if isinstance(probe, str) and probe not in _PROBES:
+                raise InputError("probes", probe, f"should be among {', '.join(_PROBES)}")
         return tuple(value)
 
     @classmethod
@@ -148,6 +148,8 @@ class Experiment(Description):
         content = _explicit(self)
         content.pop("name", None)
         content.pop("published", None)
+        if self.probes == _FIRST_PROBES:
+            content.pop("probes")
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
 
@@ -204,8 +206,18 @@ class Experiment(Description):
     @property
     def probe_modules(self) -> tuple[AbstractProbe, ...]:
         """The probes themselves, names looked up."""
-        return tuple(BUILT_IN[probe] if isinstance(probe, str) else probe for probe in self.probes)
+        return tuple(_PROBES[probe] if isinstance(probe, str) else probe for probe in self.probes)
 
+
+_PROBES = BUILT_IN | ON_REQUEST
+
+# What records held by default at first: files that spell it out mean the default.
+_FIRST_PROBES = (
+    "train_loss", "test_loss", "train_log_loss", "test_log_loss", "train_accuracy",
+    "test_accuracy", "param_norm", "weight_norm_l1", "weight_norm_l2", "margin_l1", "margin_l2",
+    "nuclear_norm", "drift", "cosine_to_kernel", "cosine_to_rich", "distance_to_kernel",
+    "distance_to_rich",
+)  # fmt: skip
 
 _PARTS: dict[str, type[Description]] = {"times": Times, "published": Published}
 

@@ -7,6 +7,17 @@ from ._base import (
     Setting as Setting,
 )
 from .fit import Accuracy as Accuracy, LogLoss as LogLoss, Loss as Loss, accuracy as accuracy
+from .fourier import (
+    FourierParticipation as FourierParticipation,
+    participation as participation,
+    residue_spectrum as residue_spectrum,
+)
+from .margins import (
+    HomogeneousMargin as HomogeneousMargin,
+    Margin as Margin,
+    SoftmaxSaturation as SoftmaxSaturation,
+    margins as margins,
+)
 from .norms import (
     NormalisedMargin as NormalisedMargin,
     NuclearNorm as NuclearNorm,
@@ -30,6 +41,9 @@ BUILT_IN: dict[str, AbstractProbe] = {
         NormalisedMargin(1),
         NormalisedMargin(2),
         NuclearNorm(),
+        Margin(),
+        HomogeneousMargin(),
+        SoftmaxSaturation(),
         Drift(),
         CosineTo("kernel"),
         CosineTo("rich"),
@@ -37,4 +51,13 @@ BUILT_IN: dict[str, AbstractProbe] = {
         DistanceTo("rich"),
     )
 }
-"""Every probe an experiment can name."""
+"""Every probe that records hold by default, as far as it applies."""
+
+ON_REQUEST: dict[str, AbstractProbe] = {
+    probe.name: probe
+    for probe in (
+        FourierParticipation("first"),
+        FourierParticipation("last"),
+    )
+}
+"""Probes that an experiment can name as well: costly ones, or of one kind of task."""
