@@ -49,6 +49,7 @@ MODELS = [
         widths=(5, 6), outputs=2, bias="all", parametrisation="mean_field", output_scale=3.0
     ),
     lr.models.CommitteeMachine(width=6, output_scale=3.0),
+    lr.models.CommitteeMachine(width=6, epsilon=0.5, readouts="trained", inputs="over_root_d"),
     lr.models.MatrixFactorisation(size=6),
     lr.models.Doubled(model=lr.models.MLP(widths=(5,), outputs=3)),
 ]
@@ -199,6 +200,45 @@ def test_committee_machine_by_hand():
     w = moved(model)
     h = np.asarray(X @ w.T)
     np.testing.assert_allclose(model.apply(w, X), 2 / 6 * (h + 0.15 * h**2).sum(axis=1))
+    a = np.arange(6.0)
+    model = lr.models.CommitteeMachine(
+        width=6, epsilon=0.3, output_scale=2.0, readouts="trained", inputs="over_root_d"
+    )
+    params = lr.models.CommitteeParams(w, jnp.asarray(a))
+    h = h / 2  # inputs have four entries
+    np.testing.assert_allclose(model.apply(params, X), 2 / 6 * (h + 0.15 * h**2) @ a)
+    np.testing.assert_array_equal(model.init(jr.key(0), 4).readouts, np.ones(6))
+
+
+def test_outputs_counted_from_the_start():
+    inner = lr.models.CommitteeMachine(width=6, epsilon=0.3, output_scale=3.0)
+    model = lr.models.Centred(model=inner)
+    start, params = model.init(jr.key(0), 4), moved(inner)
+    np.testing.assert_array_equal(model.apply(start, X), np.zeros(7))
+    here = start._replace(moved=params)
+    gap = np.asarray(inner.apply(params, X)) - np.asarray(inner.apply(start.moved, X))
+    np.testing.assert_allclose(model.apply(here, X), gap, rtol=1e-12)
+    gradient = jax.grad(lambda p: model.apply(p, X)[0])(here)
+    np.testing.assert_array_equal(gradient.origin, np.zeros((6, 4)))
+    np.testing.assert_array_equal(model.trained(here), params)
+    assert lr.models.output_scale_of(model) == 3.0
+    assert lr.models.output_scale_of(lr.models.DiagonalLinear()) is None
+
+
+def test_what_is_compiled_for_a_model_serves_others_of_its_shape():
+    traces = []
+
+    @jax.jit
+    def outputs(model, params):
+        traces.append(model)
+        return model.apply(params, X)
+
+    few = [lr.models.CommitteeMachine(width=6, epsilon=e) for e in (0.1, 0.2)]
+    params = moved(few[0])
+    for model in few:
+        np.testing.assert_allclose(outputs(model, params), model.apply(params, X), rtol=1e-12)
+    assert len(traces) == 1
+    assert jax.tree.map(float, few[0]) == few[0]
 
 
 def test_matrix_factorisation_by_hand():

@@ -1,11 +1,13 @@
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
 
 import lazyrich as lr
+from lazyrich._ground import Ground
 from lazyrich._tasks import AbstractTask, Samples, Split
 
 
@@ -27,6 +29,7 @@ TASKS = [
     lr.tasks.PolynomialRegression(n=8, d=5, num_test=1500),
     lr.tasks.StudentTeacher(n=8, num_test=1500),
     lr.tasks.Images(n=40, num_test=30),
+    lr.tasks.PolynomialRegression(n=8, d=5, num_test=9, convention="unit_inputs", coupled=True),
     arrays(),
 ]
 
@@ -238,3 +241,30 @@ def test_polynomial_regression_is_a_square():
     values = np.linalg.eigvalsh(matrix)
     np.testing.assert_allclose(values[:2], 0.0, atol=1e-12)
     assert values[2] > 0
+
+
+def test_polynomial_regression_in_both_conventions():
+    small = lr.tasks.PolynomialRegression(n=4000, d=10)
+    unit = small.model_copy(update={"convention": "unit_inputs"})
+    x, y = (np.asarray(a) for a in jax.tree.leaves(small.sample(jr.key(0)).train))
+    other_x, other_y = (np.asarray(a) for a in jax.tree.leaves(unit.sample(jr.key(0)).train))
+    assert x.var() == pytest.approx(1 / 10, rel=0.05)
+    np.testing.assert_allclose(other_x, np.sqrt(10) * x)
+    np.testing.assert_allclose(other_y, 2 * y)
+    beta = np.asarray(small.teacher(jr.key(0)))
+    np.testing.assert_allclose(y, 0.5 * (x @ beta) ** 2, rtol=1e-12)
+    np.testing.assert_allclose(other_y, (other_x @ beta) ** 2 / 10, rtol=1e-12)
+
+
+def test_the_coupled_draw_uses_the_same_numbers_twice():
+    task = lr.tasks.PolynomialRegression(n=6, d=5, coupled=True)
+    experiment = lr.Experiment(
+        task=task, model=lr.models.CommitteeMachine(width=8), loss=lr.losses.Squared()
+    )
+    ground = Ground(experiment)
+    weights, x = np.asarray(ground.problem.params), np.asarray(ground.split.train.x)
+    np.testing.assert_allclose(weights[:6], np.sqrt(5) * x, rtol=1e-12)
+    np.testing.assert_allclose(weights[0], task.teacher(ground.data_key), rtol=1e-12)
+    apart = Ground(experiment.with_changes({"task.coupled": False}))
+    shared = np.isin(np.asarray(apart.problem.params), np.sqrt(5) * np.asarray(apart.split.train.x))
+    assert not shared.any()

@@ -55,18 +55,20 @@ class Choice(Description):
     """One of several descriptions that can stand in the same place.
 
     In a file it is a table whose `kind` is the class's name. Each direct subclass of
-    `Choice` is such a place; its final subclasses are what may stand there, and a field with
+    `Choice` is such a place; its final subclasses are what may stand there, but for those
+    that are `derived`: made from another choice on the way, and never described. A field with
     such a place as its annotation takes the table, too.
     """
 
     kinds: ClassVar[dict[str, type[Any]]]
+    derived: ClassVar[bool] = False
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         super().__pydantic_init_subclass__(**kwargs)
         if Choice in cls.__bases__:
             cls.kinds = {}
-        elif not inspect.isabstract(cls):
+        elif not inspect.isabstract(cls) and not cls.derived:
             cls.kinds[cls.__name__] = cls
 
     def table(self) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from ._dynamics import AbstractDynamics, ReducedFlow, Times
 from ._errors import InputError
 from ._files import replacing
 from ._losses import AbstractLoss, Logistic
-from ._models import AbstractModel, DiagonalLinear
+from ._models import AbstractModel, DiagonalLinear, output_scale_of
 from ._probes import BUILT_IN, ON_REQUEST, AbstractProbe
 from ._published import Published
 from ._tasks import AbstractTask, Arrays
@@ -32,9 +32,15 @@ class Experiment(Description):
 
     - **Takes** `task`, `model`, `loss`, `dynamics`; `init_scale`, $\alpha$, which
         multiplies the parameters; `weight_decay`, the $\lambda$ of $\mathcal L +
-        \frac\lambda2 \|\theta\|^2$; `t1`, the horizon in gradient-flow time; `times`, when
-        to record; `probes`, what to record, by name or your own; `seed`, which fixes data
-        and parameters; `name`, free text; `published`, numbers to compare with.
+        \frac\lambda2 \|\theta\|^2$; `divide_loss`, whether $\mathcal L / \alpha_\text{out}^2$
+        is descended in place of $\mathcal L$, $\alpha_\text{out}$ being the model's
+        `output_scale`; `t1`, the horizon in gradient-flow time; `times`, when to record;
+        `probes`, what to record, by name or your own; `seed`, which fixes data and
+        parameters; `name`, free text; `published`, numbers to compare with.
+    - With `divide_loss`, $t$ is the flow time of the divided loss: kernels grow like
+        $\alpha_\text{out}^2$, so at early times runs of all scales are alike at equal $t$. A
+        learning rate of $\eta_0 / \alpha_\text{out}^2$ on $\mathcal L$ is one of $\eta_0$ on
+        the divided loss, and $t = \eta_0 \times$ step. Recorded losses are never divided.
     - **Raises** [`InputError`][lazyrich.InputError] naming the key, the value and what is
         accepted.
     """
@@ -44,6 +50,7 @@ class Experiment(Description):
     loss: AbstractLoss = Logistic()
     init_scale: Annotated[float, Gt(0)] = 1.0
     weight_decay: Annotated[float, Ge(0)] = 0.0
+    divide_loss: bool = False
     t1: Annotated[float, Gt(0)] = 1e4
     seed: Annotated[int, Ge(0), pydantic.Field(lt=2**63)] = 0
     dynamics: AbstractDynamics = ReducedFlow()
@@ -51,6 +58,10 @@ class Experiment(Description):
     probes: tuple[str | AbstractProbe, ...] = tuple(BUILT_IN)
     name: str = "experiment"
     published: Published | None = None
+
+    def model_post_init(self, context: object) -> None:
+        del context
+        _ = self.loss_divisor
 
     @pydantic.field_validator("probes", mode="before")
     @classmethod
@@ -195,6 +206,19 @@ class Experiment(Description):
         table = self.table()
         table.pop("published", None)
         return _dotted(table)
+
+    @property
+    def loss_divisor(self) -> float:
+        """What the loss is divided by before it is descended."""
+        if not self.divide_loss:
+            return 1.0
+        scale = output_scale_of(self.model)
+        if scale is None:
+            accepted = (
+                f"needs a model with an output_scale, which {type(self.model).__name__} lacks"
+            )
+            raise InputError("divide_loss", True, accepted)
+        return scale**2
 
     @property
     def time_axis(self) -> tuple[str, str]:

@@ -30,6 +30,9 @@ class Ground:
     def __init__(self, experiment: Experiment, params: Any = None):
         self.experiment = experiment
         data_key, self._init_key = jr.split(jr.key(experiment.seed))
+        if experiment.task.drawn_with_model:
+            data_key = self._init_key
+        self.data_key = data_key
         self.split: Split = experiment.task.sample(data_key)
         experiment.loss.check_labels(self.split.train.y, "task.y_train")
         if isinstance(experiment.task, Arrays):
@@ -76,8 +79,14 @@ class Ground:
     def problem_of(self, experiment: Experiment) -> Problem:
         """The problem of an experiment on this ground."""
         params = jax.tree.map(lambda p: jnp.asarray(experiment.init_scale * p), self._start)
-        model, loss = self.experiment.model, self.experiment.loss
-        return Problem(self.problem.train, params, experiment.weight_decay, model, loss)
+        return _posed(experiment, self.problem.train, params)
+
+
+def _posed(experiment: Experiment, train: Samples, params: Any) -> Problem:
+    """The flow that an experiment follows from `params`."""
+    decay, divisor = experiment.weight_decay, experiment.loss_divisor
+    model, loss = experiment.model, experiment.loss
+    return Problem(train, params, decay, model, loss, loss_divisor=divisor)
 
 
 def build_problem(experiment: Experiment, train: Samples, key: Any, params: Any = None) -> Problem:
@@ -100,7 +109,7 @@ def build_problem(experiment: Experiment, train: Samples, key: Any, params: Any 
     if declared is not None and measured is not None and measured != declared:
         accepted = f"outputs scale by the power {measured:g} of the parameters"
         raise InputError("model.degree", declared, accepted)
-    return Problem(train, params, experiment.weight_decay, model, loss)
+    return _posed(experiment, train, params)
 
 
 def setting_of(
@@ -119,7 +128,8 @@ def setting_of(
         weight_decay=jnp.asarray(experiment.weight_decay),
         kernel=weights("kernel"),
         rich=weights("rich"),
-        model=experiment.model,
+        # Its numbers as arrays, which are not compiled in.
+        model=jax.tree.map(jnp.asarray, problem.model),
         loss=experiment.loss,
         labels=_labels(problem.train.y, y_test),
     )

@@ -44,10 +44,10 @@ def simulate_together(
     that of [`simulate`][lazyrich.simulate] to rounding. The seconds in a record are those of
     the batch over the number of runs.
 
-    - **Takes** experiments that differ in `init_scale`, `weight_decay`, `t1` and `seed`
-        alone. With [`ReducedFlow`][lazyrich.dynamics.ReducedFlow] or
-        [`Flow`][lazyrich.dynamics.Flow] they share a solve; with other dynamics they run
-        one after the other.
+    - **Takes** experiments that differ in `init_scale`, `weight_decay`, `t1`,
+        `seed` and `numbers` of the model alone. With
+        [`ReducedFlow`][lazyrich.dynamics.ReducedFlow] or [`Flow`][lazyrich.dynamics.Flow] they
+        share a solve; with other dynamics they run one after the other.
     - **Raises** [`InputError`][lazyrich.InputError] for experiments that cannot share a solve.
     """
     stacked = simulate_stacked(experiments, listener=listener)

@@ -18,16 +18,18 @@ from ._checkpoint import Checkpoint
 class Problem(eqx.Module):
     r"""The flow $\dot\theta = -\nabla \mathcal L(\theta) - \lambda\theta$ to follow from `params`.
 
-    `params` is $\theta(0)$, `init_scale` included. `watched`, shape `(m, d)`, are inputs
-    beside the training ones on which outputs are to be accurate.
+    `params` is $\theta(0)$, `init_scale` included. $\mathcal L$ is the mean loss over
+    `loss_divisor`. `watched`, shape `(m, d)`, are inputs beside the training ones on which
+    outputs are to be accurate.
     """
 
     train: Samples
     params: Any
     weight_decay: float | Float[Array, ""]
-    model: AbstractModel = eqx.field(static=True)
+    model: AbstractModel
     loss: AbstractLoss = eqx.field(static=True)
     watched: Shaped[Array, "m d"] | None = None
+    loss_divisor: float | Float[Array, ""] = 1.0
 
 
 Ending = Literal[

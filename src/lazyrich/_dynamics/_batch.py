@@ -105,7 +105,7 @@ def march_together(lanes: Lanes, march: March, progress: Callable[[int, int], No
 
 def unlike(num_runs: int) -> InputError:
     """The complaint about runs that cannot share a compiled call."""
-    accepted = "runs of a batch may differ in init_scale, weight_decay, t1 and seed alone"
+    accepted = "runs of a batch may differ in scales, decay, t1, seed and a model's numbers alone"
     return InputError("experiments", f"a batch of {num_runs}", accepted)
 
 

@@ -56,13 +56,7 @@ def choose(wish: str, clock: str, problem: Problem, t1: float) -> Method:
         if wish == "rosenbrock":
             accepted = "the log clock takes auto, rock2, rkc2 or tsit5"
             raise InputError("dynamics.method", wish, accepted)
-    flow = GradientFlow(
-        problem.train.x,
-        problem.train.y,
-        jnp.asarray(problem.weight_decay, jnp.float64),
-        problem.model,
-        loss,
-    )
+    flow = GradientFlow.of(problem)
     num_outputs = jax.eval_shape(flow.outputs, problem.params).size
     if wish != "auto":
         return _named(wish, loss.is_classification, num_outputs, "", _radius(flow, problem.params))

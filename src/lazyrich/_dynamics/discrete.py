@@ -16,6 +16,8 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 from pydantic import Field
 
 from .._errors import InputError
+from .._losses import AbstractLoss
+from .._models import AbstractModel
 from .._tasks import Samples
 from ._base import (
     AbstractDynamics,
@@ -94,7 +96,9 @@ class AbstractDiscrete(AbstractDynamics):
         see = observe if observe is not None else recorded_params
         decay, rate = jnp.asarray(problem.weight_decay), jnp.asarray(self.learning_rate)
         alike = self._at_any_rate_and_seed()
-        walk = _Walk(problem.train, problem.model, problem.loss, decay, rate, see, alike)
+        divisor = jnp.asarray(problem.loss_divisor)
+        model = jax.tree.map(jnp.asarray, problem.model)
+        walk = _Walk(problem.train, model, problem.loss, decay, divisor, rate, see, alike)
         params = jax.tree.map(jnp.asarray, problem.params)
         state = _begin(walk, params, self.first_draws(problem.train), jnp.asarray(marks))
         if checkpoint is not None:
@@ -184,9 +188,10 @@ class _Walk(eqx.Module):
     """What stays the same over a run."""
 
     train: Samples
-    model: Any = eqx.field(static=True)
-    loss: Any = eqx.field(static=True)
+    model: AbstractModel
+    loss: AbstractLoss = eqx.field(static=True)
     weight_decay: Array
+    loss_divisor: Array
     learning_rate: Array
     observe: Callable[[Any, Any], Any]
     optimiser: AbstractDiscrete = eqx.field(static=True)  # one for all rates and seeds
@@ -196,7 +201,8 @@ class _Walk(eqx.Module):
         batch, draws = optimiser.draw(self.train, state.draws, state.step)
 
         def mean_loss(params: PyTree) -> Array:
-            return self.loss.mean(self.model.apply(params, batch.x), batch.y)
+            mean = self.loss.mean(self.model.apply(params, batch.x), batch.y)
+            return mean / self.loss_divisor
 
         gradient = jax.grad(mean_loss)(state.params)
         transformation = optimiser.transformation(self.weight_decay)

@@ -146,8 +146,7 @@ class Flow(AbstractDynamics):
         method: Method,
     ) -> tuple["_march.System", "_march.March"]:
         """The system to step and its state at time 0."""
-        decay = jnp.asarray(problem.weight_decay, jnp.float64)
-        flow = GradientFlow(problem.train.x, problem.train.y, decay, problem.model, problem.loss)
+        flow = GradientFlow.of(problem)
         log = self.clock == "log"
         seen = observe if observe is not None else recorded_params
         moving = None
@@ -173,7 +172,7 @@ class Flow(AbstractDynamics):
                 _control_inputs(problem),
                 jnp.asarray(output_unit(problem)),
                 jnp.asarray(self.rtol),
-                problem.model,
+                flow.model,
                 self.control,
             ),
             stop=_march.Stop(
@@ -184,7 +183,7 @@ class Flow(AbstractDynamics):
             ),
             resolution=jnp.asarray(resolution),
             stationary=jnp.asarray(self.stationary),
-            decay=decay,
+            decay=flow.weight_decay,
             max_steps=jnp.asarray(self.max_steps),
             max_gradients=jnp.asarray(self.max_gradients),
             moving=moving,
@@ -242,7 +241,7 @@ class _Measure(eqx.Module):
     x: Shaped[Array, "m d"]
     output_unit: Array
     rtol: Array
-    model: AbstractModel = eqx.field(static=True)
+    model: AbstractModel
     control: str = eqx.field(static=True)
 
     def __call__(self, y0: PyTree, y1: PyTree, error: PyTree) -> Array:

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, PyTree, Shaped
 
 from .._losses import AbstractLoss
 from .._models import AbstractModel
+from ._base import Problem
 from .gauss_newton import GaussNewton
 
 
@@ -23,19 +24,32 @@ class GradientFlow(diffrax.AbstractTerm[Any, Any]):
     curvature, which together make the Gauss--Newton matrix $-\frac1n J^\top B B^\top J -
     \lambda I$.
 
-    - **Takes** `x` `(n, d)`, `y`, the labels; `weight_decay`, $\lambda \ge 0$; `model`, `loss`.
+    - **Takes** `x` `(n, d)`, `y`, the labels; `weight_decay`, $\lambda \ge 0$; `model`, `loss`;
+        `loss_divisor`, by which the loss is divided: it multiplies $n$ everywhere.
     """
 
     x: Shaped[Array, "n d"]
     y: Shaped[Array, " n ..."]
     weight_decay: Float[Array, ""]
-    model: AbstractModel = eqx.field(static=True)
+    model: AbstractModel
     loss: AbstractLoss = eqx.field(static=True)
+    loss_divisor: float | Float[Array, ""] = 1.0
+
+    @classmethod
+    def of(cls, problem: Problem) -> "GradientFlow":
+        """The flow of a problem; its numbers are arrays, so that a sweep compiles it once."""
+        decay, divisor = (
+            jnp.asarray(number, jnp.float64)
+            for number in (problem.weight_decay, problem.loss_divisor)
+        )
+        model = jax.tree.map(jnp.asarray, problem.model)
+        train = problem.train
+        return cls(train.x, train.y, decay, model, problem.loss, divisor)
 
     @property
-    def num_samples(self) -> int:
-        """$n$, over which the loss is a mean."""
-        return self.x.shape[0]
+    def num_samples(self) -> Any:
+        """$n$, over which the loss is a mean, times the loss's divisor."""
+        return self.x.shape[0] * self.loss_divisor
 
     def outputs(self, params: PyTree) -> Float[Array, " n *c"]:
         """$f$, not raveled."""
@@ -46,7 +60,7 @@ class GradientFlow(diffrax.AbstractTerm[Any, Any]):
     ) -> tuple[Float[Array, " n *c"], Callable[[Array], PyTree]]:
         r"""$f$ and $r \mapsto J^\top r$, one forward pass shared."""
         f, pullback = jax.vjp(self.outputs, params)
-        return f, lambda r: pullback(r)[0]
+        return f, lambda r: self.model.mobility(params, pullback(r)[0])
 
     def pushforward(self, params: PyTree) -> Callable[[PyTree], Float[Array, " n *c"]]:
         r"""$v \mapsto J v$."""
@@ -113,7 +127,8 @@ class LogTimeFlow(diffrax.AbstractTerm[Any, Any]):
             return self.flow.loss.log_mean(self.flow.outputs(params), self.flow.y)
 
         value, gradient = jax.value_and_grad(log_loss)(y.params)
-        return LogState(jax.tree.map(jnp.negative, gradient), jnp.exp(-value - y.log_time))
+        speed = self.flow.loss_divisor * jnp.exp(-value - y.log_time)
+        return LogState(jax.tree.map(jnp.negative, gradient), speed)
 
     def contr(self, t0: Any, t1: Any, **kwargs: Any) -> Any:
         return t1 - t0

@@ -4,8 +4,13 @@ from ._base import (
     AbstractLinearModel as AbstractLinearModel,
     AbstractModel as AbstractModel,
     measured_homogeneity as measured_homogeneity,
+    output_scale_of as output_scale_of,
 )
-from .committee_machine import CommitteeMachine as CommitteeMachine
+from .centred import Centred as Centred
+from .committee_machine import (
+    CommitteeMachine as CommitteeMachine,
+    CommitteeParams as CommitteeParams,
+)
 from .diagonal_linear import (
     DiagonalLinear as DiagonalLinear,
     DiagonalParams as DiagonalParams,

@@ -2,7 +2,7 @@
 
 import abc
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import jax
 import jax.flatten_util
@@ -17,7 +17,19 @@ r"""$\alpha_\text{out}$, which multiplies the outputs: never to be mixed up with
 
 
 class AbstractModel(Choice):
-    """What learns: parameters are a pytree of arrays, built at `init_scale` 1."""
+    """What learns: parameters are a pytree of arrays, built at `init_scale` 1.
+
+    A model is itself a pytree, whose leaves are the fields that `numbers` names: what is
+    compiled for one model serves every other that differs from it in these alone.
+    """
+
+    numbers: ClassVar[tuple[str, ...]] = ()
+    """Fields that enter outputs as numbers, or are models; neither shapes nor the start."""
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        jax.tree_util.register_pytree_node(cls, _flatten, _unflatten)
 
     @property
     @abc.abstractmethod
@@ -44,12 +56,47 @@ class AbstractModel(Choice):
         """What weight decay pulls on: `params` themselves, zero where they are exempt."""
         return params
 
+    def mobility(self, params: Any, forces: Any) -> Any:
+        """The velocity that `forces`, a gradient, give to `params`: the forces themselves.
+
+        Parameters that stand for others move as these make them, see
+        [`ClosedFlow`][lazyrich.dynamics.ClosedFlow].
+        """
+        del params
+        return forces
+
+    def norm(self, params: Any) -> Float[Array, ""]:
+        r"""$\|\theta\|_2$ over all parameters that are trained."""
+        leaves = jax.tree.leaves(self.trained(params))
+        return jnp.sqrt(sum(jnp.sum(leaf**2) for leaf in leaves))
+
     def tangent_kernel(self, params: Any, x: Shaped[Array, "n d"]) -> Float[Array, "m m"]:
         r"""$J J^\top$ over all outputs on `x`, raveled, so that $m$ is $n$ or $n c$.
 
         Overridden where the structure makes it cheaper than one backward pass an output.
         """
         return contract(lambda params: self.apply(params, x), params)
+
+
+def output_scale_of(model: AbstractModel) -> float | None:
+    r"""The $\alpha_\text{out}$ of a model, or of the one inside it; None without one."""
+    inner: Any = model
+    while not hasattr(inner, "output_scale") and hasattr(inner, "model"):
+        inner = inner.model
+    return getattr(inner, "output_scale", None)
+
+
+def _flatten(model: AbstractModel) -> tuple[tuple[Any, ...], AbstractModel]:
+    names = type(model).numbers
+    if not names:
+        return (), model
+    values = tuple(getattr(model, name) for name in names)
+    return values, model.model_copy(update=dict.fromkeys(names))
+
+
+def _unflatten(rest: AbstractModel, values: Any) -> AbstractModel:
+    names = type(rest).numbers
+    return rest.model_copy(update=dict(zip(names, values, strict=True))) if names else rest
 
 
 class AbstractLinearModel(AbstractModel):

@@ -1,6 +1,6 @@
 """Two copies of a model against each other, so that outputs start at exactly zero."""
 
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
@@ -25,6 +25,8 @@ class Doubled(AbstractModel):
     - **Source** the doubling trick of Chizat, Oyallon & Bach, NeurIPS 2019, arXiv:1812.07956; the
         factor keeps the kernel.
     """
+
+    numbers: ClassVar[tuple[str, ...]] = ("model",)
 
     model: AbstractModel
 

@@ -1,6 +1,6 @@
 """A model's first-order Taylor expansion."""
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -36,6 +36,8 @@ class Linearised(AbstractModel):
     - **Source** Kumar et al., ICLR 2024, arXiv:2310.06110: "linearized model"; for
         `decaying`, Lyu et al., ICLR 2024, arXiv:2311.18817: kernel regime.
     """
+
+    numbers: ClassVar[tuple[str, ...]] = ("model",)
 
     model: AbstractModel
     base_point: Literal["fixed", "decaying"] = "fixed"

@@ -1,7 +1,7 @@
 """Multi-layer perceptrons."""
 
 from collections.abc import Callable
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,7 @@ class MLPParams(NamedTuple):
 
     weights: tuple[Float[Array, "out in"], ...]
     bias: Float[Array, " h"]
-    later: tuple[Float[Array, " out"], ...] = ()
+    later: tuple[Float[Array, " out"], ...] | None = None
 
 
 class MLP(AbstractModel):
@@ -48,6 +48,8 @@ class MLP(AbstractModel):
         hidden layer of 1024 ReLUs; the nets of Kumar et al., ICLR 2024, arXiv:2310.06110:
         `mean_field` for modular addition and for images, `uniform` for student and teacher.
     """
+
+    numbers: ClassVar[tuple[str, ...]] = ("output_scale",)
 
     widths: tuple[Width, ...] = (1024,)
     outputs: Annotated[int, Ge(0)] = 0
@@ -78,7 +80,7 @@ class MLP(AbstractModel):
         weights, biases = map(list, zip(*layers, strict=True))
         if self.zero_last:
             weights[-1] = jnp.zeros_like(weights[-1])
-        later = tuple(biases[1:]) if self.bias == "all" else ()
+        later = tuple(biases[1:]) if self.bias == "all" else None
         return MLPParams(tuple(weights), biases[0] if self.bias else jnp.zeros(0), later)
 
     def _layer(self, key: PRNGKeyArray, out: int, fan_in: int) -> tuple[Array, Array]:
@@ -123,7 +125,7 @@ class MLP(AbstractModel):
     def _layers(self, params: MLPParams, x: Array) -> tuple[list[Array], list[Array]]:
         """Every hidden layer before its activation; the input and every layer after it."""
         phi = _ACTIVATIONS[self.activation]
-        biases = (params.bias if self.bias else None, *params.later[:-1])
+        biases = (params.bias if self.bias else None, *(params.later or ())[:-1])
         before, after = [], [x.astype(params.weights[0].dtype)]
         for layer, weights in enumerate(params.weights[:-1]):
             z = after[-1] @ weights.T * self._factor(weights)

@@ -1,6 +1,6 @@
 """A transformer of one layer."""
 
-from typing import Annotated, NamedTuple
+from typing import Annotated, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -48,6 +48,8 @@ class Transformer(AbstractModel):
     - **Source** Nanda et al., ICLR 2023, arXiv:2301.05217; Kumar et al., ICLR 2024,
         arXiv:2310.06110, figure 6b.
     """
+
+    numbers: ClassVar[tuple[str, ...]] = ("output_scale",)
 
     width: Annotated[int, Ge(1)] = 128
     heads: Annotated[int, Ge(1)] = 4

@@ -27,7 +27,7 @@ class Setting(eqx.Module):
     weight_decay: float | Float[Array, ""]
     kernel: Float[Array, "..."] | None
     rich: Float[Array, "..."] | None
-    model: AbstractModel = eqx.field(static=True)
+    model: AbstractModel
     loss: AbstractLoss = eqx.field(static=True)
     labels: Labels = eqx.field(static=True)
 

@@ -3,7 +3,6 @@
 from typing import Literal
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -25,8 +24,7 @@ class ParamNorm(AbstractProbe):
         return "parameter norm"
 
     def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
-        trained = setting.model.trained(moment.params)
-        return jnp.sqrt(sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(trained)))
+        return setting.model.norm(moment.params)
 
 
 class WeightNorm(AbstractProbe):

@@ -14,6 +14,8 @@ from .._errors import InputError
 
 # Runs that differ in these alone have one shape and share a compiled solve.
 _SAME_SHAPE = frozenset({"init_scale", "weight_decay", "t1", "seed", "name"})
+# Those of any model's `numbers`, of one inside another, too.
+_NUMBERS = frozenset({"epsilon", "output_scale"})
 
 Over = Mapping[Any, Iterable[Any]]
 """Values by key, a string; a tuple of keys takes tuples of values, all in step."""
@@ -33,7 +35,7 @@ class Axis(Description):
     @property
     def keeps_shape(self) -> bool:
         """Whether runs along the axis can share a compiled solve."""
-        return _SAME_SHAPE.issuperset(self.keys)
+        return all(key in _SAME_SHAPE or _is_number(key) for key in self.keys)
 
     def __len__(self) -> int:
         return len(self.points)
@@ -49,6 +51,11 @@ class Axis(Description):
         if any(isinstance(value, dict | list | tuple) for value in values):
             values = [json.dumps(value) for value in values]
         return np.asarray(values)
+
+
+def _is_number(key: str) -> bool:
+    *parents, leaf = key.split(".")
+    return leaf in _NUMBERS and set(parents) == {"model"}
 
 
 def axes_of(over: Over) -> tuple[Axis, ...]:

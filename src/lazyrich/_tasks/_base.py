@@ -41,6 +41,11 @@ class Split(eqx.Module):
 class AbstractTask(Choice):
     """What is to be learned: a frozen description and a pure function of a key."""
 
+    @property
+    def drawn_with_model(self) -> bool:
+        """Whether the key of the data is the one that the model starts from."""
+        return False
+
     @abc.abstractmethod
     def sample(self, key: PRNGKeyArray) -> Split:
         """Draws the data; the description and the key name them exactly."""

@@ -1,34 +1,61 @@
 """Regression on the square of a linear function."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import jax.numpy as jnp
 import jax.random as jr
 from annotated_types import Ge
-from jaxtyping import PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from .._precision import in_double
 from ._base import AbstractTask, Blocks, Samples, Split
 
 
 class PolynomialRegression(AbstractTask):
-    r"""$y = \frac12 (\beta \cdot x)^2$ with $x \sim N(0, I/D)$ and $\beta \sim N(0, I)$.
+    r"""The square of a linear function, with $\beta \sim N(0, I)$.
 
+    - **Takes** `convention`: `small_inputs` is $x \sim N(0, I/D)$, $y = \frac12 (\beta \cdot
+        x)^2$; `unit_inputs` is $x \sim N(0, I)$, $y = (\beta \cdot x / \sqrt D)^2$, twice as
+        much, for models that divide their inputs by $\sqrt D$.
+    - `coupled`, whether $\beta$ and the training inputs are drawn from the key that the
+        model starts from, as in the source's notebook: a
+        [`CommitteeMachine`][lazyrich.models.CommitteeMachine] then starts with
+        its first $n$ weight vectors on the training inputs, the first of them on $\beta$.
     - **Source** Kumar et al., ICLR 2024, arXiv:2310.06110: $D = 100$, 550 samples.
     """
 
     n: Annotated[int, Ge(1)] = 550
     d: Annotated[int, Ge(1)] = 100
     num_test: Annotated[int, Ge(1)] = 1000
+    convention: Literal["small_inputs", "unit_inputs"] = "small_inputs"
+    coupled: bool = False
+
+    @property
+    def drawn_with_model(self) -> bool:
+        return self.coupled
+
+    @property
+    def label_scale(self) -> float:
+        r"""$\tau$ of $y = \frac\tau2 (\beta \cdot x)^2$, $x$ of variance $1/D$."""
+        return 1.0 if self.convention == "small_inputs" else 2.0
+
+    @in_double
+    def teacher(self, key: PRNGKeyArray) -> Float[Array, " d"]:
+        r"""The $\beta$ of the data that `sample` draws from a key."""
+        return jr.normal(key if self.coupled else jr.split(key, 3)[0], (self.d,))
 
     @in_double
     def sample(self, key: PRNGKeyArray) -> Split:
-        teacher_key, train_key, test_key = jr.split(key, 3)
-        teacher = jr.normal(teacher_key, (self.d,))
+        _, train_key, test_key = jr.split(key, 3)
+        teacher = self.teacher(key)
+        root, unit = jnp.sqrt(self.d), self.convention == "unit_inputs"
 
         def draw(key: PRNGKeyArray, num: int) -> Samples:
-            x = jr.normal(key, (num, self.d)) / jnp.sqrt(self.d)
-            return Samples(x, 0.5 * (x @ teacher) ** 2)
+            x = jr.normal(key, (num, self.d))
+            small = x / root
+            return Samples(x if unit else small, 0.5 * self.label_scale * (small @ teacher) ** 2)
 
         test = draw(test_key, self.num_test)
-        return Split(draw(train_key, self.n), Blocks(lambda index: test, 1))
+        return Split(
+            draw(key if self.coupled else train_key, self.n), Blocks(lambda index: test, 1)
+        )
