@@ -128,7 +128,7 @@ def test_an_mlp_starts_as_it_says():
     np.testing.assert_array_equal(normal.bias, np.zeros(4000))
     uniform = lr.models.MLP(widths=(4000, 9), bias="all", initialisation="uniform", outputs=5)
     params = uniform.init(jr.key(0), 4)
-    assert [b.shape for b in (params.bias, *params.later)] == [(4000,), (9,), (5,)]
+    assert [b.shape for b in (params.bias, *(params.later or ()))] == [(4000,), (9,), (5,)]
     for values, fan_in in ((params.weights[0], 4), (params.bias, 4), (params.weights[1], 4000)):
         assert float(jnp.max(jnp.abs(values))) == pytest.approx(fan_in**-0.5, rel=2e-3)
         assert float(jnp.var(values)) == pytest.approx(1 / (3 * fan_in), rel=0.05)
