@@ -103,6 +103,23 @@ def test_regression_is_scored_by_the_loss_that_is_gone():
     assert events.t50 == pytest.approx(300, rel=1e-3)
 
 
+def test_a_threshold_on_the_loss_takes_the_place_of_scores():
+    # Accuracies change at 0.1 and 300; losses pass 0.1 of their 4 at 2 and 50 times 39^0.1.
+    losses = {"train_loss": step(4, 0, 2), "test_loss": step(4, 0, 50)}
+    curves = record(step(0.5, 1, 0.1), step(0.5, 1, 300), **losses)
+    events = lr.transition(curves, lr.Thresholds(loss=0.1))
+    assert events.t_train == pytest.approx(2 * 39**0.1, rel=1e-3)
+    assert events.t_test == events.t_test_first == pytest.approx(50 * 39**0.1, rel=1e-3)
+    assert events.outcome == "grokked"
+    assert events.t50 == pytest.approx(300, rel=1e-3)
+    assert lr.transition(curves, lr.Thresholds(loss=0.1, delay=30)).outcome == "immediate"
+    kept = record(step(0.5, 1, 0.1), step(0.5, 1, 300), **losses | {"test_loss": step(4, 0.2, 50)})
+    events = lr.transition(kept, lr.Thresholds(loss=0.1))
+    assert events.outcome == "not_within_budget"
+    assert np.isnan(events.t_test)
+    assert lr.transition(kept, lr.Thresholds(loss=1e-99)).outcome == "untrained"
+
+
 def test_thresholds_mean_what_they_say():
     run = record(step(0.5, 1, 0.1), step(0.5, 0.9, 300))
     assert lr.transition(run).outcome == "not_within_budget"

@@ -23,6 +23,9 @@ class Thresholds(Description):
         to count as fitted. Outputs may have the right signs long before they have any size:
         from a small start every training sample is on its side after the first step, and
         accuracy alone would see a delay in what is no fit yet.
+    - `loss`: a mean loss from which on downwards data count as fitted and as generalised to,
+        in place of `train`, `test` and `train_loss`: accuracy alone can make a delay, and
+        some papers count by losses. Plateau and change stay those of the score.
     - `delay`: the ratio of test to train time below which there is no delay.
     - `change`: the drop in test score from which generalisation counts as lost.
     - `sustained`: recorded times in a row for which a level must hold.
@@ -31,6 +34,7 @@ class Thresholds(Description):
     train: Annotated[float, Interval(gt=0, le=1)] = 0.99
     test: Annotated[float, Interval(gt=0, le=1)] = 0.95
     train_loss: Annotated[float, Interval(ge=0, lt=1)] = 0.5
+    loss: Annotated[float, Gt(0)] | None = None
     delay: Annotated[float, Gt(1)] = 10.0
     change: Annotated[float, Interval(gt=0, lt=1)] = 0.1
     sustained: Annotated[int, Ge(1)] = 3
@@ -93,7 +97,8 @@ def read_off(
     test = _score(curves, "test")
     k = thresholds.sustained
     t_train, t_train_first, fitted = _fit(times, curves, thresholds)
-    t_test, t_test_first = _reach(times, test, thresholds.test, k)
+    reached, level = _aim(curves, "test", thresholds)
+    t_test, t_test_first = _reach(times, reached, level, k)
     if ending in ("diverged", "step_underflow", "too_stiff"):
         outcome: Outcome = "diverged"
     elif np.isnan(t_train) or not fitted:
@@ -110,7 +115,7 @@ def read_off(
     if outcome == "not_within_budget":
         if early - late >= thresholds.change:
             outcome = "misgrokked"
-        elif late >= thresholds.test:
+        elif reached[-1] >= level:
             delayed = t_test > thresholds.delay * t_train
             outcome = "grokked" if delayed else "immediate"
     after = times >= times[plateau][0]
@@ -153,12 +158,21 @@ def _fit(
 ) -> tuple[float, float, bool]:
     """When training data were fitted for good, when first, and whether they are at the end."""
     loss = curves["train_loss"]
-    levels = [(_score(curves, "train"), thresholds.train)]
-    if thresholds.train_loss > 0:
+    levels = [_aim(curves, "train", thresholds)]
+    if thresholds.train_loss > 0 and thresholds.loss is None:
         levels.append((1 - loss / loss[0], thresholds.train_loss))
     reached = [_reach(times, score, level, thresholds.sustained) for score, level in levels]
     held, first = (float(np.max(found)) for found in zip(*reached, strict=True))  # NaN wins
     return held, first, all(score[-1] >= level for score, level in levels)
+
+
+def _aim(
+    curves: Mapping[str, Float[np.ndarray, " t"]], part: str, thresholds: Thresholds
+) -> tuple[Float[np.ndarray, " t"], float]:
+    """What should rise to a level, and the level."""
+    if thresholds.loss is not None:
+        return -curves[f"{part}_loss"], -thresholds.loss
+    return _score(curves, part), thresholds.train if part == "train" else thresholds.test
 
 
 def _score(curves: Mapping[str, Float[np.ndarray, " t"]], part: str) -> Float[np.ndarray, " t"]:
