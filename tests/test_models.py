@@ -77,6 +77,16 @@ def test_tangent_kernel_is_that_of_the_jacobian(model):
 
 
 @pytest.mark.parametrize("model", MODELS, ids=str)
+def test_parameters_pass_through_loops_of_diffrax(model):
+    # Its Runge-Kutta methods take an empty tuple among the parameters for a leaf.
+    def empty(node):
+        return isinstance(node, tuple) and not node
+
+    nodes = jax.tree.leaves(model.init(jr.key(0), 4), is_leaf=empty)
+    assert not any(map(empty, nodes))
+
+
+@pytest.mark.parametrize("model", MODELS, ids=str)
 def test_homogeneity_is_what_scaling_shows(model):
     measured = lr.models.measured_homogeneity(model, moved(model), inputs(model))
     assert measured == model.homogeneity

@@ -75,6 +75,17 @@ def test_a_key_names_the_data(task):
     assert one.train.y.dtype == (jnp.int32 if classes else jnp.float64)
 
 
+def test_random_labels_say_nothing_of_the_inputs():
+    task = lr.tasks.SparseClassification(n=4000, d=40, num_test=1000, random_labels=True)
+    split = task.sample(jr.key(0))
+    x, y = np.asarray(split.train.x, float), np.asarray(split.train.y)
+    assert set(y.tolist()) == {-1.0, 1.0}
+    assert abs(np.mean(y)) < 4 / 4000**0.5
+    assert np.max(np.abs(x.T @ y)) / 4000 < 4 / 4000**0.5
+    one, two = split.test
+    assert not np.array_equal(one.y, two.y)
+
+
 def test_sparse_labels_are_a_vote_of_the_first_coordinates():
     task = lr.tasks.SparseClassification(n=2000, d=64, k=3, num_test=1000)
     split = task.sample(jr.key(1))

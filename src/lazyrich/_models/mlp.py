@@ -23,6 +23,7 @@ class MLPParams(NamedTuple):
 
     weights: tuple[Float[Array, "out in"], ...]
     bias: Float[Array, " h"]
+    # Not an empty tuple: inside of a loop of diffrax's it passes for a leaf.
     later: tuple[Float[Array, " out"], ...] | None = None
 
 

@@ -20,6 +20,8 @@ class SparseClassification(AbstractTask):
     \rangle$ with $w^* \in \{\pm 1\}^k$ drawn once, $k$ odd so that no vote ties.
     Inputs are `int8`.
 
+    - **Takes** `random_labels`, whether labels are fair signs independent of the inputs: a
+        control in which there is nothing to be learned.
     - **Raises** [`InputError`][lazyrich.InputError] if `k` is even or exceeds `d`.
     - **Source** Lyu et al., ICLR 2024, arXiv:2311.18817, figure 1 (a).
     """
@@ -28,6 +30,7 @@ class SparseClassification(AbstractTask):
     d: Annotated[int, Ge(1)] = 100_000
     k: Annotated[int, Ge(1)] = 3
     num_test: Annotated[int, Ge(1)] = 10_000
+    random_labels: bool = False
 
     def model_post_init(self, context: object) -> None:
         del context
@@ -40,6 +43,10 @@ class SparseClassification(AbstractTask):
         teacher = jr.rademacher(teacher_key, (self.k,), jnp.int8)
 
         def draw(key: PRNGKeyArray, num: int) -> Samples:
+            if self.random_labels:
+                input_key, label_key = jr.split(key)
+                labels = jr.rademacher(label_key, (num,), jnp.float64)
+                return Samples(_signs(input_key, num, self.d), labels)
             x = _signs(key, num, self.d)
             vote = jnp.sum(x[:, : self.k] * teacher[None], axis=1, dtype=jnp.int32)
             return Samples(x, jnp.sign(vote).astype(jnp.float64))
