@@ -53,6 +53,17 @@ def test_order():
     assert lr.check_claim(claim("increases", value=0.6), runs(weak)).holds == "no"
 
 
+def test_seeds_in_step_with_another_key_are_seeds():
+    data = runs().rename(seed="seed,dynamics.seed")
+    coords = dict.fromkeys(("seed", "dynamics.seed"), ("seed,dynamics.seed", SEEDS))
+    data = data.drop_vars("seed,dynamics.seed").assign_coords(coords)
+    verdict = lr.check_claim(claim("power_law", value=0.5), data)
+    assert verdict.holds == "yes"
+    assert "over seeds" in verdict.how
+    assert "9 runs of 3 seeds" in verdict.ours
+    assert "mean over runs" in lr.check_claim(claim("increases"), data).how
+
+
 def test_an_order_of_few_runs_says_nothing():
     alone = runs(seeds=np.array([0]))
     verdict = lr.check_claim(claim("increases"), alone)

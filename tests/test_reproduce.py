@@ -9,7 +9,7 @@ import xarray as xr
 import lazyrich as lr
 from lazyrich import cli
 from lazyrich._execution import run_sweep
-from lazyrich._reproduce import compare
+from lazyrich._reproduce import compare, foresee
 from lazyrich._store import Store
 
 PANEL = """
@@ -58,7 +58,7 @@ def study(tmp_path):
     folder.mkdir()
     run = PANEL.format(name="run") + PUBLISHED.format(t50=100.0)
     (folder / "run.toml").write_text(run + '\n[over]\nseed = "range:4"\n')
-    # Four runs each: batches of one size share what is compiled.
+    # A batch a run: all of one shape, which share what is compiled.
     over = '\n[over]\ninit_scale = "log:1:100:2"\nweight_decay = [0.01, 0.03]\n'
     quick = '\n[quick]\nt1 = 500.0\nnote = "Shorter."\n'
     quick += "[quick.over]\ninit_scale = [3.0]\nweight_decay = [0.01]\n"
@@ -79,6 +79,7 @@ def test_every_panel_that_comes_along_can_be_planned():
             for preset in ("paper", "quick"):
                 experiment, over = panel.varied(preset)
                 sweep = lr.sweeps.Sweep.over(experiment, over)
+                foresee(panel.at(preset), sweep, preset)
                 assert len(sweep) >= 1
                 assert sweep.run(0).name.startswith(f"{study}/{name}")
 
@@ -102,7 +103,7 @@ def test_presets_change_what_they_say(study):
     assert lr.studies.panels(study)["step"].varied("paper")[1] == {
         ("init_scale", "t1"): [[1.0, 10.0], [2.0, 20.0]]
     }
-    alone = lr.studies.panels("lyu2024")["3"]
+    alone = lr.studies.panels("lyu2024")["2a"]
     assert alone.varied("paper")[1] == {"seed": [0]}
 
 
@@ -111,7 +112,7 @@ def test_a_study_goes_on_where_it_was_interrupted(study, tmp_path, monkeypatch, 
     arguments = ["reproduce", study, "--preset", "paper", "--out", out, "--workers", 0]
 
     def killed(*args, **kwargs):
-        if len(list((out / "store" / "batches").glob("*.nc"))) == 1:
+        if list((out / "store" / "batches").glob("*.nc")):
             raise KeyboardInterrupt
         return run_sweep(*args, **kwargs)
 
@@ -120,7 +121,7 @@ def test_a_study_goes_on_where_it_was_interrupted(study, tmp_path, monkeypatch, 
     with pytest.raises(KeyboardInterrupt):
         lr.reproduce(study, out / "store", preset="paper", workers=0)
     before = {path: path.stat().st_mtime_ns for path in (out / "store" / "batches").iterdir()}
-    assert len(before) == 1
+    assert len(before) == 4
     monkeypatch.setattr("lazyrich._reproduce.run_sweep", run_sweep)
     assert call(monkeypatch, *arguments) == 0
     shown = capsys.readouterr().out

@@ -23,6 +23,7 @@ def arrays() -> lr.tasks.Arrays:
 
 TASKS = [
     lr.tasks.SparseClassification(n=8, d=70, num_test=1500),
+    lr.tasks.SparseRegression(n=8, d=70, num_test=1500),
     lr.tasks.SeparatedClassification(n=8, d=70, num_test=1500),
     lr.tasks.MatrixCompletion(d=9, num_observed=30),
     lr.tasks.ModularArithmetic(p=7),
@@ -84,6 +85,16 @@ def test_random_labels_say_nothing_of_the_inputs():
     assert np.max(np.abs(x.T @ y)) / 4000 < 4 / 4000**0.5
     one, two = split.test
     assert not np.array_equal(one.y, two.y)
+
+
+def test_sparse_targets_are_a_sum_of_the_first_coordinates():
+    train = lr.tasks.SparseRegression(n=500, d=30, k=4).sample(jr.key(1)).train
+    x, y = np.asarray(train.x, float), np.asarray(train.y)
+    weights = np.linalg.lstsq(x, y)[0]
+    np.testing.assert_allclose(np.abs(weights[:4]), 0.5)
+    np.testing.assert_allclose(weights[4:], 0, atol=1e-12)
+    with pytest.raises(lr.InputError, match=r"k = 4: should be at most d = 3"):
+        lr.tasks.SparseRegression(d=3, k=4)
 
 
 def test_sparse_labels_are_a_vote_of_the_first_coordinates():

@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +21,9 @@ from ._transition import Thresholds
 from .studies import Panel, Preset, panels
 
 Listener = Callable[[str, Progress], None]
+
+# Batches that a panel has at least, if it has as many runs.
+_PARTS = 8
 
 
 class Row(NamedTuple):
@@ -101,24 +104,25 @@ def reproduce(
 def _planned(panel: Panel, preset: Preset) -> tuple[Panel, Sweep]:
     """A panel in a preset and its sweep, in which every claim is about some run."""
     experiment, over = panel.varied(preset)
-    sweep = Sweep.over(experiment, over, suggested_size(experiment))
+    # Few runs are shared out, too: a batch of all of them would keep one worker busy alone.
+    size = min(suggested_size(experiment), -(-len(Sweep.over(experiment, over)) // _PARTS))
+    sweep = Sweep.over(experiment, over, size)
     version = panel.at(preset)
-    places = [("claims.where", claim.where) for claim in version.claims]
-    if preset == "paper" and experiment.published is not None:
-        places += [("published.at.where", part.where) for part in experiment.published.at]
-    for name, where in places:
-        known = {key: experiment.value(key) for key in where if key not in _varied_keys(sweep)}
-        if not any(holds(where, (known | changes).__getitem__) for changes in _changes(sweep)):
-            raise InputError(name, where, "should hold for some of the panel's runs")
+    foresee(version, sweep, preset)
     return version, sweep
 
 
-def _varied_keys(sweep: Sweep) -> set[str]:
-    return {key for axis in sweep.axes for key in axis.keys}
-
-
-def _changes(sweep: Sweep) -> Iterator[dict[str, Any]]:
-    return map(sweep.changes, range(len(sweep)))
+def foresee(panel: Panel, sweep: Sweep, preset: Preset) -> None:
+    """Raises [`InputError`][lazyrich.InputError] for what is said of runs that there are not."""
+    places = [("claims.where", claim.where) for claim in panel.claims]
+    if preset == "paper" and panel.experiment.published is not None:
+        places += [("published.at.where", part.where) for part in panel.experiment.published.at]
+    for name, where in places:
+        varied = {key for axis in sweep.axes for key in axis.keys}
+        known = {key: sweep.experiment.value(key) for key in where if key not in varied}
+        changes = map(sweep.changes, range(len(sweep)))
+        if not any(holds(where, (known | change).__getitem__) for change in changes):
+            raise InputError(name, where, "should hold for some of the panel's runs")
 
 
 def result_of(name: str, panel: Panel, sweep: Sweep, store: Store) -> PanelResult:

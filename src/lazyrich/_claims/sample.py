@@ -41,10 +41,10 @@ class Sample(NamedTuple):
     @property
     def clusters(self) -> tuple[str, Shaped[np.ndarray, " run"]]:
         """What is drawn independently, seeds if there are several, and each run's."""
-        if "seed" in self.runs.keys:
-            seeds = self.runs.key("seed", "seed")
-            if len(np.unique(seeds)) > 1:
-                return "seeds", seeds
+        # In step with another key a seed is no axis of its own.
+        seeds = self.runs.data.coords.get("seed")
+        if seeds is not None and seeds.dims == ("run",) and len(np.unique(seeds)) > 1:
+            return "seeds", seeds.values
         return "runs", np.arange(len(self.values))
 
     def lines(self, along: str) -> Shaped[np.ndarray, " run"]:

@@ -13,4 +13,5 @@ from .modular_arithmetic import ModularArithmetic as ModularArithmetic
 from .polynomial_regression import PolynomialRegression as PolynomialRegression
 from .separated_classification import SeparatedClassification as SeparatedClassification
 from .sparse_classification import SparseClassification as SparseClassification
+from .sparse_regression import SparseRegression as SparseRegression
 from .student_teacher import StudentTeacher as StudentTeacher

@@ -46,15 +46,15 @@ class SparseClassification(AbstractTask):
             if self.random_labels:
                 input_key, label_key = jr.split(key)
                 labels = jr.rademacher(label_key, (num,), jnp.float64)
-                return Samples(_signs(input_key, num, self.d), labels)
-            x = _signs(key, num, self.d)
+                return Samples(signs(input_key, num, self.d), labels)
+            x = signs(key, num, self.d)
             vote = jnp.sum(x[:, : self.k] * teacher[None], axis=1, dtype=jnp.int32)
             return Samples(x, jnp.sign(vote).astype(jnp.float64))
 
         return Split(draw(train_key, self.n), test_blocks(draw, test_key, self.num_test))
 
 
-def _signs(key: PRNGKeyArray, num: int, dim: int) -> Int8[Array, "{num} {dim}"]:
+def signs(key: PRNGKeyArray, num: int, dim: int) -> Int8[Array, "{num} {dim}"]:
     """Independent fair signs; one random bit each, where `jr.rademacher` spends a word."""
     return _unpack(jr.bits(key, (num, -(-dim // 32)), jnp.uint32), dim)
 

@@ -100,7 +100,9 @@ def _figure(result: PanelResult) -> tuple[Figure, str]:
         shown = "; circles are published" if result.published and result.published.at else ""
         return figure, f"Every run, by {keys[0]}{shown}."
     first = dataset.isel(dict.fromkeys(dataset["outcome"].dims, 0))
-    return plot(_record(first, result)), "The run of the first seed; circles are published."
+    several = "The run of the first seed" if len(result.sweep) > 1 else "The run"
+    shown = "; circles are published" if result.published and result.published.curves else ""
+    return plot(_record(first, result)), f"{several}{shown}."
 
 
 def _record(run: xr.Dataset, result: PanelResult) -> xr.Dataset:

@@ -40,7 +40,7 @@ def panels(study: str | os.PathLike[str]) -> dict[str, Panel]:
     """
     own = _folder() / study
     folder = own if own.is_dir() else Path(study)
-    files = sorted(folder.glob("*.toml"))
+    files = sorted(folder.glob("*.toml"), key=lambda file: file.stem)
     if not files:
         known = ", ".join(sorted({name.split("/")[0] for name in names()}))
         accepted = f"should be one of {known}, or a folder with a TOML file a panel"
