@@ -1,5 +1,6 @@
 """What runs of one task, seed, model and loss share."""
 
+import dataclasses
 import functools
 from typing import Any
 
@@ -13,11 +14,11 @@ from ._dynamics import Problem
 from ._errors import InputError
 from ._experiment import Experiment
 from ._measure import Columns, gathered, outputs_of_references, reference_table
-from ._models import measured_homogeneity
+from ._models import closed, closes, measured_homogeneity, statistics_of
 from ._predictors import Predictor
-from ._probes import Labels, Setting
+from ._probes import Labels, Setting, follows_twin, twin_of
 from ._references import references
-from ._tasks import Arrays, Samples, Split
+from ._tasks import Arrays, PolynomialRegression, Samples, Split
 
 
 class Ground:
@@ -65,6 +66,16 @@ class Ground:
         """What probes are told in the run of `experiment`."""
         return setting_of(self.experiment, self.problem, self.predictors, self.test.y)[0]
 
+    def teacher(self, problem: Problem) -> Array | None:
+        """That of the labels, where the model meets inputs as they are drawn for it."""
+        task = self.experiment.task
+        if not closes(problem.model):
+            return None
+        divides = statistics_of(problem.model, problem.params)[0].root_d
+        if not isinstance(task, PolynomialRegression) or divides != task.unit_inputs:
+            return None
+        return task.quadratic_teacher(self.data_key)
+
     @functools.cached_property
     def table(self) -> Columns:
         """What each predictor achieves."""
@@ -86,6 +97,8 @@ def _posed(experiment: Experiment, train: Samples, params: Any) -> Problem:
     """The flow that an experiment follows from `params`."""
     decay, divisor = experiment.weight_decay, experiment.loss_divisor
     model, loss = experiment.model, experiment.loss
+    if getattr(experiment.dynamics, "closure", False):
+        model, params = closed(model, params)
     return Problem(train, params, decay, model, loss, loss_divisor=divisor)
 
 
@@ -113,9 +126,17 @@ def build_problem(experiment: Experiment, train: Samples, key: Any, params: Any 
 
 
 def setting_of(
-    experiment: Experiment, problem: Problem, predictors: dict[str, Predictor], y_test: Array
+    experiment: Experiment,
+    problem: Problem,
+    predictors: dict[str, Predictor],
+    y_test: Array,
+    x_test: Array | None = None,
+    teacher: Array | None = None,
 ) -> tuple[Setting, tuple[Any, ...]]:
-    """What probes are told, and those of the experiment's that apply."""
+    """What probes are told, and those of the experiment's that apply.
+
+    Without `x_test`, test data that are never in memory at once, there is no linearised twin.
+    """
 
     def weights(role: str) -> Array | None:
         return jnp.asarray(predictors[role].weights) if role in predictors else None
@@ -132,8 +153,16 @@ def setting_of(
         model=jax.tree.map(jnp.asarray, problem.model),
         loss=experiment.loss,
         labels=_labels(problem.train.y, y_test),
+        loss_divisor=jnp.asarray(problem.loss_divisor),
+        teacher=teacher,
     )
-    return setting, tuple(p for p in experiment.probe_modules if p.applies(setting))
+    probes, x_train = experiment.probe_modules, problem.train.x
+    if any(probe.needs_inputs for probe in probes):
+        setting = dataclasses.replace(setting, x_train=x_train)
+    if any(p.needs_twin for p in probes) and x_test is not None and follows_twin(setting):
+        twin = twin_of(setting.model, problem.params, x_train, problem.train.y, x_test)
+        setting = dataclasses.replace(setting, twin=twin)
+    return setting, tuple(probe for probe in probes if probe.applies(setting))
 
 
 def _labels(y_train: Array, y_test: Array) -> Labels:

@@ -132,20 +132,21 @@ class Run:
         self.split, self.predictors = self.ground.split, self.ground.predictors
         self.clock.stop()
 
-    def meet_test(self, y_test: Array, f_references: Array) -> None:
+    def meet_test(self, y_test: Array, f_references: Array, x_test: Array | None = None) -> None:
         """Fixes what probes are told, once the test data have been drawn.
 
         Drawing them can take longer than the solve, so it is done once, wherever the outputs
         on them are taken.
         """
-        found = setting_of(self.experiment, self.problem, self.predictors, y_test)
+        teacher = self.ground.teacher(self.problem)
+        found = setting_of(self.experiment, self.problem, self.predictors, y_test, x_test, teacher)
         self.setting, self.probes = found
         self._f_references = f_references
 
     def observer(self) -> Observer:
         """What a solver asks at every record; the problem's outputs on test data count, too."""
         test = self.ground.test
-        self.meet_test(test.y, self.ground.f_references)
+        self.meet_test(test.y, self.ground.f_references, test.x)
         self.problem = eqx.tree_at(
             lambda problem: problem.watched,
             self.problem,

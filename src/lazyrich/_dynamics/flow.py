@@ -61,6 +61,10 @@ class Flow(AbstractDynamics):
         [`ROCK2`][lazyrich.solvers.ROCK2] and [`RKC2`][lazyrich.solvers.RKC2] are stabilised
         explicit methods, `tsit5` a plain one.
     - `rtol`, the error allowed in a step; `control`, where it is measured.
+    - `closure`, whether to follow the statistics in which the flow closes in place of
+        parameters: those of a [`CommitteeMachine`][lazyrich.models.CommitteeMachine] with frozen
+        readouts, a flow in $d + d^2$ numbers that does not depend on its width. It is exact;
+        probes of single parameters, such as `drift`, have no meaning there.
     - `clock`: `linear`, or `log`, which follows $-\nabla \log \mathcal L$ and needs zero decay
         and a classification loss; recorded times are then $\log_{10}(1 + t)$, as is the
         experiment's `t1`.
@@ -80,6 +84,7 @@ class Flow(AbstractDynamics):
     method: Literal["auto", "rosenbrock", "rock2", "rkc2", "tsit5"] = "auto"
     rtol: Annotated[float, Gt(0), Lt(0.1)] = 1e-3
     control: Literal["both", "parameters", "outputs"] = "both"
+    closure: bool = False
     clock: Literal["linear", "log"] = "linear"
     densify: Annotated[float, Ge(0)] = 0.05
     stop: StopWhen | None = None
@@ -156,9 +161,6 @@ class Flow(AbstractDynamics):
             if self.stop is not None and self.stop.probe not in names:
                 accepted = f"should be among the recorded {', '.join(names)}"
                 raise InputError("dynamics.stop.probe", self.stop.probe, accepted)
-        resolution = self.densify
-        if moving == "test_loss" and observe is not None:
-            resolution *= float(observe(jnp.zeros(()), problem.params)[moving])
         stop = self.stop or StopWhen()
         requests = jnp.asarray(times * math.log(10) if log else times)
         system = _march.System(
@@ -181,7 +183,7 @@ class Flow(AbstractDynamics):
                 stop.sustained,
                 None if self.stop is None else stop.probe,
             ),
-            resolution=jnp.asarray(resolution),
+            resolution=jnp.asarray(self.densify),
             stationary=jnp.asarray(self.stationary),
             decay=flow.weight_decay,
             max_steps=jnp.asarray(self.max_steps),
@@ -192,7 +194,11 @@ class Flow(AbstractDynamics):
         params = jax.tree.map(jnp.asarray, problem.params)
         first = 1e-2 * math.sqrt(self.rtol) * speed(flow, params, problem, log)
         state = LogState(params, jnp.zeros(())) if log else params
-        return system, _march.start(system, state, jnp.asarray(first))
+        march = _march.start(system, state, jnp.asarray(first))
+        if moving == "test_loss":
+            resolution = self.densify * march.metric
+            system = eqx.tree_at(lambda system: system.resolution, system, resolution)
+        return system, march
 
     def finish(
         self, method: Method, march: "_march.March", ending: Ending | None, *, observed: bool

@@ -7,9 +7,20 @@ from ._base import (
     output_scale_of as output_scale_of,
 )
 from .centred import Centred as Centred
+from .closed import (
+    Closed as Closed,
+    closed as closed,
+    closes as closes,
+    is_closed as is_closed,
+    statistics_of as statistics_of,
+)
 from .committee_machine import (
     CommitteeMachine as CommitteeMachine,
     CommitteeParams as CommitteeParams,
+)
+from .committee_statistics import (
+    CommitteeStatistics as CommitteeStatistics,
+    Statistics as Statistics,
 )
 from .diagonal_linear import (
     DiagonalLinear as DiagonalLinear,

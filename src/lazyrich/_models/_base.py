@@ -60,7 +60,7 @@ class AbstractModel(Choice):
         """The velocity that `forces`, a gradient, give to `params`: the forces themselves.
 
         Parameters that stand for others move as these make them, see
-        [`ClosedFlow`][lazyrich.dynamics.ClosedFlow].
+        [`closed`][lazyrich.models.closed].
         """
         del params
         return forces

@@ -6,11 +6,23 @@ from ._base import (
     Moment as Moment,
     Setting as Setting,
 )
+from .committee import (
+    CommitteeError as CommitteeError,
+    ErrorParts as ErrorParts,
+    MeanWeight as MeanWeight,
+    SecondMoment as SecondMoment,
+    error_parts as error_parts,
+)
 from .fit import Accuracy as Accuracy, LogLoss as LogLoss, Loss as Loss, accuracy as accuracy
 from .fourier import (
     FourierParticipation as FourierParticipation,
     participation as participation,
     residue_spectrum as residue_spectrum,
+)
+from .kernel import (
+    KernelAlignment as KernelAlignment,
+    KernelTop as KernelTop,
+    TaskDifficulty as TaskDifficulty,
 )
 from .margins import (
     HomogeneousMargin as HomogeneousMargin,
@@ -25,6 +37,14 @@ from .norms import (
     WeightNorm as WeightNorm,
 )
 from .regime import CosineTo as CosineTo, DistanceTo as DistanceTo, Drift as Drift
+from .twin import (
+    KernelRegression as KernelRegression,
+    Twin as Twin,
+    TwinError as TwinError,
+    TwinLoss as TwinLoss,
+    follows_twin as follows_twin,
+    twin_of as twin_of,
+)
 
 BUILT_IN: dict[str, AbstractProbe] = {
     probe.name: probe
@@ -58,6 +78,23 @@ ON_REQUEST: dict[str, AbstractProbe] = {
     for probe in (
         FourierParticipation("first"),
         FourierParticipation("last"),
+        CommitteeError(""),
+        CommitteeError("variance"),
+        CommitteeError("misalignment"),
+        CommitteeError("linear"),
+        MeanWeight(),
+        SecondMoment("trace"),
+        SecondMoment("norm"),
+        KernelAlignment("labels"),
+        KernelAlignment("start"),
+        KernelTop("eigenvalue"),
+        KernelTop("label_power"),
+        TaskDifficulty(),
+        TwinLoss("train"),
+        TwinLoss("test"),
+        TwinError(),
+        KernelRegression("test"),
+        KernelRegression("population"),
     )
 }
 """Probes that an experiment can name as well: costly ones, or of one kind of task."""

@@ -1,7 +1,7 @@
 """What a probe is and what it sees."""
 
 import abc
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import equinox as eqx
 from jaxtyping import Array, Float, Shaped
@@ -17,7 +17,9 @@ class Setting(eqx.Module):
     """What stays the same over a run.
 
     `kernel` and `rich` are the weights of the early and the late predictor, None where
-    there is none; those of a linear model have the shape of its weights.
+    there is none; those of a linear model have the shape of its weights. What only some probes
+    ask for can be None: `x_train`; `teacher`, the $\\sqrt\\tau \\beta$ of labels $\\frac\\tau2
+    (\\beta \\cdot x)^2$ on inputs $N(0, I/D)$; `twin`, the linearised twin.
     """
 
     y_train: Shaped[Array, " n *c"]
@@ -30,6 +32,10 @@ class Setting(eqx.Module):
     model: AbstractModel
     loss: AbstractLoss = eqx.field(static=True)
     labels: Labels = eqx.field(static=True)
+    loss_divisor: float | Float[Array, ""] = 1.0
+    x_train: Shaped[Array, "n d"] | None = None
+    teacher: Float[Array, " d"] | None = None
+    twin: Any = None
 
     @property
     def is_linear(self) -> bool:
@@ -52,6 +58,11 @@ class AbstractProbe(eqx.Module):
 
     `name` is the variable's name in the record; every built-in probe is dimensionless.
     """
+
+    needs_inputs: ClassVar[bool] = False
+    """Whether the setting should hold the training inputs."""
+    needs_twin: ClassVar[bool] = False
+    """Whether the setting should hold the linearised twin."""
 
     @property
     @abc.abstractmethod

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from .._models import is_closed
 from ._base import AbstractProbe, Moment, Setting
 from .norms import weights_of
 
@@ -27,6 +28,10 @@ class Drift(AbstractProbe):
     @property
     def long_name(self) -> str:
         return "drift from decayed initialisation"
+
+    def applies(self, setting: Setting) -> bool:
+        # Of statistics it would be no distance between parameters.
+        return not is_closed(setting.model)
 
     def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
         # Parameters are shrunk, not the start blown up: e^{lambda t} overflows late.

@@ -35,6 +35,11 @@ class PolynomialRegression(AbstractTask):
         return self.coupled
 
     @property
+    def unit_inputs(self) -> bool:
+        """Whether inputs have unit variance."""
+        return self.convention == "unit_inputs"
+
+    @property
     def label_scale(self) -> float:
         r"""$\tau$ of $y = \frac\tau2 (\beta \cdot x)^2$, $x$ of variance $1/D$."""
         return 1.0 if self.convention == "small_inputs" else 2.0
@@ -44,11 +49,14 @@ class PolynomialRegression(AbstractTask):
         r"""The $\beta$ of the data that `sample` draws from a key."""
         return jr.normal(key if self.coupled else jr.split(key, 3)[0], (self.d,))
 
+    def quadratic_teacher(self, key: PRNGKeyArray) -> Float[Array, " d"]:
+        return jnp.sqrt(self.label_scale) * self.teacher(key)
+
     @in_double
     def sample(self, key: PRNGKeyArray) -> Split:
         _, train_key, test_key = jr.split(key, 3)
         teacher = self.teacher(key)
-        root, unit = jnp.sqrt(self.d), self.convention == "unit_inputs"
+        root, unit = jnp.sqrt(self.d), self.unit_inputs
 
         def draw(key: PRNGKeyArray, num: int) -> Samples:
             x = jr.normal(key, (num, self.d))

@@ -1,0 +1,120 @@
+"""The tangent kernel as it moves: alignment with labels and with its start, spectrum."""
+
+from typing import Any, ClassVar, Literal
+
+import equinox as eqx
+import jax.numpy as jnp
+import jax.scipy.linalg as jsl
+from jaxtyping import Array, Float
+
+from ._base import AbstractProbe, Moment, Setting
+
+
+class _OfKernel(AbstractProbe):
+    """What needs the kernel on the training inputs, of a model with one output."""
+
+    needs_inputs: ClassVar[bool] = True
+
+    def applies(self, setting: Setting) -> bool:
+        return (
+            setting.x_train is not None
+            and setting.y_train.ndim == 1
+            and (setting.labels != "classes")
+        )
+
+    def kernel(self, moment: Moment, setting: Setting) -> Float[Array, "n n"]:
+        """The kernel now."""
+        return kernel_at(moment.params, setting)
+
+
+class KernelAlignment(_OfKernel):
+    r"""Centred alignment of $K_t$ with the labels or with the kernel `start`, both centred.
+
+    $\langle K, L \rangle_F / (\|K\|_F \|L\|_F)$ with $L = y_c y_c^\top$ or $K_0$; from 0 to 1, 1
+    where the two are multiples of one another. NaN for labels that are all alike.
+
+    - **Source** Kumar et al., ICLR 2024, arXiv:2310.06110: "centered kernel alignment", after
+        Cortes, Mohri & Rostamizadeh, JMLR 13 (2012).
+    """
+
+    to: Literal["labels", "start"] = eqx.field(static=True)
+
+    @property
+    def name(self) -> str:
+        return f"kernel_alignment_{self.to}"
+
+    @property
+    def long_name(self) -> str:
+        other = "the labels" if self.to == "labels" else "its start"
+        return f"alignment of the tangent kernel with {other}"
+
+    def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
+        kernel = centred(self.kernel(moment, setting))
+        size = jnp.linalg.norm(kernel)
+        if self.to == "labels":
+            y = setting.y_train - jnp.mean(setting.y_train)
+            return y @ kernel @ y / (size * jnp.sum(y**2))
+        start = centred(kernel_at(setting.params, setting))
+        return jnp.sum(kernel * start) / (size * jnp.linalg.norm(start))
+
+
+class KernelTop(_OfKernel):
+    """The largest eigenvalue of $K_t$, or the share of the labels in its top eigenvectors.
+
+    A share of $\\|y\\|^2$, of labels and kernel as they are; the top are `num` eigenvectors.
+    Costs an eigendecomposition a record.
+    """
+
+    measure: Literal["eigenvalue", "label_power"] = eqx.field(static=True)
+    num: int = eqx.field(static=True, default=10)
+
+    @property
+    def name(self) -> str:
+        return f"kernel_top_{self.measure}"
+
+    @property
+    def long_name(self) -> str:
+        if self.measure == "eigenvalue":
+            return "largest eigenvalue of the tangent kernel"
+        return f"share of the labels in the top {self.num} eigenvectors of the tangent kernel"
+
+    def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
+        values, vectors = jnp.linalg.eigh(self.kernel(moment, setting))
+        if self.measure == "eigenvalue":
+            return values[-1]
+        y = setting.y_train
+        return jnp.sum((y @ vectors[:, -self.num :]) ** 2) / jnp.sum(y**2)
+
+
+class TaskDifficulty(_OfKernel):
+    r"""$y^\top K_t^{-1} y$: the squared norm of the least change of parameters that fits.
+
+    To first order, from outputs of zero. NaN where rounding leaves the kernel without a
+    Cholesky factor.
+
+    - **Source** Kumar et al., ICLR 2024, arXiv:2310.06110: task-model alignment.
+    """
+
+    @property
+    def name(self) -> str:
+        return "task_difficulty"
+
+    @property
+    def long_name(self) -> str:
+        return "task difficulty, labels in the inverse kernel"
+
+    def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
+        lower = jnp.linalg.cholesky(self.kernel(moment, setting))
+        return jnp.sum(jsl.solve_triangular(lower, setting.y_train, lower=True) ** 2)
+
+
+def kernel_at(params: Any, setting: Setting) -> Float[Array, "n n"]:
+    """The kernel of `params` on the training inputs."""
+    assert setting.x_train is not None  # kept for every probe that asks for it
+    return setting.model.tangent_kernel(params, setting.x_train)
+
+
+def centred(kernel: Float[Array, "n n"]) -> Float[Array, "n n"]:
+    """Rows and columns less their means."""
+    rows = kernel - jnp.mean(kernel, axis=0, keepdims=True)
+    return rows - jnp.mean(rows, axis=1, keepdims=True)

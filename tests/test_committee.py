@@ -1,0 +1,196 @@
+"""Committee machines: the closure of their flow, their exact errors, their kernels and twins."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import lazyrich as lr
+from lazyrich._ground import Ground
+from lazyrich._probes import Moment
+from tests.helpers import relative_error
+
+MEASURED = (
+    "train_loss", "test_loss", "param_norm", "population_error", "error_variance",
+    "error_misalignment", "error_linear", "mean_weight_norm", "second_moment_trace",
+    "second_moment_norm", "kernel_alignment_labels", "kernel_alignment_start",
+    "kernel_top_eigenvalue", "kernel_top_label_power", "task_difficulty", "twin_train_loss",
+    "twin_test_loss", "twin_population_error", "kernel_regression_loss",
+    "kernel_regression_error",
+)  # fmt: skip
+
+
+def machine(**changes):
+    return lr.models.CommitteeMachine(
+        **{"width": 3, "epsilon": 0.4, "output_scale": 2.0, **changes}
+    )
+
+
+def experiment(**changes):
+    """Two inputs, four samples: integrals over all inputs are sums of a few points."""
+    fields = {
+        "task": lr.tasks.PolynomialRegression(n=4, d=2, num_test=30),
+        "model": machine(),
+        "loss": lr.losses.Squared(),
+        "dynamics": lr.dynamics.Flow(rtol=1e-7, method="rosenbrock", densify=0.0, closure=True),
+        "times": lr.dynamics.Times(first=0.1, num_log=12, num_linear=0),
+        "probes": MEASURED,
+        "t1": 200.0,
+        "seed": 3,
+    }
+    return lr.Experiment(**{**fields, **changes})
+
+
+def neurons(**changes):
+    flow = lr.dynamics.Flow(rtol=1e-7, method="rosenbrock", densify=0.0)
+    return experiment(dynamics=flow, **changes)
+
+
+@pytest.fixture(scope="module")
+def closure():
+    return lr.simulate(experiment())
+
+
+@pytest.fixture(scope="module")
+def whole():
+    return lr.simulate(neurons())
+
+
+def integral(function, dim=2):
+    """The mean over N(0, I/dim), exact for polynomials of degree seven in each coordinate."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(4)
+    x = np.array(list(itertools.product(nodes, repeat=dim))) / np.sqrt(dim)
+    w = np.array([np.prod(pair) for pair in itertools.product(weights, repeat=dim)])
+    return np.sum(w * function(x)) / np.sum(w)
+
+
+def test_the_closure_is_the_net(closure, whole):
+    assert closure.attrs["ending"] == whole.attrs["ending"] == "completed"
+    assert float(whole["train_loss"][-1] / whole["train_loss"][0]) < 0.01
+    for name in MEASURED:
+        np.testing.assert_allclose(closure[name], whole[name], rtol=2e-4, atol=1e-8, err_msg=name)
+    # Its state is no parameter: of these, the drift has no meaning.
+    assert "drift" not in lr.simulate(experiment(probes=("drift", "param_norm"), t1=1.0))
+
+
+def test_net_and_closure_are_what_descent_tends_to(closure):
+    few = ("train_loss", "test_loss", "param_norm")
+    ends = []
+    for rate in (0.01, 0.005):
+        descent = lr.dynamics.GradientDescent(learning_rate=rate)
+        ends.append(lr.simulate(experiment(dynamics=descent, probes=few)))
+    for name in few:
+        coarse, fine = (float(end[name][-1]) for end in ends)
+        assert float(closure[name][-1]) == pytest.approx(2 * fine - coarse, rel=2e-3), name
+
+
+def test_the_closure_with_decay_a_centre_and_large_inputs():
+    changes = {
+        "task": lr.tasks.PolynomialRegression(n=4, d=2, num_test=30, convention="unit_inputs"),
+        "model": lr.models.Centred(model=machine(inputs="over_root_d")),
+        "weight_decay": 0.02,
+        "divide_loss": True,
+        "probes": ("train_loss", "test_loss", "param_norm", "population_error", "twin_test_loss"),
+        "t1": 50.0,
+    }
+    ours, theirs = lr.simulate(experiment(**changes)), lr.simulate(neurons(**changes))
+    assert float(ours["param_norm"][-1] / ours["param_norm"][0]) < 0.95
+    assert "twin_test_loss" not in ours  # closed without decay alone
+    for name in ("train_loss", "test_loss", "param_norm", "population_error"):
+        np.testing.assert_allclose(ours[name], theirs[name], rtol=5e-4, err_msg=name)
+
+
+def test_closed_is_the_same_function_with_the_same_kernel():
+    model = lr.models.Centred(model=machine(inputs="over_root_d"))
+    start = model.init(jax.random.key(0), 3)
+    params = start._replace(moved=start.moved + 0.3 * jax.random.normal(jax.random.key(1), (3, 3)))
+    x = jax.random.normal(jax.random.key(2), (7, 3))
+    statistics = lr.models.closed(model, params)
+    ours, theirs = statistics.model, model
+    np.testing.assert_allclose(ours.apply(statistics.params, x), theirs.apply(params, x))
+    np.testing.assert_allclose(
+        ours.tangent_kernel(statistics.params, x), theirs.tangent_kernel(params, x), rtol=1e-10
+    )
+    np.testing.assert_allclose(ours.norm(statistics.params), theirs.norm(params))
+    trained = machine(readouts="trained")
+    with pytest.raises(lr.InputError, match=r"^dynamics.closure = True: .*frozen readouts"):
+        lr.models.closed(trained, trained.init(jax.random.key(0), 3))
+
+
+def test_the_error_over_all_inputs_is_the_integral(whole):
+    # At the start and at the end, from the neurons.
+    ground = Ground(neurons())
+    teacher = np.asarray(ground.teacher(ground.problem))
+    model = ground.experiment.model
+
+    def gap(x):
+        f = np.asarray(model.apply(ground.problem.params, jnp.asarray(x)))
+        return (f - 0.5 * (x @ teacher) ** 2) ** 2
+
+    assert float(whole["population_error"][0]) == pytest.approx(integral(gap), rel=1e-12)
+    parts = sum(whole[f"error_{part}"] for part in ("variance", "misalignment", "linear"))
+    np.testing.assert_allclose(parts, whole["population_error"], rtol=1e-10)
+    # Thirty test points are a sample of it.
+    assert float(abs(np.log(whole["test_loss"] / whole["population_error"])).max()) < 1.0
+
+
+def test_kernels_by_brute_force(whole):
+    ground = Ground(neurons())
+    model, params = ground.experiment.model, ground.problem.params
+    x, y = ground.split.train.x, np.asarray(ground.split.train.y)
+
+    def features(x):
+        return np.asarray(jax.jacrev(lambda p: model.apply(p, x))(params)).reshape(len(x), -1)
+
+    kernel = features(x) @ features(x).T
+    middle = np.eye(4) - 1 / 4
+    centred, y_c = middle @ kernel @ middle, y - y.mean()
+    cka = y_c @ centred @ y_c / (np.linalg.norm(centred) * y_c @ y_c)
+    assert float(whole["kernel_alignment_labels"][0]) == pytest.approx(cka, rel=1e-9)
+    assert float(whole["kernel_alignment_start"][0]) == pytest.approx(1.0)
+    assert float(whole["kernel_alignment_start"][-1]) < 0.999
+    values, vectors = np.linalg.eigh(kernel)
+    assert float(whole["kernel_top_eigenvalue"][0]) == pytest.approx(values[-1])
+    assert float(whole["kernel_top_label_power"][0]) == pytest.approx(1.0)  # of four, all ten
+    probe = lr.probes.KernelTop("label_power", num=2)
+    here = Moment(jnp.zeros(()), params, None, jnp.zeros(4), jnp.zeros(30))
+    share = np.sum((y @ vectors[:, 2:]) ** 2) / np.sum(y**2)
+    assert float(probe(here, ground.setting)) == pytest.approx(share)
+    assert 0.01 < share < 0.99
+    solved = np.linalg.solve(kernel, y)
+    assert float(whole["task_difficulty"][0]) == pytest.approx(y @ solved, rel=1e-6)
+    # Regression with it, on the test data and over all inputs.
+    test = next(iter(ground.split.test))
+    cross = features(test.x) @ features(x).T
+    loss = np.mean((cross @ solved - np.asarray(test.y)) ** 2)
+    teacher = np.asarray(ground.teacher(ground.problem))
+
+    def gap(points):
+        f = features(jnp.asarray(points)) @ features(x).T @ solved
+        return (f - 0.5 * (points @ teacher) ** 2) ** 2
+
+    np.testing.assert_allclose(whole["kernel_regression_loss"], loss, rtol=1e-6)
+    np.testing.assert_allclose(whole["kernel_regression_error"], integral(gap), rtol=1e-6)
+
+
+def test_the_twin_is_the_linearised_run(whole):
+    twin = lr.simulate(lr.linearise(neurons(probes=("train_loss", "test_loss"))))
+    for part in ("train", "test"):
+        assert relative_error(whole[f"twin_{part}_loss"], twin[f"{part}_loss"]) < 1e-5
+    np.testing.assert_allclose(
+        whole["twin_population_error"][0], whole["population_error"][0], rtol=1e-12
+    )
+    assert abs(float(whole["twin_test_loss"][-1] / whole["test_loss"][-1]) - 1) > 0.1
+
+
+def test_the_twin_of_any_model():
+    net = lr.models.MLP(widths=(3,), activation="tanh")
+    small = {"model": net, "probes": ("train_loss", "test_loss"), "t1": 20.0}
+    base = neurons(**small)
+    ours = lr.simulate(neurons(**{**small, "probes": MEASURED}))
+    assert {"twin_test_loss", "kernel_regression_loss", "kernel_alignment_start"} <= set(ours)
+    assert not {"population_error", "kernel_regression_error", "mean_weight_norm"} & set(ours)
+    twin = lr.simulate(lr.linearise(base))
+    assert relative_error(ours["twin_test_loss"], twin["test_loss"]) < 1e-4
