@@ -527,3 +527,26 @@ def test_a_million_steps():
     residual = mean_gradient(theta, np.asarray(train.x), np.asarray(train.y), problem)
     assert np.max(np.abs(residual + 0.1 * theta)) < 1e-9
     np.testing.assert_allclose(states(trajectory)[1], theta, atol=1e-6)
+
+
+def test_label_noise_acts_as_a_decay():
+    # At rest the weights fluctuate with the covariance (rate noise^2 / n) on the range of the
+    # Hessian, and drift against the gradient of its trace, 8 |theta|^2 for x = +-1, at
+    # (rate noise^2 / (2 n)) times that: as under a decay of 8 rate noise^2 / n.
+    rate, noise, n = 0.01, 0.7, 20
+    train = lr.tasks.SparseRegression(n=n, d=40, k=2).sample(jr.key(3)).train
+    model = lr.models.DiagonalLinear()
+    start = jax.tree.map(lambda p: 3 * p, model.init(jr.key(0), 40))
+    decay = 8 * rate * noise**2 / n
+    times = np.array([0.0, 0.25, 0.5, 1.0, 1.5]) / decay
+    norms = []
+    for optimiser, weight_decay in (
+        (LabelNoiseSGD(learning_rate=rate, noise=noise), 0.0),
+        (GD(learning_rate=rate), decay),
+    ):
+        problem = Problem(train, start, weight_decay, model, lr.losses.Squared())
+        moved = states(optimiser.follow(problem, times, silent)).reshape(len(times), -1)
+        norms.append(np.linalg.norm(moved, axis=1))
+    np.testing.assert_allclose(norms[0], norms[1], rtol=0.03)
+    # Without either the norm stays where the fit has left it.
+    assert norms[1][-1] < 0.6 * norms[1][1]

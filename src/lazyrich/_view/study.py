@@ -19,7 +19,7 @@ from .family import plot_family
 from .figure import plot
 from .maps import plot_map
 from .report import render
-from .tables import markdown, notes
+from .tables import markdown, notes, overview
 
 
 def write_study(
@@ -41,7 +41,14 @@ def write_study(
         image = io.BytesIO()
         figure.savefig(image, format="svg")
         encoded = base64.b64encode(image.getvalue()).decode()
-        sections.append({**_numbers(result), "figure": encoded, "caption": caption})
+        sections.append(
+            {
+                **_numbers(result),
+                "overview": overview(result),
+                "figure": encoded,
+                "caption": caption,
+            }
+        )
     page = render("study.html", title=title, preset=preset, sections=sections)
     with replacing(folder / "report.html") as path:
         path.write_text(page, encoding="utf-8")

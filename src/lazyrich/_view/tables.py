@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from .._reproduce import PanelResult, Row
 from .report import number
 
+_OVERVIEW = ("panel", "how it came out", "published numbers that agree", "claims")
 _MEASURED = ("quantity", "published", "measured", "range over runs", "ratio", "agrees?")
 _CLAIMED = ("claim", "how measured", "published", "ours", "holds?")
 
@@ -17,13 +18,28 @@ def notes(result: PanelResult) -> list[str]:
     return [" ".join(note.split()) for note in found if note]
 
 
+def overview(result: PanelResult) -> dict[str, str]:
+    """How a panel's runs came out, and how much of both tables is as it should be."""
+    outcomes = [f"{n} {kind.replace('_', ' ')}" for kind, n in result.outcomes.items()]
+    agree = sum(row.agrees for row in result.rows)
+    found = [verdict.holds for verdict in result.verdicts]
+    kinds = {"yes": "hold", "no": "do not", "cannot say": "cannot be said"}
+    claims = [f"{found.count(kind)} {word}" for kind, word in kinds.items() if kind in found]
+    return {
+        "outcomes": ", ".join(outcomes),
+        "rows": f"{agree} of {len(result.rows)}" if result.rows else "–",
+        "claims": ", ".join(claims) or "–",
+    }
+
+
 def markdown(results: Sequence[PanelResult]) -> str:
-    """For every panel how its runs came out, and both tables, ready for a page of Markdown."""
-    parts = []
+    """All panels in one table, and for each both of its own, ready for a page of Markdown."""
+    rows: list[tuple[str, ...]]
+    rows = [(result.name, *overview(result).values()) for result in results]
+    parts = [_table(_OVERVIEW, rows)]
     for result in results:
-        counts = ", ".join(f"{n} {kind.replace('_', ' ')}" for kind, n in result.outcomes.items())
         runs = f"{len(result.sweep)} run{'s' if len(result.sweep) > 1 else ''}"
-        parts.append(f"### Panel {result.name}\n\n{runs}: {counts}.\n")
+        parts.append(f"### Panel {result.name}\n\n{runs}: {overview(result)['outcomes']}.\n")
         if result.rows:
             parts.append(_table(_MEASURED, [_cells(row) for row in result.rows]))
         if result.verdicts:
