@@ -285,7 +285,7 @@ def named(kind: str, rtol: float) -> Method:
         return Method(kind, solvers.DualROS34PW2(), "")
     if kind == "ROS34PW2":
         return Method(kind, solvers.ROS34PW2(), "")
-    if kind in ("ROCK2", "RKC2"):
+    if kind in ("ROCK2", "RKC2", "DampedRKC2"):
         return Method(kind, getattr(solvers, kind)(), "")
     if kind == "Kvaerno5":
         chord = diffrax.VeryChord(rtol=0.1 * rtol, atol=0.1 * rtol, norm=optx.rms_norm)
@@ -447,6 +447,8 @@ def compare(case: Case) -> dict[str, Any]:
     )
     if classification:
         ours = ["ROCK2", "RKC2"]
+        if case.problem.model.has_kinks:
+            ours.append("DampedRKC2")
         if num_outputs.size <= 600:
             ours.append("ROS34PW2")
     else:
@@ -634,6 +636,7 @@ _STYLES = {
     "ROS34PW2": ("#2171b5", "s"),
     "ROCK2": ("#e6550d", "^"),
     "RKC2": ("#8c2d04", "v"),
+    "DampedRKC2": ("#fd8d3c", "<"),
     "Tsit5": ("#252525", "o"),
     "Dopri8": ("#525252", "s"),
     "Kvaerno5": ("#737373", "D"),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import lazyrich as lr
-from lazyrich._models import power_difference
+from lazyrich._models import mlp, power_difference
 
 
 @pytest.mark.parametrize("depth", [2, 3, 5])
@@ -90,6 +90,45 @@ def test_parameters_pass_through_loops_of_diffrax(model):
 def test_homogeneity_is_what_scaling_shows(model):
     measured = lr.models.measured_homogeneity(model, moved(model), inputs(model))
     assert measured == model.homogeneity
+
+
+def one_hot_pairs(p=5):
+    a, b = jnp.divmod(jnp.arange(p**2), p)
+    return jnp.concatenate([jax.nn.one_hot(r, p, dtype=jnp.int8) for r in (a, b)], axis=1)
+
+
+def test_one_hot_inputs_and_blocks_of_rows_change_nothing(monkeypatch):
+    plain = lr.models.MLP(widths=(6, 4), outputs=3)
+    hot = plain.model_copy(update={"one_hot": 2})
+    x = one_hot_pairs()
+    params = plain.init(jr.key(0), 10)
+    params = params._replace(bias=jr.normal(jr.key(1), (6,)))
+    forces = jr.normal(jr.key(2), (25, 3))
+
+    def all_of(model):
+        f, pullback = jax.vjp(lambda p: model.apply(p, x), params)
+        return f, pullback(forces), model.tangent_kernel(params, x)
+
+    expected = all_of(plain)
+    # 25 rows in blocks of 4 and 3: the last is filled up.
+    for entries in (mlp._BLOCK_ENTRIES, 24, 18):
+        monkeypatch.setattr(mlp, "_BLOCK_ENTRIES", entries)
+        for model in (plain, hot):
+            for ours, theirs in zip(
+                jax.tree.leaves(all_of(model)), jax.tree.leaves(expected), strict=True
+            ):
+                np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize(
+    "x",
+    [jnp.eye(9)[:, :9], 2 * one_hot_pairs(), one_hot_pairs()[:, ::2], -one_hot_pairs()],
+    ids=["odd", "twos", "empty", "negative"],
+)
+def test_inputs_that_are_not_one_hot_are_refused(x):
+    with pytest.raises(lr.InputError, match=r"^model\.one_hot = 2: .*one-hot blocks"):
+        lr.models.MLP(widths=(5,), one_hot=2).check_inputs(x, "task")
+    lr.models.MLP(widths=(5,), one_hot=2).check_inputs(one_hot_pairs(), "task")
 
 
 def test_doubling_starts_at_zero_and_keeps_the_kernel():

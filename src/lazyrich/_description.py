@@ -77,7 +77,7 @@ class Choice(Description):
     @classmethod
     def from_table(cls, table: Any, key: str) -> "Choice":
         """Builds the member that `table["kind"]` names; `key` is where `table` stands."""
-        names = ", ".join(cls.kinds)
+        names = ", ".join(sorted(cls.kinds))
         if not isinstance(table, dict):
             raise InputError(key, table, f"should be a table with a `kind` among {names}")
         fields = dict(table)

@@ -12,7 +12,7 @@ from jaxtyping import Array, PyTree
 from .._errors import InputError
 from ._base import Problem
 from ._march import March, tree_norm
-from ._solver import RKC2, ROCK2, ROS34PW2, DualROS34PW2
+from ._solver import RKC2, ROCK2, ROS34PW2, DampedRKC2, DualROS34PW2
 from ._solver._spectral_radius import spectral_radius
 from .gauss_newton import MAX_OUTPUTS
 from .gradient_flow import GradientFlow
@@ -58,10 +58,11 @@ def choose(wish: str, clock: str, problem: Problem, t1: float) -> Method:
             raise InputError("dynamics.method", wish, accepted)
     flow = GradientFlow.of(problem)
     num_outputs = jax.eval_shape(flow.outputs, problem.params).size
+    explicit = "damped_rkc2" if problem.model.has_kinks else "rkc2"
     if wish != "auto":
         return _named(wish, loss.is_classification, num_outputs, "", _radius(flow, problem.params))
     if clock == "log":
-        return _named("rkc2", True, num_outputs, "log clock: gradients alone are available")
+        return _named(explicit, True, num_outputs, "log clock: gradients alone are available")
     radius = _radius(flow, problem.params)
     if radius * t1 < _EXPLICIT_REACH * _FEW_STEPS:
         reason = f"not stiff: spectral radius times horizon is {radius * t1:.3g}"
@@ -75,7 +76,9 @@ def choose(wish: str, clock: str, problem: Problem, t1: float) -> Method:
         reason = f"{stiff}; kernel of {num_outputs} outputs is cheap to factor"
         return _named("rosenbrock", True, num_outputs, reason, radius)
     reason = f"{stiff}; classification with {num_outputs} outputs: gradients are cheaper"
-    return _named("rkc2", True, num_outputs, reason, radius)
+    if problem.model.has_kinks:
+        reason = f"{reason}; the model has kinks"
+    return _named(explicit, True, num_outputs, reason, radius)
 
 
 def _named(
@@ -89,6 +92,8 @@ def _named(
         return Method("DualROS34PW2", solver, reason, radius=radius)
     if wish == "rock2":
         return Method("ROCK2", ROCK2(), reason, radius=radius)
+    if wish == "damped_rkc2":
+        return Method("DampedRKC2", DampedRKC2(), reason, radius=radius)
     if wish == "rkc2":
         return Method("RKC2", RKC2(), reason, radius=radius)
     return Method("Tsit5", diffrax.Tsit5(), reason, gradients_per_step=6, radius=radius)

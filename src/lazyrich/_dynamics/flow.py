@@ -59,7 +59,8 @@ class Flow(AbstractDynamics):
         why; `rosenbrock` is [`DualROS34PW2`][lazyrich.solvers.DualROS34PW2] for squared
         loss, else [`ROS34PW2`][lazyrich.solvers.ROS34PW2] with the Gauss--Newton matrix;
         [`ROCK2`][lazyrich.solvers.ROCK2] and [`RKC2`][lazyrich.solvers.RKC2] are stabilised
-        explicit methods, `tsit5` a plain one.
+        explicit methods, [`DampedRKC2`][lazyrich.solvers.DampedRKC2] is one for nets with
+        kinks, `tsit5` a plain one.
     - `rtol`, the error allowed in a step; `control`, where it is measured.
     - `closure`, whether to follow the statistics in which the flow closes in place of
         parameters: those of a [`CommitteeMachine`][lazyrich.models.CommitteeMachine] with frozen
@@ -81,7 +82,7 @@ class Flow(AbstractDynamics):
 
     replays: ClassVar[bool] = False
 
-    method: Literal["auto", "rosenbrock", "rock2", "rkc2", "tsit5"] = "auto"
+    method: Literal["auto", "rosenbrock", "rock2", "rkc2", "damped_rkc2", "tsit5"] = "auto"
     rtol: Annotated[float, Gt(0), Lt(0.1)] = 1e-3
     control: Literal["both", "parameters", "outputs"] = "both"
     closure: bool = False

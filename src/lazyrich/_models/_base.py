@@ -36,6 +36,11 @@ class AbstractModel(Choice):
     def homogeneity(self) -> float | None:
         r"""The degree $L$ of $f(c\theta; x) = c^L f(\theta; x)$, $c > 0$; None without one."""
 
+    @property
+    def has_kinks(self) -> bool:
+        """Whether outputs have kinks in the parameters, as those of ReLUs do."""
+        return False
+
     @abc.abstractmethod
     def init(self, key: PRNGKeyArray, dim: int) -> Any:
         """Parameters for inputs of length `dim`, before `init_scale` multiplies them."""

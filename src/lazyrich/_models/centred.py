@@ -30,6 +30,10 @@ class Centred(AbstractModel):
     def homogeneity(self) -> None:
         return None
 
+    @property
+    def has_kinks(self) -> bool:
+        return self.model.has_kinks
+
     def init(self, key: PRNGKeyArray, dim: int) -> Expansion:
         start = self.model.init(key, dim)
         return Expansion(start, start)

@@ -35,6 +35,10 @@ class Doubled(AbstractModel):
         degree = self.model.homogeneity
         return None if degree is None else float(degree)
 
+    @property
+    def has_kinks(self) -> bool:
+        return self.model.has_kinks
+
     def init(self, key: PRNGKeyArray, dim: int) -> DoubledParams:
         start = self.model.init(key, dim)
         return DoubledParams(start, start)

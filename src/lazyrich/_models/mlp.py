@@ -6,9 +6,11 @@ from typing import Annotated, ClassVar, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+import numpy as np
 from annotated_types import Ge
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
+from .._errors import InputError
 from .._precision import in_double
 from ._base import AbstractModel, OutputScale
 
@@ -45,6 +47,10 @@ class MLP(AbstractModel):
         weights is divided by the root of its fan-in and the last layer's by its fan-in. With
         Gaussian weights of variance 1 and a wide net, $f$ then starts near zero.
     - `output_scale`, $\alpha_\text{out}$.
+    - `one_hot`, of how many one-hot blocks of equal length the inputs consist, zero for any
+        inputs: the first layer is then a sum of as many columns and not a product. The net is
+        the same.
+    - **Raises** [`InputError`][lazyrich.InputError] for inputs that are not one-hot as said.
     - **Source** the modular-addition net of Lyu et al., ICLR 2024, arXiv:2311.18817: one
         hidden layer of 1024 ReLUs; the nets of Kumar et al., ICLR 2024, arXiv:2310.06110:
         `mean_field` for modular addition and for images, `uniform` for student and teacher.
@@ -60,6 +66,7 @@ class MLP(AbstractModel):
     initialisation: Literal["he", "normal", "uniform"] = "he"
     parametrisation: Literal["standard", "mean_field"] = "standard"
     output_scale: OutputScale = 1.0
+    one_hot: Annotated[int, Ge(0)] = 0
 
     @property
     def homogeneity(self) -> int | None:
@@ -69,6 +76,10 @@ class MLP(AbstractModel):
         for _ in self.widths:
             degree = power * (degree + 1)
         return degree + 1
+
+    @property
+    def has_kinks(self) -> bool:
+        return self.activation in ("relu", "leaky_relu")
 
     @in_double
     def init(self, key: PRNGKeyArray, dim: int) -> MLPParams:
@@ -94,9 +105,22 @@ class MLP(AbstractModel):
         size = jnp.sqrt(2 / fan_in) if self.initialisation == "he" else 1.0
         return jr.normal(key, (out, fan_in)) * size, jnp.zeros(out)
 
+    def check_inputs(self, x: Shaped[Array, "n d"], key: str) -> None:
+        if not self.one_hot:
+            return
+        n, dim = x.shape
+        blocks = None if dim % self.one_hot else np.asarray(x).reshape(n, self.one_hot, -1)
+        if blocks is None or not np.all(np.sort(blocks)[..., -2:] == [0, 1]) or blocks.min() < 0:
+            accepted = f"{key} yields inputs {(n, dim)} that are not of as many one-hot blocks"
+            raise InputError("model.one_hot", self.one_hot, accepted)
+
     def apply(self, params: MLPParams, x: Shaped[Array, "n d"]) -> Float[Array, " n *c"]:
         last = params.weights[-1]
-        f = self._layers(params, x)[1][-1] @ last.T * self._factor(last, last=True)
+
+        def some(x: Array) -> Array:
+            return self._layers(params, x)[1][-1] @ last.T
+
+        f = in_blocks(some, x, max(self.widths)) * self._factor(last, last=True)
         f = self.output_scale * (f + params.later[-1][None] if params.later else f)
         return f if self.outputs else f[:, 0]
 
@@ -129,7 +153,9 @@ class MLP(AbstractModel):
         biases = (params.bias if self.bias else None, *(params.later or ())[:-1])
         before, after = [], [x.astype(params.weights[0].dtype)]
         for layer, weights in enumerate(params.weights[:-1]):
-            z = after[-1] @ weights.T * self._factor(weights)
+            hot = self.one_hot > 0 and layer == 0
+            product = self._columns(weights, x) if hot else after[-1] @ weights.T
+            z = product * self._factor(weights)
             bias = biases[layer] if layer < len(biases) else None
             if bias is not None:
                 z = z + bias[None]
@@ -137,12 +163,46 @@ class MLP(AbstractModel):
             after.append(phi(z))
         return before, after
 
+    def _columns(self, weights: Array, x: Array) -> Array:
+        """The first layer's product with one-hot inputs."""
+        n = x.shape[0]
+        places = jnp.argmax(x.reshape(n, self.one_hot, -1), axis=2)
+        rows = weights.T.reshape(self.one_hot, -1, weights.shape[0])
+        return jnp.sum(rows[jnp.arange(self.one_hot)[None], places], axis=1)
+
     def _factor(self, weights: Array, last: bool = False) -> float:
         """What a layer's product with its weights is multiplied by."""
         if self.parametrisation == "standard":
             return 1.0
         fan_in = int(weights.shape[1])
         return 1 / fan_in if last else fan_in**-0.5
+
+
+# Entries of the widest layer held at once: 8 MB in float64. At 3763 rows of 1024 a gradient takes
+# 35 ms so, with all rows at once 87, in blocks of a quarter 47.
+_BLOCK_ENTRIES = 2**20
+
+
+def in_blocks(
+    function: Callable[[Shaped[Array, "b d"]], Float[Array, "b c"]],
+    x: Shaped[Array, "n d"],
+    width: int,
+) -> Float[Array, "n c"]:
+    """A function of rows, over blocks of them whose layers `width` wide fit in cache.
+
+    Derivatives compute a block's layers again and do not keep them: memory does not grow with
+    the rows, and reading less of it takes half of the time.
+    """
+    n = x.shape[0]
+    num = -(-n * width // _BLOCK_ENTRIES)
+    if num <= 1:
+        return function(x)
+    rows = -(-n // num)
+    num = -(-n // rows)
+    # The last rows are filled up by the first, whose outputs are dropped again.
+    padded = jnp.concatenate([x, x[: num * rows - n]]).reshape(num, rows, -1)
+    outputs = jax.lax.map(jax.checkpoint(function), padded)
+    return outputs.reshape(num * rows, -1)[:n]
 
 
 _ACTIVATIONS: dict[str, Callable[[Array], Array]] = {

@@ -17,7 +17,8 @@ class Functions(AbstractModel):
     - **Takes** `init_params(key, dim)`, parameters as any pytree of real arrays;
         `function(params, x)`, outputs `(n,)` or `(n, c)` on inputs `(n, d)`;
         `degree`, the $L$ of $f(c\theta; x) = c^L f(\theta; x)$, or None if there is none.
-        A declared degree is checked when the flow is built.
+        A declared degree is checked when the flow is built. `kinks`, whether there are ReLUs
+        or the like in it: solvers then expect the field to jump.
 
     A file cannot hold it: an experiment with such a model runs, and its record names the
     functions, but [`Experiment.load`][lazyrich.Experiment.load] cannot bring them back.
@@ -26,10 +27,15 @@ class Functions(AbstractModel):
     init_params: Callable[..., Any]
     function: Callable[..., Any]
     degree: float | None = None
+    kinks: bool = False
 
     @property
     def homogeneity(self) -> float | None:
         return self.degree
+
+    @property
+    def has_kinks(self) -> bool:
+        return self.kinks
 
     def init(self, key: PRNGKeyArray, dim: int) -> Any:
         return self.init_params(key, dim)
@@ -46,16 +52,21 @@ class FromEquinox(AbstractModel):
     """An Equinox module as a model: its inexact arrays are the parameters.
 
     - **Takes** `module`, which maps one input `(d,)` to a scalar or to `(c,)` outputs; its
-        arrays are the parameters at `init_scale` 1, whatever the seed; `degree` as in
-        [`Functions`][lazyrich.models.Functions].
+        arrays are the parameters at `init_scale` 1, whatever the seed; `degree` and `kinks`
+        as in [`Functions`][lazyrich.models.Functions].
     """
 
     module: Any
     degree: float | None = None
+    kinks: bool = False
 
     @property
     def homogeneity(self) -> float | None:
         return self.degree
+
+    @property
+    def has_kinks(self) -> bool:
+        return self.kinks
 
     def init(self, key: PRNGKeyArray, dim: int) -> Any:
         del key, dim

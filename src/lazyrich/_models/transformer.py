@@ -66,6 +66,10 @@ class Transformer(AbstractModel):
     def homogeneity(self) -> None:
         return None
 
+    @property
+    def has_kinks(self) -> bool:
+        return True
+
     @in_double
     def init(self, key: PRNGKeyArray, dim: int) -> TransformerParams:
         vocabulary, size = dim // self.num_tokens + 1, self.width // self.heads

@@ -38,6 +38,9 @@ _MAX_AGE = 5
 # And where the fewest stages there are would do for twice the radius: a better estimate of it
 # would change nothing, and was a quarter of the work on nets of ReLUs late in training.
 _MAX_AGE_AT_EASE = 25
+# Where a step takes so many stages, or more than there are, an estimate costs little beside them,
+# and an old one too large costs more.
+_MANY_STAGES = 40
 
 
 class StabilisedState(NamedTuple):
@@ -48,13 +51,24 @@ class StabilisedState(NamedTuple):
     radius: Float[Array, ""]  # of the spectrum, with no safety factor; infinite if unknown
     age: Int[Array, ""]  # steps since the radius was estimated
     work: Work
+    past: Any = None  # what else a method remembers
+
+
+class Stages(NamedTuple):
+    """What the stages of a step from `start` came to, raveled."""
+
+    start: Float[Array, " n"]
+    moved: Float[Array, " n"]  # D_s
+    moved_before: Float[Array, " n"]  # D_{s-1}
+    slopes: Float[Array, "3 n"]  # h times F_0, F_{s-1}, F_s
+    error: Float[Array, "5"]  # the family's
 
 
 class AbstractStabilised(diffrax.AbstractAdaptiveSolver[StabilisedState]):
     """Takes as many stages as the spectral radius asks for, from one family of methods."""
 
     term_structure: ClassVar = diffrax.AbstractTerm
-    interpolation_cls: ClassVar = diffrax.ThirdOrderHermitePolynomialInterpolation
+    interpolation_cls: ClassVar[Any] = diffrax.ThirdOrderHermitePolynomialInterpolation
     bounds: ClassVar[tuple[int, int]]  # on `max_stages`; the lower is the fewest there are
 
     max_stages: eqx.AbstractVar[int]
@@ -81,9 +95,22 @@ class AbstractStabilised(diffrax.AbstractAdaptiveSolver[StabilisedState]):
         # compiled in one place less.
         del terms, t0, t1, args
         nothing = jnp.zeros_like(ravel_pytree(y0)[0])
-        return StabilisedState(
-            nothing, nothing, jnp.full((), jnp.inf, nothing.dtype), jnp.zeros((), jnp.int32), work()
-        )
+        unknown, age = jnp.full((), jnp.inf, nothing.dtype), jnp.zeros((), jnp.int32)
+        return StabilisedState(nothing, nothing, unknown, age, work(), self.no_past(nothing))
+
+    def no_past(self, like: Float[Array, " n"]) -> Any:
+        """What is remembered before the first step."""
+        del like
+        return None
+
+    def judge(
+        self, t0: Any, t1: Any, stages: Stages, past: Any
+    ) -> tuple[Float[Array, " n"], dict[str, Array], Any]:
+        """A step's error, what its interpolation takes beside both ends, and the new past."""
+        del t0, t1, past
+        slopes, e = stages.slopes, stages.error
+        error = e[0] * stages.moved + e[1] * stages.moved_before
+        return error + e[2:] @ slopes, {"k0": slopes[0], "k1": slopes[2]}, None
 
     def func(self, terms: Any, t0: Any, y0: Any, args: Any) -> Any:
         return terms.vf(t0, y0, args)
@@ -108,8 +135,12 @@ class AbstractStabilised(diffrax.AbstractAdaptiveSolver[StabilisedState]):
         slope = lax.cond(cold, lambda: field(t0, start), lambda: solver_state.slope)
         h = t1 - t0
         family = self.family
-        at_ease = 2 * self.safety * jnp.abs(h) * solver_state.radius <= family.intervals[0]
-        stale = cold | (solver_state.age >= jnp.where(at_ease, _MAX_AGE_AT_EASE, _MAX_AGE))
+        reach = self.safety * jnp.abs(h) * solver_state.radius
+        at_ease = 2 * reach <= family.intervals[0]
+        last = np.searchsorted(family.degrees, _MANY_STAGES)
+        many = family.intervals[min(int(last), len(family.degrees) - 1)]
+        max_age = jnp.where(at_ease, _MAX_AGE_AT_EASE, jnp.where(reach > many, 0, _MAX_AGE))
+        stale = cold | (solver_state.age >= max_age)
 
         def estimate() -> SpectralRadius:
             return spectral_radius(
@@ -141,20 +172,25 @@ class AbstractStabilised(diffrax.AbstractAdaptiveSolver[StabilisedState]):
 
         zero = jnp.zeros_like(start)
         d, d_before, f, f_before = lax.fori_loop(0, num_stages, stage, (zero, zero, slope, slope))
-        e = jnp.asarray(family.error, start.dtype)[index]
-        error = e[0] * d + e[1] * d_before + control * (e[2] * slope + e[3] * f_before + e[4] * f)
+        every = Stages(
+            start,
+            d,
+            d_before,
+            control * jnp.stack([slope, f_before, f]),
+            jnp.asarray(family.error, start.dtype)[index],
+        )
+        error, dense, past = self.judge(t0, t1, every, solver_state.past)
 
         # A step that left the field's domain, or that cannot be stable, has no result. Its
         # error is infinite, so that it is rejected, and its end is not a number: an infinite
         # end would make the controller's ratio of error to size one too.
         ok = stable & jnp.all(jnp.isfinite(d) & jnp.isfinite(f) & jnp.isfinite(error))
         y1 = unravel(jnp.where(ok, start + d, jnp.nan))
-        dense = {"y0": y0, "y1": y1, "k0": unravel(control * slope), "k1": unravel(control * f)}
         return (
             y1,
             unravel(jnp.where(ok, error, jnp.inf)),
-            dense,
-            StabilisedState(f, vector, radius, age, work(num_stages + cold, num_products)),
+            {"y0": y0, "y1": y1, **{k: unravel(v) if v.ndim else v for k, v in dense.items()}},
+            StabilisedState(f, vector, radius, age, work(num_stages + cold, num_products), past),
             cast(diffrax.RESULTS, diffrax.RESULTS.successful),
         )
 
@@ -197,7 +233,7 @@ class RKC2(AbstractStabilised):
 
     @property
     def family(self) -> Family:
-        return _chebyshev(self.max_stages)
+        return chebyshev(self.max_stages)
 
     def error_order(self, terms: Any) -> int:
         del terms
@@ -213,7 +249,7 @@ def degrees_up_to(last: int, first: int) -> np.ndarray:
 
 
 @lru_cache
-def _chebyshev(max_stages: int) -> Family:
+def chebyshev(max_stages: int) -> Family:
     """The RKC formulas for all degrees at once; `j` counts stages, from 0."""
     s = degrees_up_to(max_stages, RKC2.bounds[0])
     w0 = 1 + 2 / 13 / s**2
