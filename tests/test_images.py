@@ -1,5 +1,6 @@
 """Images from files that the tests make, in every form, and a teacher's labels."""
 
+import functools
 import gzip
 import hashlib
 import struct
@@ -129,6 +130,15 @@ def test_a_folder_does_not_make_another_experiment(folder, tmp_path):
     assert lr.Experiment(task=task(folder, n=6)).content_hash != experiment.content_hash
     assert task(folder, source="digits").with_data("there") == task("there")
     assert lr.tasks.ModularArithmetic().with_data("there") is None
+
+
+def test_a_study_reads_a_folder_before_anything_is_run(tmp_path):
+    call = functools.partial(lr.reproduce, "kumar2024", tmp_path / "store", data=tmp_path)
+    with pytest.raises(lr.InputError, match=r"task\.folder = .*lacks train-images"):
+        call(panel="6a")
+    with pytest.raises(lr.InputError, match=r"data = .*read by none of the panels 8"):
+        call(panel="8")
+    assert not (tmp_path / "store").exists()
 
 
 def test_digits_are_those_of_scikit_learn(monkeypatch):

@@ -74,7 +74,7 @@ def call(monkeypatch, *arguments):
 
 
 def test_every_panel_that_comes_along_can_be_planned():
-    for study in ("lyu2024", "maps"):
+    for study in ("kumar2024", "lyu2024", "maps"):
         for name, panel in lr.studies.panels(study).items():
             for preset in ("paper", "quick"):
                 experiment, over = panel.varied(preset)

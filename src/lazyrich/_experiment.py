@@ -191,6 +191,11 @@ class Experiment(Description):
             table.pop("published", None)
         return type(self).from_table(table)
 
+    def with_data(self, folder: str | os.PathLike[str]) -> "Experiment | None":
+        """The experiment on data from files in `folder`, None if its task reads none."""
+        task = self.task.with_data(str(Path(folder).resolve()))
+        return None if task is None else self.model_copy(update={"task": task})
+
     def value(self, key: str) -> Any:
         """What stands at a dotted key; tables as such."""
         place: Any = self

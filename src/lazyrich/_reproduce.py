@@ -70,6 +70,7 @@ def reproduce(
     preset: Preset = "quick",
     workers: int | None = None,
     scheduler: str | None = None,
+    data: str | os.PathLike[str] | None = None,
     listener: Listener | None = None,
 ) -> list[PanelResult]:
     """Runs what a study's panels miss, and compares them with what was published.
@@ -77,7 +78,8 @@ def reproduce(
     - **Takes** `study`, one that comes with the library or a folder with a TOML file a panel;
         `store`, which holds what has been run: the same call goes on after whatever ended
         it; `panel`, one of them alone; `preset`, `paper` for the source's own settings;
-        `workers`, `scheduler` as [`sweep`][lazyrich.sweep] does; `listener`, told the
+        `workers`, `scheduler` as [`sweep`][lazyrich.sweep] does; `data`, a folder with files
+        that panels read where they are given, such as MNIST's; `listener`, told the
         panel's name and how far it is.
     - **Raises** [`InputError`][lazyrich.InputError] for names that there are not,
         [`ComputationError`][lazyrich.ComputationError] when runs cannot go on.
@@ -87,6 +89,8 @@ def reproduce(
         raise InputError("panel", panel, f"should be one of {', '.join(found)}")
     results = []
     chosen = found if panel is None else {panel: found[panel]}
+    if data is not None:
+        chosen = _on_data(chosen, data)
     # All of them are looked through before the first is run.
     plans = {name: _planned(one, preset) for name, one in chosen.items()}
     with crew(workers, scheduler) as hands:
@@ -99,6 +103,18 @@ def reproduce(
             run_sweep(sweep, store, hands, listener=tell)
             results.append(result_of(name, version, sweep, Store(store)))
     return results
+
+
+def _on_data(chosen: dict[str, Panel], data: str | os.PathLike[str]) -> dict[str, Panel]:
+    """The panels, those that read files from a folder of them."""
+    read = {name: panel.experiment.with_data(data) for name, panel in chosen.items()}
+    if not any(read.values()):
+        accepted = f"is read by none of the panels {', '.join(chosen)}"
+        raise InputError("data", os.fspath(data), accepted)
+    return {
+        name: panel.model_copy(update={"experiment": read[name] or panel.experiment})
+        for name, panel in chosen.items()
+    }
 
 
 def _planned(panel: Panel, preset: Preset) -> tuple[Panel, Sweep]:

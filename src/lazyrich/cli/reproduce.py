@@ -9,7 +9,7 @@ import typer
 
 from .._errors import InputError
 from .._terminal import sweep_progress
-from .settings import Scheduler, Workers
+from .settings import Data, Scheduler, Workers
 
 if TYPE_CHECKING:
     from .._reproduce import PanelResult
@@ -24,6 +24,7 @@ figure a panel, and the store with every run: the same command goes on after wha
 Examples:
   lazyrich reproduce lyu2024 --preset quick
   lazyrich reproduce lyu2024 --panel 3 --preset paper --out lyu
+  lazyrich reproduce kumar2024 --panel 6a --preset paper --data mnist
   lazyrich reproduce maps --scheduler tcp://10.0.0.1:8786
 """
 
@@ -37,6 +38,7 @@ def reproduce(
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where to write [reproduced/STUDY-PRESET].")
     ] = None,
+    data: Data = None,
     workers: Workers = None,
     scheduler: Scheduler = None,
 ) -> None:
@@ -63,6 +65,7 @@ def reproduce(
             folder / "store",
             panel=panel,
             preset=preset,
+            data=data,
             workers=workers,
             scheduler=scheduler,
             listener=listener,

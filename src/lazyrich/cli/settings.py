@@ -46,11 +46,11 @@ def on_data(described: "Experiment", data: Path | None) -> "Experiment":
     """The experiment on data from files, if a folder of them is given."""
     if data is None:
         return described
-    task = described.task.with_data(str(data.resolve()))
-    if task is None:
+    found = described.with_data(data)
+    if found is None:
         accepted = f"is for tasks that read files: Images, not {type(described.task).__name__}"
         raise InputError("--data", str(data), accepted)
-    return described.model_copy(update={"task": task, "published": None})
+    return found
 
 
 def resolve_row(name: str, row: int | None) -> tuple[list["Experiment"], int]:
