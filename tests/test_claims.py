@@ -165,6 +165,10 @@ def test_outcomes():
     assert lr.check_claim(either, some).holds == "yes"
     two = every.model_copy(update={"where": {"init_scale": 100.0, "seed": [0, 1]}})
     assert lr.check_claim(two, some).holds == "cannot say"
+    one = every.model_copy(update={"where": {"init_scale": 1.0, "seed": 0}})
+    assert lr.check_claim(one, some).holds == "no"  # immediate
+    rarely = one.model_copy(update={"share": 0.1})
+    assert lr.check_claim(rarely, some).holds == "cannot say"
     some["outcome"][1, 1] = "missing"
     assert lr.check_claim(either, some).holds == "cannot say"
 

@@ -93,8 +93,9 @@ def _outcomes(claim: Claim, dataset: xr.Dataset) -> Verdict:
     )
     holds: Holds = "yes" if num and hits >= claim.share * num else "no"
     missing = len(all_outcomes) - num
-    # Runs that miss can still keep it from holding, not from failing.
-    if holds == "yes" and (num < claim.min_runs or missing):
+    # One run is enough to refute what is said of all, and never to confirm it.
+    refuted = holds == "no" and claim.share == 1 and num
+    if not refuted and (num < claim.min_runs or missing):
         holds, ours = "cannot say", f"{ours}; {_few(num, claim.min_runs, missing)}"
     published = "all" if claim.share == 1 else f"at least {claim.share:.0%}"
     return Verdict(

@@ -21,8 +21,8 @@ _DASHES: dict[str, Any] = {"train": (0, (4, 2)), "test": "solid"}
 def plot_family(dataset: xr.Dataset, key: str, published: Published | None = None) -> Figure:
     """Fit, loss and parameter norm over log time, one colour a value of `key`.
 
-    Every seed has its line; training data are dashed, test data solid. Published test curves
-    and norms are circles in the colour of the value that they belong to.
+    Every seed has its line; training data are dashed, test data solid. Published curves are
+    circles in the colour of the value that they belong to.
 
     - **Takes** a sweep's dataset, and a key that it varies; `published`, whose curves say by
         `at` which value they are of.
@@ -46,7 +46,7 @@ def plot_family(dataset: xr.Dataset, key: str, published: Published | None = Non
             for value, colour, curves in zip(found, colours, circles, strict=True):
                 for run in np.flatnonzero(values == value):
                     _line(axis, runs.data, name, int(run), color=colour, ls=_DASHES[part])
-                if part == "test" and name in curves:
+                if name in curves:
                     times, theirs = curves[name][:, curves[name][0] > 0]
                     axis.plot(times, theirs, color=colour, alpha=0.75, **_PUBLISHED)
         axis.set_xscale("log")
@@ -61,7 +61,7 @@ def plot_family(dataset: xr.Dataset, key: str, published: Published | None = Non
     labels += list(_DASHES)
     if any(circles):
         handles.append(Line2D([], [], color="#404040", **_PUBLISHED))
-        labels.append("test, published")
+        labels.append("published")
     figure.legend(handles, labels, title=key, loc="outside right center", fontsize=8)
     return figure
 
