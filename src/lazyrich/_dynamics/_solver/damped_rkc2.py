@@ -6,9 +6,20 @@ import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float, Int, PyTree
 
 from .rkc2 import AbstractStabilised, Family, Stages, chebyshev
+
+# Stages squared over the noise seen. At 4 what is left of the noise is a third of the error; at 30
+# modular addition with 256 ReLUs takes half the steps of that, and its crossing times are within
+# 0.5 % of their limit.
+_DAMPING = 30.0
+
+
+def _over(part: Float[Array, " n"], whole: Float[Array, " n"]) -> Float[Array, ""]:
+    """The ratio of two norms, 1 where there is none."""
+    ratio = jnp.linalg.norm(part) / jnp.linalg.norm(whole)
+    return jnp.where(jnp.isfinite(ratio), ratio, 1.0)
 
 
 class Past(NamedTuple):
@@ -16,6 +27,7 @@ class Past(NamedTuple):
 
     times: Float[Array, "2"]
     states: Float[Array, "2 n"]
+    noise: Float[Array, ""]  # RKC2's error over this method's in the last step
 
 
 class NewtonInterpolation(diffrax.AbstractLocalInterpolation):
@@ -53,11 +65,12 @@ class DampedRKC2(AbstractStabilised):
     chatters by a part $1/s^2$ of its length. And its error has $h\,(F_0 + F_s)$ in it, a step
     times the field's noise, however little of it is left in the state.
 
-    Here `safety` takes ten times the radius, about three times the stages, and the error is
-    $\frac{1}{15} h^3 y'''$, that of the method, with $y'''$ from the third divided difference of
-    this step's end, its start and the two points before. The first two steps take RKC2's. The
-    dense output is the cubic through these points, for the same reason. Order and stability are
-    those of RKC2; a step costs as many evaluations of the field as it has stages.
+    Here the error is $\frac{1}{15} h^3 y'''$, that of the method, with $y'''$ from the third
+    divided difference of this step's end, its start and the two points before; the first two
+    steps take RKC2's. The ratio $q$ of RKC2's error to it, one for a smooth field, shows the noise,
+    and a step has at least $\sqrt{30 q}$ stages, $q$ being that of the step before. The dense
+    output is the cubic through the same points. Order and stability are those of RKC2; a step
+    costs as many evaluations of the field as it has stages.
 
     - **Takes** `max_stages`, `safety`, as [`RKC2`][lazyrich.solvers.RKC2] does.
     - **Raises** `InputError` unless `max_stages` is from 2 to 500 and `safety` at least 1.
@@ -67,7 +80,7 @@ class DampedRKC2(AbstractStabilised):
     bounds: ClassVar[tuple[int, int]] = (2, 500)
 
     max_stages: int = eqx.field(default=200, static=True)
-    safety: float = 10.0
+    safety: float = 3.0
 
     @property
     def family(self) -> Family:
@@ -78,7 +91,13 @@ class DampedRKC2(AbstractStabilised):
         return 3
 
     def no_past(self, like: Float[Array, " n"]) -> Past:
-        return Past(jnp.full(2, jnp.nan), jnp.zeros((2, *like.shape), like.dtype))
+        nowhere = jnp.full(2, jnp.nan)
+        return Past(nowhere, jnp.zeros((2, *like.shape), like.dtype), jnp.ones((), like.dtype))
+
+    def raised(self, index: Int[Array, ""], past: Past) -> Int[Array, ""]:
+        degrees = self.family.degrees
+        enough = jnp.searchsorted(jnp.asarray(degrees), jnp.sqrt(_DAMPING * past.noise))
+        return jnp.where(index < len(degrees), jnp.clip(enough, index, len(degrees) - 1), index)
 
     def judge(
         self, t0: Any, t1: Any, stages: Stages, past: Past
@@ -103,5 +122,6 @@ class DampedRKC2(AbstractStabilised):
         kept = Past(
             jnp.stack([jnp.asarray(t0, past.times.dtype), past.times[0]]),
             jnp.stack([stages.start, past.states[0]]),
+            jnp.where(has_two, _over(at_first, error), 1.0),
         )
         return error, dense, kept

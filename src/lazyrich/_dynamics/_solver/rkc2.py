@@ -103,6 +103,11 @@ class AbstractStabilised(diffrax.AbstractAdaptiveSolver[StabilisedState]):
         del like
         return None
 
+    def raised(self, index: Int[Array, ""], past: Any) -> Int[Array, ""]:
+        """The index of a degree, raised to one that damps what was seen in the steps before."""
+        del past
+        return index
+
     def judge(
         self, t0: Any, t1: Any, stages: Stages, past: Any
     ) -> tuple[Float[Array, " n"], dict[str, Array], Any]:
@@ -159,6 +164,7 @@ class AbstractStabilised(diffrax.AbstractAdaptiveSolver[StabilisedState]):
         # A radius that is not a number sorts beyond every interval.
         index = jnp.searchsorted(family.intervals, self.safety * jnp.abs(h) * radius)
         stable = index < len(family.degrees)
+        index = self.raised(index, solver_state.past)
         num_stages = jnp.where(stable, jnp.asarray(family.degrees)[index], 0)
         stages = jnp.asarray(family.stages, start.dtype)
         nodes = jnp.asarray(family.nodes, h.dtype)
