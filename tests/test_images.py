@@ -13,6 +13,7 @@ import pytest
 
 import lazyrich as lr
 from lazyrich._tasks._image_files import FILES, MNIST, idx_bytes, load, read_idx
+from lazyrich.cli.settings import on_data
 
 
 def pictures():
@@ -130,6 +131,13 @@ def test_a_folder_does_not_make_another_experiment(folder, tmp_path):
     assert lr.Experiment(task=task(folder, n=6)).content_hash != experiment.content_hash
     assert task(folder, source="digits").with_data("there") == task("there")
     assert lr.tasks.ModularArithmetic().with_data("there") is None
+    # As the command line has it.
+    there = on_data(lr.Experiment(task=task(folder, source="digits")), folder)
+    assert there.task == task(folder.resolve())
+    plain = lr.Experiment(task=lr.tasks.ModularArithmetic())
+    assert on_data(plain, None) is plain
+    with pytest.raises(lr.InputError, match=r"--data = .*tasks that read files: Images, not Modu"):
+        on_data(plain, folder)
 
 
 def test_a_study_reads_a_folder_before_anything_is_run(tmp_path):
