@@ -31,6 +31,7 @@ TASKS = [
     lr.tasks.StudentTeacher(n=8, num_test=1500),
     lr.tasks.Images(n=40, num_test=30),
     lr.tasks.PolynomialRegression(n=8, d=5, num_test=9, convention="unit_inputs", coupled=True),
+    lr.tasks.KernelEigenvector(n=8, d=5, num_test=9, index=2),
     arrays(),
 ]
 
@@ -290,3 +291,23 @@ def test_the_coupled_draw_uses_the_same_numbers_twice():
     apart = Ground(experiment.with_changes({"task.coupled": False}))
     shared = np.isin(np.asarray(apart.problem.params), np.sqrt(5) * np.asarray(apart.split.train.x))
     assert not shared.any()
+
+
+def test_labels_are_an_eigenvector_of_the_centred_kernel():
+    experiment = lr.Experiment(
+        task=lr.tasks.KernelEigenvector(n=8, d=3, num_test=6, index=2),
+        model=lr.models.Centred(model=lr.models.CommitteeMachine(width=4)),
+        loss=lr.losses.Squared(),
+        init_scale=2.0,
+    )
+    ground = Ground(experiment)
+    x = jnp.concatenate([ground.split.train.x, ground.test.x])
+    y = np.concatenate([ground.split.train.y, ground.test.y])
+    kernel = np.asarray(experiment.model.tangent_kernel(ground.problem.params, x))
+    middle = np.eye(14) - 1 / 14
+    values = np.linalg.eigvalsh(middle @ kernel @ middle)
+    np.testing.assert_allclose(middle @ kernel @ middle @ y, values[-2] * y, atol=1e-10)
+    assert np.mean(y**2) == pytest.approx(1.0)
+    assert y[np.argmax(abs(y))] > 0
+    with pytest.raises(lr.InputError, match=r"^index = 17: should be less than the 17 inputs"):
+        lr.tasks.KernelEigenvector(n=8, num_test=9, index=17)

@@ -35,6 +35,12 @@ class Ground:
             data_key = self._init_key
         self.data_key = data_key
         self.split: Split = experiment.task.sample(data_key)
+        if experiment.task.labels_from_start:
+            start = _start_of(experiment, self._init_key, self.split.train.x.shape[1], params)
+            model = experiment.model
+            self.split = experiment.task.labelled(
+                self.split, lambda x: model.tangent_kernel(start, x)
+            )
         experiment.loss.check_labels(self.split.train.y, "task.y_train")
         if isinstance(experiment.task, Arrays):
             experiment.loss.check_labels(experiment.task.y_test, "task.y_test")
@@ -102,6 +108,13 @@ def _posed(experiment: Experiment, train: Samples, params: Any) -> Problem:
     return Problem(train, params, decay, model, loss, loss_divisor=divisor)
 
 
+def _start_of(experiment: Experiment, key: Any, dim: int, params: Any) -> Any:
+    if params is None:
+        start = experiment.model.init(key, dim)
+        params = jax.tree.map(lambda p: experiment.init_scale * p, start)
+    return jax.tree.map(jnp.asarray, params)
+
+
 def build_problem(experiment: Experiment, train: Samples, key: Any, params: Any = None) -> Problem:
     """The flow an experiment describes, from `params` or from the model's own start.
 
@@ -109,10 +122,7 @@ def build_problem(experiment: Experiment, train: Samples, key: Any, params: Any 
         or if the model is not of the degree that it declares.
     """
     model, loss = experiment.model, experiment.loss
-    if params is None:
-        start = model.init(key, train.x.shape[1])
-        params = jax.tree.map(lambda p: experiment.init_scale * p, start)
-    params = jax.tree.map(jnp.asarray, params)
+    params = _start_of(experiment, key, train.x.shape[1], params)
     model.check_inputs(train.x, "task")
     shape = jax.eval_shape(lambda p: model.apply(p, train.x), params).shape
     loss.check_shape(shape, train.y)

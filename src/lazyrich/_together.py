@@ -90,7 +90,9 @@ def _grounds_of(experiments: Sequence[Experiment]) -> list[Ground]:
 
 
 def _key(experiment: Experiment) -> Hashable:
-    parts = (experiment.task, experiment.seed, experiment.model, experiment.loss)
+    parts: tuple[Any, ...] = (experiment.task, experiment.seed, experiment.model, experiment.loss)
+    if experiment.task.labels_from_start:
+        parts = (*parts, experiment.init_scale)
     try:
         hash(parts)
     except TypeError:  # a model of the user's, of arrays

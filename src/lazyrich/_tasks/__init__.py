@@ -8,6 +8,7 @@ from ._base import (
 )
 from .arrays import Arrays as Arrays
 from .images import Images as Images
+from .kernel_eigenvector import KernelEigenvector as KernelEigenvector
 from .matrix_completion import MatrixCompletion as MatrixCompletion
 from .modular_arithmetic import ModularArithmetic as ModularArithmetic
 from .polynomial_regression import PolynomialRegression as PolynomialRegression

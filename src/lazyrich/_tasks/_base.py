@@ -46,6 +46,19 @@ class AbstractTask(Choice):
         """Whether the key of the data is the one that the model starts from."""
         return False
 
+    @property
+    def labels_from_start(self) -> bool:
+        """Whether labels hang on the model's start, see `labelled`."""
+        return False
+
+    def labelled(self, split: Split, kernel: Callable[[Array], Array]) -> Split:
+        """The data with their labels, given the tangent kernel at the model's start.
+
+        For tasks that ask for it; all others know their labels from their key.
+        """
+        del kernel
+        return split
+
     @abc.abstractmethod
     def sample(self, key: PRNGKeyArray) -> Split:
         """Draws the data; the description and the key name them exactly."""
