@@ -13,7 +13,7 @@ SOURCE = ROOT / "src" / "lazyrich"
 # Each may import from those above it.
 ORDER = [
     "_errors", "_files", "_precision", "_description", "_columns", "_tasks", "_models", "_losses",
-    "_dynamics", "_predictors", "_probes", "_published", "_experiment", "_linearise",
+    "_dynamics", "_kernel", "_predictors", "_probes", "_published", "_experiment", "_linearise",
     "_references", "_measure", "_ground", "_stacked", "_simulate", "_together", "_record",
     "_transition", "_summary", "_reread", "_sweep", "_store", "_phase", "_claims", "_execution",
     "studies", "_reproduce", "_view", "_terminal", "cli",
@@ -23,6 +23,7 @@ NAMESPACES = [
     "models",
     "losses",
     "dynamics",
+    "kernel",
     "solvers",
     "predictors",
     "probes",

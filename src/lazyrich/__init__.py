@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from . import (
         _dynamics as dynamics,
+        _kernel as kernel,
         _losses as losses,
         _models as models,
         _predictors as predictors,
@@ -75,6 +76,7 @@ __all__ = [
     "consolidate",
     "dynamics",
     "estimate",
+    "kernel",
     "linearise",
     "losses",
     "models",
@@ -160,6 +162,7 @@ _PLACES = {
 }
 _NAMESPACES = {
     "dynamics": "_dynamics",
+    "kernel": "_kernel",
     "losses": "_losses",
     "models": "_models",
     "predictors": "_predictors",

@@ -21,7 +21,8 @@ from ._ground import Ground
 from ._measure import evaluate_all, probe_along, weights_along
 from ._models import DiagonalLinear, DiagonalParams
 from ._precision import in_double
-from ._predictors.kkt import KKTSystem, kkt_multipliers, kkt_residual, kkt_system
+from ._predictors.constraints import KKTSystem, Limits
+from ._predictors.kkt import kkt_multipliers, kkt_residual, kkt_system
 from ._probes import AbstractProbe, Labels, Setting
 from ._simulate import Listener, Run, Stopwatch, follow_alone, replayed, silently
 from ._stacked import KKT, Outcome, Stacked, long_names
@@ -215,6 +216,7 @@ class _Row(eqx.Module):
             model=self.model,
             loss=system.loss,
             labels=self.labels,
+            x_train=system.x,
         )
 
     def final(self, times: Array, states: Any) -> DiagonalParams:
@@ -280,9 +282,10 @@ def _measure(row: _Row, times: Array, states: Any) -> tuple[dict[str, Array], KK
     values = probe_along(setting, row.replay, along, row.probes)
     if row.labels != "signs":
         return values, None
-    return values, kkt_system(row.final(times, states), system.x, system.y, row.model.depth)
+    limits = Limits(len(system.y), np.inf)
+    return values, kkt_system(row.model, row.final(times, states), system.x, system.y, limits)
 
 
 def _residuals(row: _Row, times: Array, states: Any, mu: Array) -> tuple[Array, Array]:
-    system = row.replay.system
-    return kkt_residual(row.final(times, states), system.x, system.y, row.model.depth, mu)
+    system, limits = row.replay.system, Limits(len(mu), np.inf)
+    return kkt_residual(row.model, row.final(times, states), system.x, system.y, limits, mu)

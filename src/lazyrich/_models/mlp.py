@@ -120,7 +120,7 @@ class MLP(AbstractModel):
         def some(x: Array) -> Array:
             return self._layers(params, x)[1][-1] @ last.T
 
-        f = in_blocks(some, x, max(self.widths)) * self._factor(last, last=True)
+        f = in_blocks(some, x, max(self.widths, default=1)) * self._factor(last, last=True)
         f = self.output_scale * (f + params.later[-1][None] if params.later else f)
         return f if self.outputs else f[:, 0]
 
@@ -146,6 +146,28 @@ class MLP(AbstractModel):
             kernel += (flat @ flat.T).reshape(n, c, n, c) * inputs[:, None, :, None]
             delta = delta @ (factors[layer - 1] * params.weights[layer - 1])
         return self.output_scale**2 * kernel.reshape(n * c, n * c)
+
+    def gradient_factors(
+        self, params: MLPParams, x: Shaped[Array, "n d"], r: Float[Array, " n *c"]
+    ) -> list[tuple[Float[Array, "n a"], Float[Array, "n b"]]]:
+        r"""Inputs and forces of every layer, last to first: what makes up $J(x_i)^\top r_i$.
+
+        The gradient of $r_i \cdot f(x_i)$ with respect to a layer's weights, and bias as one
+        more column where it has one, is the outer product of its force and its input.
+        """
+        before, after = self._layers(params, x)
+        slope = jax.vmap(jax.vmap(jax.grad(_ACTIVATIONS[self.activation])))
+        force = self.output_scale * (r if self.outputs else r[:, None])
+        found = []
+        for layer in range(len(self.widths), -1, -1):
+            weights, last = params.weights[layer], layer == len(self.widths)
+            factor = self._factor(weights, last=last)
+            has_bias = bool(params.later) if layer > 0 else bool(self.bias)
+            inputs = [factor * after[layer], jnp.ones((len(x), int(has_bias)))]
+            found.append((jnp.concatenate(inputs, axis=1), force))
+            if layer > 0:
+                force = force @ (factor * weights) * slope(before[layer - 1])
+        return found
 
     def _layers(self, params: MLPParams, x: Array) -> tuple[list[Array], list[Array]]:
         """Every hidden layer before its activation; the input and every layer after it."""

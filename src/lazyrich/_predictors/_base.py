@@ -21,7 +21,7 @@ class Predictor(NamedTuple):
         a matrix.
     - `objective`, what `weights` achieve: the margin, or the norm for an interpolant.
     - `bound`, what nothing can beat, proven by `dual`.
-    - `dual`, shape `(n,)`.
+    - `dual`, shape `(n,)`, or `(n, c)` for classes.
     - `gap`, $|$bound − objective$|$ relative to the bound: the certificate.
     - `status`: `optimal` if `gap` is within the tolerance asked for, `not_separable` if no
         weights classify, or fit, every sample, `not_proven` if the gap stayed open.
@@ -31,7 +31,7 @@ class Predictor(NamedTuple):
     weights: Float[np.ndarray, "..."]
     objective: float
     bound: float
-    dual: Float[np.ndarray, " n"]
+    dual: Float[np.ndarray, " n *c"]
     gap: float
     status: Status
 
@@ -49,10 +49,10 @@ def as_data(
 
 def certify_margin(
     name: str,
-    weights: Float[np.ndarray, " d"],
+    weights: Float[np.ndarray, "..."],
     achieved: float,
     bound: float,
-    dual: Float[np.ndarray, " n"],
+    dual: Float[np.ndarray, " n *c"],
     scale: float,
     tolerance: float,
 ) -> Predictor:

@@ -1,77 +1,139 @@
-"""How far parameters are from a KKT point of margin maximisation."""
+"""How far parameters are from a KKT point of margin maximisation, of any homogeneous model."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float, Shaped
+from jaxtyping import Array, ArrayLike, Float, Int, Shaped
 
-from .._columns import gram, matvec, rmatvec
-from .._models import DiagonalParams, power_difference
+from .._errors import InputError
+from .._models import AbstractModel, DiagonalLinear, DiagonalParams
 from .._precision import in_double
 from ._base import as_data, minimise_nonnegative
+from .constraints import (
+    KKTSystem,
+    Limits,
+    every_margin,
+    min_norm_gap,
+    own_point,
+    residual_at,
+    system_at,
+    tightest,
+)
+from .multipliers import Explained, explain
+
+# Of projected gradients, where constraints are too many for a Gram matrix.
+_STEPS = 2000
 
 
 class KKTResidual(NamedTuple):
     r"""Residuals at parameters scaled to a smallest margin of 1; all dimensionless.
 
-    - `stationarity`, $\|\theta - \sum_i \mu_i y_i \nabla f_i\|_2 / \|\theta\|_2$.
-    - `complementarity`, $\sum_i \mu_i (y_i f_i - 1) / \|\theta\|_2^2$.
-    - `multipliers`, $\mu \ge 0$, shape `(n,)`: those that make the squares of both least, the
-        second sample by sample.
+    - `stationarity`, $\|\theta - \sum_i \mu_i \nabla q_i\|_2 / \|\theta\|_2$, $q_i$ being the
+        margins.
+    - `complementarity`, $\sum_i \mu_i (q_i - 1) / \|\theta\|_2^2$.
+    - `multipliers`, $\mu \ge 0$, shape `(m,)`: those that make the squares of both least, the
+        second constraint by constraint.
+    - `num_active`, how many constraints were within the factor asked for, $m$ if a sample is
+        fitted; `samples` and `classes`, shape `(m,)`, which they are: of which sample, and
+        against which other class (zero for signs).
 
-    NaN where some sample is not fitted, for then no scaling is feasible, or where the
-    search for multipliers did not end.
+    Every constraint holds by the scaling. NaN where some sample is not fitted, for then no
+    scaling is feasible, or where the search for multipliers did not end.
     """
 
     stationarity: float
     complementarity: float
-    multipliers: Float[np.ndarray, " n"]
+    multipliers: Float[np.ndarray, " m"]
+    num_active: int
+    samples: Int[np.ndarray, " m"]
+    classes: Int[np.ndarray, " m"]
+
+
+@in_double
+def margin_kkt(
+    model: AbstractModel,
+    params: Any,
+    x: Shaped[ArrayLike, "n d"],
+    y: Shaped[ArrayLike, " n"],
+    factor: float = 2.0,
+    max_active: int = 1024,
+) -> KKTResidual:
+    r"""Residual of a homogeneous model in margin maximisation.
+
+    The problem is $\min \frac12 \|\theta\|_2^2$ subject to $y_i f(\theta; x_i) \ge 1$ for
+    signs, to $f_{y_i}(\theta; x_i) - f_j(\theta; x_i) \ge 1$, $j \ne y_i$, for classes. Which
+    of the constraints carry multipliers is found by non-negative least squares: exactly, by active
+    sets in the Gram matrix of their gradients, where these are few; else by 2000 accelerated
+    projected gradients that begin with the multipliers of training itself.
+
+    - **Takes** `factor`, of the smallest margin up to which a constraint counts as active;
+        `max_active`, up to which they are few. Classes have $n(C-1)$ constraints.
+    - **Raises** [`InputError`][lazyrich.InputError] for a model without a degree.
+    - **Source** Lyu & Li, ICLR 2020, arXiv:1906.05890: approximate KKT points, in relative form.
+    """
+    degree = model.homogeneity
+    if degree is None:
+        raise InputError("model", type(model).__name__, "should be homogeneous")
+    x, y, params = jnp.asarray(x), jnp.asarray(y), jax.tree.map(jnp.asarray, params)
+    every, smallest = every_margin(model.apply(params, x), y)
+    num_active = int(jnp.sum((every <= factor * smallest) & jnp.isfinite(every)))
+    if num_active > max_active:
+        return _without_gram(model, params, x, y, factor)
+    limits = Limits(max(1, num_active), factor)
+    system = kkt_system(model, params, x, y, limits)
+    mu = kkt_multipliers(np.asarray(system.matrix), np.asarray(system.linear))
+    found = kkt_residual(model, params, x, y, limits, jnp.asarray(mu))
+    samples, classes = map(np.asarray, (system.constraints.sample, system.constraints.other))
+    order = np.lexsort((classes, samples))
+    chosen = mu[order], num_active, samples[order], classes[order]
+    return KKTResidual(float(found[0]), float(found[1]), *chosen)
+
+
+def _without_gram(
+    model: AbstractModel, params: Any, x: Array, y: Array, factor: float
+) -> KKTResidual:
+    def at(params: Any) -> Explained:
+        return explain(model, own_point(model, params, x), x, y, factor, _STEPS)
+
+    found = jax.jit(at)(params)
+    active = np.asarray(found.active)
+    samples, *classes = np.nonzero(active)
+    return KKTResidual(
+        float(found.stationarity),
+        float(found.complementarity),
+        np.asarray(found.mu)[active],
+        int(active.sum()),
+        samples,
+        classes[0] if classes else np.zeros_like(samples),
+    )
 
 
 @in_double
 def diagonal_kkt(
     params: DiagonalParams, x: Shaped[ArrayLike, "n d"], y: Shaped[ArrayLike, " n"], depth: int
 ) -> KKTResidual:
-    r"""Residual of a diagonal net in margin maximisation.
+    r"""Residual of a diagonal net in margin maximisation, every sample a constraint.
 
     The problem is $\min \frac12 \|\theta\|_2^2$ subject to $y_i f(\theta; x_i) \ge 1$. In
     terms of $w = u^{\odot L} - v^{\odot L}$ this is $\min \|w\|_{2/L}$ subject to $y_i
     \langle w, x_i\rangle \ge 1$: convex at $L = 2$, where
     [`l1_max_margin`][lazyrich.predictors.l1_max_margin] solves it, and a quasi-norm with
     many KKT points beyond.
-
-    - **Source** Lyu & Li, ICLR 2020, arXiv:1906.05890: approximate KKT points, in relative form.
     """
     x, y = as_data(x, y, signs=True)
     params = DiagonalParams(*map(jnp.asarray, params))
-    system = kkt_system(params, x, y, depth)
-    mu = kkt_multipliers(np.asarray(system.matrix), np.asarray(system.linear))
-    residual, complementarity = kkt_residual(params, x, y, depth, jnp.asarray(mu))
-    return KKTResidual(float(residual), float(complementarity), mu)
-
-
-class KKTSystem(NamedTuple):
-    r"""Multipliers minimise $\frac12 \mu^\top M \mu - b^\top \mu$ over $\mu \ge 0$.
-
-    NaN where some sample is not fitted.
-    """
-
-    matrix: Float[Array, "n n"]
-    linear: Float[Array, " n"]
+    return margin_kkt(DiagonalLinear(depth=depth), params, x, y, np.inf, len(y))
 
 
 @eqx.filter_jit
 def kkt_system(
-    params: DiagonalParams, x: Shaped[Array, "n d"], y: Float[Array, " n"], depth: int
+    model: AbstractModel, params: Any, x: Shaped[Array, "n d"], y: Array, limits: Limits
 ) -> KKTSystem:
-    """What the multipliers solve."""
-    scaled, margins, norm = _scaled(params, x, y, depth)
-    weights = depth**2 * (scaled.u ** (2 * depth - 2) + scaled.v ** (2 * depth - 2))
-    kernel = gram(x, weights) * jnp.outer(y, y)
-    # By Euler's identity the gradients' products with theta are L times the margins.
-    return KKTSystem(kernel + jnp.diag(((margins - 1) / norm) ** 2), depth * margins)
+    """What the multipliers of parameters solve."""
+    return system_at(model, own_point(model, params, x), x, y, limits)
 
 
 def kkt_multipliers(
@@ -85,29 +147,47 @@ def kkt_multipliers(
 
 @eqx.filter_jit
 def kkt_residual(
-    params: DiagonalParams,
+    model: AbstractModel,
+    params: Any,
     x: Shaped[Array, "n d"],
-    y: Float[Array, " n"],
-    depth: int,
-    mu: Float[Array, " n"],
+    y: Array,
+    limits: Limits,
+    mu: Float[Array, " m"],
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Stationarity and complementarity with given multipliers."""
-    scaled, margins, norm = _scaled(params, x, y, depth)
-    pull = rmatvec(x, mu * y)
-    residual = jnp.hypot(
-        jnp.linalg.norm(scaled.u - depth * scaled.u ** (depth - 1) * pull),
-        jnp.linalg.norm(scaled.v + depth * scaled.v ** (depth - 1) * pull),
-    )
-    return residual / norm, mu @ (margins - 1) / norm**2
+    """Stationarity and complementarity of parameters with given multipliers."""
+    point = own_point(model, params, x)
+    return residual_at(model, point, x, tightest(point.f, y, limits), mu)
 
 
-def _scaled(
-    params: DiagonalParams, x: Array, y: Array, depth: int
-) -> tuple[DiagonalParams, Array, Array]:
-    """Parameters at a smallest margin of 1, all margins there and the norm; NaN without a fit."""
-    outputs = matvec(x, power_difference(params.u, params.v, depth)) * y
-    smallest = jnp.min(outputs)
-    smallest = jnp.where(smallest > 0, smallest, jnp.nan)
-    u, v = (p * smallest ** (-1 / depth) for p in params)
-    norm = jnp.hypot(jnp.linalg.norm(u), jnp.linalg.norm(v))
-    return DiagonalParams(u, v), outputs / smallest, norm
+class MinNormResidual(NamedTuple):
+    r"""Residuals of minimum-norm interpolation, dimensionless.
+
+    - `stationarity`, $\min_\mu \|\theta - J^\top \mu\|_2 / \|\theta\|_2$.
+    - `feasibility`, $\|f - y\|_2 / \|y\|_2$.
+    """
+
+    stationarity: float
+    feasibility: float
+
+
+@in_double
+def min_norm_kkt(
+    model: AbstractModel,
+    params: Any,
+    x: Shaped[ArrayLike, "n d"],
+    y: Float[ArrayLike, " n *c"],
+) -> MinNormResidual:
+    r"""Residual of a homogeneous model in minimum-norm interpolation.
+
+    The problem is $\min \frac12 \|\theta\|_2^2$ subject to $f(\theta; x_i) = y_i$; multipliers
+    of either sign come from least squares in the tangent kernel, which is formed.
+
+    - **Raises** [`InputError`][lazyrich.InputError] for a model without a degree.
+    - **Source** Lyu et al., ICLR 2024, arXiv:2311.18817: rich regime of regression.
+    """
+    if model.homogeneity is None:
+        raise InputError("model", type(model).__name__, "should be homogeneous")
+    x, y, params = jnp.asarray(x), jnp.asarray(y), jax.tree.map(jnp.asarray, params)
+    point = own_point(model, params, x)
+    misfit = jnp.linalg.norm(point.f - y) / jnp.linalg.norm(y)
+    return MinNormResidual(float(min_norm_gap(model, point, x)), float(misfit))

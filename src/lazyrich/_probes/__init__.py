@@ -6,6 +6,7 @@ from ._base import (
     Moment as Moment,
     Setting as Setting,
 )
+from .certificates import Complementarity as Complementarity, Stationarity as Stationarity
 from .committee import (
     CommitteeError as CommitteeError,
     ErrorParts as ErrorParts,
@@ -37,6 +38,7 @@ from .norms import (
     WeightNorm as WeightNorm,
 )
 from .regime import CosineTo as CosineTo, DistanceTo as DistanceTo, Drift as Drift
+from .turning import KernelDistance as KernelDistance, KernelVelocity as KernelVelocity
 from .twin import (
     KernelRegression as KernelRegression,
     Twin as Twin,
@@ -76,6 +78,12 @@ BUILT_IN: dict[str, AbstractProbe] = {
 ON_REQUEST: dict[str, AbstractProbe] = {
     probe.name: probe
     for probe in (
+        Stationarity("rich"),
+        Complementarity("rich"),
+        Stationarity("kernel"),
+        Complementarity("kernel"),
+        KernelDistance(),
+        KernelVelocity(),
         FourierParticipation("first"),
         FourierParticipation("last"),
         CommitteeError(""),
