@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ._errors import ComputationError, InputError
     from ._execution import Estimate, Progress, Refined, estimate, refine, sweep
     from ._experiment import Experiment
+    from ._forecast import Family, Forecast, forecast
     from ._linearise import linearise
     from ._phase import (
         Bisection,
@@ -58,6 +59,8 @@ __all__ = [
     "Crossings",
     "Estimate",
     "Experiment",
+    "Family",
+    "Forecast",
     "InputError",
     "PanelResult",
     "Progress",
@@ -76,6 +79,7 @@ __all__ = [
     "consolidate",
     "dynamics",
     "estimate",
+    "forecast",
     "kernel",
     "linearise",
     "losses",
@@ -119,6 +123,8 @@ _PLACES = {
     "Crossings": "_phase",
     "Estimate": "_execution",
     "Experiment": "_experiment",
+    "Family": "_forecast",
+    "Forecast": "_forecast",
     "InputError": "_errors",
     "PanelResult": "_reproduce",
     "Progress": "_execution",
@@ -136,6 +142,7 @@ _PLACES = {
     "collapse": "_phase",
     "consolidate": "_store",
     "estimate": "_execution",
+    "forecast": "_forecast",
     "linearise": "_linearise",
     "open_record": "_record",
     "open_store": "_store",

@@ -162,7 +162,7 @@ def setting_of(
         # Its numbers as arrays, which are not compiled in.
         model=jax.tree.map(jnp.asarray, problem.model),
         loss=experiment.loss,
-        labels=_labels(problem.train.y, y_test),
+        labels=labels_of(problem.train.y, y_test),
         loss_divisor=jnp.asarray(problem.loss_divisor),
         teacher=teacher,
     )
@@ -175,7 +175,7 @@ def setting_of(
     return setting, tuple(probe for probe in probes if probe.applies(setting))
 
 
-def _labels(y_train: Array, y_test: Array) -> Labels:
+def labels_of(y_train: Array, y_test: Array) -> Labels:
     if jnp.issubdtype(y_train.dtype, jnp.integer):
         return "classes"
     signs = all(bool(jnp.all(jnp.abs(y) == 1)) for y in (y_train, y_test))

@@ -45,7 +45,7 @@ def summarise(
         "ending": record.attrs["ending"],
         "time": _TIMES[str(record["time"].attrs.get("units", "1"))],
         **{key: value for key, value in events._asdict().items() if key != "outcome"},
-        "textbook": _textbook(experiment),
+        "textbook": textbook_of(experiment),
         "thresholds": thresholds.table(),
         **_states(record, events),
         "predictors": _predictors(record),
@@ -63,10 +63,10 @@ def summarise(
         numbers = experiment.published.numbers_of(experiment.value)
         rows = compare(numbers, summary)
         summary["published"] = {"source": experiment.published.source, "numbers": rows}
-    return _jsonable(summary)
+    return jsonable(summary)
 
 
-def _textbook(experiment: Experiment) -> float:
+def textbook_of(experiment: Experiment) -> float:
     """The theory is one of homogeneous models."""
     if experiment.model.homogeneity is None:
         return math.nan
@@ -129,11 +129,11 @@ def compare(numbers: Mapping[str, float], summary: dict[str, Any]) -> dict[str, 
     return rows
 
 
-def _jsonable(value: Any) -> Any:
+def jsonable(value: Any) -> Any:
     if isinstance(value, dict):
-        return {str(key): _jsonable(item) for key, item in value.items()}
+        return {str(key): jsonable(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_jsonable(item) for item in value]
+        return [jsonable(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

@@ -9,6 +9,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from .._forecast import Forecast
 from .._published import Published
 from .._summary import textbook_time
 from ..studies import curves_at
@@ -26,7 +27,11 @@ _KERNEL: dict[str, Any] = {"color": "#525252", "linewidth": 1.1, "linestyle": (0
 _RICH: dict[str, Any] = {"color": "#525252", "linewidth": 1.1, "linestyle": (0, (1, 1.5))}
 
 
-def plot(record: xr.Dataset) -> Figure:
+_FORECAST: dict[str, Any] = {"linewidth": 2.6, "alpha": 0.35, "linestyle": (0, (2, 1))}
+_PASSAGE = "#74c476"
+
+
+def plot(record: xr.Dataset, forecast: Forecast | None = None) -> Figure:
     r"""Fit, loss, parameter norm and nearness to the predictors of a run against log time.
 
     Fit is accuracy, or for regression the loss on a linear axis. Horizontal lines are the
@@ -34,6 +39,8 @@ def plot(record: xr.Dataset) -> Figure:
     \alpha$ for homogeneous models, circles are the published curves where the experiment
     has them.
 
+    - **Takes** `forecast`, of the same experiment, to lay over it: the curves of the kernel flow
+        up to the end of the kernel phase, which is a line, and the interval of `t50`, shaded.
     - **Returns** a matplotlib figure, to save or to show.
     """
     description = tomllib.loads(record.attrs["experiment"])
@@ -63,6 +70,8 @@ def plot(record: xr.Dataset) -> Figure:
         if any(np.any(np.asarray(line.get_ydata()) > 0) for line in axis.get_lines()):
             axis.set_yscale("log", nonpositive="mask")
 
+    if forecast is not None:
+        _expected(axes[0], forecast)
     times = record["time"].values
     for axis in axes.flat:
         if len(times) > 1:
@@ -79,6 +88,28 @@ def plot(record: xr.Dataset) -> Figure:
     # A name is free text: it must not be read as mathematics.
     figure.suptitle(str(description.get("name", "")), parse_math=False, fontsize=11)
     return figure
+
+
+def _expected(axes: Any, forecast: Forecast) -> None:
+    """A forecast over accuracy, or loss, and loss."""
+    end = forecast.t_kernel_end
+    shown = forecast.times > 0
+    if np.isfinite(end):
+        shown &= forecast.times <= end
+    for axis in axes:
+        quantity = axis.get_ylabel()
+        for part, style in (("train", _TRAIN), ("test", _TEST)):
+            curve = forecast.curves.get(f"{part}_{quantity}")
+            if curve is not None:
+                label = f"{part}, kernel flow"
+                axis.plot(forecast.times[shown], curve[shown], label=label,
+                          color=style["color"], **_FORECAST)  # fmt: skip
+        if np.isfinite(end):
+            axis.axvline(end, color=_PASSAGE, linewidth=1.4, label="kernel phase ends, forecast")
+        low, high = forecast.t50_interval
+        if np.isfinite(low) and high > 0:
+            label = f"half of the change, forecast ({forecast.verdict})"
+            axis.axvspan(low, high, color=_PASSAGE, alpha=0.18, linewidth=0, label=label)
 
 
 def _value_in(description: dict[str, Any]) -> Callable[[str], Any]:

@@ -6,6 +6,7 @@ import sys
 import typer
 
 from .._errors import InputError
+from .forecast import HELP as FORECAST_HELP, forecast
 from .reproduce import HELP as REPRODUCE_HELP, reproduce
 from .run import HELP as RUN_HELP, run
 from .sweep import HELP as SWEEP_HELP, consolidate, status, sweep
@@ -18,6 +19,7 @@ app = typer.Typer(
     help="A laboratory for grokking as the passage from the lazy to the rich regime.",
 )
 app.command(help=RUN_HELP)(run)
+app.command(help=FORECAST_HELP)(forecast)
 app.command(help=SWEEP_HELP)(sweep)
 app.command()(status)
 app.command(help=REPRODUCE_HELP)(reproduce)

@@ -1,0 +1,172 @@
+"""The kernel phase of a problem: its duals, where its picture breaks, and what it predicts."""
+
+import math
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Shaped
+from scipy.interpolate import PchipInterpolator
+from scipy.optimize import brentq
+
+from .._dynamics import Problem
+from .._measure import evaluate_all
+from .._models import AbstractLinearModel, AbstractModel
+from .._tasks import Samples
+from .flow import KernelFlow, Solved, grid, horizon, kernel_flow, rates, solve
+from .kernel import pull, push, quadratic_form
+
+# The kernel flow is followed until the indicator is well past one.
+_WELL_OVER = 4.0
+# Times whose change of parameters is held at once.
+_BATCH = 16
+
+
+class Breakdown(eqx.Module):
+    r"""How far the kernel picture is from breaking down at `(t, v)` of its flow.
+
+    - `indicator`, $I = c^\top K(\theta) c / c^\top K(o) c - 1$, with $o = e^{-\lambda t}
+        \theta_0$ and $\theta = o + J^\top w$ where the kernel flow says that parameters are;
+        zero at time 0.
+    - `phi_ratio`, $\|J^\top w\| / \|o\|$; for a model with a degree this is $\|\phi\| /
+        \|\theta_0\|$.
+    """
+
+    flow: KernelFlow
+    model: AbstractModel
+    params: Any
+    x: Shaped[Array, "n d"]
+
+    def __call__(self, time: Array, v: Float[Array, " m"]) -> dict[str, Array]:
+        flow, model = self.flow, self.model
+        # In units of the decayed start where that is exact: it underflows, the ratio does not.
+        base = jnp.where(flow.has_degree, 1.0, jnp.exp(-flow.weight_decay * time))
+        grown = jnp.where(flow.has_degree, jnp.exp(flow.loss_rate * time), 1.0)
+        phi = jax.tree.map(lambda p: grown * p, pull(model, self.params, self.x, v))
+        exempt = jax.tree.map(jnp.subtract, self.params, model.decayed(self.params))
+        # What decay leaves alone stays.
+        start = jax.tree.map(lambda p, e: base * (p - e) + e, self.params, exempt)
+        moved = jax.tree.map(jnp.add, start, phi)
+        size = jnp.max(jnp.abs(v))
+        direction = v / jnp.where(size > 0, size, 1.0)
+        now, before = (quadratic_form(model, p, self.x, direction) for p in (moved, start))
+        ratio = now / jnp.where(before > 0, before, 1.0)
+        return {
+            "indicator": jnp.where(before > 0, ratio - 1, 0.0),
+            "phi_ratio": model.norm(phi) / model.norm(start),
+        }
+
+
+class KernelPhase(NamedTuple):
+    """The kernel phase over `times`; `t_end` is where the indicator reaches one, NaN if it does
+    not before the horizon `until`."""
+
+    problem: Problem
+    flow: KernelFlow
+    solved: Solved
+    t_end: float
+    until: float
+
+    @property
+    def times(self) -> Float[np.ndarray, " t"]:
+        return self.solved.times
+
+
+def kernel_phase(problem: Problem, t1: float) -> KernelPhase:
+    """Follows the kernel flow of a problem until its picture has broken down."""
+    # Numbers of a model as arrays, which are not compiled in.
+    problem = eqx.tree_at(lambda p: p.model, problem, jax.tree.map(jnp.asarray, problem.model))
+    flow = kernel_flow(problem)
+    speed, rate = rates(flow)
+    until = horizon(flow, t1, rate)
+    observe = Breakdown(flow, problem.model, problem.params, problem.train.x)
+    solved = solve(flow, grid(flow, until, speed), observe, _WELL_OVER)
+    t_end = crossing(solved.times, solved.observed["indicator"])
+    return KernelPhase(problem, flow, solved, t_end, until)
+
+
+def crossing(times: Float[np.ndarray, " t"], indicator: Float[np.ndarray, " t"]) -> float:
+    r"""When $|I|$ first reaches one, its logarithm interpolated; NaN if it does not."""
+    size = np.abs(indicator)
+    over = np.flatnonzero(size >= 1)
+    if len(over) == 0:
+        return math.nan
+    i = int(over[0])
+    # It grows exponentially, so its logarithm is nearly straight; a zero has none.
+    begin = max(0, i - 4)
+    keep = np.arange(begin, min(len(size), i + 3))
+    keep = keep[size[keep] > 0]
+    if keep[0] == i:
+        return float(times[i])
+    curve = PchipInterpolator(times[keep], np.log(size[keep]))
+    return float(brentq(curve, times[i - 1], times[i]))
+
+
+class _Predicted(eqx.Module):
+    """Outputs of the kernel flow on any inputs."""
+
+    flow: KernelFlow
+    model: AbstractModel
+    params: Any
+    x: Shaped[Array, "n d"]
+
+    def change(self, time: Array, v: Array) -> Any:
+        r"""What $J$ is applied to: $J^\top v$, less what decay takes where there is no degree."""
+        gone = jnp.where(self.flow.has_degree, 0.0, jnp.expm1(-self.flow.weight_decay * time))
+        moved, decayed = pull(self.model, self.params, self.x, v), self.model.decayed(self.params)
+        return jax.tree.map(lambda m, p: m + gone * p, moved, decayed)
+
+    def outputs(self, time: Array, v: Array, x: Array) -> Array:
+        left = jnp.exp(-self.flow.start_rate * time)
+        moved = push(self.model, self.params, x, self.change(time, v))
+        return left * self.model.apply(self.params, x) + moved
+
+    def weights(self, time: Array, v: Array) -> Array:
+        """Those of a linear model."""
+        assert isinstance(self.model, AbstractLinearModel)
+        left = jnp.exp(-self.flow.start_rate * time)
+        change = self.change(time, v)
+        start, moved = jax.jvp(self.model.weights, (self.params,), (change,))
+        return left * start + moved
+
+
+@eqx.filter_jit
+def _outputs_along(predicted: _Predicted, times: Array, duals: Array, x: Array) -> Array:
+    return jax.lax.map(lambda row: predicted.outputs(row[0], row[1], x), (times, duals))
+
+
+@eqx.filter_jit
+def _weights_along(predicted: _Predicted, times: Array, duals: Array) -> Array:
+    return jax.lax.map(lambda row: predicted.weights(*row), (times, duals), batch_size=_BATCH)
+
+
+@eqx.filter_jit
+def _train_along(flow: KernelFlow, times: Array, duals: Array) -> Array:
+    return jax.lax.map(lambda row: flow.outputs(*row), (times, duals))
+
+
+class Outputs(NamedTuple):
+    """Of the kernel flow at its times, and of the predictors; `(t, n, ...)`, `(p, m)`."""
+
+    train: Float[Array, "t n *c"]
+    test: Float[Array, "t m *c"]
+    references: Float[Array, "p m"]
+    y_test: Shaped[Array, " m *c"]
+
+
+def outputs_of(phase: KernelPhase, test: list[Samples], references: list[Array]) -> Outputs:
+    """What the kernel flow and predictors give, test data a block at a time."""
+    problem, times, duals = phase.problem, jnp.asarray(phase.times), phase.solved.duals
+    predicted = _Predicted(phase.flow, problem.model, problem.params, problem.train.x)
+    train = _train_along(phase.flow, times, duals)
+    y_test = jnp.concatenate([block.y for block in test])
+    if not isinstance(problem.model, AbstractLinearModel):
+        parts = [_outputs_along(predicted, times, duals, block.x) for block in test]
+        return Outputs(train, jnp.concatenate(parts, axis=1), jnp.zeros((0, len(y_test))), y_test)
+    weights = _weights_along(predicted, times, duals)
+    weights = jnp.concatenate([weights, *(jnp.asarray(w)[None] for w in references)])
+    parts = [evaluate_all(problem.model, weights, block.x) for block in test]
+    both = jnp.concatenate(parts, axis=1)
+    return Outputs(train, both[: len(times)], both[len(times) :], y_test)

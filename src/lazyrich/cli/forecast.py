@@ -1,0 +1,84 @@
+"""`lazyrich forecast`: what is to be expected of an experiment."""
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .._errors import ComputationError
+from .._terminal import interruptible
+from .settings import Data, Set, on_data, resolve
+
+if TYPE_CHECKING:
+    from .._experiment import Experiment
+
+HELP = """Say before any training when a run leaves the kernel regime, and into what.
+
+EXPERIMENT is a panel's name ('lazyrich list' shows them) or a TOML file. The kernel flow is
+followed until its picture breaks down; nothing is trained.
+
+\b
+Examples:
+  lazyrich forecast lyu2024/1a
+  lazyrich forecast lyu2024/3 --set init_scale=100 --json
+  lazyrich forecast mine.toml --samples 500
+
+\b
+Verdicts: grok, misgrok, immediate (no delay), none, cannot_say (the rich predictor is not
+computable). Keys for --set are those of 'lazyrich run'.
+Exit codes: 0 done, 1 the computation failed, 2 the input cannot be used, 130 interrupted.
+"""
+
+
+def forecast(
+    experiment: Annotated[str, typer.Argument(metavar="EXPERIMENT")],
+    set_: Set = None,
+    data: Data = None,
+    samples: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Take random subsets of N training samples."),
+    ] = None,
+    json_: Annotated[
+        bool, typer.Option("--json", help="Print the forecast as JSON and nothing else.")
+    ] = False,
+) -> None:
+    """Forecast one experiment; `HELP` is what users read."""
+    described = on_data(resolve(experiment, set_ or []), data)
+    summary = interruptible(lambda: _forecast(described, samples))
+    if json_:
+        print(json.dumps(summary, indent=2))
+    else:
+        _print_summary(summary)
+    if summary["ending"] != "completed":
+        accepted = "the kernel flow ended early: see the reasons; fewer samples may help"
+        raise ComputationError(f"{summary['ending']}: {accepted}")
+
+
+def _forecast(described: "Experiment", samples: int | None) -> dict[str, Any]:
+    from .._forecast import forecast
+
+    return forecast(described, num_samples=samples).summary()
+
+
+def _print_summary(summary: dict[str, Any]) -> None:
+    def show(value: Any) -> str:
+        if isinstance(value, str):
+            return value
+        return "–" if value is None else f"{value:.4g}"
+
+    print(f"verdict          {summary['verdict']} (confidence: {summary['confidence']})")
+    for key in ("t_fit", "t_kernel_end", "t50"):
+        print(f"{key:<16} {show(summary[key])}")
+    low, high = summary["t50_interval"]
+    print(f"t50 between      {show(low)} and {show(high)}")
+    print(f"(1/λ) log α      {show(summary['textbook'])}")
+    for part in ("early", "late"):
+        words = ", ".join(
+            f"{key.replace('_', ' ')} {show(value)}" for key, value in summary[part].items()
+        )
+        print(f"{part:<16} {words or '–'}")
+    for reason in summary["reasons"]:
+        print(f"because          {reason}")
+    print(f"computed         {summary['method']}")
+    stages = ", ".join(f"{stage} {show(s)} s" for stage, s in summary["seconds"].items())
+    print(f"time             {show(sum(summary['seconds'].values()))} s: {stages}")

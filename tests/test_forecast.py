@@ -1,0 +1,332 @@
+"""The kernel flow against closed forms and independent solvers, the forecast against runs."""
+
+import dataclasses
+import json
+import sys
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+import scipy.integrate
+import scipy.linalg
+import scipy.special
+
+import lazyrich as lr
+from lazyrich import cli
+from lazyrich._dynamics import Problem
+from lazyrich._forecast.flow import kernel_flow, solve
+from lazyrich._forecast.kernel import Dense, Passes, Repeated, kernel_of
+from lazyrich._forecast.phase import Breakdown, crossing, kernel_phase
+from lazyrich._forecast.verdict import Reason, Scores, confidence_of, judge
+from lazyrich._ground import Ground
+from lazyrich._tasks import Samples
+from tests.helpers import diagonal_problem, relative_error, silent
+
+NET = lr.models.MLP(widths=(7,), outputs=3, zero_last=True)
+
+
+def net_problem(loss=None, weight_decay=1e-2, model=NET, init_scale=2.0):
+    x = jr.normal(jr.key(1), (5, 4))
+    y = jnp.array([0, 1, 2, 1, 0], jnp.int32)
+    params = jax.tree.map(lambda p: init_scale * p, model.init(jr.key(2), 4))
+    return Problem(Samples(x, y), params, weight_decay, model, loss or lr.losses.CrossEntropy())
+
+
+def jacobian(problem, params):
+    flat, unravel = jax.flatten_util.ravel_pytree(params)
+    f = lambda flat: jnp.ravel(problem.model.apply(unravel(flat), problem.train.x))
+    return np.asarray(jax.jacrev(f)(flat))
+
+
+def unobserved(time, v):
+    return {"indicator": jnp.zeros(())}
+
+
+def test_every_form_is_the_kernel():
+    problem = net_problem()
+    rows = jacobian(problem, problem.params)
+    matrix, v = rows @ rows.T, np.asarray(jr.normal(jr.key(3), (15,)))
+    found = kernel_of(problem)
+    assert isinstance(found, Repeated)
+    assert found.block.shape == (5, 5)
+    others = [Dense(jnp.asarray(matrix)), Passes(problem.model, problem.params, problem.train.x)]
+    for kernel in (found, *others):
+        assert relative_error(kernel.product(jnp.asarray(v)), matrix @ v) < 1e-12
+    # A last layer that is not zero ties outputs together.
+    bound = net_problem(model=NET.model_copy(update={"zero_last": False}))
+    assert isinstance(kernel_of(bound), Dense)
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+def test_squared_loss_in_closed_form(weight_decay):
+    # Without decay, f = (1 - exp(-2 K t / n)) y. With it at L = 2, in a mode of K, with q =
+    # exp(-2 lambda t), c = integral of exp(-kappa (sigma - sigma')) y / q dsigma', an exponential
+    # integral.
+    problem = diagonal_problem(2, lr.losses.Squared(), weight_decay, n=5, d=12)
+    flow = kernel_flow(problem)
+    times = np.array([0.0, 0.01, 0.3, 2.0, 20.0])
+    solved = solve(flow, times, unobserved, 1.0)
+    n, y = 5, np.asarray(problem.train.y)
+    assert isinstance(flow.kernel, Dense)
+    matrix = np.asarray(flow.kernel.matrix)
+    for time, v in zip(times, np.asarray(solved.duals), strict=True):
+        if weight_decay == 0:
+            inside = scipy.linalg.expm(-2 / n * matrix * time)
+            wanted = np.linalg.solve(matrix, y - inside @ y)
+        else:
+            values, vectors = np.linalg.eigh(matrix)
+            rate = values / (n * weight_decay)  # kappa times sigma is rate (1 - q)
+            q = np.exp(-2 * weight_decay * time)
+            ei = scipy.special.expi
+            span = np.exp(rate * q) * (ei(-rate) - ei(-rate * q))
+            wanted = vectors @ (q * span / (n * weight_decay) * (vectors.T @ y))
+        assert np.linalg.norm(v - wanted) <= 2e-5 * np.linalg.norm(wanted) + 1e-15, time
+
+
+def test_classification_against_scipy():
+    # The dense path by Rodas5P, the others by RKC2, all against LSODA.
+    problem = net_problem(weight_decay=0.05)
+    rows = jacobian(problem, problem.params)
+    matrix, y = rows @ rows.T, np.eye(3)[np.asarray(problem.train.y)]
+
+    def field(t, v):
+        p = scipy.special.softmax((matrix @ v).reshape(5, 3), axis=1)
+        return -0.1 * v + np.exp(-0.1 * t) * (y - p).ravel() / 5
+
+    times = np.array([0.0, 0.1, 2.0, 30.0])
+    exact = scipy.integrate.solve_ivp(
+        field, (0, 30), np.zeros(15), "LSODA", times, rtol=1e-10, atol=1e-12
+    ).y.T
+    for kernel, error in ((Dense(jnp.asarray(matrix)), 1e-4), (kernel_of(problem), 1e-2)):
+        solved = solve(kernel_flow(problem, kernel), times, unobserved, 1.0)
+        assert solved.ending == "completed"
+        assert solved.num_steps < 200
+        assert relative_error(solved.duals[1:], exact[1:]) < error
+    assert np.max(np.abs(matrix @ exact[2])) > 0.5  # it has gone somewhere
+
+
+def test_indicator_by_brute_force():
+    problem = diagonal_problem(3, lr.losses.Logistic(), 0.1, n=4, d=9)
+    flow, v, time = kernel_flow(problem), np.array([0.4, -0.3, 0.2, 0.1]), 2.0
+    found = Breakdown(flow, problem.model, problem.params, problem.train.x)(
+        jnp.asarray(time), jnp.asarray(v)
+    )
+    c = np.exp(3 * 0.1 * time) * v
+    start = jacobian(problem, problem.params)
+    flat, unravel = jax.flatten_util.ravel_pytree(problem.params)
+    moved = jacobian(problem, unravel(flat + start.T @ c))
+    form = lambda rows: c @ rows @ rows.T @ c
+    assert np.isclose(found["indicator"], form(moved) / form(start) - 1, rtol=1e-10)
+    ratio = np.linalg.norm(start.T @ c) / np.linalg.norm(flat)
+    assert np.isclose(found["phi_ratio"], ratio, rtol=1e-10)
+    assert found["indicator"] > 0.1
+
+
+def test_crossing_of_an_exponential():
+    times = np.linspace(0, 10, 41)
+    indicator = np.exp(2 * (times - 3.3))
+    assert np.isclose(crossing(times, indicator), 3.3, rtol=1e-12)
+    assert np.isnan(crossing(times, 0.1 * indicator / indicator[-1]))
+
+
+SPARSE = lr.Experiment(
+    task=lr.tasks.SparseClassification(n=48, d=600, k=1, num_test=400),
+    init_scale=100.0,
+    weight_decay=1e-3,
+    t1=1e4,
+    seed=13,
+    probes=("train_loss", "test_loss", "train_accuracy", "test_accuracy"),
+)
+
+
+@pytest.fixture(scope="module")
+def sparse():
+    return lr.forecast(SPARSE)
+
+
+def test_kernel_flow_is_the_true_flow_of_a_large_start():
+    # To first order in phi, which is 1/alpha^2 of theta_0: outputs agree to that.
+    experiment = SPARSE.with_changes({"init_scale": 1e3})
+    problem = Ground(experiment).problem
+    phase = kernel_phase(problem, experiment.t1)
+    early = (phase.times > 0) & (phase.times < 0.5 * phase.t_end)
+    times = np.concatenate([[0.0], phase.times[early]])
+    true = lr.dynamics.ReducedFlow(rtol=1e-6).follow(problem, times, silent)
+    f = [problem.model.apply(true.params_at(t, jax.tree.map(lambda a, i=i: a[i], true.states)),
+                             problem.train.x) for i, t in enumerate(times)]  # fmt: skip
+    ours = [phase.flow.outputs(t, v) for t, v in zip(phase.times, phase.solved.duals, strict=True)]
+    assert relative_error(np.stack(ours)[early], np.stack(f)[1:]) < 2e-3
+    assert np.max(np.abs(f)) > 3
+
+
+@pytest.mark.parametrize("seed", [13, 14])
+def test_diagonal_nets_grok_when_forecast(seed, sparse):
+    experiment = SPARSE.with_changes({"seed": seed})
+    found = sparse if seed == SPARSE.seed else lr.forecast(experiment)
+    record = lr.simulate(experiment)
+    run = lr.transition(record)
+    assert (found.verdict, run.outcome) == ("grok", "grokked")
+    axis = lr.plot(record, found).axes[0]
+    assert "half of the change, forecast (grok)" in axis.get_legend_handles_labels()[1]
+    shown = next(line for line in axis.get_lines() if line.get_label() == "test, kernel flow")
+    assert np.max(shown.get_xdata()) <= found.t_kernel_end
+    assert found.confidence == "high", found.reasons
+    assert abs(np.log(found.t50 / run.t50)) < np.log(1.1)
+    low, high = found.t50_interval
+    assert low < run.t50 < high
+    # The textbook's time is late by half.
+    assert found.textbook > 1.3 * run.t50
+    assert found.early["test_accuracy"] < 0.7
+    assert found.late["test_accuracy"] == 1
+    assert 0 < found.t_fit < 1
+
+
+def test_random_labels_are_never_said_to_grok():
+    found = lr.forecast(SPARSE.with_changes({"task.random_labels": True}))
+    assert found.verdict == "none"
+    assert np.isnan(found.t50)
+    assert found.t_kernel_end > 1e3  # and yet the kernel phase ends
+
+
+def test_a_model_of_ones_own(sparse):
+    plain = lr.models.DiagonalLinear()
+
+    def function(params, x):
+        return x.astype(jnp.float64) @ plain.weights(params)
+
+    own = lr.models.Functions(init_params=plain.init, function=function, degree=2)
+    found = lr.forecast(SPARSE.model_copy(update={"model": own, "dynamics": lr.dynamics.Flow()}))
+    assert found.t_kernel_end == pytest.approx(sparse.t_kernel_end, rel=1e-6)
+    assert found.early["test_accuracy"] == pytest.approx(sparse.early["test_accuracy"], abs=1e-9)
+    assert (found.verdict, found.confidence, found.late) == ("cannot_say", "low", {})
+    low, high = found.t50_interval
+    assert low <= sparse.t50_interval[0]
+    assert high >= sparse.t50_interval[1]
+
+
+def test_subsets_measure_their_error(sparse):
+    found = lr.forecast(SPARSE, num_samples=16)
+    low, high = found.t50_interval
+    assert low < sparse.t50 < high
+    assert high - low > np.subtract(*sparse.t50_interval[::-1])
+    assert found.t_kernel_end == pytest.approx(sparse.t_kernel_end, rel=0.1)
+    assert found.confidence == "medium"
+    with pytest.raises(lr.InputError, match="num_samples = 25: should be from 2 to half of the 48"):
+        lr.forecast(SPARSE, num_samples=25)
+
+
+COMPLETION = lr.Experiment(
+    task=lr.tasks.MatrixCompletion(d=16, num_observed=80),
+    model=lr.models.MatrixFactorisation(size=16),
+    loss=lr.losses.Squared(),
+    dynamics=lr.dynamics.Flow(),
+    init_scale=10.0,
+    weight_decay=1e-3,
+    t1=2e4,
+    seed=7,
+    probes=("train_loss", "test_loss"),
+)
+
+
+def test_completion_groks_when_forecast():
+    found = lr.forecast(COMPLETION)
+    run = lr.transition(lr.simulate(COMPLETION))
+    assert (found.verdict, run.outcome) == ("grok", "grokked")
+    assert abs(np.log(found.t50 / run.t50)) < np.log(1.1)
+    assert found.t50_interval[0] < run.t50 < found.t50_interval[1]
+    assert found.late["test_loss"] < 0.05 * found.early["test_loss"]
+
+
+def test_without_decay_features_end_the_kernel_phase():
+    # The true flow leaves its twin where I = 1 says, and not before.
+    experiment = lr.Experiment(
+        task=lr.tasks.PolynomialRegression(d=8, n=24, num_test=200),
+        model=lr.models.CommitteeMachine(width=32, epsilon=0.25),
+        loss=lr.losses.Squared(),
+        dynamics=lr.dynamics.Flow(),
+        t1=3e3,
+        probes=("train_loss", "test_loss", "twin_train_loss", "twin_test_loss"),
+    )
+    found = lr.forecast(experiment)
+    record = lr.simulate(experiment)
+    # The twin in closed form is the kernel flow.
+    for part in ("train", "test"):
+        twin = np.interp(found.times, record["time"], record[f"twin_{part}_loss"])
+        assert np.allclose(found.curves[f"{part}_loss"], twin, rtol=0.05, atol=1e-3)
+    gap = np.abs(record["test_loss"].values / record["twin_test_loss"].values - 1)
+    # 1.6 % at half of the time of I = 1, 10 % at 1.3 times that, 30 % in the end.
+    assert np.max(gap[record["time"].values < 0.5 * found.t_kernel_end]) < 0.03
+    departure = float(record["time"][np.argmax(gap > 0.1)])
+    assert found.t_kernel_end < departure < 1.6 * found.t_kernel_end
+    assert found.verdict == "cannot_say"
+    assert np.isnan(found.textbook)
+
+
+def test_decay_without_a_degree_follows_the_fixed_twin():
+    # theta' = J^T s / n - lambda theta with the Jacobian of the start, in all parameters.
+    model = lr.models.MLP(widths=(6,), activation="tanh")
+    problem = diagonal_problem(2, lr.losses.Squared(), 0.1, n=4, d=5)
+    problem = dataclasses.replace(problem, model=model, params=model.init(jr.key(0), 5))
+    rows, y = jacobian(problem, problem.params), np.asarray(problem.train.y)
+    start = np.asarray(jax.flatten_util.ravel_pytree(problem.params)[0])
+    f_start = np.asarray(model.apply(problem.params, problem.train.x))
+
+    def field(t, theta):
+        f = f_start + rows @ (theta - start)
+        return rows.T @ (y - f) * 2 / 4 - 0.1 * theta
+
+    flow, times = kernel_flow(problem), np.array([0.0, 0.5, 3.0])
+    solved = solve(flow, times, unobserved, 1.0)
+    exact = scipy.integrate.solve_ivp(field, (0, 3), start, "LSODA", times, rtol=1e-9, atol=1e-12)
+    for time, v, theta in zip(times, solved.duals, exact.y.T, strict=True):
+        wanted = f_start + rows @ (theta - start)
+        assert relative_error(flow.outputs(time, v), wanted) < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("scores", "t_fit", "t_end", "verdict"),
+    [
+        ((0.6, 1.0), 1.0, 100.0, "grok"),
+        ((1.0, 0.6), 1.0, 100.0, "misgrok"),
+        ((0.7, 0.55), 1.0, 100.0, "misgrok"),
+        ((1.0, 1.0), 1.0, 100.0, "immediate"),
+        ((0.5, 0.5), 1.0, 100.0, "none"),
+        ((0.5, 0.9), 1.0, 100.0, "none"),
+        ((0.6, 1.0), np.nan, 100.0, "immediate"),
+        ((0.6, np.nan), 1.0, 100.0, "cannot_say"),
+        ((1.0, np.nan), 1.0, 100.0, "immediate"),
+        ((0.6, 1.0), 1.0, np.nan, "none"),
+        ((1.0, np.nan), 1.0, np.nan, "immediate"),
+    ],
+)
+def test_verdicts(scores, t_fit, t_end, verdict):
+    assert judge(Scores(*scores), t_fit, t_end, lr.Thresholds())[0] == verdict
+
+
+def test_confidence_is_that_of_the_heaviest_reason():
+    assert confidence_of([]) == "high"
+    assert confidence_of([Reason(0, ""), Reason(1, "")]) == "medium"
+    assert confidence_of([Reason(2, ""), Reason(1, "")]) == "low"
+
+
+def test_command_line(monkeypatch, capsys, tmp_path):
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["lazyrich", "forecast", *map(str, arguments)])
+        with pytest.raises(SystemExit) as exit_:
+            cli.main()
+        return exit_.value.code or 0, capsys.readouterr()
+
+    SPARSE.save(tmp_path / "mine.toml")
+    code, shown = call(tmp_path / "mine.toml", "--json")
+    found = json.loads(shown.out)
+    assert code == 0
+    wanted = {"t_kernel_end", "t50", "t50_interval", "verdict", "confidence", "reasons", "early",
+              "late", "textbook"}  # fmt: skip
+    assert wanted <= found.keys()
+    assert found["experiment_hash"] == SPARSE.content_hash
+    assert found["textbook"] == pytest.approx(1e3 * np.log(100))
+    code, shown = call(tmp_path / "mine.toml", "--samples", 25)
+    assert code == 2
+    assert shown.err.count("\n") == 1
