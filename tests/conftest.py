@@ -1,6 +1,8 @@
 """Settings every test shares: double precision and no silent promotion of ranks."""
 
+import gc
 import os
+from pathlib import Path
 
 # Compiling takes longer than running here; without these passes it takes less than half.
 os.environ["XLA_FLAGS"] = (
@@ -9,6 +11,20 @@ os.environ["XLA_FLAGS"] = (
 )
 
 import jax
+import pytest
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+# Every compiled function holds several maps of memory, of which Linux grants a process 65,530;
+# past that the compiler crashes.
+_MAPS, _MANY_MAPS = Path("/proc/self/maps"), 30_000
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_maps():
+    """Forgets what has been compiled once it is much."""
+    yield
+    if _MAPS.exists() and len(_MAPS.read_bytes().splitlines()) > _MANY_MAPS:
+        jax.clear_caches()
+        gc.collect()

@@ -35,27 +35,32 @@ Keys for --set:
   name, seed           free text; fixes data and parameters
   init_scale           alpha, multiplies the parameters
   weight_decay         lambda in loss + (lambda/2) |theta|^2
+  divide_loss          whether the loss is divided by output_scale^2
   t1                   horizon, in gradient-flow time (learning rate x steps)
-  task.kind            SparseClassification: n, d, k, num_test
+  task.kind            SparseClassification: n, d, k, num_test, random_labels
                        SeparatedClassification: n, d, gamma, num_test
+                       SparseRegression: n, d, k, num_test
                        MatrixCompletion: d, num_observed
                        ModularArithmetic: p, operation, train_fraction, random_labels
-                       PolynomialRegression: n, d, num_test
+                       PolynomialRegression: n, d, num_test, convention, coupled
+                       KernelEigenvector: n, d, index, num_test
                        StudentTeacher: n, d, widths, outputs, num_test
                        Images: source, n, num_test, folder, sha256
                        Arrays: path to a .npz (in a TOML file only)
   model.kind           DiagonalLinear: depth
                        MatrixFactorisation: size
                        MLP: widths, outputs, activation, bias, zero_last,
-                       initialisation, parametrisation, output_scale
+                       initialisation, parametrisation, output_scale, one_hot
                        Transformer: width, heads, mlp_width, num_tokens, output_scale
-                       CommitteeMachine: width, epsilon, output_scale
-                       Doubled: model, one of the above, as model.model.*
+                       CommitteeMachine: width, epsilon, output_scale, readouts,
+                       inputs
+                       Doubled, Centred: model, one of the above, as model.model.*
                        Linearised: base_point, model, likewise
+                       CommitteeStatistics: what dynamics.closure follows
                        Functions, FromEquinox: your own, from Python only
   loss.kind            Logistic, Exponential, CrossEntropy, Squared
   dynamics.kind        ReducedFlow: rtol, max_steps (diagonal nets)
-                       Flow: method, rtol, control, clock, densify, stationary,
+                       Flow: method, rtol, control, clock, closure, densify, stationary,
                        max_steps, max_gradients, max_seconds (any model),
                        stop: a table probe, level, rises, sustained
                        GradientDescent: learning_rate
