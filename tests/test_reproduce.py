@@ -1,5 +1,6 @@
 import json
 import sys
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from lazyrich import cli
 from lazyrich._execution import run_sweep
 from lazyrich._reproduce import compare, foresee
 from lazyrich._store import Store
+from lazyrich._view.study import _record
 
 PANEL = """
 name = "own/{name}"
@@ -228,3 +230,12 @@ def test_figures_of_families(study, tmp_path):
     assert len(accuracy.get_lines()) == 8  # two parts, two values, two seeds
     assert len(norm.get_lines()) == 4
     assert loss.get_yscale() == "log"
+
+
+def test_a_run_on_the_log_clock_says_so_on_its_figure():
+    experiment = lr.studies.load("lyu2024/4")
+    result: Any = SimpleNamespace(sweep=SimpleNamespace(experiment=experiment))
+    columns = {"time": [0.0, 1.0, np.nan], "train_loss": [1.0, 0.5, np.nan]}
+    record = _record(xr.Dataset({k: ("record", v) for k, v in columns.items()}), result)
+    assert record["time"].values.tolist() == [0.0, 1.0]
+    assert "log_{10}" in lr.plot(record).axes[2].get_xlabel()

@@ -125,4 +125,6 @@ def _record(run: xr.Dataset, result: PanelResult) -> xr.Dataset:
         "experiment": experiment.description,
         "homogeneity": experiment.model.homogeneity or 0,
     }
-    return xr.Dataset(curves, {"time": run["time"].values[known]}, attributes)
+    long_name, units = experiment.time_axis
+    labels = {"long_name": long_name, "units": units}
+    return xr.Dataset(curves, {"time": ("time", run["time"].values[known], labels)}, attributes)
