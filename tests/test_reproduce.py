@@ -1,6 +1,5 @@
 import json
 import sys
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,8 +9,9 @@ import xarray as xr
 import lazyrich as lr
 from lazyrich import cli
 from lazyrich._execution import run_sweep
-from lazyrich._reproduce import compare, foresee
+from lazyrich._reproduce import PanelResult, compare, foresee
 from lazyrich._store import Store
+from lazyrich._sweep import Sweep
 from lazyrich._view.study import _record
 
 PANEL = """
@@ -234,7 +234,8 @@ def test_figures_of_families(study, tmp_path):
 
 def test_a_run_on_the_log_clock_says_so_on_its_figure():
     experiment = lr.studies.load("lyu2024/4")
-    result: Any = SimpleNamespace(sweep=SimpleNamespace(experiment=experiment))
+    sweep = Sweep.over(experiment, {"seed": [0]}, 1)
+    result = PanelResult("4", sweep, xr.Dataset(), {}, [], [], None)
     columns = {"time": [0.0, 1.0, np.nan], "train_loss": [1.0, 0.5, np.nan]}
     record = _record(xr.Dataset({k: ("record", v) for k, v in columns.items()}), result)
     assert record["time"].values.tolist() == [0.0, 1.0]
