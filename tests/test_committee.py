@@ -194,3 +194,14 @@ def test_the_twin_of_any_model():
     assert not {"population_error", "kernel_regression_error", "mean_weight_norm"} & set(ours)
     twin = lr.simulate(lr.linearise(base))
     assert relative_error(ours["twin_test_loss"], twin["test_loss"]) < 1e-4
+
+
+def test_statistics_are_not_for_users_to_name():
+    experiment = lr.Experiment(
+        task=lr.tasks.PolynomialRegression(n=4, d=3, num_test=2),
+        model=lr.models.CommitteeStatistics(width=2, epsilon=0.1, output_scale=1.0),
+        loss=lr.losses.Squared(),
+        dynamics=lr.dynamics.Flow(),
+    )
+    with pytest.raises(lr.InputError, match=r"^model\.kind = 'CommitteeStatistics': is taken of"):
+        lr.simulate(experiment)

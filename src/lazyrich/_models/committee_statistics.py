@@ -5,6 +5,7 @@ from typing import Any, ClassVar, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
+from .._errors import InputError
 from ._base import AbstractModel
 
 
@@ -48,7 +49,9 @@ class CommitteeStatistics(AbstractModel):
         return None
 
     def init(self, key: PRNGKeyArray, dim: int) -> Statistics:
-        raise NotImplementedError("statistics are taken of weights, and not drawn")
+        del key, dim
+        accepted = "is taken of a CommitteeMachine's weights: name that, and dynamics.closure"
+        raise InputError("model.kind", type(self).__name__, accepted)
 
     def scaled(self, x: Shaped[Array, "n d"]) -> Shaped[Array, "n d"]:
         """Inputs as weights meet them."""
