@@ -212,6 +212,21 @@ def test_no_more_is_handed_out_than_asked_for(limits, most, tmp_path, two):
     assert (lr.open_store(tmp_path / "s")["outcome"] != "missing").all()
 
 
+def test_a_scheduler_that_remembers_a_batch_does_not_keep_its_file_from_being_written(
+    tmp_path, two
+):
+    watched = Watched(two.client())  # holds every result, so the scheduler does not forget it
+    hands = workers.Crew(contextlib.ExitStack(), 0, None)
+    hands._client = watched
+    run_sweep(planned(), tmp_path / "s", hands)
+    run_sweep(planned(), tmp_path / "t", hands)  # the same sweep into another store
+    assert (lr.open_store(tmp_path / "t")["outcome"] != "missing").all()
+    kept = Store(tmp_path / "s")
+    (tmp_path / "s" / "batches" / kept.files()[0]).unlink()
+    run_sweep(planned(), tmp_path / "s", hands)  # and again what was lost since
+    assert (lr.open_store(tmp_path / "s")["outcome"] != "missing").all()
+
+
 def test_batches_are_of_a_size_that_suits_the_experiment():
     assert suggested_size(BASE) == 64
     large = lr.Experiment(task=lr.tasks.SparseClassification(n=256, d=100_000, num_test=10))

@@ -1,6 +1,7 @@
 """Handing a sweep's batches to workers, and hearing of them until all are done."""
 
 import errno
+import hashlib
 import pickle
 import queue
 import time
@@ -149,6 +150,7 @@ def _run_on(
 
     store, sweep = campaign.store, campaign.sweep
     address = str(client.scheduler.address)
+    place = hashlib.sha256(store.folder.place.encode()).hexdigest()[:8]
     heard: queue.SimpleQueue[Any] = queue.SimpleQueue()
     running: dict[str, tuple[Any, Batch]] = {}
     losses: dict[int, int] = {}
@@ -157,8 +159,9 @@ def _run_on(
     def hand_out(batch: Batch) -> None:
         tries = losses.get(batch.number, 0) + errors.get(batch.number, 0)
         job = Job.of(store, sweep, batch)
-        # Named for the batch: if another process has handed it out as well, it is done once.
-        key = f"{job.name}-try{tries}"
+        # Named for the batch and its store: if another process has handed it out as well, it
+        # is done once; the same sweep in another store is other work.
+        key = f"{job.name}-try{tries}-{place}"
         try:
             future = client.submit(run_batch, store, job, key=key, pure=False)
         except (TypeError, AttributeError, pickle.PicklingError) as error:
@@ -188,6 +191,9 @@ def _run_on(
         if future.cancelled():
             raise _lost(address, store)
         error = future.exception()
+        if error is None and not store.is_whole(future.result().name):
+            # A scheduler answers from what it remembers of a key; or somebody damaged the file.
+            error = FileNotFoundError(f"the file of batch {batch.number} is gone or damaged")
         if error is None:
             campaign.heard(future.result())
             continue

@@ -28,6 +28,11 @@ class Folder:
             raise InputError("store", self.url, accepted) from None
         self.is_local = isinstance(self._fs, LocalFileSystem)
 
+    @property
+    def place(self) -> str:
+        """Its URL in full, the same however `url` was written."""
+        return str(self._fs.unstrip_protocol(self._root))
+
     def write(self, name: str, data: bytes) -> None:
         """Puts `data` under `name`, in place of what is there."""
         path = self._path(name)
