@@ -232,11 +232,19 @@ def test_figures_of_families(study, tmp_path):
     assert loss.get_yscale() == "log"
 
 
-def test_a_run_on_the_log_clock_says_so_on_its_figure():
+def test_a_run_on_the_log_clock_shows_times_and_losses_by_their_exponents():
     experiment = lr.studies.load("lyu2024/4")
     sweep = Sweep.over(experiment, {"seed": [0]}, 1)
     result = PanelResult("4", sweep, xr.Dataset(), {}, [], [], None)
-    columns = {"time": [0.0, 1.0, np.nan], "train_loss": [1.0, 0.5, np.nan]}
+    columns = {
+        "time": [0.0, 1.0, 1e3, np.nan], "train_log_loss": [1.0, -1.0, -2302.585093, np.nan],
+        "normalised_margin": [-1.0, -0.1, 0.2, np.nan],
+    }  # fmt: skip
     record = _record(xr.Dataset({k: ("record", v) for k, v in columns.items()}), result)
-    assert record["time"].values.tolist() == [0.0, 1.0]
-    assert "log_{10}" in lr.plot(record).axes[2].get_xlabel()
+    assert record["time"].values.tolist() == [0.0, 1.0, 1e3]
+    _, loss, norm, margin = lr.plot(record).axes
+    assert "log_{10}" in norm.get_xlabel()
+    # A loss of e^-2302.6 is 10^-1000, which no float holds.
+    exponents = np.asarray(loss.get_lines()[0].get_ydata(), dtype=float)
+    np.testing.assert_allclose(exponents, [-0.4343, -1000.0], rtol=1e-4)
+    assert margin.get_yscale() == "log"

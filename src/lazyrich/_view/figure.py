@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import StrMethodFormatter
 
 from .._forecast import Forecast
 from .._published import Published
@@ -34,10 +35,11 @@ _PASSAGE = "#74c476"
 def plot(record: xr.Dataset, forecast: Forecast | None = None) -> Figure:
     r"""Fit, loss, parameter norm and nearness to the predictors of a run against log time.
 
-    Fit is accuracy, or for regression the loss on a linear axis. Horizontal lines are the
-    test scores of the kernel and the rich predictor, the vertical line is $(1/\lambda) \log
-    \alpha$ for homogeneous models, circles are the published curves where the experiment
-    has them.
+    Fit is accuracy, or for regression the loss on a linear axis. Where predictors have no
+    weights to be near to, the normalised margin, if recorded, takes their place. Horizontal
+    lines are the test scores of the kernel and the rich predictor, the vertical line is
+    $(1/\lambda) \log \alpha$ for homogeneous models, circles are the published curves where
+    the experiment has them.
 
     - **Takes** `forecast`, of the same experiment, to lay over it: the curves of the kernel flow
         up to the end of the kernel phase, which is a line, and the interval of `t50`, shaded.
@@ -61,14 +63,12 @@ def plot(record: xr.Dataset, forecast: Forecast | None = None) -> Figure:
         _fit(axes[0, 0], record, "loss", curves)
         _references(axes[0, 0], record, "test_loss")
         axes[0, 0].set_ylim(bottom=0)
-    _fit(axes[0, 1], record, "loss", curves)
+    _loss(axes[0, 1], record, curves)
     _curve(axes[1, 0], record, "param_norm", "this run", _TRAIN)
     _circles(axes[1, 0], curves.get("param_norm"), "published", _TRAIN["color"])
     axes[1, 0].set_ylabel(r"parameter norm $\|\theta\|_2$")
     _nearness(axes[1, 1], record)
-    for axis in (axes[0, 1], axes[1, 0]):
-        if any(np.any(np.asarray(line.get_ydata()) > 0) for line in axis.get_lines()):
-            axis.set_yscale("log", nonpositive="mask")
+    _log_scale(axes[1, 0])
 
     if forecast is not None:
         _expected(axes[0], forecast)
@@ -132,12 +132,16 @@ def time_label(record: xr.Dataset) -> str:
 
 
 def _nearness(axis: Axes, record: xr.Dataset) -> None:
-    """How near the weights are to the predictors': by angle, for regression by distance."""
+    """How near the weights are to the predictors': by angle, for regression by distance.
+
+    Where no predictor has weights to compare, the margin that the rich phase raises.
+    """
+    if not {"cosine_to_kernel", "cosine_to_rich", "distance_to_kernel"} & set(record):
+        _margin(axis, record)
+        return
     kind = "distance" if "distance_to_kernel" in record else "cosine"
     _curve(axis, record, f"{kind}_to_kernel", "to the kernel predictor", _KERNEL)
     _curve(axis, record, f"{kind}_to_rich", "to the rich predictor", _TEST)
-    if not axis.get_lines():
-        axis.text(0.5, 0.5, "no predictor is known", ha="center", transform=axis.transAxes)
     if kind == "cosine":
         axis.set_ylabel("cosine of the weights")
         axis.set_ylim(-0.05, 1.05)
@@ -146,11 +150,40 @@ def _nearness(axis: Axes, record: xr.Dataset) -> None:
         axis.set_ylim(bottom=0)
 
 
+def _margin(axis: Axes, record: xr.Dataset) -> None:
+    _curve(axis, record, "normalised_margin", "training data", _TRAIN)
+    if not axis.get_lines():
+        axis.set_axis_off()
+        return
+    _log_scale(axis)
+    axis.set_ylabel(r"margin / $\|\theta\|_2^L$, where positive")
+
+
+def _loss(axis: Axes, record: xr.Dataset, curves: dict[str, Any]) -> None:
+    """Losses on a log axis; by their exponents where they may be far below what a float holds."""
+    if "train_log_loss" not in record:
+        _fit(axis, record, "loss", curves)
+        _log_scale(axis)
+        return
+    axis.plot(record["time"], record["train_log_loss"] / np.log(10), label="train", **_TRAIN)
+    if "test_loss" in record:
+        positive = record["test_loss"].where(record["test_loss"] > 0)
+        axis.plot(record["time"], np.log10(positive), label="test", **_TEST)
+    axis.set_yscale("symlog", linthresh=1.0)
+    axis.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axis.set_ylabel(r"$\log_{10}$ of the loss")
+
+
 def _fit(axis: Axes, record: xr.Dataset, quantity: str, curves: dict[str, Any]) -> None:
     for part, style in (("train", _TRAIN), ("test", _TEST)):
         _curve(axis, record, f"{part}_{quantity}", part, style)
         _circles(axis, curves.get(f"{part}_{quantity}"), f"{part}, published", style["color"])
     axis.set_ylabel(quantity)
+
+
+def _log_scale(axis: Axes) -> None:
+    if any(np.any(np.asarray(line.get_ydata()) > 0) for line in axis.get_lines()):
+        axis.set_yscale("log", nonpositive="mask")
 
 
 def _curve(axis: Axes, record: xr.Dataset, name: str, label: str, style: dict[str, Any]) -> None:
