@@ -231,6 +231,15 @@ def test_batches_are_of_a_size_that_suits_the_experiment():
     assert suggested_size(BASE) == 64
     large = lr.Experiment(task=lr.tasks.SparseClassification(n=256, d=100_000, num_test=10))
     assert suggested_size(large) == 1
+    # A net of any width that is followed by its statistics: these are 40 + 40 * 40 numbers.
+    net = lr.models.CommitteeMachine(width=2_000)
+    task = lr.tasks.PolynomialRegression(n=500, d=40, num_test=10)
+    wide = lr.Experiment(task=task, model=net, dynamics=lr.dynamics.Flow())
+    assert suggested_size(wide) == 1
+    closure = wide.with_changes({"dynamics.closure": True})
+    assert suggested_size(closure) == int(1.3e9 / (32 * 500 * 1640)) == 49
+    centred = closure.with_changes({"model": lr.models.Centred(model=net)})
+    assert suggested_size(centred) == 24
 
 
 def test_an_estimate_counts_and_measures():

@@ -9,9 +9,9 @@ import xarray as xr
 import lazyrich as lr
 from lazyrich import cli
 from lazyrich._execution import run_sweep
-from lazyrich._reproduce import PanelResult, compare, foresee
+from lazyrich._reproduce import PanelResult, _planned, compare, foresee
 from lazyrich._store import Store
-from lazyrich._sweep import Sweep
+from lazyrich._sweep import Sweep, batches
 from lazyrich._view.study import _record
 
 PANEL = """
@@ -84,6 +84,13 @@ def test_every_panel_that_comes_along_can_be_planned():
                 foresee(panel.at(preset), sweep, preset)
                 assert len(sweep) >= 1
                 assert sweep.run(0).name.startswith(f"{study}/{name}")
+
+
+@pytest.mark.parametrize(("name", "size"), [("3a", 5), ("3e", 5), ("7b", 9), ("1", 1)])
+def test_batches_of_a_panel_are_alike(name, size):
+    # 25, 75, 45 and 5 runs, of which 5, 25, 9 and 1 share a seed.
+    _, sweep = _planned(lr.studies.panels("kumar2024")[name], "quick")
+    assert {len(batch.runs) for batch in batches(sweep)} == {size}
 
 
 def test_presets_change_what_they_say(study):

@@ -121,11 +121,26 @@ def _planned(panel: Panel, preset: Preset) -> tuple[Panel, Sweep]:
     """A panel in a preset and its sweep, in which every claim is about some run."""
     experiment, over = panel.varied(preset)
     # Few runs are shared out, too: a batch of all of them would keep one worker busy alone.
-    size = min(suggested_size(experiment), -(-len(Sweep.over(experiment, over)) // _PARTS))
-    sweep = Sweep.over(experiment, over, size)
+    sweep = Sweep.over(experiment, over)
+    size = min(suggested_size(experiment), -(-len(sweep) // _PARTS))
+    sweep = Sweep.over(experiment, over, _even(size, sweep))
     version = panel.at(preset)
     foresee(version, sweep, preset)
     return version, sweep
+
+
+def _even(size: int, sweep: Sweep) -> int:
+    """A size of batches near to one, so that all are of one size where that can be.
+
+    A smaller batch can be compiled anew, which takes longer than running it.
+    """
+    num_together = math.prod(
+        len(axis) for axis in sweep.axes if axis.keeps_shape and "seed" not in axis.keys
+    )
+    near = [d for d in range(1, 2 * size + 1) if num_together % d == 0 and size <= 2 * d]
+    if size >= num_together or not near:
+        return size
+    return min(near, key=lambda d: max(d / size, size / d))
 
 
 def foresee(panel: Panel, sweep: Sweep, preset: Preset) -> None:

@@ -7,9 +7,11 @@ from typing import Any
 import jax
 import jax.random as jr
 import xarray as xr
+from jaxtyping import Array
 
 from .._errors import ComputationError, InputError
 from .._experiment import Experiment
+from .._models import closed
 from .._precision import in_double
 from .._store import Store, assemble
 from .._sweep import Over, Sweep
@@ -134,7 +136,8 @@ def _longest(store: Store, sweep: Sweep, damaged: Collection[str]) -> float:
     return max(map(float, found), default=0.0)
 
 
-# Sums of products that a batch may take, on the scale of `_weight`: about a minute's worth.
+# Products that a batch may take, on the scale of samples times numbers that are followed: about
+# a minute's worth.
 _BUDGET = 1.3e9
 _LARGEST = 64
 
@@ -146,9 +149,14 @@ def suggested_size(experiment: Experiment) -> int:
     The same for an experiment wherever it is asked: batches are named by their place.
     """
     split = experiment.task.sample(jr.key(experiment.seed))
-    shapes = jax.eval_shape(
-        lambda key: experiment.model.init(key, split.train.x.shape[1]), jr.key(0)
-    )
-    num_params = sum(leaf.size for leaf in jax.tree.leaves(shapes))
-    weight = 32 * len(split.train.x) * num_params
+
+    def followed(key: Array) -> Any:
+        params = experiment.model.init(key, split.train.x.shape[1])
+        # A net that is followed by its statistics costs what these do, at any width.
+        is_closed = getattr(experiment.dynamics, "closure", False)
+        return closed(experiment.model, params).params if is_closed else params
+
+    shapes = jax.eval_shape(followed, jr.key(0))
+    num_followed = sum(leaf.size for leaf in jax.tree.leaves(shapes))
+    weight = 32 * len(split.train.x) * num_followed
     return max(1, min(_LARGEST, int(_BUDGET // weight)))

@@ -13,6 +13,7 @@ from .._phase.diagram import runs_of
 from .._published import Published, same
 from ..studies import curves_at
 from .figure import time_label
+from .symbols import symbol
 
 _PUBLISHED: dict[str, Any] = {"ls": "none", "marker": "o", "markersize": 2.8, "mfc": "none"}
 _DASHES: dict[str, Any] = {"train": (0, (4, 2)), "test": "solid"}
@@ -57,12 +58,12 @@ def plot_family(dataset: xr.Dataset, key: str, published: Published | None = Non
         axis.grid(True, which="major", color="#e0e0e0", linewidth=0.6)
     handles = [Line2D([], [], color=c) for c in colours]
     handles += [Line2D([], [], color="#404040", ls=dash) for dash in _DASHES.values()]
-    labels = [f"{v:.3g}" if isinstance(v, float) else str(v) for v in found.tolist()]
+    labels = [f"{v:.4g}" if isinstance(v, float) else str(v) for v in found.tolist()]
     labels += list(_DASHES)
     if any(circles):
         handles.append(Line2D([], [], color="#404040", **_PUBLISHED))
         labels.append("published")
-    figure.legend(handles, labels, title=key, loc="outside right center", fontsize=8)
+    figure.legend(handles, labels, title=symbol(key), loc="outside right center", fontsize=8)
     return figure
 
 

@@ -26,20 +26,24 @@ _PUBLISHED: dict[str, Any] = {
 }
 _KERNEL: dict[str, Any] = {"color": "#525252", "linewidth": 1.1, "linestyle": (0, (6, 2))}
 _RICH: dict[str, Any] = {"color": "#525252", "linewidth": 1.1, "linestyle": (0, (1, 1.5))}
-
-
+_TWIN: dict[str, Any] = {"linewidth": 1.1, "linestyle": (0, (4, 1.5)), "alpha": 0.8}
 _FORECAST: dict[str, Any] = {"linewidth": 2.6, "alpha": 0.35, "linestyle": (0, (2, 1))}
 _PASSAGE = "#74c476"
+_ALIGNED: dict[str, tuple[str, dict[str, Any]]] = {
+    "labels": ("with the labels", _TEST),
+    "start": ("with the initial kernel", _TRAIN),
+}
 
 
 def plot(record: xr.Dataset, forecast: Forecast | None = None) -> Figure:
     r"""Fit, loss, parameter norm and nearness to the predictors of a run against log time.
 
     Fit is accuracy, or for regression the loss on a linear axis. Where predictors have no
-    weights to be near to, the normalised margin, if recorded, takes their place. Horizontal
-    lines are the test scores of the kernel and the rich predictor, the vertical line is
-    $(1/\lambda) \log \alpha$ for homogeneous models, circles are the published curves where
-    the experiment has them.
+    weights to be near to, alignments of the kernel or the normalised margin, if recorded, take
+    their place. Horizontal lines are the test scores of the kernel and the rich predictor, the
+    vertical line is $(1/\lambda) \log \alpha$ for homogeneous models, circles are the
+    published curves where the experiment has them. Losses of the linearised twin and of
+    regression with the initial kernel are drawn with the run's where they were measured.
 
     - **Takes** `forecast`, of the same experiment, to lay over it: the curves of the kernel flow
         up to the end of the kernel phase, which is a line, and the interval of `t50`, shaded.
@@ -131,13 +135,24 @@ def time_label(record: xr.Dataset) -> str:
     return "gradient-flow time $t$ (learning rate × steps)"
 
 
+def _baselines(axis: Axes, record: xr.Dataset) -> None:
+    """What the initial kernel makes of the data: the linearised twin, and ridge-less regression."""
+    for part, style in (("train", _TRAIN), ("test", _TEST)):
+        label = f"{part}, linearised twin"
+        _curve(axis, record, f"twin_{part}_loss", label, {**style, **_TWIN})
+    label = "test, regression with the initial kernel"
+    _curve(axis, record, "kernel_regression_loss", label, _RICH)
+
+
 def _nearness(axis: Axes, record: xr.Dataset) -> None:
     """How near the weights are to the predictors': by angle, for regression by distance.
 
-    Where no predictor has weights to compare, the margin that the rich phase raises.
+    Where no predictor has weights to compare, how the kernel turns, or the margin that the rich
+    phase raises.
     """
     if not {"cosine_to_kernel", "cosine_to_rich", "distance_to_kernel"} & set(record):
-        _margin(axis, record)
+        turning = any(f"kernel_alignment_{of}" in record for of in _ALIGNED)
+        (_alignment if turning else _margin)(axis, record)
         return
     kind = "distance" if "distance_to_kernel" in record else "cosine"
     _curve(axis, record, f"{kind}_to_kernel", "to the kernel predictor", _KERNEL)
@@ -148,6 +163,16 @@ def _nearness(axis: Axes, record: xr.Dataset) -> None:
     else:
         axis.set_ylabel("relative distance of the weights")
         axis.set_ylim(bottom=0)
+
+
+def _alignment(axis: Axes, record: xr.Dataset) -> None:
+    """How the kernel is aligned, over how it was at the start: both can be near to 0 or 1."""
+    for of, (label, style) in _ALIGNED.items():
+        name = f"kernel_alignment_{of}"
+        if name in record:
+            relative = record.assign({name: record[name] / record[name][0]})
+            _curve(axis, relative, name, label, style)
+    axis.set_ylabel("alignment of the kernel, over that at the start")
 
 
 def _margin(axis: Axes, record: xr.Dataset) -> None:
@@ -178,6 +203,8 @@ def _fit(axis: Axes, record: xr.Dataset, quantity: str, curves: dict[str, Any]) 
     for part, style in (("train", _TRAIN), ("test", _TEST)):
         _curve(axis, record, f"{part}_{quantity}", part, style)
         _circles(axis, curves.get(f"{part}_{quantity}"), f"{part}, published", style["color"])
+    if quantity == "loss":
+        _baselines(axis, record)
     axis.set_ylabel(quantity)
 
 

@@ -19,6 +19,7 @@ from matplotlib.ticker import LogLocator, NullLocator
 from .._errors import InputError
 from .._phase import ScalingFit, collapse
 from .._phase.diagram import OUTCOMES, runs_of
+from .symbols import symbol
 
 # Face, hatch and colour of the hatch: told apart by lightness and hatch in a grey print.
 _LOOKS: dict[str, tuple[str, str, str]] = {
@@ -37,11 +38,6 @@ _THEORY: dict[str, Any] = {"color": "#d95f0e", "linewidth": 1.4, "linestyle": (0
 # The palest colours of the map would be lost on white.
 _LINES = ListedColormap(matplotlib.colormaps["viridis"](np.linspace(0, 0.9, 256)))
 _MARKERS = "osD^vP*X"
-_SYMBOLS = {
-    "init_scale": r"initial scale $\alpha$",
-    "weight_decay": r"weight decay $\lambda$",
-    "output_scale": r"output scale $\alpha_\mathrm{out}$",
-}
 
 
 class _Scale(NamedTuple):
@@ -131,7 +127,7 @@ def plot_map(diagram: xr.Dataset, boundary: xr.Dataset | None = None) -> Figure:
         _ticks(axis, x, y)
         if boundary is not None:
             _curve(axis, boundary, x, y)
-    axes[0].set_ylabel(_SYMBOLS.get(y.key, y.key))
+    axes[0].set_ylabel(symbol(y.key))
     handles = _legend(diagram, bool(split.any()), boundary)
     figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=8, frameon=False)
     return figure
@@ -197,7 +193,7 @@ def _ticks(axis: Axes, x: _Scale, y: _Scale) -> None:
             shown = [v if isinstance(v, str) else f"{v:.4g}" for v in scale.values[some].tolist()]
             side.set_ticks(some.tolist(), shown)
         getattr(axis, f"set_{which}lim")(edges[0], edges[-1])
-    axis.set_xlabel(_SYMBOLS.get(x.key, x.key))
+    axis.set_xlabel(symbol(x.key))
 
 
 def _curve(axis: Axes, boundary: xr.Dataset, x: _Scale, y: _Scale) -> None:
@@ -272,7 +268,7 @@ def plot_scaling(fit: ScalingFit) -> Figure:
         bottom.plot(np.exp(log_x[own]), rest[own], **style)
     boxed: dict[str, Any] = {"fontsize": 8, "framealpha": 0.9, "edgecolor": "none"}
     if fit.times is not None:
-        title = _SYMBOLS.get(fit.times, fit.times)
+        title = symbol(fit.times)
         columns = 1 + (len(found) - 1) // 5
         top.add_artist(top.legend(loc="upper left", ncols=columns, title=title, **boxed))
     ends = np.array([log_x.min(), log_x.max()])
@@ -286,7 +282,7 @@ def plot_scaling(fit: ScalingFit) -> Figure:
     top.legend(handles=lines, loc="lower right", **boxed)
     short = {"weight_decay": r"$\lambda$"}.get(fit.times or "", fit.times)
     top.set_ylabel(f"{short} × {fit.quantity}" if fit.times else fit.quantity)
-    bottom.set(ylabel="residual", xlabel=_SYMBOLS.get(fit.against, fit.against), xscale="log")
+    bottom.set(ylabel="residual", xlabel=symbol(fit.against), xscale="log")
     _few_decades(bottom.xaxis, *np.exp(ends))
     for axis in (top, bottom):
         axis.grid(True, which="major", color="#e0e0e0", linewidth=0.6)
@@ -344,6 +340,6 @@ def plot_collapse(dataset: xr.Dataset, quantity: str = "test_accuracy") -> Figur
     for axis, spread in ((left, numbers.before), (right, numbers.after)):
         text = f"relative spread of {numbers.num_runs} half times: {spread:.3g}"
         axis.set_title(text, fontsize=10)
-    bar = figure.colorbar(ScalarMappable(norm, _LINES), ax=right, label=_SYMBOLS["init_scale"])
+    bar = figure.colorbar(ScalarMappable(norm, _LINES), ax=right, label=symbol("init_scale"))
     _few_decades(bar.ax.yaxis, norm.vmin, norm.vmax)
     return figure
