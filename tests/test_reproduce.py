@@ -255,3 +255,21 @@ def test_a_run_on_the_log_clock_shows_times_and_losses_by_their_exponents():
     exponents = np.asarray(loss.get_lines()[0].get_ydata(), dtype=float)
     np.testing.assert_allclose(exponents, [-0.4343, -1000.0], rtol=1e-4)
     assert margin.get_yscale() == "log"
+
+
+def test_a_run_of_a_committee_shows_its_baselines_and_how_its_kernel_turns():
+    panel = lr.studies.panels("kumar2024")["1"]
+    columns = {
+        "time": [0.0, 1.0, 1e3], "train_loss": [1.0, 0.9, 0.1], "test_loss": [1.0, 1.2, 0.3],
+        "twin_test_loss": [1.0, 1.2, 1.1], "kernel_regression_loss": [0.7, 0.7, 0.7],
+        "param_norm": [1.0, 1.0, 7.0], "kernel_alignment_labels": [0.02, 0.02, 0.03],
+    }  # fmt: skip
+    sweep = Sweep.over(panel.experiment, {"seed": [0]}, 1)
+    result = PanelResult("1", sweep, xr.Dataset(), {}, [], [], None)
+    record = _record(xr.Dataset({k: ("record", v) for k, v in columns.items()}), result)
+    first, loss, _, kernel = lr.plot(record).axes
+    named = ["train", "test", "test, linearised twin", "test, regression with the initial kernel"]
+    assert [line.get_label() for line in first.get_lines()] == named
+    assert [line.get_label() for line in loss.get_lines()] == named
+    turned = np.asarray(kernel.get_lines()[0].get_ydata(), dtype=float)
+    np.testing.assert_allclose(turned, [1.0, 1.5])
