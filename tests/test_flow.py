@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -13,7 +14,7 @@ import xarray as xr
 
 import lazyrich as lr
 from lazyrich._dynamics import Problem, _march
-from lazyrich._dynamics._method import choose
+from lazyrich._dynamics._method import Method, choose
 from lazyrich._simulate import Run
 from lazyrich._tasks import Samples
 from tests.helpers import diagonal_problem, relative_error, silent, small_experiment
@@ -334,6 +335,34 @@ def test_a_flow_that_leaves_its_domain_is_named():
     trajectory = lr.dynamics.Flow(method="tsit5").follow(problem, times, silent)
     assert trajectory.ending in ("step_underflow", "diverged")
     assert len(trajectory.times) < 11
+
+
+def is_abstract(leaf):
+    return isinstance(leaf, jax.ShapeDtypeStruct)
+
+
+def types(leaf):
+    return leaf.shape, leaf.dtype, leaf.weak_type
+
+
+@pytest.mark.parametrize(
+    "solver",
+    [
+        lr.solvers.DualROS34PW2(), lr.solvers.ROS34PW2(), lr.solvers.ROCK2(),
+        lr.solvers.RKC2(), lr.solvers.DampedRKC2(), diffrax.Tsit5(),
+    ],
+    ids=lambda solver: type(solver).__name__,
+)  # fmt: skip
+def test_a_step_is_compiled_once(solver):
+    # What a step returns is of the types of what it takes, or the next is compiled anew.
+    problem, _ = ridge_problem()
+    method = Method("this", solver, "", gradients_per_step=1)
+    times = np.linspace(0, 1, 3)
+    system, state = lr.dynamics.Flow().prepare(problem, times, None, method)
+    after = eqx.filter_eval_shape(_march.advance, system, state)
+
+    before = jax.eval_shape(lambda tree: tree, eqx.filter(state, eqx.is_array))
+    assert jax.tree.map(types, before) == jax.tree.map(types, eqx.filter(after, is_abstract))
 
 
 # Batches.

@@ -91,7 +91,8 @@ class DampedRKC2(AbstractStabilised):
         return 3
 
     def no_past(self, like: Float[Array, " n"]) -> Past:
-        nowhere = jnp.full(2, jnp.nan)
+        # Of a strong type, as it stays: otherwise the second step is compiled anew.
+        nowhere = jnp.full(2, jnp.nan, jnp.result_type(float))
         return Past(nowhere, jnp.zeros((2, *like.shape), like.dtype), jnp.ones((), like.dtype))
 
     def raised(self, index: Int[Array, ""], past: Past) -> Int[Array, ""]:
