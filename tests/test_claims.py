@@ -144,6 +144,13 @@ def test_levels():
     never = runs(np.full((3, 3), np.nan), "not_within_budget")
     assert lr.check_claim(claim("at_most", value=1e3), never).holds == "no"
     assert lr.check_claim(claim("at_least", value=1e3), never).holds == "yes"
+    # Nor is it of a delay after what did not come.
+    for quantity in ("t50 / t_train", "t50 - t_train"):
+        untold = runs(np.full((3, 3), np.nan), "untrained", t_train=np.full((3, 3), np.nan))
+        verdict = lr.check_claim(claim("at_least", quantity=quantity, value=2.0), untold)
+        assert (verdict.holds, verdict.num_left_out) == ("cannot say", 9)
+        fitted = runs(np.full((3, 3), np.nan), "not_within_budget", t_train=np.full((3, 3), 5.0))
+        assert lr.check_claim(verdict.claim, fitted).holds == "yes"
     # Beyond the horizon of 1e4 nothing is known.
     assert lr.check_claim(claim("at_least", value=1e5), never).holds == "cannot say"
     assert lr.check_claim(claim("at_most", value=1e5), never).holds == "cannot say"

@@ -107,16 +107,38 @@ def test_closed_is_the_same_function_with_the_same_kernel():
     start = model.init(jax.random.key(0), 3)
     params = start._replace(moved=start.moved + 0.3 * jax.random.normal(jax.random.key(1), (3, 3)))
     x = jax.random.normal(jax.random.key(2), (7, 3))
-    statistics = lr.models.closed(model, params)
-    ours, theirs = statistics.model, model
-    np.testing.assert_allclose(ours.apply(statistics.params, x), theirs.apply(params, x))
-    np.testing.assert_allclose(
-        ours.tangent_kernel(statistics.params, x), theirs.tangent_kernel(params, x), rtol=1e-10
-    )
-    np.testing.assert_allclose(ours.norm(statistics.params), theirs.norm(params))
     trained = machine(readouts="trained")
-    with pytest.raises(lr.InputError, match=r"^dynamics.closure = True: .*frozen readouts"):
-        lr.models.closed(trained, trained.init(jax.random.key(0), 3))
+    for make in (lr.models.closed, lr.models.condensed):
+        ours, its_params = make(model, params)
+        np.testing.assert_allclose(ours.apply(its_params, x), model.apply(params, x))
+        kernel = ours.tangent_kernel(its_params, x)
+        np.testing.assert_allclose(kernel, model.tangent_kernel(params, x), rtol=1e-10)
+        np.testing.assert_allclose(ours.norm(its_params), model.norm(params))
+        with pytest.raises(lr.InputError, match=r"^dynamics.closure = True: .*frozen readouts"):
+            make(trained, trained.init(jax.random.key(0), 3))
+
+
+def test_the_flow_of_few_neurons_is_the_closure_in_mean_and_second_moment():
+    model = machine(width=9)
+    weights = model.init(jax.random.key(0), 3)
+    x, r = jax.random.normal(jax.random.key(1), (5, 3)), jnp.array([0.3, -1.0, 0.7, 0.2, -0.4])
+    few, params = lr.models.condensed(model, weights)
+    assert params.rest.shape == (3, 3)
+    velocity = jax.vjp(lambda p: few.apply(p, x), params)[1](r)[0]
+
+    def moments(p):
+        return lr.models.closed(few, p).params
+
+    here, moved = jax.jvp(moments, (params,), (velocity,))
+    np.testing.assert_allclose(here.second, weights.T @ weights / 9, rtol=1e-12)
+    # N w' = g + eps G w and N M' = g w^T + w g^T + eps (G M + M G), w for the mean weight.
+    g, turn = 2.0 * x.T @ r, 0.4 * 2.0 * (x.T * r[None]) @ x
+    np.testing.assert_allclose(9 * moved.mean, g + turn @ here.mean, rtol=1e-10)
+    half = jnp.outer(g, here.mean) + turn @ here.second
+    np.testing.assert_allclose(9 * moved.second, half + half.T, rtol=1e-10)
+    # No error of any size makes M indefinite.
+    off = jax.tree.map(lambda p: p + jax.random.normal(jax.random.key(2), p.shape), params)
+    assert np.linalg.eigvalsh(moments(off).second).min() >= 0
 
 
 def test_the_error_over_all_inputs_is_the_integral(whole):
@@ -196,12 +218,13 @@ def test_the_twin_of_any_model():
     assert relative_error(ours["twin_test_loss"], twin["test_loss"]) < 1e-4
 
 
-def test_statistics_are_not_for_users_to_name():
+@pytest.mark.parametrize("kind", ["CommitteeStatistics", "CondensedCommittee"])
+def test_statistics_are_not_for_users_to_name(kind):
     experiment = lr.Experiment(
         task=lr.tasks.PolynomialRegression(n=4, d=3, num_test=2),
-        model=lr.models.CommitteeStatistics(width=2, epsilon=0.1, output_scale=1.0),
+        model=getattr(lr.models, kind)(width=2, epsilon=0.1, output_scale=1.0),
         loss=lr.losses.Squared(),
         dynamics=lr.dynamics.Flow(),
     )
-    with pytest.raises(lr.InputError, match=r"^model\.kind = 'CommitteeStatistics': is taken of"):
+    with pytest.raises(lr.InputError, match=rf"^model\.kind = '{kind}': is .* a CommitteeMachine"):
         lr.simulate(experiment)

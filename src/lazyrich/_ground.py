@@ -14,7 +14,7 @@ from ._dynamics import Problem
 from ._errors import InputError
 from ._experiment import Experiment
 from ._measure import Columns, gathered, outputs_of_references, reference_table
-from ._models import closed, closes, measured_homogeneity, statistics_of
+from ._models import closes, condensed, measured_homogeneity, statistics_of
 from ._predictors import Predictor
 from ._probes import Labels, Setting, follows_twin, twin_of
 from ._references import references
@@ -104,7 +104,7 @@ def _posed(experiment: Experiment, train: Samples, params: Any) -> Problem:
     decay, divisor = experiment.weight_decay, experiment.loss_divisor
     model, loss = experiment.model, experiment.loss
     if getattr(experiment.dynamics, "closure", False):
-        model, params = closed(model, params)
+        model, params = condensed(model, params)
     return Problem(train, params, decay, model, loss, loss_divisor=divisor)
 
 

@@ -87,8 +87,11 @@ def sample(dataset: xr.Dataset, quantity: str, where: Mapping[str, Any]) -> Samp
         with np.errstate(divide="ignore", invalid="ignore"):
             found = _OPERATIONS[words[1]](*values)
         found = np.where(~np.isfinite(found), np.nan, found)
-        # What takes in a time that did not come has not come either.
+        # What takes in a time that did not come has not come either; after one that did not
+        # come, or over it, nothing is known.
         found = np.where(np.isinf(values[0]) | np.isinf(values[1]), np.inf, found)
+        if words[1] in "/-":
+            found = np.where(np.isinf(values[1]), np.nan, found)
     known = ~np.isnan(found)
     kept = runs._replace(data=runs.data.isel(run=known))
     return Sample(found[known], kept, int(np.sum(~known)))

@@ -11,7 +11,7 @@ from jaxtyping import Array
 
 from .._errors import ComputationError, InputError
 from .._experiment import Experiment
-from .._models import closed
+from .._models import condensed
 from .._precision import in_double
 from .._store import Store, assemble
 from .._sweep import Over, Sweep
@@ -152,9 +152,9 @@ def suggested_size(experiment: Experiment) -> int:
 
     def followed(key: Array) -> Any:
         params = experiment.model.init(key, split.train.x.shape[1])
-        # A net that is followed by its statistics costs what these do, at any width.
+        # A net that is followed by its closure costs what this does, at any width.
         is_closed = getattr(experiment.dynamics, "closure", False)
-        return closed(experiment.model, params).params if is_closed else params
+        return condensed(experiment.model, params).params if is_closed else params
 
     shapes = jax.eval_shape(followed, jr.key(0))
     num_followed = sum(leaf.size for leaf in jax.tree.leaves(shapes))

@@ -11,6 +11,7 @@ from .closed import (
     Closed as Closed,
     closed as closed,
     closes as closes,
+    condensed as condensed,
     is_closed as is_closed,
     statistics_of as statistics_of,
 )
@@ -21,6 +22,10 @@ from .committee_machine import (
 from .committee_statistics import (
     CommitteeStatistics as CommitteeStatistics,
     Statistics as Statistics,
+)
+from .condensed_committee import (
+    Condensed as Condensed,
+    CondensedCommittee as CondensedCommittee,
 )
 from .diagonal_linear import (
     DiagonalLinear as DiagonalLinear,

@@ -1,6 +1,6 @@
 """Models by the statistics of their parameters in which their flow closes."""
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -10,18 +10,19 @@ from ._base import AbstractModel
 from .centred import Centred
 from .committee_machine import CommitteeMachine
 from .committee_statistics import CommitteeStatistics, Statistics
+from .condensed_committee import Condensed, CondensedCommittee
 from .linearised import Expansion
 
 
 class Closed(NamedTuple):
-    """A model of statistics, and these."""
+    """A model in other numbers, and these."""
 
     model: AbstractModel
     params: Any
 
 
 def closed(model: AbstractModel, params: Any) -> Closed:
-    """The same function in the numbers that it and its flow hang on.
+    """The same function in the statistics that it and its flow hang on.
 
     - **Takes** a [`CommitteeMachine`][lazyrich.models.CommitteeMachine] with frozen readouts,
         [`Centred`][lazyrich.models.Centred] or not, and its parameters; what is closed
@@ -34,19 +35,56 @@ def closed(model: AbstractModel, params: Any) -> Closed:
         return Closed(Centred(model=moved.model), Expansion(moved.params, origin.params))
     if isinstance(model, CommitteeStatistics):
         return Closed(model, params)
-    if not closes(model):
+    if isinstance(model, CondensedCommittee):
+        mean, rest = params.mean / jnp.sqrt(float(model.width)), params.rest
+        second = jnp.outer(mean, mean) + rest.T @ rest / model.width
+        return Closed(_with_numbers_of(model, CommitteeStatistics), Statistics(mean, second))
+    machine, weights = _machine(model), jnp.asarray(params)
+    second = weights.T @ weights / machine.width
+    statistics = Statistics(jnp.mean(weights, axis=0), second)
+    return Closed(_with_numbers_of(machine, CommitteeStatistics), statistics)
+
+
+def condensed(model: AbstractModel, params: Any) -> Closed:
+    """The same function, its flow and its norm in at most `d + 1` neurons, whatever its width.
+
+    - **Takes** what [`closed`][lazyrich.models.closed] takes; what is condensed already is
+        returned as it is.
+    - **Raises** [`InputError`][lazyrich.InputError] for other models.
+    """
+    if isinstance(model, Centred):
+        moved = condensed(model.model, params.moved)
+        origin = condensed(model.model, params.origin)
+        return Closed(Centred(model=moved.model), Expansion(moved.params, origin.params))
+    if isinstance(model, CondensedCommittee):
+        return Closed(model, params)
+    machine, weights = _machine(model), jnp.asarray(params)
+    mean = jnp.mean(weights, axis=0)
+    # Turned so that all neurons but the first D are zero; the mean is in none of them.
+    rest = jnp.linalg.qr(weights - mean[None], mode="r")
+    found = Condensed(jnp.sqrt(float(machine.width)) * mean, rest)
+    return Closed(_with_numbers_of(machine, CondensedCommittee), found)
+
+
+def _machine(model: AbstractModel) -> CommitteeMachine:
+    """The model as the one kind whose flow closes."""
+    if not isinstance(model, CommitteeMachine) or not closes(model):
         accepted = f"needs a CommitteeMachine with frozen readouts, not {type(model).__name__}"
         raise InputError("dynamics.closure", True, accepted)
-    assert isinstance(model, CommitteeMachine)
-    statistics = CommitteeStatistics(
+    return model
+
+
+_T = TypeVar("_T", CommitteeStatistics, CondensedCommittee)
+
+
+def _with_numbers_of(model: Any, kind: type[_T]) -> _T:
+    is_machine = isinstance(model, CommitteeMachine)
+    return kind(
         width=model.width,
         epsilon=model.epsilon,
         output_scale=model.output_scale,
-        root_d=model.inputs == "over_root_d",
+        root_d=model.inputs == "over_root_d" if is_machine else model.root_d,
     )
-    weights = jnp.asarray(params)
-    second = weights.T @ weights / model.width
-    return Closed(statistics, Statistics(jnp.mean(weights, axis=0), second))
 
 
 def closes(model: AbstractModel) -> bool:
@@ -55,7 +93,7 @@ def closes(model: AbstractModel) -> bool:
         return closes(model.model)
     if isinstance(model, CommitteeMachine):
         return model.readouts == "frozen"
-    return isinstance(model, CommitteeStatistics)
+    return is_closed(model)
 
 
 def statistics_of(model: AbstractModel, params: Any) -> tuple[CommitteeStatistics, Any]:
@@ -74,5 +112,6 @@ def statistics_of(model: AbstractModel, params: Any) -> tuple[CommitteeStatistic
 
 
 def is_closed(model: AbstractModel) -> bool:
-    """Whether the model is one of statistics."""
-    return isinstance(model.model if isinstance(model, Centred) else model, CommitteeStatistics)
+    """Whether the model is in statistics of parameters, and not in parameters of its own."""
+    inner = model.model if isinstance(model, Centred) else model
+    return isinstance(inner, CommitteeStatistics | CondensedCommittee)

@@ -5,6 +5,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 import xarray as xr
+from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -55,6 +56,8 @@ def plot_family(dataset: xr.Dataset, key: str, published: Published | None = Non
         axis.set_ylabel(r"parameter norm $\|\theta\|_2$" if row == "norm" else row)
         if row != "accuracy" and axis.get_lines():
             axis.set_yscale("log", nonpositive="mask")
+        if row == "loss" and "test_loss" in runs.data:
+            _cut(axis, runs.data["test_loss"].values)
         axis.grid(True, which="major", color="#e0e0e0", linewidth=0.6)
     handles = [Line2D([], [], color=c) for c in colours]
     handles += [Line2D([], [], color="#404040", ls=dash) for dash in _DASHES.values()]
@@ -65,6 +68,17 @@ def plot_family(dataset: xr.Dataset, key: str, published: Published | None = Non
         labels.append("published")
     figure.legend(handles, labels, title=symbol(key), loc="outside right center", fontsize=8)
     return figure
+
+
+# Training losses this far below the least test loss are rounding, or near to it.
+_FAR_BELOW = 1e-4
+
+
+def _cut(axis: Axes, test_losses: Float[np.ndarray, "run record"]) -> None:
+    """Cuts off what lies far below every test loss, which else is a line at the top."""
+    positive = test_losses[test_losses > 0]
+    if positive.size and axis.get_ylim()[0] < _FAR_BELOW * positive.min():
+        axis.set_ylim(bottom=_FAR_BELOW * positive.min())
 
 
 def _circles(published: Published | None, key: str, value: Any) -> dict[str, Any]:

@@ -56,8 +56,8 @@ Keys for --set:
                        inputs
                        Doubled, Centred: model, one of the above, as model.model.*
                        Linearised: base_point, model, likewise
-                       CommitteeStatistics: what dynamics.closure follows; width, epsilon,
-                       output_scale, root_d
+                       CommitteeStatistics, CondensedCommittee: what dynamics.closure
+                       makes of a CommitteeMachine; width, epsilon, output_scale, root_d
                        Functions, FromEquinox: your own, from Python only
   loss.kind            Logistic, Exponential, CrossEntropy, Squared
   dynamics.kind        ReducedFlow: rtol, max_steps (diagonal nets)
