@@ -102,7 +102,7 @@ def test_censored_runs_are_late_and_never_zero_nor_infinite():
     g, n, nan = "grokked", "not_within_budget", np.nan
     one = cell([g, g, g, n, n], t50=[1, 2, 3, nan, nan], t_test=[1, 2, 3, nan, nan])
     # The third of five: the two that are censored come after it.
-    assert (one["t50"], one["delay"], one["t50_low"]) == (3, 3, 2)
+    assert (one["t50"], one["delay"], one["lag"], one["t50_low"]) == (3, 3, 2, 2)
     assert np.isnan(one["t50_high"])
     assert np.isnan(cell([g, g, n, n, n], t50=[1, 2, nan, nan, nan])["t50"])
     assert cell([g, g, n, n], t50=[1, 2, nan, nan])["t50"] == 2
@@ -538,7 +538,8 @@ def test_map_shows_every_outcome_and_no_time_that_is_not():
     assert "not within budget of t = 200,000 (" in shown
     assert "not run (2)" in shown
     assert "runs disagree" in shown
-    for axis, name in zip(figure.axes[1:3], ("delay", "t50"), strict=True):
+    other = plot_map(diagram, delay="difference").axes[1]
+    for axis, name in ((figure.axes[1], "delay"), (figure.axes[2], "t50"), (other, "lag")):
         meshes = [m for m in axis.collections if isinstance(m, QuadMesh)]
         drawn = [m for m in meshes if m.get_cmap().name == "viridis"]
         assert len(drawn) == 1

@@ -38,6 +38,15 @@ def test_grokking():
     assert events.plateau[0] < events.plateau[1] < 30
 
 
+def test_what_comes_in_the_last_record_has_not_come():
+    late = np.where(TIMES >= TIMES[-2], 1.0, 0.5)
+    events = lr.transition(record(step(0.5, 1, 0.1), late))
+    assert events.outcome == "not_within_budget"
+    assert np.isnan(events.t_test)
+    held = np.where(TIMES >= TIMES[-3], 1.0, 0.5)
+    assert lr.transition(record(step(0.5, 1, 0.1), held)).outcome == "grokked"
+
+
 def test_signs_without_size_are_no_fit():
     # From a small start: right signs at once, the loss halved at 40, the test data at 200.
     signs = np.where(TIMES > 0, 1.0, 0.5)

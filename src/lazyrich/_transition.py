@@ -115,7 +115,8 @@ def read_off(
     if outcome == "not_within_budget":
         if early - late >= thresholds.change:
             outcome = "misgrokked"
-        elif reached[-1] >= level:
+        # What came in the last records has not held for long enough to have come.
+        elif reached[-1] >= level and not np.isnan(t_test):
             delayed = t_test > thresholds.delay * t_train
             outcome = "grokked" if delayed else "immediate"
     after = times >= times[plateau][0]

@@ -147,11 +147,12 @@ def phase_diagram(
         one, of equally frequent ones the one that claims least (failed, diverged,
         untrained, not_within_budget, misgrokked, immediate, grokked); `num_runs`, without
         missing ones; `agreement`, the share of them with that outcome; `delay`, the median
-        of `t_test / t_train`, and `t50`, the median half time, each with quartiles `_low`
-        and `_high`; `width`, the median of $\log(t_{90}/t_{10})$. They are NaN where fewer
-        than half of the runs have one. `count`, over `(kind, y, x)`, is the number of each
-        outcome, missing included. Attributes: `x`, `y`; `t1`, the horizon, unless it is
-        swept; `num_without_place`, the number of runs without a value of `x` or `y`.
+        of `t_test / t_train`, `lag`, of `t_test - t_train`, and `t50`, the median half time,
+        each with quartiles `_low` and `_high`; `width`, the median of $\log(t_{90}/t_{10})$.
+        They are NaN where fewer than half of the runs have one. `count`, over `(kind, y, x)`, is
+        the number of each outcome, missing included. Attributes: `x`, `y`; `t1`, the
+        horizon, unless it is swept; `num_without_place`, the number of runs without a value of
+        `x` or `y`.
     - **Raises** [`InputError`][lazyrich.InputError] for a key that is neither swept nor in
         the base experiment, and for a dataset that is not a sweep's.
     """
@@ -173,9 +174,11 @@ def phase_diagram(
         t_train, t_test = runs.time("t_train"), runs.time("t_test")
         # What is fitted from the start has no ratio.
         delay = np.where(t_train > 0, t_test / t_train, np.nan)
+        lag = np.where(np.isfinite(t_train), t_test - t_train, np.nan)
         width = np.log(runs.time("t90") / runs.time("t10"))
     numbers = {
         "delay": (delay, "median of t_test / t_train", "1"),
+        "lag": (lag, "median of t_test - t_train", "1"),
         "t50": (runs.time("t50"), "median half time of the test score's change", "1"),
         # A width that is not known is not a large one.
         "width": (np.where(np.isfinite(width), width, np.nan), "median of log(t90 / t10)", "1"),

@@ -1,6 +1,6 @@
 """Sweeps as figures: phase diagrams, the scaling of times, the collapse of curves."""
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import matplotlib
 import numpy as np
@@ -82,8 +82,12 @@ def _scale(array: xr.DataArray) -> _Scale:
     return _Scale(key, values, "log" if np.all(values > 0) else "place")
 
 
-def plot_map(diagram: xr.Dataset, boundary: xr.Dataset | None = None) -> Figure:
-    """A phase diagram: outcomes, delays and half times over two keys.
+def plot_map(
+    diagram: xr.Dataset,
+    boundary: xr.Dataset | None = None,
+    delay: Literal["ratio", "difference"] = "ratio",
+) -> Figure:
+    r"""A phase diagram: outcomes, delays and half times over two keys.
 
     Each cell reaches half-way to its neighbours. A key is drawn on a linear axis if its
     values have equal steps, else on a log axis; one that has neither, such as a name or a
@@ -93,7 +97,8 @@ def plot_map(diagram: xr.Dataset, boundary: xr.Dataset | None = None) -> Figure:
 
     - **Takes** what [`phase_diagram`][lazyrich.phase_diagram] returns, and what
         [`boundary`][lazyrich.boundary] returns for the same keys: drawn as a line at its
-        median with its interval as a band.
+        median with its interval as a band; `delay`, whether to show $t_\mathrm{test}$ over
+        $t_\mathrm{train}$ or less it.
     - **Returns** a matplotlib figure, to save or to show.
     - **Raises** [`InputError`][lazyrich.InputError] if the keys are not the same.
     """
@@ -119,8 +124,10 @@ def plot_map(diagram: xr.Dataset, boundary: xr.Dataset | None = None) -> Figure:
         style: dict[str, Any] = {"color": "white", "mec": "black", "mew": 0.2 * size}
         axes[0].plot(*at, "o", ms=size, linestyle="none", **style)
 
-    _times(axes[1], diagram["delay"], x, y, outcome)
-    axes[1].set_title(r"median delay $t_\mathrm{test} / t_\mathrm{train}$", fontsize=10)
+    name, sign = ("delay", "/") if delay == "ratio" else ("lag", "-")
+    _times(axes[1], diagram[name], x, y, outcome)
+    title = rf"median delay $t_\mathrm{{test}} {sign} t_\mathrm{{train}}$"
+    axes[1].set_title(title, fontsize=10)
     _times(axes[2], diagram["t50"], x, y, outcome)
     axes[2].set_title(r"median half time $t_{50}$ (gradient-flow time)", fontsize=10)
     for axis in axes:

@@ -6,7 +6,7 @@ import json
 import math
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import xarray as xr
 from matplotlib.figure import Figure
@@ -101,7 +101,9 @@ def _figure(result: PanelResult) -> tuple[Figure, str]:
             "Outcomes, delays and times of half the test change. The line is where runs go from "
             "immediate to grokked, its band 10 to 90 % of the seeds."
         )
-        return plot_map(phase_diagram(dataset, x, y), line), caption
+        differs = any(v.claim.quantity == "t_test - t_train" for v in result.verdicts)
+        delay: Literal["ratio", "difference"] = "difference" if differs else "ratio"
+        return plot_map(phase_diagram(dataset, x, y), line, delay), caption
     if keys:
         figure = plot_family(dataset, keys[0], result.published)
         shown = "; circles are published" if result.published and result.published.at else ""
