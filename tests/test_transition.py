@@ -39,11 +39,11 @@ def test_grokking():
 
 
 def test_what_comes_in_the_last_record_has_not_come():
-    late = np.where(TIMES >= TIMES[-2], 1.0, 0.5)
+    late = np.where(TIMES[-2] <= TIMES, 1.0, 0.5)
     events = lr.transition(record(step(0.5, 1, 0.1), late))
     assert events.outcome == "not_within_budget"
     assert np.isnan(events.t_test)
-    held = np.where(TIMES >= TIMES[-3], 1.0, 0.5)
+    held = np.where(TIMES[-3] <= TIMES, 1.0, 0.5)
     assert lr.transition(record(step(0.5, 1, 0.1), held)).outcome == "grokked"
 
 

@@ -107,9 +107,8 @@ def plot_map(
     if boundary is not None and [boundary.attrs[name] for name in "xy"] != keys:
         theirs = [boundary.attrs[name] for name in "xy"]
         raise InputError("boundary", theirs, f"should have the keys of the diagram, {keys}")
-    figure = Figure(figsize=(12.0, 4.6), layout="constrained")
+    figure, outcome = Figure(figsize=(12.0, 4.6), layout="constrained"), diagram["outcome"].values
     axes = figure.subplots(1, 3, sharex=True, sharey=True)
-    outcome = diagram["outcome"].values
     for name, look in _LOOKS.items():
         _cells(axes[0], x, y, outcome == name, look)
     runs = diagram["num_runs"].values
@@ -126,8 +125,7 @@ def plot_map(
 
     name, sign = ("delay", "/") if delay == "ratio" else ("lag", "-")
     _times(axes[1], diagram[name], x, y, outcome)
-    title = rf"median delay $t_\mathrm{{test}} {sign} t_\mathrm{{train}}$"
-    axes[1].set_title(title, fontsize=10)
+    axes[1].set_title(rf"median delay $t_\mathrm{{test}} {sign} t_\mathrm{{train}}$", fontsize=10)
     _times(axes[2], diagram["t50"], x, y, outcome)
     axes[2].set_title(r"median half time $t_{50}$ (gradient-flow time)", fontsize=10)
     for axis in axes:
