@@ -172,7 +172,7 @@ def _alignment(axis: Axes, record: xr.Dataset) -> None:
         if name in record:
             relative = record.assign({name: record[name] / record[name][0]})
             _curve(axis, relative, name, label, style)
-    axis.set_ylabel("alignment of the kernel, over that at the start")
+    axis.set_ylabel("kernel alignment over its start")
 
 
 def _margin(axis: Axes, record: xr.Dataset) -> None:

@@ -120,11 +120,10 @@ def plot_map(
         row, column = np.nonzero(split)
         at = x.position(x.values)[column], y.position(y.values)[row]
         size = min(3.2, 100 / max(split.shape))
-        style: dict[str, Any] = {"color": "white", "mec": "black", "mew": 0.2 * size}
-        axes[0].plot(*at, "o", ms=size, linestyle="none", **style)
+        axes[0].plot(*at, "o", ms=size, ls="none", color="white", mec="black", mew=0.2 * size)
 
-    name, sign = ("delay", "/") if delay == "ratio" else ("lag", "-")
-    _times(axes[1], diagram[name], x, y, outcome)
+    sign = "/" if delay == "ratio" else "-"
+    _times(axes[1], diagram["delay" if delay == "ratio" else "lag"], x, y, outcome)
     axes[1].set_title(rf"median delay $t_\mathrm{{test}} {sign} t_\mathrm{{train}}$", fontsize=10)
     _times(axes[2], diagram["t50"], x, y, outcome)
     axes[2].set_title(r"median half time $t_{50}$ (gradient-flow time)", fontsize=10)
