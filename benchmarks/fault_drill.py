@@ -114,8 +114,12 @@ class Drill:
             meanwhile()
             time.sleep(0.05)
 
-    def kill_a_worker(self, process: Any) -> None:
-        """Kills one of a driver's workers, whatever it is at, every other second or so."""
+    def kill_a_worker(self, process: Any, store: Path) -> None:
+        """Kills one of a driver's workers, whatever it is at, some time after the next batch.
+
+        Kills at a fixed rate would, on a busy machine, end every worker before its first batch.
+        """
+        self.wait_for(store, self.done(store) + 1, process, lambda: None)
         time.sleep(self.rng.uniform(0.2, 3.0))
         with contextlib.suppress(psutil.NoSuchProcess):
             found = [
@@ -156,7 +160,7 @@ class Drill:
                 store,
                 begun + self.num_batches // 10,
                 process,
-                lambda process=process: self.kill_a_worker(process),  # type: ignore[misc]
+                lambda process=process: self.kill_a_worker(process, store),  # type: ignore[misc]
             )
             assert process.poll() is None, process.communicate()
             family = psutil.Process(process.pid).children(recursive=True)
@@ -169,7 +173,7 @@ class Drill:
         process = self.driver(store)
         self.wait_for(store, self.done(store) + 1, process, lambda: None)
         while self.num_kills < NUM_KILLS and process.poll() is None:
-            self.kill_a_worker(process)
+            self.kill_a_worker(process, store)
         assert process.poll() is None, process.communicate()
         self.note("workers killed", f"{self.num_kills}, at {self.done(store)} batches")
         process.kill()
