@@ -14,7 +14,7 @@ import xarray as xr
 
 import lazyrich as lr
 from lazyrich._dynamics import Problem, _march
-from lazyrich._dynamics._method import Method, choose
+from lazyrich._dynamics._method import Method, choose, choose_together
 from lazyrich._simulate import Run
 from lazyrich._tasks import Samples
 from tests.helpers import diagonal_problem, relative_error, silent, small_experiment
@@ -218,6 +218,11 @@ def test_the_choice_of_method_and_its_reason():
     easy = choose("auto", "linear", stiff, 1e-3)
     assert easy.name == "Tsit5"
     assert easy.reason.startswith("not stiff")
+    # Of runs that share a solve the stiffest decides, wherever it stands.
+    for ends, name in (([1e-3, 1e4], "DualROS34PW2"), ([1e4, 1e-3], "DualROS34PW2"),
+                       ([1e-3, 1e-3], "Tsit5")):  # fmt: skip
+        assert choose_together("auto", "linear", [stiff, stiff], ends).name == name
+    assert choose_together("tsit5", "linear", [stiff, stiff], [1e4, 1e4]).name == "Tsit5"
     signs = diagonal_problem(2, lr.losses.Logistic(), 1e-3, init_scale=50.0)
     assert choose("auto", "linear", signs, 1e4).name == "ROS34PW2"
     many = diagonal_problem(2, lr.losses.Logistic(), 1e-3, init_scale=50.0, n=700, d=800)

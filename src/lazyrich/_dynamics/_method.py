@@ -81,6 +81,16 @@ def choose(wish: str, clock: str, problem: Problem, t1: float) -> Method:
     return _named(explicit, True, num_outputs, reason, radius)
 
 
+def choose_together(wish: str, clock: str, problems: list[Problem], ends: list[float]) -> Method:
+    """The method for problems that share a solve: one for the stiff if any of them is."""
+    method = choose(wish, clock, problems[0], ends[0])
+    for problem, end in zip(problems[1:], ends[1:], strict=True):
+        if wish != "auto" or not isinstance(method.solver, diffrax.Tsit5):
+            break
+        method = choose(wish, clock, problem, end)
+    return method
+
+
 def _named(
     wish: str, classification: bool, num_outputs: int, reason: str, radius: float = 0.0
 ) -> Method:

@@ -28,7 +28,7 @@ from ._base import (
 from ._batch import Lanes, march_together
 from ._checkpoint import Checkpoint
 from ._clock import LinearClock, LogClock
-from ._method import Method, choose, output_unit, speed
+from ._method import Method, choose, choose_together, output_unit, speed
 from ._status import ENDINGS, RUNNING
 from .gradient_flow import GradientFlow, LogState, LogTimeFlow
 
@@ -132,7 +132,8 @@ class Flow(AbstractDynamics):
             `max_seconds` does not apply.
         - **Raises** [`InputError`][lazyrich.InputError] for problems of different shapes.
         """
-        method = choose(self.method, self.clock, problems[0], float(times[0][-1]))
+        ends = [float(grid[-1]) for grid in times]
+        method = choose_together(self.method, self.clock, problems, ends)
         lanes = [
             self.prepare(problem, grid, observe, method)
             for problem, grid, observe in zip(problems, times, observers, strict=True)
