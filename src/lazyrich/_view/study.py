@@ -97,17 +97,22 @@ def _figure(result: PanelResult) -> tuple[Figure, str]:
         line: xr.Dataset | None = boundary(dataset, x, y)
         if line is not None and not line["place"].notnull().any():
             line = None
-        caption = (
-            "Outcomes, delays and times of half the test change. The line is where runs go from "
-            "immediate to grokked, its band 10 to 90 % of the seeds."
-        )
+        caption = "Outcomes, delays and times of half the test change."
+        if line is not None:
+            caption += (
+                " The line is where runs go from immediate to grokked, its band 10 to 90 % of "
+                "the seeds."
+            )
         differs = any(v.claim.quantity == "t_test - t_train" for v in result.verdicts)
         delay: Literal["ratio", "difference"] = "difference" if differs else "ratio"
         return plot_map(phase_diagram(dataset, x, y), line, delay), caption
     if keys:
         figure = plot_family(dataset, keys[0], result.published)
         shown = "; circles are published" if result.published and result.published.at else ""
-        return figure, f"Every run, by {keys[0]}{shown}."
+        (axis,) = (axis for axis in result.sweep.axes if axis.keys[0] == keys[0])
+        alike = len({point[0] for point in axis.points}) < len(axis)
+        others = f", whatever its {' and '.join(axis.keys[1:])}" if alike else ""
+        return figure, f"Every run, by {keys[0]}{others}{shown}."
     first = dataset.isel(dict.fromkeys(dataset["outcome"].dims, 0))
     several = "The run of the first seed" if len(result.sweep) > 1 else "The run"
     shown = "; circles are published" if result.published and result.published.curves else ""

@@ -6,6 +6,7 @@ _SYMBOLS = {
     "model.output_scale": r"output scale $\alpha_\mathrm{out}$",
     "model.epsilon": r"curvature $\epsilon$",
     "task.n": "training samples $P$",
+    "task.index": "eigenvector $j$",
 }
 
 
