@@ -55,9 +55,10 @@ class Flow(AbstractDynamics):
     far smaller than $\|\theta\|$, where that is large. Elementwise norms would spend steps
     on every kink of a ReLU.
 
-    - **Takes** `method`: `auto` chooses by loss, size and measured stiffness, and records
-        why; `rosenbrock` is [`DualROS34PW2`][lazyrich.solvers.DualROS34PW2] for squared
-        loss, else [`ROS34PW2`][lazyrich.solvers.ROS34PW2] with the Gauss--Newton matrix;
+    - **Takes** `method`: `auto` chooses by loss, size and measured stiffness (of runs that
+        share a solve, the stiffest's), and records why; `rosenbrock` is
+        [`DualROS34PW2`][lazyrich.solvers.DualROS34PW2] for squared loss, else
+        [`ROS34PW2`][lazyrich.solvers.ROS34PW2] with the Gauss--Newton matrix;
         [`ROCK2`][lazyrich.solvers.ROCK2] and [`RKC2`][lazyrich.solvers.RKC2] are stabilised
         explicit methods, [`DampedRKC2`][lazyrich.solvers.DampedRKC2] is one for nets with
         kinks, `tsit5` a plain one.
