@@ -268,7 +268,7 @@ def test_a_run_of_a_committee_shows_its_baselines_and_how_its_kernel_turns():
     result = PanelResult("1", sweep, xr.Dataset(), {}, [], [], None)
     record = _record(xr.Dataset({k: ("record", v) for k, v in columns.items()}), result)
     first, loss, _, kernel = lr.plot(record).axes
-    named = ["train", "test", "test, linearised twin", "test, regression with the initial kernel"]
+    named = ["train", "test", "test, linearised", "test, initial kernel"]
     assert [line.get_label() for line in first.get_lines()] == named
     assert [line.get_label() for line in loss.get_lines()] == named
     turned = np.asarray(kernel.get_lines()[0].get_ydata(), dtype=float)

@@ -138,9 +138,9 @@ def time_label(record: xr.Dataset) -> str:
 def _baselines(axis: Axes, record: xr.Dataset) -> None:
     """What the initial kernel makes of the data: the linearised twin, and ridge-less regression."""
     for part, style in (("train", _TRAIN), ("test", _TEST)):
-        label = f"{part}, linearised twin"
+        label = f"{part}, linearised"
         _curve(axis, record, f"twin_{part}_loss", label, {**style, **_TWIN})
-    label = "test, regression with the initial kernel"
+    label = "test, initial kernel"
     _curve(axis, record, "kernel_regression_loss", label, _RICH)
 
 

@@ -179,7 +179,7 @@ def _log_norm(values: Float[np.ndarray, " n"]) -> LogNorm:
 
 def _few_decades(axis: Any, low: float | None, high: float | None) -> None:
     """Where a log axis spans few decades, label it between them."""
-    if low and high and high < 30 * low:
+    if low and high and high < 100 * low:
         axis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7) if high < 5 * low else (1, 2, 5)))
         axis.set_major_formatter(lambda value, _: f"{value:.4g}")
         axis.set_minor_locator(NullLocator())
