@@ -114,7 +114,7 @@ def test_own_file_with_own_arrays(monkeypatch, capsys, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["lyu2024/9z"], "experiment = 'lyu2024/9z': should be a TOML file or one of kumar2024/1,"),
+        (["lyu2024/9z"], "experiment = 'lyu2024/9z': should be a TOML file or one of forecast/"),
         (["lyu2024/1a", "--set", "task.m=3"], "task.m = 3: unknown key"),
         (["lyu2024/1a", "--set", "task.n=many"], "task.n = 'many': should be a valid integer"),
         (["lyu2024/1a", "--set", "weight_decay=-1"], "weight_decay = -1: should be greater than"),

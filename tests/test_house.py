@@ -16,7 +16,7 @@ ORDER = [
     "_dynamics", "_kernel", "_predictors", "_probes", "_published", "_experiment", "_linearise",
     "_references", "_measure", "_ground", "_stacked", "_simulate", "_together", "_record",
     "_transition", "_summary", "_forecast", "_reread", "_sweep", "_store", "_phase", "_claims",
-    "_execution", "studies", "_reproduce", "_view", "_terminal", "cli",
+    "_trial", "_execution", "studies", "_reproduce", "_view", "_terminal", "cli",
 ]  # fmt: skip
 NAMESPACES = [
     "tasks",

@@ -41,10 +41,12 @@ if TYPE_CHECKING:
     from ._summary import summarise, textbook_time
     from ._together import simulate_together
     from ._transition import Thresholds, Transition, transition
+    from ._trial import ForecastScores, forecast_runs, forecast_scores
     from ._view import (
         plot,
         plot_collapse,
         plot_family,
+        plot_forecasts,
         plot_map,
         plot_scaling,
         write_report,
@@ -61,6 +63,7 @@ __all__ = [
     "Experiment",
     "Family",
     "Forecast",
+    "ForecastScores",
     "InputError",
     "PanelResult",
     "Progress",
@@ -80,6 +83,8 @@ __all__ = [
     "dynamics",
     "estimate",
     "forecast",
+    "forecast_runs",
+    "forecast_scores",
     "kernel",
     "linearise",
     "losses",
@@ -90,6 +95,7 @@ __all__ = [
     "plot",
     "plot_collapse",
     "plot_family",
+    "plot_forecasts",
     "plot_map",
     "plot_scaling",
     "predictors",
@@ -125,6 +131,7 @@ _PLACES = {
     "Experiment": "_experiment",
     "Family": "_forecast",
     "Forecast": "_forecast",
+    "ForecastScores": "_trial",
     "InputError": "_errors",
     "PanelResult": "_reproduce",
     "Progress": "_execution",
@@ -143,6 +150,8 @@ _PLACES = {
     "consolidate": "_store",
     "estimate": "_execution",
     "forecast": "_forecast",
+    "forecast_runs": "_trial",
+    "forecast_scores": "_trial",
     "linearise": "_linearise",
     "open_record": "_record",
     "open_store": "_store",
@@ -150,6 +159,7 @@ _PLACES = {
     "plot": "_view",
     "plot_collapse": "_view",
     "plot_family": "_view",
+    "plot_forecasts": "_view",
     "plot_map": "_view",
     "plot_scaling": "_view",
     "refine": "_execution",

@@ -18,6 +18,7 @@ from ._reread import reread
 from ._store import OUTCOMES, Store, assemble
 from ._sweep import Sweep
 from ._transition import Thresholds
+from ._trial import with_forecasts
 from .studies import Panel, Preset, panels
 
 Listener = Callable[[str, Progress], None]
@@ -161,6 +162,8 @@ def result_of(name: str, panel: Panel, sweep: Sweep, store: Store) -> PanelResul
     dataset = assemble(store, sweep)
     if panel.thresholds != Thresholds():
         dataset = reread(dataset, panel.thresholds)
+    if panel.forecast:
+        dataset = with_forecasts(dataset, sweep, panel.thresholds)
     found = dataset["outcome"].values.ravel().tolist()
     counts = {kind: found.count(kind) for kind in OUTCOMES if kind in found}
     rows = compare(sweep.experiment.published, dataset)

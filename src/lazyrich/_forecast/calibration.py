@@ -10,11 +10,17 @@ from .._models import Centred, DiagonalLinear, Doubled, MatrixFactorisation
 
 
 class Family(NamedTuple):
-    r"""What is known of one family of runs: $t_{50} = t_{I=1} + C \cdot \text{unit}$.
+    r"""What is known of one family of runs: at $t_{50}$ its clock shows $\kappa$.
 
-    - `low`, `middle`, `high`, of $C$; `unit`, `1/weight_decay` or, without decay, `t_kernel_end`.
-    - `spread`, what $\log k$ times it adds to each of them, $k = (\|w\|_1 / \|w\|_2)^2$
-        being the number of weights that the rich predictor makes use of.
+    The clock is $\log I$ of the kernel flow up to `t_kernel_end`, where that is zero, and from
+    there on $2L\lambda (t - t_{I=1})$, the rate that $\log I$ tends to ($L = 2$ for models without
+    a degree); without decay it goes on with $\log t$ as $\log I$ did last.
+
+    - `low`, `middle`, `high`, of $\kappa$, between which eight runs in ten should lie.
+    - `solve`, whether the passage is solved unless asked otherwise: $\kappa$ says little.
+    - `spread`, what $\log k$ times it adds to each of them. Of classification $k$ is the number
+        $(\|w\|_1 / \|w\|_2)^2$ of weights that the rich predictor makes use of, of completion
+        that of entries to each observed one.
     - `source`, the runs that they are from; `known`, whether there are such runs.
     """
 
@@ -22,16 +28,16 @@ class Family(NamedTuple):
     low: float
     middle: float
     high: float
-    unit: str
     known: bool
     source: str
     spread: float = 0.0
+    solve: bool = False
 
-    def at(self, participation: float) -> "Family":
-        """The family where the rich predictor uses so many weights."""
-        if self.spread == 0 or math.isnan(participation):
+    def at(self, k: float) -> "Family":
+        """The family at a value of its number $k$, NaN where that is not known."""
+        if self.spread == 0 or math.isnan(k):
             return self
-        shift = self.spread * math.log(participation)
+        shift = self.spread * math.log(k)
         return self._replace(
             low=self.low + shift, middle=self.middle + shift, high=self.high + shift
         )
@@ -44,8 +50,9 @@ def families() -> dict[str, Family]:
     return {name: Family(name=name, **row) for name, row in table.items()}
 
 
-def family_of(experiment: Experiment, verdict: str) -> Family:
-    """The family of an experiment for which a change of this kind is expected."""
+def family_of(experiment: Experiment, direction: str) -> Family:
+    """The family of an experiment, whose test score is to change for the better (`grok`, also where
+    that is unknown) or for the worse (`misgrok`)."""
     model = experiment.model
     while isinstance(model, Doubled | Centred):
         model = model.model
@@ -54,8 +61,7 @@ def family_of(experiment: Experiment, verdict: str) -> Family:
         name = type(experiment.task).__name__ + ", no decay"
         return known.get(name, known["unknown, no decay"])
     if isinstance(model, DiagonalLinear) and experiment.loss.is_classification:
-        ways = {"grok": "grok", "misgrok": "misgrok"}
-        name = f"DiagonalLinear, depth {model.depth}, {ways.get(verdict, 'any')}"
+        name = f"DiagonalLinear, depth {model.depth}, {direction}"
     elif isinstance(model, MatrixFactorisation):
         name = "MatrixFactorisation"
     else:

@@ -92,8 +92,10 @@ class RichNorm:
         return []
 
 
-def participation(rich: Predictor | None) -> float:
-    r"""$(\|w\|_1 / \|w\|_2)^2$ of the rich predictor's weights, NaN without one."""
+def number_of(problem: Problem, rich: Predictor | None) -> float:
+    r"""The $k$ of a [`Family`][lazyrich.Family]; NaN where it is not known."""
+    if isinstance(problem.model, MatrixFactorisation):
+        return problem.model.size**2 / problem.train.x.shape[0]
     if rich is None:
         return math.nan
     w = np.abs(np.ravel(rich.weights))

@@ -127,7 +127,7 @@ class Solved(NamedTuple):
     """Duals at times: `v` of shape `(t, m)`; what was observed; how it was done."""
 
     times: Float[np.ndarray, " t"]
-    duals: Float[Array, "t m"]
+    duals: Float[np.ndarray, "t m"]
     observed: Any
     method: str
     num_steps: int
@@ -252,7 +252,7 @@ def solve(flow: KernelFlow, times: Float[np.ndarray, " t"], observe: Any, stop_a
     seen = {key: np.asarray(value)[:num] for key, value in march.values.items() if key != "dual"}
     return Solved(
         times=np.asarray(march.times)[:num],
-        duals=march.values["dual"][:num],
+        duals=np.asarray(march.values["dual"])[:num],
         observed=seen,
         method="Rodas5P" if dense else "RKC2",
         num_steps=int(march.num_accepted) + int(march.num_rejected),
@@ -271,10 +271,11 @@ def _solve_exactly(
     spans = np.diff(times, prepend=0.0)
     num = 1 + int(float(flow.weight_decay) * np.max(spans) / _FINE)
     fine = (times - spans)[:, None] + spans[:, None] * (np.arange(1, num + 1) / num)
-    duals = _exact(flow, targets, jnp.asarray(fine))
+    # A NumPy array: taking a JAX array apart compiles a program of as many outputs.
+    duals = np.asarray(_exact(flow, targets, jnp.asarray(fine)))
     rows: list[dict[str, float]] = []
     for time, v in zip(times, duals, strict=True):
-        now = _observed(observe, jnp.asarray(time), v)
+        now = _observed(observe, jnp.asarray(time), jnp.asarray(v))
         rows.append({key: float(value) for key, value in now.items()})
         if rows[-1]["indicator"] >= stop_at:
             break

@@ -3,12 +3,14 @@
 import itertools
 import math
 import time
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float, Shaped
 from threadpoolctl import threadpool_limits
 
 from .._dynamics import Problem
@@ -22,8 +24,9 @@ from .._summary import jsonable, textbook_of
 from .._tasks import Blocks, Samples
 from .._transition import Thresholds, read_off
 from .calibration import Family, family_of
-from .doubts import RichNorm, doubts_of_phase, doubts_of_setting, participation
-from .phase import KernelPhase, Outputs, kernel_phase, outputs_of
+from .doubts import RichNorm, doubts_of_phase, doubts_of_setting, number_of
+from .passage import Passage, solve_passage
+from .phase import Clock, KernelPhase, Outputs, kernel_phase, outputs_of
 from .subset import Subsets
 from .verdict import Confidence, Reason, Scores, Verdict, confidence_of, judge
 
@@ -40,11 +43,13 @@ class Forecast(NamedTuple):
         $(1/\lambda) \log \alpha$.
     - `early`, scores and losses of the kernel flow on its plateau; `late`, those of the rich
         predictor, empty where none is computed.
-    - `family`, whose constant `t50` is from.
+    - `family`, whose $\kappa$ `t50` is from.
     - `times`, and over them `indicator`, $I$; `phi_ratio`, $\|\varphi\|/\|\theta_0\|$;
         `curves`, losses and accuracies of the kernel flow by the names that records give them.
     - `ending`, how the kernel flow ended: `completed` unless it failed.
-    - `method`, how kernel and flow were computed; `seconds`, spent on each stage.
+    - `method`, how kernel and flow were computed; `seconds`, spent on each stage; `num_steps`,
+        `num_gradients`, what solving the passage took, zero where that was not done.
+    - `clock`, by which passages are measured, see [`Family`][lazyrich.Family].
     """
 
     experiment: str
@@ -67,10 +72,13 @@ class Forecast(NamedTuple):
     ending: str
     method: str
     seconds: dict[str, float]
+    num_steps: int
+    num_gradients: int
+    clock: Clock
 
     def summary(self) -> dict[str, Any]:
         """Ready for JSON: what is unknown is None. Curves are left out."""
-        left_out = ("times", "indicator", "phi_ratio", "curves", "family")
+        left_out = ("times", "indicator", "phi_ratio", "curves", "family", "clock")
         kept = {key: value for key, value in self._asdict().items() if key not in left_out}
         found: dict[str, Any] = jsonable({**kept, "calibration": self.family._asdict()})
         return found
@@ -82,6 +90,7 @@ def forecast(
     *,
     params: Any = None,
     num_samples: int | None = None,
+    passage: Literal["calibrated", "solved"] | None = None,
     max_test: int = 2000,
     thresholds: Thresholds = Thresholds(),
 ) -> Forecast:
@@ -89,105 +98,177 @@ def forecast(
 
     The kernel flow, training in the first-order expansion around the decayed start, is followed
     until its picture breaks down: where $I(t) = c^\top K(\theta_0 + \varphi) c / c^\top K(\theta_0)
-    c - 1$ reaches 1. Half of the test score's change is then expected $C/\lambda$ later, with
-    $C$ from runs of the same family. Its direction follows from the test scores of the kernel flow
-    and of the rich predictor, where that is computable.
+    c - 1$ reaches 1. Half of the test score's change is expected where its clock, see
+    [`Family`][lazyrich.Family], shows a $\kappa$ known from runs of the same family. Its direction
+    follows from the test scores of the kernel flow and of the rich predictor, where that is
+    computable.
 
     - **Takes** `params`, $\theta(0)$ of your own, as [`simulate`][lazyrich.simulate] does;
         `num_samples`, the size of random subsets to take in place of the training data, with
-        the error of that measured on two disjoint ones; `max_test`, test samples to score
-        on; `thresholds`, what counts as fitted and as generalised to.
+        the error of that measured on two disjoint ones; `passage`, `calibrated` or `solved`,
+        which follows the run itself from the end of the kernel phase on and asks for no
+        calibration, nor for a rich predictor, left out what its family does better with;
+        `max_test`, test samples to score on; `thresholds`, what counts as fitted and as
+        generalised to.
     - **Returns** a [`Forecast`][lazyrich.Forecast].
     - **Raises** [`InputError`][lazyrich.InputError] where [`simulate`][lazyrich.simulate]
         would, and for subsets too large to be disjoint.
     """
     # As in `simulate`: LAPACK's threads would spin beside the compiled products.
     with threadpool_limits(limits=1, user_api="blas"):
-        return _forecast(experiment, params, num_samples, max_test, thresholds)
+        asked = _Asked(num_samples, passage, max_test, thresholds)
+        return _forecast(experiment, params, asked)
 
 
-def _forecast(
-    experiment: Experiment,
-    params: Any,
-    num_samples: int | None,
-    max_test: int,
-    thresholds: Thresholds,
-) -> Forecast:
+class _Asked(NamedTuple):
+    num_samples: int | None
+    passage: Literal["calibrated", "solved"] | None
+    max_test: int
+    thresholds: Thresholds
+
+
+class _Seen(NamedTuple):
+    """What the kernel flow and the predictors show."""
+
+    phase: KernelPhase
+    subsets: Subsets | None
+    rich: Predictor | None
+    curves: dict[str, Float[np.ndarray, " t"]]
+    t_end: float
+    t_fit: float
+    early: dict[str, float]
+    late: dict[str, Any]
+
+    @property
+    def scores(self) -> Scores:
+        """Those of the kernel flow and of the rich predictor."""
+        late = math.nan if self.rich is None else _score(self.late, self.curves)
+        return Scores(_score(self.early, self.curves), late)
+
+    @property
+    def direction(self) -> Literal["grok", "misgrok"]:
+        """Of the change between the two; for the better where that is not known."""
+        return "misgrok" if self.scores.late < self.scores.early else "grok"
+
+
+class _Said(NamedTuple):
+    """What is made of it."""
+
+    verdict: Verdict
+    t50: float
+    t50_interval: tuple[float, float]
+    family: Family
+    reasons: list[Reason]
+
+
+def _forecast(experiment: Experiment, params: Any, asked: _Asked) -> Forecast:
     begun = time.perf_counter()
     seconds: dict[str, float] = {}
 
     def done(stage: str) -> None:
         seconds[stage] = time.perf_counter() - begun - sum(seconds.values())
 
-    if max_test < 1:
-        raise InputError("max_test", max_test, "should be a whole number from 1 on")
+    if asked.max_test < 1:
+        raise InputError("max_test", asked.max_test, "should be a whole number from 1 on")
+    if asked.passage == "solved" and asked.num_samples is not None:
+        accepted = "should be left out where the passage is solved"
+        raise InputError("num_samples", asked.num_samples, accepted)
     ground = Ground(experiment, params)
-    problem = ground.problem
     done("sampling data")
+    seen = _look(ground, asked, done)
+    late, solved = seen.late, None
+    wanted = family_of(experiment, seen.direction).solve and asked.num_samples is None
+    if asked.passage == "solved" or (asked.passage is None and wanted):
+        solved = solve_passage(
+            experiment, seen.phase, seen.curves, asked.thresholds, asked.max_test
+        )
+        done("solving the passage")
+    if solved is not None:
+        late = late or {"predictor": "the passage's end", **solved.late}
+    said = _judged(experiment, seen, asked.thresholds, solved)
+    if said.t50 > experiment.t1:
+        said.reasons.append(Reason(0, f"t50 lies beyond the horizon t1 = {experiment.t1:g}"))
+    phase = seen.phase
+    return Forecast(
+        experiment=experiment.name,
+        experiment_hash=experiment.content_hash,
+        verdict=said.verdict,
+        confidence=confidence_of(said.reasons),
+        reasons=tuple(reason.text for reason in said.reasons),
+        t_kernel_end=seen.t_end,
+        t50=said.t50,
+        t50_interval=said.t50_interval,
+        t_fit=seen.t_fit,
+        textbook=textbook_of(experiment),
+        early=seen.early,
+        late=late,
+        family=said.family,
+        times=phase.times,
+        indicator=phase.solved.observed["indicator"],
+        phi_ratio=phase.solved.observed["phi_ratio"],
+        curves=seen.curves,
+        ending=phase.solved.ending,
+        method=f"kernel {phase.flow.kernel.label}, flow {phase.solved.method}, "
+        f"{phase.solved.num_steps} steps",
+        seconds=seconds,
+        num_steps=0 if solved is None else solved.num_steps,
+        num_gradients=0 if solved is None else solved.num_gradients,
+        clock=phase.clock,
+    )
+
+
+def _look(ground: Ground, asked: _Asked, done: Callable[[str], None]) -> _Seen:
+    problem, t1 = ground.problem, ground.experiment.t1
     rich = ground.predictors.get("rich")
     rich = rich if rich is not None and rich.status == "optimal" else None
     done("computing predictors")
     subsets = None
-    if num_samples is None:
-        phase = kernel_phase(problem, experiment.t1)
+    if asked.num_samples is None:
+        phase = kernel_phase(problem, t1)
     else:
-        subsets = Subsets.of(problem, num_samples, experiment.t1)
+        subsets = Subsets.of(problem, asked.num_samples, t1)
         phase = subsets.phase
     done("following the kernel flow")
-    test = _some(ground.split.test, max_test)
+    test = _some(ground.split.test, asked.max_test)
     outputs = outputs_of(phase, test, [] if rich is None else [jnp.asarray(rich.weights)])
     curves = _curves(phase, outputs)
-    t_end = phase.t_end if subsets is None else subsets.t_end
-    t_fit = read_off(phase.times, curves, "completed", thresholds).t_train
+    t_fit = read_off(phase.times, curves, "completed", asked.thresholds).t_train
     if t_fit >= phase.t_end:
         t_fit = math.nan
     early = _early(phase.times, curves, t_fit, phase.t_end)
     late = _late(problem, outputs, rich)
     done("predicting")
+    t_end = phase.t_end if subsets is None else subsets.t_end
+    return _Seen(phase, subsets, rich, curves, t_end, t_fit, early, late)
 
+
+def _judged(
+    experiment: Experiment, seen: _Seen, thresholds: Thresholds, solved: Passage | None
+) -> _Said:
+    """The verdict and the time: by the family's constant, or as the passage was solved."""
+    phase, rich, t_fit = seen.phase, seen.rich, seen.t_fit
+    problem = phase.problem
     norm = RichNorm(problem, rich)
-    scores = Scores(_score(early, curves), math.nan if rich is None else _score(late, curves))
-    verdict, why = judge(scores, t_fit, t_end, thresholds)
+    verdict, why = judge(seen.scores, t_fit, seen.t_end, thresholds)
     if norm.collapses:
         verdict = "none"
-    family = family_of(experiment, verdict).at(participation(rich))
-    reasons = [why, *doubts_of_setting(experiment, phase), *doubts_of_phase(phase, t_fit)]
+    family = family_of(experiment, seen.direction).at(number_of(problem, rich))
+    reasons = [why if solved is None else solved.reason]
+    reasons += [*doubts_of_setting(experiment, phase), *doubts_of_phase(phase, t_fit)]
     reasons += norm.doubts(float(problem.model.norm(problem.params)))
+    if solved is not None:
+        return _Said(solved.verdict, solved.events.t50, solved.interval, family, reasons)
     middle, interval = math.nan, (math.nan, math.nan)
     if verdict in ("grok", "misgrok", "cannot_say"):
-        middle, interval, more = _passage(family, t_end, experiment, subsets)
+        middle, interval, more = _passage(family, phase, seen.subsets)
         reasons += more
     if verdict == "grok" and middle < thresholds.delay * t_fit:
         verdict = "immediate"
         text = f"the change comes before {thresholds.delay:g} times the time of the fit: no delay"
         reasons.append(Reason(1, text))
-    if subsets is not None:
-        reasons.append(subsets.reason)
-    if middle > experiment.t1:
-        reasons.append(Reason(0, f"t50 lies beyond the horizon t1 = {experiment.t1:g}"))
-    return Forecast(
-        experiment=experiment.name,
-        experiment_hash=experiment.content_hash,
-        verdict=verdict,
-        confidence=confidence_of(reasons),
-        reasons=tuple(reason.text for reason in reasons),
-        t_kernel_end=t_end,
-        t50=middle,
-        t50_interval=interval,
-        t_fit=t_fit,
-        textbook=textbook_of(experiment),
-        early=early,
-        late=late,
-        family=family,
-        times=phase.times,
-        indicator=phase.solved.observed["indicator"],
-        phi_ratio=phase.solved.observed["phi_ratio"],
-        curves=curves,
-        ending=phase.solved.ending,
-        method=f"kernel {phase.flow.kernel.label}, flow {phase.solved.method}, "
-        f"{phase.solved.num_steps} steps",
-        seconds=seconds,
-    )
+    if seen.subsets is not None:
+        reasons.append(seen.subsets.reason)
+    return _Said(verdict, middle, interval, family, reasons)
 
 
 def _some(test: Blocks, max_test: int) -> list[Samples]:
@@ -207,10 +288,15 @@ def _curves(phase: KernelPhase, outputs: Outputs) -> dict[str, Float[np.ndarray,
     loss, curves = phase.problem.loss, {}
     with_accuracy = labels_of(train_y, outputs.y_test) != "reals"
     for part, (f, y) in parts.items():
-        curves[f"{part}_loss"] = np.asarray(jax.vmap(lambda f, y=y: loss.mean(f, y))(f))
+        curves[f"{part}_loss"] = np.asarray(_along(loss.mean, f, y))[: len(phase.times)]
         if with_accuracy:
-            curves[f"{part}_accuracy"] = np.asarray(jax.vmap(lambda f, y=y: accuracy(f, y))(f))
+            curves[f"{part}_accuracy"] = np.asarray(_along(accuracy, f, y))[: len(phase.times)]
     return curves
+
+
+@eqx.filter_jit
+def _along(measure: Any, f: Float[Array, "t n *c"], y: Shaped[Array, " n *c"]) -> Array:
+    return jax.vmap(lambda f: measure(f, y))(f)
 
 
 def _early(
@@ -251,11 +337,12 @@ def _score(state: Any, curves: dict[str, Float[np.ndarray, " t"]]) -> float:
 
 
 def _passage(
-    family: Family, t_end: float, experiment: Experiment, subsets: Subsets | None
+    family: Family, phase: KernelPhase, subsets: Subsets | None
 ) -> tuple[float, tuple[float, float], list[Reason]]:
     """When half of the change is done, between what and what, and what that rests on."""
-    unit = t_end if family.unit == "t_kernel_end" else 1 / experiment.weight_decay
-    blur = 0.0 if subsets is None else subsets.error
-    interval = (t_end + family.low * unit - blur, t_end + family.high * unit + blur)
-    text = f"passage of {family.middle:.3g} {family.unit} after the kernel phase: {family.source}"
-    return t_end + family.middle * unit, interval, [Reason(0 if family.known else 2, text)]
+    low, middle, high = map(phase.clock.when, (family.low, family.middle, family.high))
+    if subsets is not None:
+        shift, blur = subsets.t_end - phase.t_end, subsets.error
+        low, middle, high = low + shift - blur, middle + shift, high + shift + blur
+    text = f"half of the change when the clock shows {family.middle:.3g}: {family.source}"
+    return middle, (low, high), [Reason(0 if family.known else 2, text)]

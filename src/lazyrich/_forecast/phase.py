@@ -22,6 +22,8 @@ from .kernel import pull, push, quadratic_form
 _WELL_OVER = 4.0
 # Times whose change of parameters is held at once.
 _BATCH = 16
+# Of what is computed along the times, the length is a multiple of this.
+_LENGTHS = 48
 
 
 class Breakdown(eqx.Module):
@@ -73,6 +75,13 @@ class KernelPhase(NamedTuple):
     def times(self) -> Float[np.ndarray, " t"]:
         return self.solved.times
 
+    @property
+    def clock(self) -> "Clock":
+        """By which its family's passage is measured."""
+        decay, degree = float(self.flow.weight_decay), self.problem.model.homogeneity
+        rate = 2 * (2.0 if degree is None else float(degree)) * decay
+        return Clock(self.times, self.solved.observed["indicator"], rate or math.nan)
+
 
 def kernel_phase(problem: Problem, t1: float) -> KernelPhase:
     """Follows the kernel flow of a problem until its picture has broken down."""
@@ -87,9 +96,14 @@ def kernel_phase(problem: Problem, t1: float) -> KernelPhase:
     return KernelPhase(problem, flow, solved, t_end, until)
 
 
-def crossing(times: Float[np.ndarray, " t"], indicator: Float[np.ndarray, " t"]) -> float:
-    r"""When $|I|$ first reaches one, its logarithm interpolated; NaN if it does not."""
-    size = np.abs(indicator)
+def crossing(
+    times: Float[np.ndarray, " t"], indicator: Float[np.ndarray, " t"], log_level: float = 0.0
+) -> float:
+    r"""When $|I|$ first reaches $e^\kappa$, its logarithm interpolated; NaN if it does not.
+
+    - **Takes** `log_level`, $\kappa$.
+    """
+    size = np.abs(indicator) / math.exp(log_level)
     over = np.flatnonzero(size >= 1)
     if len(over) == 0:
         return math.nan
@@ -102,6 +116,50 @@ def crossing(times: Float[np.ndarray, " t"], indicator: Float[np.ndarray, " t"])
         return float(times[i])
     curve = PchipInterpolator(times[keep], np.log(size[keep]))
     return float(brentq(curve, times[i - 1], times[i]))
+
+
+class Clock(NamedTuple):
+    r"""What a kernel flow's indicator shows, and how that goes on past its end.
+
+    - `rate`, of $\log |I|$ from $|I| = 1$ on; NaN without decay, where it is taken to grow with
+        $\log t$ as over the last doubling that was seen.
+    """
+
+    times: Float[np.ndarray, " t"]
+    indicator: Float[np.ndarray, " t"]
+    rate: float
+
+    def when(self, shows: float) -> float:
+        r"""When it shows a value; NaN if it does not."""
+        times, indicator, rate = self
+        t_end = crossing(times, indicator)
+        if shows <= 0 or (math.isnan(rate) and np.max(np.abs(indicator)) >= math.exp(shows)):
+            return crossing(times, indicator, shows)
+        if math.isnan(t_end) or not math.isnan(rate):
+            return t_end + shows / rate
+        half, top = self._last_doubling()
+        doublings = (shows - top) / math.log(2)
+        return float(times[-1] * (times[-1] / half) ** doublings)
+
+    def shows(self, time: float) -> float:
+        """What it shows at a time; NaN for none, and where it does not run."""
+        known = np.abs(self.indicator) > 0
+        times, logs = self.times[known], np.log(np.abs(self.indicator[known]))
+        t_end = crossing(self.times, self.indicator)
+        if math.isnan(time) or math.isnan(t_end):
+            return math.nan
+        if time > t_end and not math.isnan(self.rate):
+            return self.rate * (time - t_end)
+        if time <= times[-1]:
+            return float(np.interp(time, times, logs))
+        half, top = self._last_doubling()
+        return top + math.log(2) * math.log(time / times[-1]) / math.log(times[-1] / half)
+
+    def _last_doubling(self) -> tuple[float, float]:
+        """When half of the last indicator was reached, and the last one's logarithm."""
+        top = math.log(np.abs(self.indicator[-1])) if self.indicator[-1] != 0 else -math.inf
+        half = crossing(self.times, self.indicator, top - math.log(2))
+        return (half, top) if half < self.times[-1] else (math.nan, top)
 
 
 class _Predicted(eqx.Module):
@@ -148,7 +206,8 @@ def _train_along(flow: KernelFlow, times: Array, duals: Array) -> Array:
 
 
 class Outputs(NamedTuple):
-    """Of the kernel flow at its times, and of the predictors; `(t, n, ...)`, `(p, m)`."""
+    """Of the kernel flow at its times, the last of them repeated to one of a few lengths, and of
+    the predictors; `(t, n, ...)`, `(p, m)`."""
 
     train: Float[Array, "t n *c"]
     test: Float[Array, "t m *c"]
@@ -158,7 +217,11 @@ class Outputs(NamedTuple):
 
 def outputs_of(phase: KernelPhase, test: list[Samples], references: list[Array]) -> Outputs:
     """What the kernel flow and predictors give, test data a block at a time."""
-    problem, times, duals = phase.problem, jnp.asarray(phase.times), phase.solved.duals
+    problem = phase.problem
+    # Lengths differ between runs: of few lengths, one compilation serves many forecasts.
+    pad = -len(phase.times) % _LENGTHS
+    times = jnp.asarray(np.pad(phase.times, (0, pad), mode="edge"))
+    duals = jnp.asarray(np.pad(phase.solved.duals, ((0, pad), (0, 0)), mode="edge"))
     predicted = _Predicted(phase.flow, problem.model, problem.params, problem.train.x)
     train = _train_along(phase.flow, times, duals)
     y_test = jnp.concatenate([block.y for block in test])

@@ -26,6 +26,12 @@ class Scores(NamedTuple):
     late: float
 
 
+# How far a run's end may stay from its rich predictor within a horizon: scores nearer than this to
+# where the verdict turns decide nothing.
+_MARGIN = 0.03
+_FROM_BELOW = 0.1
+
+
 def judge(
     scores: Scores, t_fit: float, t_kernel_end: float, thresholds: Thresholds
 ) -> tuple[Verdict, Reason]:
@@ -39,18 +45,22 @@ def judge(
     if math.isnan(late):
         return _without_rich(early, generalises)
     words = f"kernel predictor scores {early:.3g} on test data, rich predictor {late:.3g}"
-    verdict: Verdict = "none"
-    if early - late >= thresholds.change:
+    drop, stays = early - late - thresholds.change, late - thresholds.test
+    near = stays < 0 if generalises else abs(stays) < _MARGIN
+    # Weights of a run are less sparse than those of the most margin, and may score better.
+    near = near or (-_FROM_BELOW < stays < 0 and late - early >= thresholds.change)
+    verdict: Verdict = "grok"
+    if drop >= _MARGIN:
         verdict = "misgrok"
+    elif drop > -_MARGIN or near:
+        return "cannot_say", Reason(1, f"{words}: too near to where the verdict turns")
     elif generalises:
         verdict = "immediate"
-    elif late >= thresholds.test:
-        verdict = "grok"
-        if math.isnan(t_fit):
-            verdict = "immediate"
-            words += "; the kernel phase ends before the training data are fitted: no delay"
-    else:
-        words += ": neither generalises"
+    elif stays < 0:
+        verdict, words = "none", f"{words}: neither generalises"
+    elif math.isnan(t_fit):
+        verdict = "immediate"
+        words += "; the kernel phase ends before the training data are fitted: no delay"
     return verdict, Reason(0, words)
 
 

@@ -15,8 +15,10 @@ from .._claims import Verdict
 from .._files import replacing
 from .._phase import boundary, phase_diagram
 from .._reproduce import PanelResult
+from .._trial import forecast_scores
 from .family import plot_family
 from .figure import plot
+from .forecasts import plot_forecasts
 from .maps import plot_map
 from .report import render
 from .tables import markdown, notes, overview
@@ -89,6 +91,9 @@ def _known(value: Any) -> Any:
 def _figure(result: PanelResult) -> tuple[Figure, str]:
     """A panel's figure and what it shows: a run, a family of runs, or a map."""
     dataset = result.dataset
+    if "forecast_t50" in dataset:
+        caption = "Every run with a forecast; bars are its interval, the dashed line agreement."
+        return plot_forecasts(dataset), f"{caption} {_scored(dataset)}"
     # Of keys that change in step the first stands for all.
     varied = [axis.keys[0] for axis in result.sweep.axes if len(axis) > 1]
     keys = [key for key in varied if key != "seed"]
@@ -117,6 +122,15 @@ def _figure(result: PanelResult) -> tuple[Figure, str]:
     several = "The run of the first seed" if len(result.sweep) > 1 else "The run"
     shown = "; circles are published" if result.published and result.published.curves else ""
     return plot(_record(first, result)), f"{several}{shown}."
+
+
+def _scored(dataset: xr.Dataset) -> str:
+    found = forecast_scores(dataset)
+    return (
+        f"Median |log ratio| {found.error:.3f} ({found.baseline:.2f} of the textbook's time), bias "
+        f"{found.bias:+.3f}, {found.coverage:.0%} of {found.num_timed} times in their intervals; "
+        f"{found.num_right} of {found.num_ventured} verdicts came true."
+    )
 
 
 def _record(run: xr.Dataset, result: PanelResult) -> xr.Dataset:

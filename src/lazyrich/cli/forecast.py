@@ -1,7 +1,7 @@
 """`lazyrich forecast`: what is to be expected of an experiment."""
 
 import json
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -15,13 +15,15 @@ if TYPE_CHECKING:
 HELP = """Say before any training when a run leaves the kernel regime, and into what.
 
 EXPERIMENT is a panel's name ('lazyrich list' shows them) or a TOML file. The kernel flow is
-followed until its picture breaks down; nothing is trained.
+followed until its picture breaks down; nothing is trained. With --solve the run itself is followed
+from there on, which spares the steps before.
 
 \b
 Examples:
   lazyrich forecast lyu2024/1a
   lazyrich forecast lyu2024/3 --set init_scale=100 --json
   lazyrich forecast mine.toml --samples 500
+  lazyrich forecast lyu2024/1b --solve
 
 \b
 Verdicts: grok, misgrok, immediate (no delay), none, cannot_say (the rich predictor is not
@@ -38,13 +40,16 @@ def forecast(
         int | None,
         typer.Option(metavar="N", help="Take random subsets of N training samples."),
     ] = None,
+    solve: Annotated[
+        bool, typer.Option("--solve", help="Solve the passage from the kernel phase's end on.")
+    ] = False,
     json_: Annotated[
         bool, typer.Option("--json", help="Print the forecast as JSON and nothing else.")
     ] = False,
 ) -> None:
     """Forecast one experiment; `HELP` is what users read."""
     described = on_data(resolve(experiment, set_ or []), data)
-    summary = interruptible(lambda: _forecast(described, samples))
+    summary = interruptible(lambda: _forecast(described, samples, solve))
     if json_:
         print(json.dumps(summary, indent=2))
     else:
@@ -54,10 +59,11 @@ def forecast(
         raise ComputationError(f"{summary['ending']}: {accepted}")
 
 
-def _forecast(described: "Experiment", samples: int | None) -> dict[str, Any]:
+def _forecast(described: "Experiment", samples: int | None, solve: bool) -> dict[str, Any]:
     from .._forecast import forecast
 
-    return forecast(described, num_samples=samples).summary()
+    passage: Literal["solved"] | None = "solved" if solve else None
+    return forecast(described, num_samples=samples, passage=passage).summary()
 
 
 def _print_summary(summary: dict[str, Any]) -> None:

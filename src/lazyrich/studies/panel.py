@@ -26,7 +26,9 @@ class Panel(Description):
     under both names (`"init_scale,t1" = [[1.0, 1e3], [10.0, 1e4]]`); without it, the panel is a
     single run. `[[claims]]` are what should hold of the runs, each a
     [`Claim`][lazyrich.Claim]; `note` says where and why ours differ from what was published;
-    `[thresholds]` are those by which outcomes and times are read off.
+    `[thresholds]` are those by which outcomes and times are read off. With `forecast = true`
+    every run is forecast as well, see [`forecast_runs`][lazyrich.forecast_runs], and claims may
+    be about that: `t50 / forecast_t50`.
 
     `[quick]` holds changes to the experiment, by dotted keys. `[quick.over]`, `[[quick.claims]]`,
     `[quick.thresholds]` and `quick.note` replace what stands above; a note is not taken over.
@@ -36,6 +38,7 @@ class Panel(Description):
     over: dict[str, list[Any]] = pydantic.Field(default_factory=dict)
     claims: tuple[Claim, ...] = ()
     note: str | None = None
+    forecast: bool = False
     thresholds: Thresholds = Thresholds()
     quick: dict[str, Any] = pydantic.Field(default_factory=dict)
     quick_over: dict[str, list[Any]] | None = None
@@ -56,6 +59,7 @@ class Panel(Description):
         quick = table.pop("quick", {})
         own = _own("", table)
         of_quick = _own("quick.", quick)
+        own["forecast"] = table.pop("forecast", False)
         return cls(
             experiment=Experiment.from_table(table, path.parent),
             **own,

@@ -1,0 +1,136 @@
+"""The passage itself, solved from the end of the kernel phase on."""
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from .._dynamics import Flow, ReducedFlow
+from .._experiment import Experiment
+from .._models import AbstractLinearModel
+from .._simulate import simulate
+from .._transition import Thresholds, Transition, read_off
+from .kernel import pull
+from .phase import KernelPhase
+from .verdict import Reason, Verdict
+
+# Where the solve begins: kernels have changed by a twentieth along the dual. The expansion is off
+# by about as much there, and the steps that a run spends before are saved.
+_LOG_BEGIN = math.log(0.05)
+
+# By how much a time is off, see docs/forecast.md.
+_ERROR = 0.03
+
+_SAID: dict[str, Verdict] = {
+    "grokked": "grok",
+    "misgrokked": "misgrok",
+    "immediate": "immediate",
+    "not_within_budget": "none",
+}
+
+
+class Passage(NamedTuple):
+    """A solve from where the kernel flow stood at time `begin`.
+
+    - `events`, read off the kernel flow's curves up to there and the solve's from there on.
+    - `late`, the last value of every curve; `num_steps`, `num_gradients`, what it took.
+    """
+
+    begin: float
+    events: Transition
+    late: dict[str, float]
+    num_steps: int
+    num_gradients: int
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Where the half of the change should be, eight times in ten."""
+        t50 = self.events.t50
+        return t50 * math.exp(-_ERROR), t50 * math.exp(_ERROR)
+
+    @property
+    def reason(self) -> Reason:
+        """What it rests on."""
+        text = f"the passage solved from t = {self.begin:.4g} on: {self.num_steps} steps"
+        return Reason(
+            0, f"{text}, {self.num_gradients} gradients; it comes out {self.events.outcome}"
+        )
+
+    @property
+    def verdict(self) -> Verdict:
+        """What it came to."""
+        return _SAID.get(self.events.outcome, "cannot_say")
+
+
+def params_at(phase: KernelPhase, index: int) -> Any:
+    """Parameters where the kernel flow stands at one of its times."""
+    problem, flow = phase.problem, phase.flow
+    time, model = phase.times[index], problem.model
+    v = jnp.asarray(phase.solved.duals[index])
+    grown = jnp.where(flow.has_degree, jnp.exp(flow.loss_rate * time), 1.0)
+    left = jnp.exp(-flow.weight_decay * time)
+    # What decay leaves alone stays.
+    phi = pull(model, problem.params, problem.train.x, v)
+    shrink = jnp.where(flow.has_degree, left * grown, 1.0)
+    decayed = model.decayed(problem.params)
+    return jax.tree.map(
+        lambda p, d, f: p + jnp.expm1(-flow.weight_decay * time) * d + shrink * f,
+        problem.params,
+        decayed,
+        phi,
+    )
+
+
+def solve_passage(
+    experiment: Experiment,
+    phase: KernelPhase,
+    curves: Mapping[str, Float[np.ndarray, " t"]],
+    thresholds: Thresholds,
+    max_test: int,
+) -> Passage | None:
+    """Solves an experiment from the end of the kernel phase to its horizon; None without one."""
+    begin = phase.clock.when(_LOG_BEGIN)
+    if math.isnan(phase.t_end) or not 0 < begin < experiment.t1:
+        return None
+    index = int(np.searchsorted(phase.times, begin))
+    begin = float(phase.times[index])
+    rest = experiment.t1 - begin
+    if rest <= 0 or index + 1 == len(phase.times):
+        return None
+    times = experiment.times.model_copy(update={"first": min(0.01 * begin, 0.1 * rest)})
+    task: Any = experiment.task
+    if isinstance(experiment.model, AbstractLinearModel) and hasattr(task, "num_test"):
+        # At 100,000 inputs a pass over all test data costs more than the flow. What the tasks of
+        # linear models train on does not hang on how many there are.
+        task = task.model_copy(update={"num_test": min(task.num_test, max_test)})
+    is_flow = isinstance(experiment.dynamics, Flow | ReducedFlow)
+    changed = experiment.model_copy(
+        update={
+            "task": task,
+            "t1": rest,
+            "times": times,
+            "probes": tuple(curves),
+            "dynamics": experiment.dynamics if is_flow else Flow(),
+            "published": None,
+        }
+    )
+    record = simulate(changed, params=params_at(phase, index))
+    later = record["time"].values
+    joined = {
+        name: np.concatenate([values[: index + 1], record[name].values[1:]])
+        for name, values in curves.items()
+    }
+    every = np.concatenate([phase.times[: index + 1], begin + later[1:]])
+    solver = json.loads(record.attrs["solver"])
+    return Passage(
+        begin,
+        read_off(every, joined, record.attrs["ending"], thresholds),
+        {name: float(values[-1]) for name, values in joined.items()},
+        int(solver["num_steps"]) + int(solver["num_rejected"]),
+        int(solver["num_gradients"]),
+    )

@@ -1,0 +1,173 @@
+"""Forecasts of many runs beside what came of them."""
+
+import math
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Float
+
+from ._errors import InputError
+from ._experiment import Experiment
+from ._forecast import Forecast, forecast
+from ._phase.diagram import runs_of
+from ._sweep import Over, Sweep
+from ._transition import Thresholds
+
+# What a run of each verdict should come to.
+_MEANT = {
+    "grok": ("grokked",),
+    "misgrok": ("misgrokked",),
+    "immediate": ("immediate",),
+    "none": ("not_within_budget", "untrained"),
+}
+_NUMBERS = {
+    "forecast_t50": "half of the test change, forecast",
+    "forecast_low": "its interval begins",
+    "forecast_high": "its interval ends",
+    "forecast_t_kernel_end": "end of the kernel phase, forecast",
+    "textbook": "log(init_scale) / weight_decay",
+    "forecast_clock": "what the clock shows when half of the change is expected",
+    "clock": "what the clock showed when half of the change was done",
+    "forecast_num_gradients": "gradients that solving the passage took",
+    "forecast_seconds": "what the forecast took",
+}
+_WORDS = {
+    "forecast_verdict": "what was forecast",
+    "forecast_confidence": "how far it is to be trusted",
+    "forecast_family": "whose constant it rests on",
+}
+
+
+def forecast_runs(
+    dataset: xr.Dataset,
+    experiment: Experiment,
+    over: Over,
+    *,
+    passage: Literal["calibrated", "solved"] | None = None,
+    thresholds: Thresholds = Thresholds(),
+    listener: Callable[[int, int], None] = lambda done, of: None,
+) -> xr.Dataset:
+    r"""Forecasts every run of a sweep and sets that beside what came of it.
+
+    - **Takes** `dataset`, that of [`sweep`][lazyrich.sweep] of `experiment` over `over`;
+        `passage` as [`forecast`][lazyrich.forecast] does; `thresholds`, those by which it is
+        read; `listener`, told how many runs are done.
+    - **Returns** the dataset with `forecast_t50`, `forecast_low`, `forecast_high`,
+        `forecast_t_kernel_end`, `textbook`, all NaN where there is none, `forecast_verdict`,
+        `forecast_confidence`, `forecast_family` and `forecast_seconds`;
+        `forecast_clock`, the $\kappa$ of the family, and `clock`, the one that
+        would have forecast $t_{50}$ exactly.
+    - **Raises** [`InputError`][lazyrich.InputError] if the dataset is not one of this sweep.
+    """
+    return with_forecasts(dataset, Sweep.over(experiment, over), thresholds, passage, listener)
+
+
+def with_forecasts(
+    dataset: xr.Dataset,
+    sweep: Sweep,
+    thresholds: Thresholds,
+    passage: Literal["calibrated", "solved"] | None = None,
+    listener: Callable[[int, int], None] = lambda done, of: None,
+) -> xr.Dataset:
+    """The same of a sweep."""
+    shape = dataset["outcome"].shape
+    if shape != sweep.shape:
+        raise InputError("dataset", shape, f"should be over the sweep's axes, {sweep.shape}")
+    numbers = {name: np.full(shape, np.nan) for name in _NUMBERS}
+    words = {name: np.full(shape, "", dtype=object) for name in _WORDS}
+    for index in range(len(sweep)):
+        place, run = np.unravel_index(index, shape), sweep.run(index)
+        found = forecast(run, passage=passage, thresholds=thresholds)
+        t50 = float(dataset["t50"].values[place])
+        for name, value in _of(found, t50).items():
+            (words if name in words else numbers)[name][place] = value
+        listener(index + 1, len(sweep))
+    axes = dataset["outcome"].dims
+    variables: dict[str, Any] = {}
+    for name, text in _NUMBERS.items():
+        units = "s" if name == "forecast_seconds" else "1"
+        variables[name] = (axes, numbers[name], {"long_name": text, "units": units})
+    for name, text in _WORDS.items():
+        variables[name] = (axes, words[name].astype(str), {"long_name": text, "units": "1"})
+    return dataset.assign(variables)
+
+
+def _of(found: Forecast, t50: float) -> dict[str, Any]:
+    low, high = found.t50_interval
+    return {
+        "forecast_t50": found.t50,
+        "forecast_low": low,
+        "forecast_high": high,
+        "forecast_t_kernel_end": found.t_kernel_end,
+        "textbook": found.textbook,
+        "forecast_clock": found.family.middle,
+        "clock": found.clock.shows(t50),
+        "forecast_num_gradients": float(found.num_gradients),
+        "forecast_seconds": sum(found.seconds.values()),
+        "forecast_verdict": found.verdict,
+        "forecast_confidence": found.confidence,
+        "forecast_family": found.family.name,
+    }
+
+
+def as_runs(dataset: xr.Dataset) -> xr.Dataset:
+    """Outcomes and forecasts along one dimension `run`, joined or not."""
+    for name in ("t50", *_NUMBERS, *_WORDS):
+        if name not in dataset:
+            raise InputError("dataset", name, "should be in it: see lr.forecast_runs")
+    return runs_of(dataset, "t50", *_NUMBERS, *_WORDS).data
+
+
+class ForecastScores(NamedTuple):
+    r"""How forecasts did. With $r = \log(t_{50} \text{ forecast} / t_{50} \text{ simulated})$:
+
+    - `num_runs`; `num_timed`, those with both times, of which the next four are.
+    - `bias`, the median of $r$; `error`, that of $|r|$; `spread`, half of the distance between the
+        10 % and 90 % quantiles of $r$; `coverage`, the share with $t_{50}$ in its interval.
+    - `baseline`, the median of $|\log((1/\lambda) \log \alpha / t_{50})|$, NaN without decay.
+    - `num_ventured`, forecasts with a verdict; `num_right`, those that came true.
+    """
+
+    num_runs: int
+    num_timed: int
+    bias: float
+    error: float
+    spread: float
+    coverage: float
+    baseline: float
+    num_ventured: int
+    num_right: int
+
+
+def forecast_scores(dataset: xr.Dataset) -> ForecastScores:
+    """How the forecasts of a dataset, or of a part of it, did.
+
+    - **Takes** what [`forecast_runs`][lazyrich.forecast_runs] returns.
+    """
+    runs = as_runs(dataset)
+    t50, forecast_t50 = runs["t50"].values, runs["forecast_t50"].values
+    timed = np.isfinite(t50) & (forecast_t50 > 0)
+    ratio = np.log(forecast_t50[timed] / t50[timed])
+    inside = (runs["forecast_low"].values <= t50) & (t50 <= runs["forecast_high"].values)
+    textbook = runs["textbook"].values
+    known = np.isfinite(t50) & (textbook > 0)
+    pairs = zip(runs["forecast_verdict"].values, runs["outcome"].values, strict=True)
+    right = [str(came) in _MEANT[said] for said, came in pairs if said in _MEANT]
+    low, high = _quantile(ratio, 0.1), _quantile(ratio, 0.9)
+    return ForecastScores(
+        num_runs=len(t50),
+        num_timed=int(np.sum(timed)),
+        bias=_quantile(ratio, 0.5),
+        error=_quantile(np.abs(ratio), 0.5),
+        spread=0.5 * (high - low),
+        coverage=float(np.mean(inside[timed])) if timed.any() else math.nan,
+        baseline=_quantile(np.abs(np.log(textbook[known] / t50[known])), 0.5),
+        num_ventured=len(right),
+        num_right=sum(right),
+    )
+
+
+def _quantile(values: Float[np.ndarray, " n"], share: float) -> float:
+    return float(np.quantile(values, share)) if len(values) else math.nan
