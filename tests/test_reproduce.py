@@ -190,7 +190,7 @@ def test_agreement_is_a_ratio_within_the_tolerance():
 
 
 def test_studies_that_there_are_not_are_refused(tmp_path, study):
-    with pytest.raises(lr.InputError, match="kumar2024, lyu2024, maps, or a folder"):
+    with pytest.raises(lr.InputError, match="kumar2024, lyu2024, maps, open, or a folder"):
         lr.studies.panels("nothing")
     with pytest.raises(lr.InputError, match="panel = '4': should be one of map, run"):
         lr.reproduce(study, tmp_path / "store", panel="4")
