@@ -341,6 +341,9 @@ def test_completion_groks_when_forecast():
     assert abs(np.log(found.t50 / run.t50)) < np.log(1.1)
     assert found.t50_interval[0] < run.t50 < found.t50_interval[1]
     assert found.late["test_loss"] < 0.05 * found.early["test_loss"]
+    # On the plateau I grows like exp(4 lambda t), nearly: the rate at which the clock goes on.
+    doubled = crossing(found.times, found.indicator, np.log(2))
+    assert np.isclose(np.log(2) / (doubled - found.t_kernel_end), found.clock.rate, rtol=0.06)
 
 
 def test_without_decay_features_end_the_kernel_phase():
