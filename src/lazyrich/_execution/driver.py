@@ -191,12 +191,13 @@ def _run_on(
         if future.cancelled():
             raise _lost(address, store)
         error = future.exception()
-        if error is None and not store.is_whole(future.result().name):
+        if error is None:
+            done = future.result()
+            if store.is_whole(done.name):
+                campaign.heard(done)
+                continue
             # A scheduler answers from what it remembers of a key; or somebody damaged the file.
             error = FileNotFoundError(f"the file of batch {batch.number} is gone or damaged")
-        if error is None:
-            campaign.heard(future.result())
-            continue
         again = _again(error, batch, losses, errors)
         if not again:
             raise ComputationError(_explained(error, store, batch)) from error

@@ -1,5 +1,6 @@
 """Models by the statistics of their parameters in which their flow closes."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
 import jax
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 from .._errors import InputError
 from ._base import AbstractModel
 from .centred import Centred
+from .committee_closure import AbstractCommitteeClosure
 from .committee_machine import CommitteeMachine
 from .committee_statistics import CommitteeStatistics, Statistics
 from .condensed_committee import Condensed, CondensedCommittee
@@ -30,9 +32,7 @@ def closed(model: AbstractModel, params: Any) -> Closed:
     - **Raises** [`InputError`][lazyrich.InputError] for other models.
     """
     if isinstance(model, Centred):
-        moved = closed(model.model, params.moved)
-        origin = closed(model.model, params.origin)
-        return Closed(Centred(model=moved.model), Expansion(moved.params, origin.params))
+        return _inside(closed, model, params)
     if isinstance(model, CommitteeStatistics):
         return Closed(model, params)
     if isinstance(model, CondensedCommittee):
@@ -53,9 +53,7 @@ def condensed(model: AbstractModel, params: Any) -> Closed:
     - **Raises** [`InputError`][lazyrich.InputError] for other models.
     """
     if isinstance(model, Centred):
-        moved = condensed(model.model, params.moved)
-        origin = condensed(model.model, params.origin)
-        return Closed(Centred(model=moved.model), Expansion(moved.params, origin.params))
+        return _inside(condensed, model, params)
     if isinstance(model, CondensedCommittee):
         return Closed(model, params)
     machine, weights = _machine(model), jnp.asarray(params)
@@ -64,6 +62,14 @@ def condensed(model: AbstractModel, params: Any) -> Closed:
     rest = jnp.linalg.qr(weights - mean[None], mode="r")
     found = Condensed(jnp.sqrt(float(machine.width)) * mean, rest)
     return Closed(_with_numbers_of(machine, CondensedCommittee), found)
+
+
+def _inside(
+    make: Callable[[AbstractModel, Any], Closed], model: Centred, params: Expansion
+) -> Closed:
+    """What is centred in other numbers, at its parameters and at those of its start."""
+    moved, origin = make(model.model, params.moved), make(model.model, params.origin)
+    return Closed(Centred(model=moved.model), Expansion(moved.params, origin.params))
 
 
 def _machine(model: AbstractModel) -> CommitteeMachine:
@@ -114,4 +120,4 @@ def statistics_of(model: AbstractModel, params: Any) -> tuple[CommitteeStatistic
 def is_closed(model: AbstractModel) -> bool:
     """Whether the model is in statistics of parameters, and not in parameters of its own."""
     inner = model.model if isinstance(model, Centred) else model
-    return isinstance(inner, CommitteeStatistics | CondensedCommittee)
+    return isinstance(inner, AbstractCommitteeClosure)

@@ -1,12 +1,11 @@
 """What a committee machine's neurons come to: their mean and their second moment."""
 
-from typing import Any, ClassVar, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray, Shaped
+from jaxtyping import Array, Float, Shaped
 
-from .._errors import InputError
-from ._base import AbstractModel
+from .committee_closure import AbstractCommitteeClosure
 
 
 class Statistics(NamedTuple):
@@ -16,7 +15,7 @@ class Statistics(NamedTuple):
     second: Float[Array, "d d"]
 
 
-class CommitteeStatistics(AbstractModel):
+class CommitteeStatistics(AbstractCommitteeClosure):
     r"""A committee machine with frozen readouts, in $d + d^2$ numbers whatever its width.
 
     $f(x) = \alpha_\text{out} (\bar w \cdot x + \frac\epsilon2 x^\top M x)$ needs the mean and the
@@ -35,27 +34,6 @@ class CommitteeStatistics(AbstractModel):
     - **Source** the sufficient statistics of Kumar et al., ICLR 2024, arXiv:2310.06110; that
         their flow closes is derived in `docs/kumar2024.md`.
     """
-
-    derived: ClassVar[bool] = True
-    numbers: ClassVar[tuple[str, ...]] = ("epsilon", "output_scale")
-
-    width: int
-    epsilon: Any
-    output_scale: Any
-    root_d: bool = False  # whether inputs are divided by the root of their length
-
-    @property
-    def homogeneity(self) -> None:
-        return None
-
-    def init(self, key: PRNGKeyArray, dim: int) -> Statistics:
-        del key, dim
-        accepted = "is taken of a CommitteeMachine's weights: name that, and dynamics.closure"
-        raise InputError("model.kind", type(self).__name__, accepted)
-
-    def scaled(self, x: Shaped[Array, "n d"]) -> Shaped[Array, "n d"]:
-        """Inputs as weights meet them."""
-        return x / jnp.sqrt(float(x.shape[1])) if self.root_d else x
 
     def apply(self, params: Statistics, x: Shaped[Array, "n d"]) -> Float[Array, " n"]:
         x = self.scaled(x)

@@ -1,12 +1,11 @@
 """A committee machine in as many neurons as it has inputs, and one more."""
 
-from typing import Any, ClassVar, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray, Shaped
+from jaxtyping import Array, Float, Shaped
 
-from .._errors import InputError
-from ._base import AbstractModel
+from .committee_closure import AbstractCommitteeClosure
 
 
 class Condensed(NamedTuple):
@@ -16,7 +15,7 @@ class Condensed(NamedTuple):
     rest: Float[Array, "k d"]
 
 
-class CondensedCommittee(AbstractModel):
+class CondensedCommittee(AbstractCommitteeClosure):
     r"""A committee machine with frozen readouts, turned so that few of its neurons count.
 
     An orthogonal matrix that turns the $N$ neurons into each other changes neither the second
@@ -34,27 +33,6 @@ class CondensedCommittee(AbstractModel):
     - **Source** the sufficient statistics of Kumar et al., ICLR 2024, arXiv:2310.06110; that
         their flow closes, and this form of it, are derived in `docs/kumar2024.md`.
     """
-
-    derived: ClassVar[bool] = True
-    numbers: ClassVar[tuple[str, ...]] = ("epsilon", "output_scale")
-
-    width: int
-    epsilon: Any
-    output_scale: Any
-    root_d: bool = False  # whether inputs are divided by the root of their length
-
-    @property
-    def homogeneity(self) -> None:
-        return None
-
-    def init(self, key: PRNGKeyArray, dim: int) -> Condensed:
-        del key, dim
-        accepted = "is made of a CommitteeMachine's weights: name that, and dynamics.closure"
-        raise InputError("model.kind", type(self).__name__, accepted)
-
-    def scaled(self, x: Shaped[Array, "n d"]) -> Shaped[Array, "n d"]:
-        """Inputs as weights meet them."""
-        return x / jnp.sqrt(float(x.shape[1])) if self.root_d else x
 
     def apply(self, params: Condensed, x: Shaped[Array, "n d"]) -> Float[Array, " n"]:
         x = self.scaled(x)
