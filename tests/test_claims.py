@@ -6,7 +6,7 @@ import xarray as xr
 from scipy import stats
 
 import lazyrich as lr
-from lazyrich._claims.resample import bootstrap, median, spearman
+from lazyrich._claims.resample import bootstrap, median, sign_change, spearman
 from lazyrich._reproduce import compare
 
 SCALES, SEEDS = np.array([1.0, 10.0, 100.0]), np.arange(3)
@@ -29,7 +29,8 @@ def parts(*tables):
 
 
 def claim(kind, **fields):
-    along = {"along": "init_scale"} if kind not in ("equals", "at_least", "at_most") else {}
+    plain = ("equals", "at_least", "at_most", "share_above")
+    along = {"along": "init_scale"} if kind not in plain else {}
     return lr.Claim(**{"text": "it does", "quantity": "t50", "kind": kind, **along, **fields})
 
 
@@ -180,6 +181,54 @@ def test_outcomes():
     assert lr.check_claim(either, some).holds == "cannot say"
 
 
+def test_shares():
+    # Eight of nine runs above 1; without a number one is left out, and of the rest all are.
+    right = np.ones((3, 3)) * 2
+    right[1, 1] = 0.5
+    verdict = lr.check_claim(claim("share_above", quantity="right", value=1), runs(right=right))
+    assert (verdict.holds, verdict.num_runs) == ("no", 9)
+    interval = stats.binomtest(8, 9).proportion_ci(0.95, "exact")
+    assert (verdict.estimate, verdict.low, verdict.high) == pytest.approx((8 / 9, *interval))
+    most = claim("share_above", quantity="right", value=1, share=0.8)
+    assert lr.check_claim(most, runs(right=right)).holds == "yes"
+    assert lr.check_claim(claim("share_above", quantity="right"), runs(right=right)).holds == "yes"
+    right[0], right[1, 1] = np.nan, np.nan
+    verdict = lr.check_claim(claim("share_above", quantity="right", value=1), runs(right=right))
+    assert (verdict.holds, verdict.num_runs, verdict.num_left_out) == ("yes", 5, 4)
+    right[1:, :2] = np.nan
+    verdict = lr.check_claim(claim("share_above", quantity="right"), runs(right=right))
+    assert verdict.holds == "cannot say"
+    assert "2 of 3 runs needed" in verdict.ours
+
+
+def test_changes_of_sign():
+    # Straight lines over log alpha through zero at 4, 5 and 6, and at twice that.
+    turns = np.array([4.0, 5.0, 6.0])
+    score = -np.log(SCALES[:, None] / turns)
+    later = 3 * np.log(SCALES[:, None] / (2 * turns))
+    data = runs(score=score, later=later)
+    at = claim("changes_sign", quantity="score", value=5, tolerance=0.3)
+    verdict = lr.check_claim(at, data)
+    assert (verdict.estimate, verdict.low, verdict.high) == pytest.approx((5, 4, 6))
+    assert verdict.holds == "yes"
+    assert "3 of 3 lines" in verdict.ours
+    assert lr.check_claim(at.model_copy(update={"value": 10.0}), data).holds == "no"
+    assert lr.check_claim(at.model_copy(update={"tolerance": 0.1}), data).holds == "cannot say"
+    # Seed by seed the one turns at half of where the other does, exactly.
+    ratio = at.model_copy(update={"against": "later", "value": 0.5, "tolerance": 0.01})
+    verdict = lr.check_claim(ratio, data)
+    assert (verdict.estimate, verdict.low, verdict.high) == pytest.approx((0.5, 0.5, 0.5))
+    assert verdict.holds == "yes"
+    score[:, 0] = 1.0  # a line that keeps its sign
+    verdict = lr.check_claim(at, runs(score=score))
+    assert verdict.holds == "cannot say"
+    assert "2 of 3 lines needed" in verdict.ours
+    # There, back and there again: the middle of the first place and the last.
+    x = np.array([1.0, 10.0, 100.0, 1000.0])
+    assert sign_change(x, np.array([-1.0, 1.0, -1.0, 1.0])) == pytest.approx(10**1.5)
+    assert np.isnan(sign_change(x, np.ones(4)))
+
+
 def test_quantities():
     curve = np.stack([np.linspace(0, 1, 5), np.r_[0.5, 0.9, 0.2, np.nan, np.nan]])
     data = runs(scales=SCALES[:2], t_train=10.0, late_test_loss=np.array([[1.0], [3.0]]))
@@ -217,6 +266,12 @@ def test_claims_that_make_no_sense_are_refused():
         lr.Claim(text="", kind="outcomes", value=("groks",))
     with pytest.raises(lr.InputError, match="quantity = 'outcome': should be a number"):
         lr.Claim(text="", kind="at_most", value=1.0)
+    with pytest.raises(lr.InputError, match="against = 't10': should be left out for at_most"):
+        lr.Claim(text="", kind="at_most", value=1.0, quantity="t50", against="t10")
+    with pytest.raises(lr.InputError, match=r"value = 0\.0: should be positive for changes_sign"):
+        lr.Claim(text="", kind="changes_sign", value=0.0, quantity="t50", along="seed")
+    with pytest.raises(lr.InputError, match="against = 'a b': should be a name, or two"):
+        lr.check_claim(claim("changes_sign", value=1.0, against="a b"), runs())
 
 
 def test_ranks_and_samples():

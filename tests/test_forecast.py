@@ -231,6 +231,18 @@ def test_clock_does_not_know_the_scales(tmp_path):
     both = lr.forecast_scores(found)
     assert (both.num_runs, both.num_ventured, both.num_right) == (2, 2, 2)
     assert both.coverage == 1
+    np.testing.assert_array_equal(found["forecast_right"], 1.0)
+    # From scores on a few coordinates to all of it, in the forecast as in the runs.
+    np.testing.assert_allclose(found["forecast_late"], found["late_test_accuracy"], atol=0.02)
+    np.testing.assert_allclose(found["forecast_early"], found["early_test_accuracy"], atol=0.05)
+    axis = lr.plot_scores(found, "init_scale").axes[0]
+    lines = {line.get_label(): line for line in axis.figure.legends[0].get_lines()}
+    assert {"rich predictor, forecast", "at the end, grokked (2)"} <= set(lines)
+    (marks,) = (line for line in axis.get_lines() if line.get_marker() == "o")
+    np.testing.assert_array_equal(marks.get_xdata(), [10.0, 1e3])
+    np.testing.assert_array_equal(marks.get_ydata(), found["late_test_accuracy"].values.ravel())
+    with pytest.raises(lr.InputError, match=r"dataset = 'forecast_late': should be in it"):
+        lr.plot_scores(found.drop_vars("forecast_late"), "init_scale")
     figure = lr.plot_forecasts(found)
     assert "DiagonalLinear, depth 2, grok (2)" in [t.get_text() for t in figure.legends[0].texts]
     lr.write_study("own", "quick", [result], tmp_path)

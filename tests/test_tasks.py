@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
+import scipy.stats
 
 import lazyrich as lr
 from lazyrich._ground import Ground
@@ -122,6 +123,79 @@ def test_separated_classes_have_the_margin_they_name():
         assert margins.min() >= 2.0 - 1e-5
         # Beyond gamma / 2 the margin is |z_1|, half normal.
         assert margins.mean() - 2.0 == pytest.approx(np.sqrt(2 / np.pi), abs=0.1)
+
+
+def right(cosine: float, gamma: float) -> float:
+    """How often a linear rule at an angle to the separating direction is right on its data.
+
+    Along the direction inputs are gamma / 2 + |g|, across it h, g and h normal.
+    """
+    g, weights = np.polynomial.hermite_e.hermegauss(80)
+    side = cosine * (gamma / 2 + np.abs(g)) / np.sqrt(1 - cosine**2)
+    return float(weights @ scipy.stats.norm.cdf(side) / np.sum(weights))
+
+
+def test_a_separating_direction_of_few_coordinates():
+    task = lr.tasks.SeparatedClassification(n=500, d=40, gamma=3.0, num_test=4000, k=4)
+    split = task.sample(jr.key(2))
+    x, y = np.asarray(split.train.x, float), np.asarray(split.train.y)
+    mean = y @ x / len(y)
+    teacher = np.sign(mean[:4]) / 2
+    np.testing.assert_allclose(mean[:4] / teacher, 1.5 + np.sqrt(2 / np.pi), rtol=0.15)
+    assert np.max(np.abs(mean[4:])) < 4 / len(y) ** 0.5
+    test = together(split)
+    x_test, y_test = np.asarray(test.x, float), np.asarray(test.y)
+    assert np.min(y_test * (x_test[:, :4] @ teacher)) >= 1.5 - 1e-5
+    # Every coordinate of them alone, at cosine 1/2, and those after them at none.
+    found = np.mean(y_test[:, None] * x_test * np.sign(mean) > 0, axis=0)
+    error = 4 * np.sqrt(0.25 / len(y_test))
+    np.testing.assert_allclose(found[:4], right(0.5, 3.0), atol=error)
+    np.testing.assert_allclose(found[4:], 0.5, atol=error)
+    # Over all coordinates it is what it was.
+    all_of_them = task.model_copy(update={"k": 40}).sample(jr.key(2)).train
+    unsaid = task.model_copy(update={"k": 0}).sample(jr.key(2)).train
+    np.testing.assert_array_equal(all_of_them.x, unsaid.x)
+    with pytest.raises(lr.InputError, match=r"^k = 41: should be at most d = 40"):
+        lr.tasks.SeparatedClassification(d=40, k=41)
+
+
+def test_margins_in_the_plane_do_not_see_how_few_coordinates_separate():
+    # Rotations leave Gaussians as they are: cosines of the max L2 margin with the separating
+    # direction have one law, whatever k. The rich predictor finds a single coordinate.
+    cosines = {}
+    for k in (1, 300):
+        for seed in range(12):
+            task = lr.tasks.SeparatedClassification(n=16, d=300, gamma=2.0, k=k, num_test=2000)
+            split = task.sample(jr.key(seed))
+            x, y = np.asarray(split.train.x, float), np.asarray(split.train.y)
+            found = lr.predictors.l2_max_margin(split.train.x, split.train.y).weights
+            teacher = np.zeros(300)
+            key = jr.split(jr.key(seed), 3)[0]
+            teacher[:k] = np.asarray(jr.rademacher(key, (300,), jnp.float64))[:k] / np.sqrt(k)
+            assert np.min(y * (x @ teacher)) >= 1 - 1e-5
+            cosines[k, seed] = float(found @ teacher / np.linalg.norm(found))
+            if seed == 0:
+                test = together(split)
+                hits = np.mean(np.asarray(test.y) * (np.asarray(test.x) @ found) > 0)
+                assert hits == pytest.approx(right(cosines[k, 0], 2.0), abs=0.045)
+    few, many = ([cosines[k, seed] for seed in range(12)] for k in (1, 300))
+    spread = np.sqrt((np.var(few) + np.var(many)) / 11)
+    assert abs(np.mean(few) - np.mean(many)) < 3 * spread
+    assert 0.1 < np.mean(few) < 0.9
+
+
+def test_random_labels_of_separated_inputs():
+    task = lr.tasks.SeparatedClassification(n=2000, d=20, gamma=4.0, k=1, num_test=1500)
+    plain, random = task, task.model_copy(update={"random_labels": True})
+    one, two = plain.sample(jr.key(0)), random.sample(jr.key(0))
+    np.testing.assert_array_equal(one.train.x, two.train.x)
+    for before, after in ((one.train, two.train), (together(one), together(two))):
+        y = np.asarray(after.y)
+        assert set(y.tolist()) == {-1.0, 1.0}
+        assert abs(np.mean(y)) < 4 / len(y) ** 0.5
+        assert abs(np.mean(y * np.asarray(before.y))) < 4 / len(y) ** 0.5
+    blocks = [np.asarray(block.y) for block in two.test]
+    assert not np.array_equal(blocks[0], blocks[1])
 
 
 def test_arrays_survive_a_file(tmp_path):

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         plot_forecasts,
         plot_map,
         plot_scaling,
+        plot_scores,
         write_report,
         write_study,
     )
@@ -98,6 +99,7 @@ __all__ = [
     "plot_forecasts",
     "plot_map",
     "plot_scaling",
+    "plot_scores",
     "predictors",
     "probes",
     "refine",
@@ -162,6 +164,7 @@ _PLACES = {
     "plot_forecasts": "_view",
     "plot_map": "_view",
     "plot_scaling": "_view",
+    "plot_scores": "_view",
     "refine": "_execution",
     "reproduce": "_reproduce",
     "reread": "_reread",

@@ -1,7 +1,7 @@
 """Forecasts of many runs beside what came of them."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -33,6 +33,11 @@ _NUMBERS = {
     "forecast_num_gradients": "gradients that solving the passage took",
     "forecast_seconds": "what the forecast took",
 }
+_SCORES = {
+    "forecast_early": "test score on the kernel plateau, forecast",
+    "forecast_late": "test score of the rich predictor, or at the end of the solved passage",
+    "forecast_right": "whether the verdict came true; not a number where none was ventured",
+}
 _WORDS = {
     "forecast_verdict": "what was forecast",
     "forecast_confidence": "how far it is to be trusted",
@@ -58,7 +63,9 @@ def forecast_runs(
         `forecast_t_kernel_end`, `textbook`, all NaN where there is none, `forecast_verdict`,
         `forecast_confidence`, `forecast_family` and `forecast_seconds`;
         `forecast_clock`, the $\kappa$ of the family, and `clock`, the one that
-        would have forecast $t_{50}$ exactly.
+        would have forecast $t_{50}$ exactly; `forecast_early` and `forecast_late`, test scores
+        (accuracy, or the fraction of the loss that is gone); `forecast_right`, 1 where the verdict
+        came true, 0 where it did not, NaN where none was ventured.
     - **Raises** [`InputError`][lazyrich.InputError] if the dataset is not one of this sweep.
     """
     return with_forecasts(dataset, Sweep.over(experiment, over), thresholds, passage, listener)
@@ -75,18 +82,19 @@ def with_forecasts(
     shape = dataset["outcome"].shape
     if shape != sweep.shape:
         raise InputError("dataset", shape, f"should be over the sweep's axes, {sweep.shape}")
-    numbers = {name: np.full(shape, np.nan) for name in _NUMBERS}
+    numbers = {name: np.full(shape, np.nan) for name in _NUMBERS | _SCORES}
     words = {name: np.full(shape, "", dtype=object) for name in _WORDS}
     for index in range(len(sweep)):
         place, run = np.unravel_index(index, shape), sweep.run(index)
         found = forecast(run, passage=passage, thresholds=thresholds)
         t50 = float(dataset["t50"].values[place])
-        for name, value in _of(found, t50).items():
+        right = _right(found.verdict, str(dataset["outcome"].values[place]))
+        for name, value in {**_of(found, t50), "forecast_right": right}.items():
             (words if name in words else numbers)[name][place] = value
         listener(index + 1, len(sweep))
     axes = dataset["outcome"].dims
     variables: dict[str, Any] = {}
-    for name, text in _NUMBERS.items():
+    for name, text in (_NUMBERS | _SCORES).items():
         units = "s" if name == "forecast_seconds" else "1"
         variables[name] = (axes, numbers[name], {"long_name": text, "units": units})
     for name, text in _WORDS.items():
@@ -106,10 +114,28 @@ def _of(found: Forecast, t50: float) -> dict[str, Any]:
         "clock": found.clock.shows(t50),
         "forecast_num_gradients": float(found.num_gradients),
         "forecast_seconds": sum(found.seconds.values()),
+        "forecast_early": _score(found.early, found),
+        "forecast_late": _score(found.late, found),
         "forecast_verdict": found.verdict,
         "forecast_confidence": found.confidence,
         "forecast_family": found.family.name,
     }
+
+
+def _score(state: Mapping[str, Any], found: Forecast) -> float:
+    """Accuracy, or for labels without one the fraction of the initial test loss that is gone."""
+    if "test_accuracy" in state:
+        return float(state["test_accuracy"])
+    if "test_loss" not in state or "test_accuracy" in found.curves:
+        return math.nan
+    return 1 - float(state["test_loss"]) / float(found.curves["test_loss"][0])
+
+
+def _right(said: str, came: str) -> float:
+    """1 if a verdict came true, 0 if not, NaN where there is none or no run to hold it against."""
+    if said not in _MEANT or came == "missing":
+        return math.nan
+    return float(came in _MEANT[said])
 
 
 def as_runs(dataset: xr.Dataset) -> xr.Dataset:
@@ -117,7 +143,7 @@ def as_runs(dataset: xr.Dataset) -> xr.Dataset:
     for name in ("t50", *_NUMBERS, *_WORDS):
         if name not in dataset:
             raise InputError("dataset", name, "should be in it: see lr.forecast_runs")
-    return runs_of(dataset, "t50", *_NUMBERS, *_WORDS).data
+    return runs_of(dataset, "t50", *_NUMBERS, *_SCORES, *_WORDS).data
 
 
 class ForecastScores(NamedTuple):
@@ -154,7 +180,7 @@ def forecast_scores(dataset: xr.Dataset) -> ForecastScores:
     textbook = runs["textbook"].values
     known = np.isfinite(t50) & (textbook > 0)
     pairs = zip(runs["forecast_verdict"].values, runs["outcome"].values, strict=True)
-    right = [str(came) in _MEANT[said] for said, came in pairs if said in _MEANT]
+    right = [r for said, came in pairs if not math.isnan(r := _right(str(said), str(came)))]
     low, high = _quantile(ratio, 0.1), _quantile(ratio, 0.9)
     return ForecastScores(
         num_runs=len(t50),
@@ -165,7 +191,7 @@ def forecast_scores(dataset: xr.Dataset) -> ForecastScores:
         coverage=float(np.mean(inside[timed])) if timed.any() else math.nan,
         baseline=_quantile(np.abs(np.log(textbook[known] / t50[known])), 0.5),
         num_ventured=len(right),
-        num_right=sum(right),
+        num_right=int(sum(right)),
     )
 
 

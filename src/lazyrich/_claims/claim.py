@@ -10,10 +10,19 @@ from .._errors import InputError
 from .._transition import Outcome
 
 Kind = Literal[
-    "increases", "decreases", "equals", "at_least", "at_most", "outcomes", "power_law", "log_law"
+    "increases",
+    "decreases",
+    "equals",
+    "at_least",
+    "at_most",
+    "outcomes",
+    "power_law",
+    "log_law",
+    "share_above",
+    "changes_sign",
 ]
-ALONG = ("increases", "decreases", "power_law", "log_law")
-_VALUED = ("equals", "at_least", "at_most", "power_law", "log_law")
+ALONG = ("increases", "decreases", "power_law", "log_law", "changes_sign")
+_VALUED = ("equals", "at_least", "at_most", "power_law", "log_law", "changes_sign")
 
 
 class Claim(Description):
@@ -28,10 +37,14 @@ class Claim(Description):
         `power_law` and `log_law`, whose slope of the quantity's logarithm, or of the quantity,
         against the logarithm of `along` is `value` within `tolerance`; `equals` `value` within
         a ratio of `1 + tolerance`; `at_least` and `at_most` `value`; `outcomes`, among which at
-        least `share` of the runs should be, `value` being one of them or a list.
+        least `share` of the runs should be, `value` being one of them or a list; `share_above`,
+        the quantity exceeds `value` (0 if left out) in at least `share` of the runs that have it;
+        `changes_sign`, the quantity does at `along` = `value`, positive, within a ratio of
+        `1 + tolerance`, or at `value` times the place at which `against`, another one, does.
     - `where`, which runs it is about: values by key, a list for any of its values.
-    - `min_runs`, from which on `equals`, `at_least`, `at_most` and `outcomes` can hold or fail;
-        the other kinds know by themselves how many they need.
+    - `min_runs`, from which on `equals`, `at_least`, `at_most`, `outcomes`, `share_above` and, in
+        lines of runs, `changes_sign` can hold or fail; the other kinds know by themselves how many
+        they need.
     - `source`, where it stands.
     """
 
@@ -39,6 +52,7 @@ class Claim(Description):
     kind: Kind
     quantity: str = "outcome"
     along: str | None = None
+    against: str | None = None
     where: dict[str, Any] = pydantic.Field(default_factory=dict)
     value: float | str | tuple[str, ...] | None = None
     tolerance: Annotated[float, Gt(0)] = 0.1
@@ -56,6 +70,8 @@ class Claim(Description):
         if (self.kind in ALONG) != (self.along is not None):
             accepted = "should be a key" if self.along is None else "should be left out"
             raise InputError("along", self.along, f"{accepted} for {self.kind}")
+        if self.against is not None and self.kind != "changes_sign":
+            raise InputError("against", self.against, f"should be left out for {self.kind}")
         if self.kind == "outcomes":
             kinds = get_args(Outcome)
             if not self.outcomes or not set(self.outcomes) <= set(kinds):
@@ -64,6 +80,8 @@ class Claim(Description):
         number = isinstance(self.value, int | float)
         if not number and (self.kind in _VALUED or self.value is not None):
             raise InputError("value", self.value, f"should be a number for {self.kind}")
+        if self.kind == "changes_sign" and self.number <= 0:
+            raise InputError("value", self.value, "should be positive for changes_sign")
         if self.quantity == "outcome":
             raise InputError("quantity", self.quantity, f"should be a number for {self.kind}")
 

@@ -40,3 +40,20 @@ def median(values: Float[np.ndarray, " k"]) -> float:
     """The median, infinite where it falls on a time that did not come."""
     found = quantile(np.sort(values), 0.5)
     return math.inf if math.isnan(found) else found
+
+
+def sign_change(x: Float[np.ndarray, " k"], y: Float[np.ndarray, " k"]) -> float:
+    """Where `y` changes sign over `log(x)`, between points on a straight line; NaN if nowhere.
+
+    Of several places the middle, in the logarithm, of the first and the last. Values at one `x`
+    are averaged; `x` is positive.
+    """
+    places, rows = np.unique(x, return_inverse=True)
+    log_x = np.log(places)
+    mean = np.bincount(rows, y) / np.bincount(rows)
+    turns = np.flatnonzero((mean[:-1] < 0) != (mean[1:] < 0))
+    if not len(turns):
+        return math.nan
+    share = mean[turns] / (mean[turns] - mean[turns + 1])
+    found = log_x[turns] + share * (log_x[turns + 1] - log_x[turns])
+    return math.exp(0.5 * (found[0] + found[-1]))

@@ -27,11 +27,13 @@ class Sample(NamedTuple):
 
     - `values`, infinite where a time did not come; `runs`, what they belong to.
     - `num_left_out`, runs in which the quantity has no meaning or that could not be run.
+    - `beside`, another quantity in the same runs, if one was asked for.
     """
 
     values: Float[np.ndarray, " run"]
     runs: Runs
     num_left_out: int
+    beside: Float[np.ndarray, " run"] | None = None
 
     @property
     def never(self) -> Bool[np.ndarray, " run"]:
@@ -69,19 +71,37 @@ def chosen(runs: Runs, where: Mapping[str, Any]) -> Runs:
     return runs._replace(data=runs.data.isel(run=mask))
 
 
-def sample(dataset: xr.Dataset, quantity: str, where: Mapping[str, Any]) -> Sample:
-    """A quantity, as a claim names it, in the runs of a sweep's dataset.
+def sample(
+    dataset: xr.Dataset, quantity: str, where: Mapping[str, Any], beside: str | None = None
+) -> Sample:
+    """A quantity, as a claim names it, in the runs of a sweep's dataset that have it.
 
+    - **Takes** `beside`, another one, which the runs should have too.
     - **Raises** [`InputError`][lazyrich.InputError] for a quantity that is not there.
     """
+    named = [(quantity, _words(quantity, "quantity"))]
+    if beside is not None:
+        named.append((beside, _words(beside, "against")))
+    names = [name for _, words in named for name in words[::2]]
+    parts = [name.split(".", 1)[-1] for name in names] + [n.replace(".", "_") for n in names]
+    runs = chosen(runs_of(dataset, *parts), where)
+    found = [_evaluated(runs, words, quantity) for quantity, words in named]
+    known = ~np.any(np.isnan(found), axis=0)
+    kept = runs._replace(data=runs.data.isel(run=known))
+    others = found[1][known] if beside is not None else None
+    return Sample(found[0][known], kept, int(np.sum(~known)), others)
+
+
+def _words(quantity: str, argument: str) -> list[str]:
     words = quantity.split(" ")
     if len(words) not in (1, 3) or (len(words) == 3 and words[1] not in _OPERATIONS):
         accepted = f"should be a name, or two with {' '.join(_OPERATIONS)} and blanks between"
-        raise InputError("quantity", quantity, accepted)
-    names = words[::2]
-    parts = [name.split(".", 1)[-1] for name in names] + [n.replace(".", "_") for n in names]
-    runs = chosen(runs_of(dataset, *parts), where)
-    values = [_operand(runs, name, quantity) for name in names]
+        raise InputError(argument, quantity, accepted)
+    return words
+
+
+def _evaluated(runs: Runs, words: list[str], quantity: str) -> Float[np.ndarray, " run"]:
+    values = [_operand(runs, name, quantity) for name in words[::2]]
     found = values[0]
     if len(values) == 2:
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -92,9 +112,7 @@ def sample(dataset: xr.Dataset, quantity: str, where: Mapping[str, Any]) -> Samp
         found = np.where(np.isinf(values[0]) | np.isinf(values[1]), np.inf, found)
         if words[1] in "/-":
             found = np.where(np.isinf(values[1]), np.nan, found)
-    known = ~np.isnan(found)
-    kept = runs._replace(data=runs.data.isel(run=known))
-    return Sample(found[known], kept, int(np.sum(~known)))
+    return found
 
 
 def _operand(runs: Runs, name: str, quantity: str) -> Float[np.ndarray, " run"]:

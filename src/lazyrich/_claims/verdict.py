@@ -1,52 +1,22 @@
 """Whether a claim holds in a sweep's runs, and how sure one can be."""
 
 import math
-from typing import Literal, NamedTuple
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Float, Shaped
+from jaxtyping import Shaped
 from scipy import stats
 
 from .._errors import InputError
-from .._phase.diagram import levels, runs_of
+from .._phase.diagram import runs_of
 from .._phase.scaling import half_widths
 from .claim import Claim
-from .resample import bootstrap, median, spearman
+from .judged import LEFT_OUT, Holds, Verdict, along_of, few, interval, medians, shown, told, within
+from .resample import bootstrap, median, sign_change, spearman
 from .sample import Sample, chosen, sample
-
-Holds = Literal["yes", "no", "cannot say"]
 
 # The least that an order by chance may be likely for it to say anything.
 _CHANCE = 0.05
-# The share of runs without the quantity from which on the others do not stand for all.
-_LEFT_OUT = 0.2
-# Values of a key of which each has its median shown.
-_SHOWN = 6
-
-
-class Verdict(NamedTuple):
-    """A claim, what was measured, and whether it holds.
-
-    - `how`: what was measured; `published`: what it should be; `ours`: what it is, in words.
-    - `holds`: `yes`, `no`, or `cannot say` where there are too few runs or the interval has
-        room for both.
-    - `estimate`, `low`, `high`: the number behind it and its 95 % interval, NaN without one.
-    - `num_runs`, that were used; `num_never`, of these, in which a time did not come, which
-        counts as later than all that came; `num_left_out`, in which there is no such quantity.
-    """
-
-    claim: Claim
-    how: str
-    published: str
-    ours: str
-    holds: Holds
-    estimate: float
-    low: float
-    high: float
-    num_runs: int
-    num_never: int
-    num_left_out: int
 
 
 def check_claim(claim: Claim, dataset: xr.Dataset) -> Verdict:
@@ -65,11 +35,15 @@ def check_claim(claim: Claim, dataset: xr.Dataset) -> Verdict:
     try:
         if claim.kind == "outcomes":
             return _outcomes(claim, dataset)
-        found = sample(dataset, claim.quantity, claim.where)
+        found = sample(dataset, claim.quantity, claim.where, claim.against)
         if claim.kind in ("increases", "decreases"):
             return _order(claim, found)
         if claim.kind in ("power_law", "log_law"):
             return _law(claim, found)
+        if claim.kind == "share_above":
+            return _share(claim, found)
+        if claim.kind == "changes_sign":
+            return _turn(claim, found)
         return _level(claim, found)
     except InputError as error:
         raise error.under(f"claims[{claim.text!r}]") from None
@@ -96,7 +70,7 @@ def _outcomes(claim: Claim, dataset: xr.Dataset) -> Verdict:
     # One run is enough to refute what is said of all, and never to confirm it.
     refuted = holds == "no" and claim.share == 1 and num
     if not refuted and (num < claim.min_runs or missing):
-        holds, ours = "cannot say", f"{ours}; {_few(num, claim.min_runs, missing)}"
+        holds, ours = "cannot say", f"{ours}; {few(num, claim.min_runs, missing)}"
     published = "all" if claim.share == 1 else f"at least {claim.share:.0%}"
     return Verdict(
         claim,
@@ -113,12 +87,8 @@ def _outcomes(claim: Claim, dataset: xr.Dataset) -> Verdict:
     )
 
 
-def _few(num: int, needed: int, missing: int) -> str:
-    return f"{missing} runs are missing" if missing else f"{num} of {needed} runs needed"
-
-
 def _order(claim: Claim, found: Sample) -> Verdict:
-    x = _along(claim, found)
+    x = along_of(claim, found)
     lines = found.lines(str(claim.along))
     parts = [np.flatnonzero(lines == line) for line in np.unique(lines)]
     parts = [rows for rows in parts if len(np.unique(x[rows])) > 1] or [np.arange(len(x))]
@@ -149,13 +119,13 @@ def _order(claim: Claim, found: Sample) -> Verdict:
         holds = "no"
     more = f", rank correlation above {claim.number:g}" if claim.number else ""
     mean = ", mean over runs that differ in it alone" if len(parts) > 1 else ""
-    return _verdict(
+    return told(
         claim,
         found,
         f"Spearman's rank correlation of {claim.quantity} with {claim.along}{mean}, 95 % "
         f"bootstrap interval over {over}",
         claim.kind + more,
-        f"ρ = {estimate:.3g}{_interval(low, high)}{_medians(found, x)}",
+        f"ρ = {estimate:.3g}{interval(low, high)}{medians(found, x)}",
         (estimate, low, high),
         holds,
         why,
@@ -164,7 +134,7 @@ def _order(claim: Claim, found: Sample) -> Verdict:
 
 def _law(claim: Claim, found: Sample) -> Verdict:
     assert claim.along is not None
-    x = _along(claim, found)
+    x = along_of(claim, found)
     power = claim.kind == "power_law"
     came = ~found.never
     usable = came & (x > 0) & ((found.values > 0) | (not power))
@@ -189,14 +159,14 @@ def _law(claim: Claim, found: Sample) -> Verdict:
             why = "too few runs for an interval"
     band = (claim.number - claim.tolerance, claim.number + claim.tolerance)
     subject = f"log {claim.quantity}" if power else claim.quantity
-    return _verdict(
+    return told(
         claim,
         found,
         f"slope of {subject} against log {claim.along}, 95 % interval over {name}",
         f"{claim.number:g} ± {claim.tolerance:g}",
-        f"{slope:.4g}{_interval(low, high)}{_medians(found, x)}",
+        f"{slope:.4g}{interval(low, high)}{medians(found, x)}",
         (slope, low, high),
-        _within(low, high, band, why),
+        within(low, high, band, why),
         why,
     )
 
@@ -223,71 +193,65 @@ def _level(claim: Claim, found: Sample) -> Verdict:
     # What did not come is above any bound within the horizon, and beyond it nothing is known.
     elif found.never.any() and value > np.min(found.runs.key("t1", "t1")[found.never]):
         why = "some runs end before it"
-    return _verdict(
+    return told(
         claim,
         found,
         f"median of {claim.quantity}, 95 % bootstrap interval over {name}",
         published,
-        f"{_shown(estimate)}{_interval(low, high)}",
+        f"{shown(estimate)}{interval(low, high)}",
         (estimate, low, high),
-        _within(low, high, band, why),
+        within(low, high, band, why),
         why,
     )
 
 
-def _verdict(
-    claim: Claim,
-    found: Sample,
-    how: str,
-    published: str,
-    ours: str,
-    numbers: tuple[float, float, float],
-    holds: Holds,
-    why: str,
-) -> Verdict:
-    """The verdict with its counts; nothing is said where too many runs are left out."""
-    used, never = len(found.values), int(np.sum(found.never))
-    if not why and found.num_left_out > _LEFT_OUT * (used + found.num_left_out):
-        holds, why = "cannot say", "too many runs without it"
-    seeds = found.clusters
-    of = f" of {len(np.unique(seeds[1]))} seeds" if seeds[0] == "seeds" else ""
-    ours += f"; {used} {'run' if used == 1 else 'runs'}{of}"
-    ours += f", {never} never" if never else ""
-    ours += f", {found.num_left_out} left out" if found.num_left_out else ""
-    ours += f"; {why}" if why else ""
-    estimate, low, high = (n if math.isfinite(n) else math.nan for n in numbers)
-    left_out = found.num_left_out
-    return Verdict(claim, how, published, ours, holds, estimate, low, high, used, never, left_out)
+def _share(claim: Claim, found: Sample) -> Verdict:
+    num, hits = len(found.values), int(np.sum(found.values > claim.number))
+    share, low, high = math.nan, math.nan, math.nan
+    if num:
+        share, (low, high) = hits / num, stats.binomtest(hits, num).proportion_ci(0.95, "exact")
+    holds: Holds = "cannot say"
+    why = "" if num >= claim.min_runs else few(num, claim.min_runs, 0)
+    if not why:
+        holds = "yes" if hits >= claim.share * num else "no"
+    how = f"runs with {claim.quantity} above {claim.number:g}, of those that have it, exact 95 %"
+    published = "all" if claim.share == 1 else f"at least {claim.share:.0%}"
+    ours = f"{hits} of {num}" + (f", share [{low:.2g}, {high:.2g}]" if num else "")
+    numbers = (share, low, high)
+    return told(claim, found, f"{how} interval", published, ours, numbers, holds, why)
 
 
-def _within(low: float, high: float, band: tuple[float, float], why: str) -> Holds:
-    """Whether an interval lies inside of a band, outside, or neither."""
-    if why or math.isnan(low):
-        return "cannot say"
-    if band[0] <= low and high <= band[1]:
-        return "yes"
-    return "no" if high < band[0] or low > band[1] else "cannot say"
-
-
-def _along(claim: Claim, found: Sample) -> Float[np.ndarray, " run"]:
-    x = found.runs.key(str(claim.along), "along")
-    if x.dtype.kind not in "fiu":
-        raise InputError("along", claim.along, "should be a key whose values are numbers")
-    return x.astype(float)
-
-
-def _medians(found: Sample, x: Float[np.ndarray, " run"]) -> str:
-    """The median at each value of the key, where they are few."""
-    places, place = levels(x)
-    if not 1 < len(places) <= _SHOWN:
-        return ""
-    shown = ", ".join(_shown(median(found.values[place == i])) for i in range(len(places)))
-    return f"; medians {shown} at {', '.join(f'{v:g}' for v in places)}"
-
-
-def _shown(value: float) -> str:
-    return "never" if math.isinf(value) else f"{value:.4g}"
-
-
-def _interval(low: float, high: float) -> str:
-    return "" if math.isnan(low) or low == high == math.inf else f" [{_shown(low)}, {_shown(high)}]"
+def _turn(claim: Claim, found: Sample) -> Verdict:
+    x, lines = along_of(claim, found), found.lines(str(claim.along))
+    if np.any(x <= 0):
+        raise InputError("along", claim.along, "should be a key whose values are positive")
+    name, clusters = found.clusters
+    parts = [np.flatnonzero(lines == line) for line in np.unique(lines)]
+    places = np.array([sign_change(x[rows], found.values[rows]) for rows in parts])
+    over = ""
+    if found.beside is not None:
+        places /= np.array([sign_change(x[rows], found.beside[rows]) for rows in parts])
+        over = f" over where {claim.against} does"
+    turned = ~np.isnan(places)
+    # Those that keep their sign turn beyond the values that there are, nobody knows on which side.
+    of_line = np.array([clusters[rows[0]] for rows in parts])[turned]
+    places = places[turned]
+    estimate, low, high = math.nan, math.nan, math.nan
+    if len(places):
+        estimate = median(places)
+        low, high = bootstrap(lambda rows: median(places[rows]), of_line)
+    why = "" if len(places) >= claim.min_runs else f"{len(places)} of {claim.min_runs} lines needed"
+    if not why and len(places) < (1 - LEFT_OUT) * len(parts):
+        why = "too many lines keep their sign"
+    wide, value = 1 + claim.tolerance, claim.number
+    return told(
+        claim,
+        found,
+        f"where {claim.quantity} changes sign along {claim.along}{over}, median over lines, 95 % "
+        f"bootstrap interval over {name if name == 'seeds' else 'lines'}",
+        f"{value:g} ± {claim.tolerance:.0%}",
+        f"{shown(estimate)}{interval(low, high)}; {len(places)} of {len(parts)} lines",
+        (estimate, low, high),
+        within(low, high, (value / wide, value * wide), why),
+        why,
+    )

@@ -8,6 +8,7 @@ from annotated_types import Ge
 from jaxtyping import PRNGKeyArray
 
 from .._columns import matvec
+from .._errors import InputError
 from .._precision import in_double
 from ._base import AbstractTask, Samples, Split, test_blocks
 
@@ -17,9 +18,16 @@ class SeparatedClassification(AbstractTask):
 
     $z \sim N(0, I_d)$, $y = \operatorname{sign}\langle z, w^*\rangle$ and $x = z +
     \tfrac{\gamma}{2} y w^*$ with $\|w^*\|_2 = 1$: the direction $w^*$ separates the classes
-    with L2 margin above $\gamma / 2$. Here $w^* = \{\pm 1\}^d / \sqrt d$ with signs drawn
-    once, so that no small set of coordinates stands for it. Inputs are `float32`.
+    with L2 margin above $\gamma / 2$. Here $w^*$ has entries $\pm 1/\sqrt k$, signs drawn once,
+    in its first $k$ coordinates, and zeros after them. With $k = d$ no small set of coordinates
+    stands for it; with $k = 1$ one coordinate does. Gaussians are alike in all directions, so
+    whatever hangs on inner products of inputs alone, the max L2 margin above all, has one law
+    for every $k$. Inputs are `float32`.
 
+    - **Takes** `gamma`, $\gamma$; `k`, zero for $d$; `random_labels`, whether labels are fair signs
+        independent of the inputs, whose law stays: a control in which there is nothing to be
+        learned.
+    - **Raises** [`InputError`][lazyrich.InputError] if `k` exceeds `d`.
     - **Source** Lyu et al., ICLR 2024, arXiv:2311.18817, figure 1 (b);
         the paper leaves the direction of $w^*$ open.
     """
@@ -28,18 +36,29 @@ class SeparatedClassification(AbstractTask):
     d: Annotated[int, Ge(1)] = 100_000
     gamma: Annotated[float, Ge(0)] = 25.0
     num_test: Annotated[int, Ge(1)] = 10_000
+    k: Annotated[int, Ge(0)] = 0
+    random_labels: bool = False
+
+    def model_post_init(self, context: object) -> None:
+        del context
+        if self.k > self.d:
+            raise InputError("k", self.k, f"should be at most d = {self.d}")
 
     @in_double
     def sample(self, key: PRNGKeyArray) -> Split:
         teacher_key, train_key, test_key = jr.split(key, 3)
         signs = jr.rademacher(teacher_key, (self.d,), jnp.float64)
-        teacher = signs / jnp.sqrt(self.d)
+        k = self.k or self.d
+        teacher = jnp.where(jnp.arange(self.d) < k, signs, 0.0) / jnp.sqrt(k)
         push = (0.5 * self.gamma * teacher).astype(jnp.float32)
 
         def draw(key: PRNGKeyArray, num: int) -> Samples:
             z = jr.normal(key, (num, self.d), jnp.float32)
             side = matvec(z, teacher)
             y = jnp.where(side < 0, -1.0, 1.0)
-            return Samples(z + y.astype(jnp.float32)[:, None] * push[None], y)
+            x = z + y.astype(jnp.float32)[:, None] * push[None]
+            if self.random_labels:
+                y = jr.rademacher(jr.fold_in(key, 1), (num,), jnp.float64)
+            return Samples(x, y)
 
         return Split(draw(train_key, self.n), test_blocks(draw, test_key, self.num_test))

@@ -21,6 +21,7 @@ from .figure import plot
 from .forecasts import plot_forecasts
 from .maps import plot_map
 from .report import render
+from .scores import plot_scores
 from .tables import markdown, notes, overview
 
 
@@ -91,6 +92,10 @@ def _known(value: Any) -> Any:
 def _figure(result: PanelResult) -> tuple[Figure, str]:
     """A panel's figure and what it shows: a run, a family of runs, or a map."""
     dataset = result.dataset
+    turns = [str(v.claim.along) for v in result.verdicts if v.claim.kind == "changes_sign"]
+    if "forecast_t50" in dataset and turns:
+        caption = "Test scores of every run over those that were forecast, medians and ranges."
+        return plot_scores(dataset, turns[0]), f"{caption} {_scored(dataset)}"
     if "forecast_t50" in dataset:
         caption = "Every run with a forecast; bars are its interval, the dashed line agreement."
         return plot_forecasts(dataset), f"{caption} {_scored(dataset)}"

@@ -6,6 +6,9 @@ _SYMBOLS = {
     "model.output_scale": r"output scale $\alpha_\mathrm{out}$",
     "model.epsilon": r"curvature $\epsilon$",
     "task.n": "training samples $P$",
+    "task.k": "coordinates $k$",
+    "task.gamma": r"separation $\gamma$",
+    "task.random_labels": "random labels",
     "task.index": "eigenvector $j$",
 }
 

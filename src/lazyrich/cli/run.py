@@ -38,7 +38,7 @@ Keys for --set:
   divide_loss          whether the loss is divided by output_scale^2
   t1                   horizon, in gradient-flow time (learning rate x steps)
   task.kind            SparseClassification: n, d, k, num_test, random_labels
-                       SeparatedClassification: n, d, gamma, num_test
+                       SeparatedClassification: n, d, gamma, num_test, k, random_labels
                        SparseRegression: n, d, k, num_test
                        MatrixCompletion: d, num_observed
                        ModularArithmetic: p, operation, train_fraction, random_labels
