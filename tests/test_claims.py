@@ -215,7 +215,7 @@ def test_changes_of_sign():
     assert lr.check_claim(at.model_copy(update={"value": 10.0}), data).holds == "no"
     assert lr.check_claim(at.model_copy(update={"tolerance": 0.1}), data).holds == "cannot say"
     # Seed by seed the one turns at half of where the other does, exactly.
-    ratio = at.model_copy(update={"against": "later", "value": 0.5, "tolerance": 0.01})
+    ratio = at.model_copy(update={"beside": "later", "value": 0.5, "tolerance": 0.01})
     verdict = lr.check_claim(ratio, data)
     assert (verdict.estimate, verdict.low, verdict.high) == pytest.approx((0.5, 0.5, 0.5))
     assert verdict.holds == "yes"
@@ -266,12 +266,12 @@ def test_claims_that_make_no_sense_are_refused():
         lr.Claim(text="", kind="outcomes", value=("groks",))
     with pytest.raises(lr.InputError, match="quantity = 'outcome': should be a number"):
         lr.Claim(text="", kind="at_most", value=1.0)
-    with pytest.raises(lr.InputError, match="against = 't10': should be left out for at_most"):
-        lr.Claim(text="", kind="at_most", value=1.0, quantity="t50", against="t10")
+    with pytest.raises(lr.InputError, match="beside = 't10': should be left out for at_most"):
+        lr.Claim(text="", kind="at_most", value=1.0, quantity="t50", beside="t10")
     with pytest.raises(lr.InputError, match=r"value = 0\.0: should be positive for changes_sign"):
         lr.Claim(text="", kind="changes_sign", value=0.0, quantity="t50", along="seed")
-    with pytest.raises(lr.InputError, match="against = 'a b': should be a name, or two"):
-        lr.check_claim(claim("changes_sign", value=1.0, against="a b"), runs())
+    with pytest.raises(lr.InputError, match="beside = 'a b': should be a name, or two"):
+        lr.check_claim(claim("changes_sign", value=1.0, beside="a b"), runs())
 
 
 def test_ranks_and_samples():

@@ -40,7 +40,7 @@ class Claim(Description):
         least `share` of the runs should be, `value` being one of them or a list; `share_above`,
         the quantity exceeds `value` (0 if left out) in at least `share` of the runs that have it;
         `changes_sign`, the quantity does at `along` = `value`, positive, within a ratio of
-        `1 + tolerance`, or at `value` times the place at which `against`, another one, does.
+        `1 + tolerance`, or at `value` times the place at which `beside`, another one, does.
     - `where`, which runs it is about: values by key, a list for any of its values.
     - `min_runs`, from which on `equals`, `at_least`, `at_most`, `outcomes`, `share_above` and, in
         lines of runs, `changes_sign` can hold or fail; the other kinds know by themselves how many
@@ -52,7 +52,7 @@ class Claim(Description):
     kind: Kind
     quantity: str = "outcome"
     along: str | None = None
-    against: str | None = None
+    beside: str | None = None
     where: dict[str, Any] = pydantic.Field(default_factory=dict)
     value: float | str | tuple[str, ...] | None = None
     tolerance: Annotated[float, Gt(0)] = 0.1
@@ -70,8 +70,8 @@ class Claim(Description):
         if (self.kind in ALONG) != (self.along is not None):
             accepted = "should be a key" if self.along is None else "should be left out"
             raise InputError("along", self.along, f"{accepted} for {self.kind}")
-        if self.against is not None and self.kind != "changes_sign":
-            raise InputError("against", self.against, f"should be left out for {self.kind}")
+        if self.beside is not None and self.kind != "changes_sign":
+            raise InputError("beside", self.beside, f"should be left out for {self.kind}")
         if self.kind == "outcomes":
             kinds = get_args(Outcome)
             if not self.outcomes or not set(self.outcomes) <= set(kinds):

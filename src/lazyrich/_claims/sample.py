@@ -81,7 +81,7 @@ def sample(
     """
     named = [(quantity, _words(quantity, "quantity"))]
     if beside is not None:
-        named.append((beside, _words(beside, "against")))
+        named.append((beside, _words(beside, "beside")))
     names = [name for _, words in named for name in words[::2]]
     parts = [name.split(".", 1)[-1] for name in names] + [n.replace(".", "_") for n in names]
     runs = chosen(runs_of(dataset, *parts), where)

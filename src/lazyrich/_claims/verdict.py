@@ -35,7 +35,7 @@ def check_claim(claim: Claim, dataset: xr.Dataset) -> Verdict:
     try:
         if claim.kind == "outcomes":
             return _outcomes(claim, dataset)
-        found = sample(dataset, claim.quantity, claim.where, claim.against)
+        found = sample(dataset, claim.quantity, claim.where, claim.beside)
         if claim.kind in ("increases", "decreases"):
             return _order(claim, found)
         if claim.kind in ("power_law", "log_law"):
@@ -231,7 +231,7 @@ def _turn(claim: Claim, found: Sample) -> Verdict:
     over = ""
     if found.beside is not None:
         places /= np.array([sign_change(x[rows], found.beside[rows]) for rows in parts])
-        over = f" over where {claim.against} does"
+        over = f" over where {claim.beside} does"
     turned = ~np.isnan(places)
     # Those that keep their sign turn beyond the values that there are, nobody knows on which side.
     of_line = np.array([clusters[rows[0]] for rows in parts])[turned]
