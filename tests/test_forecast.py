@@ -21,9 +21,11 @@ from lazyrich._forecast.flow import kernel_flow, solve
 from lazyrich._forecast.kernel import Dense, Passes, Repeated, kernel_of
 from lazyrich._forecast.passage import params_at
 from lazyrich._forecast.phase import Breakdown, Clock, crossing, kernel_phase
+from lazyrich._forecast.seen import Asked
 from lazyrich._forecast.verdict import Reason, Scores, confidence_of, judge
 from lazyrich._ground import Ground
 from lazyrich._tasks import Samples
+from lazyrich._trial import outcome_of
 from tests.helpers import diagonal_problem, relative_error, silent
 
 NET = lr.models.MLP(widths=(7,), outputs=3, zero_last=True)
@@ -254,6 +256,31 @@ def test_clock_does_not_know_the_scales(tmp_path):
         lr.forecast_scores(runs)
 
 
+def test_a_forecast_is_of_an_outcome(sparse):
+    late, soon = 1e6, 1e3
+    for verdict, t50, outcome in (
+        ("grok", soon, "grokked"),
+        ("grok", late, "not_within_budget"),
+        ("misgrok", soon, "misgrokked"),
+        ("misgrok", late, "immediate"),  # as long as it runs it generalises
+        ("immediate", soon, "immediate"),
+        ("none", np.nan, "not_within_budget"),
+        ("cannot_say", soon, "missing"),
+    ):
+        found = sparse._replace(verdict=verdict, t50=t50)
+        assert outcome_of(found, 1e4) == outcome
+
+
+def test_large_kernels_are_of_subsets():
+    problem = net_problem()  # five samples, three outputs
+    assert [Asked(n).size(problem) for n in (None, 5, 2)] == [None, None, 2]
+    train = jax.tree.map(lambda a: jnp.concatenate([a] * 1500), problem.train)
+    many = dataclasses.replace(problem, train=train)
+    assert Asked().size(many) == 400  # 7,500 samples, 22,500 outputs
+    assert Asked(7500).size(many) is None
+    assert Asked(passage="solved").size(many) is None
+
+
 def test_scores_by_hand():
     # Ratios 1.1, 1/1.1, 1.2 and a run without a time; two of four verdicts right, one not ventured.
     t50 = np.array([100.0, 110.0, 100.0, np.nan])
@@ -270,6 +297,7 @@ def test_scores_by_hand():
         "forecast_seconds": said,
         "forecast_num_gradients": said,
         "outcome": ["grokked", "misgrokked", "not_within_budget", "immediate"],
+        "forecast_outcome": [""] * 4,
         "forecast_verdict": ["grok", "grok", "cannot_say", "immediate"],
         "forecast_confidence": [""] * 4,
         "forecast_family": [""] * 4,

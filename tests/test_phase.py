@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from matplotlib.collections import QuadMesh
+from matplotlib.contour import QuadContourSet
 from scipy import stats
 
 import lazyrich as lr
@@ -14,7 +15,9 @@ from lazyrich._phase import Bisection, boundary, collapse, phase_diagram, scalin
 from lazyrich._phase.diagram import OUTCOMES, levels
 from lazyrich._phase.refinement import Crossings
 from lazyrich._phase.scaling import half_widths
-from lazyrich._view.maps import _scale, plot_collapse, plot_map, plot_scaling
+from lazyrich._view.axes import scale_of
+from lazyrich._view.laws import plot_collapse, plot_scaling
+from lazyrich._view.maps import plot_map
 
 SCALES = np.geomspace(2, 200, 9)
 DECAYS = np.geomspace(1e-4, 1e-2, 5)
@@ -552,7 +555,7 @@ def test_map_shows_every_outcome_and_no_time_that_is_not():
 
 def test_axes_of_maps():
     def scale(values):
-        return _scale(xr.DataArray(np.array(values), dims="x", name="x"))
+        return scale_of(xr.DataArray(np.array(values), dims="x", name="x"))
 
     np.testing.assert_allclose(scale([1.0, 100.0]).edges(), [0.1, 10, 1000])
     np.testing.assert_allclose(scale([1.0, 10.0, 1000.0]).edges()[1:3], [10**0.5, 100])
@@ -581,3 +584,50 @@ def test_scaling_and_collapse_figures_state_their_numbers():
     assert len(figure.axes[0].collections[0].get_paths()) == dataset["outcome"].size
     with pytest.raises(lr.InputError, match="no run has this curve"):
         plot_collapse(dataset.assign(outcome=xr.full_like(dataset["outcome"], "missing")))
+
+
+def test_forecasts_have_a_map_and_a_boundary():
+    # It groks from 20 on; a seed of three was forecast to from 10 on, the two others from 50.
+    scales = SCALES[:, None, None]
+    t50 = np.where(scales > 20, 1e3 * np.log(scales), np.nan) / (DECAYS[:, None] * 1e3)
+    dataset = sweep(np.where(scales > 20, "grokked", "immediate"), t50=t50, t_test=2 * t50)
+    begins = np.array([10.0, 50.0, 50.0])
+    expected = np.where(scales > begins, "grokked", "immediate")
+    expected = np.broadcast_to(expected, dataset["outcome"].shape)
+    dataset["forecast_outcome"] = (KEYS, expected.astype(object))
+    ratio = np.where(DECAYS > 1e-3, 0.8, 1.05)[:, None]
+    dataset["forecast_t50"] = dataset["t50"] * xr.DataArray(ratio[:, 0], dims="weight_decay")
+    for runs in (dataset, as_runs(dataset, np.random.default_rng(1))):
+        diagram = phase_diagram(runs)
+        shown = diagram["forecast_error"].values
+        wanted = np.where(SCALES > 20, np.log(ratio), np.nan)
+        assert np.allclose(shown, wanted, equal_nan=True)
+        assert (diagram["forecast_outcome"] == "grokked").values[0].tolist() == list(SCALES > 50)
+        line = boundary(runs, of="forecast_outcome")
+        above = SCALES[SCALES > 50][0]
+        assert np.allclose(line["place"], np.sqrt(above * SCALES[SCALES < 50][-1]))
+        assert boundary(runs)["place"].values[0] < 30
+    figure = plot_map(diagram, boundary(dataset), forecast=line)
+    third, errors = figure.axes[2:4]
+    # Contours are at round times, where 1e3 log(scale) x ratio is them.
+    lines = next(c for c in third.collections if isinstance(c, QuadContourSet))
+    levels = np.exp(np.asarray(lines.levels))
+    assert {f"{level:.0e}"[0] for level in levels} == {"1", "2", "5"}
+    num_seen = 0
+    for level, paths in zip(levels, lines.allsegs, strict=True):
+        scale, decay = np.concatenate(paths).T
+        on_row = np.isclose(decay[:, None], DECAYS).any(axis=1)
+        there = np.log(scale) / decay * np.where(decay > 1.01e-3, 0.8, 1.05)
+        assert np.allclose(there[on_row], level, rtol=0.01)
+        num_seen += np.sum(on_row)
+    assert num_seen > 3
+    marks = {str(m.get_marker()): np.size(m.get_xdata()) for m in errors.get_lines()}
+    assert marks["x"] == len(DECAYS) * np.sum((SCALES > 20) & (SCALES < 50))
+    assert marks["$-$"] == np.sum(DECAYS > 1e-3) * np.sum(SCALES > 50)
+    assert "$+$" not in marks
+    words = [text.get_text() for text in figure.legends[0].texts]
+    assert "the same as forecast" in words
+    with pytest.raises(lr.InputError, match=r"forecast = .*: should have the keys of the diagram"):
+        plot_map(diagram, forecast=boundary(dataset, y="seed", of="forecast_outcome"))
+    with pytest.raises(lr.InputError, match=r"of = 'forecast_outcome': .* see lr.forecast_runs"):
+        boundary(dataset.drop_vars("forecast_outcome"), of="forecast_outcome")

@@ -12,6 +12,7 @@ from ._claims import Verdict, check_claim
 from ._claims.sample import sample
 from ._errors import InputError
 from ._execution import Progress, crew, run_sweep, suggested_size
+from ._forecast import Asked, Forecast
 from ._phase.diagram import quantile
 from ._published import Published, holds
 from ._reread import reread
@@ -47,7 +48,8 @@ class Row(NamedTuple):
 
 
 class PanelResult(NamedTuple):
-    """What a panel came to: its runs, how they came out, the comparison and the claims."""
+    """What a panel came to: its runs, how they came out, the comparison, the claims, and what was
+    forecast of the first run."""
 
     name: str
     sweep: Sweep
@@ -56,6 +58,7 @@ class PanelResult(NamedTuple):
     rows: list[Row]
     verdicts: list[Verdict]
     note: str | None
+    forecast: Forecast | None = None
 
     @property
     def published(self) -> Published | None:
@@ -162,13 +165,16 @@ def result_of(name: str, panel: Panel, sweep: Sweep, store: Store) -> PanelResul
     dataset = assemble(store, sweep)
     if panel.thresholds != Thresholds():
         dataset = reread(dataset, panel.thresholds)
+    first = None
     if panel.forecast:
-        dataset = with_forecasts(dataset, sweep, panel.thresholds)
+        passage = None if panel.forecast is True else panel.forecast
+        asked = Asked(passage=passage, thresholds=panel.thresholds)
+        dataset, first = with_forecasts(dataset, sweep, asked)
     found = dataset["outcome"].values.ravel().tolist()
     counts = {kind: found.count(kind) for kind in OUTCOMES if kind in found}
     rows = compare(sweep.experiment.published, dataset)
     verdicts = [check_claim(claim, dataset) for claim in panel.claims]
-    return PanelResult(name, sweep, dataset, counts, rows, verdicts, panel.note)
+    return PanelResult(name, sweep, dataset, counts, rows, verdicts, panel.note, first)
 
 
 def compare(published: Published | None, dataset: xr.Dataset) -> list[Row]:

@@ -6,11 +6,11 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from ._errors import InputError
 from ._experiment import Experiment
-from ._forecast import Forecast, forecast
+from ._forecast import Asked, Forecast, forecast
 from ._phase.diagram import runs_of
 from ._sweep import Over, Sweep
 from ._transition import Thresholds
@@ -39,6 +39,7 @@ _SCORES = {
     "forecast_right": "whether the verdict came true; not a number where none was ventured",
 }
 _WORDS = {
+    "forecast_outcome": "how the run should come out",
     "forecast_verdict": "what was forecast",
     "forecast_confidence": "how far it is to be trusted",
     "forecast_family": "whose constant it rests on",
@@ -60,7 +61,8 @@ def forecast_runs(
         `passage` as [`forecast`][lazyrich.forecast] does; `thresholds`, those by which it is
         read; `listener`, told how many runs are done.
     - **Returns** the dataset with `forecast_t50`, `forecast_low`, `forecast_high`,
-        `forecast_t_kernel_end`, `textbook`, all NaN where there is none, `forecast_verdict`,
+        `forecast_t_kernel_end`, `textbook`, all NaN where there is none; `forecast_outcome`, how
+        the run should come out by its horizon, `missing` if that is not said; `forecast_verdict`,
         `forecast_confidence`, `forecast_family` and `forecast_seconds`;
         `forecast_clock`, the $\kappa$ of the family, and `clock`, the one that
         would have forecast $t_{50}$ exactly; `forecast_early` and `forecast_late`, test scores
@@ -68,30 +70,33 @@ def forecast_runs(
         came true, 0 where it did not, NaN where none was ventured.
     - **Raises** [`InputError`][lazyrich.InputError] if the dataset is not one of this sweep.
     """
-    return with_forecasts(dataset, Sweep.over(experiment, over), thresholds, passage, listener)
+    sweep, asked = Sweep.over(experiment, over), Asked(passage=passage, thresholds=thresholds)
+    return with_forecasts(dataset, sweep, asked, listener)[0]
 
 
 def with_forecasts(
     dataset: xr.Dataset,
     sweep: Sweep,
-    thresholds: Thresholds,
-    passage: Literal["calibrated", "solved"] | None = None,
+    asked: Asked,
     listener: Callable[[int, int], None] = lambda done, of: None,
-) -> xr.Dataset:
-    """The same of a sweep."""
+) -> tuple[xr.Dataset, Forecast]:
+    """The same of a sweep, and the forecast of its first run."""
     shape = dataset["outcome"].shape
     if shape != sweep.shape:
         raise InputError("dataset", shape, f"should be over the sweep's axes, {sweep.shape}")
     numbers = {name: np.full(shape, np.nan) for name in _NUMBERS | _SCORES}
     words = {name: np.full(shape, "", dtype=object) for name in _WORDS}
+    first = None
     for index in range(len(sweep)):
         place, run = np.unravel_index(index, shape), sweep.run(index)
-        found = forecast(run, passage=passage, thresholds=thresholds)
+        found = forecast(run, **asked._asdict())
+        first = first or found
         t50 = float(dataset["t50"].values[place])
         right = _right(found.verdict, str(dataset["outcome"].values[place]))
-        for name, value in {**_of(found, t50), "forecast_right": right}.items():
+        for name, value in {**_of(found, t50, run.t1), "forecast_right": right}.items():
             (words if name in words else numbers)[name][place] = value
         listener(index + 1, len(sweep))
+    assert first is not None
     axes = dataset["outcome"].dims
     variables: dict[str, Any] = {}
     for name, text in (_NUMBERS | _SCORES).items():
@@ -99,10 +104,20 @@ def with_forecasts(
         variables[name] = (axes, numbers[name], {"long_name": text, "units": units})
     for name, text in _WORDS.items():
         variables[name] = (axes, words[name].astype(str), {"long_name": text, "units": "1"})
-    return dataset.assign(variables)
+    return dataset.assign(variables), first
 
 
-def _of(found: Forecast, t50: float) -> dict[str, Any]:
+def outcome_of(found: Forecast, t1: float) -> str:
+    """How a run to a horizon comes out if its forecast is right; `missing` if it does not say."""
+    late = found.t50 > t1
+    if found.verdict == "misgrok":
+        return "immediate" if late else "misgrokked"
+    if found.verdict == "none" or (found.verdict == "grok" and late):
+        return "not_within_budget"
+    return {"grok": "grokked", "immediate": "immediate"}.get(found.verdict, "missing")
+
+
+def _of(found: Forecast, t50: float, t1: float) -> dict[str, Any]:
     low, high = found.t50_interval
     return {
         "forecast_t50": found.t50,
@@ -116,6 +131,7 @@ def _of(found: Forecast, t50: float) -> dict[str, Any]:
         "forecast_seconds": sum(found.seconds.values()),
         "forecast_early": _score(found.early, found),
         "forecast_late": _score(found.late, found),
+        "forecast_outcome": outcome_of(found, t1),
         "forecast_verdict": found.verdict,
         "forecast_confidence": found.confidence,
         "forecast_family": found.family.name,
@@ -146,6 +162,16 @@ def as_runs(dataset: xr.Dataset) -> xr.Dataset:
     return runs_of(dataset, "t50", *_NUMBERS, *_SCORES, *_WORDS).data
 
 
+def num_timed(dataset: xr.Dataset) -> int:
+    """How many runs have both times."""
+    return int(np.sum(_timed(as_runs(dataset))))
+
+
+def _timed(runs: xr.Dataset) -> Bool[np.ndarray, " run"]:
+    found: Any = np.isfinite(runs["t50"].values) & (runs["forecast_t50"].values > 0)
+    return found
+
+
 class ForecastScores(NamedTuple):
     r"""How forecasts did. With $r = \log(t_{50} \text{ forecast} / t_{50} \text{ simulated})$:
 
@@ -174,7 +200,7 @@ def forecast_scores(dataset: xr.Dataset) -> ForecastScores:
     """
     runs = as_runs(dataset)
     t50, forecast_t50 = runs["t50"].values, runs["forecast_t50"].values
-    timed = np.isfinite(t50) & (forecast_t50 > 0)
+    timed = _timed(runs)
     ratio = np.log(forecast_t50[timed] / t50[timed])
     inside = (runs["forecast_low"].values <= t50) & (t50 <= runs["forecast_high"].values)
     textbook = runs["textbook"].values

@@ -1,34 +1,27 @@
 """When a run will leave the kernel regime, and into what, before any training."""
 
-import itertools
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
-import equinox as eqx
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Shaped
+from jaxtyping import Float
 from threadpoolctl import threadpool_limits
 
-from .._dynamics import Problem
-from .._errors import InputError
 from .._experiment import Experiment
-from .._ground import Ground, labels_of
+from .._ground import Ground
 from .._precision import in_double
-from .._predictors import Predictor
-from .._probes import accuracy
 from .._summary import jsonable, textbook_of
-from .._tasks import Blocks, Samples
-from .._transition import Thresholds, read_off
+from .._transition import Thresholds
 from .calibration import Family, family_of
 from .doubts import RichNorm, doubts_of_phase, doubts_of_setting, number_of
 from .passage import Passage, solve_passage
-from .phase import Clock, KernelPhase, Outputs, kernel_phase, outputs_of
+from .phase import Clock, KernelPhase
+from .seen import Asked, Seen, look
 from .subset import Subsets
-from .verdict import Confidence, Reason, Scores, Verdict, confidence_of, judge
+from .verdict import Confidence, Reason, Verdict, confidence_of, judge
 
 
 class Forecast(NamedTuple):
@@ -105,7 +98,8 @@ def forecast(
 
     - **Takes** `params`, $\theta(0)$ of your own, as [`simulate`][lazyrich.simulate] does;
         `num_samples`, the size of random subsets to take in place of the training data, with
-        the error of that measured on two disjoint ones; `passage`, `calibrated` or `solved`,
+        the error of that measured on two disjoint ones, left out 400 where there are more than
+        20,000 training outputs and else all; `passage`, `calibrated` or `solved`,
         which follows the run itself from the end of the kernel phase on and asks for no
         calibration, nor for a rich predictor, left out what its family does better with;
         `max_test`, test samples to score on; `thresholds`, what counts as fitted and as
@@ -116,39 +110,11 @@ def forecast(
     """
     # As in `simulate`: LAPACK's threads would spin beside the compiled products.
     with threadpool_limits(limits=1, user_api="blas"):
-        asked = _Asked(num_samples, passage, max_test, thresholds)
-        return _forecast(experiment, params, asked)
-
-
-class _Asked(NamedTuple):
-    num_samples: int | None
-    passage: Literal["calibrated", "solved"] | None
-    max_test: int
-    thresholds: Thresholds
-
-
-class _Seen(NamedTuple):
-    """What the kernel flow and the predictors show."""
-
-    phase: KernelPhase
-    subsets: Subsets | None
-    rich: Predictor | None
-    curves: dict[str, Float[np.ndarray, " t"]]
-    t_end: float
-    t_fit: float
-    early: dict[str, float]
-    late: dict[str, Any]
-
-    @property
-    def scores(self) -> Scores:
-        """Those of the kernel flow and of the rich predictor."""
-        late = math.nan if self.rich is None else _score(self.late, self.curves)
-        return Scores(_score(self.early, self.curves), late)
-
-    @property
-    def direction(self) -> Literal["grok", "misgrok"]:
-        """Of the change between the two; for the better where that is not known."""
-        return "misgrok" if self.scores.late < self.scores.early else "grok"
+        asked = Asked(num_samples, passage, max_test, thresholds)
+        asked.check()
+        begun = time.perf_counter()
+        ground = Ground(experiment, params)
+        return forecast_on(ground, asked, {"sampling data": time.perf_counter() - begun})
 
 
 class _Said(NamedTuple):
@@ -161,23 +127,20 @@ class _Said(NamedTuple):
     reasons: list[Reason]
 
 
-def _forecast(experiment: Experiment, params: Any, asked: _Asked) -> Forecast:
-    begun = time.perf_counter()
-    seconds: dict[str, float] = {}
+def forecast_on(
+    ground: Ground, asked: Asked = Asked(), spent: Mapping[str, float] = MappingProxyType({})
+) -> Forecast:
+    """The forecast of the experiment of a ground, in double precision; `spent`, on which stages
+    time has gone before."""
+    experiment, seconds = ground.experiment, dict(spent)
+    begun = time.perf_counter() - sum(seconds.values())
 
     def done(stage: str) -> None:
         seconds[stage] = time.perf_counter() - begun - sum(seconds.values())
 
-    if asked.max_test < 1:
-        raise InputError("max_test", asked.max_test, "should be a whole number from 1 on")
-    if asked.passage == "solved" and asked.num_samples is not None:
-        accepted = "should be left out where the passage is solved"
-        raise InputError("num_samples", asked.num_samples, accepted)
-    ground = Ground(experiment, params)
-    done("sampling data")
-    seen = _look(ground, asked, done)
+    seen = look(ground, asked, done)
     late, solved = seen.late, None
-    wanted = family_of(experiment, seen.direction).solve and asked.num_samples is None
+    wanted = family_of(experiment, seen.direction).solve and seen.subsets is None
     if asked.passage == "solved" or (asked.passage is None and wanted):
         solved = solve_passage(
             experiment, seen.phase, seen.curves, asked.thresholds, asked.max_test
@@ -217,33 +180,8 @@ def _forecast(experiment: Experiment, params: Any, asked: _Asked) -> Forecast:
     )
 
 
-def _look(ground: Ground, asked: _Asked, done: Callable[[str], None]) -> _Seen:
-    problem, t1 = ground.problem, ground.experiment.t1
-    rich = ground.predictors.get("rich")
-    rich = rich if rich is not None and rich.status == "optimal" else None
-    done("computing predictors")
-    subsets = None
-    if asked.num_samples is None:
-        phase = kernel_phase(problem, t1)
-    else:
-        subsets = Subsets.of(problem, asked.num_samples, t1)
-        phase = subsets.phase
-    done("following the kernel flow")
-    test = _some(ground.split.test, asked.max_test)
-    outputs = outputs_of(phase, test, [] if rich is None else [jnp.asarray(rich.weights)])
-    curves = _curves(phase, outputs)
-    t_fit = read_off(phase.times, curves, "completed", asked.thresholds).t_train
-    if t_fit >= phase.t_end:
-        t_fit = math.nan
-    early = _early(phase.times, curves, t_fit, phase.t_end)
-    late = _late(problem, outputs, rich)
-    done("predicting")
-    t_end = phase.t_end if subsets is None else subsets.t_end
-    return _Seen(phase, subsets, rich, curves, t_end, t_fit, early, late)
-
-
 def _judged(
-    experiment: Experiment, seen: _Seen, thresholds: Thresholds, solved: Passage | None
+    experiment: Experiment, seen: Seen, thresholds: Thresholds, solved: Passage | None
 ) -> _Said:
     """The verdict and the time: by the family's constant, or as the passage was solved."""
     phase, rich, t_fit = seen.phase, seen.rich, seen.t_fit
@@ -269,71 +207,6 @@ def _judged(
     if seen.subsets is not None:
         reasons.append(seen.subsets.reason)
     return _Said(verdict, middle, interval, family, reasons)
-
-
-def _some(test: Blocks, max_test: int) -> list[Samples]:
-    """Test data a block at a time, the first `max_test` of them."""
-    blocks, num = [], 0
-    for block in itertools.islice(test, test.num_blocks):
-        blocks.append(jax.tree.map(lambda a, left=max_test - num: a[:left], block))
-        num += len(blocks[-1].y)
-        if num >= max_test:
-            break
-    return blocks
-
-
-def _curves(phase: KernelPhase, outputs: Outputs) -> dict[str, Float[np.ndarray, " t"]]:
-    train_y = phase.problem.train.y
-    parts = {"train": (outputs.train, train_y), "test": (outputs.test, outputs.y_test)}
-    loss, curves = phase.problem.loss, {}
-    with_accuracy = labels_of(train_y, outputs.y_test) != "reals"
-    for part, (f, y) in parts.items():
-        curves[f"{part}_loss"] = np.asarray(_along(loss.mean, f, y))[: len(phase.times)]
-        if with_accuracy:
-            curves[f"{part}_accuracy"] = np.asarray(_along(accuracy, f, y))[: len(phase.times)]
-    return curves
-
-
-@eqx.filter_jit
-def _along(measure: Any, f: Float[Array, "t n *c"], y: Shaped[Array, " n *c"]) -> Array:
-    return jax.vmap(lambda f: measure(f, y))(f)
-
-
-def _early(
-    times: Float[np.ndarray, " t"],
-    curves: dict[str, Float[np.ndarray, " t"]],
-    t_fit: float,
-    t_end: float,
-) -> dict[str, float]:
-    """Medians over the first half, in log time, of what lies between fit and end."""
-    last = times[-1] if math.isnan(t_end) else t_end
-    if math.isnan(t_fit):
-        begin = end = last
-    else:
-        begin, end = t_fit, math.sqrt(max(t_fit, times[1]) * last)
-    window = (times >= begin) & (times <= end)
-    if not window.any():
-        window = np.arange(len(times)) == max(0, int(np.searchsorted(times, end)) - 1)
-    return {name: float(np.median(values[window])) for name, values in curves.items()}
-
-
-def _late(problem: Problem, outputs: Outputs, rich: Predictor | None) -> dict[str, Any]:
-    if rich is None:
-        return {}
-    f = outputs.references[0]
-    found: dict[str, Any] = {"predictor": rich.name, "gap": rich.gap}
-    if labels_of(problem.train.y, outputs.y_test) != "reals":
-        found["test_accuracy"] = float(accuracy(f, outputs.y_test))
-    if not problem.loss.is_classification:
-        found["test_loss"] = float(problem.loss.mean(f, outputs.y_test))
-    return found
-
-
-def _score(state: Any, curves: dict[str, Float[np.ndarray, " t"]]) -> float:
-    """Accuracy, or for regression the fraction of the initial loss that is gone."""
-    if "test_accuracy" in state:
-        return float(state["test_accuracy"])
-    return 1 - float(state["test_loss"]) / float(curves["test_loss"][0])
 
 
 def _passage(

@@ -34,7 +34,9 @@ class Subsets(NamedTuple):
         """Draws them with a fixed key: the same experiment has the same forecast."""
         n = problem.train.x.shape[0]
         if not 2 <= num <= n // 2:
-            accepted = f"should be from 2 to half of the {n} training samples: two are compared"
+            accepted = (
+                f"should be from 2 to half of the {n} training samples, two being compared, or all"
+            )
             raise InputError("num_samples", num, accepted)
         order = np.random.default_rng(0).permutation(n)
         # Halves of one shape: what is compiled for the one serves the other.

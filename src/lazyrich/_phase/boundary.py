@@ -2,14 +2,14 @@
 
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Int, Shaped
+from jaxtyping import Int
 
 from .._errors import InputError
-from .diagram import OUTCOMES, Runs, levels, majority, quantile, runs_of
+from .diagram import OUTCOMES, Runs, counted, levels, majority, quantile, runs_of
 
 Outcomes = str | tuple[str, ...]
 
@@ -69,6 +69,7 @@ def boundary(
     x: str = "init_scale",
     y: str = "weight_decay",
     between: tuple[Outcomes, Outcomes] = ("immediate", "grokked"),
+    of: Literal["outcome", "forecast_outcome"] = "outcome",
 ) -> xr.Dataset:
     r"""Where along `x` the outcome changes between two, for every value of `y`.
 
@@ -80,7 +81,8 @@ def boundary(
 
     - **Takes** a sweep's dataset, `x` numeric, with several places a line: a grid, or the
         places that a [`Bisection`][lazyrich.Bisection] chose; `between`, two outcomes or two
-        groups of outcomes, in either order.
+        groups of outcomes, in either order; `of`, whether the runs' outcomes or those that
+        [`forecast_runs`][lazyrich.forecast_runs] expected of them.
     - **Returns** over `y`: `place`, the median over the lines that have one, NaN if fewer
         than half do (of those with two known outcomes); `low` and `high`, the 10 %
         quantile of the brackets' lower ends and the 90 % quantile of their upper ends, so
@@ -90,20 +92,28 @@ def boundary(
         width, in natural logarithms if every `x` is positive; `num_changes`; and `status`,
         one of the names after `num_`. The keys of a line are coordinates along `line`. What
         does not exist is NaN.
-    - **Raises** [`InputError`][lazyrich.InputError] for an unknown key or outcome, and if no
-        line has two places.
+    - **Raises** [`InputError`][lazyrich.InputError] for an unknown key or outcome, if no
+        line has two places, and for a dataset without forecasts where it is to be of them.
     """
     sides = sides_of(between)
     if x == y:
         raise InputError("y", y, f"should differ from x = {x!r}")
-    runs = runs_of(dataset)
+    runs = runs_of(dataset, of)
+    if of not in runs.data:
+        raise InputError("of", of, "should be in the dataset: see lr.forecast_runs")
     xs, column = levels(runs.key(x, "x"))
     if xs.dtype.kind not in "fiu":
         raise InputError("x", x, "should be a key whose values are numbers")
     ys, row = levels(runs.key(y, "y"))
     others = [key for key in runs.keys if key not in (x, y)]
     line, coords = _lines(runs, others)
-    table = _table(runs.outcomes(), row, line, column, len(ys), len(xs))
+    table = majority(
+        counted(
+            runs.outcomes(of),
+            (row, line, column),
+            (len(ys), int(line.max(initial=-1)) + 1, len(xs)),
+        )
+    )
     known = ~np.isin(table, ("missing", "failed"))
     if not np.any(np.sum(table != "missing", axis=2) > 1):
         raise InputError(
@@ -156,7 +166,7 @@ def boundary(
     )
     about_y = dict(dataset[y].attrs) if y in dataset.coords else {}
     coords[y] = (y, ys, about_y)
-    attrs = {"x": x, "y": y, "between": " | ".join(_name(side) for side in between)}
+    attrs = {"x": x, "y": y, "of": of, "between": " | ".join(_name(side) for side in between)}
     return xr.Dataset(variables, coords, attrs)
 
 
@@ -188,19 +198,3 @@ def _lines(runs: Runs, others: list[str]) -> tuple[Int[np.ndarray, " run"], dict
         # Runs in which the key has no value make lines of their own.
         shown[key] = ("line", np.where(code < 0, np.nan, picked) if np.any(code < 0) else picked)
     return line.reshape(-1), shown
-
-
-def _table(
-    outcomes: Shaped[np.ndarray, " run"],
-    row: Int[np.ndarray, " run"],
-    line: Int[np.ndarray, " run"],
-    column: Int[np.ndarray, " run"],
-    num_rows: int,
-    num_columns: int,
-) -> Shaped[np.ndarray, "y line x"]:
-    """The outcome at every place of every line; of several runs at one, the majority's."""
-    count = np.zeros((len(OUTCOMES), num_rows, int(line.max(initial=-1)) + 1, num_columns), int)
-    kind = np.array([OUTCOMES.index(outcome) for outcome in outcomes], dtype=int)
-    placed = (row >= 0) & (column >= 0)
-    np.add.at(count, (kind[placed], row[placed], line[placed], column[placed]), 1)
-    return majority(count)

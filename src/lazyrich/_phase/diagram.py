@@ -25,6 +25,7 @@ assert set(get_args(Outcome)) == set(OUTCOMES) - {"failed", "missing"}
 
 # Outcomes of runs whose test score came to its end within the horizon.
 SETTLED = ("misgrokked", "immediate", "grokked")
+_FORECASTS = ("forecast_outcome", "forecast_t50")
 _CHANGE_TIMES = ("t10", "t50", "t90", "t50_sustained", "t10_loss", "t50_loss", "t90_loss")
 
 
@@ -39,13 +40,13 @@ class Runs(NamedTuple):
     keys: tuple[str, ...]
     times: tuple[str, ...]
 
-    def outcomes(self) -> Shaped[np.ndarray, " run"]:
+    def outcomes(self, name: str = "outcome") -> Shaped[np.ndarray, " run"]:
         """One of `OUTCOMES` a run; what is no string (a gap of an outer join) is missing."""
-        values = self.data["outcome"].values
+        values = self.data[name].values
         found = np.array([v if isinstance(v, str) else "missing" for v in values], dtype=object)
         unknown = sorted({*found} - {*OUTCOMES})
         if unknown:
-            raise InputError("outcome", str(unknown[0]), f"should be among {', '.join(OUTCOMES)}")
+            raise InputError(name, str(unknown[0]), f"should be among {', '.join(OUTCOMES)}")
         return found
 
     def key(self, key: str, argument: str) -> Shaped[np.ndarray, " run"]:
@@ -124,6 +125,19 @@ def levels(values: Shaped[np.ndarray, " run"]) -> tuple[Shaped[np.ndarray, " k"]
     return found[new], places
 
 
+def counted(
+    outcomes: Shaped[np.ndarray, " run"],
+    at: tuple[Int[np.ndarray, " run"], ...],
+    shape: tuple[int, ...],
+) -> Int[np.ndarray, "kind ..."]:
+    """How many runs of each outcome are at every place; a place of -1 is none."""
+    count = np.zeros((len(OUTCOMES), *shape), dtype=int)
+    kind = np.array([OUTCOMES.index(outcome) for outcome in outcomes], dtype=int)
+    placed = np.all([axis >= 0 for axis in at], axis=0)
+    np.add.at(count, (kind[placed], *(axis[placed] for axis in at)), 1)
+    return count
+
+
 def majority(count: Int[np.ndarray, "kind ..."]) -> Shaped[np.ndarray, "..."]:
     """The most frequent outcome; of equals the first in `OUTCOMES`; missing if none ran."""
     ran = count[:-1]
@@ -150,7 +164,10 @@ def phase_diagram(
         of `t_test / t_train`, `lag`, of `t_test - t_train`, and `t50`, the median half time,
         each with quartiles `_low` and `_high`; `width`, the median of $\log(t_{90}/t_{10})$.
         They are NaN where fewer than half of the runs have one. `count`, over `(kind, y, x)`, is
-        the number of each outcome, missing included. Attributes: `x`, `y`; `t1`, the
+        the number of each outcome, missing included. Of a dataset with forecasts, see
+        [`forecast_runs`][lazyrich.forecast_runs], also `forecast_outcome`, the most frequent
+        one of those forecast, `forecast_t50`, and `forecast_error`, the median of
+        $\log(t_{50} \text{ forecast} / t_{50})$, with quartiles. Attributes: `x`, `y`; `t1`, the
         horizon, unless it is swept; `num_without_place`, the number of runs without a value of
         `x` or `y`.
     - **Raises** [`InputError`][lazyrich.InputError] for a key that is neither swept nor in
@@ -158,15 +175,13 @@ def phase_diagram(
     """
     if x == y:
         raise InputError("y", y, f"should differ from x = {x!r}")
-    runs = runs_of(dataset, "t_train", "t_test", "t10", "t50", "t90")
+    runs = runs_of(dataset, "t_train", "t_test", "t10", "t50", "t90", *_FORECASTS)
     xs, column = levels(runs.key(x, "x"))
     ys, row = levels(runs.key(y, "y"))
     placed = (column >= 0) & (row >= 0)
-    outcomes = runs.outcomes()
-    kind = np.array([OUTCOMES.index(outcome) for outcome in outcomes], dtype=int)
-    shape = (len(ys), len(xs))
-    count = np.zeros((len(OUTCOMES), *shape), dtype=int)
-    np.add.at(count, (kind[placed], row[placed], column[placed]), 1)
+    outcomes, shape = runs.outcomes(), (len(ys), len(xs))
+    at = np.where(placed, row, -1), column
+    count = counted(outcomes, at, shape)
     num_runs = count[:-1].sum(0)
 
     cell = np.where(placed & (outcomes != "missing"), row * len(xs) + column, -1)
@@ -183,6 +198,11 @@ def phase_diagram(
         # A width that is not known is not a large one.
         "width": (np.where(np.isfinite(width), width, np.nan), "median of log(t90 / t10)", "1"),
     }
+    if all(name in runs.data for name in _FORECASTS):
+        said = runs.data["forecast_t50"].values.astype(float)
+        error = np.log(said / np.where(np.isfinite(runs.time("t50")), runs.time("t50"), np.nan))
+        numbers["forecast_t50"] = (said, "median half time as forecast", "1")
+        numbers["forecast_error"] = (error, "median of log(forecast_t50 / t50)", "1")
     variables: dict[str, Any] = {
         "outcome": ((y, x), majority(count), _about("most frequent outcome", "1")),
         "count": (("kind", y, x), count, _about("number of runs with an outcome", "1")),
@@ -199,6 +219,10 @@ def phase_diagram(
         if name != "width":
             variables[f"{name}_low"] = ((y, x), low, _about(f"lower quartile of {name}", units))
             variables[f"{name}_high"] = ((y, x), high, _about(f"upper quartile of {name}", units))
+    if "forecast_error" in numbers:
+        expected = majority(counted(runs.outcomes("forecast_outcome"), at, shape))
+        about = _about("most frequent outcome as forecast", "1")
+        variables["forecast_outcome"] = ((y, x), expected, about)
     coords: dict[str, Any] = {
         key: (key, values, _about_key(runs.data, key)) for key, values in ((x, xs), (y, ys))
     }

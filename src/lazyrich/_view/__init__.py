@@ -3,7 +3,8 @@
 from .family import plot_family as plot_family
 from .figure import plot as plot
 from .forecasts import plot_forecasts as plot_forecasts
-from .maps import plot_collapse as plot_collapse, plot_map as plot_map, plot_scaling as plot_scaling
+from .laws import plot_collapse as plot_collapse, plot_scaling as plot_scaling
+from .maps import plot_map as plot_map
 from .report import write_report as write_report
 from .scores import plot_scores as plot_scores
 from .study import write_study as write_study

@@ -17,6 +17,7 @@ from .figure import time_label
 from .symbols import symbol
 
 _PUBLISHED: dict[str, Any] = {"ls": "none", "marker": "o", "markersize": 2.8, "mfc": "none"}
+_FORECAST: dict[str, Any] = {"marker": "D", "markersize": 4.5, "mec": "black", "mew": 0.7}
 _DASHES: dict[str, Any] = {"train": (0, (4, 2)), "test": "solid"}
 
 
@@ -24,7 +25,9 @@ def plot_family(dataset: xr.Dataset, key: str, published: Published | None = Non
     """Fit, loss and parameter norm over log time, one colour a value of `key`.
 
     Every seed has its line; training data are dashed, test data solid. Published curves are
-    circles in the colour of the value that they belong to.
+    circles in the colour of the value that they belong to. Of a dataset with forecasts, diamonds
+    stand where half of each run's change was expected, their bars from one end of the interval to
+    the other.
 
     - **Takes** a sweep's dataset, and a key that it varies; `published`, whose curves say by
         `at` which value they are of.
@@ -33,7 +36,9 @@ def plot_family(dataset: xr.Dataset, key: str, published: Published | None = Non
     accurate = "test_accuracy" in dataset
     rows = ["accuracy", "loss", "norm"] if accurate else ["loss", "norm"]
     names = [f"{part}_{row}" for row in rows[:-1] for part in _DASHES]
-    runs = runs_of(dataset, "time", "param_norm", *names)
+    score = names[1]
+    more = (f"early_{score}", f"late_{score}", *_EXPECTED)
+    runs = runs_of(dataset, "time", "param_norm", *names, *more)
     values = runs.key(key, key)
     found = np.unique(values)
     colours = matplotlib.colormaps["viridis"](np.linspace(0.0, 0.85, len(found)))
@@ -51,6 +56,9 @@ def plot_family(dataset: xr.Dataset, key: str, published: Published | None = Non
                 if name in curves:
                     times, theirs = curves[name][:, curves[name][0] > 0]
                     axis.plot(times, theirs, color=colour, alpha=0.75, **_PUBLISHED)
+        if row == rows[0] and all(name in runs.data for name in more):
+            for value, colour in zip(found, colours, strict=True):
+                _expected(axis, runs.data.isel(run=values == value), score, colour)
         axis.set_xscale("log")
         axis.set_xlabel(time_label(dataset))
         axis.set_ylabel(r"parameter norm $\|\theta\|_2$" if row == "norm" else row)
@@ -66,8 +74,24 @@ def plot_family(dataset: xr.Dataset, key: str, published: Published | None = Non
     if any(circles):
         handles.append(Line2D([], [], color="#404040", **_PUBLISHED))
         labels.append("published")
+    if all(name in runs.data for name in more):
+        handles.append(Line2D([], [], color="#b0b0b0", **_FORECAST))
+        labels.append("half of the change,\nforecast")
     figure.legend(handles, labels, title=symbol(key), loc="outside right center", fontsize=8)
     return figure
+
+
+_EXPECTED = ("forecast_t50", "forecast_low", "forecast_high")
+
+
+def _expected(axis: Axes, runs: xr.Dataset, score: str, colour: Any) -> None:
+    """When half of the change from the early to the late score was expected."""
+    level = 0.5 * (runs[f"early_{score}"] + runs[f"late_{score}"]).values
+    at, low, high = (runs[name].values for name in _EXPECTED)
+    shown = np.isfinite(level) & np.isfinite(at) & (at <= np.nanmax(runs["time"].values))
+    bars = np.nan_to_num(np.maximum(np.stack([at - low, high - at])[:, shown], 0.0))
+    axis.errorbar(at[shown], level[shown], xerr=bars, ls="none", color=colour, ecolor="black",
+                  elinewidth=1.0, zorder=4, **_FORECAST)  # fmt: skip
 
 
 # Training losses this far below the least test loss are rounding, or near to it.

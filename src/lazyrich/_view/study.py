@@ -5,6 +5,7 @@ import io
 import json
 import math
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +16,7 @@ from .._claims import Verdict
 from .._files import replacing
 from .._phase import boundary, phase_diagram
 from .._reproduce import PanelResult
-from .._trial import forecast_scores
+from .._trial import forecast_scores, num_timed
 from .family import plot_family
 from .figure import plot
 from .forecasts import plot_forecasts
@@ -30,28 +31,15 @@ def write_study(
 ) -> None:
     """Writes `report.html`, `report.md`, `report.json` and a figure a panel into `folder`.
 
-    The page has for every panel its figure, how its runs came out, a table *published,
+    The page has for every panel its figures, how its runs came out, a table *published,
     measured, ratio, agrees*, and what is claimed of it and whether that holds; it needs no
     network. Figures are PDF and PNG. `report.md` has the tables alone.
     """
     folder = Path(folder)
     sections = []
     for result in results:
-        figure, caption = _figure(result)
-        for suffix in ("pdf", "png"):
-            with replacing(folder / f"{result.name}.{suffix}") as path:
-                figure.savefig(path, dpi=160)
-        image = io.BytesIO()
-        figure.savefig(image, format="svg")
-        encoded = base64.b64encode(image.getvalue()).decode()
-        sections.append(
-            {
-                **_numbers(result),
-                "overview": overview(result),
-                "figure": encoded,
-                "caption": caption,
-            }
-        )
+        figures = [_drawn(folder, *drawn) for drawn in _figures(result)]
+        sections.append({**_numbers(result), "overview": overview(result), "figures": figures})
     page = render("study.html", title=title, preset=preset, sections=sections)
     with replacing(folder / "report.html") as path:
         path.write_text(page, encoding="utf-8")
@@ -89,44 +77,88 @@ def _known(value: Any) -> Any:
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
-def _figure(result: PanelResult) -> tuple[Figure, str]:
-    """A panel's figure and what it shows: a run, a family of runs, or a map."""
+def _drawn(folder: Path, name: str, figure: Figure, caption: str) -> dict[str, str]:
+    """A figure in files of its own, and as it goes into the page."""
+    for suffix in ("pdf", "png"):
+        with replacing(folder / f"{name}.{suffix}") as path:
+            figure.savefig(path, dpi=160)
+    image = io.BytesIO()
+    figure.savefig(image, format="svg")
+    return {"image": base64.b64encode(image.getvalue()).decode(), "caption": caption}
+
+
+def _figures(result: PanelResult) -> Iterator[tuple[str, Figure, str]]:
+    """A panel's figures, their names, and what they show: a run, a family of runs, or a map; and
+    forecasts against what came of them, if there are several."""
     dataset = result.dataset
-    turns = [str(v.claim.along) for v in result.verdicts if v.claim.kind == "changes_sign"]
-    if "forecast_t50" in dataset and turns:
-        caption = "Test scores of every run over those that were forecast, medians and ranges."
-        return plot_scores(dataset, turns[0]), f"{caption} {_scored(dataset)}"
-    if "forecast_t50" in dataset:
-        caption = "Every run with a forecast; bars are its interval, the dashed line agreement."
-        return plot_forecasts(dataset), f"{caption} {_scored(dataset)}"
     # Of keys that change in step the first stands for all.
     varied = [axis.keys[0] for axis in result.sweep.axes if len(axis) > 1]
     keys = [key for key in varied if key != "seed"]
-    if len(keys) == 2:
-        x, y = keys
-        line: xr.Dataset | None = boundary(dataset, x, y)
-        if line is not None and not line["place"].notnull().any():
-            line = None
-        caption = "Outcomes, delays and times of half the test change."
-        if line is not None:
-            caption += (
-                " The line is where runs go from immediate to grokked, its band 10 to 90 % of "
-                "the seeds."
-            )
-        differs = any(v.claim.quantity == "t_test - t_train" for v in result.verdicts)
-        delay: Literal["ratio", "difference"] = "difference" if differs else "ratio"
-        return plot_map(phase_diagram(dataset, x, y), line, delay), caption
-    if keys:
-        figure = plot_family(dataset, keys[0], result.published)
-        shown = "; circles are published" if result.published and result.published.at else ""
-        (axis,) = (axis for axis in result.sweep.axes if axis.keys[0] == keys[0])
-        alike = len({point[0] for point in axis.points}) < len(axis)
-        others = f", whatever its {' and '.join(axis.keys[1:])}" if alike else ""
-        return figure, f"Every run, by {keys[0]}{others}{shown}."
-    first = dataset.isel(dict.fromkeys(dataset["outcome"].dims, 0))
+    turns = [str(v.claim.along) for v in result.verdicts if v.claim.kind == "changes_sign"]
+    if result.forecast is not None and turns:
+        caption = "Test scores of every run over those that were forecast, medians and ranges."
+        yield result.name, plot_scores(dataset, turns[0]), caption
+    elif len(keys) == 2:
+        yield result.name, *_map(result, *keys)
+    elif len(keys) == 1 or (keys and result.forecast is None):
+        yield result.name, *_family(result, keys[0])
+    elif not keys:
+        yield result.name, *_run(result)
+    if result.forecast is None:
+        return
+    name = f"{result.name}-forecast" if len(keys) < 3 or turns else result.name
+    if num_timed(dataset) > 1:
+        caption = "Every run with a forecast; bars are its interval, the dashed line agreement."
+        yield name, plot_forecasts(dataset), f"{caption} {_scored(dataset)}"
+
+
+def _map(result: PanelResult, x: str, y: str) -> tuple[Figure, str]:
+    dataset = result.dataset
+    line = _line(dataset, x, y, "outcome")
+    caption = "Outcomes, delays and times of half the test change."
+    if line is not None:
+        caption += (
+            " The line is where runs go from immediate to grokked, its band 10 to 90 % of "
+            "the seeds."
+        )
+    expected = None
+    if result.forecast is not None:
+        expected = _line(dataset, x, y, "forecast_outcome")
+        caption += (
+            " Contours are times as forecast before training, over those that came; the last map "
+            "has their ratio."
+        )
+    differs = any(v.claim.quantity == "t_test - t_train" for v in result.verdicts)
+    delay: Literal["ratio", "difference"] = "difference" if differs else "ratio"
+    return plot_map(phase_diagram(dataset, x, y), line, delay, expected), caption
+
+
+def _line(
+    dataset: xr.Dataset, x: str, y: str, of: Literal["outcome", "forecast_outcome"]
+) -> xr.Dataset | None:
+    """From immediate to grokked, None where no such line is."""
+    line = boundary(dataset, x, y, of=of)
+    return line if line["place"].notnull().any() else None
+
+
+def _family(result: PanelResult, key: str) -> tuple[Figure, str]:
+    figure = plot_family(result.dataset, key, result.published)
+    shown = "; circles are published" if result.published and result.published.at else ""
+    if result.forecast is not None:
+        shown += "; diamonds are half of the change as forecast"
+    (axis,) = (axis for axis in result.sweep.axes if axis.keys[0] == key)
+    alike = len({point[0] for point in axis.points}) < len(axis)
+    others = f", whatever its {' and '.join(axis.keys[1:])}" if alike else ""
+    return figure, f"Every run, by {key}{others}{shown}."
+
+
+def _run(result: PanelResult) -> tuple[Figure, str]:
+    first = result.dataset.isel(dict.fromkeys(result.dataset["outcome"].dims, 0))
     several = "The run of the first seed" if len(result.sweep) > 1 else "The run"
     shown = "; circles are published" if result.published and result.published.curves else ""
-    return plot(_record(first, result)), f"{several}{shown}."
+    if result.forecast is not None:
+        shown += "; green and faint is what was forecast"
+    return plot(_record(first, result), result.forecast), f"{several}{shown}."
 
 
 def _scored(dataset: xr.Dataset) -> str:

@@ -38,7 +38,7 @@ class Panel(Description):
     over: dict[str, list[Any]] = pydantic.Field(default_factory=dict)
     claims: tuple[Claim, ...] = ()
     note: str | None = None
-    forecast: bool = False
+    forecast: bool | Literal["calibrated", "solved"] = False
     thresholds: Thresholds = Thresholds()
     quick: dict[str, Any] = pydantic.Field(default_factory=dict)
     quick_over: dict[str, list[Any]] | None = None
