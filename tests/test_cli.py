@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import xarray as xr
 
 import lazyrich as lr
 from lazyrich import cli
@@ -69,7 +70,18 @@ def test_run_writes_everything(monkeypatch, capsys, tmp_path):
     names = {file.name for file in out.iterdir()}
     assert names == {
         "record.nc", "experiment.toml", "summary.json", "report.html", "figure.pdf", "figure.png",
+        "forecast.json",
     }  # fmt: skip
+    # What was expected stands beside what came, in all that is written.
+    said = json.loads((out / "forecast.json").read_text())
+    experiment = lr.Experiment.load(out / "experiment.toml")
+    alone = lr.forecast(experiment, passage="calibrated").summary()
+    assert {**said, "seconds": 0} == {**alone, "seconds": 0}
+    assert shown.out.count(f"forecast         {said['verdict']} (confidence: ") == 1
+    page = (out / "report.html").read_text()
+    assert "Forecast and run" in page
+    assert said["reasons"][0] in page
+    record = lr.open_record(out / "record.nc").load()
     summary = json.loads((out / "summary.json").read_text())
     wanted = {
         "experiment", "outcome", "t_train", "t_test", "t10", "t50", "t90", "early", "late",
@@ -85,9 +97,14 @@ def test_run_writes_everything(monkeypatch, capsys, tmp_path):
 
     assert call(monkeypatch, *arguments) == 2
     assert "--force replaces it" in capsys.readouterr().err
-    assert call(monkeypatch, *arguments, "--force", "--json") == 0
+    assert call(monkeypatch, *arguments, "--force", "--json", "--no-forecast") == 0
     shown = capsys.readouterr()
     assert json.loads(shown.out)["outcome"] == summary["outcome"]
+    # That of before is gone, and the run does not know whether it was forecast.
+    assert not (out / "forecast.json").exists()
+    assert "Forecast and run" not in (out / "report.html").read_text()
+    xr.testing.assert_identical(lr.open_record(out / "record.nc"), record.assign_attrs(
+        seconds=lr.open_record(out / "record.nc").attrs["seconds"]))  # fmt: skip
 
 
 def test_own_file_with_own_arrays(monkeypatch, capsys, tmp_path):
@@ -103,7 +120,10 @@ def test_own_file_with_own_arrays(monkeypatch, capsys, tmp_path):
         'name = "<script>alert(1)</script> $x_"\nt1 = 10\n'
         '[task]\nkind = "Arrays"\npath = "data.npz"\n'
     )
-    assert call(monkeypatch, "run", tmp_path / "mine.toml", "--out", tmp_path / "out") == 0
+    assert (
+        call(monkeypatch, "run", tmp_path / "mine.toml", "--no-forecast", "--out", tmp_path / "out")
+        == 0
+    )
     page = (tmp_path / "out" / "report.html").read_text()
     assert "<script" not in page
     assert "&lt;script&gt;alert(1)" in page
@@ -150,7 +170,8 @@ def test_bad_input_ends_with_one_line_and_code_2(arguments, message, monkeypatch
 
 
 def test_a_failed_computation_says_so_and_keeps_what_was_reached(monkeypatch, capsys, tmp_path):
-    arguments = ["run", "lyu2024/1a", *SMALL, "--set", "dynamics.max_steps=5", "--out", tmp_path]
+    arguments = ["run", "lyu2024/1a", *SMALL, "--set", "dynamics.max_steps=5", "--out", tmp_path,
+                 "--no-forecast"]  # fmt: skip
     assert call(monkeypatch, *arguments) == 1
     last = capsys.readouterr().err.strip().splitlines()[-1]
     assert last.startswith("lazyrich: Rodas5P used up its steps")
@@ -163,14 +184,15 @@ def test_an_unforeseen_error_is_one_line_too(monkeypatch, capsys, tmp_path):
         raise RuntimeError("out\nof memory")
 
     monkeypatch.setattr("lazyrich._simulate.simulate", broken)
-    assert call(monkeypatch, "run", "lyu2024/1a", *SMALL, "--out", tmp_path) == 1
+    assert call(monkeypatch, "run", "lyu2024/1a", *SMALL, "--no-forecast", "--out", tmp_path) == 1
     assert capsys.readouterr().err.strip().splitlines()[-1] == "lazyrich: out of memory"
 
 
 def test_ctrl_c_ends_a_solve_at_once_and_leaves_nothing_half_written(tmp_path):
     slow = small_experiment(dynamics=lr.dynamics.GradientDescent(learning_rate=1e-6), t1=1e6)
     slow.save(tmp_path / "slow.toml")
-    command = [sys.executable, "-m", "lazyrich.cli", "run", "slow.toml", "--out", "out"]
+    command = [sys.executable, "-m", "lazyrich.cli", "run", "slow.toml", "--out", "out",
+               "--no-forecast"]  # fmt: skip
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         for line in process.stderr:

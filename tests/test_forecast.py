@@ -409,6 +409,12 @@ def test_without_decay_features_end_the_kernel_phase():
     assert found.t_kernel_end < departure < 1.6 * found.t_kernel_end
     assert found.verdict == "cannot_say"
     assert np.isnan(found.textbook)
+    # Its closure has the same passage.
+    closed = experiment.with_changes({"dynamics.closure": True})
+    passages = [lr.forecast(e, passage="solved") for e in (experiment, closed)]
+    late = [float(record["test_loss"][-1]), *(p.late["test_loss"] for p in passages)]
+    assert np.allclose(late[1:], late[0], rtol=0.03)
+    assert passages[1].t_kernel_end == pytest.approx(found.t_kernel_end, rel=1e-3)
 
 
 def test_decay_without_a_degree_follows_the_fixed_twin():

@@ -67,11 +67,23 @@ def simulate(
         return Stacked.of([outcome]).record(experiment, 0)
 
 
+def simulate_on(
+    ground: Ground, listener: Listener = silently, checkpoint: Any = None
+) -> xr.Dataset:
+    """The same of the experiment of a ground, in double precision."""
+    outcome = follow_alone(ground.experiment, None, listener, checkpoint, ground)
+    return Stacked.of([outcome]).record(ground.experiment, 0)
+
+
 def follow_alone(
-    experiment: Experiment, params: Any, listener: Listener, checkpoint: Any
+    experiment: Experiment,
+    params: Any,
+    listener: Listener,
+    checkpoint: Any,
+    ground: Ground | None = None,
 ) -> Outcome:
     """What [`simulate`][lazyrich.simulate] makes a record of."""
-    run = Run(experiment, params, listener)
+    run = Run(experiment, params, listener, ground)
     run.clock.start("solving the flow")
 
     def progress(reached: float, num_steps: int) -> None:
@@ -128,7 +140,9 @@ class Run:
             self.problem = self.ground.problem
             self.clock.start("computing predictors")
         else:
-            self.ground, self.problem = ground, ground.problem_of(experiment)
+            own = ground.experiment is experiment
+            self.ground = ground
+            self.problem = ground.problem if own else ground.problem_of(experiment)
         self.split, self.predictors = self.ground.split, self.ground.predictors
         self.clock.stop()
 

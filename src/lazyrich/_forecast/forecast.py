@@ -143,7 +143,12 @@ def forecast_on(
     wanted = family_of(experiment, seen.direction).solve and seen.subsets is None
     if asked.passage == "solved" or (asked.passage is None and wanted):
         solved = solve_passage(
-            experiment, seen.phase, seen.curves, asked.thresholds, asked.max_test
+            experiment,
+            ground.problem.model,
+            seen.phase,
+            seen.curves,
+            asked.thresholds,
+            asked.max_test,
         )
         done("solving the passage")
     if solved is not None:

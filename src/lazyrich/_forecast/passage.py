@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from .._dynamics import Flow, ReducedFlow
 from .._experiment import Experiment
-from .._models import AbstractLinearModel
+from .._models import AbstractLinearModel, AbstractModel
 from .._simulate import simulate
 from .._transition import Thresholds, Transition, read_off
 from .kernel import pull
@@ -88,12 +88,16 @@ def params_at(phase: KernelPhase, index: int) -> Any:
 
 def solve_passage(
     experiment: Experiment,
+    model: AbstractModel,
     phase: KernelPhase,
     curves: Mapping[str, Float[np.ndarray, " t"]],
     thresholds: Thresholds,
     max_test: int,
 ) -> Passage | None:
-    """Solves an experiment from the end of the kernel phase to its horizon; None without one."""
+    """Solves an experiment from the end of the kernel phase to its horizon; None without one.
+
+    - **Takes** `model`, the one whose parameters move: the experiment's own, or its closure.
+    """
     begin = phase.clock.when(_LOG_BEGIN)
     if math.isnan(phase.t_end) or not 0 < begin < experiment.t1:
         return None
@@ -108,14 +112,20 @@ def solve_passage(
         # At 100,000 inputs a pass over all test data costs more than the flow. What the tasks of
         # linear models train on does not hang on how many there are.
         task = task.model_copy(update={"num_test": min(task.num_test, max_test)})
-    is_flow = isinstance(experiment.dynamics, Flow | ReducedFlow)
+    dynamics = experiment.dynamics
+    if isinstance(dynamics, Flow):
+        # What is closed has been: the kernel phase is the closure's own.
+        dynamics = dynamics.model_copy(update={"closure": False})
+    elif not isinstance(dynamics, ReducedFlow):
+        dynamics = Flow()
     changed = experiment.model_copy(
         update={
             "task": task,
+            "model": model,
             "t1": rest,
             "times": times,
             "probes": tuple(curves),
-            "dynamics": experiment.dynamics if is_flow else Flow(),
+            "dynamics": dynamics,
             "published": None,
         }
     )

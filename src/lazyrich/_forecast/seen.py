@@ -100,10 +100,12 @@ def look(ground: Ground, asked: Asked, done: Callable[[str], None]) -> Seen:
 
 
 def _some(test: Blocks, max_test: int) -> list[Samples]:
-    """Test data a block at a time, the first `max_test` of them."""
+    """Test data a block at a time, up to `max_test` of them."""
     blocks, num = [], 0
     for block in itertools.islice(test, test.num_blocks):
-        blocks.append(jax.tree.map(lambda a, left=max_test - num: a[:left], block))
+        # Spread over the block: of a table of all inputs the first rows are no fair sample.
+        rows = np.linspace(0, len(block.y) - 1, min(len(block.y), max_test - num)).astype(int)
+        blocks.append(jax.tree.map(lambda a, rows=rows: a[rows], block))
         num += len(blocks[-1].y)
         if num >= max_test:
             break

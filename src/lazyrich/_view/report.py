@@ -9,17 +9,24 @@ import jinja2
 import xarray as xr
 
 from .._files import replacing
+from .._forecast import Forecast
 from .figure import plot
 
 
-def write_report(record: xr.Dataset, summary: dict[str, Any], path: str | os.PathLike[str]) -> None:
+def write_report(
+    record: xr.Dataset,
+    summary: dict[str, Any],
+    path: str | os.PathLike[str],
+    forecast: Forecast | None = None,
+) -> None:
     """Writes an HTML page with the figure, the outcome and every number of the summary.
 
     The page needs no network: the figure is embedded. Everything that a user's file put
-    into the experiment is escaped.
+    into the experiment is escaped. A `forecast` of the same experiment is laid over the figure,
+    and set beside what came.
     """
     image = io.BytesIO()
-    plot(record).savefig(image, format="svg")
+    plot(record, forecast).savefig(image, format="svg")
     page = render(
         "report.html",
         summary=summary,
@@ -27,6 +34,7 @@ def write_report(record: xr.Dataset, summary: dict[str, Any], path: str | os.Pat
         description=record.attrs["experiment"],
         version=record.attrs["lazyrich_version"],
         headline=_HEADLINES[summary["outcome"]],
+        said=None if forecast is None else forecast.summary(),
     )
     with replacing(path) as temporary:
         temporary.write_text(page, encoding="utf-8")

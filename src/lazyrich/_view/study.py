@@ -137,6 +137,8 @@ def _line(
     dataset: xr.Dataset, x: str, y: str, of: Literal["outcome", "forecast_outcome"]
 ) -> xr.Dataset | None:
     """From immediate to grokked, None where no such line is."""
+    if (dataset[of] == "missing").all() or dataset[x].dtype.kind not in "fiu":
+        return None
     line = boundary(dataset, x, y, of=of)
     return line if line["place"].notnull().any() else None
 

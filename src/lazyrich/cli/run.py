@@ -16,6 +16,7 @@ from .settings import Data, Set, on_data, resolve, resolve_row
 
 if TYPE_CHECKING:
     from .._experiment import Experiment
+    from .._forecast import Forecast
 
 HELP = """Run one experiment and write its record, summary, figures and report.
 
@@ -72,6 +73,11 @@ Keys for --set:
   probes               what to record
 
 \b
+Before it begins, what is to be expected of it is written to forecast.json, and laid over its
+figures once it is done; --no-forecast leaves that out. A run by Adam or AdamW is not
+forecast unless --forecast asks for it: its times are not those of the gradient flow.
+
+\b
 DIR receives record.nc (xarray opens it), experiment.toml, summary.json, report.html,
 figure.pdf and figure.png. While it works, checkpoint.npz keeps what was reached: the same
 command goes on from there after a kill. Exit codes: 0 done, 1 the computation failed
@@ -90,6 +96,9 @@ def run(
     json_: Annotated[
         bool, typer.Option("--json", help="Print summary.json and nothing else.")
     ] = False,
+    forecast: Annotated[
+        bool | None, typer.Option(help="Forecast the run before it begins, or do not.")
+    ] = None,
     row: Annotated[
         int | None, typer.Option(min=0, metavar="N", help="Which run of a batch's file.")
     ] = None,
@@ -103,13 +112,14 @@ def run(
         ("--row", row, not again),
         ("--set", set_, again),
         ("--data", given_data, again),
+        ("--forecast", forecast, again and forecast is True),
     ):
         if value is not None and given:
             accepted = "is for a batch's file" if option == "--row" else "cannot change a run done"
             raise InputError(option, value, accepted)
     folder = out or Path("runs") / f"{_file_name(described.name)}-{described.content_hash[:8]}"
     _prepare(folder, force)
-    summary = interruptible(lambda: _run(described, folder, batch, place))
+    summary = interruptible(lambda: _run(described, folder, batch, place, forecast))
     if json_:
         print(json.dumps(summary, indent=2))
     else:
@@ -152,8 +162,13 @@ def _prepare(folder: Path, force: bool) -> None:
 
 
 def _run(
-    described: "Experiment", folder: Path, batch: list["Experiment"], place: int
+    described: "Experiment",
+    folder: Path,
+    batch: list["Experiment"],
+    place: int,
+    wanted: bool | None,
 ) -> dict[str, Any]:
+    from .._foreseen import follows_the_flow, foresee_and_simulate
     from .._record import save_record
     from .._simulate import simulate
     from .._summary import summarise
@@ -162,30 +177,51 @@ def _run(
     checkpoint = folder / "checkpoint.npz"
     if checkpoint.exists():
         print(f"lazyrich: {described.name}: going on from {checkpoint}", file=sys.stderr)
+    said: list[Forecast] = []
+    discard(folder / "forecast.json")  # that of a record that is replaced
+
+    def foreseen(found: "Forecast | str") -> None:
+        if isinstance(found, str):
+            print(f"lazyrich: {described.name}: no forecast: {found}", file=sys.stderr)
+            return
+        said.append(found)
+        _write_json(folder / "forecast.json", found.summary())
+
     with progress(described.name) as listener:
         if batch:
             # All of it: what a run comes to depends in its last bits on those beside it.
             record = simulate_together(batch, listener=listener)[place]
+        elif follows_the_flow(described) if wanted is None else wanted:
+            record = foresee_and_simulate(
+                described, foreseen, listener=listener, checkpoint=checkpoint
+            )
         else:
             record = simulate(described, listener=listener, checkpoint=checkpoint)
+    forecast = said[0] if said else None
     # The record first: all else can be made from it again.
     save_record(record, folder / "record.nc")
     discard(checkpoint)
     described.save(folder / "experiment.toml")
     summary = summarise(record, described)
-    with replacing(folder / "summary.json") as path:
-        path.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    if forecast is not None:
+        summary["forecast"] = forecast.summary()
+    _write_json(folder / "summary.json", summary)
     if find_spec("matplotlib") and find_spec("jinja2"):
         from .._view import plot, write_report
 
-        figure = plot(record)
+        figure = plot(record, forecast)
         for suffix in ("pdf", "png"):
             with replacing(folder / f"figure.{suffix}") as path:
                 figure.savefig(path, dpi=160)
-        write_report(record, summary, folder / "report.html")
+        write_report(record, summary, folder / "report.html", forecast)
     else:
         print("No figures or report: they need pip install 'lazyrich[view]'.", file=sys.stderr)
     return summary
+
+
+def _write_json(place: Path, content: dict[str, Any]) -> None:
+    with replacing(place) as path:
+        path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def _print_summary(summary: dict[str, Any], folder: Path) -> None:
@@ -197,6 +233,11 @@ def _print_summary(summary: dict[str, Any], folder: Path) -> None:
     for key in ("t_train", "t_test", "t10", "t50", "t90"):
         print(f"{key:<16} {show(summary[key])}")
     print(f"(1/λ) log α      {show(summary['textbook'])}")
+    if "forecast" in summary:
+        said = summary["forecast"]
+        low, high = said["t50_interval"]
+        words = f"{said['verdict']} (confidence: {said['confidence']}), t50 {show(said['t50'])}"
+        print(f"forecast         {words}, from {show(low)} to {show(high)}")
     for key in (
         "train_accuracy",
         "test_accuracy",

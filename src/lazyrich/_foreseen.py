@@ -1,0 +1,47 @@
+"""One run, with what is to be expected of it said before it begins."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import xarray as xr
+from threadpoolctl import threadpool_limits
+
+from ._dynamics import Adam, AdamW
+from ._errors import ComputationError
+from ._experiment import Experiment
+from ._forecast import Asked, Forecast, forecast_on
+from ._ground import Ground
+from ._precision import in_double
+from ._simulate import Listener, silently, simulate_on
+
+
+def follows_the_flow(experiment: Experiment) -> bool:
+    """Whether a run's times are those that forecasts speak of."""
+    return not isinstance(experiment.dynamics, Adam | AdamW)
+
+
+@in_double
+def foresee_and_simulate(
+    experiment: Experiment,
+    foreseen: Callable[[Forecast | str], None],
+    *,
+    listener: Listener = silently,
+    checkpoint: Any = None,
+) -> xr.Dataset:
+    """A run and its forecast on the same data and predictors, which are computed once.
+
+    - **Takes** `foreseen`, told before the run begins what is to be expected of it, as constants
+        say, or in a line why nothing is; `listener` and `checkpoint` as
+        [`simulate`][lazyrich.simulate] does.
+    - **Returns** the record, the one that [`simulate`][lazyrich.simulate] gives.
+    """
+    with threadpool_limits(limits=1, user_api="blas"):
+        listener("sampling data", None, "")
+        ground = Ground(experiment)
+        listener("forecasting", None, "")
+        try:
+            foreseen(forecast_on(ground, Asked(passage="calibrated")))
+        except (ComputationError, MemoryError, jax.errors.JaxRuntimeError) as error:
+            foreseen(str(error).splitlines()[0] or type(error).__name__)
+        return simulate_on(ground, listener, checkpoint)
