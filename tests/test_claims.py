@@ -255,6 +255,53 @@ def test_quantities():
         at("t50", 1.0, scale=3.0)
 
 
+def over_losses():
+    """t50 of three losses, swept as tables, and three seeds: hinge 1.5 times the logistic's."""
+    names = ('{"kind": "Logistic"}', '{"kind": "Hinge", "width": 0.1}', '{"kind": "Squared"}')
+    t50 = np.array([[1.0], [1.5], [4.0]]) * np.array([10.0, 20.0, 50.0])
+    keys = ("loss", "seed")
+    variables = {"t50": (keys, t50), "outcome": (keys, np.full((3, 3), "grokked", dtype="U20"))}
+    attrs = {"experiment": 'weight_decay = 1e-3\nt1 = 1e4\n[loss]\nkind = "Squared"\n'}
+    return xr.Dataset(variables, {"loss": list(names), "seed": SEEDS}, attrs)
+
+
+def test_runs_beside_their_like():
+    data, hinge = over_losses(), {"loss.kind": "Hinge"}
+    fields = {"where": hinge, "against": {"loss.kind": "Logistic"}, "tolerance": 1e-9}
+    verdict = lr.check_claim(claim("equals", value=1.5, **fields), data)
+    assert (verdict.holds, verdict.num_runs, verdict.low, verdict.high) == ("yes", 3, 1.5, 1.5)
+    assert "t50 over that at loss.kind = Logistic" in verdict.how
+    less = claim("equals", value=10.0, compared="difference", **fields)
+    assert lr.check_claim(less, data).estimate == 10.0  # of 5, 10 and 25
+    assert "t50 less that at" in lr.check_claim(less, data).how
+    # A partner that never came says nothing; a run that never came is later.
+    late = over_losses()
+    late["t50"][0, 0] = late["t50"][1, 1] = np.nan
+    late["outcome"][0, 0] = late["outcome"][1, 1] = "not_within_budget"
+    verdict = lr.check_claim(claim("at_least", value=1.4, min_runs=1, **fields), late)
+    assert (verdict.num_runs, verdict.num_never, verdict.num_left_out) == (2, 1, 1)
+    with pytest.raises(lr.InputError, match="several differ in other keys"):
+        lr.check_claim(claim("equals", value=1.0, against={"seed": [0, 1]}), data)
+    with pytest.raises(lr.InputError, match=r"against = .*: should be left out for outcomes"):
+        lr.Claim(text="", kind="outcomes", value="grokked", against=hinge)
+
+
+def test_keys_inside_of_tables_that_are_swept():
+    data = over_losses()
+
+    def count(where):
+        return lr.check_claim(claim("at_least", value=0.0, min_runs=1, where=where), data).num_runs
+
+    # Not the kind of the experiment that was varied, which none of these runs need have.
+    assert count({"loss.kind": "Logistic"}) == 3
+    assert count({"loss.kind": ["Hinge", "Logistic"], "seed": 1}) == 2
+    assert count({"loss": {"kind": "Hinge", "width": 0.1}}) == 3
+    with pytest.raises(lr.InputError, match="should hold for some of the runs"):
+        count({"loss.kind": "Exponential"})
+    with pytest.raises(lr.InputError, match=r"loss.width.*should stand in every table of loss"):
+        count({"loss.width": 0.1})
+
+
 def test_claims_that_make_no_sense_are_refused():
     with pytest.raises(lr.InputError, match="along = None: should be a key for increases"):
         lr.Claim(text="", kind="increases", quantity="t50")

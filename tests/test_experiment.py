@@ -177,7 +177,9 @@ def test_kinds_are_known_by_their_place():
         "DiagonalLinear", "MatrixFactorisation", "MLP", "CommitteeMachine", "Functions",
         "FromEquinox", "Doubled", "Linearised", "Transformer", "Centred",
     }  # fmt: skip
-    assert places["AbstractLoss"] == {"Logistic", "Exponential", "CrossEntropy", "Squared"}
+    assert places["AbstractLoss"] == {
+        "Logistic", "Exponential", "CrossEntropy", "Squared", "Hinge", "SquaredHinge",
+    }  # fmt: skip
     assert places["AbstractDynamics"] == {
         "ReducedFlow", "Flow", "GradientDescent", "SGD", "LabelNoiseSGD", "Adam", "AdamW",
     }  # fmt: skip

@@ -8,7 +8,10 @@ import pytest
 import lazyrich as lr
 from lazyrich._losses import AbstractLoss
 
-LOSSES = [lr.losses.Logistic(), lr.losses.Exponential(), lr.losses.Squared()]
+LOSSES = [
+    lr.losses.Logistic(), lr.losses.Exponential(), lr.losses.Squared(),
+    lr.losses.Hinge(width=1.0), lr.losses.SquaredHinge(width=1.0),
+]  # fmt: skip
 
 
 def name(loss: AbstractLoss) -> str:
@@ -130,7 +133,8 @@ def test_log_mean_agrees_with_the_mean_and_outlives_it(loss):
     if loss.is_classification:
         late = jnp.full(3, 2000.0)
         assert float(loss.mean(late, jnp.ones(3))) == 0.0
-        assert float(loss.log_mean(late, jnp.ones(3))) == pytest.approx(-2000.0)
+        last = {"Hinge": -1999.0, "SquaredHinge": -3998.0}.get(name(loss), -2000.0)
+        assert float(loss.log_mean(late, jnp.ones(3))) == pytest.approx(last)
 
 
 @pytest.mark.parametrize("loss", LOSSES, ids=name)
@@ -141,3 +145,39 @@ def test_labels_are_checked(loss):
             loss.check_labels(labels, "y")
     else:
         loss.check_labels(labels, "y")
+
+
+def test_hinges_are_theirs_within_what_is_said_of_the_width():
+    f = jnp.linspace(-3.0, 5.0, 2001)
+    short = np.maximum(1 - np.asarray(f), 0.0)
+    ones = jnp.ones_like(f)
+    for width in (0.3, 0.01):
+        over = np.asarray(lr.losses.Hinge(width=width).value(f, ones)) - short
+        # softplus(z) - max(0, z) is log(1 + e^-|z|): log 2 at the kink, which is a point here.
+        assert np.max(over) == pytest.approx(width * np.log(2), rel=1e-9)
+        assert np.argmax(over) == 1000
+        assert np.all(over > -1e-14)
+        over = np.asarray(lr.losses.SquaredHinge(width=width).value(f, ones)) - short**2
+        assert 0.7 * width**2 < np.max(over) < 0.74 * width**2
+        assert np.all(over > -1e-14)
+    # The dual of the hinge is one or nothing, that of its square twice what is missing.
+    f, y = jnp.asarray([0.5, -2.0, 1.5, -1.5]), jnp.asarray([1.0, 1.0, 1.0, -1.0])
+    np.testing.assert_allclose(lr.losses.Hinge().dual(f, y), [1, 1, 0, 0], atol=1e-12)
+    np.testing.assert_allclose(lr.losses.SquaredHinge().dual(f, y), [1, 6, 0, 0], atol=1e-12)
+    for kind in ("Hinge", "SquaredHinge"):
+        with pytest.raises(lr.InputError, match=r"loss\.width = 0\.0: should be greater than 0"):
+            lr.Experiment(task=lr.tasks.SparseClassification()).with_changes(
+                {"loss.kind": kind, "loss.width": 0.0}
+            )
+
+
+def test_where_decay_holds_a_hinge():
+    # One sample, one coordinate, depth 2: at rest 2 u s = lambda u, so s = lambda / 2.
+    decay, width = 0.02, 0.05
+    x, y = np.ones((1, 1)), np.ones(1)
+    task = lr.tasks.Arrays(x_train=x, y_train=y, x_test=x, y_test=y)
+    experiment = lr.Experiment(
+        task=task, loss=lr.losses.Hinge(width=width), init_scale=2.0, weight_decay=decay, t1=2e3
+    )
+    margin = float(lr.simulate(experiment)["margin"][-1])
+    assert margin == pytest.approx(1 + width * np.log(2 / decay - 1), rel=1e-6)

@@ -120,6 +120,33 @@ def test_min_norm_interpolant():
     assert lr.predictors.l2_min_norm(data.x, data.y).status == "not_separable"
 
 
+@pytest.mark.parametrize(("n", "d"), [(5, 40), (30, 60)])
+def test_l1_min_norm_is_the_linear_programme(n, d):
+    x, y = np.random.default_rng(0).normal(size=(n, d)), np.linspace(-1.0, 2.0, n)
+    ours = lr.predictors.l1_min_norm(x, y)
+    theirs = linprog(np.ones(2 * d), A_eq=np.hstack([x, -x]), b_eq=y, method="highs-ds")
+    assert ours.status == "optimal"
+    assert ours.objective == pytest.approx(theirs.fun, rel=1e-6)
+    np.testing.assert_allclose(ours.weights, theirs.x[:d] - theirs.x[d:], atol=1e-5)
+    # What the certificate is: an interpolant, and a dual that no interpolant goes below.
+    np.testing.assert_allclose(x @ ours.weights, y, atol=1e-9)
+    assert np.abs(ours.weights).sum() == pytest.approx(ours.objective, rel=1e-12)
+    assert np.max(np.abs(x.T @ ours.dual)) <= 1 + 1e-12
+    assert ours.dual @ y == pytest.approx(ours.bound, rel=1e-12)
+
+
+def test_l1_min_norm_of_one_coordinate_of_nothing_and_of_what_does_not_fit():
+    signs = np.random.default_rng(1).choice([-1, 1], size=(24, 200)).astype(np.int8)
+    found = lr.predictors.l1_min_norm(signs, 2.0 * signs[:, 3])
+    assert found.status == "optimal"
+    assert found.objective == pytest.approx(2.0, rel=1e-6)
+    np.testing.assert_allclose(found.weights, 2.0 * np.eye(200)[3], atol=1e-4)
+    nothing = lr.predictors.l1_min_norm(signs, np.zeros(24))
+    assert (nothing.status, nothing.objective) == ("optimal", 0.0)
+    tall = samples(n=20, d=6, labels="real")
+    assert lr.predictors.l1_min_norm(tall.x, tall.y).status == "not_separable"
+
+
 def halves(weights, depth):
     """The smallest parameters of a diagonal net that compute `weights`."""
     return lr.models.DiagonalParams(

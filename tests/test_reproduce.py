@@ -214,6 +214,31 @@ def test_studies_that_there_are_not_are_refused(tmp_path, study):
     assert not (tmp_path / "store").exists()
 
 
+def test_losses_can_be_swept_as_tables(study):
+    tables = (
+        '\n[over]\nloss = [{ kind = "Logistic" }, { kind = "Hinge", width = 0.1 }]\n'
+        'seed = "range:2"\n'
+        '\n[[claims]]\ntext = "fits"\nkind = "outcomes"\nvalue = "grokked"\n'
+        'where = { "loss.kind" = "Hinge" }\n'
+    )
+    (study / "losses.toml").write_text(PANEL.format(name="losses") + tables)
+    panel = lr.studies.panels(study)["losses"]
+    version, sweep = _planned(panel, "paper")
+    assert [run.loss for run in sweep.runs()][1:3] == [
+        lr.losses.Logistic(), lr.losses.Hinge(width=0.1)
+    ]  # fmt: skip
+    wrong = version.claims[0].model_copy(update={"where": {"loss.kind": "Squared"}})
+    with pytest.raises(lr.InputError, match=r"claims\.where .*should hold for some"):
+        foresee(version.model_copy(update={"claims": (wrong,)}), sweep, "paper")
+    # Runs of one batch share a compiled loss.
+    assert all(len({sweep.run(int(i)).loss for i in b.runs}) == 1 for b in batches(sweep))
+    (study / "losses.toml").write_text(
+        PANEL.format(name="losses") + tables.replace("Logistic", "Hingle")
+    )
+    with pytest.raises(lr.InputError, match=r"over\.loss\.kind = 'Hingle': should be one of"):
+        _planned(lr.studies.panels(study)["losses"], "paper")
+
+
 def test_figures_of_families(study, tmp_path):
     experiment, _ = lr.studies.panels(study)["run"].varied("paper")
     over = {"init_scale": [1.0, 30.0], "seed": range(2)}

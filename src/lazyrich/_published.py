@@ -1,5 +1,6 @@
 """What the source of a panel reports."""
 
+import json
 import math
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
@@ -89,9 +90,12 @@ def holds(where: Mapping[str, Any], value: Callable[[str], Any]) -> bool:
 
 
 def same(value: Any, wanted: Any) -> bool:
-    """Whether two values are one; of a list, any. Numbers may differ in the tenth digit."""
+    """Whether two values are one; of a list, any. Numbers may differ in the tenth digit, and
+    datasets hold tables as their JSON."""
     if isinstance(wanted, list | tuple):
         return any(same(value, one) for one in wanted)
+    if isinstance(wanted, Mapping) and isinstance(value, str):
+        return bool(json.loads(value) == wanted)
     if all(isinstance(v, int | float) and not isinstance(v, bool) for v in (value, wanted)):
         return math.isclose(value, wanted, rel_tol=1e-9)
     return bool(value == wanted)

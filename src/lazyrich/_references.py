@@ -10,6 +10,7 @@ from ._predictors import (
     Predictor,
     kernel_completion,
     l1_max_margin,
+    l1_min_norm,
     l2_max_margin,
     l2_min_norm,
     min_nuclear_norm,
@@ -31,11 +32,13 @@ def _of_diagonal(problem: Problem, model: DiagonalLinear) -> dict[str, Predictor
     u, v = problem.params
     h = u ** (2 * model.depth - 2) + v ** (2 * model.depth - 2)
     h = h / jnp.max(h)
-    if not problem.loss.is_classification:
-        return {"kernel": l2_min_norm(train.x, train.y, kernel_weights=h)}
-    found = {"kernel": l2_max_margin(train.x, train.y, kernel_weights=h)}
+    # Of numbers, or of signs taken as numbers, every sample is interpolated.
+    fits = not problem.loss.is_classification
+    early = l2_min_norm if fits else l2_max_margin
+    found = {"kernel": early(train.x, train.y, kernel_weights=h)}
     if model.depth == 2:
-        found["rich"] = l1_max_margin(train.x, train.y)
+        late = l1_min_norm if fits else l1_max_margin
+        found["rich"] = late(train.x, train.y)
     return found
 
 

@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -150,14 +150,24 @@ def _even(size: int, sweep: Sweep) -> int:
 def foresee(panel: Panel, sweep: Sweep, preset: Preset) -> None:
     """Raises [`InputError`][lazyrich.InputError] for what is said of runs that there are not."""
     places = [("claims.where", claim.where) for claim in panel.claims]
+    places += [("claims.against", claim.against) for claim in panel.claims]
     if preset == "paper" and panel.experiment.published is not None:
         places += [("published.at.where", part.where) for part in panel.experiment.published.at]
     for name, where in places:
-        varied = {key for axis in sweep.axes for key in axis.keys}
-        known = {key: sweep.experiment.value(key) for key in where if key not in varied}
-        changes = map(sweep.changes, range(len(sweep)))
-        if not any(holds(where, (known | change).__getitem__) for change in changes):
+        if not any(_is_met(where, sweep, index) for index in range(len(sweep))):
             raise InputError(name, where, "should hold for some of the panel's runs")
+
+
+def _is_met(where: Mapping[str, Any], sweep: Sweep, index: int) -> bool:
+    changes = sweep.changes(index)
+
+    def value(key: str) -> Any:
+        if key in changes:
+            return changes[key]
+        inside = any(key.startswith(f"{table}.") for table in changes)
+        return (sweep.run(index) if inside else sweep.experiment).value(key)
+
+    return holds(where, value)
 
 
 def result_of(name: str, panel: Panel, sweep: Sweep, store: Store) -> PanelResult:

@@ -42,6 +42,9 @@ class Claim(Description):
         `changes_sign`, the quantity does at `along` = `value`, positive, within a ratio of
         `1 + tolerance`, or at `value` times the place at which `beside`, another one, does.
     - `where`, which runs it is about: values by key, a list for any of its values.
+    - `against`, the same of the runs that each is compared with: those that have these values, and
+        all others in common with it (`{"loss.kind" = "Logistic"}`). The quantity is then the
+        `ratio` of the two or, as `compared` says, their `difference`.
     - `min_runs`, from which on `equals`, `at_least`, `at_most`, `outcomes`, `share_above` and, in
         lines of runs, `changes_sign` can hold or fail; the other kinds know by themselves how many
         they need.
@@ -54,6 +57,8 @@ class Claim(Description):
     along: str | None = None
     beside: str | None = None
     where: dict[str, Any] = pydantic.Field(default_factory=dict)
+    against: dict[str, Any] = pydantic.Field(default_factory=dict)
+    compared: Literal["ratio", "difference"] = "ratio"
     value: float | str | tuple[str, ...] | None = None
     tolerance: Annotated[float, Gt(0)] = 0.1
     share: Annotated[float, Interval(gt=0, le=1)] = 1.0
@@ -72,6 +77,9 @@ class Claim(Description):
             raise InputError("along", self.along, f"{accepted} for {self.kind}")
         if self.beside is not None and self.kind != "changes_sign":
             raise InputError("beside", self.beside, f"should be left out for {self.kind}")
+        if self.against and (self.kind == "outcomes" or self.beside is not None):
+            accepted = "should be left out for outcomes, and with beside"
+            raise InputError("against", self.against, accepted)
         if self.kind == "outcomes":
             kinds = get_args(Outcome)
             if not self.outcomes or not set(self.outcomes) <= set(kinds):
@@ -84,6 +92,15 @@ class Claim(Description):
             raise InputError("value", self.value, "should be positive for changes_sign")
         if self.quantity == "outcome":
             raise InputError("quantity", self.quantity, f"should be a number for {self.kind}")
+
+    @property
+    def subject(self) -> str:
+        """The quantity in words."""
+        if not self.against:
+            return self.quantity
+        others = ", ".join(f"{key} = {value}" for key, value in self.against.items())
+        joint = "over" if self.compared == "ratio" else "less"
+        return f"{self.quantity} {joint} that at {others}"
 
     @property
     def outcomes(self) -> tuple[str, ...]:

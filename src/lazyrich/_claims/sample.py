@@ -2,7 +2,7 @@
 
 import operator
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -104,15 +104,50 @@ def _evaluated(runs: Runs, words: list[str], quantity: str) -> Float[np.ndarray,
     values = [_operand(runs, name, quantity) for name in words[::2]]
     found = values[0]
     if len(values) == 2:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            found = _OPERATIONS[words[1]](*values)
-        found = np.where(~np.isfinite(found), np.nan, found)
-        # What takes in a time that did not come has not come either; after one that did not
-        # come, or over it, nothing is known.
-        found = np.where(np.isinf(values[0]) | np.isinf(values[1]), np.inf, found)
-        if words[1] in "/-":
-            found = np.where(np.isinf(values[1]), np.nan, found)
+        found = _combined(words[1], *values)
     return found
+
+
+def paired(
+    one: Sample, others: Sample, keys: set[str], compared: Literal["ratio", "difference"]
+) -> Sample:
+    """Each run's value over that of the run that differs from it in `keys` alone, or less it.
+
+    - **Raises** [`InputError`][lazyrich.InputError] if there are several such runs.
+    """
+    partners: dict[Any, float] = {}
+    for place, value in zip(_places(others.runs, keys), others.values, strict=True):
+        if place in partners:
+            accepted = "should leave one run to compare each with; several differ in other keys"
+            raise InputError("against", sorted(keys), accepted)
+        partners[place] = float(value)
+    theirs = np.array([partners.get(place, np.nan) for place in _places(one.runs, keys)])
+    found = _combined("/" if compared == "ratio" else "-", one.values, theirs)
+    known = ~np.isnan(found)
+    kept = one.runs._replace(data=one.runs.data.isel(run=known))
+    return Sample(found[known], kept, one.num_left_out + int(np.sum(~known)))
+
+
+def _places(runs: Runs, keys: set[str]) -> list[tuple[Any, ...]]:
+    """What each run has in common with those that it is compared with."""
+    kept = []
+    for axis in runs.keys:
+        names = axis.split(",")
+        # A key inside of a table that is swept stands for the table.
+        if not any(key == name or key.startswith(f"{name}.") for key in keys for name in names):
+            kept += [np.asarray(runs.key(name, "against")).tolist() for name in names]
+    return list(zip(*kept, strict=True)) if kept else [()] * runs.data.sizes["run"]
+
+
+def _combined(operation: str, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Two operands' values, infinite where a time did not come."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found = _OPERATIONS[operation](first, second)
+    found = np.where(~np.isfinite(found), np.nan, found)
+    # What takes in a time that did not come has not come either; after one that did not
+    # come, or over it, nothing is known.
+    found = np.where(np.isinf(first) | np.isinf(second), np.inf, found)
+    return np.where(np.isinf(second), np.nan, found) if operation in "/-" else found
 
 
 def _operand(runs: Runs, name: str, quantity: str) -> Float[np.ndarray, " run"]:

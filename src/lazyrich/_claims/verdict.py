@@ -13,7 +13,7 @@ from .._phase.scaling import half_widths
 from .claim import Claim
 from .judged import LEFT_OUT, Holds, Verdict, along_of, few, interval, medians, shown, told, within
 from .resample import bootstrap, median, sign_change, spearman
-from .sample import Sample, chosen, sample
+from .sample import Sample, chosen, paired, sample
 
 # The least that an order by chance may be likely for it to say anything.
 _CHANCE = 0.05
@@ -36,6 +36,9 @@ def check_claim(claim: Claim, dataset: xr.Dataset) -> Verdict:
         if claim.kind == "outcomes":
             return _outcomes(claim, dataset)
         found = sample(dataset, claim.quantity, claim.where, claim.beside)
+        if claim.against:
+            others = sample(dataset, claim.quantity, claim.against)
+            found = paired(found, others, set(claim.against), claim.compared)
         if claim.kind in ("increases", "decreases"):
             return _order(claim, found)
         if claim.kind in ("power_law", "log_law"):
@@ -122,7 +125,7 @@ def _order(claim: Claim, found: Sample) -> Verdict:
     return told(
         claim,
         found,
-        f"Spearman's rank correlation of {claim.quantity} with {claim.along}{mean}, 95 % "
+        f"Spearman's rank correlation of {claim.subject} with {claim.along}{mean}, 95 % "
         f"bootstrap interval over {over}",
         claim.kind + more,
         f"ρ = {estimate:.3g}{interval(low, high)}{medians(found, x)}",
@@ -158,7 +161,7 @@ def _law(claim: Claim, found: Sample) -> Verdict:
         if math.isnan(width):
             why = "too few runs for an interval"
     band = (claim.number - claim.tolerance, claim.number + claim.tolerance)
-    subject = f"log {claim.quantity}" if power else claim.quantity
+    subject = f"log {claim.subject}" if power else claim.subject
     return told(
         claim,
         found,
@@ -196,7 +199,7 @@ def _level(claim: Claim, found: Sample) -> Verdict:
     return told(
         claim,
         found,
-        f"median of {claim.quantity}, 95 % bootstrap interval over {name}",
+        f"median of {claim.subject}, 95 % bootstrap interval over {name}",
         published,
         f"{shown(estimate)}{interval(low, high)}",
         (estimate, low, high),
@@ -214,7 +217,7 @@ def _share(claim: Claim, found: Sample) -> Verdict:
     why = "" if num >= claim.min_runs else few(num, claim.min_runs, 0)
     if not why:
         holds = "yes" if hits >= claim.share * num else "no"
-    how = f"runs with {claim.quantity} above {claim.number:g}, of those that have it, exact 95 %"
+    how = f"runs with {claim.subject} above {claim.number:g}, of those that have it, exact 95 %"
     published = "all" if claim.share == 1 else f"at least {claim.share:.0%}"
     ours = f"{hits} of {num}" + (f", share [{low:.2g}, {high:.2g}]" if num else "")
     numbers = (share, low, high)
@@ -247,7 +250,7 @@ def _turn(claim: Claim, found: Sample) -> Verdict:
     return told(
         claim,
         found,
-        f"where {claim.quantity} changes sign along {claim.along}{over}, median over lines, 95 % "
+        f"where {claim.subject} changes sign along {claim.along}{over}, median over lines, 95 % "
         f"bootstrap interval over {name if name == 'seeds' else 'lines'}",
         f"{value:g} ± {claim.tolerance:.0%}",
         f"{shown(estimate)}{interval(low, high)}; {len(places)} of {len(parts)} lines",

@@ -70,7 +70,8 @@ class RichNorm:
         decay, model = float(problem.weight_decay), problem.model
         if rich is None or decay == 0:
             return
-        if isinstance(model, MatrixFactorisation):
+        if not problem.loss.is_classification:
+            # |theta|^2 = |u|^2 + |v|^2 is at least the nuclear or the L1 norm of the weights.
             self.norm = math.sqrt(rich.objective)
         elif isinstance(model, DiagonalLinear) and model.depth == 2 and rich.objective > 0:
             # Of weights w of L1 norm r with all margins r times the best: |theta|^2 = r.

@@ -21,7 +21,7 @@ class AbstractLoss(Choice):
     """
 
     is_classification: ClassVar[bool]
-    """Whether fitting drives outputs to infinity."""
+    """Whether labels are signs or classes, and no output too far on the label's side."""
 
     @abc.abstractmethod
     def value(self, f: Float[Array, "..."], y: Shaped[Array, "..."]) -> Float[Array, "..."]:

@@ -1,5 +1,6 @@
 """A sweep as a map: the outcomes and times of its runs over two of its keys."""
 
+import json
 import tomllib
 from typing import Any, NamedTuple, get_args
 
@@ -56,6 +57,9 @@ class Runs(NamedTuple):
         """
         if key in self.data.coords and self.data[key].dims in (("run",), ()):
             return np.broadcast_to(self.data[key].values, self.data.sizes["run"])
+        for table in self.data.coords:
+            if key.startswith(f"{table}.") and self.data[table].dims == ("run",):
+                return self._inside(str(table), key, argument)
         value: Any = tomllib.loads(self.data.attrs.get("experiment", ""))
         for part in key.split("."):
             value = value.get(part) if isinstance(value, dict) else None
@@ -67,6 +71,19 @@ class Runs(NamedTuple):
                 "or a number of the base experiment",
             )
         return np.full(self.data.sizes["run"], value)
+
+    def _inside(self, table: str, key: str, argument: str) -> Shaped[np.ndarray, " run"]:
+        """The values of a key that stands inside of a table that is swept."""
+        found = []
+        for text in self.data[table].values.tolist():
+            value: Any = json.loads(text) if isinstance(text, str) else None
+            for part in key[len(table) + 1 :].split("."):
+                value = value.get(part) if isinstance(value, dict) else None
+            if value is None or isinstance(value, dict | list):
+                accepted = f"should stand in every table of {table}, which is swept; not in {text}"
+                raise InputError(argument, key, accepted)
+            found.append(value)
+        return np.array(found)
 
     def time(self, name: str, argument: str = "quantity") -> Float[np.ndarray, " run"]:
         """A time of every run; infinite where it lies past the horizon, NaN where unknown.

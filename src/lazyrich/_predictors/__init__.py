@@ -10,6 +10,7 @@ from .kkt import (
     min_norm_kkt as min_norm_kkt,
 )
 from .l1_max_margin import l1_max_margin as l1_max_margin
+from .l1_min_norm import l1_min_norm as l1_min_norm
 from .l2_max_margin import l2_max_margin as l2_max_margin
 from .l2_min_norm import l2_min_norm as l2_min_norm
 from .multiclass_max_margin import multiclass_max_margin as multiclass_max_margin

@@ -1,5 +1,6 @@
 """Runs of a sweep along one key, as curves over time."""
 
+import json
 from typing import Any
 
 import matplotlib
@@ -69,7 +70,7 @@ def plot_family(dataset: xr.Dataset, key: str, published: Published | None = Non
         axis.grid(True, which="major", color="#e0e0e0", linewidth=0.6)
     handles = [Line2D([], [], color=c) for c in colours]
     handles += [Line2D([], [], color="#404040", ls=dash) for dash in _DASHES.values()]
-    labels = [f"{v:.4g}" if isinstance(v, float) else str(v) for v in found.tolist()]
+    labels = list(map(_label, found.tolist()))
     labels += list(_DASHES)
     if any(circles):
         handles.append(Line2D([], [], color="#404040", **_PUBLISHED))
@@ -92,6 +93,15 @@ def _expected(axis: Axes, runs: xr.Dataset, score: str, colour: Any) -> None:
     bars = np.nan_to_num(np.maximum(np.stack([at - low, high - at])[:, shown], 0.0))
     axis.errorbar(at[shown], level[shown], xerr=bars, ls="none", color=colour, ecolor="black",
                   elinewidth=1.0, zorder=4, **_FORECAST)  # fmt: skip
+
+
+def _label(value: Any) -> str:
+    """A value in the legend; a table by its kind and what else it sets."""
+    if isinstance(value, str) and value.startswith("{"):
+        table = json.loads(value)
+        rest = [f"{key} = {_label(item)}" for key, item in table.items() if key != "kind"]
+        return ", ".join([*map(str, [table["kind"]] if "kind" in table else []), *rest])
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 # Training losses this far below the least test loss are rounding, or near to it.

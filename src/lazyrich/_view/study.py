@@ -149,7 +149,7 @@ def _family(result: PanelResult, key: str) -> tuple[Figure, str]:
     if result.forecast is not None:
         shown += "; diamonds are half of the change as forecast"
     (axis,) = (axis for axis in result.sweep.axes if axis.keys[0] == key)
-    alike = len({point[0] for point in axis.points}) < len(axis)
+    alike = len({json.dumps(point[0]) for point in axis.points}) < len(axis)
     others = f", whatever its {' and '.join(axis.keys[1:])}" if alike else ""
     return figure, f"Every run, by {key}{others}{shown}."
 

@@ -61,6 +61,7 @@ Keys for --set:
                        makes of a CommitteeMachine; width, epsilon, output_scale, root_d
                        Functions, FromEquinox: your own, from Python only
   loss.kind            Logistic, Exponential, CrossEntropy, Squared
+                       Hinge, SquaredHinge: width
   dynamics.kind        ReducedFlow: rtol, max_steps (diagonal nets)
                        Flow: method, rtol, control, clock, closure, densify, stationary,
                        max_steps, max_gradients, max_seconds (any model),
