@@ -135,7 +135,7 @@ def test_descent_and_flow_tell_the_same_story():
 
 
 @pytest.mark.parametrize("depth", [2, 3])
-def test_regression_has_its_own_predictor(depth):
+def test_regression_has_its_own_predictors(depth):
     data = samples(n=8, d=60, labels="real")
     x, y = np.asarray(data.x), np.asarray(data.y)
     task = lr.tasks.Arrays(x_train=x, y_train=y, x_test=x[:4], y_test=y[:4])
@@ -145,11 +145,15 @@ def test_regression_has_its_own_predictor(depth):
         loss=lr.losses.Squared(),
         init_scale=60.0,
         weight_decay=1e-4,
-        t1=100.0,
+        t1=2e6 if depth == 2 else 100.0,
     )
     record = lr.simulate(experiment)
     summary = lr.summarise(record, experiment)
-    assert record["predictor"].values.tolist() == ["kernel"]
+    names = record["predictor"].values.tolist()
+    assert names == (["kernel", "rich"] if depth == 2 else ["kernel"])
+    if depth == 2:
+        assert summary["late"]["cosine_to_rich"] > 0.999
+        assert summary["late"]["cosine_to_kernel"] < 0.9
     assert summary["early"]["cosine_to_kernel"] > 0.999
     assert "train_accuracy" not in summary["late"]
     assert summary["late"]["train_loss"] < 1e-3
