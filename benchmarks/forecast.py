@@ -36,7 +36,7 @@ def flat(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def constants(runs: xr.Dataset) -> dict[str, dict[str, float]]:
-    """Of every family the kappa that its calibrating runs come to."""
+    """Of every family the kappa that its calibrating runs come to, and what a solve is off by."""
     found = {}
     families = runs["forecast_family"].values
     for family in np.unique(families):
@@ -47,6 +47,10 @@ def constants(runs: xr.Dataset) -> dict[str, dict[str, float]]:
             low, high = shortest(off)
             middle = float(np.median(off))
             found[str(family)] = {"runs": len(off), "low": low, "middle": middle, "high": high}
+            ratio = np.log(here["forecast_t50"] / here["t50"]).values
+            solved = np.isfinite(ratio) & (here["forecast_num_gradients"].values > 0)
+            if solved.any():
+                found[str(family)]["error"] = float(np.quantile(np.abs(ratio[solved]), 0.8))
     return found
 
 

@@ -17,7 +17,8 @@ class Family(NamedTuple):
     a degree); without decay it goes on with $\log t$ as $\log I$ did last.
 
     - `low`, `middle`, `high`, of $\kappa$, between which eight runs in ten should lie.
-    - `solve`, whether the passage is solved unless asked otherwise: $\kappa$ says little.
+    - `solve`, whether the passage is solved unless asked otherwise: $\kappa$ says little; `error`,
+        what $\log t_{50}$ of a solved passage is off by at most in eight runs of ten.
     - `spread`, what $\log k$ times it adds to each of them. Of classification $k$ is the number
         $(\|w\|_1 / \|w\|_2)^2$ of weights that the rich predictor makes use of, of completion
         that of entries to each observed one.
@@ -32,6 +33,7 @@ class Family(NamedTuple):
     source: str
     spread: float = 0.0
     solve: bool = False
+    error: float = 0.03
 
     def at(self, k: float) -> "Family":
         """The family at a value of its number $k$, NaN where that is not known."""

@@ -23,9 +23,6 @@ from .verdict import Reason, Verdict
 # by about as much there, and the steps that a run spends before are saved.
 _LOG_BEGIN = math.log(0.05)
 
-# By how much a time is off, see docs/forecast.md.
-_ERROR = 0.03
-
 _SAID: dict[str, Verdict] = {
     "grokked": "grok",
     "misgrokked": "misgrok",
@@ -47,11 +44,10 @@ class Passage(NamedTuple):
     num_steps: int
     num_gradients: int
 
-    @property
-    def interval(self) -> tuple[float, float]:
-        """Where the half of the change should be, eight times in ten."""
+    def interval(self, error: float) -> tuple[float, float]:
+        """Where the half of the change should be, eight times in ten; `error`, of its logarithm."""
         t50 = self.events.t50
-        return t50 * math.exp(-_ERROR), t50 * math.exp(_ERROR)
+        return t50 * math.exp(-error), t50 * math.exp(error)
 
     @property
     def reason(self) -> Reason:
