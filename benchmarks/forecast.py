@@ -47,7 +47,7 @@ def constants(runs: xr.Dataset) -> dict[str, dict[str, float]]:
             low, high = shortest(off)
             middle = float(np.median(off))
             found[str(family)] = {"runs": len(off), "low": low, "middle": middle, "high": high}
-            ratio = np.log(here["forecast_t50"] / here["t50"]).values
+            ratio = np.log(here["forecast_t50"].values / here["t50"].values)
             solved = np.isfinite(ratio) & (here["forecast_num_gradients"].values > 0)
             if solved.any():
                 found[str(family)]["error"] = float(np.quantile(np.abs(ratio[solved]), 0.8))

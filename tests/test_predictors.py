@@ -169,6 +169,39 @@ def test_kkt_residual_vanishes_at_the_l1_max_margin():
     assert off.stationarity + off.complementarity > 1e-2
 
 
+def test_lq_margin_of_two_coordinates_by_hand():
+    # One sample (2, 1): margin over |w|_q is 2 at e_1 and 1 at e_2, both stationary; the kernel
+    # predictor leans to the first, and a start on the second stays there.
+    x, y = np.array([[2.0, 1.0]]), np.ones(1)
+    found = lr.predictors.lq_max_margin(x, y, 0.5)
+    assert found.status == "stationary"
+    np.testing.assert_allclose(found.weights, [1, 0])
+    assert found.objective == pytest.approx(2)
+    other = lr.predictors.lq_max_margin(x, y, 0.5, start=np.array([1e-3, 1.0]))
+    np.testing.assert_allclose(other.weights, [0, 1])
+    with pytest.raises(lr.InputError, match=r"q = 1\.0: should lie between 0 and 1"):
+        lr.predictors.lq_max_margin(x, y, 1.0)
+    torn = lr.predictors.lq_max_margin(np.concatenate([x, x]), np.array([1.0, -1.0]), 0.5)
+    assert torn.status == "not_separable"
+
+
+@pytest.mark.parametrize("depth", [3, 4])
+def test_lq_margin_is_a_kkt_point_of_the_net(depth):
+    # The residual is another's: of the net's own parameters, with multipliers of its own.
+    x, y = separable(20, 60, 0)
+    found = lr.predictors.lq_max_margin(x, y, 2 / depth)
+    assert (found.status, np.sum(found.weights != 0) < 20) == ("stationary", True)
+    assert np.sum(np.abs(found.weights) ** (2 / depth)) == pytest.approx(1)
+    at = lr.predictors.diagonal_kkt(halves(found.weights, depth), jnp.asarray(x), jnp.asarray(y),
+                                    depth)  # fmt: skip
+    assert at.stationarity < 1e-5
+    assert abs(at.complementarity) < 1e-5
+    # The L1 predictor is of a larger quasi-norm, and no stationary point of it.
+    sparse = lr.predictors.l1_max_margin(x, y)
+    size = np.sum(np.abs(sparse.weights) ** (2 / depth)) ** (depth / 2)
+    assert sparse.objective / size < found.objective
+
+
 @pytest.mark.parametrize("depth", [2, 3, 4])
 def test_kkt_residual_by_hand_with_one_sample(depth):
     # One sample: w = e_1 / x_1 is a KKT point at every depth, for its gradient is parallel to

@@ -13,6 +13,7 @@ from ._predictors import (
     l1_min_norm,
     l2_max_margin,
     l2_min_norm,
+    lq_max_margin,
     min_nuclear_norm,
 )
 
@@ -39,6 +40,10 @@ def _of_diagonal(problem: Problem, model: DiagonalLinear) -> dict[str, Predictor
     if model.depth == 2:
         late = l1_min_norm if fits else l1_max_margin
         found["rich"] = late(train.x, train.y)
+    elif not fits:
+        kernel = found["kernel"]
+        start = kernel.weights if kernel.is_certified else None
+        found["rich"] = lq_max_margin(train.x, train.y, 2 / model.depth, start)
     return found
 
 

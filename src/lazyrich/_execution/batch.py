@@ -13,6 +13,7 @@ import numpy as np
 
 from .._errors import InputError
 from .._experiment import Experiment
+from .._predictors import CERTIFIED
 from .._stacked import Stacked, machine
 from .._store import Results, Store
 from .._summary import early_and_late
@@ -216,7 +217,7 @@ def _achieved(part: Stacked) -> Iterator[tuple[str, np.ndarray, str]]:
                 long_name = f"{part.long_names[f'predictor_{key}']} of the {role} predictor"
                 yield f"{role}_{key}", table[:, place], long_name
             elif key == "status":
-                certified = np.where(table[:, place] == "optimal", 1.0, 0.0)
+                certified = np.isin(table[:, place], CERTIFIED).astype(float)
                 yield f"{role}_certified", certified, f"whether the {role} predictor is certified"
     for name, residuals in part.kkt.items():
         yield f"kkt_{name}", residuals, part.long_names[f"kkt_{name}"]

@@ -66,31 +66,36 @@ class RichNorm:
     """The parameter norm that the rich predictor is to be had for, as far as it is known."""
 
     def __init__(self, problem: Problem, rich: Predictor | None):
-        self.norm, self.collapses = math.nan, False
+        self.norm, self.collapses, self.is_local = math.nan, False, False
         decay, model = float(problem.weight_decay), problem.model
         if rich is None or decay == 0:
             return
         if not problem.loss.is_classification:
             # |theta|^2 = |u|^2 + |v|^2 is at least the nuclear or the L1 norm of the weights.
             self.norm = math.sqrt(rich.objective)
-        elif isinstance(model, DiagonalLinear) and model.depth == 2 and rich.objective > 0:
-            # Of weights w of L1 norm r with all margins r times the best: |theta|^2 = r.
+        elif isinstance(model, DiagonalLinear) and rich.objective > 0:
+            # Of weights w with all margins r times the best: |theta|^2 = sum |w|^(2/L) = r^(2/L).
             sizes = np.geomspace(1e-6, 1e9, 3001)
-            fit = problem.loss.value(jnp.asarray(sizes * rich.objective), jnp.ones(len(sizes)))
+            margins = jnp.asarray(sizes ** (model.depth / 2) * rich.objective)
+            fit = problem.loss.value(margins, jnp.ones(len(sizes)))
             totals = np.asarray(fit) / float(problem.loss_divisor) + 0.5 * decay * sizes
             best = int(np.argmin(totals))
             self.norm, self.collapses = math.sqrt(sizes[best]), best == 0
+        self.is_local = rich.status == "stationary"
 
     def doubts(self, norm: float) -> list[Reason]:
-        """Against a start of that norm."""
+        """Against a start of that norm, and that training ends there."""
+        found = []
+        if self.is_local:
+            found.append(Reason(1, "the rich predictor is one of several stationary points"))
         if self.collapses:
-            return [Reason(2, "decay outweighs the loss: its minimum is at zero")]
+            return [*found, Reason(2, "decay outweighs the loss: its minimum is at zero")]
         if norm <= self.norm:
             text = (
                 f"the start's norm {norm:.3g} does not exceed {self.norm:.3g}, where training ends"
             )
-            return [Reason(2, text)]
-        return []
+            found.append(Reason(2, text))
+        return found
 
 
 def number_of(problem: Problem, rich: Predictor | None) -> float:

@@ -200,7 +200,9 @@ def _judged(
     reasons += [*doubts_of_setting(experiment, phase), *doubts_of_phase(phase, t_fit)]
     reasons += norm.doubts(float(problem.model.norm(problem.params)))
     if solved is not None:
-        return _Said(solved.verdict, solved.events.t50, solved.interval(family.error), family, reasons)
+        return _Said(
+            solved.verdict, solved.events.t50, solved.interval(family.error), family, reasons
+        )
     middle, interval = math.nan, (math.nan, math.nan)
     if verdict in ("grok", "misgrok", "cannot_say"):
         middle, interval, more = _passage(family, phase, seen.subsets)

@@ -80,7 +80,7 @@ def look(ground: Ground, asked: Asked, done: Callable[[str], None]) -> Seen:
     """Follows the kernel flow; `done` is told of every stage as it ends."""
     problem, t1 = ground.problem, ground.experiment.t1
     rich = ground.predictors.get("rich")
-    rich = rich if rich is not None and rich.status == "optimal" else None
+    rich = rich if rich is not None and rich.is_certified else None
     done("computing predictors")
     size = asked.size(problem)
     subsets = None if size is None else Subsets.of(problem, size, t1)

@@ -1,6 +1,6 @@
 """Where theory says training must end, each with a certificate."""
 
-from ._base import Predictor as Predictor
+from ._base import CERTIFIED as CERTIFIED, Predictor as Predictor
 from .kernel_completion import kernel_completion as kernel_completion
 from .kkt import (
     KKTResidual as KKTResidual,
@@ -13,6 +13,7 @@ from .l1_max_margin import l1_max_margin as l1_max_margin
 from .l1_min_norm import l1_min_norm as l1_min_norm
 from .l2_max_margin import l2_max_margin as l2_max_margin
 from .l2_min_norm import l2_min_norm as l2_min_norm
+from .lq_max_margin import lq_max_margin as lq_max_margin
 from .multiclass_max_margin import multiclass_max_margin as multiclass_max_margin
 from .nuclear_norm import min_nuclear_norm as min_nuclear_norm
 from .tangent_max_margin import (

@@ -10,7 +10,11 @@ from jaxtyping import Array, ArrayLike, Float, Shaped
 
 from .._errors import InputError
 
-Status = Literal["optimal", "not_separable", "not_proven"]
+Status = Literal["optimal", "stationary", "not_separable", "not_proven"]
+
+
+# Of a predictor that is what it is said to be.
+CERTIFIED: tuple[Status, ...] = ("optimal", "stationary")
 
 
 class Predictor(NamedTuple):
@@ -23,8 +27,9 @@ class Predictor(NamedTuple):
     - `bound`, what nothing can beat, proven by `dual`.
     - `dual`, shape `(n,)`, or `(n, c)` for classes.
     - `gap`, $|$bound − objective$|$ relative to the bound: the certificate.
-    - `status`: `optimal` if `gap` is within the tolerance asked for, `not_separable` if no
-        weights classify, or fit, every sample, `not_proven` if the gap stayed open.
+    - `status`: `optimal` if `gap` is within the tolerance asked for, `stationary` if it is one of
+        what is not convex, `not_separable` if no weights classify, or fit, every sample,
+        `not_proven` if the gap stayed open.
     """
 
     name: str
@@ -34,6 +39,11 @@ class Predictor(NamedTuple):
     dual: Float[np.ndarray, " n *c"]
     gap: float
     status: Status
+
+    @property
+    def is_certified(self) -> bool:
+        """Whether `gap` proves what the predictor is said to be."""
+        return self.status in CERTIFIED
 
 
 def as_data(

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 
 from .._forecast import Forecast
+from .._predictors import CERTIFIED
 from .._published import Published
 from .._summary import textbook_time
 from ..studies import curves_at
@@ -230,5 +231,5 @@ def _references(axis: Axes, record: xr.Dataset, score: str) -> None:
             continue
         row = record.sel(predictor=role)
         level = float(row[f"predictor_{score}"])
-        if np.isfinite(level) and row["predictor_status"].item() == "optimal":
+        if np.isfinite(level) and row["predictor_status"].item() in CERTIFIED:
             axis.axhline(level, label=f"{role}: {row['predictor_label'].item()}", **style)
