@@ -255,6 +255,29 @@ def test_quantities():
         at("t50", 1.0, scale=3.0)
 
 
+def test_times_of_curves():
+    # A distance that begins at one, is least at time 1e-2 and ends at 0.8; linear in log time.
+    times = np.r_[0.0, np.geomspace(1e-4, 1e4, 9), np.nan]
+    distance = np.r_[1.0, 1.0, 0.5, 0.0, 0.0, 0.0, 0.2, 0.6, 0.8, 0.8, np.nan]
+    cosine = np.r_[np.nan, 1 - distance[1:]]
+    keys, three = ("init_scale", "seed", "record"), (3, 3, len(times))
+    data = runs()
+    for name, curve in (("time", times), ("distance", distance), ("cosine", cosine)):
+        data[name] = (keys, np.broadcast_to(curve, three))
+
+    def at(quantity):
+        return lr.check_claim(claim("equals", quantity=quantity, value=1.0), data).estimate
+
+    assert at("when_min.distance") == at("when_max.cosine") == pytest.approx(1e-2)
+    assert at("t50.distance") == pytest.approx(10**1.5)  # half way to 0.8
+    assert at("t50.cosine") == pytest.approx(10**1.5)
+    assert at("t10.distance") == pytest.approx(10**0.4)
+    assert at("t90.distance / 2") == pytest.approx(0.5 * 10**2.6)
+    assert at("t50.distance - t50") == pytest.approx(10**1.5 - 102 * 10**0.5)
+    data["cosine"] = (keys, np.full(three, np.nan))
+    assert np.isnan(at("t50.cosine"))
+
+
 def over_losses():
     """t50 of three losses, swept as tables, and three seeds: hinge 1.5 times the logistic's."""
     names = ('{"kind": "Logistic"}', '{"kind": "Hinge", "width": 0.1}', '{"kind": "Squared"}')

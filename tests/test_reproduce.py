@@ -262,6 +262,11 @@ def test_figures_of_families(study, tmp_path):
     assert len(accuracy.get_lines()) == 8  # two parts, two values, two seeds
     assert len(norm.get_lines()) == 4
     assert loss.get_yscale() == "log"
+    near = runs.assign(cosine_to_kernel=1 - runs["param_norm"] / 100)
+    distance = lr.plot_family(near, "init_scale").axes[3]
+    assert distance.get_ylabel() == "1 - cosine to kernel predictor"
+    ours, theirs = (axis.get_lines()[0].get_xydata() for axis in (distance, norm))
+    np.testing.assert_allclose(np.array(ours), np.array(theirs) / [1, 100], atol=1e-15)
 
 
 def test_a_run_on_the_log_clock_shows_times_and_losses_by_their_exponents():

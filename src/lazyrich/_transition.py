@@ -121,7 +121,7 @@ def read_off(
             outcome = "grokked" if delayed else "immediate"
     after = times >= times[plateau][0]
     moved = abs(late - early) >= thresholds.change
-    t10, t50, t90 = _change_times(times[after], test[after], early) if moved else _NEVER
+    t10, t50, t90 = change_times(times[after], test[after], early) if moved else _NEVER
     t50_sustained = np.nan
     if moved:
         done = (test - early) / (late - early)
@@ -229,7 +229,7 @@ def _plateau(
     return (times >= times[start]) & (times <= max(end, times[start]))
 
 
-def _change_times(
+def change_times(
     times: Float[np.ndarray, " t"], values: Float[np.ndarray, " t"], early: float
 ) -> tuple[float, float, float]:
     """First times at 10, 50 and 90 % of the way from `early` to the last value."""
@@ -245,4 +245,4 @@ def _loss_times(
 ) -> tuple[float, float, float]:
     """The same for a loss, from its extreme on: it may still improve on the plateau."""
     turn = int(np.argmin(loss) if loss[-1] > loss[0] else np.argmax(loss))
-    return _change_times(times[turn:], loss[turn:], float(loss[turn]))
+    return change_times(times[turn:], loss[turn:], float(loss[turn]))

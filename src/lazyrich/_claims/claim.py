@@ -30,7 +30,9 @@ class Claim(Description):
 
     - **Takes** `text`, the sentence; `quantity`, a number of the dataset, dotted keys such as
         `late.test_loss` allowed, `first.`, `max.` and `min.` before the name of a curve for what
-        it is at time 0 and at most and at least, or two of these, keys or numbers with
+        it is at time 0 and at most and at least, `when_max.` and `when_min.` for when, `t10.`,
+        `t50.` and `t90.` for when that share is done of its change from what is farthest from its
+        last value to that value; or two of these, keys or numbers with
         `+`, `-`, `*` or `/` between blanks (`t_test / t_train`, `weight_decay * t50`).
     - `kind`: `increases` or `decreases` with the key `along`, by Spearman's rank correlation of
         runs that differ in it alone, which should exceed `value` (0 if left out) in size;

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Shaped
 from .._errors import InputError
 from .._phase.diagram import Runs, levels, runs_of
 from .._published import same
+from .._transition import change_times
 
 # Outcomes of runs in which a time that there is not is one that did not come.
 _CAME_TO_NOTHING = ("not_within_budget", "untrained", "misgrokked")
@@ -84,6 +85,8 @@ def sample(
         named.append((beside, _words(beside, "beside")))
     names = [name for _, words in named for name in words[::2]]
     parts = [name.split(".", 1)[-1] for name in names] + [n.replace(".", "_") for n in names]
+    if any(name.partition(".")[0] in _WHEN for name in names):
+        parts.append("time")
     runs = chosen(runs_of(dataset, *parts), where)
     found = [_evaluated(runs, words, quantity) for quantity, words in named]
     known = ~np.any(np.isnan(found), axis=0)
@@ -158,6 +161,9 @@ def _operand(runs: Runs, name: str, quantity: str) -> Float[np.ndarray, " run"]:
     when, _, curve = name.partition(".")
     if when in _OF_CURVES and curve in runs.data and "record" in runs.data[curve].dims:
         return _OF_CURVES[when](runs.data[curve].values)
+    if when in _WHEN and curve in runs.data and "record" in runs.data[curve].dims:
+        pairs = zip(runs.data["time"].values, runs.data[curve].values, strict=True)
+        return np.array([_when(when, times, values) for times, values in pairs])
     plain = name.replace(".", "_")
     if plain in runs.times and plain in runs.data:
         values, outcomes = runs.time(plain), runs.outcomes()
@@ -185,6 +191,24 @@ def _extreme(best: Callable[..., Any]) -> Callable[[np.ndarray], np.ndarray]:
     return along
 
 
+def _when(
+    what: str, times: Float[np.ndarray, " record"], values: Float[np.ndarray, " record"]
+) -> float:
+    """When a curve is at its extreme, or has done a share of the way from there to its end."""
+    known = np.isfinite(times) & np.isfinite(values)
+    if not known.any():
+        return np.nan
+    times, values = times[known], values[known]
+    if what in _EXTREMES:
+        return float(times[_EXTREMES[what](values)])
+    # What is farthest from the end: a distance starts at one and may come near to it again.
+    turn = int(np.argmax(np.abs(values - values[-1])))
+    return change_times(times[turn:], values[turn:], float(values[turn]))[_SHARES.index(what)]
+
+
+_EXTREMES: dict[str, Callable[[np.ndarray], Any]] = {"when_max": np.argmax, "when_min": np.argmin}
+_SHARES = ("t10", "t50", "t90")
+_WHEN = (*_EXTREMES, *_SHARES)
 _OF_CURVES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "first": lambda curves: curves[:, 0],
     "max": _extreme(np.nanmax),

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from .._phase.diagram import runs_of
+from .._phase.diagram import Runs, runs_of
 from .._published import Published, same
 from ..studies import curves_at
 from .figure import time_label
@@ -23,7 +23,8 @@ _DASHES: dict[str, Any] = {"train": (0, (4, 2)), "test": "solid"}
 
 
 def plot_family(dataset: xr.Dataset, key: str, published: Published | None = None) -> Figure:
-    """Fit, loss and parameter norm over log time, one colour a value of `key`.
+    """Fit, loss and parameter norm over log time, one colour a value of `key`; and how far weights
+    are from the kernel predictor's, where that was recorded.
 
     Every seed has its line; training data are dashed, test data solid. Published curves are
     circles in the colour of the value that they belong to. Of a dataset with forecasts, diamonds
@@ -35,11 +36,13 @@ def plot_family(dataset: xr.Dataset, key: str, published: Published | None = Non
     - **Returns** a matplotlib figure, to save or to show.
     """
     accurate = "test_accuracy" in dataset
-    rows = ["accuracy", "loss", "norm"] if accurate else ["loss", "norm"]
-    names = [f"{part}_{row}" for row in rows[:-1] for part in _DASHES]
+    fits = ["accuracy", "loss"] if accurate else ["loss"]
+    names = [f"{part}_{row}" for row in fits for part in _DASHES]
     score = names[1]
     more = (f"early_{score}", f"late_{score}", *_EXPECTED)
-    runs = runs_of(dataset, "time", "param_norm", *names, *more)
+    runs = _with_distance(runs_of(dataset, "time", "param_norm", *_TO_KERNEL, *names, *more))
+    single = {row: name for row, name in _SINGLE.items() if row == "norm" or name in runs.data}
+    rows = [*fits, *single]
     values = runs.key(key, key)
     found = np.unique(values)
     colours = matplotlib.colormaps["viridis"](np.linspace(0.0, 0.85, len(found)))
@@ -47,7 +50,8 @@ def plot_family(dataset: xr.Dataset, key: str, published: Published | None = Non
     axes = figure.subplots(1, len(rows), sharex=True, squeeze=False)[0]
     circles = [_circles(published, key, value) for value in found.tolist()]
     for axis, row in zip(axes, rows, strict=True):
-        parts = {"test": "param_norm"} if row == "norm" else {p: f"{p}_{row}" for p in _DASHES}
+        both = {p: f"{p}_{row}" for p in _DASHES}
+        parts = {"test": single[row]} if row in single else both
         for part, name in parts.items():
             if name not in runs.data:
                 continue
@@ -62,7 +66,9 @@ def plot_family(dataset: xr.Dataset, key: str, published: Published | None = Non
                 _expected(axis, runs.data.isel(run=values == value), score, colour)
         axis.set_xscale("log")
         axis.set_xlabel(time_label(dataset))
-        axis.set_ylabel(r"parameter norm $\|\theta\|_2$" if row == "norm" else row)
+        axis.set_ylabel(
+            runs.data["distance"].attrs["name"] if row == "kernel" else _NAMES.get(row, row)
+        )
         if row != "accuracy" and axis.get_lines():
             axis.set_yscale("log", nonpositive="mask")
         if row == "loss" and "test_loss" in runs.data:
@@ -80,6 +86,25 @@ def plot_family(dataset: xr.Dataset, key: str, published: Published | None = Non
         labels.append("half of the change,\nforecast")
     figure.legend(handles, labels, title=symbol(key), loc="outside right center", fontsize=8)
     return figure
+
+
+_NAMES = {"norm": r"parameter norm $\|\theta\|_2$"}
+_SINGLE = {"norm": "param_norm", "kernel": "distance"}
+_TO_KERNEL = ("distance_to_kernel", "cosine_to_kernel")
+
+
+def _with_distance(runs: Runs) -> Runs:
+    """With the `distance` from the kernel predictor, of weights or else of their directions."""
+    data = runs.data
+    if "distance_to_kernel" in data:
+        distance = data["distance_to_kernel"].assign_attrs(name="distance from kernel predictor")
+    elif "cosine_to_kernel" in data:
+        distance = (1 - data["cosine_to_kernel"]).assign_attrs(
+            name="1 - cosine to kernel predictor"
+        )
+    else:
+        return runs
+    return runs._replace(data=data.assign(distance=distance))
 
 
 _EXPECTED = ("forecast_t50", "forecast_low", "forecast_high")
