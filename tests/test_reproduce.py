@@ -265,8 +265,8 @@ def test_figures_of_families(study, tmp_path):
     near = runs.assign(cosine_to_kernel=1 - runs["param_norm"] / 100)
     distance = lr.plot_family(near, "init_scale").axes[3]
     assert distance.get_ylabel() == "1 - cosine to kernel predictor"
-    ours, theirs = (axis.get_lines()[0].get_xydata() for axis in (distance, norm))
-    np.testing.assert_allclose(np.array(ours), np.array(theirs) / [1, 100], atol=1e-15)
+    drawn, norms = (np.array(a.get_lines()[0].get_xydata()) for a in (distance, norm))
+    np.testing.assert_allclose(drawn, norms / [1, 100], atol=1e-15)
 
 
 def test_a_run_on_the_log_clock_shows_times_and_losses_by_their_exponents():
