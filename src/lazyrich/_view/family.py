@@ -18,7 +18,7 @@ from .figure import time_label
 from .symbols import symbol
 
 _PUBLISHED: dict[str, Any] = {"ls": "none", "marker": "o", "markersize": 2.8, "mfc": "none"}
-_FORECAST: dict[str, Any] = {"marker": "D", "markersize": 4.5, "mec": "black", "mew": 0.7}
+_FORECAST: dict[str, Any] = {"marker": "D", "markersize": 3.6, "mec": "black", "mew": 0.7}
 _DASHES: dict[str, Any] = {"train": (0, (4, 2)), "test": "solid"}
 
 

@@ -113,8 +113,9 @@ def _expected(axes: Any, forecast: Forecast) -> None:
             axis.axvline(end, color=_PASSAGE, linewidth=1.4, label="kernel phase ends, forecast")
         low, high = forecast.t50_interval
         if np.isfinite(low) and high > 0:
-            label = f"half of the change, forecast ({forecast.verdict})"
-            axis.axvspan(low, high, color=_PASSAGE, alpha=0.18, linewidth=0, label=label)
+            label = f"half of the change, forecast ({forecast.verdict.replace('_', ' ')})"
+            axis.axvspan(low, high, color=_PASSAGE, alpha=0.25, linewidth=0)
+            axis.axvline(forecast.t50, color=_PASSAGE, linewidth=1.4, linestyle="--", label=label)
 
 
 def _value_in(description: dict[str, Any]) -> Callable[[str], Any]:

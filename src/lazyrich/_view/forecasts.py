@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 
 from .._errors import InputError
 from .._trial import as_runs
+from .axes import few_decades
 
 
 def plot_forecasts(dataset: xr.Dataset) -> Figure:
@@ -43,6 +44,8 @@ def plot_forecasts(dataset: xr.Dataset) -> Figure:
     axis.plot(ends, ends, color="#404040", ls="--", linewidth=1.0)
     axis.set_xscale("log")
     axis.set_yscale("log")
+    for side in (axis.xaxis, axis.yaxis):
+        few_decades(side, *side.get_view_interval())
     axis.set_xlabel("half of the test change, simulated")
     axis.set_ylabel("half of the test change, forecast")
     axis.grid(True, which="major", color="#e0e0e0", linewidth=0.6)

@@ -107,7 +107,7 @@ def _figures(result: PanelResult) -> Iterator[tuple[str, Figure, str]]:
     if result.forecast is None:
         return
     name = f"{result.name}-forecast" if len(keys) < 3 or turns else result.name
-    if num_timed(dataset) > 1:
+    if keys and num_timed(dataset) > 1:
         caption = "Every run with a forecast; bars are its interval, the dashed line agreement."
         yield name, plot_forecasts(dataset), f"{caption} {_scored(dataset)}"
 
@@ -159,16 +159,23 @@ def _run(result: PanelResult) -> tuple[Figure, str]:
     several = "The run of the first seed" if len(result.sweep) > 1 else "The run"
     shown = "; circles are published" if result.published and result.published.curves else ""
     if result.forecast is not None:
-        shown += "; green and faint is what was forecast"
-    return plot(_record(first, result), result.forecast), f"{several}{shown}."
+        shown += f"; green and faint is what was forecast. {_scored(result.dataset)}"
+    return plot(_record(first, result), result.forecast), f"{several}{shown}".rstrip(".") + "."
 
 
 def _scored(dataset: xr.Dataset) -> str:
+    """How the forecasts of a panel's runs did, in a sentence or two."""
     found = forecast_scores(dataset)
+    verdicts = f"{found.num_right} of {found.num_ventured} verdicts came true."
+    if not found.num_ventured:
+        verdicts = "No verdict was ventured."
+    if not found.num_timed:
+        return verdicts
+    textbook = f" ({found.baseline:.2f} of the textbook's time)" if found.baseline > 0 else ""
     return (
-        f"Median |log ratio| {found.error:.3f} ({found.baseline:.2f} of the textbook's time), bias "
-        f"{found.bias:+.3f}, {found.coverage:.0%} of {found.num_timed} times in their intervals; "
-        f"{found.num_right} of {found.num_ventured} verdicts came true."
+        f"Half times as forecast are off by {found.error:.3f}{textbook}, the median |log ratio|, "
+        f"with a bias of {found.bias:+.3f}; {found.coverage:.0%} of {found.num_timed} came in "
+        f"their intervals. {verdicts}"
     )
 
 
