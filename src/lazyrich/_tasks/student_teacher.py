@@ -1,10 +1,11 @@
 """What a random net of the student's kind computes."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
+import jax
 import jax.numpy as jnp
 import jax.random as jr
-from annotated_types import Ge
+from annotated_types import Ge, Gt
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from .._precision import in_double
@@ -16,13 +17,15 @@ Teacher = list[tuple[Array, Array]]
 
 
 class StudentTeacher(AbstractTask):
-    r"""Inputs $x \sim N(0, I_d)$, labelled by a random net of tanh.
+    r"""Inputs $x \sim N(0, I_d)$, labelled by a random net.
 
     The teacher has hidden layers of `widths` and `outputs`, and a bias in every layer; weights
-    and biases are uniform within one over the root of the fan-in, as those of an
-    [`MLP`][lazyrich.models.MLP] of `initialisation` `uniform`. Labels have shape `(n, outputs)`.
+    and biases are uniform within `gain` over the root of the fan-in, with a gain of one as those
+    of an [`MLP`][lazyrich.models.MLP] of `initialisation` `uniform`. Labels have shape
+    `(n, outputs)`.
 
-    - **Takes** `n`, `num_test`, samples; `d`; `widths`; `outputs`.
+    - **Takes** `n`, `num_test`, samples; `d`; `widths`; `outputs`; `activation`, `tanh` or
+        `relu`; `bias`, whether there are any; `gain`.
     - **Source** Liu et al., ICLR 2023, arXiv:2210.01117, as taken up by Kumar et al., ICLR
         2024, arXiv:2310.06110, figure 8.
     """
@@ -32,6 +35,9 @@ class StudentTeacher(AbstractTask):
     widths: tuple[Size, ...] = (100, 100)
     outputs: Size = 5
     num_test: Size = 100
+    activation: Literal["tanh", "relu"] = "tanh"
+    bias: bool = True
+    gain: Annotated[float, Gt(0)] = 1.0
 
     @in_double
     def sample(self, key: PRNGKeyArray) -> Split:
@@ -40,7 +46,7 @@ class StudentTeacher(AbstractTask):
 
         def draw(key: PRNGKeyArray, num: int) -> Samples:
             x = jr.normal(key, (num, self.d))
-            return Samples(x, labelled(layers, x))
+            return Samples(x, labelled(layers, x, self.activation))
 
         return Split(draw(train_key, self.n), test_blocks(draw, test_key, self.num_test))
 
@@ -50,18 +56,21 @@ class StudentTeacher(AbstractTask):
         layers = []
         keys = jr.split(key, 2 * (len(sizes) - 1)).reshape(-1, 2)
         for pair, fan_in, out in zip(keys, sizes[:-1], sizes[1:], strict=True):
-            shapes, bound = ((out, fan_in), (out,)), fan_in**-0.5
+            shapes, bound = ((out, fan_in), (out,)), self.gain * fan_in**-0.5
             weights, bias = (
                 jr.uniform(key, shape, minval=-bound, maxval=bound)
                 for key, shape in zip(pair, shapes, strict=True)
             )
-            layers.append((weights, bias))
+            layers.append((weights, bias if self.bias else jnp.zeros(out)))
         return layers
 
 
-def labelled(teacher: Teacher, x: Float[Array, "n d"]) -> Float[Array, "n c"]:
+def labelled(
+    teacher: Teacher, x: Float[Array, "n d"], activation: Literal["tanh", "relu"] = "tanh"
+) -> Float[Array, "n c"]:
     """What a teacher says of inputs."""
     *hidden, (weights, bias) = teacher
+    phi = {"tanh": jnp.tanh, "relu": jax.nn.relu}[activation]
     for w, b in hidden:
-        x = jnp.tanh(x @ w.T + b[None])
+        x = phi(x @ w.T + b[None])
     return x @ weights.T + bias[None]

@@ -45,7 +45,8 @@ Keys for --set:
                        ModularArithmetic: p, operation, train_fraction, random_labels
                        PolynomialRegression: n, d, num_test, convention, coupled
                        KernelEigenvector: n, d, index, num_test
-                       StudentTeacher: n, d, widths, outputs, num_test
+                       StudentTeacher: n, d, widths, outputs, num_test, activation, bias,
+                       gain
                        Images: source, n, num_test, folder, sha256
                        Arrays: path to a .npz (in a TOML file only)
   model.kind           DiagonalLinear: depth
