@@ -104,8 +104,12 @@ def reproduce(
                 if listener is not None:
                     listener(name, progress)
 
+            def foresaw(done: int, of: int, name: str = name) -> None:
+                if listener is not None:
+                    listener(f"{name}, forecasts", Progress(of, done, 0, 0.0))
+
             run_sweep(sweep, store, hands, listener=tell)
-            results.append(result_of(name, version, sweep, Store(store)))
+            results.append(result_of(name, version, sweep, Store(store), foresaw))
     return results
 
 
@@ -170,8 +174,15 @@ def _is_met(where: Mapping[str, Any], sweep: Sweep, index: int) -> bool:
     return holds(where, value)
 
 
-def result_of(name: str, panel: Panel, sweep: Sweep, store: Store) -> PanelResult:
-    """A panel's runs as they are in a store, compared; `panel` as it is in its preset."""
+def result_of(
+    name: str,
+    panel: Panel,
+    sweep: Sweep,
+    store: Store,
+    listener: Callable[[int, int], None] = lambda done, of: None,
+) -> PanelResult:
+    """A panel's runs as they are in a store, compared; `panel` as it is in its preset; `listener`,
+    told how many are forecast."""
     dataset = assemble(store, sweep)
     if panel.thresholds != Thresholds():
         dataset = reread(dataset, panel.thresholds)
@@ -179,7 +190,7 @@ def result_of(name: str, panel: Panel, sweep: Sweep, store: Store) -> PanelResul
     if panel.forecast:
         passage = None if panel.forecast is True else panel.forecast
         asked = Asked(passage=passage, thresholds=panel.thresholds)
-        dataset, first = with_forecasts(dataset, sweep, asked)
+        dataset, first = with_forecasts(dataset, sweep, asked, listener)
     found = dataset["outcome"].values.ravel().tolist()
     counts = {kind: found.count(kind) for kind in OUTCOMES if kind in found}
     rows = compare(sweep.experiment.published, dataset)
