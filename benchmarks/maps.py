@@ -27,15 +27,20 @@ def panels(store: str) -> dict[str, Any]:
         (result,) = lr.reproduce("maps", store, panel=name, preset="paper")
         seconds = time.perf_counter() - begun
         diagram = lr.phase_diagram(result.dataset)
-        between = ("immediate", "grokked") if name == "sparse" else ("immediate", "misgrokked")
+        between = ("immediate", "grokked" if name == "sparse" else "misgrokked")
         edge = lr.boundary(result.dataset, between=between)
-        figure = lr.plot_map(diagram, edge if edge["place"].notnull().any() else None)
+        said = lr.boundary(result.dataset, between=between, of="forecast_outcome")
+        lines = [line if line["place"].notnull().any() else None for line in (edge, said)]
+        figure = lr.plot_map(diagram, lines[0], forecast=lines[1])
         figure.savefig(ROOT / "docs" / "figures" / f"map_{name}.png", dpi=120)
         found[name] = {
             "runs": len(result.sweep),
             "seconds": seconds,
             "outcomes": result.outcomes,
             "boundary": edge["place"].values.tolist(),
+            "boundary as forecast": said["place"].values.tolist(),
+            "forecasts": lr.forecast_scores(result.dataset)._asdict(),
+            "forecast seconds": float(result.dataset["forecast_seconds"].sum()),
             "steps": float(result.dataset["num_steps"].sum()),
         }
         if name == "sparse":

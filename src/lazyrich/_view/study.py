@@ -118,8 +118,8 @@ def _map(result: PanelResult, x: str, y: str) -> tuple[Figure, str]:
     caption = "Outcomes, delays and times of half the test change."
     if line is not None:
         caption += (
-            " The line is where runs go from immediate to grokked, its band 10 to 90 % of "
-            "the seeds."
+            " The line is where runs go from immediate to a change that is late, for the better or "
+            "the worse; its band has 10 to 90 % of the seeds."
         )
     expected = None
     if result.forecast is not None:
@@ -136,10 +136,10 @@ def _map(result: PanelResult, x: str, y: str) -> tuple[Figure, str]:
 def _line(
     dataset: xr.Dataset, x: str, y: str, of: Literal["outcome", "forecast_outcome"]
 ) -> xr.Dataset | None:
-    """From immediate to grokked, None where no such line is."""
+    """From immediate to what comes late, None where no such line is."""
     if (dataset[of] == "missing").all() or dataset[x].dtype.kind not in "fiu":
         return None
-    line = boundary(dataset, x, y, of=of)
+    line = boundary(dataset, x, y, between=("immediate", ("grokked", "misgrokked")), of=of)
     return line if line["place"].notnull().any() else None
 
 
