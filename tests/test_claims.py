@@ -1,5 +1,8 @@
 """Claims held against made-up sweeps whose answer is known."""
 
+import json
+from typing import Any
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -321,8 +324,39 @@ def test_keys_inside_of_tables_that_are_swept():
     assert count({"loss": {"kind": "Hinge", "width": 0.1}}) == 3
     with pytest.raises(lr.InputError, match="should hold for some of the runs"):
         count({"loss.kind": "Exponential"})
-    with pytest.raises(lr.InputError, match=r"loss.width.*should stand in every table of loss"):
-        count({"loss.width": 0.1})
+    # What has no width is not chosen by one; what none has is a mistake, and so is what some lack
+    # where a number is asked for.
+    assert count({"loss.width": 0.1}) == 3
+    with pytest.raises(lr.InputError, match=r"loss.breadth.*should stand in every table of loss"):
+        count({"loss.breadth": 0.1})
+    with pytest.raises(lr.InputError, match=r"along = 'loss.width': should stand in every table"):
+        lr.check_claim(claim("power_law", value=1.0, along="loss.width"), data)
+
+
+def test_along_a_key_inside_of_tables():
+    # Times go with the rate, and with momentum all come a hundred times as early.
+    rated = [(m, r) for m in (0.0, 0.9) for r in SCALES]
+    tables: list[dict[str, Any]] = [{"kind": "ReducedFlow"}]
+    tables += [{"kind": "SGD", "momentum": m, "learning_rate": r} for m, r in rated]
+    rates = np.array([1.0, *SCALES, *SCALES]) * np.array([1.0] * 4 + [0.01] * 3)
+    keys, seeds = ("dynamics", "seed"), np.array([1.0, 1.1, 1.2])
+    variables = {
+        "t50": (keys, rates[:, None] * seeds),
+        "outcome": (keys, np.full((7, 3), "grokked", dtype="U20")),
+    }
+    names = [json.dumps(table) for table in tables]
+    data = xr.Dataset(variables, {"dynamics": names, "seed": SEEDS}, {"experiment": ""})
+    along, sgd = "dynamics.learning_rate", {"dynamics.kind": "SGD"}
+    verdict = lr.check_claim(claim("increases", along=along, where=sgd), data)
+    assert (verdict.estimate, verdict.low) == pytest.approx((1.0, 1.0))
+    heavy = {"dynamics.momentum": 0.9}
+    verdict = lr.check_claim(claim("power_law", value=1.0, along=along, where=heavy), data)
+    assert verdict.estimate == pytest.approx(1.0)
+    assert verdict.num_runs == 9
+    light, at = {"dynamics.momentum": 0.0, along: 10.0}, {**heavy, along: 10.0}
+    verdict = lr.check_claim(claim("equals", value=0.01, against=light, where=at), data)
+    assert verdict.estimate == pytest.approx(0.01)
+    assert verdict.holds == "yes"
 
 
 def test_claims_that_make_no_sense_are_refused():

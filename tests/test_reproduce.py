@@ -239,6 +239,39 @@ def test_losses_can_be_swept_as_tables(study):
         _planned(lr.studies.panels(study)["losses"], "paper")
 
 
+def test_optimisers_stand_beside_the_flow():
+    # Two scales, two seeds; with momentum a tenth of the recorded time, and half as much again.
+    tables: list[dict[str, Any]] = [{"kind": "ReducedFlow", "rtol": 1e-5}]
+    tables += [{"kind": "GradientDescent", "learning_rate": rate} for rate in (0.1, 1.0, 300.0)]
+    tables += [{"kind": "SGD", "learning_rate": 0.1, "momentum": 0.9}]
+    flow = np.array([[10.0, 20.0], [30.0, 40.0]])
+    times = np.stack([f * flow for f in (1.0, 1.1, 2.0, np.nan, 0.15)])
+    keys = ("dynamics", "init_scale", "seed")
+    outcomes = np.full(times.shape, "grokked", dtype="U20")
+    outcomes[3] = "diverged"
+    early = np.where(np.arange(5)[:, None, None] == 3, 1.0, 0.6) + 0 * times[:1]
+    variables = {
+        "t50": (keys, times), "outcome": (keys, outcomes), "early_test_accuracy": (keys, early),
+        "late_param_norm": (keys, np.ones((5, 2, 2)) * flow),
+    }  # fmt: skip
+    names = [json.dumps(table) for table in tables]
+    coords = {"dynamics": names, "init_scale": [1.0, 10.0], "seed": [0, 1]}
+    figure = lr.plot_rates(xr.Dataset(variables, coords, {"experiment": "t1 = 1e4\n"}))
+    assert len(figure.axes) == 6
+    lines = [k for k in figure.axes[0].get_lines() if len(np.asarray(k.get_xdata()))]
+    points = [(k.get_marker(), np.asarray(k.get_xydata(), float)) for k in lines]
+    descent, heavy = (at for marker, at in points if marker == "o")
+    lost = next(at for marker, at in points if marker == "*")
+    np.testing.assert_allclose(descent, [[0.1, 1.1], [0.1, 1.1], [1.0, 2.0], [1.0, 2.0]])
+    np.testing.assert_allclose(heavy, [[1.0, 1.5]] * 2)
+    np.testing.assert_allclose(lost, [[300.0, 0.04]] * 2)  # at the foot, whatever they score
+    assert np.max(np.asarray(figure.axes[1].get_lines()[0].get_ydata())) == 0.6
+    labels = [text.get_text() for text in figure.legends[0].texts]
+    assert labels == ["GradientDescent", "SGD, momentum 0.9", "diverged", "grokked"]
+    with pytest.raises(lr.InputError, match="should vary over a flow and optimisers with rates"):
+        lr.plot_rates(xr.Dataset(variables, coords, {}).isel(dynamics=slice(1, 3)))
+
+
 def test_figures_of_families(study, tmp_path):
     experiment, _ = lr.studies.panels(study)["run"].varied("paper")
     over = {"init_scale": [1.0, 30.0], "seed": range(2)}

@@ -168,8 +168,13 @@ def _is_met(where: Mapping[str, Any], sweep: Sweep, index: int) -> bool:
     def value(key: str) -> Any:
         if key in changes:
             return changes[key]
-        inside = any(key.startswith(f"{table}.") for table in changes)
-        return (sweep.run(index) if inside else sweep.experiment).value(key)
+        for name, table in changes.items():
+            if key.startswith(f"{name}."):
+                found = table
+                for part in key[len(name) + 1 :].split("."):
+                    found = found.get(part) if isinstance(found, dict) else None
+                return found
+        return sweep.experiment.value(key)
 
     return holds(where, value)
 

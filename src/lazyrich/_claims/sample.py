@@ -52,8 +52,14 @@ class Sample(NamedTuple):
 
     def lines(self, along: str) -> Shaped[np.ndarray, " run"]:
         """Which runs differ in one key alone, or in those that change in step with it."""
-        others = [key for key in self.runs.keys if along not in key.split(",")]
-        values = [levels(self.runs.key(key, "along"))[1] for key in others]
+        values = []
+        for axis in self.runs.keys:
+            names = axis.split(",")
+            if any(along.startswith(f"{name}.") for name in names):
+                # Tables that have all else in common; what changes in step with them may change.
+                values.append(levels(self.runs.without(axis, along, "along"))[1])
+            elif along not in names:
+                values.append(levels(self.runs.key(axis, "along"))[1])
         if not values:
             return np.zeros(len(self.values), int)
         return np.unique(np.stack(values), axis=1, return_inverse=True)[1].ravel()

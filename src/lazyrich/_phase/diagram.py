@@ -73,16 +73,34 @@ class Runs(NamedTuple):
         return np.full(self.data.sizes["run"], value)
 
     def _inside(self, table: str, key: str, argument: str) -> Shaped[np.ndarray, " run"]:
-        """The values of a key that stands inside of a table that is swept."""
+        """The values of a key that stands inside of a table that is swept.
+
+        To choose runs by, some of the tables may lack it: those runs have None.
+        """
         found = []
         for text in self.data[table].values.tolist():
             value: Any = json.loads(text) if isinstance(text, str) else None
             for part in key[len(table) + 1 :].split("."):
                 value = value.get(part) if isinstance(value, dict) else None
-            if value is None or isinstance(value, dict | list):
-                accepted = f"should stand in every table of {table}, which is swept; not in {text}"
-                raise InputError(argument, key, accepted)
-            found.append(value)
+            found.append(None if isinstance(value, dict | list) else value)
+        lacking = [value is None for value in found]
+        if all(lacking) or (any(lacking) and argument not in ("where", "against")):
+            text = self.data[table].values[lacking.index(True)]
+            accepted = f"should stand in every table of {table}, which is swept; not in {text}"
+            raise InputError(argument, key, accepted)
+        return np.array(found, dtype=object if any(lacking) else None)
+
+    def without(self, axis: str, key: str, argument: str) -> Shaped[np.ndarray, " run"]:
+        """What an axis of tables has beside a key inside of them, as text."""
+        table = next(name for name in axis.split(",") if key.startswith(f"{name}."))
+        *parents, leaf = key[len(table) + 1 :].split(".")
+        found = []
+        for text in self.key(table, argument).tolist():
+            place = rest = json.loads(text)
+            for parent in parents:
+                place = place[parent]
+            place.pop(leaf, None)
+            found.append(json.dumps(rest, sort_keys=True))
         return np.array(found)
 
     def time(self, name: str, argument: str = "quantity") -> Float[np.ndarray, " run"]:

@@ -21,6 +21,7 @@ from .family import plot_family
 from .figure import plot
 from .forecasts import plot_forecasts
 from .maps import plot_map
+from .rates import has_rates, plot_rates
 from .report import render
 from .scores import plot_scores
 from .tables import markdown, notes, overview
@@ -98,6 +99,9 @@ def _figures(result: PanelResult) -> Iterator[tuple[str, Figure, str]]:
     if result.forecast is not None and turns:
         caption = "Test scores of every run over those that were forecast, medians and ranges."
         yield result.name, plot_scores(dataset, turns[0]), caption
+    elif "dynamics" in keys and has_rates(dataset["dynamics"].values.tolist()):
+        caption = "Half times, plateaus and last norms beside the gradient flow's, over the rate."
+        yield result.name, plot_rates(dataset), caption
     elif len(keys) == 2:
         yield result.name, *_map(result, *keys)
     elif len(keys) == 1 or (keys and result.forecast is None):
