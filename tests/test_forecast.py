@@ -17,6 +17,7 @@ import xarray as xr
 import lazyrich as lr
 from lazyrich import cli
 from lazyrich._dynamics import Problem
+from lazyrich._forecast.calibration import family_of
 from lazyrich._forecast.flow import kernel_flow, solve
 from lazyrich._forecast.kernel import Dense, Passes, Repeated, kernel_of
 from lazyrich._forecast.passage import params_at
@@ -204,7 +205,7 @@ def test_diagonal_nets_grok_when_forecast(seed, sparse):
     # The passage alone, solved: the same change, for part of the run's steps.
     solved = lr.forecast(experiment, passage="solved")
     assert solved.verdict == "grok"
-    assert abs(np.log(solved.t50 / run.t50)) < 0.06
+    assert abs(np.log(solved.t50 / run.t50)) < 0.02
     steps = json.loads(record.attrs["solver"])
     assert 0 < solved.num_gradients < 0.7 * steps["num_gradients"]
     assert "the passage solved from t = " in solved.reasons[0]
@@ -269,6 +270,16 @@ def test_a_forecast_is_of_an_outcome(sparse):
     ):
         found = sparse._replace(verdict=verdict, t50=t50)
         assert outcome_of(found, 1e4) == outcome
+
+
+def test_a_family_knows_the_plateaus_that_it_is_from():
+    family = family_of(SPARSE, "grok")
+    assert family.on(0.6) == family.on(np.nan) == family
+    assert not family.solve
+    higher = family.on(0.7)
+    assert (higher.solve, higher.known) == (True, False)
+    assert "whose plateaus are at 0.66 at most, and not at 0.7" in higher.source
+    assert family_of(SPARSE, "misgrok").on(1.0).known
 
 
 def test_large_kernels_are_of_subsets():

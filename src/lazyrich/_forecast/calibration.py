@@ -22,6 +22,8 @@ class Family(NamedTuple):
     - `spread`, what $\log k$ times it adds to each of them. Of classification $k$ is the number
         $(\|w\|_1 / \|w\|_2)^2$ of weights that the rich predictor makes use of, of completion
         that of entries to each observed one.
+    - `plateau`, the highest test score on the kernel plateau of its runs. From a higher one half of
+        what is left is done sooner, and $\kappa$ is not known: the passage is solved there, too.
     - `source`, the runs that they are from; `known`, whether there are such runs.
     """
 
@@ -34,6 +36,15 @@ class Family(NamedTuple):
     spread: float = 0.0
     solve: bool = False
     error: float = 0.03
+    plateau: float = 1.0
+
+    def on(self, plateau: float) -> "Family":
+        """The family where the test score on the kernel plateau is so high; NaN for not known."""
+        if not plateau > self.plateau:
+            return self
+        text = f"whose plateaus are at {self.plateau:g} at most, and not at {plateau:.3g}"
+        own = self._replace(solve=True, known=False, error=Family._field_defaults["error"])
+        return own._replace(source=f"{self.source}, {text}")
 
     def at(self, k: float) -> "Family":
         """The family at a value of its number $k$, NaN where that is not known."""

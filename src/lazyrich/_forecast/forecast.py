@@ -140,7 +140,8 @@ def forecast_on(
 
     seen = look(ground, asked, done)
     late, solved = seen.late, None
-    wanted = family_of(experiment, seen.direction).solve and seen.subsets is None
+    family = family_of(experiment, seen.direction).on(seen.scores.early)
+    wanted = family.solve and seen.subsets is None
     if asked.passage == "solved" or (asked.passage is None and wanted):
         solved = solve_passage(
             experiment,
@@ -153,7 +154,7 @@ def forecast_on(
         done("solving the passage")
     if solved is not None:
         late = late or {"predictor": "the passage's end", **solved.late}
-    said = _judged(experiment, seen, asked.thresholds, solved)
+    said = _judged(experiment, family, seen, asked.thresholds, solved)
     if said.t50 > experiment.t1:
         said.reasons.append(Reason(0, f"t50 lies beyond the horizon t1 = {experiment.t1:g}"))
     phase = seen.phase
@@ -186,7 +187,11 @@ def forecast_on(
 
 
 def _judged(
-    experiment: Experiment, seen: Seen, thresholds: Thresholds, solved: Passage | None
+    experiment: Experiment,
+    family: Family,
+    seen: Seen,
+    thresholds: Thresholds,
+    solved: Passage | None,
 ) -> _Said:
     """The verdict and the time: by the family's constant, or as the passage was solved."""
     phase, rich, t_fit = seen.phase, seen.rich, seen.t_fit
@@ -195,7 +200,7 @@ def _judged(
     verdict, why = judge(seen.scores, t_fit, seen.t_end, thresholds)
     if norm.collapses:
         verdict = "none"
-    family = family_of(experiment, seen.direction).at(number_of(problem, rich))
+    family = family.at(number_of(problem, rich))
     reasons = [why if solved is None else solved.reason]
     reasons += [*doubts_of_setting(experiment, phase), *doubts_of_phase(phase, t_fit)]
     reasons += norm.doubts(float(problem.model.norm(problem.params)))

@@ -11,8 +11,9 @@ import numpy as np
 from jaxtyping import Float
 
 from .._dynamics import Flow, ReducedFlow
+from .._dynamics._reduction import reduce
 from .._experiment import Experiment
-from .._models import AbstractLinearModel, AbstractModel
+from .._models import AbstractLinearModel, AbstractModel, DiagonalLinear
 from .._simulate import simulate
 from .._transition import Thresholds, Transition, read_off
 from .kernel import pull
@@ -64,11 +65,18 @@ class Passage(NamedTuple):
 
 
 def params_at(phase: KernelPhase, index: int) -> Any:
-    """Parameters where the kernel flow stands at one of its times."""
+    """Parameters where the kernel flow stands at one of its times.
+
+    Those of a diagonal net are exact in the dual, see the [reduction](reduction.md); the dual alone
+    is the kernel flow's.
+    """
     problem, flow = phase.problem, phase.flow
     time, model = phase.times[index], problem.model
     v = jnp.asarray(phase.solved.duals[index])
     grown = jnp.where(flow.has_degree, jnp.exp(flow.loss_rate * time), 1.0)
+    if isinstance(model, DiagonalLinear):
+        system = reduce(problem, problem.params)
+        return system.params(system.clock(jnp.asarray(time)), grown * v)
     left = jnp.exp(-flow.weight_decay * time)
     # What decay leaves alone stays.
     phi = pull(model, problem.params, problem.train.x, v)
