@@ -24,6 +24,7 @@ from lazyrich._forecast.passage import params_at
 from lazyrich._forecast.phase import Breakdown, Clock, crossing, kernel_phase
 from lazyrich._forecast.seen import Asked
 from lazyrich._forecast.verdict import Reason, Scores, confidence_of, judge
+from lazyrich._foreseen import follows_the_flow
 from lazyrich._ground import Ground
 from lazyrich._tasks import Samples
 from lazyrich._trial import outcome_of
@@ -270,6 +271,12 @@ def test_a_forecast_is_of_an_outcome(sparse):
     ):
         found = sparse._replace(verdict=verdict, t50=t50)
         assert outcome_of(found, 1e4) == outcome
+
+
+def test_only_times_of_the_flow_are_forecast_unasked():
+    assert follows_the_flow(SPARSE)
+    for dynamics in (lr.dynamics.AdamW(learning_rate=0.1), lr.dynamics.Flow(clock="log")):
+        assert not follows_the_flow(SPARSE.model_copy(update={"dynamics": dynamics}))
 
 
 def test_a_family_knows_the_plateaus_that_it_is_from():

@@ -18,7 +18,8 @@ from ._simulate import Listener, silently, simulate_on
 
 def follows_the_flow(experiment: Experiment) -> bool:
     """Whether a run's times are those that forecasts speak of."""
-    return not isinstance(experiment.dynamics, Adam | AdamW)
+    in_time = experiment.time_axis[1] == "1"
+    return in_time and not isinstance(experiment.dynamics, Adam | AdamW)
 
 
 @in_double

@@ -42,6 +42,9 @@ def doubts_of_setting(experiment: Experiment, phase: KernelPhase) -> list[Reason
         found.append(Reason(2, text))
     elif not isinstance(dynamics, Flow | ReducedFlow):
         found.append(Reason(1, f"{kind} follows the gradient flow only at small learning rates"))
+    if experiment.time_axis[1] != "1":
+        text = "times are of the flow, where the run's, and its horizon, are their logarithms"
+        found.append(Reason(2, text))
     if phase.solved.ending != "completed":
         text = f"the kernel flow ended early ({phase.solved.ending}, {phase.solved.method})"
         found.append(Reason(2, text))

@@ -76,8 +76,8 @@ Keys for --set:
 
 \b
 Before it begins, what is to be expected of it is written to forecast.json, and laid over its
-figures once it is done; --no-forecast leaves that out. A run by Adam or AdamW is not
-forecast unless --forecast asks for it: its times are not those of the gradient flow.
+figures once it is done; --no-forecast leaves that out. A run by Adam or AdamW, or in
+logarithmic time, is not forecast unless --forecast asks for it: its times are not the flow's.
 
 \b
 DIR receives record.nc (xarray opens it), experiment.toml, summary.json, report.html,
