@@ -1,5 +1,6 @@
 """Checkpoints: files that are whole or absent, and runs that go on to the last bit."""
 
+import contextlib
 import functools
 import json
 import os
@@ -7,7 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -386,51 +388,77 @@ class Life(NamedTuple):
     segments: int
 
 
-def live_in_process(name: str, folder: Path, cache: Path, plan: dict[str, Any]) -> Life:
+def nursery() -> None:
+    """Forks a life for each line that comes in: what takes long to import is imported once."""
+    for line in sys.stdin:
+        name, folder, plan = json.loads(line)
+        child = os.fork()
+        if child == 0:
+            with (Path(folder) / "errors").open("w") as errors:
+                os.dup2(errors.fileno(), 2)
+                try:
+                    live(name, folder, plan)
+                    os._exit(0)
+                except BaseException:
+                    traceback.print_exc()
+                    os._exit(1)
+        print("born", child, flush=True)
+        print("died", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+
+
+@contextlib.contextmanager
+def lives_of(name: str, cache: Path) -> Iterator[Callable[[Path, dict[str, Any]], Life]]:
+    """Lives in processes of their own, one after the other, that share what they compile."""
     environment = {
         **os.environ,
         "JAX_COMPILATION_CACHE_DIR": str(cache),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
     }
-    code = "import sys; from tests.test_checkpoint import live; live(*sys.argv[1:])"
-    command = [sys.executable, "-c", code, name, str(folder), json.dumps(plan)]
-    begun = segments = 0
-    with (
-        (folder / "errors").open("w+") as errors,
-        subprocess.Popen(
-            command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True
-        ) as child,
-    ):
-        assert child.stdout is not None
-        for line in child.stdout:
-            word, number = line.split()
-            if word == "from":
-                begun = int(number)
-            else:
-                segments = int(number)
-                if plan["how"] == "outside" and segments == plan["when"]:
+    command = [sys.executable, "-c", "from tests.test_checkpoint import nursery; nursery()"]
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=ROOT, env=environment, **pipes) as parent:
+
+        def live_out(folder: Path, plan: dict[str, Any]) -> Life:
+            assert parent.stdin is not None
+            assert parent.stdout is not None
+            print(json.dumps([name, str(folder), json.dumps(plan)]), file=parent.stdin, flush=True)
+            child = begun = segments = 0
+            for line in parent.stdout:
+                word, number = line.split()[0], int(line.split()[1])
+                if word == "died":
+                    assert number in (0, -signal.SIGKILL), (folder / "errors").read_text()
+                    return Life(number != 0, begun, segments)
+                child = number if word == "born" else child
+                begun = number if word == "from" else begun
+                segments = number if word == "segment" else segments
+                if (word, plan["how"], segments) == ("segment", "outside", plan.get("when")):
                     time.sleep(plan["delay"])
-                    os.kill(child.pid, signal.SIGKILL)
-        code_returned = child.wait()
-        errors.seek(0)
-        assert code_returned in (0, -signal.SIGKILL), errors.read()
-    return Life(code_returned != 0, begun, segments)
+                    os.kill(child, signal.SIGKILL)
+            raise AssertionError("the nursery is gone")
+
+        yield live_out
+        assert parent.stdin is not None
+        parent.stdin.close()
 
 
 @pytest.mark.parametrize("name", ["flow", "sgd"])
 def test_kills_at_random_moments_leave_the_record_the_same(name, tmp_path):
     seed = {"flow": 0, "sgd": 1}[name]
     rng = np.random.default_rng(seed)
-    cache = tmp_path / "cache"
 
     def fresh(folder: str) -> Path:
         (tmp_path / folder).mkdir()
         return tmp_path / folder
 
+    with lives_of(name, tmp_path / "cache") as live_out:
+        live_and_die(fresh, live_out, rng)
+
+
+def live_and_die(fresh: Any, live_out: Any, rng: Any) -> None:
     whole = fresh("whole")
     # Also fills the cache: no process is killed while it writes to it.
-    life = live_in_process(name, whole, cache, {"how": "uninterrupted", "chunk": 70})
+    life = live_out(whole, {"how": "uninterrupted", "chunk": 70})
     assert not life.killed
     expected = lr.open_record(whole / "record.nc")
     assert expected.attrs["ending"] == "completed"
@@ -451,7 +479,7 @@ def test_kills_at_random_moments_leave_the_record_the_same(name, tmp_path):
             }
             if len(kills) >= 10:
                 plan["how"] = "never"
-            life = live_in_process(name, folder, cache, plan)
+            life = live_out(folder, plan)
             # Each goes on from later than the one before: at least one segment was kept.
             assert life.begun > begun
             begun = life.begun
