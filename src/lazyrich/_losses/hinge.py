@@ -21,8 +21,8 @@ class Hinge(AbstractLoss):
     sample against decay, its margin exceeds 1 by $\delta \log(1/s - 1)$.
 
     - **Takes** `width`, $\delta$, in units of outputs. Halving the default moves half of a diagonal
-        net's test change by less than $0.01 / \lambda$, see the study `open/losses-width`; the
-        number of steps grows by about a third.
+        net's test change by less than $0.01 / \lambda$, see the study `open/losses-width`, and
+        takes two to three times the steps.
     """
 
     is_classification: ClassVar[bool] = True
@@ -55,7 +55,7 @@ class SquaredHinge(Hinge):
     Its dual is continuous even at $\delta = 0$, but its curvature jumps from 2 to 0 at $yf = 1$,
     which is where decay keeps samples: from a large start their rest lies within a fraction
     $1/\alpha^2$ of the jump, which no step size resolves (measured: 4,096 steps do not reach
-    half of a transition that takes 100 with the jump rounded off). The loss exceeds the squared
+    half of a transition that takes 200 with the jump rounded off). The loss exceeds the squared
     hinge by at most $0.74\, \delta^2$.
 
     - **Takes** `width` as [`Hinge`][lazyrich.losses.Hinge] does.
