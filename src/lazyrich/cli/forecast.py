@@ -22,7 +22,7 @@ from there on, which spares the steps before.
 Examples:
   lazyrich forecast lyu2024/1a
   lazyrich forecast lyu2024/3 --set init_scale=100 --json
-  lazyrich forecast mine.toml --samples 500
+  lazyrich forecast lyu2024/2b --samples 800
   lazyrich forecast lyu2024/1b --solve
 
 \b
@@ -38,7 +38,10 @@ def forecast(
     data: Data = None,
     samples: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Take random subsets of N training samples."),
+        typer.Option(
+            metavar="N",
+            help="Take random subsets of N training samples [400 of more than 20,000 outputs].",
+        ),
     ] = None,
     solve: Annotated[
         bool, typer.Option("--solve", help="Solve the passage from the kernel phase's end on.")
