@@ -289,6 +289,7 @@ def test_a_run_of_a_batch_again_is_the_same_to_the_last_bit(swept):
         (["run", "tiny.toml", "--row", "0"], "--row = 0: is for a batch's file"),
         (["status", "nothing"], "store = "),
         (["reproduce", "nothing"], "study = 'nothing': should be one of"),
+        (["reproduce", "open/nothing"], "panel = 'nothing': should be one of early, "),
     ],
 )
 def test_bad_input_for_many_runs_is_one_line(arguments, message, swept, monkeypatch, capsys):

@@ -17,13 +17,15 @@ if TYPE_CHECKING:
 HELP = """Run what a study's panels miss, and compare them with what was published.
 
 STUDY is one that comes with the library ('lazyrich list' shows their panels), or a folder
-with a TOML file a panel. DIR receives report.html, report.md (the tables alone), report.json, a
-figure a panel, and the store with every run: the same command goes on after whatever ended it.
+with a TOML file a panel; STUDY/P is its panel P alone. DIR receives report.html, report.md (the
+tables alone), report.json, a figure a panel, and the store with every run: the same command goes on
+after whatever ended it.
 
 \b
 Examples:
   lazyrich reproduce lyu2024 --preset quick
   lazyrich reproduce lyu2024 --panel 3 --preset paper --out lyu
+  lazyrich reproduce open/tightness
   lazyrich reproduce kumar2024 --panel 6a --preset paper --data mnist
   lazyrich reproduce maps --scheduler tcp://10.0.0.1:8786
 """
@@ -48,6 +50,8 @@ def reproduce(
     from .._reproduce import reproduce as run
     from .._view import write_study
 
+    if panel is None and "/" in study and not Path(study).exists():
+        study, _, panel = study.rpartition("/")
     title = Path(study).name
     folder = out or Path("reproduced") / f"{title}-{preset}"
     folder.mkdir(parents=True, exist_ok=True)
