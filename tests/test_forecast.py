@@ -19,6 +19,7 @@ from lazyrich import cli
 from lazyrich._dynamics import Problem
 from lazyrich._forecast.calibration import family_of
 from lazyrich._forecast.flow import kernel_flow, solve
+from lazyrich._forecast.forecast import _passage
 from lazyrich._forecast.kernel import Dense, Passes, Repeated, kernel_of
 from lazyrich._forecast.passage import params_at
 from lazyrich._forecast.phase import Breakdown, Clock, crossing, kernel_phase
@@ -271,6 +272,14 @@ def test_a_forecast_is_of_an_outcome(sparse):
     ):
         found = sparse._replace(verdict=verdict, t50=t50)
         assert outcome_of(found, 1e4) == outcome
+
+
+def test_a_constant_that_says_little_says_so():
+    phase = kernel_phase(Ground(SPARSE).problem, SPARSE.t1)
+    for direction, weight in (("grok", 0), ("misgrok", 2)):
+        ((given, text),) = _passage(family_of(SPARSE, direction), phase, None)[2]
+        assert given == weight
+        assert text.endswith("their passage solved says more") == (weight == 2)
 
 
 def test_only_times_of_the_flow_are_forecast_unasked():

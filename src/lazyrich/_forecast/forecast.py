@@ -230,4 +230,6 @@ def _passage(
         shift, blur = subsets.t_end - phase.t_end, subsets.error
         low, middle, high = low + shift - blur, middle + shift, high + shift + blur
     text = f"half of the change when the clock shows {family.middle:.3g}: {family.source}"
-    return middle, (low, high), [Reason(0 if family.known else 2, text)]
+    if family.solve:
+        text += "; that says little of such runs, their passage solved says more"
+    return middle, (low, high), [Reason(0 if family.known and not family.solve else 2, text)]
