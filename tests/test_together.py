@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 
 import lazyrich as lr
-from lazyrich import _together
+from lazyrich import _ground, _together
 from lazyrich._ground import Ground
 from tests.helpers import small_experiment
 
@@ -50,7 +50,7 @@ def test_a_batch_is_its_runs(alone, monkeypatch):
         draw(self, *arguments)
 
     monkeypatch.setattr(Ground, "__init__", counted)
-    _together._grounds.clear()
+    _ground._grounds.clear()
     stages = []
     together = lr.simulate_together(lanes(), listener=lambda stage, *_: stages.append(stage))
     assert [record.attrs["ending"] for record in together] == ["completed"] * 2 + ["max_steps"]
@@ -69,10 +69,10 @@ def test_test_data_that_do_not_fit_are_drawn_for_every_run(alone, monkeypatch):
 
 
 def test_grounds_kept_are_few():
-    found = _together._grounds_of([experiment for experiment in lanes() for _ in range(2)])
+    found = _ground.grounds_of([experiment for experiment in lanes() for _ in range(2)])
     assert len({id(ground) for ground in found}) == 2
-    _together._grounds_of([lanes()[0].with_changes({"seed": seed}) for seed in range(7)])
-    assert len(_together._grounds) == _together._MAX_GROUNDS
+    _ground.grounds_of([lanes()[0].with_changes({"seed": seed}) for seed in range(7)])
+    assert len(_ground._grounds) == _ground._MAX_GROUNDS
 
 
 def test_stacked_rows_are_the_records(alone):

@@ -42,7 +42,7 @@ def foresee_and_simulate(
         ground = Ground(experiment)
         listener("forecasting", None, "")
         try:
-            foreseen(forecast_on(ground, Asked(passage="calibrated")))
+            foreseen(forecast_on(experiment, ground, Asked(passage="calibrated")))
         except (ComputationError, MemoryError, jax.errors.JaxRuntimeError) as error:
             foreseen(str(error).splitlines()[0] or type(error).__name__)
         return simulate_on(ground, listener, checkpoint)

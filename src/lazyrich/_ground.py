@@ -2,6 +2,8 @@
 
 import dataclasses
 import functools
+from collections import OrderedDict
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import jax
@@ -19,6 +21,9 @@ from ._predictors import Predictor
 from ._probes import Labels, Setting, follows_twin, twin_of
 from ._references import references
 from ._tasks import Arrays, PolynomialRegression, Samples, Split
+
+# Grounds kept from one batch of runs to the next.
+_MAX_GROUNDS = 4
 
 
 class Ground:
@@ -95,8 +100,38 @@ class Ground:
 
     def problem_of(self, experiment: Experiment) -> Problem:
         """The problem of an experiment on this ground."""
+        if experiment is self.experiment:
+            return self.problem
         params = jax.tree.map(lambda p: jnp.asarray(experiment.init_scale * p), self._start)
         return _posed(experiment, self.problem.train, params)
+
+
+_grounds: OrderedDict[Hashable, Ground] = OrderedDict()
+
+
+def grounds_of(experiments: Sequence[Experiment]) -> list[Ground]:
+    """The ground of each experiment, those of the batches before at hand."""
+    found: dict[Hashable, Ground] = {}
+    keys = [ground_key(experiment) for experiment in experiments]
+    for key, experiment in zip(keys, experiments, strict=True):
+        if key not in found:
+            found[key] = _grounds.pop(key) if key in _grounds else Ground(experiment)
+            _grounds[key] = found[key]
+    while len(_grounds) > _MAX_GROUNDS:
+        _grounds.popitem(last=False)
+    return [found[key] for key in keys]
+
+
+def ground_key(experiment: Experiment) -> Hashable:
+    """The same for experiments on one ground."""
+    parts: tuple[Any, ...] = (experiment.task, experiment.seed, experiment.model, experiment.loss)
+    if experiment.task.labels_from_start:
+        parts = (*parts, experiment.init_scale)
+    try:
+        hash(parts)
+    except TypeError:  # a model of the user's, of arrays
+        return id(experiment)
+    return parts
 
 
 def _posed(experiment: Experiment, train: Samples, params: Any) -> Problem:

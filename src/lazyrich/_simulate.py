@@ -140,9 +140,7 @@ class Run:
             self.problem = self.ground.problem
             self.clock.start("computing predictors")
         else:
-            own = ground.experiment is experiment
-            self.ground = ground
-            self.problem = ground.problem if own else ground.problem_of(experiment)
+            self.ground, self.problem = ground, ground.problem_of(experiment)
         self.split, self.predictors = self.ground.split, self.ground.predictors
         self.clock.stop()
 

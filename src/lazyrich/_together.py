@@ -1,7 +1,6 @@
 """Many experiments at once, and what they share done once."""
 
-from collections import OrderedDict
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
@@ -17,7 +16,7 @@ from ._dynamics._batch import Lanes, unlike
 from ._dynamics._reduction import Replay
 from ._errors import InputError
 from ._experiment import Experiment
-from ._ground import Ground
+from ._ground import Ground, grounds_of
 from ._measure import evaluate_all, probe_along, weights_along
 from ._models import DiagonalLinear, DiagonalParams
 from ._precision import in_double
@@ -27,8 +26,6 @@ from ._probes import AbstractProbe, Labels, Setting
 from ._simulate import Listener, Run, Stopwatch, follow_alone, replayed, silently
 from ._stacked import KKT, Outcome, Stacked, long_names
 
-# Grounds kept from one batch to the next.
-_MAX_GROUNDS = 4
 # Test data of a batch that may be held; beyond, they are drawn again for every run.
 _TEST_BYTES = 2**28
 
@@ -74,39 +71,12 @@ def simulate_stacked(
         return Stacked.of([follow_alone(e, None, listener, None) for e in experiments])
 
 
-_grounds: OrderedDict[Hashable, Ground] = OrderedDict()
-
-
-def _grounds_of(experiments: Sequence[Experiment]) -> list[Ground]:
-    """The ground of each experiment, those of the batches before at hand."""
-    found: dict[Hashable, Ground] = {}
-    keys = [_key(experiment) for experiment in experiments]
-    for key, experiment in zip(keys, experiments, strict=True):
-        if key not in found:
-            found[key] = _grounds.pop(key) if key in _grounds else Ground(experiment)
-            _grounds[key] = found[key]
-    while len(_grounds) > _MAX_GROUNDS:
-        _grounds.popitem(last=False)
-    return [found[key] for key in keys]
-
-
-def _key(experiment: Experiment) -> Hashable:
-    parts: tuple[Any, ...] = (experiment.task, experiment.seed, experiment.model, experiment.loss)
-    if experiment.task.labels_from_start:
-        parts = (*parts, experiment.init_scale)
-    try:
-        hash(parts)
-    except TypeError:  # a model of the user's, of arrays
-        return id(experiment)
-    return parts
-
-
 def _follow_flows(
     experiments: Sequence[Experiment], dynamics: Flow, listener: Listener
 ) -> list[Outcome]:
     clock = Stopwatch(listener)
     clock.start("sampling data")
-    grounds = _grounds_of(experiments)
+    grounds = grounds_of(experiments)
     clock.start("computing predictors")
     runs = [Run(e, ground=ground) for e, ground in zip(experiments, grounds, strict=True)]
     observers = [run.observer() for run in runs]
@@ -140,7 +110,7 @@ def _follow_reduced(
 ) -> Stacked:
     clock = Stopwatch(listener)
     clock.start("sampling data")
-    grounds = _grounds_of(experiments)
+    grounds = grounds_of(experiments)
     problems = [g.problem_of(e) for g, e in zip(grounds, experiments, strict=True)]
     times = [experiment.times.grid(experiment.t1) for experiment in experiments]
     clock.start("computing predictors")

@@ -1,17 +1,20 @@
 """Forecasts of many runs beside what came of them."""
 
 import math
-from collections.abc import Callable, Mapping
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
 from jaxtyping import Bool, Float
+from threadpoolctl import threadpool_limits
 
 from ._errors import InputError
 from ._experiment import Experiment
-from ._forecast import Asked, Forecast, forecast
+from ._forecast import Asked, Forecast, How, forecast_on
+from ._ground import ground_key, grounds_of
 from ._phase.diagram import runs_of
+from ._precision import in_double
 from ._sweep import Over, Sweep
 from ._transition import Thresholds
 
@@ -51,7 +54,7 @@ def forecast_runs(
     experiment: Experiment,
     over: Over,
     *,
-    passage: Literal["calibrated", "solved"] | None = None,
+    passage: How | None = None,
     thresholds: Thresholds = Thresholds(),
     listener: Callable[[int, int], None] = lambda done, of: None,
 ) -> xr.Dataset:
@@ -74,6 +77,7 @@ def forecast_runs(
     return with_forecasts(dataset, sweep, asked, listener)[0]
 
 
+@in_double
 def with_forecasts(
     dataset: xr.Dataset,
     sweep: Sweep,
@@ -86,16 +90,18 @@ def with_forecasts(
         raise InputError("dataset", shape, f"should be over the sweep's axes, {sweep.shape}")
     numbers = {name: np.full(shape, np.nan) for name in _NUMBERS | _SCORES}
     words = {name: np.full(shape, "", dtype=object) for name in _WORDS}
+    runs = [sweep.run(index) for index in range(len(sweep))]
     first = None
-    for index in range(len(sweep)):
-        place, run = np.unravel_index(index, shape), sweep.run(index)
-        found = forecast(run, **asked._asdict())
-        first = first or found
-        t50 = float(dataset["t50"].values[place])
-        right = _right(found.verdict, str(dataset["outcome"].values[place]))
-        for name, value in {**_of(found, t50, run.t1), "forecast_right": right}.items():
-            (words if name in words else numbers)[name][place] = value
-        listener(index + 1, len(sweep))
+    with threadpool_limits(limits=1, user_api="blas"):
+        for done, index in enumerate(_by_ground(runs)):
+            place, run = np.unravel_index(index, shape), runs[index]
+            found = forecast_on(run, grounds_of([run])[0], asked)
+            first = found if index == 0 else first
+            t50 = float(dataset["t50"].values[place])
+            right = _right(found.verdict, str(dataset["outcome"].values[place]))
+            for name, value in {**_of(found, t50, run.t1), "forecast_right": right}.items():
+                (words if name in words else numbers)[name][place] = value
+            listener(done + 1, len(sweep))
     assert first is not None
     axes = dataset["outcome"].dims
     variables: dict[str, Any] = {}
@@ -105,6 +111,12 @@ def with_forecasts(
     for name, text in _WORDS.items():
         variables[name] = (axes, words[name].astype(str), {"long_name": text, "units": "1"})
     return dataset.assign(variables), first
+
+
+def _by_ground(runs: Sequence[Experiment]) -> list[int]:
+    """The places of runs in an order in which those on one ground follow each other."""
+    first: dict[Hashable, int] = {}
+    return sorted(range(len(runs)), key=lambda i: (first.setdefault(ground_key(runs[i]), i), i))
 
 
 def outcome_of(found: Forecast, t1: float) -> str:
@@ -129,22 +141,13 @@ def _of(found: Forecast, t50: float, t1: float) -> dict[str, Any]:
         "clock": found.clock.shows(t50),
         "forecast_num_gradients": float(found.num_gradients),
         "forecast_seconds": sum(found.seconds.values()),
-        "forecast_early": _score(found.early, found),
-        "forecast_late": _score(found.late, found),
+        "forecast_early": found.scores.early,
+        "forecast_late": found.scores.late,
         "forecast_outcome": outcome_of(found, t1),
         "forecast_verdict": found.verdict,
         "forecast_confidence": found.confidence,
         "forecast_family": found.family.name,
     }
-
-
-def _score(state: Mapping[str, Any], found: Forecast) -> float:
-    """Accuracy, or for labels without one the fraction of the initial test loss that is gone."""
-    if "test_accuracy" in state:
-        return float(state["test_accuracy"])
-    if "test_loss" not in state or "test_accuracy" in found.curves:
-        return math.nan
-    return 1 - float(state["test_loss"]) / float(found.curves["test_loss"][0])
 
 
 def _right(said: str, came: str) -> float:

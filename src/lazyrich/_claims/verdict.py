@@ -58,12 +58,8 @@ def _outcomes(claim: Claim, dataset: xr.Dataset) -> Verdict:
     ran = all_outcomes[all_outcomes != "missing"]
     num = len(ran)
     hits = int(np.sum(np.isin(ran, claim.outcomes)))
-    low = high = share = math.nan
-    if num:
-        share = hits / num
-        low, high = stats.binomtest(hits, num).proportion_ci(0.95, "exact")
+    (share, low, high), ours = _exact(hits, num)
     names = " or ".join(claim.outcomes).replace("_", " ")
-    ours = f"{hits} of {num}" + (f", share [{low:.2g}, {high:.2g}]" if num else "")
     others, counts = np.unique(ran[~np.isin(ran, claim.outcomes)].astype(str), return_counts=True)
     ours += "".join(
         f"; {n} {kind.replace('_', ' ')}" for kind, n in zip(others, counts, strict=True)
@@ -74,11 +70,10 @@ def _outcomes(claim: Claim, dataset: xr.Dataset) -> Verdict:
     refuted = holds == "no" and claim.share == 1 and num
     if not refuted and (num < claim.min_runs or missing):
         holds, ours = "cannot say", f"{ours}; {few(num, claim.min_runs, missing)}"
-    published = "all" if claim.share == 1 else f"at least {claim.share:.0%}"
     return Verdict(
         claim,
         f"runs that come out as {names}, exact 95 % interval",
-        f"{published} {names}",
+        f"{_most(claim)} {names}",
         ours,
         holds,
         share,
@@ -88,6 +83,18 @@ def _outcomes(claim: Claim, dataset: xr.Dataset) -> Verdict:
         0,
         missing,
     )
+
+
+def _exact(hits: int, num: int) -> tuple[tuple[float, float, float], str]:
+    """A share with its exact interval, and both in words."""
+    if not num:
+        return (math.nan, math.nan, math.nan), f"{hits} of {num}"
+    low, high = stats.binomtest(hits, num).proportion_ci(0.95, "exact")
+    return (hits / num, low, high), f"{hits} of {num}, share [{low:.2g}, {high:.2g}]"
+
+
+def _most(claim: Claim) -> str:
+    return "all" if claim.share == 1 else f"at least {claim.share:.0%}"
 
 
 def _order(claim: Claim, found: Sample) -> Verdict:
@@ -210,18 +217,13 @@ def _level(claim: Claim, found: Sample) -> Verdict:
 
 def _share(claim: Claim, found: Sample) -> Verdict:
     num, hits = len(found.values), int(np.sum(found.values > claim.number))
-    share, low, high = math.nan, math.nan, math.nan
-    if num:
-        share, (low, high) = hits / num, stats.binomtest(hits, num).proportion_ci(0.95, "exact")
+    numbers, ours = _exact(hits, num)
     holds: Holds = "cannot say"
     why = "" if num >= claim.min_runs else few(num, claim.min_runs, 0)
     if not why:
         holds = "yes" if hits >= claim.share * num else "no"
     how = f"runs with {claim.subject} above {claim.number:g}, of those that have it, exact 95 %"
-    published = "all" if claim.share == 1 else f"at least {claim.share:.0%}"
-    ours = f"{hits} of {num}" + (f", share [{low:.2g}, {high:.2g}]" if num else "")
-    numbers = (share, low, high)
-    return told(claim, found, f"{how} interval", published, ours, numbers, holds, why)
+    return told(claim, found, f"{how} interval", _most(claim), ours, numbers, holds, why)
 
 
 def _turn(claim: Claim, found: Sample) -> Verdict:

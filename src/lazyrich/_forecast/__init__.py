@@ -6,4 +6,4 @@ from .forecast import (
     forecast as forecast,
     forecast_on as forecast_on,
 )
-from .seen import Asked as Asked
+from .seen import Asked as Asked, How as How

@@ -8,6 +8,9 @@ from typing import NamedTuple
 from .._experiment import Experiment
 from .._models import Centred, DiagonalLinear, Doubled, MatrixFactorisation
 
+# What log t50 of a solved passage is off by where no runs of a family say it.
+_ERROR = 0.03
+
 
 class Family(NamedTuple):
     r"""What is known of one family of runs: at $t_{50}$ its clock shows $\kappa$.
@@ -35,7 +38,7 @@ class Family(NamedTuple):
     source: str
     spread: float = 0.0
     solve: bool = False
-    error: float = 0.03
+    error: float = _ERROR
     plateau: float = 1.0
 
     def on(self, plateau: float) -> "Family":
@@ -43,7 +46,7 @@ class Family(NamedTuple):
         if not plateau > self.plateau:
             return self
         text = f"whose plateaus are at {self.plateau:g} at most, and not at {plateau:.3g}"
-        own = self._replace(solve=True, known=False, error=Family._field_defaults["error"])
+        own = self._replace(solve=True, known=False, error=_ERROR)
         return own._replace(source=f"{self.source}, {text}")
 
     def at(self, k: float) -> "Family":

@@ -65,11 +65,18 @@ def doubts_of_phase(phase: KernelPhase, t_fit: float) -> list[Reason]:
     return []
 
 
+def doubts_of_end(rich: Predictor | None) -> list[Reason]:
+    """Whether training is known to end at the rich predictor."""
+    if rich is not None and rich.status == "stationary":
+        return [Reason(1, "the rich predictor is one of several stationary points")]
+    return []
+
+
 class RichNorm:
     """The parameter norm that the rich predictor is to be had for, as far as it is known."""
 
     def __init__(self, problem: Problem, rich: Predictor | None):
-        self.norm, self.collapses, self.is_local = math.nan, False, False
+        self.norm, self.collapses = math.nan, False
         decay, model = float(problem.weight_decay), problem.model
         if rich is None or decay == 0:
             return
@@ -84,21 +91,17 @@ class RichNorm:
             totals = np.asarray(fit) / float(problem.loss_divisor) + 0.5 * decay * sizes
             best = int(np.argmin(totals))
             self.norm, self.collapses = math.sqrt(sizes[best]), best == 0
-        self.is_local = rich.status == "stationary"
 
     def doubts(self, norm: float) -> list[Reason]:
-        """Against a start of that norm, and that training ends there."""
-        found = []
-        if self.is_local:
-            found.append(Reason(1, "the rich predictor is one of several stationary points"))
+        """Against a start of that norm."""
         if self.collapses:
-            return [*found, Reason(2, "decay outweighs the loss: its minimum is at zero")]
+            return [Reason(2, "decay outweighs the loss: its minimum is at zero")]
         if norm <= self.norm:
             text = (
                 f"the start's norm {norm:.3g} does not exceed {self.norm:.3g}, where training ends"
             )
-            found.append(Reason(2, text))
-        return found
+            return [Reason(2, text)]
+        return []
 
 
 def number_of(problem: Problem, rich: Predictor | None) -> float:

@@ -2,9 +2,7 @@
 
 import math
 import time
-from collections.abc import Mapping
-from types import MappingProxyType
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -16,12 +14,12 @@ from .._precision import in_double
 from .._summary import jsonable, textbook_of
 from .._transition import Thresholds
 from .calibration import Family, family_of
-from .doubts import RichNorm, doubts_of_phase, doubts_of_setting, number_of
+from .doubts import RichNorm, doubts_of_end, doubts_of_phase, doubts_of_setting, number_of
 from .passage import Passage, solve_passage
 from .phase import Clock, KernelPhase
-from .seen import Asked, Seen, look
+from .seen import Asked, How, Seen, look, scores_of
 from .subset import Subsets
-from .verdict import Confidence, Reason, Verdict, confidence_of, judge
+from .verdict import Confidence, Reason, Scores, Verdict, confidence_of, judge
 
 
 class Forecast(NamedTuple):
@@ -69,6 +67,11 @@ class Forecast(NamedTuple):
     num_gradients: int
     clock: Clock
 
+    @property
+    def scores(self) -> Scores:
+        """Test scores on the plateau and at the end; NaN where there is none."""
+        return scores_of(self.early, self.late, self.curves)
+
     def summary(self) -> dict[str, Any]:
         """Ready for JSON: what is unknown is None. Curves are left out."""
         left_out = ("times", "indicator", "phi_ratio", "curves", "family", "clock")
@@ -83,7 +86,7 @@ def forecast(
     *,
     params: Any = None,
     num_samples: int | None = None,
-    passage: Literal["calibrated", "solved"] | None = None,
+    passage: How | None = None,
     max_test: int = 2000,
     thresholds: Thresholds = Thresholds(),
 ) -> Forecast:
@@ -114,7 +117,9 @@ def forecast(
         asked.check()
         begun = time.perf_counter()
         ground = Ground(experiment, params)
-        return forecast_on(ground, asked, {"sampling data": time.perf_counter() - begun})
+        sampling = {"sampling data": time.perf_counter() - begun}
+        found = forecast_on(experiment, ground, asked)
+        return found._replace(seconds=sampling | found.seconds)
 
 
 class _Said(NamedTuple):
@@ -127,25 +132,23 @@ class _Said(NamedTuple):
     reasons: list[Reason]
 
 
-def forecast_on(
-    ground: Ground, asked: Asked = Asked(), spent: Mapping[str, float] = MappingProxyType({})
-) -> Forecast:
-    """The forecast of the experiment of a ground, in double precision; `spent`, on which stages
-    time has gone before."""
-    experiment, seconds = ground.experiment, dict(spent)
-    begun = time.perf_counter() - sum(seconds.values())
+def forecast_on(experiment: Experiment, ground: Ground, asked: Asked) -> Forecast:
+    """The same of an experiment on a ground, in double precision."""
+    seconds: dict[str, float] = {}
+    begun = time.perf_counter()
 
     def done(stage: str) -> None:
         seconds[stage] = time.perf_counter() - begun - sum(seconds.values())
 
-    seen = look(ground, asked, done)
+    problem = ground.problem_of(experiment)
+    seen = look(problem, ground, experiment.t1, asked, done)
     late, solved = seen.late, None
     family = family_of(experiment, seen.direction).on(seen.scores.early)
     wanted = family.solve and seen.subsets is None
     if asked.passage == "solved" or (asked.passage is None and wanted):
         solved = solve_passage(
             experiment,
-            ground.problem.model,
+            problem.model,
             seen.phase,
             seen.curves,
             asked.thresholds,
@@ -203,6 +206,7 @@ def _judged(
     family = family.at(number_of(problem, rich))
     reasons = [why if solved is None else solved.reason]
     reasons += [*doubts_of_setting(experiment, phase), *doubts_of_phase(phase, t_fit)]
+    reasons += doubts_of_end(rich)
     reasons += norm.doubts(float(problem.model.norm(problem.params)))
     if solved is not None:
         return _Said(

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
 import equinox as eqx
@@ -26,11 +26,15 @@ from .verdict import Scores
 _MANY, _FEW = 20_000, 400
 
 
+How = Literal["calibrated", "solved"]
+"""By a family's constant, or by following the run itself from the end of the kernel phase on."""
+
+
 class Asked(NamedTuple):
     """What a forecast is asked for, see [`forecast`][lazyrich.forecast]."""
 
     num_samples: int | None = None
-    passage: Literal["calibrated", "solved"] | None = None
+    passage: How | None = None
     max_test: int = 2000
     thresholds: Thresholds = Thresholds()
 
@@ -67,8 +71,7 @@ class Seen(NamedTuple):
     @property
     def scores(self) -> Scores:
         """Those of the kernel flow and of the rich predictor."""
-        late = math.nan if self.rich is None else _score(self.late, self.curves)
-        return Scores(_score(self.early, self.curves), late)
+        return scores_of(self.early, self.late, self.curves)
 
     @property
     def direction(self) -> Literal["grok", "misgrok"]:
@@ -76,9 +79,10 @@ class Seen(NamedTuple):
         return "misgrok" if self.scores.late < self.scores.early else "grok"
 
 
-def look(ground: Ground, asked: Asked, done: Callable[[str], None]) -> Seen:
-    """Follows the kernel flow; `done` is told of every stage as it ends."""
-    problem, t1 = ground.problem, ground.experiment.t1
+def look(
+    problem: Problem, ground: Ground, t1: float, asked: Asked, done: Callable[[str], None]
+) -> Seen:
+    """Follows a problem's kernel flow on its ground; `done` is told of every stage as it ends."""
     rich = ground.predictors.get("rich")
     rich = rich if rich is not None and rich.is_certified else None
     done("computing predictors")
@@ -159,8 +163,16 @@ def _late(problem: Problem, outputs: Outputs, rich: Predictor | None) -> dict[st
     return found
 
 
-def _score(state: Any, curves: dict[str, Float[np.ndarray, " t"]]) -> float:
-    """Accuracy, or for regression the fraction of the initial loss that is gone."""
-    if "test_accuracy" in state:
-        return float(state["test_accuracy"])
-    return 1 - float(state["test_loss"]) / float(curves["test_loss"][0])
+def scores_of(
+    early: Mapping[str, Any], late: Mapping[str, Any], curves: Mapping[str, Float[np.ndarray, " t"]]
+) -> Scores:
+    """Accuracies, or for regression the fraction of the initial loss that is gone."""
+
+    def score(state: Mapping[str, Any]) -> float:
+        if "test_accuracy" in state:
+            return float(state["test_accuracy"])
+        if "test_loss" not in state or "test_accuracy" in curves:
+            return math.nan
+        return 1 - float(state["test_loss"]) / float(curves["test_loss"][0])
+
+    return Scores(score(early), score(late))

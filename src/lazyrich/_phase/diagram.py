@@ -30,6 +30,13 @@ _FORECASTS = ("forecast_outcome", "forecast_t50")
 _CHANGE_TIMES = ("t10", "t50", "t90", "t50_sustained", "t10_loss", "t50_loss", "t90_loss")
 
 
+def as_table(value: Any) -> dict[str, Any] | None:
+    """A table, which datasets hold as JSON; None for what is none."""
+    if isinstance(value, str) and value.startswith("{"):
+        value = json.loads(value)
+    return value if isinstance(value, dict) else None
+
+
 class Runs(NamedTuple):
     """A sweep's dataset with one dimension `run`.
 
@@ -79,7 +86,7 @@ class Runs(NamedTuple):
         """
         found = []
         for text in self.data[table].values.tolist():
-            value: Any = json.loads(text) if isinstance(text, str) else None
+            value: Any = as_table(text)
             for part in key[len(table) + 1 :].split("."):
                 value = value.get(part) if isinstance(value, dict) else None
             found.append(None if isinstance(value, dict | list) else value)
@@ -234,8 +241,8 @@ def phase_diagram(
         "width": (np.where(np.isfinite(width), width, np.nan), "median of log(t90 / t10)", "1"),
     }
     if all(name in runs.data for name in _FORECASTS):
-        said = runs.data["forecast_t50"].values.astype(float)
-        error = np.log(said / np.where(np.isfinite(runs.time("t50")), runs.time("t50"), np.nan))
+        said, t50 = runs.data["forecast_t50"].values.astype(float), numbers["t50"][0]
+        error = np.log(said / np.where(np.isfinite(t50), t50, np.nan))
         numbers["forecast_t50"] = (said, "median half time as forecast", "1")
         numbers["forecast_error"] = (error, "median of log(forecast_t50 / t50)", "1")
     variables: dict[str, Any] = {

@@ -11,8 +11,6 @@ from jaxtyping import Array, ArrayLike, Float, Shaped
 from .._errors import InputError
 
 Status = Literal["optimal", "stationary", "not_separable", "not_proven"]
-
-
 # Of a predictor that is what it is said to be.
 CERTIFIED: tuple[Status, ...] = ("optimal", "stationary")
 
@@ -78,6 +76,11 @@ def certify_margin(
     gap = (bound - achieved) / bound
     status: Status = "optimal" if gap <= tolerance else "not_proven"
     return Predictor(name, weights, achieved, bound, dual, float(gap), status)
+
+
+def room(values: Float[Array, "..."], change: Float[Array, "..."]) -> Float[Array, ""]:
+    """The longest step that keeps `values` positive."""
+    return jnp.min(jnp.where(change < 0, -values / change, jnp.inf))
 
 
 def minimise_nonnegative(

@@ -12,7 +12,7 @@ from jaxtyping import Array, ArrayLike, Float, Shaped
 
 from .._columns import gram, matvec, rmatvec
 from .._precision import in_double
-from ._base import Predictor, as_data, certify_margin
+from ._base import Predictor, as_data, certify_margin, room
 
 _MAX_ITERATIONS = 100
 _PATIENCE = 8  # iterations without a better certificate: the limit of rounding
@@ -154,10 +154,6 @@ def _iterate(x: Shaped[Array, "n d"], y: Float[Array, " n"], point: _Point) -> _
         d_below = pull_below - stiff_below * (d_t + d_g)
         d_excess = (targets.mu - excess * d_mu) / mu
         return _Point(d_mu, d_t, d_above, d_below, d_gamma), d_t - d_g, d_t + d_g, d_excess
-
-    def room(values: Array, change: Array) -> Array:
-        """The longest step that keeps `values` positive."""
-        return jnp.min(jnp.where(change < 0, -values / change, jnp.inf))
 
     def lengths(step: tuple[_Point, Array, Array, Array]) -> tuple[Array, Array]:
         move, d_slack_above, d_slack_below, d_excess = step

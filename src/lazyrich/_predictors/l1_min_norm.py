@@ -11,7 +11,7 @@ from jaxtyping import Array, ArrayLike, Float, Shaped
 
 from .._columns import gram, matvec, rmatvec
 from .._precision import in_double
-from ._base import Predictor, Status, as_data
+from ._base import Predictor, Status, as_data, room
 from .l2_min_norm import l2_min_norm
 
 _MAX_ITERATIONS = 100
@@ -122,10 +122,6 @@ def _iterate(x: Shaped[Array, "n d"], point: _Point) -> _Point:
         d_nu = -jsl.cho_solve(factor, matvec(x, pull_above - pull_below))
         d_g = rmatvec(x, d_nu)
         return _Point(d_nu, pull_above + stiff_above * d_g, pull_below - stiff_below * d_g), d_g
-
-    def room(values: Array, change: Array) -> Array:
-        """The longest step that keeps `values` positive."""
-        return jnp.min(jnp.where(change < 0, -values / change, jnp.inf))
 
     def lengths(move: _Point, d_g: Array) -> tuple[Array, Array]:
         primal = jnp.minimum(room(above, move.above), room(below, move.below))

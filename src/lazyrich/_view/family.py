@@ -1,6 +1,5 @@
 """Runs of a sweep along one key, as curves over time."""
 
-import json
 from typing import Any
 
 import matplotlib
@@ -15,7 +14,7 @@ from .._phase.diagram import Runs, runs_of
 from .._published import Published, same
 from ..studies import curves_at
 from .figure import time_label
-from .symbols import symbol
+from .symbols import symbol, worded
 
 _PUBLISHED: dict[str, Any] = {"ls": "none", "marker": "o", "markersize": 2.8, "mfc": "none"}
 _FORECAST: dict[str, Any] = {"marker": "D", "markersize": 3.6, "mec": "black", "mew": 0.7}
@@ -76,7 +75,7 @@ def plot_family(dataset: xr.Dataset, key: str, published: Published | None = Non
         axis.grid(True, which="major", color="#e0e0e0", linewidth=0.6)
     handles = [Line2D([], [], color=c) for c in colours]
     handles += [Line2D([], [], color="#404040", ls=dash) for dash in _DASHES.values()]
-    labels = list(map(_label, found.tolist()))
+    labels = list(map(worded, found.tolist()))
     labels += list(_DASHES)
     if any(circles):
         handles.append(Line2D([], [], color="#404040", **_PUBLISHED))
@@ -118,15 +117,6 @@ def _expected(axis: Axes, runs: xr.Dataset, score: str, colour: Any) -> None:
     bars = np.nan_to_num(np.maximum(np.stack([at - low, high - at])[:, shown], 0.0))
     axis.errorbar(at[shown], level[shown], xerr=bars, ls="none", color=colour, ecolor="black",
                   elinewidth=1.0, zorder=4, **_FORECAST)  # fmt: skip
-
-
-def _label(value: Any) -> str:
-    """A value in the legend; a table by its kind and what else it sets."""
-    if isinstance(value, str) and value.startswith("{"):
-        table = json.loads(value)
-        rest = [f"{key} = {_label(item)}" for key, item in table.items() if key != "kind"]
-        return ", ".join([*map(str, [table["kind"]] if "kind" in table else []), *rest])
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 # Training losses this far below the least test loss are rounding, or near to it.

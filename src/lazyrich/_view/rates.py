@@ -1,6 +1,5 @@
 """Runs of optimisers beside the flow's, over the rate at which they step."""
 
-import json
 from typing import Any, NamedTuple
 
 import matplotlib
@@ -12,17 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from .._errors import InputError
-from .._phase.diagram import OUTCOMES, Runs, runs_of
-from .symbols import symbol
+from .._phase.diagram import OUTCOMES, Runs, as_table, runs_of
+from .symbols import MARKS, titles
 
-_SHAPES = {
-    "grokked": "o",
-    "misgrokked": "v",
-    "immediate": "s",
-    "not_within_budget": "x",
-    "untrained": "+",
-    "diverged": "*",
-}
 _PANELS = {
     "t50": r"$t_{50}$ over the flow's",
     "early_test_accuracy": "test accuracy on the plateau",
@@ -44,13 +35,9 @@ class _Optimiser(NamedTuple):
 
 def has_rates(tables: list[Any]) -> bool:
     """Whether values of a swept key are optimisers, and a flow to hold them against."""
-    parsed = [t if isinstance(t, dict) else json.loads(t) if _is_table(t) else {} for t in tables]
+    parsed = [as_table(table) or {} for table in tables]
     rated = ["learning_rate" in table for table in parsed]
     return any(rated) and any("Flow" in str(table.get("kind")) for table in parsed)
-
-
-def _is_table(value: Any) -> bool:
-    return isinstance(value, str) and value.startswith("{")
 
 
 def plot_rates(dataset: xr.Dataset) -> Figure:
@@ -67,14 +54,14 @@ def plot_rates(dataset: xr.Dataset) -> Figure:
     - **Raises** [`InputError`][lazyrich.InputError] if there is no such table.
     """
     runs = runs_of(dataset, *_PANELS)
-    tables = [
-        json.loads(t) if _is_table(t) else {} for t in runs.key("dynamics", "dataset").tolist()
-    ]
+    tables = [as_table(table) or {} for table in runs.key("dynamics", "dataset").tolist()]
     flows = np.array(["Flow" in str(table.get("kind")) for table in tables])
     if not flows.any() or flows.all():
         raise InputError("dataset", "dynamics", "should vary over a flow and optimisers with rates")
     optimisers = [_optimiser(table) for table in tables]
-    rows, row, seeds = _rows(runs)
+    title_of, seeds = titles(runs, "dynamics"), runs.key("seed", "seed")
+    rows = list(dict.fromkeys(title_of))
+    row = np.array([rows.index(title) for title in title_of])
     panels = {name: text for name, text in _PANELS.items() if name in runs.data}
     figure = Figure(figsize=(4.3 * len(panels), 0.9 + 2.9 * len(rows)), layout="constrained")
     axes = figure.subplots(len(rows), len(panels), sharex=True, sharey="col", squeeze=False)
@@ -96,9 +83,9 @@ def plot_rates(dataset: xr.Dataset) -> Figure:
         axis.set_xlabel("flow time of a step")
     handles = [Line2D([], [], color=c, label=n) for n, c in zip(labels, colours, strict=True)]
     for outcome in OUTCOMES:
-        if outcome in _SHAPES and np.any(outcomes[~flows] == outcome):
+        if outcome in MARKS and np.any(outcomes[~flows] == outcome):
             mark: dict[str, Any] = {
-                "marker": _SHAPES[outcome],
+                "marker": MARKS[outcome],
                 "color": "#404040",
                 "mfc": "none",
                 "ls": "none",
@@ -119,26 +106,6 @@ def _optimiser(table: dict[str, Any]) -> _Optimiser:
 
 def _short(key: str) -> str:
     return {"batch_size": "batch", "epsilon": "ε"}.get(key, key)
-
-
-def _rows(runs: Runs) -> tuple[list[str], Any, Any]:
-    """What has a row of its own, which one each run is in, and its seed."""
-    seeds = runs.key("seed", "seed")
-    parts = []
-    for axis in runs.keys:
-        names = axis.split(",")
-        if "seed" in names or "dynamics" in names:
-            continue
-        values = runs.key(names[0], "dataset").tolist()
-        if len(set(values)) > 1:
-            parts.append([f"{symbol(names[0])} = {_said(v)}" for v in values])
-    titles = [", ".join(row) for row in zip(*parts, strict=True)] or [""] * len(seeds)
-    rows = list(dict.fromkeys(titles))
-    return rows, np.array([rows.index(title) for title in titles]), seeds
-
-
-def _said(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _beside(
@@ -164,7 +131,7 @@ def _draw(axis: Axes, values: Any, rates: list[float], outcomes: Any, colour: An
     known = [p for p in np.unique(at) if np.isfinite(values[at == p]).any()]
     medians = [np.nanmedian(values[at == p]) for p in known]
     axis.plot(known, medians, color=colour, linewidth=1.1)
-    for outcome, shape in _SHAPES.items():
+    for outcome, shape in MARKS.items():
         of = outcomes == outcome
         style: dict[str, Any] = {"ls": "none", "marker": shape, "color": colour, "mfc": "none"}
         if outcome in _LOST:

@@ -11,15 +11,15 @@ from matplotlib.lines import Line2D
 
 from .._errors import InputError
 from .._phase.diagram import Runs, levels, runs_of
-from .symbols import symbol
+from .symbols import MARKS, symbol, titles
 
-_MARKERS = {
-    "grokked": ("o", "#d95f0e"),
-    "misgrokked": ("v", "#542788"),
-    "immediate": ("s", "#fdae3c"),
-    "not_within_budget": ("x", "#2b5c8a"),
-    "untrained": ("+", "#606060"),
-    "diverged": ("*", "#252525"),
+_COLOURS = {
+    "grokked": "#d95f0e",
+    "misgrokked": "#542788",
+    "immediate": "#fdae3c",
+    "not_within_budget": "#2b5c8a",
+    "untrained": "#606060",
+    "diverged": "#252525",
 }
 _EARLY, _LATE = "#909090", "#252525"
 
@@ -45,13 +45,13 @@ def plot_scores(dataset: xr.Dataset, key: str) -> Figure:
     x = runs.key(key, "key")
     if x.dtype.kind not in "fiu":
         raise InputError("key", key, "should be a key whose values are numbers")
-    titles = _titles(runs, key)
-    found = sorted(set(titles), key=titles.index)
+    title_of = titles(runs, key)
+    found = list(dict.fromkeys(title_of))
     figure = Figure(figsize=(max(4.6, 3.1 * len(found)), 3.9), layout="constrained")
     axes = figure.subplots(1, len(found), sharex=True, sharey=True, squeeze=False)[0]
     outcomes = runs.outcomes()
     for axis, title in zip(axes, found, strict=True):
-        here = np.array([one == title for one in titles])
+        here = np.array([one == title for one in title_of])
         _draw(axis, runs, x, here)
         axis.set_title(title, fontsize=9)
         axis.set_xlabel(symbol(key))
@@ -64,32 +64,13 @@ def plot_scores(dataset: xr.Dataset, key: str) -> Figure:
         Line2D([], [], color=_LATE, label="rich predictor, forecast"),
         Line2D([], [], ls="none", marker=".", color=_EARLY, label="on the plateau, simulated"),
     ]
-    for outcome, look in _MARKERS.items():
+    for outcome in MARKS:
         if np.any(outcomes == outcome):
             count = int(np.sum(outcomes == outcome))
             label = f"at the end, {outcome.replace('_', ' ')} ({count})"
-            handles.append(Line2D([], [], label=label, **_style(look)))
+            handles.append(Line2D([], [], label=label, **_style(outcome)))
     figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=8, frameon=False)
     return figure
-
-
-def _titles(runs: Runs, key: str) -> list[str]:
-    """What tells the axes apart: the other keys with several values, as text, a run each."""
-    others = [k for name in runs.keys for k in name.split(",") if key not in name.split(",")]
-    parts = []
-    for other in others:
-        values = runs.key(other, "key")
-        if other.endswith("seed") or len(levels(values)[0]) < 2:
-            continue
-        parts.append([_said(other, value) for value in values.tolist()])
-    rows = [", ".join(filter(None, row)) for row in zip(*parts, strict=True)]
-    return rows or [""] * runs.data.sizes["run"]
-
-
-def _said(key: str, value: Any) -> str:
-    if isinstance(value, bool):
-        return symbol(key) if value else ""
-    return f"{symbol(key)} = {value:g}" if isinstance(value, float) else f"{symbol(key)} = {value}"
 
 
 def _draw(axis: Axes, runs: Runs, x: Any, here: Bool[np.ndarray, " run"]) -> None:
@@ -105,12 +86,12 @@ def _draw(axis: Axes, runs: Runs, x: Any, here: Bool[np.ndarray, " run"]) -> Non
         axis.fill_between(at, low, high, color=colour, alpha=0.15, linewidth=0)
     axis.plot(x[here], runs.data["early_test_accuracy"].values[here], ".", color=_EARLY, ms=4)
     outcomes = runs.outcomes()
-    for outcome, look in _MARKERS.items():
+    for outcome in MARKS:
         of = here & (outcomes == outcome)
         if of.any():
-            axis.plot(x[of], runs.data["late_test_accuracy"].values[of], **_style(look))
+            axis.plot(x[of], runs.data["late_test_accuracy"].values[of], **_style(outcome))
 
 
-def _style(look: tuple[str, str]) -> dict[str, Any]:
-    marker, colour = look
-    return {"ls": "none", "marker": marker, "color": colour, "markersize": 4.5, "mfc": "none"}
+def _style(outcome: str) -> dict[str, Any]:
+    own = {"marker": MARKS[outcome], "color": _COLOURS[outcome]}
+    return {"ls": "none", "markersize": 4.5, "mfc": "none", **own}

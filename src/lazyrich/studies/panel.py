@@ -11,6 +11,7 @@ from .._claims import Claim
 from .._description import Description
 from .._errors import InputError
 from .._experiment import Experiment
+from .._forecast import How
 from .._sweep import Over, parse_values
 from .._transition import Thresholds
 
@@ -38,7 +39,7 @@ class Panel(Description):
     over: dict[str, list[Any]] = pydantic.Field(default_factory=dict)
     claims: tuple[Claim, ...] = ()
     note: str | None = None
-    forecast: bool | Literal["calibrated", "solved"] = False
+    forecast: bool | How = False
     thresholds: Thresholds = Thresholds()
     quick: dict[str, Any] = pydantic.Field(default_factory=dict)
     quick_over: dict[str, list[Any]] | None = None
