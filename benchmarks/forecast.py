@@ -62,6 +62,23 @@ def shortest(values: np.ndarray) -> tuple[float, float]:
     return float(values[begin]), float(values[begin + num - 1])
 
 
+def by_scale(held: xr.Dataset) -> dict[str, dict[str, float]]:
+    """Of every scale the ratios of times, whichever is the larger over the other, and how late
+    the textbook is."""
+    found = {}
+    scales = held.get("init_scale_of_run", held["t50"] * np.nan).values
+    for scale in np.unique(scales[np.isfinite(scales)]):
+        here = held.isel(run=scales == scale)
+        came, said = here["t50"].values, here["forecast_t50"].values
+        ratio = np.exp(np.abs(np.log(said / came)))
+        ratio, late = ratio[np.isfinite(ratio)], (here["textbook"].values / came)
+        if len(ratio):
+            median, most = (float(q) for q in np.quantile(ratio, (0.5, 0.9)))
+            found[f"{scale:g}"] = {"median": median, "nine in ten": most, "worst": ratio.max()}
+            found[f"{scale:g}"] |= {"textbook": float(np.nanmedian(late))}
+    return found
+
+
 def main(store: str, names: list[str]) -> None:
     results: dict[str, Any] = {}
     every = []
@@ -77,6 +94,7 @@ def main(store: str, names: list[str]) -> None:
             "outcomes": result.outcomes,
             "held out": lr.forecast_scores(held)._asdict(),
             "all": lr.forecast_scores(runs)._asdict(),
+            "held out, by scale": by_scale(held),
             "kappa less that of the table": constants(runs.isel(run=calibrates)),
             "forecast seconds": float(np.median(runs["forecast_seconds"])),
         }
