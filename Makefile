@@ -3,13 +3,17 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test lint bench panels docs lock clean
+.PHONY: demo test batteries lint bench panels docs lock clean
 
 demo: $(READY)
 	$(BIN)/lazyrich run lyu2024/1a --out demo --force
 
 test: $(READY)
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 -m "not battery"
+
+# Generated tables of combinations, hostile files and command lines.
+batteries: $(READY)
+	$(BIN)/pytest -n 2 -m battery
 
 lint: $(READY)
 	$(BIN)/ruff check .
