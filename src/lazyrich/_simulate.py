@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -12,10 +12,10 @@ import equinox as eqx
 import jax
 import numpy as np
 import xarray as xr
-from jaxtyping import Array
+from jaxtyping import Array, Float
 from threadpoolctl import threadpool_limits
 
-from ._dynamics import Checkpoint, Trajectory
+from ._dynamics import Checkpoint, Problem, Trajectory
 from ._experiment import Experiment
 from ._ground import Ground, setting_of
 from ._measure import Observer, measure_states, pass_over_test, reference_table
@@ -121,6 +121,16 @@ def replayed(run: "Run", trajectory: Trajectory, listener: Listener) -> Outcome:
     return run.outcome(trajectory, values, trajectory.params_at(trajectory.times[-1], last))
 
 
+def grids(
+    experiments: Sequence[Experiment], problems: Sequence[Problem]
+) -> list[Float[np.ndarray, " _"]]:
+    """When to record each experiment; all of them have one dynamics and shape."""
+    firsts = [experiment.times.first for experiment in experiments]
+    if None in firsts:
+        firsts = list(experiments[0].dynamics.first_times(problems))
+    return [e.times.grid(e.t1, first) for e, first in zip(experiments, firsts, strict=True)]
+
+
 class Run:
     """An experiment on its way to a record: data, problem, predictors and probes."""
 
@@ -130,10 +140,10 @@ class Run:
         params: Any = None,
         listener: Listener = silently,
         ground: Ground | None = None,
+        times: Float[np.ndarray, " t"] | None = None,
     ):
         self.experiment, self._params = experiment, params
         self.clock = Stopwatch(listener)
-        self.times = experiment.times.grid(experiment.t1)
         if ground is None:
             self.clock.start("sampling data")
             self.ground = Ground(experiment, params)
@@ -142,6 +152,7 @@ class Run:
         else:
             self.ground, self.problem = ground, ground.problem_of(experiment)
         self.split, self.predictors = self.ground.split, self.ground.predictors
+        self.times = grids([experiment], [self.problem])[0] if times is None else times
         self.clock.stop()
 
     def meet_test(self, y_test: Array, f_references: Array, x_test: Array | None = None) -> None:

@@ -23,7 +23,7 @@ from ._precision import in_double
 from ._predictors.constraints import KKTSystem, Limits
 from ._predictors.kkt import kkt_multipliers, kkt_residual, kkt_system
 from ._probes import AbstractProbe, Labels, Setting
-from ._simulate import Listener, Run, Stopwatch, follow_alone, replayed, silently
+from ._simulate import Listener, Run, Stopwatch, follow_alone, grids, replayed, silently
 from ._stacked import KKT, Outcome, Stacked, long_names
 
 # Test data of a batch that may be held; beyond, they are drawn again for every run.
@@ -78,7 +78,9 @@ def _follow_flows(
     clock.start("sampling data")
     grounds = grounds_of(experiments)
     clock.start("computing predictors")
-    runs = [Run(e, ground=ground) for e, ground in zip(experiments, grounds, strict=True)]
+    problems = [g.problem_of(e) for g, e in zip(grounds, experiments, strict=True)]
+    each = zip(experiments, grounds, grids(experiments, problems), strict=True)
+    runs = [Run(e, ground=ground, times=times) for e, ground, times in each]
     observers = [run.observer() for run in runs]
     clock.start("solving the flow")
     trajectories = dynamics.follow_together(
@@ -112,7 +114,7 @@ def _follow_reduced(
     clock.start("sampling data")
     grounds = grounds_of(experiments)
     problems = [g.problem_of(e) for g, e in zip(grounds, experiments, strict=True)]
-    times = [experiment.times.grid(experiment.t1) for experiment in experiments]
+    times = grids(experiments, problems)
     clock.start("computing predictors")
     for ground in grounds:
         assert ground.predictors is not None
@@ -121,7 +123,8 @@ def _follow_reduced(
     clock.start("measuring")
     distinct = {id(ground): ground for ground in grounds}
     if sum(ground.test_bytes for ground in distinct.values()) > _TEST_BYTES:
-        runs = [Run(e, ground=ground) for e, ground in zip(experiments, grounds, strict=True)]
+        each = zip(experiments, grounds, times, strict=True)
+        runs = [Run(e, ground=ground, times=grid) for e, ground, grid in each]
         outcomes = [replayed(run, solved.one(i), listener) for i, run in enumerate(runs)]
         clock.stop()
         outcomes[0] = outcomes[0]._replace(seconds=clock.seconds)

@@ -1,7 +1,7 @@
 """What dynamics take and return."""
 
 import abc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import equinox as eqx
@@ -87,6 +87,9 @@ class Trajectory(eqx.Module):
     final: Any = None
 
 
+FIRST = 0.01
+"""The latest of the first times after 0 that are recorded, unless it is named."""
+
 Progress = Callable[[float, int], None]
 """Told the simulated time and the number of steps now and then."""
 
@@ -119,3 +122,7 @@ class AbstractDynamics(Choice):
             dynamics that replay leave to their caller; `checkpoint`, where to keep what has
             been reached and from where to go on.
         """
+
+    def first_times(self, problems: Sequence[Problem]) -> list[float]:
+        """The first time after 0 to record for each of these problems, unless it is named."""
+        return [FIRST] * len(problems)

@@ -11,7 +11,8 @@ from jaxtyping import Array, PyTree
 
 from .._errors import InputError
 from ._base import Problem
-from ._march import March, tree_norm
+from ._march import March, rms, tree_norm
+from ._rate import output_unit
 from ._solver import RKC2, ROCK2, ROS34PW2, DampedRKC2, DualROS34PW2
 from ._solver._spectral_radius import spectral_radius
 from .gauss_newton import MAX_OUTPUTS
@@ -138,16 +139,6 @@ def _radius(flow: GradientFlow, params: PyTree) -> float:
     return float(_start_radius(flow, jax.tree.map(jnp.asarray, params)))
 
 
-def output_unit(problem: Problem) -> float:
-    """Outputs smaller than this count as zero in error control."""
-    if problem.loss.is_classification:
-        return 1.0
-    # From zero outputs the dual is twice the targets, which classes name and are not.
-    f = jax.eval_shape(lambda p: problem.model.apply(p, problem.train.x), problem.params)
-    dual = problem.loss.dual(jnp.zeros(f.shape, f.dtype), problem.train.y)
-    return float(jnp.sqrt(jnp.mean((0.5 * dual) ** 2))) or 1.0
-
-
 def speed(flow: GradientFlow, params: PyTree, problem: Problem, log: bool) -> float:
     """A time in which, at the speed of time 0, outputs move by a unit or parameters by 1.
 
@@ -156,7 +147,7 @@ def speed(flow: GradientFlow, params: PyTree, problem: Problem, log: bool) -> fl
     slope, moved = _start_speed(flow, params)
     norm = float(tree_norm(params))
     rates = [float(tree_norm(slope)) / norm if norm > 0 else 0.0]
-    rates.append(float(jnp.sqrt(jnp.mean(moved**2))) / output_unit(problem))
+    rates.append(float(rms(moved)) / output_unit(problem))
     fastest = max(rates)
     if not fastest > 0:
         accepted = "should have a tangent kernel or decay; from here nothing moves"

@@ -2,7 +2,7 @@
 
 import abc
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, ClassVar
 
 import equinox as eqx
@@ -52,6 +52,9 @@ class AbstractDiscrete(AbstractDynamics):
     replays: ClassVar[bool] = False
 
     learning_rate: Annotated[float, Gt(0)] = 1e-2
+
+    def first_times(self, problems: Sequence[Problem]) -> list[float]:
+        return [self.learning_rate] * len(problems)
 
     @abc.abstractmethod
     def transformation(self, weight_decay: Array) -> optax.GradientTransformation:

@@ -28,7 +28,8 @@ from ._base import (
 from ._batch import Lanes, march_together
 from ._checkpoint import Checkpoint
 from ._clock import LinearClock, LogClock
-from ._method import Method, choose, choose_together, output_unit, speed
+from ._method import Method, choose, choose_together, speed
+from ._rate import first_times, output_unit
 from ._status import ENDINGS, RUNNING
 from .gradient_flow import GradientFlow, LogState, LogTimeFlow
 
@@ -118,6 +119,10 @@ class Flow(AbstractDynamics):
             if checkpoint is not None:
                 checkpoint.offer(march)
         return self.finish(method, march, ending, observed=observe is not None)
+
+    def first_times(self, problems: Sequence[Problem]) -> list[float]:
+        times = first_times(problems)
+        return [math.log10(1 + time) for time in times] if self.clock == "log" else times
 
     def follow_together(
         self,

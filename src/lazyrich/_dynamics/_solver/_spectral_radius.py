@@ -32,12 +32,13 @@ def spectral_radius(
     vector: Float[Array, " n"],
     radius: Float[Array, ""],
     cold: Bool[Array, ""],
+    max_cold: int = _MAX_COLD,
 ) -> SpectralRadius:
     r"""Estimates $\rho(\partial f/\partial y)$ by power iteration with Jacobian products.
 
     The iteration goes on from `vector`, mixed with the slope and with fixed noise so that
     no direction stays absent, until two norms $\|Jv\|$ agree to 1 %: one product when
-    nothing has changed, at most 5, or 50 if `cold`. The larger of the last two is
+    nothing has changed, at most 5, or `max_cold` if `cold`. The larger of the last two is
     returned, since they oscillate when the fastest pair is complex.
 
     For a symmetric $J$ every norm is a lower bound, and a spectrum with no gap at its end
@@ -52,7 +53,7 @@ def spectral_radius(
         315--326, with differences of `field` for products.
     """
     start = _unit(_unit(vector) + _MIXTURE * (_unit(slope) + _unit(_noise(y))))
-    limit = jnp.where(cold, _MAX_COLD, _MAX_WARM)
+    limit = jnp.where(cold, max_cold, _MAX_WARM)
 
     def go_on(carry: tuple[Array, Array, Array, Array]) -> Array:
         _, new, old, count = carry
