@@ -154,7 +154,8 @@ def test_regression_has_its_own_predictors(depth):
     if depth == 2:
         assert summary["late"]["cosine_to_rich"] > 0.999
         assert summary["late"]["cosine_to_kernel"] < 0.9
-    assert summary["early"]["cosine_to_kernel"] > 0.999
+    # Early values are medians from the fit of 99 % on, when the slowest directions still move.
+    assert summary["early"]["cosine_to_kernel"] > 0.997
     assert "train_accuracy" not in summary["late"]
     assert summary["late"]["train_loss"] < 1e-3
 
