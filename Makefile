@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test batteries lint bench panels docs lock clean
+.PHONY: demo test batteries lint bench panels mutations docs lock clean
 
 demo: $(READY)
 	$(BIN)/lazyrich run lyu2024/1a --out demo --force
@@ -30,6 +30,15 @@ bench: $(READY)
 panels: $(READY)
 	$(BIN)/python benchmarks/panels.py
 
+# Small mutations of the code, and whether the tests notice: about an hour.
+mutations: $(READY) .venv/mutations/.ready
+	.venv/mutations/bin/python benchmarks/mutations.py
+
+.venv/mutations/.ready: requirements-mutations.lock
+	$(PYTHON) -m venv .venv/mutations
+	.venv/mutations/bin/pip install --quiet --require-hashes -r $<
+	touch $@
+
 docs: $(READY)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
 
@@ -41,12 +50,14 @@ $(READY): requirements.lock pyproject.toml
 
 # Pins and hashes of every dependency, without addresses. For maintainers, on the oldest
 # Python that is supported.
+COMPILE = .venv/lock/bin/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe \
+	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options \
+	--no-header --no-annotate
 lock:
 	$(PYTHON) -m venv .venv/lock
 	.venv/lock/bin/pip install --quiet pip-tools
-	.venv/lock/bin/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe \
-	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options \
-	  --no-header --no-annotate --all-extras -o requirements.lock pyproject.toml
+	$(COMPILE) --all-extras -o requirements.lock pyproject.toml
+	echo "cosmic-ray>=8.7" | $(COMPILE) -o requirements-mutations.lock -
 
 clean:
 	rm -rf .venv demo runs site

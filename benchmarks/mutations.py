@@ -1,0 +1,293 @@
+"""Do the tests notice? Small mutations of the modules that decide what lazyrich says.
+
+    make mutations            or, in the environment that it makes,
+    .venv/mutations/bin/python benchmarks/mutations.py [--each 20] [--only transition losses]
+
+Mutations are those of Cosmic Ray (another operator, comparison or constant, a dropped `not`,
+`and` for `or`, an empty loop) and three of our own: a constant off by five per cent, a dropped
+term of a sum, a condition that is never checked. Operators that fail on any float, such as a
+shift in place of a sum, are left out, because every test would notice them.
+
+In each room a number of places is drawn at random, with one mutation each. The tests of the
+room run on a mutated copy of the tree. A mutation is killed when a test fails. Survivors are
+printed and kept in `mutations.json`, where a reason can be written beside each; reasons are kept
+when the script runs again.
+"""
+
+import argparse
+import ast
+import json
+import multiprocessing
+import os
+import random
+import shutil
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import parso
+from cosmic_ray.ast import ast_nodes, get_ast_from_path
+from cosmic_ray.mutating import mutate_and_test
+from cosmic_ray.operators.operator import Operator
+from cosmic_ray.plugins import OPERATOR_PROVIDERS, get_operator, operator_names
+from cosmic_ray.work_item import MutationSpec, TestOutcome
+
+ROOT = Path(__file__).parent.parent
+PYTHON = ROOT / ".venv" / "bin" / "python"
+KEPT = Path(__file__).with_suffix(".json")
+
+# Seconds that the tests of a room may take; a mutation that makes them endless is killed by it.
+TIMEOUT = 600.0
+
+
+class Room(NamedTuple):
+    """Sources below `src/lazyrich`, and the files below `tests` that test them."""
+
+    sources: tuple[str, ...]
+    tests: tuple[str, ...]
+
+
+ROOMS: dict[str, Room] = {
+    "transition": Room(("_transition.py", "_transition/*.py"), ("test_transition.py",)),
+    "identity": Room(("_experiment.py", "_description.py"), ("test_experiment.py",)),
+    "store": Room(("_store/*.py",), ("test_store.py",)),
+    "predictors": Room(
+        ("_predictors/*.py",),
+        ("test_predictors.py", "test_margins.py", "test_completion.py", "test_kkt.py"),
+    ),
+    "losses": Room(("_losses/*.py",), ("test_losses.py",)),
+    "kernels": Room(("_kernel/*.py",), ("test_kernel.py",)),
+    "solvers": Room(
+        ("_dynamics/_solver/*.py",),
+        ("test_rodas5p.py", "test_damped_rkc2.py", "test_rosenbrock_w.py", "test_stabilised.py"),
+    ),
+    "forecast": Room(("_forecast/*.py",), ("test_forecast.py",)),
+    "maps": Room(("_phase/*.py",), ("test_phase.py",)),
+    "claims": Room(("_claims/*.py",), ("test_claims.py",)),
+}
+
+
+class OffByFivePerCent(Operator):  # type: ignore[misc]
+    """A constant with a decimal point or an exponent, times 1.05."""
+
+    def mutation_positions(self, node: Any) -> Iterator[tuple[Any, Any]]:
+        written = node.value.lower() if node.type == "number" else ""
+        if set(written) & set(".e") and "x" not in written and float(written) != 0:
+            yield node.start_pos, node.end_pos
+
+    def mutate(self, node: Any, index: int) -> Any:
+        del index
+        return parso.python.tree.Number(f" {1.05 * float(node.value)!r}", node.start_pos)
+
+    @classmethod
+    def examples(cls) -> tuple[()]:
+        return ()
+
+
+class DroppedTerm(Operator):  # type: ignore[misc]
+    """A sum without its last term."""
+
+    def mutation_positions(self, node: Any) -> Iterator[tuple[Any, Any]]:
+        if node.type == "arith_expr":
+            yield node.children[-2].start_pos, node.end_pos
+
+    def mutate(self, node: Any, index: int) -> Any:
+        del index
+        del node.children[-2:]
+        return node
+
+    @classmethod
+    def examples(cls) -> tuple[()]:
+        return ()
+
+
+class UncheckedCondition(Operator):  # type: ignore[misc]
+    """An `if` whose condition never holds."""
+
+    def mutation_positions(self, node: Any) -> Iterator[tuple[Any, Any]]:
+        if node.type == "if_stmt":
+            yield node.children[1].start_pos, node.children[1].end_pos
+
+    def mutate(self, node: Any, index: int) -> Any:
+        del index
+        node.children[1] = parso.python.tree.Keyword("False", node.children[1].start_pos, " ")
+        return node
+
+    @classmethod
+    def examples(cls) -> tuple[()]:
+        return ()
+
+
+OPERATOR_PROVIDERS["own"] = {
+    kind.__name__: kind for kind in (OffByFivePerCent, DroppedTerm, UncheckedCondition)
+}
+
+
+class Place(NamedTuple):
+    room: str
+    mutation: MutationSpec
+
+
+def without_numbers(tree: ast.Module) -> set[int]:
+    """Lines that decide no number: annotations, messages of errors, imports for type checkers."""
+    lines: set[int] = set()
+    for node in ast.walk(tree):
+        spans: list[ast.AST | None] = []
+        if isinstance(node, ast.FunctionDef):
+            spans += [node.returns, *(arg.annotation for arg in node.args.args)]
+            spans += [arg.annotation for arg in node.args.kwonlyargs]
+        elif isinstance(node, ast.Raise):
+            spans.append(node)
+        elif isinstance(node, ast.If):
+            spans.append(node if getattr(node.test, "id", "") == "TYPE_CHECKING" else None)
+        elif isinstance(node, ast.AnnAssign):
+            spans.append(node.annotation)
+        for span in spans:
+            if span is not None:
+                lines |= set(range(span.lineno, (span.end_lineno or span.lineno) + 1))  # type: ignore[attr-defined]
+    return lines
+
+
+# Operators take the place of others of their family only: `<<` or `is` for `+` or `>` fail at once.
+FAMILIES = (
+    {"Add", "Sub", "Mul", "Div"},
+    {"Pow", "Mul"},
+    {"FloorDiv", "Mod", "Div"},
+    {"BitAnd", "BitOr"},
+    {"Eq", "NotEq", "Lt", "LtE", "Gt", "GtE"},
+    {"Is", "IsNot"},
+)
+
+
+def wanted(name: str) -> bool:
+    """Whether an operator makes mutations that a test must look for."""
+    if any(word in name for word in ("Decorator", "Break", "Continue", "Invert")):
+        return False
+    if "ReplaceBinaryOperator" in name or "ReplaceComparisonOperator" in name:
+        pair = set(name.split("_")[1:])
+        return any(pair <= family for family in FAMILIES)
+    return True
+
+
+def mutations(path: Path) -> Iterator[MutationSpec]:
+    """Every mutation of a file that is wanted."""
+    tree = get_ast_from_path(path)
+    for name in filter(wanted, operator_names()):
+        operator = get_operator(name)
+        if operator.arguments():
+            continue
+        positions = (at for node in ast_nodes(tree) for at in operator().mutation_positions(node))
+        for occurrence, (begin, end) in enumerate(positions):
+            yield MutationSpec(path, name, occurrence, begin, end)
+
+
+def places(room: str, each: int, seed: int) -> list[Place]:
+    """`each` places of a room, drawn at random, with one of the mutations possible there."""
+    at: dict[tuple[str, Any], list[MutationSpec]] = defaultdict(list)
+    for pattern in ROOMS[room].sources:
+        for path in sorted((ROOT / "src" / "lazyrich").glob(pattern)):
+            silent = without_numbers(ast.parse(path.read_text(encoding="utf-8")))
+            here = path.relative_to(ROOT)
+            for mutation in mutations(here):
+                if mutation.start_pos[0] not in silent:
+                    at[str(here), mutation.start_pos].append(mutation)
+    draw = random.Random(f"{room} {seed}")
+    chosen = draw.sample(sorted(at), min(each, len(at)))
+    return [Place(room, draw.choice(at[key])) for key in chosen]
+
+
+def copied(folder: Path) -> Path:
+    """A copy of what the tests need, to be mutated."""
+    for name in ("src", "tests", "docs", "benchmarks"):
+        ignored = shutil.ignore_patterns("__pycache__", "*.json")
+        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+    for name in ("pyproject.toml", "README.md", "mkdocs.yml", "Makefile"):
+        shutil.copy(ROOT / name, folder / name)
+    return folder
+
+
+def begin(parent: str) -> None:
+    """Each process mutates a copy of its own."""
+    folder = copied(Path(tempfile.mkdtemp(dir=parent)))
+    os.chdir(folder)
+    os.environ["PYTHONPATH"] = str(folder / "src")
+
+
+def command(room: str) -> str:
+    files = " ".join(f"tests/{name}" for name in ROOMS[room].tests)
+    options = "-x -q -p no:cacheprovider -m 'not battery'"
+    return f"{PYTHON} -m pytest {options} {files}"
+
+
+def judge(place: Place) -> dict[str, Any]:
+    begun = time.perf_counter()
+    result = mutate_and_test([place.mutation], command(place.room), TIMEOUT)
+    changed = [
+        line
+        for line in (result.diff or "").splitlines()
+        if line[:1] in "+-" and not line.startswith(("+++", "---"))
+    ]
+    return {
+        "room": place.room,
+        "place": str(place.mutation.module_path),
+        "line": place.mutation.start_pos[0],
+        "change": [line.strip() for line in changed],
+        "killed": result.test_outcome == TestOutcome.KILLED,
+        "seconds": round(time.perf_counter() - begun, 1),
+    }
+
+
+def reasons() -> dict[tuple[str, ...], str]:
+    """What was written beside survivors before."""
+    if not KEPT.exists():
+        return {}
+    kept = json.loads(KEPT.read_text(encoding="utf-8"))["survivors"]
+    return {(s["place"], *s["change"]): s["reason"] for s in kept if s.get("reason")}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--each", type=int, default=20, help="places of each room")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", choices=list(ROOMS), nargs="*", help="rooms, left out all")
+    parser.add_argument("--processes", type=int, default=2)
+    asked = parser.parse_args()
+    os.chdir(ROOT)
+    rooms = asked.only or list(ROOMS)
+    drawn = [place for room in rooms for place in places(room, asked.each, asked.seed)]
+    known, found = reasons(), []
+    context = multiprocessing.get_context("spawn")
+    with tempfile.TemporaryDirectory() as parent:
+        pool = context.Pool(asked.processes, begin, (parent,))
+        with pool:
+            for result in pool.imap_unordered(judge, drawn):
+                found.append(result)
+                word = "killed" if result["killed"] else "SURVIVED"
+                print(
+                    f"{len(found):4d} of {len(drawn)}  {result['seconds']:6.1f} s  {word:8s}",
+                    end="  ",
+                )
+                print(f"{result['place']}:{result['line']}", flush=True)
+                if not result["killed"]:
+                    print("      " + "\n      ".join(result["change"]), flush=True)
+    table = {}
+    for room in rooms:
+        here = [result for result in found if result["room"] == room]
+        table[room] = {"mutations": len(here), "killed": sum(r["killed"] for r in here)}
+        print(f"{room:14s} {table[room]['killed']:4d} of {table[room]['mutations']:4d} killed")
+    survivors = [
+        {**result, "reason": known.get((result["place"], *result["change"]), "")}
+        for result in found
+        if not result["killed"]
+    ]
+    total = sum(row["killed"] for row in table.values())
+    print(f"{'all':14s} {total:4d} of {len(found):4d} killed, {total / len(found):.0%}")
+    kept = {"each": asked.each, "seed": asked.seed, "rooms": table, "survivors": survivors}
+    KEPT.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
