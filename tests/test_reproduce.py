@@ -50,7 +50,7 @@ source = "section 1"
 [[claims]]
 text = "it comes out somehow"
 kind = "outcomes"
-value = ["grokked", "immediate", "not_within_budget", "untrained", "misgrokked"]
+value = ["grokked", "immediate", "gradual", "improved", "unchanged", "untrained", "misgrokked"]
 """
 
 

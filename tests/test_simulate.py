@@ -229,7 +229,7 @@ def test_a_null_control_does_not_generalise():
         y_test=rng.choice([-1.0, 1.0], 500),
     )
     events = lr.transition(lr.simulate(small_experiment(task=task)))
-    assert events.outcome == "not_within_budget"
+    assert events.outcome == "unchanged"
 
 
 def test_inseparable_data_are_reported():

@@ -41,7 +41,8 @@ def test_grokking():
 def test_what_comes_in_the_last_record_has_not_come():
     late = np.where(TIMES[-2] <= TIMES, 1.0, 0.5)
     events = lr.transition(record(step(0.5, 1, 0.1), late))
-    assert events.outcome == "not_within_budget"
+    assert events.outcome == "unchanged"
+    assert events.state == "moving"
     assert np.isnan(events.t_test)
     held = np.where(TIMES[-3] <= TIMES, 1.0, 0.5)
     assert lr.transition(record(step(0.5, 1, 0.1), held)).outcome == "grokked"
@@ -53,7 +54,8 @@ def test_signs_without_size_are_no_fit():
     loss = step(1, 0, 40)
     events = lr.transition(record(signs, step(0.5, 1, 200), train_loss=loss))
     assert events.t_train == pytest.approx(40, rel=1e-3)
-    assert events.outcome == "immediate"
+    assert events.outcome == "gradual"
+    assert events.delay_ratio == pytest.approx(5, rel=1e-3)
     by_accuracy = lr.Thresholds(train_loss=0)
     assert (
         lr.transition(record(signs, step(0.5, 1, 200), train_loss=loss), by_accuracy).outcome
@@ -72,12 +74,12 @@ def test_misgrokking():
     ("train", "test", "ending", "outcome"),
     [
         (step(0.5, 1, 1.0), step(0.5, 1, 2.0), "completed", "immediate"),
-        (step(0.5, 1, 0.1), step(0.5, 1, 1e6), "completed", "not_within_budget"),
-        (step(0.5, 1, 0.1), np.full(602, 0.5), "completed", "not_within_budget"),
+        (step(0.5, 1, 0.1), step(0.5, 1, 1e6), "completed", "unchanged"),
+        (step(0.5, 1, 0.1), np.full(602, 0.5), "completed", "unchanged"),
         (step(0.5, 0.9, 0.1), step(0.5, 0.9, 300), "completed", "untrained"),
-        (step(0.5, 1, 0.1), step(0.5, 1, 300), "diverged", "diverged"),
-        (step(0.5, 1, 0.1), step(0.5, 1, 300), "step_underflow", "diverged"),
-        (step(0.5, 1, 0.1) - step(0, 0.7, 1e3), step(0.5, 0.3, 1e3), "completed", "untrained"),
+        (step(0.5, 1, 0.1), step(0.5, 1, 300), "diverged", "failed"),
+        (step(0.5, 1, 0.1), step(0.5, 1, 300), "step_underflow", "failed"),
+        (step(0.5, 1, 0.1) - step(0, 0.7, 1e3), step(0.5, 0.3, 1e3), "completed", "collapsed"),
     ],
 )
 def test_censored_outcomes(train, test, ending, outcome):
@@ -89,7 +91,7 @@ def test_what_did_not_happen_has_no_time():
     events = lr.transition(record(step(0.5, 1, 0.1), np.full(602, 0.5)))
     assert np.isnan([events.t_test, events.t10, events.t50, events.t90, events.t50_loss]).all()
     nothing = lr.transition(record(np.array([]), np.array([]), "diverged", np.array([])))
-    assert nothing.outcome == "diverged"
+    assert nothing.outcome == "failed"
     assert np.isnan(nothing.t_train)
 
 
@@ -121,10 +123,10 @@ def test_a_threshold_on_the_loss_takes_the_place_of_scores():
     assert events.t_test == events.t_test_first == pytest.approx(50 * 39**0.1, rel=1e-3)
     assert events.outcome == "grokked"
     assert events.t50 == pytest.approx(300, rel=1e-3)
-    assert lr.transition(curves, lr.Thresholds(loss=0.1, delay=30)).outcome == "immediate"
+    assert lr.transition(curves, lr.Thresholds(loss=0.1, delay=30)).outcome == "gradual"
     kept = record(step(0.5, 1, 0.1), step(0.5, 1, 300), **losses | {"test_loss": step(4, 0.2, 50)})
     events = lr.transition(kept, lr.Thresholds(loss=0.1))
-    assert events.outcome == "not_within_budget"
+    assert events.outcome == "improved"
     assert np.isnan(events.t_test)
     kept["train_loss"] = kept["test_loss"]
     assert lr.transition(kept, lr.Thresholds(loss=0.1)).outcome == "untrained"
@@ -132,8 +134,9 @@ def test_a_threshold_on_the_loss_takes_the_place_of_scores():
 
 def test_thresholds_mean_what_they_say():
     run = record(step(0.5, 1, 0.1), step(0.5, 0.9, 300))
-    assert lr.transition(run).outcome == "not_within_budget"
-    assert lr.transition(run, lr.Thresholds(test=0.8)).outcome == "grokked"
-    assert lr.transition(run, lr.Thresholds(test=0.8, delay=1e5)).outcome == "immediate"
+    assert lr.transition(run).outcome == "grokked"
+    assert lr.transition(run, lr.Thresholds(delay=1e5)).outcome == "gradual"
+    assert lr.transition(run, lr.Thresholds(change=0.5)).outcome == "unchanged"
+    assert lr.transition(run, lr.Thresholds(change=0.5, test=0.8)).outcome == "immediate"
     with pytest.raises(lr.InputError, match=r"^test = 1.5: should be less than or equal to 1"):
         lr.Thresholds(test=1.5)

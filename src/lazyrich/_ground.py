@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 from ._dynamics import Problem
 from ._errors import InputError
 from ._experiment import Experiment
-from ._measure import Columns, gathered, outputs_of_references, reference_table
+from ._measure import Columns, gathered, outputs_of_references, reference_table, scales_of
 from ._models import closes, condensed, measured_homogeneity, statistics_of
 from ._predictors import Predictor
 from ._probes import Labels, Setting, follows_twin, twin_of
@@ -92,6 +92,11 @@ class Ground:
         """What each predictor achieves."""
         x_train = self.problem.train.x
         return reference_table(self.predictors, self.setting, x_train, self.f_references)
+
+    @functools.cached_property
+    def scales(self) -> dict[str, float]:
+        """What scores are measured against."""
+        return scales_of(self.setting, self.problem.outputs, self.problem.params)
 
     @functools.cached_property
     def _start(self) -> Any:

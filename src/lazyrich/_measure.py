@@ -1,5 +1,6 @@
 """Probes along a run: inside the solver, or from its states afterwards."""
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -143,6 +144,38 @@ def outputs_of_references(
     assert isinstance(model, AbstractLinearModel)  # predictors are known for these alone
     weights = jnp.stack([jnp.asarray(p.weights) for p in references.values()])
     return evaluate_all(model, weights, x)
+
+
+SCALES = {
+    "train_variance": "variance of the training labels",
+    "test_variance": "variance of the test labels",
+    "blank_loss": "training loss of an output of zero",
+    "test_chance": "largest share of one label among the test data",
+    "init_rms": "root mean square of the initial parameters",
+}
+"""What scores and times of a run are measured against, by name."""
+
+
+def scales_of(setting: Setting, outputs: tuple[int, ...], params: Any) -> dict[str, float]:
+    """These numbers, for training outputs of shape `(n, *c)`; NaN where one has no meaning."""
+    loss, y_train, y_test = setting.loss, setting.y_train, setting.y_test
+    chance = math.nan
+    if setting.labels != "reals" and len(y_test):
+        chance = float(np.max(np.unique(np.asarray(y_test), return_counts=True)[1]) / len(y_test))
+    return {
+        "train_variance": loss.variance(outputs, y_train),
+        "test_variance": loss.variance((len(y_test), *outputs[1:]), y_test),
+        "blank_loss": loss.blank(outputs, y_train),
+        "test_chance": chance,
+        "init_rms": rms(params),
+    }
+
+
+def rms(params: Any) -> float:
+    """Root mean square of all parameters, NaN where there is none."""
+    values = [np.ravel(leaf).astype(float) for leaf in jax.tree.leaves(params)]
+    number = sum(len(each) for each in values)
+    return math.sqrt(sum(float(each @ each) for each in values) / number) if number else math.nan
 
 
 Columns = dict[str, tuple[str, np.ndarray]]

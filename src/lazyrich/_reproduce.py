@@ -18,7 +18,6 @@ from ._published import Published, holds
 from ._reread import reread
 from ._store import OUTCOMES, Store, assemble
 from ._sweep import Sweep
-from ._transition import Thresholds
 from ._trial import with_forecasts
 from .studies import Panel, Preset, panels
 
@@ -188,9 +187,8 @@ def result_of(
 ) -> PanelResult:
     """A panel's runs as they are in a store, compared; `panel` as it is in its preset; `listener`,
     told how many are forecast."""
-    dataset = assemble(store, sweep)
-    if panel.thresholds != Thresholds():
-        dataset = reread(dataset, panel.thresholds)
+    # Always, so that runs of a store that an earlier version wrote are judged by the rules of this.
+    dataset = reread(assemble(store, sweep), panel.thresholds)
     first = None
     if panel.forecast:
         passage = None if panel.forecast is True else panel.forecast

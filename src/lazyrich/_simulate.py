@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 from ._dynamics import Checkpoint, Problem, Trajectory
 from ._experiment import Experiment
 from ._ground import Ground, setting_of
-from ._measure import Observer, measure_states, pass_over_test, reference_table
+from ._measure import Observer, measure_states, pass_over_test, reference_table, scales_of
 from ._models import AbstractLinearModel, DiagonalLinear
 from ._precision import in_double
 from ._predictors import diagonal_kkt
@@ -195,6 +195,7 @@ class Run:
             roles=tuple(self.predictors),
             table=table,
             kkt=kkt,
+            scales=scales_of(self.setting, self.problem.outputs, self.problem.params),
             ending=trajectory.ending,
             effort=trajectory.effort,
             seconds=self.clock.seconds,

@@ -14,7 +14,7 @@ from jaxtyping import Float
 
 from ._dynamics import Effort, Ending
 from ._experiment import Experiment
-from ._measure import Columns
+from ._measure import SCALES, Columns
 from ._probes import AbstractProbe
 
 KKT = ("stationarity", "complementarity")
@@ -30,6 +30,7 @@ class Outcome(NamedTuple):
     roles: tuple[str, ...]
     table: Columns
     kkt: dict[str, float]
+    scales: dict[str, float]
     ending: Ending
     effort: Effort
     seconds: dict[str, float]
@@ -42,7 +43,8 @@ class Stacked(NamedTuple):
     - `times` and `values`, by the probes' names: a record each, NaN beyond what a run has
         recorded and in runs to which a probe does not apply.
     - `roles`, the predictors; `table`, what each achieves, `(runs, roles)` by column name.
-    - `kkt`, the final residuals, empty where they have no meaning.
+    - `kkt`, the final residuals, empty where they have no meaning; `scales`, what scores are
+        measured against.
     - `long_names` and `units` of probes, columns and residuals.
     - `seconds`, spent on the whole batch, by stage.
     """
@@ -52,6 +54,7 @@ class Stacked(NamedTuple):
     roles: tuple[str, ...]
     table: dict[str, np.ndarray]
     kkt: dict[str, Float[np.ndarray, " r"]]
+    scales: dict[str, Float[np.ndarray, " r"]]
     endings: list[Ending]
     efforts: list[Effort]
     seconds: dict[str, float]
@@ -83,6 +86,7 @@ class Stacked(NamedTuple):
             roles=first.roles,
             table={key: np.stack([one.table[key][1] for one in outcomes]) for key in first.table},
             kkt={name: np.array([one.kkt[name] for one in outcomes]) for name in first.kkt},
+            scales={name: np.array([one.scales[name] for one in outcomes]) for name in SCALES},
             endings=[outcome.ending for outcome in outcomes],
             efforts=[outcome.effort for outcome in outcomes],
             seconds=seconds,
@@ -109,6 +113,8 @@ class Stacked(NamedTuple):
             variables[name] = ("predictor", column[place], described(name))
         for key, residuals in self.kkt.items():
             variables[f"kkt_{key}"] = ((), residuals[place], described(f"kkt_{key}"))
+        for key, numbers in self.scales.items():
+            variables[key] = ((), numbers[place], described(key))
         roles = np.array(self.roles, dtype=None if self.roles else "<U6")
         coords = {"time": ("time", self.times[place, :num], axis), "predictor": roles}
         shares = {stage: spent / len(self.endings) for stage, spent in self.seconds.items()}
@@ -132,6 +138,7 @@ def long_names(probes: Sequence[AbstractProbe], table: Columns) -> dict[str, str
         **{probe.name: probe.long_name for probe in probes},
         **{f"predictor_{key}": long_name for key, (long_name, _) in table.items()},
         **{f"kkt_{name}": f"final KKT {name}" for name in KKT},
+        **SCALES,
     }
 
 

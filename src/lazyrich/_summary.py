@@ -16,7 +16,17 @@ from ._transition import Thresholds, Transition, transition
 def textbook_time(init_scale: float, weight_decay: float) -> float:
     r"""$(1/\lambda) \log \alpha$, the transition time of the limit theorems; NaN without one.
 
-    - **Source** Lyu et al., ICLR 2024, arXiv:2311.18817: end of the kernel regime.
+    The theorems let $\alpha \to \infty$ in $\theta(0) = \alpha \bar\theta$ with $\bar\theta$ fixed:
+    any multiple of $\alpha$ has the same limit. At a finite scale the choice matters: two values
+    that differ by a factor $q$ differ by $(1/\lambda) \log q$ in time.
+
+    - **Takes** `init_scale`, one of two meanings of $\alpha$: that of an experiment, which
+        multiplies the model's own initial parameters (for a diagonal net these have norm 1, so that
+        it is $\|\theta(0)\|$), or the scale of one coordinate, the root mean square of
+        $\theta(0)$. `textbook` in summaries and forecasts has the former, and
+        `textbook_per_coordinate` the latter.
+    - **Source** Lyu et al., ICLR 2024, arXiv:2311.18817: end of the kernel regime. The theorem
+        for diagonal nets has the scale of each coordinate, the figures have $\|\theta(0)\|$.
     """
     if weight_decay == 0 or init_scale <= 1:
         return math.nan
@@ -37,15 +47,16 @@ def summarise(
     Ready for JSON: what is unknown is None.
     """
     events = transition(record, thresholds)
+    init_rms = float(record["init_rms"]) if "init_rms" in record else math.nan
     seconds = json.loads(record.attrs["seconds"])
     summary: dict[str, Any] = {
         "experiment": experiment.name,
         "experiment_hash": record.attrs["experiment_hash"],
-        "outcome": events.outcome,
-        "ending": record.attrs["ending"],
+        **events.table(),
         "time": _TIMES[str(record["time"].attrs.get("units", "1"))],
-        **{key: value for key, value in events._asdict().items() if key != "outcome"},
         "textbook": textbook_of(experiment),
+        "textbook_per_coordinate": textbook_of(experiment, init_rms),
+        "init_rms": init_rms,
         "thresholds": thresholds.table(),
         **_states(record, events),
         "predictors": _predictors(record),
@@ -66,11 +77,12 @@ def summarise(
     return jsonable(summary)
 
 
-def textbook_of(experiment: Experiment) -> float:
-    """The theory is one of homogeneous models."""
+def textbook_of(experiment: Experiment, init_scale: float | None = None) -> float:
+    """With the experiment's own scale or another; the theory is one of homogeneous models."""
     if experiment.model.homogeneity is None:
         return math.nan
-    return textbook_time(experiment.init_scale, experiment.weight_decay)
+    scale = experiment.init_scale if init_scale is None else init_scale
+    return textbook_time(scale, experiment.weight_decay)
 
 
 def _states(record: xr.Dataset, events: Transition) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from ._dynamics._reduction import Replay
 from ._errors import InputError
 from ._experiment import Experiment
 from ._ground import Ground, grounds_of
-from ._measure import evaluate_all, probe_along, weights_along
+from ._measure import SCALES, evaluate_all, probe_along, rms, weights_along
 from ._models import DiagonalLinear, DiagonalParams
 from ._precision import in_double
 from ._predictors.constraints import KKTSystem, Limits
@@ -150,6 +150,10 @@ def _follow_reduced(
         roles=tuple(grounds[0].predictors),
         table={key: np.stack([t[key][1] for t in tables])[index] for key in tables[0]},
         kkt=kkt,
+        scales={
+            **{name: np.array([ground.scales[name] for ground in grounds]) for name in SCALES},
+            "init_rms": np.array([rms(problem.params) for problem in problems]),
+        },
         endings=solved.endings,
         efforts=solved.efforts,
         seconds=clock.seconds,

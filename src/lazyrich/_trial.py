@@ -22,8 +22,8 @@ from ._transition import Thresholds
 _MEANT = {
     "grok": ("grokked",),
     "misgrok": ("misgrokked",),
-    "immediate": ("immediate",),
-    "none": ("not_within_budget", "untrained"),
+    "immediate": ("immediate", "gradual"),
+    "none": ("unchanged", "improved", "untrained", "collapsed", "not_within_budget"),
 }
 _NUMBERS = {
     "forecast_t50": "half of the test change, forecast",
@@ -125,7 +125,7 @@ def outcome_of(found: Forecast, t1: float) -> str:
     if found.verdict == "misgrok":
         return "immediate" if late else "misgrokked"
     if found.verdict == "none" or (found.verdict == "grok" and late):
-        return "not_within_budget"
+        return "unchanged"
     return {"grok": "grokked", "immediate": "immediate"}.get(found.verdict, "missing")
 
 

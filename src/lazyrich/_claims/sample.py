@@ -11,10 +11,10 @@ from jaxtyping import Bool, Float, Shaped
 from .._errors import InputError
 from .._phase.diagram import Runs, levels, runs_of
 from .._published import same
-from .._transition import change_times
+from .._transition import LATER, change_times
 
 # Outcomes of runs in which a time that there is not is one that did not come.
-_CAME_TO_NOTHING = ("not_within_budget", "untrained", "misgrokked")
+_CAME_TO_NOTHING = (*LATER, "untrained", "collapsed", "misgrokked")
 _OPERATIONS: dict[str, Callable[[Any, Any], Any]] = {
     "/": operator.truediv,
     "*": operator.mul,
@@ -209,7 +209,8 @@ def _when(
         return float(times[_EXTREMES[what](values)])
     # What is farthest from the end: a distance starts at one and may come near to it again.
     turn = int(np.argmax(np.abs(values - values[-1])))
-    return change_times(times[turn:], values[turn:], float(values[turn]))[_SHARES.index(what)]
+    found = change_times(times[turn:], values[turn:], float(values[turn]), float(values[-1]))
+    return found[_SHARES.index(what)]
 
 
 _EXTREMES: dict[str, Callable[[np.ndarray], Any]] = {"when_max": np.argmax, "when_min": np.argmin}

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import equinox as eqx
+import jax
 import numpy as np
 from jaxtyping import Array, Float, Shaped
 
@@ -30,6 +31,12 @@ class Problem(eqx.Module):
     loss: AbstractLoss = eqx.field(static=True)
     watched: Shaped[Array, "m d"] | None = None
     loss_divisor: float | Float[Array, ""] = 1.0
+
+    @property
+    def outputs(self) -> tuple[int, ...]:
+        """The shape of the outputs on the training inputs."""
+        x = self.train.x
+        return tuple(jax.eval_shape(lambda p: self.model.apply(p, x), self.params).shape)
 
 
 Ending = Literal[

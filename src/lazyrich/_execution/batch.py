@@ -19,7 +19,7 @@ from .._store import Results, Store
 from .._summary import early_and_late
 from .._sweep import Batch, Sweep
 from .._together import simulate_stacked
-from .._transition import read_off
+from .._transition import read_off, scales_of_numbers
 
 # What a run depends on to the last bit, beside versions and the machine.
 _ENVIRONMENT = ("XLA_FLAGS", "PJRT_NPROC", "OMP_NUM_THREADS", "JAX_PLATFORMS")
@@ -77,7 +77,7 @@ def run_batch(store: Store, job: Job) -> Done:
     seconds = time.perf_counter() - begun
     results.about["seconds"] = seconds
     store.write(job.name, results)
-    num_failed = results.outcomes.count("failed")
+    num_failed = results.endings.count("failed")
     return Done(job.name, len(job.runs), num_failed, seconds, was_there=False)
 
 
@@ -168,15 +168,13 @@ def _results(
         for row, place in enumerate(places.tolist()):
             known = ~np.isnan(part.times[row])
             its_curves = {name: values[row][known] for name, values in part.values.items()}
-            events = read_off(part.times[row][known], its_curves, part.endings[row])
+            its_numbers = {name: float(values[place]) for name, values in numbers.items()}
+            scales = scales_of_numbers(its_numbers, experiments[place].weight_decay)
+            events = read_off(part.times[row][known], its_curves, part.endings[row], scales=scales)
             outcomes[place], endings[place] = events.outcome, part.endings[row]
             states = early_and_late(part.times[row][known], its_curves, events)
             rows[place] = {
-                **{
-                    name: value
-                    for name, value in zip(events._fields, events, strict=True)
-                    if isinstance(value, float)
-                },
+                **events.numbers(),
                 **{
                     f"{when}_{name}": v
                     for when, found in states.items()
@@ -219,6 +217,8 @@ def _achieved(part: Stacked) -> Iterator[tuple[str, np.ndarray, str]]:
             elif key == "status":
                 certified = np.isin(table[:, place], CERTIFIED).astype(float)
                 yield f"{role}_certified", certified, f"whether the {role} predictor is certified"
+    for name, column in part.scales.items():
+        yield name, column, part.long_names[name]
     for name, residuals in part.kkt.items():
         yield f"kkt_{name}", residuals, part.long_names[f"kkt_{name}"]
 

@@ -43,7 +43,7 @@ def refine(
     store: str | os.PathLike[str],
     *,
     x: str = "init_scale",
-    between: tuple[Any, Any] = ("immediate", "grokked"),
+    between: tuple[Any, Any] = (("immediate", "gradual"), "grokked"),
     every: int = 10,
     workers: int | None = None,
     scheduler: str | None = None,

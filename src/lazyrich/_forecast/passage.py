@@ -28,7 +28,9 @@ _SAID: dict[str, Verdict] = {
     "grokked": "grok",
     "misgrokked": "misgrok",
     "immediate": "immediate",
-    "not_within_budget": "none",
+    "gradual": "immediate",
+    "improved": "none",
+    "unchanged": "none",
 }
 
 

@@ -59,6 +59,18 @@ class AbstractLoss(Choice):
         """Logarithm of the mean over samples, exact below underflow of the mean."""
         return jss.logsumexp(self.log_value(f, y)) - jnp.log(f.shape[0])
 
+    def blank(self, outputs: tuple[int, ...], y: ArrayLike) -> float:
+        """The mean loss of an output of zero, for outputs of shape `(n, *c)`."""
+        return float(self.mean(jnp.zeros(outputs), jnp.asarray(y)))
+
+    def variance(self, outputs: tuple[int, ...], y: ArrayLike) -> float:
+        """The mean loss of the best constant output, for outputs of shape `(n, *c)`.
+
+        Not a number for a loss whose runs are scored by accuracies.
+        """
+        del outputs, y
+        return float("nan")
+
     def check_shape(self, outputs: tuple[int, ...], y: Shaped[Array, "..."]) -> None:
         """Raises [`InputError`][lazyrich.InputError] for outputs that labels do not match."""
         if outputs != y.shape:

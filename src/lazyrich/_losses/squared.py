@@ -4,7 +4,8 @@ from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
+import numpy as np
+from jaxtyping import Array, ArrayLike
 
 from .._errors import InputError
 from ._base import AbstractLoss
@@ -33,6 +34,14 @@ class Squared(AbstractLoss):
     def log_value(self, f: Array, y: Array) -> Array:
         gap = f - _targets(f, y)
         return jnp.log(_over_outputs(gap**2)) if f.ndim == 2 else 2.0 * jnp.log(jnp.abs(gap))
+
+    def variance(self, outputs: tuple[int, ...], y: ArrayLike) -> float:
+        """That of the targets, summed over outputs; exactly 0 where they are all equal."""
+        targets = np.asarray(_targets(jnp.zeros(outputs), jnp.asarray(y)), dtype=float)
+        targets = targets.reshape(len(targets), -1)
+        if np.all(targets == targets[:1]):
+            return 0.0
+        return float(np.sum(np.var(targets, axis=0)))
 
     def check_shape(self, outputs: tuple[int, ...], y: Array) -> None:
         if not _are_classes(len(outputs), y):

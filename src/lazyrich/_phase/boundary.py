@@ -68,7 +68,7 @@ def boundary(
     dataset: xr.Dataset,
     x: str = "init_scale",
     y: str = "weight_decay",
-    between: tuple[Outcomes, Outcomes] = ("immediate", "grokked"),
+    between: tuple[Outcomes, Outcomes] = (("immediate", "gradual"), "grokked"),
     of: Literal["outcome", "forecast_outcome"] = "outcome",
 ) -> xr.Dataset:
     r"""Where along `x` the outcome changes between two, for every value of `y`.

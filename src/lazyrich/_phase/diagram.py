@@ -2,30 +2,15 @@
 
 import json
 import tomllib
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
 from jaxtyping import Float, Int, Shaped
 
 from .._errors import InputError
-from .._transition import Outcome, Transition
+from .._transition import CHANGED, LATER, OUTCOMES, time_names
 
-# In the order in which they win a tie: the one that claims least comes first.
-OUTCOMES = (
-    "failed",
-    "diverged",
-    "untrained",
-    "not_within_budget",
-    "misgrokked",
-    "immediate",
-    "grokked",
-    "missing",
-)
-assert set(get_args(Outcome)) == set(OUTCOMES) - {"failed", "missing"}
-
-# Outcomes of runs whose test score came to its end within the horizon.
-SETTLED = ("misgrokked", "immediate", "grokked")
 _FORECASTS = ("forecast_outcome", "forecast_t50")
 _CHANGE_TIMES = ("t10", "t50", "t90", "t50_sustained", "t10_loss", "t50_loss", "t90_loss")
 
@@ -124,8 +109,8 @@ class Runs(NamedTuple):
             )
         outcomes, values = self.outcomes(), self.data[name].values.astype(float)
         if name in _CHANGE_TIMES:
-            values = np.where(np.isin(outcomes, SETTLED), values, np.nan)
-        values[~np.isfinite(values) & (outcomes == "not_within_budget")] = np.inf
+            values = np.where(np.isin(outcomes, CHANGED), values, np.nan)
+        values[~np.isfinite(values) & np.isin(outcomes, LATER)] = np.inf
         return values
 
 
@@ -136,7 +121,7 @@ def runs_of(dataset: xr.Dataset, *names: str) -> Runs:
         raise InputError(
             "dataset", shown, "should be a sweep's dataset, which has the variable `outcome`"
         )
-    times = tuple(t for t in Transition._fields if t.startswith("t") and t in dataset)
+    times = tuple(t for t in time_names() if t in dataset)
     # Chosen before flattening, which would read every curve of a large store.
     data = dataset[["outcome", *(name for name in names if name in dataset and name != "outcome")]]
     dims = tuple(str(dim) for dim in data["outcome"].dims)
@@ -200,9 +185,9 @@ def phase_diagram(
     - **Takes** a sweep's dataset, over its keys or over `run`; `x` and `y`, keys that are
         swept or have a number in the base experiment.
     - **Returns** variables over `(y, x)`, in increasing order: `outcome`, the most frequent
-        one, of equally frequent ones the one that claims least (failed, diverged,
-        untrained, not_within_budget, misgrokked, immediate, grokked); `num_runs`, without
-        missing ones; `agreement`, the share of them with that outcome; `delay`, the median
+        one, of equally frequent ones the one that claims least (failed, unscored, collapsed,
+        untrained, unchanged, improved, misgrokked, gradual, immediate, grokked); `num_runs`,
+        without missing ones; `agreement`, the share of them with that outcome; `delay`, the median
         of `t_test / t_train`, `lag`, of `t_test - t_train`, and `t50`, the median half time,
         each with quartiles `_low` and `_high`; `width`, the median of $\log(t_{90}/t_{10})$.
         They are NaN where fewer than half of the runs have one. `count`, over `(kind, y, x)`, is

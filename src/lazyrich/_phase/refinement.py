@@ -54,7 +54,7 @@ class Bisection:
     """
 
     lattice: tuple[Place, ...]
-    between: tuple[Outcomes, Outcomes] = ("immediate", "grokked")
+    between: tuple[Outcomes, Outcomes] = (("immediate", "gradual"), "grokked")
     every: int = 10
     lead: int = 4
     margin: int = 1

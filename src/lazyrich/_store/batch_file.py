@@ -10,13 +10,13 @@ from jaxtyping import Float, Int
 
 from .._dynamics import Ending
 from .._errors import InputError
-from .._transition import Outcome
+from .._transition import CODES
 from .sealed import Damaged, seal, unseal
 
 FORMAT = 1
 
-OUTCOMES: tuple[str, ...] = (*get_args(Outcome), "failed", "missing")
-"""How a run came out; `failed` if it raised, `missing` if it has not been run."""
+OUTCOMES: tuple[str, ...] = CODES
+"""How a run came out; `failed`, too, if it raised, `missing` if it has not been run."""
 ENDINGS: tuple[str, ...] = (*get_args(Ending), "failed", "missing")
 """How a solve ended; the same two words for runs without one."""
 

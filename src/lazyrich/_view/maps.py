@@ -25,8 +25,13 @@ _LOOKS: dict[str, tuple[str, str, str]] = {
     "grokked": ("#d95f0e", "", "#d95f0e"),
     "misgrokked": ("#542788", "\\\\\\", "#e0d8ea"),
     "immediate": ("#fddc8c", "", "#fddc8c"),
-    "not_within_budget": ("#c6dbef", "////", "#2b5c8a"),
+    "gradual": ("#fdae6b", "...", "#8c510a"),
+    "improved": ("#d8b365", "\\\\", "#8c510a"),
+    "unchanged": ("#c6dbef", "////", "#2b5c8a"),
+    "not_within_budget": ("#c6dbef", "//", "#2b5c8a"),
     "untrained": ("#a6a6a6", "...", "#303030"),
+    "collapsed": ("#a6a6a6", "ooo", "#303030"),
+    "unscored": ("#f7f7f7", "...", "#909090"),
     "diverged": ("#252525", "xxx", "#b0b0b0"),
     "failed": ("#e5e5e5", "+++", "#303030"),
     "missing": ("#ffffff", "", "#ffffff"),
@@ -250,8 +255,8 @@ def _legend(
         label = name.replace("_", " ")
         if name == "missing":
             label = "not run" if np.any(outcome == name) else "not run, others in the cell were"
-        elif name == "not_within_budget" and "t1" in diagram.attrs:
-            label += f" of t = {diagram.attrs['t1']:,.7g}"
+        elif name in ("unchanged", "not_within_budget") and "t1" in diagram.attrs:
+            label += f" by t = {diagram.attrs['t1']:,.7g}"
         if number:
             label += f" ({number})"
         patch = Patch(facecolor=face, hatch=hatch, edgecolor=ink, linewidth=0, label=label)

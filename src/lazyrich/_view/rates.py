@@ -20,7 +20,7 @@ _PANELS = {
     "late_param_norm": "last parameter norm over the flow's",
 }
 # Whose times and norms say nothing: their marks stand at the foot.
-_LOST = ("untrained", "diverged")
+_LOST = ("untrained", "collapsed", "failed", "diverged")
 # No more than this many decades to either side of the flow.
 _WIDEST = 3.0
 

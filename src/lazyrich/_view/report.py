@@ -10,6 +10,7 @@ import xarray as xr
 
 from .._files import replacing
 from .._forecast import Forecast
+from .._transition import MEANINGS
 from .figure import plot
 
 
@@ -33,7 +34,7 @@ def write_report(
         figure=base64.b64encode(image.getvalue()).decode(),
         description=record.attrs["experiment"],
         version=record.attrs["lazyrich_version"],
-        headline=_HEADLINES[summary["outcome"]],
+        headline=MEANINGS[summary["outcome"]],
         said=None if forecast is None else forecast.summary(),
     )
     with replacing(path) as temporary:
@@ -51,16 +52,6 @@ def render(template: str, **fields: Any) -> str:
     )
     environment.filters["number"] = number
     return environment.get_template(template).render(**fields)
-
-
-_HEADLINES = {
-    "grokked": "fitted its training data first and generalised long after",
-    "misgrokked": "generalised first and lost it late, its training data still fitted",
-    "immediate": "generalised as it fitted: no delay",
-    "not_within_budget": "fitted its training data and did not generalise within the horizon",
-    "diverged": "failed numerically; what was reached is shown",
-    "untrained": "does not fit its training data, or no longer",
-}
 
 
 def number(value: Any) -> str:

@@ -17,8 +17,14 @@ _COLOURS = {
     "grokked": "#d95f0e",
     "misgrokked": "#542788",
     "immediate": "#fdae3c",
+    "gradual": "#e6a800",
+    "improved": "#8c6d31",
+    "unchanged": "#2b5c8a",
     "not_within_budget": "#2b5c8a",
     "untrained": "#606060",
+    "collapsed": "#606060",
+    "unscored": "#909090",
+    "failed": "#252525",
     "diverged": "#252525",
 }
 _EARLY, _LATE = "#909090", "#252525"

@@ -137,13 +137,17 @@ def _map(result: PanelResult, x: str, y: str) -> tuple[Figure, str]:
     return plot_map(phase_diagram(dataset, x, y), line, delay, expected), caption
 
 
+# Outcomes without a long delay, and with one.
+_EARLY, _LATE = ("immediate", "gradual"), ("grokked", "improved", "misgrokked")
+
+
 def _line(
     dataset: xr.Dataset, x: str, y: str, of: Literal["outcome", "forecast_outcome"]
 ) -> xr.Dataset | None:
-    """From immediate to what comes late, None where no such line is."""
+    """From what comes soon to what comes late, None where there is no such line."""
     if (dataset[of] == "missing").all() or dataset[x].dtype.kind not in "fiu":
         return None
-    line = boundary(dataset, x, y, between=("immediate", ("grokked", "misgrokked")), of=of)
+    line = boundary(dataset, x, y, between=(_EARLY, _LATE), of=of)
     return line if line["place"].notnull().any() else None
 
 

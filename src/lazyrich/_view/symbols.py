@@ -22,8 +22,14 @@ MARKS = {
     "grokked": "o",
     "misgrokked": "v",
     "immediate": "s",
+    "gradual": "D",
+    "improved": "^",
+    "unchanged": "x",
     "not_within_budget": "x",
     "untrained": "+",
+    "collapsed": "1",
+    "unscored": ".",
+    "failed": "*",
     "diverged": "*",
 }
 

@@ -1,0 +1,32 @@
+"""What happened in a run, in words and times."""
+
+from .change import Change as Change, word_of as word_of
+from .crossing import change_times as change_times
+from .events import Transition as Transition, time_names as time_names
+from .scales import scales_of_numbers as scales_of_numbers, scales_of_record as scales_of_record
+from .scores import (
+    Scales as Scales,
+    ScoredBy as ScoredBy,
+    ceiling_of as ceiling_of,
+    chance_of as chance_of,
+    score_of as score_of,
+    score_of_loss as score_of_loss,
+    scored_by as scored_by,
+)
+from .thresholds import Thresholds as Thresholds
+from .transition import read_off as read_off, transition as transition
+from .words import (
+    CHANGED as CHANGED,
+    CODES as CODES,
+    FITTED as FITTED,
+    FORMER as FORMER,
+    LATER as LATER,
+    MEANINGS as MEANINGS,
+    OUTCOMES as OUTCOMES,
+    Outcome as Outcome,
+    State as State,
+    advice_on as advice_on,
+    advice_on_ending as advice_on_ending,
+    is_broken as is_broken,
+    state_of as state_of,
+)
