@@ -17,20 +17,21 @@ import tomli_w
 from annotated_types import Ge, Gt
 
 from ._description import Description, described_function, unknown_key
-from ._dynamics import AbstractDynamics, ReducedFlow, Times
+from ._dynamics import AbstractDynamics, Flow, ReducedFlow, Times
 from ._errors import InputError
 from ._files import replacing
 from ._losses import AbstractLoss, Logistic
 from ._models import AbstractModel, DiagonalLinear, output_scale_of
 from ._probes import BUILT_IN, ON_REQUEST, AbstractProbe
 from ._published import Published
-from ._tasks import AbstractTask, Arrays
+from ._tasks import AbstractHeld, AbstractTask, held_task
 
 
 class Experiment(Description):
     r"""Task, model, loss, scales, dynamics, probes and seed.
 
-    - **Takes** `task`, `model`, `loss`, `dynamics`; `init_scale`, $\alpha$, which
+    - **Takes** `task`, `model`, `loss`; `dynamics`, if left out the exact reduction where the
+        model has one and [`Flow`][lazyrich.dynamics.Flow] elsewhere; `init_scale`, $\alpha$, which
         multiplies the parameters; `weight_decay`, the $\lambda$ of $\mathcal L +
         \frac\lambda2 \|\theta\|^2$; `divide_loss`, whether $\mathcal L / \alpha_\text{out}^2$
         is descended in place of $\mathcal L$, $\alpha_\text{out}$ being the model's
@@ -61,6 +62,12 @@ class Experiment(Description):
 
     def model_post_init(self, context: object) -> None:
         del context
+        if "dynamics" not in self.model_fields_set:
+            self.__dict__["dynamics"] = default_dynamics(self.model)
+        if not self.dynamics.can_follow(self.model):
+            kind, model = type(self.dynamics).__name__, type(self.model).__name__
+            accepted = f"cannot follow model {model}; leave dynamics out, or use Flow"
+            raise InputError("dynamics.kind", kind, accepted)
         _ = self.loss_divisor
 
     @pydantic.field_validator("probes", mode="before")
@@ -78,8 +85,18 @@ class Experiment(Description):
         """Builds an experiment from nested tables, such as a parsed TOML file in `folder`."""
         fields = dict(table)
         task = fields.get("task")
-        if folder is not None and isinstance(task, dict) and task.get("kind") == "Arrays":
-            fields["task"] = _load_arrays(task, folder)
+        if folder is not None and isinstance(task, dict):
+            try:
+                fields["task"] = held_task(task, folder) or task
+            except InputError as error:
+                raise error.under("task") from None
+        model = fields.get("model")
+        if isinstance(model, dict) and ":" in str(kind := model.get("kind")):
+            accepted = (
+                "is code, which is not run at a file's word: add --set model=module:function, or in "
+                "Python Experiment.load(path, model=...)"
+            )
+            raise InputError("model.kind", kind, accepted)
         for key, part in _PARTS.items():
             if isinstance(fields.get(key), dict):
                 try:
@@ -89,8 +106,12 @@ class Experiment(Description):
         return cls(**fields)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> "Experiment":
-        """Reads a TOML file; a path to arrays in it is taken from the file's folder."""
+    def load(cls, path: str | os.PathLike[str], **replaced: Any) -> "Experiment":
+        """Reads a TOML file; a path to arrays in it is taken from the file's folder.
+
+        - **Takes** `replaced`, fields in place of the file's: what no file can hold, such as
+            `model=` one of your own.
+        """
         path = Path(path)
         try:
             text = path.read_text(encoding="utf-8")
@@ -98,16 +119,18 @@ class Experiment(Description):
             raise InputError(
                 "experiment", str(path), f"should be a readable file ({error})"
             ) from None
-        return cls.from_toml(text, path.parent, str(path))
+        return cls.from_toml(text, path.parent, str(path), **replaced)
 
     @classmethod
-    def from_toml(cls, text: str, folder: Path, key: str = "toml") -> "Experiment":
-        """Parses the text of a TOML file that stands in `folder`."""
+    def from_toml(
+        cls, text: str, folder: Path, key: str = "toml", **replaced: Any
+    ) -> "Experiment":
+        """Parses the text of a TOML file that stands in `folder`, `replaced` as for `load`."""
         try:
             table = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
             raise InputError("experiment", key, f"is not valid TOML: {error}") from None
-        return cls.from_table(table, folder)
+        return cls.from_table({**table, **replaced}, folder)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes a TOML file that `load` reads back without loss.
@@ -115,7 +138,7 @@ class Experiment(Description):
         Arrays go beside it, into a `.npz` file of the same stem.
         """
         path, arrays = Path(path), None
-        if isinstance(self.task, Arrays):
+        if isinstance(self.task, AbstractHeld):
             arrays = path.with_suffix(".npz")
             self.task.save(arrays)
         text = self.to_toml(None if arrays is None else arrays.name)
@@ -134,8 +157,8 @@ class Experiment(Description):
                     "probes", probe.name, "only built-in probes can be named in a file"
                 )
         table["probes"] = list(self.probes)
-        if isinstance(self.task, Arrays):
-            table["task"] = {"kind": "Arrays", "sha256": self.task.digest}
+        if isinstance(self.task, AbstractHeld):
+            table["task"] = self.task.named()
             if arrays_path is not None:
                 table["task"]["path"] = arrays_path
         # Plain values first: in TOML, what follows a table's header belongs to it.
@@ -164,14 +187,21 @@ class Experiment(Description):
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
 
-    def with_changes(self, changes: Mapping[str, Any]) -> "Experiment":
+    def with_changes(
+        self, changes: Mapping[str, Any], folder: Path | None = None
+    ) -> "Experiment":
         """The experiment with dotted keys such as `task.n` set to new values.
 
-        A new `kind` drops the fields of the old one. Published numbers are dropped
-        unless the changes leave the setting alone (seed, name, dynamics, recording).
+        A new `kind` drops the fields of the old one, and so does a `task.path`, which is read
+        if `folder`, from where it starts, is given. Dynamics that cannot follow a new model are
+        replaced by its default. Published numbers are dropped unless the changes leave the
+        setting alone (seed, name, dynamics, recording).
         """
         fields = {name: getattr(self, name) for name in type(self).model_fields}
         table = {name: value for name, value in fields.items() if value is not None}
+        changed = {key.split(".")[0] for key in changes}
+        if "task.path" in changes:
+            table["task"] = {}
         for key, value in changes.items():
             *parents, leaf = key.split(".")
             place: Any = table
@@ -187,9 +217,16 @@ class Experiment(Description):
                 place.clear()
             place[leaf] = value
         unchanged = ("seed", "name", "dynamics", "times", "probes", "published")
-        if not all(key.split(".")[0] in unchanged for key in changes):
+        if not changed <= set(unchanged):
             table.pop("published", None)
-        return type(self).from_table(table)
+        if "model" in changed and "dynamics" not in changed:
+            # One that was never asked to follow the new model gives way, if it cannot.
+            dynamics = table.pop("dynamics")
+            found = type(self).from_table(table, folder)
+            if not dynamics.can_follow(found.model):
+                return found
+            table["dynamics"] = dynamics
+        return type(self).from_table(table, folder)
 
     def with_data(self, folder: str | os.PathLike[str]) -> "Experiment | None":
         """The experiment on data from files in `folder`, None if its task reads none."""
@@ -238,6 +275,11 @@ class Experiment(Description):
         return tuple(_PROBES[probe] if isinstance(probe, str) else probe for probe in self.probes)
 
 
+def default_dynamics(model: AbstractModel) -> AbstractDynamics:
+    """The gradient flow of a model, by its exact reduction where it has one."""
+    return ReducedFlow() if model.has_exact_flow else Flow()
+
+
 _PROBES = BUILT_IN | ON_REQUEST
 
 # What records held by default at first: files that spell it out mean the default.
@@ -259,26 +301,10 @@ def _dotted(table: Mapping[str, Any]) -> list[str]:
     return keys
 
 
-def _load_arrays(table: dict[str, Any], folder: Path) -> Arrays:
-    accepted = ["kind", "path", "sha256"]
-    for key, value in table.items():
-        if key not in accepted:
-            raise unknown_key(f"task.{key}", value, accepted)
-    if not isinstance(table.get("path"), str):
-        raise InputError("task.path", table.get("path"), "should name a .npz file")
-    try:
-        task = Arrays.load(folder / table["path"])
-    except InputError as error:
-        raise error.under("task") from None
-    if table.get("sha256", task.digest) != task.digest:
-        raise InputError("task.sha256", table["sha256"], f"the arrays' contents are {task.digest}")
-    return task
-
-
 def _explicit(value: Any) -> Any:
     """Nested tables without what has its default value."""
-    if isinstance(value, Arrays):
-        return {"kind": "Arrays", "sha256": value.digest}
+    if isinstance(value, AbstractHeld):
+        return value.named(defaults=False)
     if isinstance(value, Description):
         fields = type(value).model_fields
         kept = {key: item for key, item in value.table().items() if key == "kind"}

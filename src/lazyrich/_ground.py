@@ -39,7 +39,7 @@ class Ground:
         if experiment.task.drawn_with_model:
             data_key = self._init_key
         self.data_key = data_key
-        self.split: Split = experiment.task.sample(data_key)
+        self.split: Split = experiment.task.sample_for(data_key, experiment.loss.takes)
         if experiment.task.labels_from_start:
             start = _start_of(experiment, self._init_key, self.split.train.x.shape[1], params)
             model = experiment.model

@@ -129,6 +129,8 @@ class Stacked(NamedTuple):
             "machine": json.dumps(machine()),
             "lazyrich_version": version("lazyrich"),
         }
+        if words := experiment.task.mapping(experiment.loss.takes):
+            attributes["labels"] = words
         return xr.Dataset(variables, coords, attributes)
 
 

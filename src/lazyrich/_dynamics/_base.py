@@ -113,6 +113,11 @@ class AbstractDynamics(Choice):
     replays: ClassVar[bool]
     """Whether a trajectory can give back the parameters of every record from small states."""
 
+    def can_follow(self, model: AbstractModel) -> bool:
+        """Whether these dynamics are defined for a model."""
+        del model
+        return True
+
     @abc.abstractmethod
     def follow(
         self,

@@ -12,7 +12,7 @@ from annotated_types import Ge, Gt, Lt
 from jaxtyping import Array, Float, Int, PyTree
 
 from .._errors import InputError
-from .._models import DiagonalLinear, DiagonalParams
+from .._models import AbstractModel, DiagonalLinear, DiagonalParams
 from . import _march
 from ._base import AbstractDynamics, Problem, Progress, Trajectory, recorded_params
 from ._checkpoint import Checkpoint
@@ -54,6 +54,9 @@ class ReducedFlow(AbstractDynamics):
 
     rtol: Annotated[float, Gt(0), Lt(0.1)] = 1e-4
     max_steps: Annotated[int, Ge(1)] = 4096
+
+    def can_follow(self, model: AbstractModel) -> bool:
+        return model.has_exact_flow
 
     def follow(
         self,

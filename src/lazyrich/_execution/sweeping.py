@@ -148,7 +148,7 @@ def suggested_size(experiment: Experiment) -> int:
 
     The same for an experiment wherever it is asked: batches are named by their place.
     """
-    split = experiment.task.sample(jr.key(experiment.seed))
+    split = experiment.task.sample_for(jr.key(experiment.seed), experiment.loss.takes)
 
     def followed(key: Array) -> Any:
         params = experiment.model.init(key, split.train.x.shape[1])

@@ -10,6 +10,7 @@ from jaxtyping import Array, ArrayLike, Float, Shaped
 
 from .._description import Choice
 from .._errors import InputError
+from .._tasks import Meaning
 
 
 class AbstractLoss(Choice):
@@ -76,6 +77,11 @@ class AbstractLoss(Choice):
         if outputs != y.shape:
             accepted = f"labels are {y.shape}: {type(self).__name__} needs one for each output"
             raise InputError("model", f"outputs {outputs}", accepted)
+
+    @property
+    def takes(self) -> Meaning:
+        """What labels are to it."""
+        return "signs" if self.is_classification else "reals"
 
     def check_labels(self, y: ArrayLike, key: str) -> None:
         """Raises [`InputError`][lazyrich.InputError] if a label has no meaning here."""

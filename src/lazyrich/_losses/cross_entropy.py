@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int
 
 from .._errors import InputError
+from .._tasks import Meaning
 from ._base import AbstractLoss
 from .logistic import Logistic
 
@@ -56,6 +57,10 @@ class CrossEntropy(AbstractLoss):
         if len(outputs) != 2 or outputs[0] != len(y) or outputs[1] <= int(jnp.max(y)):
             accepted = f"CrossEntropy needs ({len(y)}, c) with c above {int(jnp.max(y))}"
             raise InputError("model", f"outputs {outputs}", accepted)
+
+    @property
+    def takes(self) -> Meaning:
+        return "classes"
 
     def check_labels(self, y: ArrayLike, key: str) -> None:
         labels = np.asarray(y)

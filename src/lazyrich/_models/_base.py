@@ -41,6 +41,11 @@ class AbstractModel(Choice):
         """Whether outputs have kinks in the parameters, as those of ReLUs do."""
         return False
 
+    @property
+    def has_exact_flow(self) -> bool:
+        """Whether [`ReducedFlow`][lazyrich.dynamics.ReducedFlow] follows its gradient flow."""
+        return False
+
     @abc.abstractmethod
     def init(self, key: PRNGKeyArray, dim: int) -> Any:
         """Parameters for inputs of length `dim`, before `init_scale` multiplies them."""

@@ -46,6 +46,10 @@ class DiagonalLinear(AbstractLinearModel):
     def homogeneity(self) -> int:
         return self.depth
 
+    @property
+    def has_exact_flow(self) -> bool:
+        return True
+
     @in_double
     def init(self, key: PRNGKeyArray, dim: int) -> DiagonalParams:
         del key

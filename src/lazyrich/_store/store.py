@@ -10,7 +10,7 @@ from pathlib import Path
 
 from .._errors import InputError
 from .._sweep import Batch, Sweep, batches
-from .._tasks import Arrays
+from .._tasks import AbstractHeld
 from .batch_file import FORMAT, Results, check_format, check_summary, from_bytes, to_bytes
 from .folder import Folder
 from .sealed import Damaged, summary_of, unseal
@@ -64,7 +64,7 @@ class Store:
         name = sweep.content_hash[:_DIGITS]
         if not self.folder.exists(f"sweeps/{name}.toml"):
             task, arrays = sweep.experiment.task, sweep.arrays
-            if isinstance(task, Arrays) and arrays is not None:
+            if isinstance(task, AbstractHeld) and arrays is not None:
                 with tempfile.TemporaryDirectory() as scratch:
                     task.save(Path(scratch) / arrays)
                     self.folder.write(f"sweeps/{arrays}", (Path(scratch) / arrays).read_bytes())

@@ -16,7 +16,7 @@ from annotated_types import Ge
 from .._description import Description
 from .._errors import InputError
 from .._experiment import Experiment
-from .._tasks import Arrays
+from .._tasks import AbstractHeld
 from .axes import Axis, Over, axes_of
 
 
@@ -97,7 +97,7 @@ class Sweep(Description):
     def arrays(self) -> str | None:
         """The name of a file for the arrays of its task, where the task is made of them."""
         task = self.experiment.task
-        return f"{task.digest}.npz" if isinstance(task, Arrays) else None
+        return f"{task.digest}.npz" if isinstance(task, AbstractHeld) else None
 
     @property
     def description(self) -> str:

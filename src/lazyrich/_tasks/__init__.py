@@ -3,10 +3,12 @@
 from ._base import (
     AbstractTask as AbstractTask,
     Blocks as Blocks,
+    Meaning as Meaning,
     Samples as Samples,
     Split as Split,
 )
 from .arrays import Arrays as Arrays
+from .held import AbstractHeld as AbstractHeld, held_task as held_task
 from .images import Images as Images
 from .kernel_eigenvector import KernelEigenvector as KernelEigenvector
 from .matrix_completion import MatrixCompletion as MatrixCompletion
@@ -15,4 +17,5 @@ from .polynomial_regression import PolynomialRegression as PolynomialRegression
 from .separated_classification import SeparatedClassification as SeparatedClassification
 from .sparse_classification import SparseClassification as SparseClassification
 from .sparse_regression import SparseRegression as SparseRegression
+from .split_arrays import SplitArrays as SplitArrays
 from .student_teacher import StudentTeacher as StudentTeacher

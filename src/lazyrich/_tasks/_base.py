@@ -2,12 +2,17 @@
 
 import abc
 from collections.abc import Callable, Iterator
+from typing import Literal
 
 import equinox as eqx
 import jax.random as jr
 from jaxtyping import Array, PRNGKeyArray, Shaped
 
 from .._description import Choice
+
+
+Meaning = Literal["signs", "classes", "reals"]
+"""What a loss takes labels for: -1 or 1, whole numbers that name classes, or real numbers."""
 
 
 class Samples(eqx.Module):
@@ -62,6 +67,21 @@ class AbstractTask(Choice):
     @abc.abstractmethod
     def sample(self, key: PRNGKeyArray) -> Split:
         """Draws the data; the description and the key name them exactly."""
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether the data depend on the key."""
+        return True
+
+    def sample_for(self, key: PRNGKeyArray, meaning: Meaning) -> Split:
+        """The data with labels as a loss takes them, for tasks that map theirs."""
+        del meaning
+        return self.sample(key)
+
+    def mapping(self, meaning: Meaning) -> str:
+        """What labels have become for such a loss, in one line; empty if they are as they were."""
+        del meaning
+        return ""
 
     def with_data(self, folder: str) -> "AbstractTask | None":
         """The same task on data from files in `folder`, None if it reads none."""

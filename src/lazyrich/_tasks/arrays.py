@@ -1,8 +1,8 @@
 """A user's own data."""
 
-import hashlib
 import os
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 import numpy as np
@@ -10,14 +10,15 @@ import pydantic
 from jaxtyping import Array, PRNGKeyArray
 
 from .._errors import InputError
-from .._files import replacing
 from .._precision import in_double
-from ._base import AbstractTask, Blocks, Samples, Split
+from ._base import Blocks, Samples, Split
+from .held import AbstractHeld
+from .split_arrays import SplitArrays
 
 _NAMES = ("x_train", "y_train", "x_test", "y_test")
 
 
-class Arrays(AbstractTask):
+class Arrays(AbstractHeld):
     """Train and test arrays of your own, from memory or from a `.npz` file.
 
     - **Takes** `x_train` `(n, d)`, `y_train` `(n,)` or `(n, c)`, `x_test` `(m, d)`, `y_test`
@@ -27,8 +28,11 @@ class Arrays(AbstractTask):
     - **Raises** [`InputError`][lazyrich.InputError] for a missing array, shapes that do
         not fit together, or an entry that is not finite.
 
-    Two of them are equal when their contents are, wherever they came from.
+    Two of them are equal when their contents are, wherever they came from. Data in one piece
+    are split by [`Arrays.split`][lazyrich.tasks.Arrays.split].
     """
+
+    array_names: ClassVar[tuple[str, ...]] = _NAMES
 
     x_train: np.ndarray = pydantic.Field(repr=False)
     y_train: np.ndarray = pydantic.Field(repr=False)
@@ -80,26 +84,41 @@ class Arrays(AbstractTask):
                 "path", str(path), f"should be a readable .npz file ({error})"
             ) from None
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the four arrays as a `.npz` file that `load` reads back."""
-        with replacing(path) as temporary, temporary.open("wb") as file:
-            np.savez_compressed(file, **{name: getattr(self, name) for name in _NAMES})
+    @classmethod
+    def read(cls, path: Path, **options: Any) -> dict[str, np.ndarray]:
+        task = cls.load(path)
+        return {name: getattr(task, name) for name in _NAMES}
+
+    @staticmethod
+    def split(
+        x: Any,
+        y: Any,
+        num_train: int,
+        seed: int | None = None,
+        *,
+        standardise: bool = False,
+        stratify: bool = False,
+        num_test: int | None = None,
+    ) -> SplitArrays:
+        """Data in one piece, split at random: a [`SplitArrays`][lazyrich.tasks.SplitArrays].
+
+        - **Takes** `x` `(n, d)`; `y`, numbers or words; `num_train` samples to train on;
+            `seed`, which fixes the split. Without it every `seed` of the experiment draws
+            another one, as does a sweep over `seed`.
+        """
+        return SplitArrays(
+            x=x,
+            y=y,
+            num_train=num_train,
+            num_test=num_test,
+            standardise=standardise,
+            stratify=stratify,
+            split_seed=seed,
+        )
 
     @property
-    def digest(self) -> str:
-        """SHA-256 of the contents: values, types and shapes."""
-        digest = hashlib.sha256()
-        for name in _NAMES:
-            array = np.ascontiguousarray(getattr(self, name))
-            digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
-            digest.update(array.data)
-        return digest.hexdigest()
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Arrays) and self.digest == other.digest
-
-    def __hash__(self) -> int:
-        return hash(self.digest)
+    def is_drawn(self) -> bool:
+        return False
 
     @in_double
     def sample(self, key: PRNGKeyArray) -> Split:

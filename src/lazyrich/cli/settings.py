@@ -1,7 +1,9 @@
 """Naming an experiment on the command line, and changing it."""
 
 import os
+import sys
 import tomllib
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -37,9 +39,53 @@ def resolve(name: str, settings: list[str]) -> "Experiment":
     from .. import studies
     from .._experiment import Experiment
 
-    described = Experiment.load(name) if name.endswith(".toml") else studies.load(name)
     changes = dict(_parse_setting(setting) for setting in settings)
-    return described.with_changes(changes)
+    replaced = {}
+    if isinstance(named := changes.get("model"), str):
+        # Whoever writes the command line wants this code run; a file's word is not enough.
+        replaced["model"] = own_model(changes.pop("model"))
+        _check_left(named, changes)
+    if name.endswith(".toml"):
+        described = Experiment.load(name, **replaced)
+    else:
+        described = studies.load(name).with_changes(replaced)
+    return described.with_changes(changes, Path())
+
+
+def own_model(named: str) -> Any:
+    """The model that a function of the user's makes, named `module:function`.
+
+    - **Returns** what the function returns when it is called without arguments: a model, or a
+        pair of functions `(init_params, function)`.
+    - **Raises** [`InputError`][lazyrich.InputError] if it cannot be imported or called.
+    """
+    from .._models import Functions
+
+    module, colon, function = named.partition(":")
+    parts = [*module.split("."), function]
+    if not colon or not all(part.isidentifier() for part in parts):
+        accepted = (
+            "should be module:function, a function of yours that returns a model; a built-in one is "
+            f"model.kind={named}"
+        )
+        raise InputError("model", named, accepted)
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        found = getattr(import_module(module), function)()
+    except Exception as error:
+        words = f"{type(error).__name__}: {error}"
+        accepted = f"should be a function without arguments in a module of this folder ({words})"
+        raise InputError("model", named, accepted) from None
+    if isinstance(found, tuple) and len(found) == 2 and all(map(callable, found)):
+        return Functions(init_params=found[0], function=found[1])
+    return found
+
+
+def _check_left(named: str, changes: dict[str, Any]) -> None:
+    for key, value in changes.items():
+        if key.startswith("model."):
+            raise InputError(key, value, f"is for built-in models; {named} makes its own")
 
 
 def on_data(described: "Experiment", data: Path | None) -> "Experiment":
