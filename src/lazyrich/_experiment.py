@@ -24,7 +24,8 @@ from ._losses import AbstractLoss, Logistic
 from ._models import AbstractModel, DiagonalLinear, output_scale_of
 from ._probes import BUILT_IN, ON_REQUEST, AbstractProbe
 from ._published import Published
-from ._tasks import AbstractHeld, AbstractTask, held_task
+from ._tasks import AbstractTask
+from ._tasks.held import AbstractHeld, held_task
 
 
 class Experiment(Description):
@@ -122,9 +123,7 @@ class Experiment(Description):
         return cls.from_toml(text, path.parent, str(path), **replaced)
 
     @classmethod
-    def from_toml(
-        cls, text: str, folder: Path, key: str = "toml", **replaced: Any
-    ) -> "Experiment":
+    def from_toml(cls, text: str, folder: Path, key: str = "toml", **replaced: Any) -> "Experiment":
         """Parses the text of a TOML file that stands in `folder`, `replaced` as for `load`."""
         try:
             table = tomllib.loads(text)
@@ -187,9 +186,7 @@ class Experiment(Description):
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
 
-    def with_changes(
-        self, changes: Mapping[str, Any], folder: Path | None = None
-    ) -> "Experiment":
+    def with_changes(self, changes: Mapping[str, Any], folder: Path | None = None) -> "Experiment":
         """The experiment with dotted keys such as `task.n` set to new values.
 
         A new `kind` drops the fields of the old one, and so does a `task.path`, which is read
@@ -223,9 +220,8 @@ class Experiment(Description):
             # One that was never asked to follow the new model gives way, if it cannot.
             dynamics = table.pop("dynamics")
             found = type(self).from_table(table, folder)
-            if not dynamics.can_follow(found.model):
-                return found
-            table["dynamics"] = dynamics
+            kept = dynamics.can_follow(found.model)
+            return found.model_copy(update={"dynamics": dynamics}) if kept else found
         return type(self).from_table(table, folder)
 
     def with_data(self, folder: str | os.PathLike[str]) -> "Experiment | None":

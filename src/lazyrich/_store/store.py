@@ -10,7 +10,7 @@ from pathlib import Path
 
 from .._errors import InputError
 from .._sweep import Batch, Sweep, batches
-from .._tasks import AbstractHeld
+from .._tasks.held import AbstractHeld
 from .batch_file import FORMAT, Results, check_format, check_summary, from_bytes, to_bytes
 from .folder import Folder
 from .sealed import Damaged, summary_of, unseal

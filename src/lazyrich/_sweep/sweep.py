@@ -16,7 +16,7 @@ from annotated_types import Ge
 from .._description import Description
 from .._errors import InputError
 from .._experiment import Experiment
-from .._tasks import AbstractHeld
+from .._tasks.held import AbstractHeld
 from .axes import Axis, Over, axes_of
 
 

@@ -8,7 +8,6 @@ from ._base import (
     Split as Split,
 )
 from .arrays import Arrays as Arrays
-from .held import AbstractHeld as AbstractHeld, held_task as held_task
 from .images import Images as Images
 from .kernel_eigenvector import KernelEigenvector as KernelEigenvector
 from .matrix_completion import MatrixCompletion as MatrixCompletion

@@ -152,9 +152,7 @@ def _header(
     if isinstance(label, str):
         return names
     second = rest[0] if rest and len(rest[0]) == len(first) else first
-    begins = any(
-        not _is_number(a) and _is_number(b) for a, b in zip(first, second, strict=True)
-    )
+    begins = any(not _is_number(a) and _is_number(b) for a, b in zip(first, second, strict=True))
     return names if begins else []
 
 

@@ -4,7 +4,7 @@ import abc
 import hashlib
 import os
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -32,7 +32,7 @@ class AbstractHeld(AbstractTask):
         """The arrays in a file, by field."""
 
     @classmethod
-    def from_file(cls, table: dict[str, Any], folder: Path) -> Self:
+    def from_file(cls, table: dict[str, Any], folder: Path) -> "AbstractHeld":
         """Builds the task from a table with a `path`, which starts from `folder`.
 
         - **Raises** [`InputError`][lazyrich.InputError] for a key that nothing reads, a file that

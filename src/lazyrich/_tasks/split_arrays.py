@@ -215,5 +215,3 @@ def _finite(name: str, array: np.ndarray) -> np.ndarray:
         raise InputError(f"{name}[{place}]", float(array[tuple(bad[0])]), "should be finite")
     array.setflags(write=False)
     return array
-
-

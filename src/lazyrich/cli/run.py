@@ -29,6 +29,7 @@ Examples:
   lazyrich run lyu2024/1a --set seed=3 --set weight_decay=1e-4 --set t1=2e5
   lazyrich run lyu2024/1b --set task.n=64 --set name="twice the data" --out runs/n64
   lazyrich run mine.toml --json
+  lazyrich run lyu2024/1a --set task.path=data.csv --set task.label=species --set task.num_train=100
   lazyrich run runs/batches/3fa9c1d2e4b07a65-000017.nc --row 3
 
 \b
@@ -48,7 +49,9 @@ Keys for --set:
                        StudentTeacher: n, d, widths, outputs, num_test, activation, bias,
                        gain
                        Images: source, n, num_test, folder, sha256
-                       Arrays: path to a .npz (in a TOML file only)
+                       Arrays: path to a .npz with x_train, y_train, x_test, y_test
+                       SplitArrays: path to a CSV or .npz, label (column or array),
+                       num_train, num_test, standardise, stratify, split_seed
   model.kind           DiagonalLinear: depth
                        MatrixFactorisation: size
                        MLP: widths, outputs, activation, bias, zero_last,
@@ -60,7 +63,9 @@ Keys for --set:
                        Linearised: base_point, model, likewise
                        CommitteeStatistics, CondensedCommittee: what dynamics.closure
                        makes of a CommitteeMachine; width, epsilon, output_scale, root_d
-                       Functions, FromEquinox: your own, from Python only
+                       Functions, FromEquinox: your own, from Python, or by
+                       model=MODULE:FUNCTION, which returns a model or a pair
+                       (init_params, function); only --set runs your code, no file does
   loss.kind            Logistic, Exponential, CrossEntropy, Squared
                        Hinge, SquaredHinge: width
   dynamics.kind        ReducedFlow: rtol, max_steps (diagonal nets)
@@ -205,6 +210,8 @@ def _run(
     discard(checkpoint)
     described.save(folder / "experiment.toml")
     summary = summarise(record, described)
+    if "labels" in record.attrs:
+        summary["labels"] = record.attrs["labels"]
     if forecast is not None:
         summary["forecast"] = forecast.summary()
     _write_json(folder / "summary.json", summary)
@@ -230,6 +237,8 @@ def _print_summary(summary: dict[str, Any], folder: Path) -> None:
     def show(value: Any) -> str:
         return "–" if value is None else f"{value:.4g}"
 
+    if "labels" in summary:
+        print(f"labels           {summary['labels']}")
     early, late, solver = summary["early"], summary["late"], summary["solver"]
     print(f"outcome          {summary['outcome']}")
     for key in ("t_train", "t_test", "t10", "t50", "t90"):
