@@ -94,8 +94,8 @@ class Experiment(Description):
         model = fields.get("model")
         if isinstance(model, dict) and ":" in str(kind := model.get("kind")):
             accepted = (
-                "is code, which is not run at a file's word: add --set model=module:function, or in "
-                "Python Experiment.load(path, model=...)"
+                "is code, which is not run at a file's word: add --set model=module:function, "
+                "or in Python Experiment.load(path, model=...)"
             )
             raise InputError("model.kind", kind, accepted)
         for key, part in _PARTS.items():

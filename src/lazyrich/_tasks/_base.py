@@ -10,7 +10,6 @@ from jaxtyping import Array, PRNGKeyArray, Shaped
 
 from .._description import Choice
 
-
 Meaning = Literal["signs", "classes", "reals"]
 """What a loss takes labels for: -1 or 1, whole numbers that name classes, or real numbers."""
 

@@ -1,7 +1,7 @@
 """A user's own data in one piece, split at random."""
 
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 import jax.numpy as jnp
 import jax.random as jr

@@ -65,8 +65,8 @@ def own_model(named: str) -> Any:
     parts = [*module.split("."), function]
     if not colon or not all(part.isidentifier() for part in parts):
         accepted = (
-            "should be module:function, a function of yours that returns a model; a built-in one is "
-            f"model.kind={named}"
+            "should be module:function, a function of yours that returns a model; a built-in one "
+            f"is model.kind={named}"
         )
         raise InputError("model", named, accepted)
     if "" not in sys.path and str(Path.cwd()) not in sys.path:
