@@ -14,6 +14,7 @@ from ._forecast import Asked, Forecast, forecast_on
 from ._ground import Ground
 from ._precision import in_double
 from ._simulate import Listener, silently, simulate_on
+from ._transition import Thresholds
 
 
 def follows_the_flow(experiment: Experiment) -> bool:
@@ -29,12 +30,13 @@ def foresee_and_simulate(
     *,
     listener: Listener = silently,
     checkpoint: Any = None,
+    thresholds: Thresholds = Thresholds(),
 ) -> xr.Dataset:
     """A run and its forecast on the same data and predictors, which are computed once.
 
     - **Takes** `foreseen`, told before the run begins what is to be expected of it, as constants
         say, or in a line why nothing is; `listener` and `checkpoint` as
-        [`simulate`][lazyrich.simulate] does.
+        [`simulate`][lazyrich.simulate] does; `thresholds`, by which the run will be judged.
     - **Returns** the record, the one that [`simulate`][lazyrich.simulate] gives.
     """
     with threadpool_limits(limits=1, user_api="blas"):
@@ -42,7 +44,9 @@ def foresee_and_simulate(
         ground = Ground(experiment)
         listener("forecasting", None, "")
         try:
-            foreseen(forecast_on(experiment, ground, Asked(passage="calibrated")))
+            foreseen(
+                forecast_on(experiment, ground, Asked(passage="calibrated", thresholds=thresholds))
+            )
         except (ComputationError, MemoryError, jax.errors.JaxRuntimeError) as error:
             foreseen(str(error).splitlines()[0] or type(error).__name__)
         return simulate_on(ground, listener, checkpoint)

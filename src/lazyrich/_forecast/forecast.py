@@ -10,6 +10,7 @@ from threadpoolctl import threadpool_limits
 
 from .._experiment import Experiment
 from .._ground import Ground
+from .._measure import rms
 from .._precision import in_double
 from .._summary import jsonable, textbook_of
 from .._transition import Thresholds
@@ -31,7 +32,8 @@ class Forecast(NamedTuple):
         against it, in words.
     - `t_kernel_end`, $t_{I=1}$; `t50`, when half of the change of the test score is done, within
         `t50_interval`; `t_fit`, when the kernel flow has fitted the training data; `textbook`,
-        $(1/\lambda) \log \alpha$.
+        $(1/\lambda) \log \alpha$ with $\alpha$ = `init_scale`, and `textbook_per_coordinate`, with
+        the root mean square of $\theta(0)$, see [`textbook_time`][lazyrich.textbook_time].
     - `early`, scores and losses of the kernel flow on its plateau; `late`, those of the rich
         predictor, empty where none is computed.
     - `family`, whose $\kappa$ `t50` is from.
@@ -53,6 +55,7 @@ class Forecast(NamedTuple):
     t50_interval: tuple[float, float]
     t_fit: float
     textbook: float
+    textbook_per_coordinate: float
     early: dict[str, float]
     late: dict[str, Any]
     family: Family
@@ -172,6 +175,7 @@ def forecast_on(experiment: Experiment, ground: Ground, asked: Asked) -> Forecas
         t50_interval=said.t50_interval,
         t_fit=seen.t_fit,
         textbook=textbook_of(experiment),
+        textbook_per_coordinate=textbook_of(experiment, rms(problem.params)),
         early=seen.early,
         late=late,
         family=said.family,

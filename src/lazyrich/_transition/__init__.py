@@ -26,7 +26,7 @@ from .words import (
     Outcome as Outcome,
     State as State,
     advice_on as advice_on,
-    advice_on_ending as advice_on_ending,
     is_broken as is_broken,
     state_of as state_of,
+    word_on_ending as word_on_ending,
 )

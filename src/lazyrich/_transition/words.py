@@ -75,12 +75,6 @@ LATER: tuple[str, ...] = ("not_within_budget", "unchanged", "improved", "gradual
 """Outcomes of runs in which a time that is missing counts as later than the horizon."""
 
 _BROKEN = ("diverged", "step_underflow")
-_BUDGETS = {
-    "max_steps": "dynamics.max_steps",
-    "max_gradients": "dynamics.max_gradients",
-    "max_seconds": "dynamics.max_seconds",
-    "too_stiff": "dynamics.max_steps",
-}
 
 
 def is_broken(ending: str) -> bool:
@@ -95,6 +89,14 @@ def state_of(ending: str, settled: bool) -> State:
     return "moving" if ending in ("completed", "crossed") else "stopped"
 
 
+_ENDED = {
+    "max_steps": "used up its steps before t1",
+    "max_gradients": "used up dynamics.max_gradients before t1",
+    "max_seconds": "used up dynamics.max_seconds before t1",
+    "too_stiff": "spent its steps where stability kept them short",
+    "step_underflow": "could not make its step small enough",
+    "diverged": "met values that are not finite",
+}
 _ENDINGS = {
     "max_steps": "raise dynamics.max_steps or dynamics.rtol, or lower t1",
     "max_gradients": "raise dynamics.max_gradients or dynamics.rtol, or lower t1",
@@ -106,9 +108,11 @@ _ENDINGS = {
 }
 
 
-def advice_on_ending(ending: str) -> str:
-    """What to do about a solve that ended early; empty for one that did not."""
-    return _ENDINGS.get(ending, "")
+def word_on_ending(ending: str) -> str:
+    """How a solve ended early and what to do about it; empty for one that did not."""
+    if ending not in _ENDED:
+        return ""
+    return f"{_ENDED[ending]}; the record ends early: {_ENDINGS[ending]}"
 
 
 _NEXT: dict[tuple[str, bool], str] = {

@@ -84,7 +84,7 @@ def plot(record: xr.Dataset, forecast: Forecast | None = None) -> Figure:
             axis.set_xlim(times[0], times[-1])
         axis.grid(True, which="major", color="#e0e0e0", linewidth=0.6)
         if np.isfinite(textbook):
-            label = r"$(1/\lambda)\,\log\alpha$"
+            label = r"$(1/\lambda)\,\log\alpha$, $\alpha$ = init_scale"
             axis.axvline(textbook, color="#969696", linewidth=1.0, linestyle="-.", label=label)
         if axis.get_legend_handles_labels()[0]:
             axis.legend(fontsize=8, frameon=True, framealpha=0.9, edgecolor="none")

@@ -7,10 +7,11 @@ import typer
 
 from .._errors import ComputationError
 from .._terminal import interruptible
-from .settings import Data, Set, on_data, resolve
+from .settings import Data, Set, Threshold, on_data, resolve, thresholds_for, worded_textbook
 
 if TYPE_CHECKING:
     from .._experiment import Experiment
+    from .._transition import Thresholds
 
 HELP = """Say before any training when a run leaves the kernel regime, and into what.
 
@@ -36,6 +37,7 @@ def forecast(
     experiment: Annotated[str, typer.Argument(metavar="EXPERIMENT")],
     set_: Set = None,
     data: Data = None,
+    threshold: Threshold = None,
     samples: Annotated[
         int | None,
         typer.Option(
@@ -52,7 +54,8 @@ def forecast(
 ) -> None:
     """Forecast one experiment; `HELP` is what users read."""
     described = on_data(resolve(experiment, set_ or []), data)
-    summary = interruptible(lambda: _forecast(described, samples, solve))
+    thresholds = thresholds_for(experiment, threshold)
+    summary = interruptible(lambda: _forecast(described, samples, solve, thresholds))
     if json_:
         print(json.dumps(summary, indent=2))
     else:
@@ -62,11 +65,14 @@ def forecast(
         raise ComputationError(f"{summary['ending']}: {accepted}")
 
 
-def _forecast(described: "Experiment", samples: int | None, solve: bool) -> dict[str, Any]:
+def _forecast(
+    described: "Experiment", samples: int | None, solve: bool, thresholds: "Thresholds"
+) -> dict[str, Any]:
     from .._forecast import forecast
 
     passage: Literal["solved"] | None = "solved" if solve else None
-    return forecast(described, num_samples=samples, passage=passage).summary()
+    found = forecast(described, num_samples=samples, passage=passage, thresholds=thresholds)
+    return found.summary()
 
 
 def _print_summary(summary: dict[str, Any]) -> None:
@@ -80,7 +86,7 @@ def _print_summary(summary: dict[str, Any]) -> None:
         print(f"{key:<16} {show(summary[key])}")
     low, high = summary["t50_interval"]
     print(f"t50 between      {show(low)} and {show(high)}")
-    print(f"(1/λ) log α      {show(summary['textbook'])}")
+    print(f"(1/λ) log α      {worded_textbook(summary)}")
     for part in ("early", "late"):
         words = ", ".join(
             f"{key.replace('_', ' ')} {show(value)}" for key, value in summary[part].items()

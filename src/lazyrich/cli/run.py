@@ -12,11 +12,21 @@ import typer
 from .._errors import ComputationError, InputError
 from .._files import discard, replacing
 from .._terminal import interruptible, progress
-from .settings import Data, Set, on_data, resolve, resolve_row
+from .settings import (
+    Data,
+    Set,
+    Threshold,
+    on_data,
+    resolve,
+    resolve_row,
+    thresholds_for,
+    worded_textbook,
+)
 
 if TYPE_CHECKING:
     from .._experiment import Experiment
     from .._forecast import Forecast
+    from .._transition import Thresholds
 
 HELP = """Run one experiment and write its record, summary, figures and report.
 
@@ -27,6 +37,7 @@ of a store with --row: that run is computed again, as it was.
 Examples:
   lazyrich run lyu2024/1a
   lazyrich run lyu2024/1a --set seed=3 --set weight_decay=1e-4 --set t1=2e5
+  lazyrich run kumar2024/1 --threshold loss=0.2 --threshold delay=5
   lazyrich run lyu2024/1b --set task.n=64 --set name="twice the data" --out runs/n64
   lazyrich run mine.toml --json
   lazyrich run lyu2024/1a --set task.path=data.csv --set task.label=species --set task.num_train=100
@@ -96,6 +107,7 @@ def run(
     experiment: Annotated[str, typer.Argument(metavar="EXPERIMENT")],
     set_: Set = None,
     data: Data = None,
+    threshold: Threshold = None,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where to write [runs/NAME-HASH].")
     ] = None,
@@ -114,6 +126,7 @@ def run(
     again = experiment.endswith(".nc")
     batch, place = resolve_row(experiment, row) if again else ([], 0)
     described = batch[place] if again else on_data(resolve(experiment, set_ or []), data)
+    thresholds = thresholds_for(experiment, threshold)
     given_data = None if data is None else str(data)
     for option, value, given in (
         ("--row", row, not again),
@@ -126,27 +139,18 @@ def run(
             raise InputError(option, value, accepted)
     folder = out or Path("runs") / f"{_file_name(described.name)}-{described.content_hash[:8]}"
     _prepare(folder, force)
-    summary = interruptible(lambda: _run(described, folder, batch, place, forecast))
+    summary = interruptible(lambda: _run(described, folder, batch, place, forecast, thresholds))
     if json_:
         print(json.dumps(summary, indent=2))
     else:
         _print_summary(summary, folder)
     if summary["ending"] not in _GOOD_ENDINGS:
-        raise ComputationError(_ADVICE[summary["ending"]].format(**summary["solver"]))
+        from .._transition import word_on_ending
+
+        word = word_on_ending(summary["ending"]) or f"ended by {summary['ending']}"
+        raise ComputationError(f"{summary['solver']['name']} {word}")
 
 
-_ADVICE = {
-    "max_steps": "{name} used up its steps before t1; the record ends early. Raise "
-    "dynamics.max_steps or dynamics.rtol, or lower t1.",
-    "max_gradients": "{name} used up dynamics.max_gradients before t1; the record ends early.",
-    "max_seconds": "{name} used up dynamics.max_seconds before t1; the record ends early.",
-    "too_stiff": "{name} spent its steps where stability kept them short; the record ends "
-    "early. Set dynamics.method to auto, rkc2 or rosenbrock.",
-    "step_underflow": "{name} could not make its step small enough; the record ends early. Raise "
-    "dynamics.rtol.",
-    "diverged": "{name} met values that are not finite; the record ends early. Lower "
-    "dynamics.learning_rate, or use ReducedFlow or Flow.",
-}
 _GOOD_ENDINGS = ("completed", "crossed", "stationary")
 
 
@@ -174,6 +178,7 @@ def _run(
     batch: list["Experiment"],
     place: int,
     wanted: bool | None,
+    thresholds: "Thresholds",
 ) -> dict[str, Any]:
     from .._foreseen import follows_the_flow, foresee_and_simulate
     from .._record import save_record
@@ -200,7 +205,11 @@ def _run(
             record = simulate_together(batch, listener=listener)[place]
         elif follows_the_flow(described) if wanted is None else wanted:
             record = foresee_and_simulate(
-                described, foreseen, listener=listener, checkpoint=checkpoint
+                described,
+                foreseen,
+                listener=listener,
+                checkpoint=checkpoint,
+                thresholds=thresholds,
             )
         else:
             record = simulate(described, listener=listener, checkpoint=checkpoint)
@@ -209,7 +218,7 @@ def _run(
     save_record(record, folder / "record.nc")
     discard(checkpoint)
     described.save(folder / "experiment.toml")
-    summary = summarise(record, described)
+    summary = summarise(record, described, thresholds)
     if "labels" in record.attrs:
         summary["labels"] = record.attrs["labels"]
     if forecast is not None:
@@ -240,10 +249,11 @@ def _print_summary(summary: dict[str, Any], folder: Path) -> None:
     if "labels" in summary:
         print(f"labels           {summary['labels']}")
     early, late, solver = summary["early"], summary["late"], summary["solver"]
-    print(f"outcome          {summary['outcome']}")
+    print(f"outcome          {summary['outcome']}: {summary['says']}")
+    print(f"next             {summary['advice']}")
     for key in ("t_train", "t_test", "t10", "t50", "t90"):
         print(f"{key:<16} {show(summary[key])}")
-    print(f"(1/λ) log α      {show(summary['textbook'])}")
+    print(f"(1/λ) log α      {worded_textbook(summary)}")
     if "forecast" in summary:
         said = summary["forecast"]
         low, high = said["t50_interval"]

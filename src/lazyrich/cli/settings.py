@@ -13,12 +13,23 @@ from .._errors import InputError
 
 if TYPE_CHECKING:
     from .._experiment import Experiment
+    from .._transition import Thresholds
 
 # Everything that brings in JAX is imported inside the functions: `--help` should be instant.
 
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change a field; repeatable."),
+]
+
+Threshold = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--threshold",
+        metavar="KEY=VALUE",
+        help="Judge by another threshold: train, test, train_loss, loss, delay, immediate, change, "
+        "settled, sustained [those of the panel]; repeatable.",
+    ),
 ]
 
 Data = Annotated[
@@ -86,6 +97,27 @@ def _check_left(named: str, changes: dict[str, Any]) -> None:
     for key, value in changes.items():
         if key.startswith("model."):
             raise InputError(key, value, f"is for built-in models; {named} makes its own")
+
+
+def thresholds_for(name: str, settings: list[str] | None) -> "Thresholds":
+    """Those of a panel, else the default ones, with settings `KEY=VALUE` made."""
+    from .. import studies
+    from .._transition import Thresholds
+
+    own = studies.thresholds(name) if name in studies.names() else Thresholds()
+    return own.changed(settings or [])
+
+
+def worded_textbook(summary: dict[str, Any]) -> str:
+    """(1/λ) log α by both meanings of α."""
+
+    def show(value: float | None) -> str:
+        return "–" if value is None else f"{value:.4g}"
+
+    return (
+        f"{show(summary['textbook'])} with α = init_scale; "
+        f"{show(summary['textbook_per_coordinate'])} with α = rms of θ(0), its scale a coordinate"
+    )
 
 
 def on_data(described: "Experiment", data: Path | None) -> "Experiment":

@@ -2,12 +2,24 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .._terminal import interruptible, sweep_progress
-from .settings import Data, Scheduler, Set, Workers, on_data, resolve
+from .settings import (
+    Data,
+    Scheduler,
+    Set,
+    Threshold,
+    Workers,
+    on_data,
+    resolve,
+    thresholds_for,
+)
+
+if TYPE_CHECKING:
+    from .._transition import Thresholds
 
 HELP = """Run an experiment for every combination of values, into a store.
 
@@ -51,6 +63,7 @@ def sweep(
     num: Annotated[int, typer.Option(min=1, help="Points of --sobol or --random.")] = 64,
     set_: Set = None,
     data: Data = None,
+    threshold: Threshold = None,
     workers: Workers = None,
     scheduler: Scheduler = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Runs of a batch.")] = None,
@@ -75,6 +88,7 @@ def sweep(
     if random:
         varied |= at_random(parse_box("--random", random), num)
     described = on_data(resolve(experiment, set_ or []), data)
+    thresholds = thresholds_for(experiment, threshold)
     planned = Sweep.over(described, varied, batch_size or suggested_size(described))
     if dry_run:
         print(interruptible(lambda: estimate(planned, workers)))
@@ -88,15 +102,19 @@ def sweep(
             walltime=walltime,
             listener=listener,
         )
-    _print_status(store)
+    _print_status(store, thresholds)
     if num_left:
         print(f"lazyrich: {num_left} runs are left for the same command", file=sys.stderr)
         raise typer.Exit(3)
 
 
-def status(store: Annotated[str, typer.Argument(metavar="STORE")]) -> None:
+def status(
+    store: Annotated[str, typer.Argument(metavar="STORE")], threshold: Threshold = None
+) -> None:
     """Say how far the sweeps of a store have come."""
-    _print_status(store)
+    from .._transition import Thresholds
+
+    _print_status(store, Thresholds().changed(threshold or []))
 
 
 def consolidate(
@@ -111,14 +129,23 @@ def consolidate(
     print(f"written to       {out}")
 
 
-def _print_status(store: str) -> None:
-    from .._store import status as states
+def _print_status(store: str, thresholds: "Thresholds") -> None:
+    from .._reread import reread
+    from .._store import open_store, status as states
+    from .._transition import MEANINGS, OUTCOMES, Thresholds
 
     for row in states(store):
         print(f"sweep            {row.sweep}")
         print(f"done             {row.num_done} of {row.num_runs} runs")
-        for outcome, count in row.outcomes.items():
-            print(f"  {outcome:<18} {count}")
+        counts = row.outcomes
+        if thresholds != Thresholds() and row.num_done:
+            # What was kept with the runs is by the default ones.
+            found = reread(open_store(store, row.sweep), thresholds)
+            words = found["outcome"].values.ravel().tolist()
+            counts = {kind: words.count(kind) for kind in OUTCOMES[:-1] if kind in words}
+        for outcome, count in counts.items():
+            meaning = MEANINGS.get(outcome, "")
+            print(f"  {outcome:<18} {count}{f' ({meaning})' if meaning else ''}")
         print(f"running          {row.num_running}")
         print(f"failed           {row.num_failed}")
         print(f"missing          {row.num_missing}")

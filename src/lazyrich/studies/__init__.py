@@ -13,6 +13,7 @@ from jaxtyping import Float
 from .._errors import InputError
 from .._experiment import Experiment
 from .._published import Published
+from .._transition import Thresholds
 from .panel import Panel as Panel, Preset as Preset
 
 
@@ -26,11 +27,23 @@ def load(name: str) -> Experiment:
 
     - **Raises** [`InputError`][lazyrich.InputError] for a name that is not in `names()`.
     """
+    return _panel(name).experiment
+
+
+def thresholds(name: str) -> Thresholds:
+    """The thresholds by which the runs of a panel are judged.
+
+    - **Raises** [`InputError`][lazyrich.InputError] for a name that is not in `names()`.
+    """
+    return _panel(name).thresholds
+
+
+def _panel(name: str) -> Panel:
     if name not in names():
         raise InputError(
             "experiment", name, f"should be a TOML file or one of {', '.join(names())}"
         )
-    return Panel.load(_folder() / f"{name}.toml").experiment
+    return Panel.load(_folder() / f"{name}.toml")
 
 
 def panels(study: str | os.PathLike[str]) -> dict[str, Panel]:
