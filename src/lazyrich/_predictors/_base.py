@@ -10,7 +10,9 @@ from jaxtyping import Array, ArrayLike, Float, Shaped
 
 from .._errors import InputError
 
-Status = Literal["optimal", "stationary", "not_separable", "not_proven"]
+Status = Literal[
+    "optimal", "stationary", "not_separable", "not_proven", "ill_conditioned", "out_of_range"
+]
 # Of a predictor that is what it is said to be.
 CERTIFIED: tuple[Status, ...] = ("optimal", "stationary")
 
@@ -26,8 +28,10 @@ class Predictor(NamedTuple):
     - `dual`, shape `(n,)`, or `(n, c)` for classes.
     - `gap`, $|$bound − objective$|$ relative to the bound: the certificate.
     - `status`: `optimal` if `gap` is within the tolerance asked for, `stationary` if it is one of
-        what is not convex, `not_separable` if no weights classify, or fit, every sample,
-        `not_proven` if the gap stayed open.
+        what is not convex; `not_separable` if it is proven that no weights classify, or fit, every
+        sample; `ill_conditioned` if rounding hides both; `out_of_range` if the answer is no
+        double; `not_proven` if the gap stayed open for another reason.
+    - `why`, one line where it is not certified, else empty.
     """
 
     name: str
@@ -37,11 +41,22 @@ class Predictor(NamedTuple):
     dual: Float[np.ndarray, " n *c"]
     gap: float
     status: Status
+    why: str = ""
 
     @property
     def is_certified(self) -> bool:
         """Whether `gap` proves what the predictor is said to be."""
         return self.status in CERTIFIED
+
+
+def kernel_scale(kernel_weights: ArrayLike | None) -> Float[np.ndarray, " d"] | None:
+    """Weights of a kernel, None where they are all one; raises where one is negative."""
+    if kernel_weights is None:
+        return None
+    h = np.asarray(kernel_weights, np.float64)
+    for j in np.flatnonzero(~((h >= 0) & np.isfinite(h)))[:1]:
+        raise InputError(f"kernel_weights[{j}]", float(h[j]), "should be finite and not negative")
+    return None if np.all(h == 1) else h
 
 
 def as_data(

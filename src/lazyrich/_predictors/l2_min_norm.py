@@ -1,13 +1,12 @@
 """The minimum-norm linear interpolant."""
 
-import jax.numpy as jnp
 import numpy as np
-import scipy.linalg
 from jaxtyping import ArrayLike, Float, Shaped
 
-from .._columns import gram, matvec, rmatvec
 from .._precision import in_double
-from ._base import Predictor, Status, as_data
+from ._base import Predictor, kernel_scale
+from .interpolation import Interpolation, certify_interpolant
+from .products import measured_against
 
 
 @in_double
@@ -24,22 +23,16 @@ def l2_min_norm(
     \|X^\top \nu\|$, which no interpolant goes below.
 
     - **Takes** `kernel_weights` as [`l2_max_margin`][lazyrich.predictors.l2_max_margin].
-    - **Returns** weights that are not normalised, `objective` their norm; `not_separable` if
-        no weights interpolate.
+    - **Returns** weights that are not normalised, `objective` their norm; `dual`, $\nu$ with
+        $\|X^\top \nu\| = 1$; `not_separable` if it is proven that no weights interpolate.
+    - **Raises** [`InputError`][lazyrich.InputError] for what is no matrix of finite numbers.
     - **Source** Lyu et al., ICLR 2024, arXiv:2311.18817: kernel regime of regression.
     """
-    x, y = as_data(x, y, signs=False)
-    h = jnp.ones(x.shape[1]) if kernel_weights is None else jnp.asarray(kernel_weights)
-    kernel = np.asarray(gram(x, h))
-    dual = scipy.linalg.lstsq(kernel, np.asarray(y), cond=1e-12)[0]
-    pull = rmatvec(x, jnp.asarray(dual))
-    weights = h * pull
-    objective = float(jnp.sqrt(h @ pull**2))
-    misfit = float(jnp.max(jnp.abs(matvec(x, weights) - y)))
-    bound = float(dual @ np.asarray(y)) / max(objective, np.finfo(float).tiny)
-    gap = abs(objective - bound) / max(objective, np.finfo(float).tiny)
-    fits = misfit <= tolerance * float(jnp.max(jnp.abs(y)))
-    status: Status = "not_separable"
-    if fits:
-        status = "optimal" if gap <= tolerance else "not_proven"
-    return Predictor("L2 min norm", np.asarray(weights), objective, bound, dual, gap, status)
+    h = kernel_scale(kernel_weights)
+    posed = Interpolation.of(x, y, 2, h)
+    rows, (kept, labels) = posed.independent, posed.kept
+    weights = posed.refined(rows.shortest(kept, labels))
+    nu = rows.multipliers(kept, weights)
+    for _ in range(2):
+        nu = nu + rows.multipliers(kept, weights - measured_against(kept, nu)[0])
+    return certify_interpolant("L2 min norm", posed, weights, nu, tolerance, h)

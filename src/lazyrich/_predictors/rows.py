@@ -1,0 +1,144 @@
+"""Which samples depend on others, and solutions with those that do not."""
+
+from typing import NamedTuple
+
+import numpy as np
+import scipy.linalg
+from jaxtyping import Float, Int, Shaped
+
+from .products import EPS, against, exponents, measured_against, shifted, times, weighted_gram
+
+# Of a Gram matrix, up to which its Cholesky factor serves: what it costs in accuracy is this times
+# that of float64, before a step of refinement.
+_WELL_CONDITIONED = 1e3
+# Rounding errors of a sum are at most the number of its terms times this times EPS; the largest
+# ones found in combinations that vanish were a quarter of it.
+_SAFETY = 16.0
+
+
+class Rows(NamedTuple):
+    r"""Independent rows of a matrix $X$, factorised: $X_{kept}^\top = Q R$.
+
+    - `kept`, shape `(r,)`, and `dropped`, which combinations of the kept ones equal up to the
+        rounding of the solver.
+    - `factor`, $R$; `basis`, $Q$, or None where $X_{kept}$ is so well conditioned that $X^\top
+        R^{-1}$ serves.
+    - `combinations`, shape `(n - r, n)`: each row $\nu$ vanishes in $X^\top \nu$; `dependent`,
+        whether it does so to the rounding of the entries, a proof for data known to that.
+    - `condition`, an estimate of that of $X_{kept}$.
+    """
+
+    kept: Int[np.ndarray, " r"]
+    dropped: Int[np.ndarray, " n-r"]
+    factor: Float[np.ndarray, "r r"]
+    basis: Float[np.ndarray, "d r"] | None
+    combinations: Float[np.ndarray, "n-r n"]
+    dependent: np.ndarray
+    condition: float
+
+    def inner(self, b: Float[np.ndarray, " r"]) -> Float[np.ndarray, " r"]:
+        r"""$R^{-\top} b$, of the same length as the shortest solution of $X_{kept} w = b$."""
+        return scipy.linalg.solve_triangular(self.factor, b, trans="T", check_finite=False)
+
+    def outer(self, b: Float[np.ndarray, " r"]) -> Float[np.ndarray, " r"]:
+        r"""$R^{-1} b$."""
+        return scipy.linalg.solve_triangular(self.factor, b, check_finite=False)
+
+    def shortest(
+        self, x: Shaped[np.ndarray, "r d"], b: Float[np.ndarray, " r"]
+    ) -> Float[np.ndarray, " d"]:
+        r"""The shortest solution of $X_{kept} w = b$; `x` are the kept rows."""
+        inner = self.inner(b)
+        if self.basis is not None:
+            return self.basis @ inner
+        return against(x, self.outer(inner))
+
+    def multipliers(
+        self, x: Shaped[np.ndarray, "r d"], g: Float[np.ndarray, " d"]
+    ) -> Float[np.ndarray, " r"]:
+        r"""The $\nu$ with $X_{kept}^\top \nu$ nearest to `g`."""
+        if self.basis is not None:
+            return self.outer(g @ self.basis)
+        return self.outer(self.inner(times(x, g)))
+
+
+def vanishes(
+    x: Shaped[np.ndarray, "n d"], nu: Float[np.ndarray, " n"]
+) -> bool:
+    r"""Whether $X^\top \nu$ is zero to the rounding of the entries of $X$ and $\nu$.
+
+    That is, whether it would be zero exactly after relative changes of the entries of at most
+    16 (n + 4) times the spacing of float64.
+    """
+    used = np.flatnonzero(nu)
+    pull = measured_against(x[used], nu[used])[0]
+    size = measured_against(np.abs(x[used].astype(np.float64)), np.abs(nu[used]))[0]
+    return bool(np.all(np.abs(pull) <= _SAFETY * (len(used) + 4) * EPS * size))
+
+
+def independent_rows(x: Shaped[np.ndarray, "n d"]) -> Rows:
+    """The independent rows of `x`, whose rows should have their largest entries near one."""
+    n, d = x.shape
+    if n <= d:
+        gram = weighted_gram(x)
+        factor, info = scipy.linalg.lapack.dpotrf(gram)
+        if info == 0:
+            one_norm = np.max(np.sum(np.abs(gram), axis=0))
+            inverse = scipy.linalg.lapack.dpocon(factor, one_norm)[0]
+            if inverse * _WELL_CONDITIONED >= 1:
+                every, nothing = np.arange(n), np.zeros(0, np.int64)
+                none = np.zeros((0, n)), np.zeros(0, bool)
+                return Rows(every, nothing, factor, None, *none, float(inverse**-0.5))
+    dense = x.astype(np.float64, copy=False)
+    kept, dropped, combinations = _split(dense)
+    proven = np.array([vanishes(dense, nu) for nu in combinations], bool)
+    # Of columns with scales apart, rows in falling order of the transpose keep a rounding error
+    # of each column's own scale: Cox & Higham, BIT 38 (1998).
+    order = np.argsort(-np.max(np.abs(dense), axis=0), kind="stable")
+    basis = np.zeros((d, len(kept)))
+    basis[order], factor = scipy.linalg.qr(dense[kept][:, order].T, mode="economic")
+    inverse = scipy.linalg.lapack.dtrcon(factor)[0] if len(kept) else 1.0
+    condition = float(1 / inverse) if inverse > 0 else np.inf
+    return Rows(kept, dropped, factor, basis, combinations, proven, condition)
+
+
+def _split(
+    x: Float[np.ndarray, "n d"],
+) -> tuple[Int[np.ndarray, " r"], Int[np.ndarray, " n-r"], Float[np.ndarray, "n-r n"]]:
+    """Rows kept, rows that depend on them, and the combinations that vanish.
+
+    Scaling columns changes no dependence, so it is looked for where they have one scale.
+    """
+    n = len(x)
+    level, shift = _equilibrated(x)
+    factor, order = scipy.linalg.qr(level.T, mode="r", pivoting=True)
+    size = np.abs(np.diag(factor))
+    rank = int(np.sum(size > 10 * n * EPS * np.max(size, initial=0)))
+    kept, dropped = order[:rank], order[rank:]
+    combinations = np.zeros((n - rank, n))
+    if rank and len(dropped):
+        parts = scipy.linalg.solve_triangular(factor[:rank, :rank], factor[:rank, rank:])
+        basis, inner = scipy.linalg.qr(level[kept].T, mode="economic")
+        for place, (row, part) in enumerate(zip(dropped, parts.T, strict=True)):
+            nu = combinations[place]
+            nu[kept], nu[row] = -part, 1.0
+            for _ in range(2):
+                left = measured_against(level, nu)[0]
+                nu[kept] -= scipy.linalg.solve_triangular(inner, left @ basis)
+            # What is zero but for rounding is zero: a copy is a combination of one row.
+            nu[np.abs(nu) <= 4 * n * EPS * np.max(np.abs(nu))] = 0.0
+    elif len(dropped):
+        combinations[np.arange(len(dropped)), dropped] = 1.0
+    return np.sort(kept), dropped, np.ldexp(combinations, shift)
+
+
+def _equilibrated(
+    x: Float[np.ndarray, "n d"],
+) -> tuple[Float[np.ndarray, "n d"], Int[np.ndarray, " n"]]:
+    """Rows and columns times powers of two that bring their largest entries near one; the rows'."""
+    total = np.zeros(len(x), np.int64)
+    for _ in range(3):
+        by = -exponents(np.max(np.abs(x), axis=1, initial=0))
+        x, total = shifted(x, by), total + by
+        x = shifted(x.T, -exponents(np.max(np.abs(x), axis=0, initial=0))).T
+    return x, total
