@@ -1,12 +1,12 @@
 """The hard-margin linear support vector machine."""
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import ArrayLike, Float, Shaped
 
-from .._columns import gram, matvec, rmatvec
 from .._precision import in_double
-from ._base import Predictor, as_data, certify_margin, minimise_nonnegative
+from ._base import Predictor, kernel_scale
+from .margin import Margin, certify_margin, exchanged, nearest, triangle
+from .products import against, row_exponents, shifted
 
 
 @in_double
@@ -20,29 +20,33 @@ def l2_max_margin(
 
     It attains $\max_{\|w\|_2 = 1} \min_i y_i \langle w, x_i \rangle$. The dual is the point
     of the convex hull of the $y_i x_i$ nearest to the origin, $\min_\mu \|\sum_i \mu_i y_i
-    x_i\|_2$ over the simplex, whose value bounds every margin. In the $n \times n$ Gram
-    matrix $Q$ that is the non-negative least-squares problem $\min_{a \ge 0} a^\top Q a +
-    (1^\top a - 1)^2$, whose minimiser is a multiple of $\mu$.
+    x_i\|_2$ over the simplex, whose value bounds every margin. With a triangular factor $R$ of
+    the labelled samples, each scaled to one, that is the non-negative least-squares problem
+    $\min_{a \ge 0} \|R a\|^2 + \kappa (b^\top a - 1)^2$, whose minimiser is a multiple of $\mu$.
 
     - **Takes** labels -1 or 1; needs no intercept; `tolerance`, the relative gap at which
         it counts as optimal; `kernel_weights`, $h \ge 0$ of a kernel $\sum_j h_j x_j x'_j$,
         whose support vector machine is then meant: $\|w\|_2$ becomes $(\sum_j w_j^2 /
         h_j)^{1/2}$.
+    - **Raises** [`InputError`][lazyrich.InputError] for labels that are no signs, and for what is
+        no matrix of finite numbers.
     - **Source** Cortes & Vapnik 1995; as the early predictor, Lyu et al. 2024.
     """
-    x, y = as_data(x, y, signs=True)
-    labels = np.asarray(y)
-    h = jnp.ones(x.shape[1]) if kernel_weights is None else jnp.asarray(kernel_weights)
-    kernel = np.asarray(gram(x, h)) * np.outer(labels, labels)
-    weight = float(np.mean(np.diag(kernel))) or 1.0
-    # Scaling the constraint like the kernel keeps the sum well conditioned.
-    mu = minimise_nonnegative(kernel / weight + 1.0, np.ones(len(labels)))
-    mu = mu / mu.sum()
-    pull = rmatvec(x, jnp.asarray(mu * labels))
-    bound = float(jnp.sqrt(h @ pull**2))
-    weights = h * pull / max(bound, np.finfo(float).tiny)
-    achieved = float(jnp.min(matvec(x, weights) * y))
-    scale = float(np.sqrt(np.max(np.diag(kernel))))
-    return certify_margin(
-        "L2 max margin", np.asarray(weights), achieved, bound, mu, scale, tolerance
-    )
+    h = kernel_scale(kernel_weights)
+    posed = Margin.of(x, y, 2, h)
+    # The multiplier of a sample scaled by 2^by is 2^-by times its own.
+    by = -row_exponents(posed.x)
+    scaled, back = shifted(posed.x, by), by - np.max(by)
+    level = np.ldexp(1.0, back)
+    nu = nearest(triangle(scaled) * posed.y, level)
+    nu = np.where(np.isfinite(nu), nu, 0.0)
+    mu = np.ldexp(nu, back)
+    u = against(posed.x, mu * posed.y)
+    found = certify_margin("L2 max margin", posed, u, mu, tolerance, h)
+    if found.status in ("optimal", "not_separable"):
+        return found
+    better = exchanged(scaled * posed.y[:, None], level, nu > 0)
+    if better is None:
+        return found
+    u, mu = better[0], np.ldexp(better[1], back)
+    return certify_margin("L2 max margin", posed, u, mu, tolerance, h)

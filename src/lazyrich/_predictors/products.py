@@ -1,19 +1,17 @@
-"""Products with the data of a certificate, in NumPy, each with a bound on its rounding error."""
+"""Products with the data of a certificate, with bounds on their rounding errors."""
 
-from collections.abc import Iterator
-
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import ArrayLike, Float, Int, Shaped
 
+from .._columns import block_columns, gram, matvec, rmatvec
 from .._errors import InputError
 
 EPS = float(np.finfo(np.float64).eps)
-# Up to so many entries sums are taken in the widest type there is, which costs as much as twenty
-# products of BLAS.
-_WIDE_ENTRIES = 2**21
+# Up to so many entries products are NumPy's, and those that are measured in the widest type there
+# is, which costs as much as twenty of BLAS; beyond, compiled ones, a block of columns at a time.
+_LARGE = 2**20
 WIDE_EPS = float(np.finfo(np.longdouble).eps)
-# Entries of a block that is converted to float64 at once: 8 MiB.
-_BLOCK_ENTRIES = 2**20
 
 
 def as_matrix(x: ArrayLike) -> Shaped[np.ndarray, "n d"]:
@@ -26,7 +24,7 @@ def as_matrix(x: ArrayLike) -> Shaped[np.ndarray, "n d"]:
         raise InputError("x", matrix.shape, "should have shape (n, d), n and d at least 1")
     if np.iscomplexobj(matrix):
         raise InputError("x", str(matrix.dtype), "should be real")
-    if matrix.dtype == np.int8 and matrix.size > _BLOCK_ENTRIES:
+    if matrix.dtype == np.int8 and matrix.size > _LARGE:
         return matrix
     matrix = matrix.astype(np.float64)
     for i, j in np.argwhere(~np.isfinite(matrix))[:1]:
@@ -49,58 +47,65 @@ def as_labels(y: ArrayLike, num: int, *, signs: bool = False) -> Float[np.ndarra
     return labels
 
 
-def blocks(x: Shaped[np.ndarray, "n d"]) -> Iterator[tuple[slice, Float[np.ndarray, "n _"]]]:
-    """Blocks of columns in float64, and where they are."""
-    num, width = x.shape[1], max(1, _BLOCK_ENTRIES // max(1, len(x)))
-    for first in range(0, num, width):
-        at = slice(first, min(first + width, num))
-        yield at, x[:, at].astype(np.float64, copy=False)
-
-
 def times(x: Shaped[np.ndarray, "n d"], w: Float[np.ndarray, " d"]) -> Float[np.ndarray, " n"]:
     """`x @ w`."""
-    return np.sum([block @ w[at] for at, block in blocks(x)], axis=0)
+    return np.asarray(matvec(x, jnp.asarray(w))) if is_large(x) else x @ w
 
 
 def against(x: Shaped[np.ndarray, "n d"], v: Float[np.ndarray, " n"]) -> Float[np.ndarray, " d"]:
     """`v @ x`."""
-    return np.concatenate([v @ block for _, block in blocks(x)])
+    return np.asarray(rmatvec(x, jnp.asarray(v))) if is_large(x) else v @ x
 
 
 def weighted_gram(
     x: Shaped[np.ndarray, "n d"], h: Float[np.ndarray, " d"] | None = None
 ) -> Float[np.ndarray, "n n"]:
     r"""$X \operatorname{diag}(h) X^\top$."""
-    total = np.zeros((len(x), len(x)))
-    for at, block in blocks(x):
-        total += (block if h is None else block * h[at]) @ block.T
-    return total
+    if is_large(x):
+        return np.array(gram(x, jnp.ones(1) if h is None else jnp.asarray(h)))
+    return (x if h is None else x * h) @ x.T
+
+
+def is_large(x: Shaped[np.ndarray, "n d"]) -> bool:
+    """Whether products are compiled ones, a block of columns at a time."""
+    return x.size > _LARGE
 
 
 def measured_times(
     x: Shaped[np.ndarray, "n d"], w: Float[np.ndarray, " d"], start: Float[np.ndarray, " n"]
 ) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
     """`start + x @ w` as accurate as can be had, and a bound on what is wrong with it."""
-    size = np.abs(start) + np.sum([np.abs(b) @ np.abs(w[at]) for at, b in blocks(x)], axis=0)
-    if x.size <= _WIDE_ENTRIES:
-        wide = x.astype(np.longdouble) @ w.astype(np.longdouble) + start
-        value, eps = wide.astype(np.float64), WIDE_EPS
-    else:
-        value, eps = start + times(x, w), EPS
-    return value, EPS * np.abs(value) + (x.shape[1] + 2) * eps * size
+    if is_large(x):
+        value = start + times(x, w)
+        size = np.abs(start) + _largest(x, 1) * np.sum(np.abs(w))
+        return value, (_terms(x) + 2) * EPS * size
+    size = np.abs(start) + np.abs(x) @ np.abs(w)
+    value = (x.astype(np.longdouble) @ w.astype(np.longdouble) + start).astype(np.float64)
+    return value, EPS * np.abs(value) + (x.shape[1] + 2) * WIDE_EPS * size
 
 
 def measured_against(
     x: Shaped[np.ndarray, "n d"], v: Float[np.ndarray, " n"]
 ) -> tuple[Float[np.ndarray, " d"], Float[np.ndarray, " d"]]:
     """`v @ x` as accurate as can be had, and a bound on what is wrong with it."""
-    size = np.concatenate([np.abs(v) @ np.abs(b) for _, b in blocks(x)])
-    if x.size <= _WIDE_ENTRIES:
-        wide = v.astype(np.longdouble) @ x.astype(np.longdouble)
-        value, eps = wide.astype(np.float64), WIDE_EPS
-    else:
-        value, eps = against(x, v), EPS
-    return value, EPS * np.abs(value) + (len(x) + 2) * eps * size
+    if is_large(x):
+        value = against(x, v)
+        return value, (len(x) + 2) * EPS * _largest(x, 0) * np.sum(np.abs(v))
+    size = np.abs(v) @ np.abs(x)
+    value = (v.astype(np.longdouble) @ x.astype(np.longdouble)).astype(np.float64)
+    return value, EPS * np.abs(value) + (len(x) + 2) * WIDE_EPS * size
+
+
+def _terms(x: Shaped[np.ndarray, "n d"]) -> int:
+    """Of a sum over blocks of columns: what one number passes through at the most."""
+    width = min(x.shape[1], block_columns(len(x)))
+    return width + x.shape[1] // width + 1
+
+
+def _largest(x: Shaped[np.ndarray, "n d"], axis: int) -> Float[np.ndarray, " _"]:
+    # The absolute value of the least `int8` is none.
+    top, bottom = np.max(x, axis=axis, initial=0), np.min(x, axis=axis, initial=0)
+    return np.maximum(top.astype(np.float64), -bottom.astype(np.float64))
 
 
 def exponents(values: Float[np.ndarray, "*shape"]) -> Int[np.ndarray, "*shape"]:
@@ -112,8 +117,7 @@ def row_exponents(x: Shaped[np.ndarray, "n d"]) -> Int[np.ndarray, " n"]:
     """Exponents of each row's largest entry; zero for integers, which need no scaling."""
     if x.dtype.kind == "i":
         return np.zeros(len(x), np.int64)
-    largest = np.max([np.max(np.abs(b), axis=1, initial=0) for _, b in blocks(x)], axis=0)
-    return exponents(largest)
+    return exponents(_largest(x, 1))
 
 
 def shifted(x: Shaped[np.ndarray, "n d"], by: Int[np.ndarray, " n"]) -> Shaped[np.ndarray, "n d"]:

@@ -10,7 +10,7 @@ from .products import EPS, against, exponents, measured_against, shifted, times,
 
 # Of a Gram matrix, up to which its Cholesky factor serves: what it costs in accuracy is this times
 # that of float64, before a step of refinement.
-_WELL_CONDITIONED = 1e3
+WELL_CONDITIONED = 1e3
 # Rounding errors of a sum are at most the number of its terms times this times EPS; the largest
 # ones found in combinations that vanish were a quarter of it.
 _SAFETY = 16.0
@@ -85,7 +85,7 @@ def independent_rows(x: Shaped[np.ndarray, "n d"]) -> Rows:
         if info == 0:
             one_norm = np.max(np.sum(np.abs(gram), axis=0))
             inverse = scipy.linalg.lapack.dpocon(factor, one_norm)[0]
-            if inverse * _WELL_CONDITIONED >= 1:
+            if inverse * WELL_CONDITIONED >= 1:
                 every, nothing = np.arange(n), np.zeros(0, np.int64)
                 none = np.zeros((0, n)), np.zeros(0, bool)
                 return Rows(every, nothing, factor, None, *none, float(inverse**-0.5))
@@ -110,7 +110,7 @@ def _split(
     Scaling columns changes no dependence, so it is looked for where they have one scale.
     """
     n = len(x)
-    level, shift = _equilibrated(x)
+    level, shift, _ = equilibrated(x)
     factor, order = scipy.linalg.qr(level.T, mode="r", pivoting=True)
     size = np.abs(np.diag(factor))
     rank = int(np.sum(size > 10 * n * EPS * np.max(size, initial=0)))
@@ -132,13 +132,14 @@ def _split(
     return np.sort(kept), dropped, np.ldexp(combinations, shift)
 
 
-def _equilibrated(
+def equilibrated(
     x: Float[np.ndarray, "n d"],
-) -> tuple[Float[np.ndarray, "n d"], Int[np.ndarray, " n"]]:
-    """Rows and columns times powers of two that bring their largest entries near one; the rows'."""
-    total = np.zeros(len(x), np.int64)
+) -> tuple[Float[np.ndarray, "n d"], Int[np.ndarray, " n"], Int[np.ndarray, " d"]]:
+    """Rows and columns times powers of two that bring their largest entries near one, and these."""
+    by_row, by_column = np.zeros(len(x), np.int64), np.zeros(x.shape[1], np.int64)
     for _ in range(3):
         by = -exponents(np.max(np.abs(x), axis=1, initial=0))
-        x, total = shifted(x, by), total + by
-        x = shifted(x.T, -exponents(np.max(np.abs(x), axis=0, initial=0))).T
-    return x, total
+        x, by_row = shifted(x, by), by_row + by
+        by = -exponents(np.max(np.abs(x), axis=0, initial=0))
+        x, by_column = shifted(x.T, by).T, by_column + by
+    return x, by_row, by_column
