@@ -70,29 +70,6 @@ def as_data(
     return jnp.asarray(x), jnp.asarray(labels)
 
 
-def certify_margin(
-    name: str,
-    weights: Float[np.ndarray, "..."],
-    achieved: float,
-    bound: float,
-    dual: Float[np.ndarray, " n *c"],
-    scale: float,
-    tolerance: float,
-) -> Predictor:
-    """A margin predictor's certificate from a feasible pair.
-
-    `achieved` is the margin of unit-norm `weights`; `bound` is the dual norm of a convex
-    combination of the labelled samples, which no margin exceeds; `scale` is the largest
-    dual norm of one sample. A combination that vanishes to rounding proves that the margin
-    is zero.
-    """
-    if bound <= 1e-7 * scale:
-        return Predictor(name, np.zeros_like(weights), 0.0, bound, dual, np.nan, "not_separable")
-    gap = (bound - achieved) / bound
-    status: Status = "optimal" if gap <= tolerance else "not_proven"
-    return Predictor(name, weights, achieved, bound, dual, float(gap), status)
-
-
 def room(values: Float[Array, "..."], change: Float[Array, "..."]) -> Float[Array, ""]:
     """The longest step that keeps `values` positive."""
     return jnp.min(jnp.where(change < 0, -values / change, jnp.inf))

@@ -169,9 +169,9 @@ def certify_interpolant(
     """
     found = evidence(posed, u, nu)
     tiny = np.finfo(float).tiny
-    gap, move = found.gap, found.astray / max(found.norm, tiny)
+    gap, move = found.gap, max(found.astray, found.correction) / max(found.norm, tiny)
     status: Status
-    if found.contradicted and move > tolerance:
+    if found.contradicted and found.astray > tolerance * found.norm:
         status, why = "not_separable", "labels contradict each other: nothing interpolates them"
     elif move <= tolerance and gap <= tolerance and not found.doubtful:
         status, why = "optimal", ""
@@ -182,7 +182,8 @@ def certify_interpolant(
             f"{posed.independent.condition:.1g} once each is scaled to one"
         )
     else:
-        status, why = "not_proven", f"the gap is {gap:.1g}, above the tolerance {tolerance:g}"
+        status = "not_proven"
+        why = f"the gap is {max(gap, move):.1g}, above the tolerance {tolerance:g}"
     weights = u if kernel_weights is None else u * np.sqrt(kernel_weights)
     return unscaled(name, posed, weights, found, status, why)
 

@@ -131,8 +131,13 @@ def certified(
 ) -> Predictor:
     """The predictor of a feasible pair; weights, objective and bound are in `seen.unit`."""
     gap = abs(relative_gap(objective, bound))
-    status: Status = "not_separable"
-    if seen.spread <= tolerance * np.max(np.abs(seen.values), initial=0):
-        status = "optimal" if gap <= tolerance else "not_proven"
+    status: Status = "optimal"
+    why = ""
+    if seen.spread > tolerance * np.max(np.abs(seen.values), initial=0):
+        status, why = "not_separable", "an entry is given with different values"
+    elif not gap <= tolerance:
+        status, why = "not_proven", f"the gap is {gap:.1g}, above the tolerance {tolerance:g}"
     objective, bound = objective * seen.unit, bound * seen.unit
-    return Predictor(name, weights * seen.unit, objective, bound, dual, gap, status)
+    if not np.isfinite(objective):
+        status, why = "out_of_range", "the norm is above the largest double: scale the values"
+    return Predictor(name, weights * seen.unit, objective, bound, dual, gap, status, why)

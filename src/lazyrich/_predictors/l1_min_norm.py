@@ -101,7 +101,7 @@ def _room(values: Float[np.ndarray, " d"], change: Float[np.ndarray, " d"]) -> f
 
 def _iterate(x: Shaped[np.ndarray, "r d"], point: _Point) -> _Point:
     """One predictor--corrector step."""
-    nu, above, below, slack_above, slack_below = point
+    _, above, below, slack_above, slack_below = point
     stiff_above, stiff_below = above / slack_above, below / slack_below
     matrix = weighted_gram(x, stiff_above + stiff_below)
     if not np.all(np.isfinite(matrix)):
@@ -117,7 +117,9 @@ def _iterate(x: Shaped[np.ndarray, "r d"], point: _Point) -> _Point:
 
     def lengths(move: _Point) -> tuple[float, float]:
         primal = min(_room(above, move.above), _room(below, move.below))
-        return primal, min(_room(slack_above, move.slack_above), _room(slack_below, move.slack_below))
+        return primal, min(
+            _room(slack_above, move.slack_above), _room(slack_below, move.slack_below)
+        )
 
     def ahead(move: _Point, primal: float, dual: float) -> _Point:
         part = (dual, primal, primal, dual, dual)

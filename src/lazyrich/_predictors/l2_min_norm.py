@@ -1,6 +1,5 @@
 """The minimum-norm linear interpolant."""
 
-import numpy as np
 from jaxtyping import ArrayLike, Float, Shaped
 
 from .._precision import in_double

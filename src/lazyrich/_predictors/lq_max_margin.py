@@ -5,9 +5,11 @@ from jaxtyping import ArrayLike, Float, Shaped
 
 from .._errors import InputError
 from .._precision import in_double
-from ._base import Predictor, Status, as_data
+from ._base import Predictor
 from .l1_max_margin import l1_max_margin
 from .l2_max_margin import l2_max_margin
+from .margin import Margin, verdict
+from .products import measured_against, measured_times
 
 _MAX_ROUNDS = 40
 # Weights are told from zero down to this part of the largest; below it they are set to zero.
@@ -42,19 +44,23 @@ def lq_max_margin(
     """
     if not 0 < q < 1:
         raise InputError("q", q, "should lie between 0 and 1")
-    columns, labels = (np.asarray(part) for part in as_data(x, y, signs=True))
-    columns = columns.astype(np.float64)
+    posed = Margin.of(x, y, 1)
+    columns, labels = posed.x.astype(np.float64, copy=False), posed.y
     name = f"L{q:.3g} max margin, stationary"
     found = l2_max_margin(columns, labels) if start is None else None
-    w = np.abs(np.asarray(start if found is None else found.weights))
-    if found is not None and found.status == "not_separable":
-        return found._replace(name=name)
+    w = np.abs(np.asarray(start if found is None else found.weights, np.float64))
+    if w.shape != columns.shape[1:] or not np.all(np.isfinite(w)):
+        raise InputError("start", w.shape, f"should be {columns.shape[1]} finite numbers")
+    if found is not None and (found.status == "not_separable" or not w.any()):
+        return _scaled(found._replace(name=name), posed.unit)
+    if not w.any():
+        raise InputError("start", 0.0, "should not be zero")
     smallest = _FIRST
     for _ in range(_MAX_ROUNDS):
         cost = (w / w.max() + smallest) ** (q - 1)
         found = l1_max_margin(columns / cost, labels, 0.01 * tolerance)
-        if found.status == "not_separable":
-            return found._replace(name=name)
+        if found.status == "not_separable" or not found.weights.any():
+            return _scaled(found._replace(name=name), posed.unit)
         weights = found.weights / cost
         before, w = w / w.max(), np.abs(weights)
         if np.max(np.abs(w / w.max() - before)) < max(smallest, _LAST):
@@ -63,9 +69,39 @@ def lq_max_margin(
             smallest *= 0.03
     assert found is not None
     weights[w <= 1e2 * _LAST * w.max()] = 0.0
-    weights /= np.sum(np.abs(weights) ** q) ** (1 / q)
-    pull = np.abs((found.dual * labels) @ columns) * np.abs(weights) ** (1 - q)
-    achieved, bound = float(np.min(labels * (columns @ weights))), float(np.max(pull))
-    gap = abs(bound - achieved) / bound
-    status: Status = "stationary" if gap <= tolerance else "not_proven"
-    return Predictor(name, weights, achieved, bound, found.dual, gap, status)
+    return certify_stationary(name, posed, q, weights, found.dual, tolerance)
+
+
+def certify_stationary(
+    name: str,
+    posed: Margin,
+    q: float,
+    weights: Float[np.ndarray, " d"],
+    mu: Float[np.ndarray, " n"],
+    tolerance: float,
+) -> Predictor:
+    """The predictor of weights and multipliers: `stationary` if they prove it.
+
+    The margin has to be positive, and the multipliers' pull on every coordinate in use no larger
+    than it: their mean, with weights that sum to one, is at least the margin.
+    """
+    mu = np.maximum(mu, 0.0)
+    mu = mu / np.sum(mu)
+    weights = weights / np.max(np.abs(weights))
+    weights = weights / np.sum(np.abs(weights) ** q) ** (1 / q)
+    pull, unsure = measured_against(posed.x, mu * posed.y)
+    bound = float(np.max((np.abs(pull) + unsure) * np.abs(weights) ** (1 - q)))
+    margins, error = measured_times(posed.x, weights, np.zeros(len(mu)))
+    margin = float(np.min(posed.y * margins - error))
+    gap = abs(bound - margin) / bound if bound > 0 else np.inf
+    rounding = float(np.max(error) + np.max(unsure)) / bound if bound > 0 else np.inf
+    status, why = verdict(gap if margin > 0 else np.inf, rounding, tolerance)
+    status = "stationary" if status == "optimal" else status
+    found = Predictor(name, weights, margin, bound, mu, gap, status, why)
+    return _scaled(found, posed.unit)
+
+
+def _scaled(found: Predictor, unit: int) -> Predictor:
+    """In the units of the inputs given."""
+    objective, bound = (float(np.ldexp(v, unit)) for v in (found.objective, found.bound))
+    return found._replace(objective=objective, bound=bound)

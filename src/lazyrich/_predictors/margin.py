@@ -27,6 +27,10 @@ _EXCHANGES = 200
 # Entries of a sum in the numbers they are stored as, each of them rounded.
 _STORED = 8 * EPS
 
+# Of the largest multiplier: what is none.
+_NOTHING = 1e-11
+_LEAST = 5e-324
+
 
 class Margin(NamedTuple):
     r"""The problem $\max_{\|u\|_p = 1} \min_i z_i^\top u$, $p$ 1 or 2, of $z_i = y_i x_i$.
@@ -76,15 +80,16 @@ class Evidence(NamedTuple):
 
     - `margin` that the direction has at least, after its norm; `bound` that no margin exceeds;
         `rounding`, how much of their difference is that of measuring them.
-    - `direction` of norm one, or zero; `dual`, not negative and of sum one.
+    - `direction` of norm one, or zero, shape `(d,)`, or `(c, k)` for classes; `dual`, not negative
+        and of sum one, shape `(n,)` or `(n, c)`.
     - `inseparable`, whether the multipliers prove that no margin is positive.
     """
 
     margin: float
     bound: float
     rounding: float
-    direction: Float[np.ndarray, " d"]
-    dual: Float[np.ndarray, " n"]
+    direction: Float[np.ndarray, "..."]
+    dual: Float[np.ndarray, " n *c"]
     inseparable: bool
 
     @property
@@ -119,27 +124,39 @@ def certify_margin(
 ) -> Predictor:
     """The predictor of a direction and multipliers: what they prove.
 
-    It is `optimal` if margin and bound agree to the tolerance, `not_separable` if multipliers, these
-    or others, prove that no margin is positive.
+    It is `optimal` if margin and bound agree to the tolerance, `not_separable` if multipliers,
+    these or others, prove that no margin is positive.
     """
     found = evidence(posed, u, mu)
     if found.margin <= 0 and not found.inseparable:
         other = contradiction(posed.signed)
         found = found if other is None else evidence(posed, u, other)
-    status, why = verdict(found.gap, found.rounding / max(found.bound, 5e-324), tolerance)
-    direction, margin, gap = found.direction, found.margin, found.gap
+    direction = found.direction
+    if kernel_weights is not None:
+        direction = direction * np.sqrt(kernel_weights)
+    return decided(name, found, posed.unit, tolerance, direction)
+
+
+def decided(
+    name: str,
+    found: Evidence,
+    unit: int,
+    tolerance: float,
+    weights: Float[np.ndarray, "..."],
+) -> Predictor:
+    """The predictor that evidence makes, in the units of the inputs given."""
+    margin, gap = found.margin, (found.bound - found.margin) / max(found.bound, _LEAST)
+    status, why = verdict(gap, found.rounding / max(found.bound, _LEAST), tolerance)
     if found.inseparable:
         status, why = "not_separable", "a weighted mean of the labelled samples is zero"
-        direction, margin, gap = np.zeros_like(direction), 0.0, np.nan
-    elif kernel_weights is not None:
-        direction = direction * np.sqrt(kernel_weights)
+        weights, margin, gap = np.zeros_like(weights), 0.0, np.nan
     with np.errstate(over="ignore", under="ignore"):
-        achieved, bound = float(np.ldexp(margin, posed.unit)), float(np.ldexp(found.bound, posed.unit))
+        achieved, bound = float(np.ldexp(margin, unit)), float(np.ldexp(found.bound, unit))
     if status == "optimal" and not np.finfo(float).tiny <= achieved < np.inf:
-        exponent = np.log10(margin) + posed.unit * np.log10(2)
+        exponent = np.log10(margin) + unit * np.log10(2)
         status = "out_of_range"
         why = f"the margin is about 1e{exponent:.0f}, which no double is: scale the inputs"
-    return Predictor(name, direction, achieved, bound, found.dual, gap, status, why)
+    return Predictor(name, weights, achieved, bound, found.dual, gap, status, why)
 
 
 def verdict(gap: float, rounding: float, tolerance: float) -> tuple[Status, str]:
@@ -155,7 +172,7 @@ def verdict(gap: float, rounding: float, tolerance: float) -> tuple[Status, str]
 def nearest(
     factor: Float[np.ndarray, "r n"], level: Float[np.ndarray, " n"]
 ) -> Float[np.ndarray, " n"]:
-    r"""The $\nu \ge 0$, $\langle$ `level`, $\nu\rangle = 1$, with the shortest $R \nu$, $R$ the `factor`."""
+    r"""The $\nu \ge 0$, $\langle$ `level`, $\nu\rangle = 1$, with the shortest `factor` $\nu$."""
     weight, best, shortest = 1.0, np.full(len(level), np.nan), np.inf
     for _ in range(_ROUNDS):
         system = np.vstack([factor, weight * level])
@@ -181,7 +198,7 @@ def nearest(
 def exchanged(
     x: Float[np.ndarray, "n d"], level: Float[np.ndarray, " n"], carried: Bool[np.ndarray, " n"]
 ) -> tuple[Float[np.ndarray, " d"], Float[np.ndarray, " n"]] | None:
-    r"""The shortest $u$ with $X u \ge$ `level` and its multipliers, from samples that may carry them.
+    r"""The shortest $u$ with $X u \ge$ `level` and its multipliers, first of those `carried`.
 
     One sample is let go or taken up at a time; each time an orthogonal factor solves for both, so
     that errors are those of the condition number and not of its square. None where rounding ends
@@ -243,6 +260,8 @@ def contradiction(z: Float[np.ndarray, "m d"]) -> Float[np.ndarray, " m"] | None
         mu = nearest(triangle(level), np.ones(len(used)))
         if not np.all(np.isfinite(mu)):
             return None
+        # What rounding has left of multipliers that are zero would not vanish by itself.
+        mu = np.where(mu > _NOTHING * np.max(mu), mu, 0.0)
         whole = np.zeros(len(z))
         whole[used] = np.ldexp(mu, shift - np.max(shift))
         if vanishes(z, whole):

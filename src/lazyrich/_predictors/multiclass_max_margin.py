@@ -12,8 +12,10 @@ from jaxtyping import Array, ArrayLike, Float, Int
 
 from .._errors import InputError
 from .._precision import in_double
-from ._base import Predictor, certify_margin
+from ._base import Predictor
+from .classes import ClassMargin, certify_classes
 from .multipliers import forces
+from .products import as_matrix, row_exponents
 
 # Passes over the samples between two looks at the gap.
 _SWEEPS = 10
@@ -45,7 +47,10 @@ def multiclass_max_margin(
     - **Source** Crammer & Singer, JMLR 2 (2001), 265--292: the problem, without slack; Keerthi et
         al., KDD 2008: dual coordinate descent for it.
     """
-    phi, labels = jnp.asarray(features, jnp.float64), np.asarray(y)
+    matrix, labels = as_matrix(features).astype(np.float64, copy=False), np.asarray(y)
+    power = int(np.max(row_exponents(matrix)))
+    matrix = np.ldexp(matrix, -power)
+    phi = jnp.asarray(matrix)
     if labels.min() < 0 or labels.max() >= num_classes:
         worst = int(labels.min() if labels.min() < 0 else labels.max())
         raise InputError("y", worst, f"should be classes from 0 to {num_classes - 1}")
@@ -69,18 +74,9 @@ def multiclass_max_margin(
             best_margin, weights = float(margin), w
         if best_bound - best_margin <= tolerance * best_bound:
             break
-    unit_dual = np.asarray(dual / jnp.sum(dual))
-    unit_weights = np.asarray(weights / jnp.linalg.norm(weights))
-    scale = float(np.sqrt(2 * sizes.max()))
-    return certify_margin(
-        "kernel multi-class max margin",
-        unit_weights,
-        best_margin * unit,
-        best_bound * unit,
-        unit_dual,
-        scale,
-        tolerance,
-    )
+    posed = ClassMargin(matrix, labels, num_classes, power)
+    pair = np.asarray(weights), np.asarray(dual)
+    return certify_classes("kernel multi-class max margin", posed, *pair, tolerance)
 
 
 class _Data(NamedTuple):

@@ -36,7 +36,9 @@ def as_labels(y: ArrayLike, num: int, *, signs: bool = False) -> Float[np.ndarra
     """Labels as float64; raises if one is not finite, or is no sign if `signs` are needed."""
     labels = np.asarray(y)
     if labels.shape != (num,):
-        raise InputError("y", labels.shape, f"should have shape ({num},), a label for each row of x")
+        raise InputError(
+            "y", labels.shape, f"should have shape ({num},), a label for each row of x"
+        )
     if np.iscomplexobj(labels):
         raise InputError("y", str(labels.dtype), "should be real")
     labels = labels.astype(np.float64)

@@ -62,9 +62,7 @@ class Rows(NamedTuple):
         return self.outer(self.inner(times(x, g)))
 
 
-def vanishes(
-    x: Shaped[np.ndarray, "n d"], nu: Float[np.ndarray, " n"]
-) -> bool:
+def vanishes(x: Shaped[np.ndarray, "n d"], nu: Float[np.ndarray, " n"]) -> bool:
     r"""Whether $X^\top \nu$ is zero to the rounding of the entries of $X$ and $\nu$.
 
     That is, whether it would be zero exactly after relative changes of the entries of at most

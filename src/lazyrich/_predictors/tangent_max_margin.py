@@ -8,18 +8,25 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, ArrayLike, Float, Shaped
 
 from .._kernel import row_gram
 from .._models import MLP, AbstractModel
 from .._precision import in_double
-from ._base import Predictor, certify_margin, minimise_nonnegative
+from ._base import Predictor, minimise_nonnegative
 from .constraints import tree_norm
+from .l2_max_margin import l2_max_margin
+from .margin import verdict
 from .multiclass_max_margin import multiclass_max_margin
 from .multipliers import differences, forces
 
 # Projected gradients between two looks at the gap, and the most there are.
 _STEPS, _MOST_STEPS = 100, 20_000
+# Entries of a Jacobian that is formed, so that no condition number is squared.
+_FEW_ENTRIES = 2**22
+# Of products with a Jacobian, relative to the gradients.
+_ROUNDING = 1e-14
 
 How = Literal["gram", "last layer", "products"]
 
@@ -30,7 +37,7 @@ class TangentMargin(NamedTuple):
     - `direction`, a pytree like the model's parameters;
         [`tangent_outputs`][lazyrich.kernel.tangent_outputs] gives its outputs anywhere.
     - `objective`, the margin achieved; `bound`, what none exceeds, proven by `dual`, shape `(n,)`
-        or `(n, c)`; `gap` and `status` as [`Predictor`][lazyrich.predictors.Predictor].
+        or `(n, c)`; `gap`, `status` and `why` as [`Predictor`][lazyrich.predictors.Predictor].
     - `how` it was found: in a Gram matrix of the samples, in the features of the `last layer`,
         or by `products` with Jacobians.
     """
@@ -42,6 +49,7 @@ class TangentMargin(NamedTuple):
     gap: float
     status: str
     how: How
+    why: str = ""
 
 
 @in_double
@@ -79,13 +87,17 @@ def tangent_max_margin(
 def _of_signs(
     model: AbstractModel, params: Any, x: Array, y: Array, tolerance: float
 ) -> TangentMargin:
+    flat, unravel = ravel_pytree(params)
+    if len(x) * len(flat) <= _FEW_ENTRIES:
+        rows = jax.jacrev(lambda v: model.apply(unravel(v), x))(flat)
+        found = l2_max_margin(rows, y, tolerance)
+        return _named(found, unravel(jnp.asarray(found.weights)), "gram")
     gram = np.asarray(row_gram(model, params, x, y.astype(jnp.float64)))
     # As in the linear machine: the constraint on the sum, scaled like the kernel.
     weight = float(np.mean(np.diag(gram))) or 1.0
     mu = minimise_nonnegative(gram / weight + 1.0, np.ones(len(y)))
     look = _Look.at(model, params, x, y, jnp.asarray(mu))
-    scale = float(np.sqrt(np.max(np.diag(gram))))
-    return look.certified(scale, tolerance, "gram")
+    return look.certified(float(np.sqrt(np.max(np.diag(gram)))), tolerance, "gram")
 
 
 def _of_last_layer(
@@ -124,15 +136,17 @@ def _by_products(
     state = jnp.where(right, 0.0, jnp.ones(shape))
     begun, steps = time.monotonic(), 0
     best: _Look | None = None
+    largest = 0.0
     step = eqx.filter_jit(_descend)
     while steps < _MOST_STEPS and time.monotonic() - begun < max_seconds:
         state, look = step(model, params, x, y, state)
         steps += _STEPS
         best = look if best is None else best.better(look)
+        largest = max(largest, float(look.bound))
         if float(best.bound - best.margin) <= tolerance * float(best.bound):
             break
     assert best is not None
-    return best.certified(float(best.bound), tolerance, "products")
+    return best.certified(largest, tolerance, "products")
 
 
 class _Look(NamedTuple):
@@ -163,17 +177,19 @@ class _Look(NamedTuple):
         return _Look(top.direction, top.margin, low.bound, low.dual)
 
     def certified(self, scale: float, tolerance: float, how: How) -> TangentMargin:
-        """With its status."""
-        proof = certify_margin(
-            how, np.zeros(1), float(self.margin), float(self.bound), np.asarray(self.dual), scale,
-            tolerance,
-        )  # fmt: skip
-        return _named(proof, self.direction, how)
+        """With its status; `scale` is a norm that gradients have."""
+        bound, margin = float(self.bound), float(self.margin)
+        gap = (bound - margin) / bound if bound > 0 else np.inf
+        # What products with Jacobians leave of a bound far below the gradients themselves.
+        rounding = _ROUNDING * scale / bound if bound > 0 else np.inf
+        status, why = verdict(gap, rounding, tolerance)
+        dual = np.asarray(self.dual)
+        return TangentMargin(self.direction, margin, bound, dual, gap, status, how, why)
 
 
 def _named(proof: Predictor, direction: Any, how: How) -> TangentMargin:
     return TangentMargin(
-        direction, proof.objective, proof.bound, proof.dual, proof.gap, proof.status, how
+        direction, proof.objective, proof.bound, proof.dual, proof.gap, proof.status, how, proof.why
     )
 
 

@@ -1,0 +1,77 @@
+"""What certifies a direction of multi-class margins."""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from ._base import Predictor
+from .margin import Evidence, contradiction, decided
+from .products import EPS
+
+# Entries of a table of all constraints, up to which a contradiction is searched for.
+_SMALL = 2**20
+
+
+class ClassMargin(NamedTuple):
+    """The problem of `features`, times `2**-unit` those given, and classes."""
+
+    phi: Float[np.ndarray, "n k"]
+    y: Int[np.ndarray, " n"]
+    num_classes: int
+    unit: int
+
+
+def evidence(
+    posed: ClassMargin, weights: Float[np.ndarray, "c k"], mu: Float[np.ndarray, "n c"]
+) -> Evidence:
+    """Of a direction and multipliers, wherever both come from."""
+    phi, right = posed.phi, np.eye(posed.num_classes)[posed.y]
+    mu = np.where(right > 0, 0.0, np.maximum(mu, 0.0))
+    mu = mu / np.sum(mu) if np.sum(mu) > 0 else (1 - right) / np.sum(1 - right)
+    force = right * np.sum(mu, axis=1, keepdims=True) - mu
+    pull, size = force.T @ phi, np.abs(force).T @ np.abs(phi)
+    unsure = (len(phi) + posed.num_classes + 2) * EPS * size
+    bound = float(np.linalg.norm(np.abs(pull) + unsure))
+    norm = np.linalg.norm(weights)
+    direction = weights / norm if norm > 0 else np.zeros_like(weights)
+    f = phi @ direction.T
+    terms = np.abs(phi) @ np.abs(direction).T
+    error = (phi.shape[1] + 3) * EPS * terms
+    own = np.sum(right * (f - error), axis=1, keepdims=True)
+    margin = float(np.min(np.where(right > 0, np.inf, own - f - error)))
+    rounding = float(np.linalg.norm(unsure)) + 2 * float(np.max(error))
+    inseparable = margin <= 0 and bool(
+        np.all(np.abs(pull) <= 16 * (len(phi) + posed.num_classes + 4) * EPS * size)
+    )
+    return Evidence(margin, bound, rounding, direction, mu, inseparable)
+
+
+def certify_classes(
+    name: str,
+    posed: ClassMargin,
+    weights: Float[np.ndarray, "c k"],
+    mu: Float[np.ndarray, "n c"],
+    tolerance: float,
+) -> Predictor:
+    """The predictor of a direction and multipliers: what they prove."""
+    found = evidence(posed, weights, mu)
+    if found.margin <= 0 and not found.inseparable:
+        other = _contradiction(posed)
+        found = found if other is None else evidence(posed, weights, other)
+    return decided(name, found, posed.unit, tolerance, found.direction)
+
+
+def _contradiction(posed: ClassMargin) -> Float[np.ndarray, "n c"] | None:
+    n, c = len(posed.y), posed.num_classes
+    if n * (c - 1) * c * posed.phi.shape[1] > _SMALL:
+        return None
+    others = np.argwhere(np.arange(c)[None] != posed.y[:, None])
+    units = np.eye(c)[posed.y[others[:, 0]]] - np.eye(c)[others[:, 1]]
+    table = np.einsum("mc,mk->mck", units, posed.phi[others[:, 0]]).reshape(len(others), -1)
+    found = contradiction(table)
+    if found is None:
+        return None
+    mu = np.zeros((n, c))
+    mu[others[:, 0], others[:, 1]] = found
+    return mu
