@@ -1,5 +1,7 @@
 """Each condition of each certificate fails alone, and the word changes."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -12,8 +14,9 @@ from lazyrich._predictors.margin import Margin, certify_margin
 from lazyrich._predictors.nuclear_norm import certify_completion
 
 TOLERANCE = 1e-6
-INTERPOLANTS = {1: lr.predictors.l1_min_norm, 2: lr.predictors.l2_min_norm}
-MARGINS = {1: lr.predictors.l1_max_margin, 2: lr.predictors.l2_max_margin}
+Predict = Callable[..., lr.predictors.Predictor]
+INTERPOLANTS: dict[int, Predict] = {1: lr.predictors.l1_min_norm, 2: lr.predictors.l2_min_norm}
+MARGINS: dict[int, Predict] = {1: lr.predictors.l1_max_margin, 2: lr.predictors.l2_max_margin}
 
 
 def regression(seed=0, n=5, d=9):
