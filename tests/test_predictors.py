@@ -211,3 +211,167 @@ def test_kernel_weights_stand_for_scaled_coordinates():
     scaled = lr.predictors.l2_min_norm(x * np.sqrt(h), labels)
     np.testing.assert_allclose(weighted.weights, scaled.weights * np.sqrt(h), atol=1e-9)
     assert weighted.objective == pytest.approx(scaled.objective)
+
+
+def programme(x, y):
+    """The least L1 norm of an interpolant."""
+    d = x.shape[1]
+    found = linprog(np.ones(2 * d), A_eq=np.hstack([x, -x]), b_eq=y, method="highs-ds")
+    return found.fun
+
+
+SIGNS = np.random.default_rng(0).choice([-1.0, 1.0], size=(20, 50))
+SPARSE = np.where(np.arange(50) < 3, 3**-0.5, 0.0)
+DEPENDENT = {
+    "twice": ([[1, 1]] * 2, [2, 2], 2, 2**0.5),
+    "thrice": ([[1, 1]] * 3, [2] * 3, 2, 2**0.5),
+    "scaled": ([[1, 1], [2, 2], [3, 3]], [2, 4, 6], 2, 2**0.5),
+    "negative": ([[-1, 1]] * 2, [-1, -1], 1, 0.5**0.5),
+    "sum": ([[1, 1, 0, 0], [0, 0, 1, 1], [1, 1, 1, 1]], [7, 5, 12], 12, 37**0.5),
+    "zero": ([[0, 0], [1, 1]], [0, 2], 2, 2**0.5),
+    "signs, first twice": (np.vstack([SIGNS, SIGNS[:1]]), np.append(SIGNS, SIGNS[:1], 0) @ SPARSE,
+                           3**0.5, None),
+    "signs, sum of two": (np.vstack([SIGNS, SIGNS[:1] + SIGNS[1:2]]),
+                          np.vstack([SIGNS, SIGNS[:1] + SIGNS[1:2]]) @ SPARSE, 3**0.5, None),
+    "more samples than inputs": (np.vstack([np.eye(3), np.ones((2, 3))]), [1, 2, 3, 6, 6], 6,
+                                 14**0.5),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DEPENDENT)
+def test_a_sample_that_depends_on_others_changes_nothing(name):
+    x, y, one, two = DEPENDENT[name]
+    x, y = np.array(x, float), np.array(y, float)
+    two = np.linalg.norm(np.linalg.pinv(x) @ y) if two is None else two
+    for predict, right in ((lr.predictors.l1_min_norm, one), (lr.predictors.l2_min_norm, two)):
+        found = predict(x, y)
+        assert found.status == "optimal"
+        assert found.objective == pytest.approx(right, rel=1e-6)
+        np.testing.assert_allclose(x @ found.weights, y, atol=1e-9)
+        # The same of any order, and of a sample more that is ten times another.
+        more = np.vstack([x, 10 * x[-1:]])[::-1], np.append(y, 10 * y[-1])[::-1]
+        assert predict(*more).objective == pytest.approx(right, rel=1e-6)
+
+
+@pytest.mark.parametrize("scale", [1e-150, 1e150])
+def test_norms_and_margins_under_scales(scale):
+    rng = np.random.default_rng(4)
+    x, y = rng.normal(size=(5, 12)), rng.normal(size=5)
+    for predict in (lr.predictors.l1_min_norm, lr.predictors.l2_min_norm):
+        plain = predict(x, y)
+        for inputs, labels, factor in ((scale, 1, 1 / scale), (1, scale, scale), (scale, scale, 1)):
+            found = predict(inputs * x, labels * y)
+            assert found.status == "optimal"
+            assert found.objective == pytest.approx(factor * plain.objective, rel=1e-7)
+            np.testing.assert_allclose(found.weights / factor, plain.weights, atol=1e-6)
+        # Beyond what a double holds: no plausible number, and why.
+        lost = predict(x / scale, y * scale * 1e-20 if scale < 1 else y * scale * 1e20)
+        assert lost.status == "out_of_range"
+        assert "which no double is" in lost.why
+        assert np.isnan(lost.objective)
+    signs = np.sign(y)
+    for predict in (lr.predictors.l1_max_margin, lr.predictors.l2_max_margin):
+        plain, found = predict(x, signs), predict(scale * x, signs)
+        assert found.status == "optimal"
+        assert found.objective == pytest.approx(scale * plain.objective, rel=1e-7)
+        np.testing.assert_allclose(found.weights, plain.weights, atol=1e-6)
+    deep = lr.predictors.lq_max_margin(scale * x, signs, 0.5)
+    plain = lr.predictors.lq_max_margin(x, signs, 0.5)
+    assert (deep.status, plain.status) == ("stationary", "stationary")
+    assert deep.objective == pytest.approx(scale * plain.objective, rel=1e-6)
+
+
+def test_one_sample_or_one_column_of_another_scale():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(20, 50))
+    along = rng.normal(size=(1, 50))
+    for by in (1e3, 1e6, 1e-5):
+        rows, columns = np.ones(20), np.ones(50)
+        rows[0] = columns[0] = by
+        # Scaling samples moves no interpolant; columns move both, so w and its norm are new.
+        scaled = lr.predictors.l1_min_norm(rows[:, None] * x, rows * (x @ SPARSE))
+        assert scaled.status == "optimal"
+        assert scaled.objective == pytest.approx(3**0.5, rel=1e-6)
+        other = lr.predictors.l2_min_norm(rows[:, None] * x, rows * (x @ SPARSE))
+        assert other.objective == pytest.approx(np.linalg.norm(np.linalg.pinv(x) @ x @ SPARSE))
+        wide = x * columns
+        q, r = np.linalg.qr(wide.T)
+        right = np.linalg.norm(np.linalg.solve(r.T, wide @ SPARSE))
+        found = lr.predictors.l2_min_norm(wide, wide @ SPARSE)
+        assert found.status == "optimal"
+        assert found.objective == pytest.approx(right, rel=1e-7)
+        assert lr.predictors.l1_min_norm(wide, wide @ SPARSE).objective == pytest.approx(
+            programme(q.T, np.linalg.solve(r.T, wide @ SPARSE)), rel=1e-6
+        )
+    for by in (1e-3, 1e-5):
+        near = np.vstack([x, x[:1] + by * along])
+        assert lr.predictors.l1_min_norm(near, near @ SPARSE).objective == pytest.approx(3**0.5)
+    # A copy moved by little more than rounding: neither number is known, and that is what it says.
+    lost = np.vstack([x, x[:1] + 1e-15 * along])
+    label = np.append(x @ SPARSE, x[0] @ SPARSE + 1.0)
+    for predict in (lr.predictors.l1_min_norm, lr.predictors.l2_min_norm):
+        found = predict(lost, label)
+        assert found.status in ("ill_conditioned", "not_separable")
+        assert found.why
+
+
+def test_margins_of_one_class():
+    # The hull of (1, p, 4), p = 0..3, is nearest to the origin at (1, 0, 4).
+    x, y = np.array([[1.0, p, 4.0] for p in range(4)]), np.ones(4)
+    for labels in (y, y.astype(int), y.astype(np.int8)):
+        assert lr.predictors.l2_max_margin(x, labels).objective == pytest.approx(17**0.5)
+        assert lr.predictors.l1_max_margin(x, labels).objective == pytest.approx(4)
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "line"),
+    [
+        (np.zeros((0, 3)), np.zeros(0), r"x = \(0, 3\): should have shape"),
+        (np.zeros(3), np.zeros(3), r"x = \(3,\): should have shape"),
+        (np.array([[1.0, np.nan]]), np.ones(1), r"x\[0, 1\] = nan: should be finite"),
+        (np.eye(2), np.array([1.0, np.inf]), r"y\[1\] = inf: should be finite"),
+        (np.eye(2), np.ones(3), r"y = \(3,\): should have shape \(2,\)"),
+        (1j * np.eye(2), np.ones(2), "x = 'complex128': should be real"),
+    ],
+)
+@pytest.mark.parametrize(
+    "predict",
+    [lr.predictors.l1_min_norm, lr.predictors.l2_min_norm, lr.predictors.l1_max_margin,
+     lr.predictors.l2_max_margin],
+)  # fmt: skip
+def test_what_is_no_data_is_refused(predict, x, y, line):
+    with pytest.raises(lr.InputError, match=line):
+        predict(x, y)
+
+
+NEAR = ("cosine_to_kernel", "distance_to_kernel", "cosine_to_rich", "distance_to_rich")
+
+
+def test_a_run_says_what_its_predictors_are():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(6, 12))
+    x = np.vstack([x, x[:1]])
+    w = np.where(np.arange(12) < 2, 1.0, 0.0)
+    held = rng.normal(size=(30, 12))
+    records = {}
+    for name, y in (("fits", x @ w), ("torn", np.append(x[:6] @ w, 7.0))):
+        task = lr.tasks.Arrays(x_train=x, y_train=y, x_test=held, y_test=held @ w)
+        experiment = lr.Experiment(
+            task=task, loss=lr.losses.Squared(), init_scale=3.0, weight_decay=1e-3, t1=2e4,
+            times=lr.dynamics.Times(num_log=6, num_linear=4), probes=("train_loss", "test_loss", *NEAR),
+        )  # fmt: skip
+        records[name] = lr.simulate(experiment), experiment
+    record, experiment = records["fits"]
+    assert record["predictor_status"].values.tolist() == ["optimal", "optimal"]
+    assert float(record["distance_to_rich"][-1]) < 5e-3
+    assert record["distance_to_rich"].attrs["predictor_status"] == "optimal"
+    assert "warning" not in record["distance_to_rich"].attrs
+    assert lr.summarise(record, experiment)["warnings"] == []
+    torn, experiment = records["torn"]
+    assert torn["predictor_status"].values.tolist() == ["not_separable"] * 2
+    for name in NEAR:
+        assert "does not exist (not_separable" in torn[name].attrs["warning"]
+    assert "warning" not in torn["train_loss"].attrs
+    lines = lr.summarise(torn, experiment)["warnings"]
+    assert len(lines) == 2
+    assert "labels contradict each other" in lines[1]

@@ -210,5 +210,6 @@ def reference_table(
         "bound": ("proven bound on it", [p.bound for p in found]),
         "gap": ("relative duality gap", [p.gap for p in found]),
         "status": ("status", [p.status for p in found]),
+        "why": ("why it is not certified", [p.why for p in found]),
     }
     return {key: (long_name, np.asarray(values)) for key, (long_name, values) in columns.items()}

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from ._dynamics import Effort, Ending
 from ._experiment import Experiment
 from ._measure import SCALES, Columns
+from ._predictors import doubt_of
 from ._probes import AbstractProbe
 
 KKT = ("stationarity", "complementarity")
@@ -47,6 +48,7 @@ class Stacked(NamedTuple):
         measured against.
     - `long_names` and `units` of probes, columns and residuals.
     - `seconds`, spent on the whole batch, by stage.
+    - `against`, the predictor that a probe is measured against, of those that are.
     """
 
     times: Float[np.ndarray, "r t"]
@@ -61,6 +63,7 @@ class Stacked(NamedTuple):
     long_names: dict[str, str]
     units: dict[str, str]
     own_params: list[str]
+    against: dict[str, str]
 
     @classmethod
     def of(cls, outcomes: Sequence[Outcome]) -> "Stacked":
@@ -93,13 +96,24 @@ class Stacked(NamedTuple):
             long_names=long_names(list(probes.values()), first.table),
             units={name: probe.units for name, probe in probes.items()},
             own_params=[outcome.own_params for outcome in outcomes],
+            against={name: probe.against for name, probe in probes.items() if probe.against},
         )
 
     def record(self, experiment: Experiment, place: int) -> xr.Dataset:
         """The record of the run at `place`, which followed `experiment`."""
 
         def described(name: str) -> dict[str, str]:
-            return {"long_name": self.long_names[name], "units": self.units.get(name, "1")}
+            words = {"long_name": self.long_names[name], "units": self.units.get(name, "1")}
+            role = self.against.get(name)
+            if role not in self.roles:
+                return words
+            column = self.roles.index(role)
+            label, status, why = (
+                str(self.table[key][place, column]) for key in ("label", "status", "why")
+            )
+            words |= {"predictor": role, "predictor_status": status}
+            doubt = doubt_of(label, status, why)
+            return words | ({"warning": doubt} if doubt else {})
 
         num = int(np.isfinite(self.times[place]).sum())
         long_name, units = experiment.time_axis

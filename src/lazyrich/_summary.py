@@ -10,6 +10,7 @@ import xarray as xr
 from jaxtyping import Float
 
 from ._experiment import Experiment
+from ._predictors import doubt_of
 from ._transition import Thresholds, Transition, transition
 
 
@@ -60,6 +61,7 @@ def summarise(
         "thresholds": thresholds.table(),
         **_states(record, events),
         "predictors": _predictors(record),
+        "warnings": _warnings(record),
         "kkt": {
             key: float(record[f"kkt_{key}"])
             for key in ("stationarity", "complementarity")
@@ -127,6 +129,15 @@ def _predictors(record: xr.Dataset) -> dict[str, Any]:
         }
         for role in roles
     }
+
+
+def _warnings(record: xr.Dataset) -> list[str]:
+    """What to know of the numbers, one line each: of predictors that are not certified."""
+    if "predictor_status" not in record:
+        return []
+    rows = _predictors(record).values()
+    lines = (doubt_of(row["label"], row["status"], row.get("why", "")) for row in rows)
+    return [line for line in lines if line]
 
 
 def compare(numbers: Mapping[str, float], summary: dict[str, Any]) -> dict[str, Any]:

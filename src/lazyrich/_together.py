@@ -160,6 +160,7 @@ def _follow_reduced(
         long_names=long_names(probes, tables[0]),
         units={probe.name: probe.units for probe in probes},
         own_params=[""] * len(experiments),
+        against={probe.name: probe.against for probe in probes if probe.against},
     )
 
 

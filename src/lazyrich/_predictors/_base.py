@@ -48,6 +48,21 @@ class Predictor(NamedTuple):
         """Whether `gap` proves what the predictor is said to be."""
         return self.status in CERTIFIED
 
+    @property
+    def doubt(self) -> str:
+        """One line on what is measured against it, empty if it is certified."""
+        return doubt_of(self.name, self.status, self.why)
+
+
+def doubt_of(name: str, status: str, why: str = "") -> str:
+    """What to know of numbers measured against a predictor of that status; empty if certified."""
+    if status in CERTIFIED:
+        return ""
+    reason = f": {why}" if why else ""
+    if status == "not_separable":
+        return f"{name} does not exist ({status}{reason}); nothing can be near it"
+    return f"{name} is not certified ({status}{reason}); what is measured against it may be wrong"
+
 
 def kernel_scale(kernel_weights: ArrayLike | None) -> Float[np.ndarray, " d"] | None:
     """Weights of a kernel, None where they are all one; raises where one is negative."""

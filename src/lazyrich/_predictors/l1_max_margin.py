@@ -24,8 +24,8 @@ _PATIENCE = 8  # iterations without a better certificate: the limit of rounding
 
 @in_double
 def l1_max_margin(
-    x: Shaped[ArrayLike, "n d"],
-    y: Shaped[ArrayLike, " n"],
+    x: Shaped[ArrayLike, "..."],
+    y: Shaped[ArrayLike, "..."],
     tolerance: float = 1e-6,
     progress: Callable[[float], None] = lambda gap: None,
 ) -> Predictor:

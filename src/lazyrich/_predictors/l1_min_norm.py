@@ -17,7 +17,7 @@ _PATIENCE = 8  # iterations without a better certificate: the limit of rounding
 
 @in_double
 def l1_min_norm(
-    x: Shaped[ArrayLike, "n d"], y: Shaped[ArrayLike, " n"], tolerance: float = 1e-6
+    x: Shaped[ArrayLike, "..."], y: Shaped[ArrayLike, " n"], tolerance: float = 1e-6
 ) -> Predictor:
     r"""The linear interpolant of least L1 norm: the late predictor of regression by a diagonal
     net of depth 2.

@@ -11,8 +11,8 @@ from .products import against, row_exponents, shifted
 
 @in_double
 def l2_max_margin(
-    x: Shaped[ArrayLike, "n d"],
-    y: Shaped[ArrayLike, " n"],
+    x: Shaped[ArrayLike, "..."],
+    y: Shaped[ArrayLike, "..."],
     tolerance: float = 1e-6,
     kernel_weights: Float[ArrayLike, " d"] | None = None,
 ) -> Predictor:

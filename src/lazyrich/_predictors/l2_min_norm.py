@@ -10,8 +10,8 @@ from .products import measured_against
 
 @in_double
 def l2_min_norm(
-    x: Shaped[ArrayLike, "n d"],
-    y: Shaped[ArrayLike, " n"],
+    x: Shaped[ArrayLike, "..."],
+    y: Shaped[ArrayLike, "..."],
     tolerance: float = 1e-6,
     kernel_weights: Float[ArrayLike, " d"] | None = None,
 ) -> Predictor:

@@ -18,8 +18,8 @@ _FIRST, _LAST = 1e-3, 1e-9
 
 @in_double
 def lq_max_margin(
-    x: Shaped[ArrayLike, "n d"],
-    y: Shaped[ArrayLike, " n"],
+    x: Shaped[ArrayLike, "..."],
+    y: Shaped[ArrayLike, "..."],
     q: float,
     start: Float[ArrayLike, " d"] | None = None,
     tolerance: float = 1e-6,

@@ -79,6 +79,11 @@ class AbstractProbe(eqx.Module):
         """The unit, "1" for a pure number."""
         return "1"
 
+    @property
+    def against(self) -> str:
+        """The predictor it is measured against, `kernel` or `rich`; empty if there is none."""
+        return ""
+
     def applies(self, setting: Setting) -> bool:
         """Whether the probe has a meaning for a run; a record leaves out those without."""
         del setting

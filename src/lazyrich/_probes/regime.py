@@ -48,6 +48,10 @@ class _Towards(AbstractProbe):
 
     predictor: Literal["kernel", "rich"] = eqx.field(static=True)
 
+    @property
+    def against(self) -> str:
+        return self.predictor
+
     def target(self, setting: Setting) -> Float[Array, "..."] | None:
         """The predictor's weights, if it has been computed."""
         return setting.kernel if self.predictor == "kernel" else setting.rich

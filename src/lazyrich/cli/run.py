@@ -276,6 +276,8 @@ def _print_summary(summary: dict[str, Any], folder: Path) -> None:
         score = "test_accuracy" if "test_accuracy" in row else "test_loss"
         words = f"{score.replace('_', ' ')} {show(row.get(score))}, gap {show(row['gap'])}"
         print(f"{role:<16} {row['label']}: {words} ({row['status']})")
+    for line in summary["warnings"]:
+        print(f"warning          {line}")
     print(
         f"solver           {solver['name']}: {solver['num_steps']} steps, "
         f"{solver['num_rejected']} rejected, {solver['num_gradients']} gradients, "
