@@ -11,13 +11,31 @@ class InputError(ValueError):
 
     def __init__(self, key: str, value: object, accepted: str):
         self.key, self.value, self.accepted = key, value, accepted
-        shown = repr(value)
-        shown = shown if len(shown) <= 300 else shown[:297] + "..."
-        super().__init__(f"{key} = {shown}: {' '.join(accepted.split())}")
+        super().__init__(f"{one_line(key, 200)} = {_shown(value)}: {one_line(accepted, 2000)}")
 
     def under(self, prefix: str) -> "InputError":
         """The same error, its key seen from a table above."""
         return InputError(f"{prefix}.{self.key}", self.value, self.accepted)
+
+
+def one_line(text: object, most: int) -> str:
+    """A text in one line of at most `most` letters, with nothing that a terminal acts upon."""
+    words = " ".join(str(text).split())
+    words = words if len(words) <= most else f"{words[: most - 3]}..."
+    return words if words.isprintable() else "".join(map(_printable, words))
+
+
+def _printable(letter: str) -> str:
+    return letter if letter.isprintable() else repr(letter)[1:-1]
+
+
+def _shown(value: object) -> str:
+    # Texts of megabytes are not written out first.
+    short = isinstance(value, str) and len(value) > 300
+    try:
+        return one_line(repr(value[:300] if short else value), 300)  # type: ignore[index]
+    except RecursionError:
+        return f"a {type(value).__name__} nested deep"
 
 
 class ComputationError(RuntimeError):

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import tomllib
 import types
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,13 +18,14 @@ from annotated_types import Ge, Gt
 from ._description import Description, described_function, unknown_key
 from ._dynamics import AbstractDynamics, Flow, ReducedFlow, Times
 from ._errors import InputError
-from ._files import replacing
+from ._files import contents, replacing
 from ._losses import AbstractLoss, Logistic
 from ._models import AbstractModel, DiagonalLinear, output_scale_of
 from ._probes import BUILT_IN, ON_REQUEST, AbstractProbe
 from ._published import Published
 from ._tasks import AbstractTask
 from ._tasks.held import AbstractHeld, held_task
+from ._toml import MAX_BYTES, parse_toml
 
 
 class Experiment(Description):
@@ -115,7 +115,7 @@ class Experiment(Description):
         """
         path = Path(path)
         try:
-            text = path.read_text(encoding="utf-8")
+            text = contents(path, MAX_BYTES).decode()
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(
                 "experiment", str(path), f"should be a readable file ({error})"
@@ -123,12 +123,26 @@ class Experiment(Description):
         return cls.from_toml(text, path.parent, str(path), **replaced)
 
     @classmethod
-    def from_toml(cls, text: str, folder: Path, key: str = "toml", **replaced: Any) -> "Experiment":
-        """Parses the text of a TOML file that stands in `folder`, `replaced` as for `load`."""
+    def from_toml(
+        cls,
+        text: str,
+        folder: Path,
+        key: str = "toml",
+        *,
+        beside: bool = False,
+        **replaced: Any,
+    ) -> "Experiment":
+        """Parses the text of a TOML file that stands in `folder`, `replaced` as for `load`.
+
+        With `beside`, for text that nobody vouches for, its arrays are in that folder too.
+        """
         try:
-            table = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
+            table = parse_toml(text)
+        except ValueError as error:
             raise InputError("experiment", key, f"is not valid TOML: {error}") from None
+        task = table.get("task")
+        if beside and isinstance(task, dict):
+            check_beside(task)
         return cls.from_table({**table, **replaced}, folder)
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -295,6 +309,13 @@ def _dotted(table: Mapping[str, Any]) -> list[str]:
         inner = _dotted(value) if isinstance(value, dict) else []
         keys += [f"{key}.{name}" for name in inner] or [key]
     return keys
+
+
+def check_beside(task: dict[str, Any]) -> None:
+    """Refuses a task whose data are anywhere but in the folder of the text that names it."""
+    path = task.get("path")
+    if isinstance(path, str) and Path(path).name != path:
+        raise InputError("task.path", path, "should name a file in the same folder")
 
 
 def _explicit(value: Any) -> Any:

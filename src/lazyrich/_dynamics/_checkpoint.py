@@ -10,7 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._errors import InputError
-from .._files import replacing
+from .._files import opened, replacing
+from .._npz import Header, archive
+
+# Bytes of the text that names a run: a hash or two.
+_MAX_IDENTITY = 2**20
 
 
 class Checkpoint:
@@ -37,18 +41,27 @@ class Checkpoint:
         if not self.path.exists():
             return None
         leaves, structure = jax.tree.flatten(like)
+        names = [f"leaf{i}" for i in range(len(leaves))]
         try:
-            # Opened here: `np.load` leaves a file that it opened and cannot read to the collector.
-            with self.path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-                identity, num_kept = str(file["identity"]), len(file.files) - 1
-                kept = [file[f"leaf{i}"] for i in range(min(num_kept, len(leaves)))]
-        # A damaged archive raises nearly anything: zipfile alone has six kinds, numpy more.
-        except Exception as error:
+            with opened(self.path) as file, archive(file) as held:
+                if held.header("identity").num_bytes > _MAX_IDENTITY:
+                    raise ValueError("it names its run at a length that none has")
+                identity = str(held.read("identity"))
+                if identity != self.identity:
+                    raise self._complaint(f"is of another run ({identity[:80]})")
+                # Sizes are those of the state to come before any is read.
+                whole = set(held.names) == {"identity", *names}
+                whole = whole and all(
+                    _alike(held.header(name), leaf)
+                    for name, leaf in zip(names, leaves, strict=True)
+                )
+                kept = [held.read(name) for name in names] if whole else []
+        except InputError:
+            raise
+        except (OSError, ValueError) as error:
             accepted = f"cannot be read ({error}); remove it to start again"
             raise self._complaint(accepted) from None
-        if identity != self.identity:
-            raise self._complaint(f"is of another run ({identity[:80]})")
-        if num_kept != len(leaves) or not all(map(_alike, kept, leaves)):
+        if not whole:
             raise self._complaint(
                 "holds another state than this version's; remove it to start again"
             )
@@ -77,7 +90,7 @@ class Checkpoint:
         return InputError("checkpoint", str(self.path), accepted)
 
 
-def _alike(new: np.ndarray, old: Any) -> bool:
+def _alike(new: Header, old: Any) -> bool:
     dtype = np.dtype(jnp.result_type(old))
     foreign = new.dtype.kind == "V" and dtype.kind == "V" and new.dtype.itemsize == dtype.itemsize
     return new.shape == jnp.shape(old) and (new.dtype == dtype or foreign)

@@ -20,9 +20,8 @@ from .._summary import early_and_late
 from .._sweep import Batch, Sweep
 from .._together import simulate_stacked
 from .._transition import read_off, scales_of_numbers
+from .environment import ENVIRONMENT
 
-# What a run depends on to the last bit, beside versions and the machine.
-_ENVIRONMENT = ("XLA_FLAGS", "PJRT_NPROC", "OMP_NUM_THREADS", "JAX_PLATFORMS")
 _PACKAGES = ("lazyrich", "jax", "jaxlib", "diffrax", "equinox", "optax", "numpy", "scipy")
 # Letters of what a run that failed said, at most.
 _MAX_MESSAGE = 500
@@ -114,13 +113,20 @@ def rerun(results: Results, arrays: Path | None = None) -> list[Experiment]:
     - **Raises** [`InputError`][lazyrich.InputError] if the file cannot hold all of them, such
         as a model of your own.
     """
-    base = Experiment.from_toml(results.about["experiment"], Path() if arrays is None else arrays)
-    experiments = [base.with_changes(changes) for changes in results.about["changes"]]
+    about = results.about
+    if not {"experiment", "changes", "environment", "versions"} <= set(about):
+        raise InputError("experiment", results.hashes[0], "is in a file that does not describe it")
+    if len(about["changes"]) != len(results.hashes):
+        accepted = f"describes {len(about['changes'])} runs, and holds {len(results.hashes)}"
+        raise InputError("experiment", results.hashes[0], accepted)
+    text = about["experiment"]
+    base = Experiment.from_toml(text, Path() if arrays is None else arrays, beside=True)
+    experiments = [base.with_changes(changes) for changes in about["changes"]]
     for experiment, digest in zip(experiments, results.hashes, strict=True):
         if experiment.content_hash != digest:
             accepted = (
                 "differs from what the file describes: it held a model or a probe of your own, "
-                f"or lazyrich {results.about['versions']['lazyrich']} described it otherwise"
+                f"or lazyrich {about['versions'].get('lazyrich', '')} described it otherwise"
             )
             raise InputError("experiment_hash", digest, accepted)
     return experiments
@@ -201,7 +207,7 @@ def _results(
             "errors": {str(place): message for place, message in errors.items()},
             "versions": _versions(),
             "machine": machine(),
-            "environment": {key: os.environ[key] for key in _ENVIRONMENT if key in os.environ},
+            "environment": {key: os.environ[key] for key in ENVIRONMENT if key in os.environ},
             "written": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         },
     )

@@ -46,7 +46,7 @@ def refine(
     between: tuple[Any, Any] = (("immediate", "gradual"), "grokked"),
     every: int = 10,
     workers: int | None = None,
-    scheduler: str | None = None,
+    scheduler: Any = None,
     listener: Listener = silent,
 ) -> Refined:
     """Puts runs where the outcome changes, until the change lies between neighbours on a grid.

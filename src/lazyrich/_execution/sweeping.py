@@ -29,7 +29,7 @@ def sweep(
     store: str | os.PathLike[str],
     *,
     workers: int | None = None,
-    scheduler: str | None = None,
+    scheduler: Any = None,
     batch_size: int | None = None,
     max_running: int | None = None,
     walltime: float | None = None,
@@ -43,7 +43,8 @@ def sweep(
     - `store`, a folder or an fsspec URL, begun if there is none. What it holds already is not
         run again, so the same call goes on after whatever ended it.
     - `workers`, processes to start, as many as there are cores by default; 0 computes in this
-        process. `scheduler`, the address of a dask scheduler to use in their place.
+        process. `scheduler`, the address of a dask scheduler to use in their place, or a cluster
+        of dask's; beyond this machine it has to be one of TLS, or `insecure+tcp://...`.
     - `batch_size`, runs computed, written and, if a worker dies, lost together; chosen
         by size if left out. `max_running`, batches with the scheduler at a time; `walltime`,
         seconds after which nothing should run: what would not fit is not begun.

@@ -6,6 +6,7 @@ from .batch_file import (
     Results as Results,
     from_bytes as from_bytes,
 )
+from .checked import MAX_FILE as MAX_FILE
 from .dataset import assemble as assemble, consolidate as consolidate, open_store as open_store
 from .sealed import Damaged as Damaged
 from .status import Status as Status, status as status

@@ -9,8 +9,9 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from .._dynamics import Ending
-from .._errors import InputError
+from .._errors import InputError, one_line
 from .._transition import CODES
+from .checked import check_about, check_summary_types, check_words, parse_json, plain, text_of
 from .sealed import Damaged, seal, unseal
 
 FORMAT = 1
@@ -100,30 +101,54 @@ def from_bytes(data: bytes, name: str | None = None) -> Results:
         its own.
     """
     payload, summary = unseal(data)
-    check_summary(summary, name)
+    check_summary(summary, name, len(data))
+    size, num_runs = len(payload), len(summary["hashes"])
     try:
         with h5py.File(io.BytesIO(payload), "r") as file:
-            numbers, curves = file["numbers"][()], file["curves"][()]
-            return Results(
-                runs=file["run"][()],
-                hashes=[text.decode() for text in file["experiment_hash"][()]],
-                outcomes=[OUTCOMES[code] for code in file["outcome"][()]],
-                endings=[ENDINGS[code] for code in file["ending"][()]],
-                numbers={n.decode(): numbers[:, i] for i, n in enumerate(file["number"][()])},
-                times=file["time"][()],
-                curves={n.decode(): curves[:, i] for i, n in enumerate(file["curve"][()])},
-                words=json.loads(file.attrs["words"]),
-                about=json.loads(file.attrs["about"]),
+            numbers = plain(file, "numbers", "f", 2, size)
+            curves = plain(file, "curves", "f", 3, size)
+            found = Results(
+                runs=plain(file, "run", "iu", 1, size),
+                hashes=summary["hashes"],
+                outcomes=_decoded(plain(file, "outcome", "iu", 1, size), OUTCOMES),
+                endings=_decoded(plain(file, "ending", "iu", 1, size), ENDINGS),
+                numbers=dict(zip(summary["numbers"], numbers.T, strict=True)),
+                times=plain(file, "time", "f", 2, size),
+                curves=dict(zip(summary["curves"], curves.swapaxes(0, 1), strict=True)),
+                words=parse_json(text_of(file, "words"), "words"),
+                about=parse_json(text_of(file, "about"), "about"),
             )
-    except (OSError, KeyError, ValueError, IndexError, AttributeError, TypeError) as error:
-        raise Damaged(f"it holds no batch of runs ({error})") from None
+    # What HDF5 says of a file that is none of its own is one of many things.
+    except (
+        OSError, KeyError, ValueError, IndexError, AttributeError, TypeError, RuntimeError,
+        MemoryError, OverflowError,
+    ) as error:  # fmt: skip
+        raise Damaged(f"it holds no batch of runs ({one_line(error, 200)})") from None
+    shape = (num_runs, summary["num_records"])
+    right = len(found.runs) == len(found.outcomes) == len(found.endings) == num_runs
+    right = right and found.times.shape == shape and len(numbers) == num_runs
+    if not right or curves.shape != (num_runs, len(summary["curves"]), shape[1]):
+        raise Damaged("its arrays are of other shapes than its summary says")
+    check_words(found.words)
+    check_about(found.about)
+    return found
 
 
-def check_summary(summary: dict[str, Any], name: str | None) -> None:
-    """Refuses a whole file of another format or, with `name`, one that belongs elsewhere."""
+def _decoded(codes: np.ndarray, kinds: tuple[str, ...]) -> list[str]:
+    if codes.size and not 0 <= codes.min() <= codes.max() < len(kinds):
+        raise ValueError(f"a code that is none of {len(kinds)} words")
+    return [kinds[code] for code in codes]
+
+
+def check_summary(summary: dict[str, Any], name: str | None, size: int) -> None:
+    """Refuses a whole file of another format or, with `name`, one that belongs elsewhere.
+
+    - **Takes** `size`, the file's bytes, which bound what it can hold.
+    """
     check_format("batch" if name is None else name, summary.get("format"))
     if name is not None and summary.get("name") != name:
-        raise Damaged(f"it is the file {summary.get('name')}, not this one")
+        raise Damaged(f"it is the file {one_line(summary.get('name'), 80)}, not this one")
+    check_summary_types(summary, size)
 
 
 def check_format(key: str, found: Any) -> None:

@@ -4,9 +4,8 @@ import contextlib
 import json
 import math
 import os
+import secrets
 import shutil
-import tempfile
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,14 +14,12 @@ import numpy as np
 import xarray as xr
 
 from .._errors import InputError, require
-from .._files import umask
 from .._sweep import Sweep
 from .batch_file import ENDINGS, OUTCOMES
+from .status import warn_damaged
 from .store import Store
-from .table import Layout, Source, layout, read_into, sources
+from .table import MAX_BYTES, Layout, Source, layout, read_into, sources
 
-# Bytes of a dataset that is put together in memory, at most.
-_MAX_BYTES = 4 * 2**30
 # Bytes that are in memory at once while a store is consolidated, and that a shard holds.
 _SLAB_BYTES = 2**28
 # Bytes of a chunk, which is what reading a single curve costs.
@@ -63,11 +60,11 @@ def open_store(
 def assemble(store: Store, sweep: Sweep, *, curves: bool = True) -> xr.Dataset:
     """The dataset of one sweep, over its axes."""
     found = sources(store, sweep)
-    shape, damaged = layout(store, found)
+    shape, found, damaged = layout(store, sweep, found)
     if not curves:
         shape = shape._replace(curves=[])
     num_bytes = shape.bytes_per_run * len(sweep)
-    if num_bytes > _MAX_BYTES:
+    if num_bytes > MAX_BYTES:
         accepted = (
             f"would take {num_bytes / 2**30:.1f} GiB of memory; use lr.consolidate and open the "
             "Zarr store that it writes, or curves=False"
@@ -119,7 +116,7 @@ def consolidate(
         raise InputError("sweep", sweep, f"should be one of {', '.join(sweeps)}")
     (only,) = sweeps.values()
     found = sources(opened, only)
-    shape, damaged = layout(opened, found)
+    shape, found, damaged = layout(opened, only, found)
     _warn(opened, damaged)
     with _appearing(Path(out)) as folder:
         unreadable = _write_zarr(folder, opened, only, found, shape)
@@ -208,10 +205,11 @@ def _appearing(path: Path) -> Iterator[Path]:
     if path.exists():
         raise InputError("out", str(path), "is there already; give a new name, or remove it")
     path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    # Of a name of its own; the permissions are those of any new folder of the user's.
+    scratch = path.with_name(f".{path.name[:150]}.{os.getpid()}-{secrets.token_hex(8)}")
+    scratch.mkdir()
     try:
         yield scratch
-        scratch.chmod(0o777 & ~umask())
         scratch.rename(path)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -221,7 +219,12 @@ def _chosen(store: Store, sweep: str | Sweep | None) -> dict[str, Sweep]:
     """One sweep of a store, or all of them."""
     if isinstance(sweep, Sweep):
         return {sweep.content_hash: sweep}
-    sweeps = store.sweeps() if sweep is None else {sweep: store.sweep(sweep)}
+    damaged: dict[str, str] = {}
+    if sweep is None:
+        sweeps, damaged = store.examined_sweeps()
+    else:
+        sweeps = {sweep: store.sweep(sweep)}
+    _warn(store, damaged)
     if not sweeps:
         raise InputError("store", store.url, "holds no sweep yet")
     return sweeps
@@ -258,10 +261,12 @@ def _joined(sweeps: list[Sweep], datasets: list[xr.Dataset]) -> xr.Dataset:
 
 def _rows(sweep: Sweep, dataset: xr.Dataset, name: str, length: int | None) -> np.ndarray:
     """A variable over a sweep's runs, with NaN up to `length` records and where it has none."""
-    if length is None and name in dataset:
+    # Two sweeps may use one name for two things: that of the first stands.
+    known = name in dataset and ("record" in dataset[name].dims) == (length is not None)
+    if length is None and known:
         return dataset[name].values.ravel()
     whole = np.full((len(sweep), *([] if length is None else [length])), np.nan)
-    if name in dataset:
+    if known:
         whole[:, : dataset.sizes["record"]] = dataset[name].values.reshape(len(sweep), -1)
     return whole
 
@@ -293,6 +298,4 @@ def _attributes(name: str, words: dict[str, dict[str, str]]) -> dict[str, str]:
 
 
 def _warn(store: Store, damaged: dict[str, str]) -> None:
-    for name, how in damaged.items():
-        message = f"{store.url}: {name} is damaged, its runs are missing: {how}"
-        warnings.warn(message, stacklevel=3)
+    warn_damaged(store, damaged, "its runs are missing")

@@ -1,5 +1,6 @@
 """Bytes under names, in a folder or at any fsspec URL."""
 
+import errno
 import os
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from .._errors import InputError
-from .._files import replacing
+from .._files import contents, opened, replacing
 
 
 class Folder:
@@ -43,15 +44,31 @@ class Folder:
         with replacing(path) as temporary:
             temporary.write_bytes(data)
 
-    def read(self, name: str) -> bytes:
-        """What is under `name`; `FileNotFoundError` if nothing is."""
-        return bytes(self._fs.cat_file(self._path(name)))
+    def read(self, name: str, most: int) -> bytes:
+        """What is under `name`, `most` bytes at most.
+
+        - **Raises** `FileNotFoundError` if nothing is, another `OSError` if it is more, or no
+            ordinary file.
+        """
+        path = self._path(name)
+        if self.is_local:
+            return contents(path, most)
+        if self.size(name) > most:
+            raise OSError(errno.EFBIG, f"has more bytes than the {most:,} that are read", name)
+        return bytes(self._fs.cat_file(path))
+
+    def size(self, name: str) -> int:
+        """The bytes of a file."""
+        return int(self._fs.size(self._path(name)) or 0)
 
     def tail(self, name: str, num: int) -> bytes:
-        """The last `num` bytes of a file, all of it if it is shorter."""
+        """The last `num` bytes of a file, all of it if it is shorter; raises as `read` does."""
         path = self._path(name)
-        size = self._fs.size(path)
-        return bytes(self._fs.cat_file(path, start=max(0, size - num)))
+        if self.is_local:
+            with opened(path) as file:
+                file.seek(max(0, os.fstat(file.fileno()).st_size - num))
+                return file.read(num)
+        return bytes(self._fs.cat_file(path, start=max(0, self.size(name) - num)))
 
     def names(self, under: str = "") -> list[str]:
         """Names of the files in a folder of this one, sorted; without those being written."""

@@ -11,6 +11,8 @@ _MARK = b"lazyrich"
 _LENGTH = struct.Struct("<Q")
 _DIGEST = hashlib.sha256().digest_size
 _TAIL = _LENGTH.size + 2 * _DIGEST + len(_MARK)
+# Bytes of a summary, which takes up to thirty times as much memory when it is read.
+MAX_SUMMARY = 2**24
 
 
 class Damaged(Exception):  # noqa: N818  # what was found, not what went wrong here
@@ -59,12 +61,20 @@ def summary_of(tail: bytes) -> dict[str, Any] | None:
     if len(tail) < _TAIL or not tail.endswith(_MARK):
         raise Damaged(f"it does not end as it should ({len(tail)} bytes)")
     start = len(tail) - _TAIL - _length(tail)
+    if _length(tail) > MAX_SUMMARY:
+        raise Damaged(f"its summary has {_length(tail):,} bytes")
     if start < 0:
         return None
     end = len(tail) - _TAIL + _LENGTH.size
     if hashlib.sha256(tail[start:end]).digest() != tail[end : end + _DIGEST]:
         raise Damaged("its summary does not match its checksum")
-    return dict(json.loads(tail[start : end - _LENGTH.size]))
+    try:
+        found = json.loads(tail[start : end - _LENGTH.size])
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise Damaged("its summary is no table")
+    return found
 
 
 def _length(data: bytes) -> int:

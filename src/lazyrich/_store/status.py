@@ -1,16 +1,21 @@
 """How far the sweeps of a store have come."""
 
 import json
+import math
 import os
 import time
+import warnings
 from typing import Any, NamedTuple
 
+from .._sweep import Sweep
 from .sealed import Damaged
 from .store import Store
 from .table import sources
 
 # A process that has not been heard of for so long is not at work any more.
 _SILENCE = 120.0
+# Bytes of what it says: thousands of batches at work have fifty letters each.
+_MAX_BEAT = 2**20
 
 
 class Status(NamedTuple):
@@ -41,20 +46,30 @@ def status(store: str | os.PathLike[str]) -> list[Status]:
     """The state of every sweep in a store, from the last bytes of its files.
 
     - **Raises** [`InputError`][lazyrich.InputError] if there is no store.
+
+    Files that describe no sweep are named in a warning.
     """
     opened = Store(store)
     beats = _beats(opened)
-    return [_of_sweep(opened, name, beats) for name in opened.sweeps()]
+    sweeps, damaged = opened.examined_sweeps()
+    warn_damaged(opened, damaged, "it is left out")
+    return [_of_sweep(opened, name, sweep, beats) for name, sweep in sweeps.items()]
 
 
-def _of_sweep(store: Store, name: str, beats: list[dict[str, Any]]) -> Status:
-    sweep = store.sweep(name)
+def warn_damaged(store: Store, damaged: dict[str, str], loss: str) -> None:
+    """A warning for each file that cannot be read, in one line."""
+    for name, how in damaged.items():
+        warnings.warn(f"{store.url}: {name} is damaged, {loss}: {how}", stacklevel=3)
+
+
+def _of_sweep(store: Store, name: str, sweep: Sweep, beats: list[dict[str, Any]]) -> Status:
     outcomes: dict[str, int] = {}
     damaged: dict[str, str] = {}
     num_done, seconds = 0, 0.0
     for source in sources(store, sweep):
         try:
             summary: Any = store.summary(source.name)
+            source.check(len(summary["hashes"]))
         except Damaged as error:
             damaged[source.name] = str(error)
             continue
@@ -65,7 +80,7 @@ def _of_sweep(store: Store, name: str, beats: list[dict[str, Any]]) -> Status:
                 outcomes[outcome] = outcomes.get(outcome, 0) + count
     own = [beat for beat in beats if beat["sweep"] == sweep.content_hash]
     rate = sum(beat["rate"] for beat in own) or None
-    files = {file for beat in own for file in beat["running"] if not store.has(file)}
+    files = {file for beat in own for file in beat["running"]} - set(store.files())
     num_missing = len(sweep) - num_done
     return Status(
         sweep=name,
@@ -87,14 +102,12 @@ def _beats(store: Store) -> list[dict[str, Any]]:
     found = []
     for name in store.folder.names("running"):
         try:
-            beat = json.loads(store.folder.read(f"running/{name}"))
-            kept = {
-                "sweep": str(beat["sweep"]),
-                "rate": float(beat["rate"]),
-                "running": [str(file) for file in beat["running"]],
-            }
-            if abs(time.time() - float(beat["time"])) < _SILENCE:
+            beat = json.loads(store.folder.read(f"running/{name}", _MAX_BEAT))
+            rate, when = float(beat["rate"]), float(beat["time"])
+            running = [file for file in beat["running"] if isinstance(file, str)]
+            kept = {"sweep": str(beat["sweep"]), "rate": rate, "running": running}
+            if abs(time.time() - when) < _SILENCE and 0 <= rate < math.inf:
                 found.append(kept)
-        except (OSError, ValueError, TypeError, KeyError):
+        except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
             continue  # gone meanwhile, or not ours
     return found

@@ -1,20 +1,27 @@
 """A folder that many runs come to, and that outlives whatever makes them."""
 
 import contextlib
+import errno
 import json
 import os
+import re
 import tempfile
 from collections.abc import Collection, Iterator
 from importlib.metadata import version
 from pathlib import Path
 
 from .._errors import InputError
-from .._sweep import Batch, Sweep, batches
+from .._room import available
+from .._sweep import MAX_BYTES, Batch, Sweep, batches
 from .._tasks.held import AbstractHeld
 from .batch_file import FORMAT, Results, check_format, check_summary, from_bytes, to_bytes
+from .checked import MAX_FILE
 from .folder import Folder
 from .sealed import Damaged, summary_of, unseal
 
+# Bytes of the file that says which version began a store.
+_MAX_ABOUT = 2**16
+_IS_BATCH = re.compile(r"[0-9a-f]{16}-[0-9]{6,12}\.nc").fullmatch
 _DIGITS = 16  # of a sweep's hash in names: 10^9 sweeps in a store meet with probability 3e-2
 
 
@@ -35,8 +42,8 @@ class Store:
     def __init__(self, url: str | os.PathLike[str]):
         self.folder = Folder(url)
         try:
-            about = json.loads(self.folder.read("store.json"))
-        except (OSError, ValueError):
+            about = json.loads(self.folder.read("store.json", _MAX_ABOUT))
+        except (OSError, ValueError, RecursionError):
             accepted = "should be a store, made by lr.sweep or 'lazyrich sweep'"
             raise InputError("store", self.url, accepted) from None
         check_format("store", about.get("format") if isinstance(about, dict) else None)
@@ -72,9 +79,23 @@ class Store:
         return name
 
     def sweeps(self) -> dict[str, Sweep]:
-        """Every sweep by its name."""
-        names = [n[: -len(".toml")] for n in self.folder.names("sweeps") if n.endswith(".toml")]
-        return {name: self.sweep(name) for name in names}
+        """Every sweep by its name, those that can be read."""
+        return self.examined_sweeps()[0]
+
+    def examined_sweeps(self) -> tuple[dict[str, Sweep], dict[str, str]]:
+        """Every sweep by its name, and which files describe none, and why."""
+        found, damaged = {}, {}
+        for name in self.sweep_names():
+            try:
+                found[name] = self.sweep(name)
+            except InputError as error:
+                damaged[f"sweeps/{name}.toml"] = str(error)
+        return found, damaged
+
+    def sweep_names(self) -> list[str]:
+        """Names of its sweeps."""
+        leaves = self.folder.names("sweeps")
+        return [leaf[: -len(".toml")] for leaf in leaves if leaf.endswith(".toml")]
 
     def sweep(self, name: str) -> Sweep:
         """The sweep of this name, or of this hash.
@@ -83,16 +104,17 @@ class Store:
         """
         place = f"sweeps/{name[:_DIGITS]}.toml"
         if not self.folder.exists(place):
-            known = ", ".join(self.sweeps()) or "none yet"
+            known = ", ".join(self.sweep_names()) or "none yet"
             raise InputError("sweep", name, f"should be one of {known}")
         with tempfile.TemporaryDirectory() as scratch:
             try:
-                text = self.folder.read(place).decode()
-            except UnicodeDecodeError:
-                raise InputError("sweep", place, "should be a sweep's TOML") from None
-            for leaf in self.folder.names("sweeps"):
-                if leaf.endswith(".npz") and leaf in text:
-                    (Path(scratch) / leaf).write_bytes(self.folder.read(f"sweeps/{leaf}"))
+                text = self.folder.read(place, MAX_BYTES).decode()
+                for leaf in self.folder.names("sweeps"):
+                    if leaf.endswith(".npz") and leaf in text:
+                        data = self.folder.read(f"sweeps/{leaf}", available())
+                        (Path(scratch) / leaf).write_bytes(data)
+            except (OSError, UnicodeDecodeError) as error:
+                raise InputError("sweep", place, f"should be a sweep's TOML ({error})") from None
             return Sweep.from_toml(text, Path(scratch), place)
 
     def file_of(self, sweep: Sweep, number: int) -> str:
@@ -105,7 +127,7 @@ class Store:
 
     def files(self) -> list[str]:
         """Names of the batches' files that are there."""
-        return [name for name in self.folder.names("batches") if name.endswith(".nc")]
+        return [name for name in self.folder.names("batches") if _IS_BATCH(name)]
 
     def write(self, name: str, results: Results) -> None:
         """Writes a batch's file, whole or not at all."""
@@ -114,9 +136,19 @@ class Store:
     def read(self, name: str) -> Results:
         """What is in a batch's file; `Damaged` if it is not whole."""
         try:
-            return from_bytes(self.folder.read(f"batches/{name}"), name)
+            return from_bytes(self._bytes(name), name)
         except FileNotFoundError:
             raise Damaged("it is not there any more") from None
+        except InputError as error:
+            raise Damaged(str(error)) from None
+
+    def _bytes(self, name: str) -> bytes:
+        try:
+            return self.folder.read(f"batches/{name}", MAX_FILE)
+        except OSError as error:
+            if error.errno in (errno.EFBIG, errno.EINVAL, errno.EISDIR):
+                raise Damaged(f"it {error.strerror}") from None
+            raise
 
     def has(self, name: str) -> bool:
         """Whether a batch's file is there."""
@@ -128,24 +160,26 @@ class Store:
 
     def summary(self, name: str) -> dict[str, object]:
         """What a batch's file says of itself in its last bytes; the rest goes unread."""
-        size = 1 << 14
+        num = 1 << 14
         while True:
             try:
-                tail = self.folder.tail(f"batches/{name}", size)
+                tail = self.folder.tail(f"batches/{name}", num)
+                found = summary_of(tail)
+                if found is not None:
+                    check_summary(found, name, self.folder.size(f"batches/{name}"))
+                    return found
             except FileNotFoundError:
                 raise Damaged("it is not there any more") from None
-            found = summary_of(tail)
-            if found is not None:
-                check_summary(found, name)
-                return found
-            if len(tail) < size:
+            except InputError as error:
+                raise Damaged(str(error)) from None
+            if len(tail) < num:
                 raise Damaged("its summary is not whole")
-            size *= 8
+            num *= 8
 
     def set_aside(self, name: str) -> None:
         """Keeps a copy of a damaged file in `damaged/`, if there is room for it."""
-        with contextlib.suppress(OSError):
-            self.folder.write(f"damaged/{name}", self.folder.read(f"batches/{name}"))
+        with contextlib.suppress(OSError, Damaged):
+            self.folder.write(f"damaged/{name}", self._bytes(name))
 
     def check(self, names: list[str]) -> dict[str, str]:
         """Which files are damaged, and how; every byte is read.
@@ -155,7 +189,8 @@ class Store:
         damaged = {}
         for name in names:
             try:
-                check_summary(unseal(self.folder.read(f"batches/{name}")).summary, name)
+                data = self._bytes(name)
+                check_summary(unseal(data).summary, name, len(data))
             except FileNotFoundError:
                 continue
             except Damaged as error:

@@ -13,6 +13,11 @@ from .store import Store
 _WORDS = {"outcome": OUTCOMES, "ending": ENDINGS}
 _HASH = "<U64"
 
+# Bytes of a dataset that is put together in memory, at most.
+MAX_BYTES = 4 * 2**30
+# Times that a file may take, a run, what most files of its sweep do, where there is no room for it.
+_MAX_EXCESS = 16
+
 
 class Source(NamedTuple):
     """Where runs of a sweep are: `rows` of a file hold `runs` of the sweep."""
@@ -20,6 +25,11 @@ class Source(NamedTuple):
     name: str
     rows: np.ndarray
     runs: np.ndarray
+
+    def check(self, num_runs: int) -> None:
+        """Raises `Damaged` if a file of so many runs has not all of the rows."""
+        if int(self.rows.max()) >= num_runs:
+            raise Damaged(f"it holds {num_runs} runs, and {len(self.rows)} are of this sweep")
 
 
 class Layout(NamedTuple):
@@ -97,21 +107,48 @@ def _borrowed(
         yield Source(name, np.array(rows), np.array(its_runs))
 
 
-def layout(store: Store, found: list[Source]) -> tuple[Layout, dict[str, str]]:
-    """What these files hold, from their last bytes, and which are damaged, and how."""
-    numbers: dict[str, None] = {}
-    curves: dict[str, None] = {}
-    num_records, damaged = 0, {}
-    for name in dict.fromkeys(source.name for source in found):
+def layout(
+    store: Store, sweep: Sweep, found: list[Source]
+) -> tuple[Layout, list[Source], dict[str, str]]:
+    """What the files of a sweep hold, from their last bytes.
+
+    - **Returns** it, the sources in files that can be read, and which are damaged, and how.
+    """
+    named: dict[str, Layout] = {}
+    damaged: dict[str, str] = {}
+    kinds = dict.fromkeys(sweep.experiment.keys(), "a key")
+    for source in found:
         try:
-            summary: Any = store.summary(name)
+            if source.name in damaged:
+                continue
+            summary: Any = store.summary(source.name)
+            source.check(len(summary["hashes"]))
+            its = Layout(summary["numbers"], summary["curves"], summary["num_records"])
+            own = dict.fromkeys(its.numbers, "a number") | dict.fromkeys(its.curves, "a curve")
+            for name, kind in own.items():
+                if kinds.setdefault(name, kind) != kind:
+                    raise Damaged(f"it names {kind} {name}, which is {kinds[name]} elsewhere")
+            named[source.name] = its
         except Damaged as error:
-            damaged[name] = str(error)
-            continue
-        numbers |= dict.fromkeys(summary["numbers"])
-        curves |= dict.fromkeys(summary["curves"])
-        num_records = max(num_records, summary["num_records"])
-    return Layout(list(numbers), list(curves), num_records), damaged
+            damaged[source.name] = str(error)
+    whole = _together(named)
+    if whole.bytes_per_run * len(sweep) > MAX_BYTES:
+        # One file that holds more than it should does not keep the others from being read.
+        usual = np.median([its.bytes_per_run for its in named.values()])
+        for name, its in list(named.items()):
+            if its.bytes_per_run > _MAX_EXCESS * usual:
+                damaged[name] = f"it takes {its.bytes_per_run / usual:.0f} times what others do"
+                del named[name]
+        whole = _together(named)
+    return whole, [source for source in found if source.name not in damaged], damaged
+
+
+def _together(named: dict[str, Layout]) -> Layout:
+    """The layout that has room for all."""
+    numbers = dict.fromkeys(name for its in named.values() for name in its.numbers)
+    curves = dict.fromkeys(name for its in named.values() for name in its.curves)
+    most = max((its.num_records for its in named.values()), default=0)
+    return Layout(list(numbers), list(curves), most)
 
 
 def read_into(
@@ -136,6 +173,9 @@ def read_into(
             continue
         try:
             results = store.read(source.name)
+            source.check(len(results.runs))
+            if results.times.shape[1] > shape.num_records and shape.curves:
+                raise Damaged("it has more records than when it was looked at")
         except Damaged as error:
             damaged[source.name] = str(error)
             continue

@@ -10,4 +10,4 @@ from .axes import (
 )
 from .batches import Batch as Batch, batches as batches
 from .designs import random as random, sobol as sobol
-from .sweep import Sweep as Sweep
+from .sweep import MAX_BYTES as MAX_BYTES, MAX_RUNS as MAX_RUNS, Sweep as Sweep

@@ -3,7 +3,6 @@
 import copy
 import json
 import math
-import tomllib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -11,11 +10,15 @@ import numpy as np
 
 from .._description import Description
 from .._errors import InputError
+from .._toml import parse_toml
 
 # Runs that differ in these alone have one shape and share a compiled solve.
 _SAME_SHAPE = frozenset({"init_scale", "weight_decay", "t1", "seed", "name"})
 # Those of any model's `numbers`, of one inside another, too.
 _NUMBERS = frozenset({"epsilon", "output_scale"})
+
+MAX_POINTS = 1_000_000
+"""Values of a key, at most."""
 
 Over = Mapping[Any, Iterable[Any]]
 """Values by key, a string; a tuple of keys takes tuples of values, all in step."""
@@ -157,13 +160,21 @@ def parse_values(name: str, text: str) -> list[Any]:
         if any(number % 1 for number in (numbers if kind == "range" else numbers[2:])):
             raise ValueError("counts should be whole")
         if kind == "range":
-            return list(range(*map(int, numbers)))
+            values = range(*map(int, numbers))
+            _check_count(len(values))
+            return list(values)
         low, high, count = numbers
+        _check_count(int(count))
         space = np.geomspace if kind == "log" else np.linspace
         return [float(value) for value in space(low, high, int(count))]
     except (ValueError, TypeError) as error:
         accepted = f"should be log:LOW:HIGH:COUNT, linear:LOW:HIGH:COUNT or range:COUNT ({error})"
         raise InputError(name, text, accepted) from None
+
+
+def _check_count(num: int) -> None:
+    if num > MAX_POINTS:
+        raise ValueError(f"{num:,} values are more than {MAX_POINTS:,}")
 
 
 def _split(text: str) -> list[str]:
@@ -182,8 +193,8 @@ def _split(text: str) -> list[str]:
 
 def _value(text: str) -> Any:
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        return parse_toml(f"value = {text}")["value"]
+    except ValueError:
         return text.strip()
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from scipy.stats import qmc
 
 from .._errors import InputError
-from .axes import Over
+from .axes import MAX_POINTS, Over
 
 Box = Mapping[str, tuple[int | float, int | float]]
 
@@ -20,6 +20,7 @@ def sobol(box: Box, num: int, seed: int = 0, log: bool = True) -> Over:
     - **Raises** [`InputError`][lazyrich.InputError] for an empty box or bounds out of order.
     - **Source** Owen's scrambling, as in `scipy.stats.qmc.Sobol`.
     """
+    _check_num(num)
     engine = qmc.Sobol(max(1, len(box)), rng=np.random.default_rng(seed))
     # Drawn to the next power of two: sequences of other lengths are not balanced.
     points = engine.random_base2(max(0, int(num - 1).bit_length()))[:num]
@@ -28,7 +29,13 @@ def sobol(box: Box, num: int, seed: int = 0, log: bool = True) -> Over:
 
 def random(box: Box, num: int, seed: int = 0, log: bool = True) -> Over:
     """Independent uniform points in a box; arguments as those of `sobol`."""
+    _check_num(num)
     return _fill(box, np.random.default_rng(seed).random((num, len(box))), log)
+
+
+def _check_num(num: int) -> None:
+    if not 0 < num <= MAX_POINTS:
+        raise InputError("num", num, f"should be from 1 to {MAX_POINTS:,}")
 
 
 def _fill(box: Box, unit: np.ndarray, log: bool) -> Over:

@@ -4,6 +4,7 @@ import functools
 import hashlib
 import itertools
 import json
+import math
 import tomllib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -15,9 +16,14 @@ from annotated_types import Ge
 
 from .._description import Description
 from .._errors import InputError
-from .._experiment import Experiment
+from .._experiment import Experiment, check_beside
 from .._tasks.held import AbstractHeld
+from .._toml import parse_toml
 from .axes import Axis, Over, axes_of
+
+# Runs, of which planning holds 56 bytes each; shapes, each of which is checked; axes, of which an
+# array has no more; letters of a sweep's file, of which 2**20 take Python's parser four seconds.
+MAX_RUNS, _MAX_SHAPES, _MAX_AXES, MAX_BYTES = 4_000_000, 20_000, 32, 2**22
 
 
 class Sweep(Description):
@@ -43,6 +49,13 @@ class Sweep(Description):
         # Fields that keep shapes are checked one by one, so their combinations are good.
         shaped = [axis for axis in self.axes if not axis.keeps_shape]
         plain = [axis for axis in self.axes if axis.keeps_shape]
+        for what, most, axes in (
+            ("runs", MAX_RUNS, self.axes), ("shapes of runs", _MAX_SHAPES, shaped),
+        ):  # fmt: skip
+            num = math.prod(map(len, axes))
+            if num > most or len(axes) > _MAX_AXES:
+                accepted = f"makes {num:,} {what} on {len(axes)} axes; a sweep has at most {most:,}"
+                raise InputError("over", [axis.name for axis in axes], accepted)
         try:
             for places in itertools.product(*(range(len(axis)) for axis in shaped)):
                 self.experiment.with_changes(_merged(shaped, places))
@@ -63,7 +76,7 @@ class Sweep(Description):
         return tuple(len(axis) for axis in self.axes)
 
     def __len__(self) -> int:
-        return int(np.prod(self.shape))
+        return math.prod(self.shape)
 
     def changes(self, index: int) -> dict[str, Any]:
         """What run number `index` sets."""
@@ -115,18 +128,25 @@ class Sweep(Description):
             ],
             "experiment": tomllib.loads(self.description),
         }
-        return tomli_w.dumps(table)
+        text = tomli_w.dumps(table)
+        if len(text) > MAX_BYTES:
+            accepted = f"take {len(text):,} letters in a file; make several sweeps of them"
+            raise InputError("over", f"{len(self)} runs", accepted)
+        return text
 
     @classmethod
     def from_toml(cls, text: str, folder: Path, key: str = "toml") -> "Sweep":
         """Parses the text of a TOML file whose arrays stand in `folder`."""
         try:
-            table = tomllib.loads(text)
+            table = parse_toml(text, MAX_BYTES)
             experiment, digest = dict(table["experiment"]), str(table["sha256"])
             over: Over = {tuple(axis["keys"]): axis["points"] for axis in table["axes"]}
             size = table["batch_size"]
-        except (tomllib.TOMLDecodeError, KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError("sweep", key, f"should be a sweep's TOML ({error})") from None
+        task = experiment.get("task")
+        if isinstance(task, dict):
+            check_beside(task)
         model = experiment.get("model")
         if isinstance(model, dict) and model.get("kind") == "Functions":
             names = {k: v for k, v in model.items() if k != "degree" and isinstance(v, str)}

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,15 @@ from typing import Any
 import numpy as np
 
 from .._errors import InputError
+from .._files import contents, opened
+from .._npz import Archive, archive
+from .._room import available
 
-# Bytes of a file of data that are read at most, and of an archive once it is unpacked: what is
-# larger does not fit the memory of most machines as float64.
+# Bytes of a file of data that are read at most: what is larger does not fit the memory of most
+# machines as float64.
 _MAX_BYTES = 2**32
+# Bytes that one of a CSV file takes while its lines are split: a digit and a comma become a text.
+_TEXT_BYTES = 32
 
 _DELIMITERS = ",;\t"
 
@@ -26,76 +30,42 @@ def read_table(path: Path, label: str | int | None) -> dict[str, np.ndarray]:
     - **Raises** [`InputError`][lazyrich.InputError] naming the line and the column of an entry
         that is no number.
     """
-    data = _contents(path)
-    if data[:4] == b"PK\x03\x04":
-        return _from_archive(path, data, label)
+    packed = False
+    try:
+        with opened(path, _MAX_BYTES) as file:
+            packed = file.read(4) == b"PK\x03\x04"
+            file.seek(0)
+            if packed:
+                with archive(file) as held:
+                    return _from_archive(path, held, label)
+        # Entries are texts before they are numbers.
+        data = contents(path, min(_MAX_BYTES, available() // _TEXT_BYTES))
+    except (OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        kind = ".npz" if packed else "CSV or .npz"
+        raise InputError("path", str(path), f"should be a readable {kind} file ({error})") from None
     return _from_csv(path, data, label)
 
 
 def names_in(path: Path) -> list[str]:
     """Names of the arrays in a `.npz` file; none if it is not one."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            return [Path(name).stem for name in archive.namelist()]
-    except (OSError, zipfile.BadZipFile):
+        with opened(path, _MAX_BYTES) as file, archive(file) as held:
+            return held.names
+    except (OSError, ValueError):
         return []
 
 
-def _contents(path: Path) -> bytes:
-    try:
-        if not path.is_file():
-            raise InputError("path", str(path), "should be a CSV or .npz file")
-        if (size := path.stat().st_size) > _MAX_BYTES:
-            accepted = f"has {size:,} bytes; at most {_MAX_BYTES:,} are read"
-            raise InputError("path", str(path), accepted)
-        return path.read_bytes()
-    except (OSError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError("path", str(path), f"should be a readable file ({error})") from None
-
-
-def _from_archive(path: Path, data: bytes, label: str | int | None) -> dict[str, np.ndarray]:
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            if (size := sum(item.file_size for item in archive.infolist())) > _MAX_BYTES:
-                accepted = f"unpacks to {size:,} bytes; at most {_MAX_BYTES:,} are read"
-                raise InputError("path", str(path), accepted)
-            names = [Path(name).stem for name in archive.namelist()]
-            labels = "y" if label is None else label
-            inputs = "x" if "x" in names or "X" not in names else "X"
-            missing = [name for name in (inputs, labels) if name not in names]
-            if missing:
-                accepted = f"lacks {', '.join(map(str, missing))}; it holds {', '.join(names)}"
-                raise InputError("path", str(path), accepted)
-            return {"x": _array(archive, inputs), "y": _array(archive, str(labels))}
-    # A damaged archive raises nearly anything: zipfile alone has six kinds, numpy more.
-    except Exception as error:
-        if isinstance(error, InputError):
-            raise
-        words = f"should be a readable .npz file ({error or type(error).__name__})"
-        raise InputError("path", str(path), words) from None
-
-
-def _array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
-    """One array; a header that claims more than its file holds is refused before it allocates."""
-    entry = f"{name}.npy"
-    size = archive.getinfo(entry).file_size
-    with archive.open(entry) as file:
-        version = np.lib.format.read_magic(file)
-        read = (
-            np.lib.format.read_array_header_1_0
-            if version == (1, 0)
-            else np.lib.format.read_array_header_2_0
-        )
-        shape, _, dtype = read(file)
-    claimed = dtype.itemsize * int(np.prod(shape, dtype=object))
-    if claimed > size:
-        raise InputError("path", name, f"claims {claimed:,} bytes where {size:,} are stored")
-    with archive.open(entry) as file:
-        # Never pickle: the file may come from anywhere.
-        found: np.ndarray = np.lib.format.read_array(file, allow_pickle=False)
-    return found
+def _from_archive(path: Path, held: Archive, label: str | int | None) -> dict[str, np.ndarray]:
+    names = held.names
+    labels = "y" if label is None else str(label)
+    inputs = "x" if "x" in names or "X" not in names else "X"
+    missing = [name for name in (inputs, labels) if name not in names]
+    if missing:
+        accepted = f"lacks {', '.join(missing)}; it holds {', '.join(names)}"
+        raise InputError("path", str(path), accepted)
+    return {"x": held.read(inputs), "y": held.read(labels)}
 
 
 def _from_csv(path: Path, data: bytes, label: str | int | None) -> dict[str, np.ndarray]:

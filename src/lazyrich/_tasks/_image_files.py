@@ -3,14 +3,18 @@
 import functools
 import gzip
 import hashlib
+import math
 import struct
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .._errors import InputError
+from .._files import opened
+from .._npz import archive
 
 FILES = (
     "train-images-idx3-ubyte",
@@ -28,6 +32,8 @@ MNIST = (
 
 _NPZ, _ARFF = "mnist.npz", "mnist_784.arff"
 _NPZ_NAMES = ("x_train", "y_train", "x_test", "y_test")
+# Bytes of a file, packed or not: MNIST's largest has 47 million, OpenML's 123 million.
+_MAX_BYTES = 2**28
 # Images of MNIST's training set, which come first in OpenML's single table.
 _NUM_TRAIN = 60_000
 
@@ -72,13 +78,13 @@ def load(folder: Path, sha256: tuple[str, ...]) -> Pictures:
     path = find(folder)
     try:
         if path.name.startswith(_NPZ):
-            with np.load(path, allow_pickle=False) as file:
-                arrays = [file[name] for name in _NPZ_NAMES]
+            with opened(path) as file, archive(file) as held:
+                arrays = [held.read(name) for name in _NPZ_NAMES]
         elif path.name.startswith(_ARFF):
             arrays = list(_from_arff(path))
         else:
             arrays = [read_idx(folder / name) for name in FILES]
-    except (OSError, EOFError, ValueError, KeyError) as error:
+    except (OSError, EOFError, ValueError, KeyError, zlib.error) as error:
         if isinstance(error, InputError):
             raise
         accepted = f"should be a readable file of images ({error})"
@@ -102,14 +108,12 @@ def read_idx(path: Path) -> np.ndarray:
     found = _packed_or_not(path)
     if found is None:
         raise FileNotFoundError(f"no {path.name}")
-    data = found.read_bytes()
-    if data[:2] == b"\x1f\x8b":
-        data = gzip.decompress(data)
+    data = _unpacked(found)
     if len(data) < 4 or data[:3] != b"\0\0\x08":
         raise ValueError(f"{found.name} is no IDX file of bytes")
     shape = struct.unpack_from(f">{data[3]}I", data, 4)
     body = data[4 + 4 * data[3] :]
-    if len(body) != np.prod(shape, dtype=np.int64):
+    if len(body) != math.prod(shape):
         raise ValueError(f"{found.name} holds {len(body)} entries, and says {shape}")
     return np.frombuffer(body, np.uint8).reshape(shape)
 
@@ -129,11 +133,23 @@ def _packed_or_not(path: Path) -> Path | None:
     return None
 
 
+def _unpacked(path: Path) -> bytes:
+    """A file's bytes, unpacked if they are packed by gzip; `ValueError` if they are too many."""
+    with opened(path, _MAX_BYTES) as file:
+        packed = file.read(2) == b"\x1f\x8b"
+        file.seek(0)
+        stream: Any = gzip.GzipFile(fileobj=file) if packed else file
+        data = bytearray()
+        while chunk := stream.read(2**20):
+            data += chunk
+            if len(data) > _MAX_BYTES:
+                raise ValueError(f"{path.name} unpacks to more than {_MAX_BYTES:,} bytes")
+    return bytes(data)
+
+
 def _from_arff(path: Path) -> Iterator[np.ndarray]:
     """Rows of pixels and a class, perhaps in quotes, after a line `@data`."""
-    data = path.read_bytes()
-    text = gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
-    lines = text.decode("ascii").splitlines()
+    lines = _unpacked(path).decode("ascii").splitlines()
     begin = next((i for i, line in enumerate(lines) if line.strip().lower() == "@data"), None)
     if begin is None:
         raise ValueError(f"{path.name} has no line @data")

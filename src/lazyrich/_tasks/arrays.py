@@ -10,6 +10,8 @@ import pydantic
 from jaxtyping import Array, PRNGKeyArray
 
 from .._errors import InputError
+from .._files import opened
+from .._npz import archive
 from .._precision import in_double
 from ._base import Blocks, Samples, Split
 from .held import AbstractHeld
@@ -67,22 +69,23 @@ class Arrays(AbstractHeld):
     def load(cls, path: str | os.PathLike[str]) -> "Arrays":
         """Reads `x_train`, `y_train`, `x_test` and `y_test` from a `.npz` file."""
         try:
-            # Never pickle: the file may come from anywhere.
-            with np.load(path, allow_pickle=False) as file:
-                missing = [name for name in _NAMES if name not in file]
+            # The file may come from anywhere: no pickles, and no size is believed unchecked.
+            with opened(path) as file, archive(file) as held:
+                missing = [name for name in _NAMES if name not in held.names]
                 if missing:
                     raise InputError(
                         "path",
                         str(path),
                         f"lacks {', '.join(missing)}; it should hold {', '.join(_NAMES)}",
                     )
-                return cls(**{name: file[name] for name in _NAMES})
+                arrays = {name: held.read(name) for name in _NAMES}
         except (OSError, ValueError) as error:
             if isinstance(error, InputError):
                 raise
             raise InputError(
                 "path", str(path), f"should be a readable .npz file ({error})"
             ) from None
+        return cls(**arrays)
 
     @classmethod
     def read(cls, path: Path, **options: Any) -> dict[str, np.ndarray]:

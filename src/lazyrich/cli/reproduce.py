@@ -27,7 +27,7 @@ Examples:
   lazyrich reproduce lyu2024 --panel 3 --preset paper --out lyu
   lazyrich reproduce open/tightness
   lazyrich reproduce kumar2024 --panel 6a --preset paper --data mnist
-  lazyrich reproduce maps --scheduler tcp://10.0.0.1:8786
+  lazyrich reproduce maps --scheduler tls://10.0.0.1:8786
 """
 
 

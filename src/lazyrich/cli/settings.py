@@ -1,8 +1,6 @@
 """Naming an experiment on the command line, and changing it."""
 
-import os
 import sys
-import tomllib
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .._errors import InputError
+from .._files import contents
+from .._toml import parse_toml
 
 if TYPE_CHECKING:
     from .._experiment import Experiment
@@ -136,18 +136,18 @@ def resolve_row(name: str, row: int | None) -> tuple[list["Experiment"], int]:
 
     Only what JAX has not read yet takes effect, so this comes before anything is computed.
     """
-    from .._execution import rerun
-    from .._store import Damaged, from_bytes
+    from .._execution import rerun, take_environment
+    from .._store import MAX_FILE, Damaged, from_bytes
 
     path = Path(name)
     try:
-        results = from_bytes(path.read_bytes())
+        results = from_bytes(contents(path, MAX_FILE))
     except (OSError, Damaged) as error:
         raise InputError("experiment", name, f"should be a batch's file ({error})") from None
     if row is None or row >= len(results.hashes):
         accepted = f"should be a row of the file, from 0 to {len(results.hashes) - 1}"
         raise InputError("--row", row, accepted)
-    os.environ.update(results.about["environment"])
+    take_environment(results.about.get("environment", {}))
     return rerun(results, path.parent.parent / "sweeps"), row
 
 
@@ -156,6 +156,6 @@ def _parse_setting(setting: str) -> tuple[str, Any]:
     if not equals or not key:
         raise InputError("--set", setting, "should be KEY=VALUE, such as task.n=64")
     try:
-        return key, tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        return key, parse_toml(f"value = {text}")["value"]
+    except ValueError:
         return key, text  # a bare word is a string

@@ -33,7 +33,7 @@ Examples:
   lazyrich sweep lyu2024/3 --over init_scale=3,10,30 --over seed=0,1,2 --store runs --dry-run
   lazyrich sweep mine.toml --zip init_scale=1,10,100 --zip t1=1e3,1e4,1e5 --store runs
   lazyrich sweep mine.toml --sobol init_scale=1:1000 --sobol weight_decay=1e-5:1e-2 --num 256 \\
-                           --over seed=range:3 --store s3://bucket/runs --scheduler tcp://10.0.0.1:8786
+                           --over seed=range:3 --store s3://bucket/runs --scheduler tls://10.0.0.1:8786
 
 \b
 Values: 1,10,100   log:LOW:HIGH:COUNT   linear:LOW:HIGH:COUNT   range:COUNT

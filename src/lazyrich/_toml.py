@@ -1,0 +1,61 @@
+"""TOML from outside: bounded in size and depth, and with one kind of complaint."""
+
+import tomllib
+from typing import Any
+
+# Of a description, which has thousands as a rule. Python's parser takes a second for so many.
+MAX_BYTES = 2**18
+# Tables in tables: a model in a model in an experiment in a sweep has six.
+_MAX_DEPTH = 32
+
+
+def parse_toml(text: str, most: int = MAX_BYTES) -> dict[str, Any]:
+    """The tables of a TOML document.
+
+    - **Raises** `ValueError`, in one line, for text that is no TOML, is longer than `most`, or
+        nests deeper than anything that is described so.
+    """
+    if len(text) > most:
+        raise ValueError(f"it has {len(text):,} letters, more than {most:,} are not read")
+    if _brackets(text) > _MAX_DEPTH or _dots(text) > _MAX_DEPTH:
+        raise ValueError(f"it nests more than {_MAX_DEPTH} deep")
+    try:
+        table = tomllib.loads(text)
+    except RecursionError:
+        raise ValueError("it nests too deep") from None
+    if _depth(table) > _MAX_DEPTH:
+        raise ValueError(f"it nests more than {_MAX_DEPTH} deep")
+    return table
+
+
+def _brackets(text: str) -> int:
+    """How deep brackets nest, those in strings and comments counted: an upper bound, quickly."""
+    depth = deepest = 0
+    for part in text.replace("{", "[").replace("}", "]").split("["):
+        depth = max(0, depth + 1 - part.count("]"))
+        deepest = max(deepest, depth)
+    return deepest
+
+
+def _dots(text: str) -> int:
+    """Parts of the longest dotted key: tomllib takes the square of their number."""
+    run = longest = 0
+    for part in text.split("."):
+        word = part.strip(" \t")
+        is_part = len(word) > 0 and (word[0] in "\"'" or not any(c in word for c in " \t,=\n"))
+        run = run + 1 if is_part else 0
+        longest = max(longest, run)
+    return longest
+
+
+def _depth(table: Any) -> int:
+    """How deep tables and lists nest."""
+    deepest, left = 0, [(table, 1)]
+    while left:
+        value, depth = left.pop()
+        deepest = max(deepest, depth)
+        if deepest > _MAX_DEPTH:
+            return deepest
+        inner = value.values() if isinstance(value, dict) else value
+        left += [(item, depth + 1) for item in inner if isinstance(item, dict | list)]
+    return deepest
