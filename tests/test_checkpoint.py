@@ -21,7 +21,7 @@ import pytest
 import xarray as xr
 
 import lazyrich as lr
-from lazyrich import _simulate
+from lazyrich import _files, _simulate
 from lazyrich._dynamics import AbstractDynamics, Checkpoint, discrete
 from lazyrich._files import discard
 from tests.helpers import diagonal_problem, silent
@@ -79,7 +79,8 @@ def test_a_state_comes_back_to_the_last_bit(tmp_path):
     blank = jax.tree.map(jnp.zeros_like, state())
     assert same(Checkpoint(tmp_path / "run", "a run").load(blank), state())
     assert [file.name for file in tmp_path.iterdir()] == ["run"]
-    (tmp_path / ".run.abc").touch()  # as a kill in the middle of a write leaves behind
+    # As a kill in the middle of a write leaves behind: of a process that there cannot be.
+    (tmp_path / f".run.{_files._node()}-{2**30}-feed").touch()
     discard(checkpoint.path)
     assert list(tmp_path.iterdir()) == []
     discard(checkpoint.path)
