@@ -59,12 +59,77 @@ def test_cross_entropy_far_below_underflow():
     assert float(CLASSES.dual(sure, jnp.asarray([0]))[0, 0]) == pytest.approx(float(doubt))
 
 
-def test_cross_entropy_refuses_what_are_no_classes():
-    for labels in (np.array([0.0, 1.0]), np.array([[0, 1]]), np.array([-1, 1])):
-        with pytest.raises(lr.InputError, match=r"task\.y_train"):
-            CLASSES.check_labels(labels, "task.y_train")
-    with pytest.raises(lr.InputError, match="c above 3"):
-        CLASSES.check_shape((2, 3), jnp.asarray([0, 3]))
+NUMBERS = (
+    "int8", "int16", "int32", "int64", "uint8", "uint64", "bool", "float16", "float32",
+    "float64", ">f8", ">i4", "longdouble",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", NUMBERS)
+def test_what_labels_mean_is_up_to_the_loss_and_the_outputs_and_not_to_their_type(dtype):
+    zero_one = np.array([0, 1, 1, 0]).astype(dtype)
+    for y in (zero_one, zero_one[:, None], np.repeat(zero_one, 2)[::2]):
+        # Numbers beside one output, classes beside several.
+        numbers = lr.losses.Squared().labels(y, (4,), "y")
+        assert numbers.dtype == jnp.float64
+        np.testing.assert_array_equal(numbers, [0.0, 1.0, 1.0, 0.0])
+        with_axis = lr.losses.Squared().labels(y, (4, 1), "y")
+        np.testing.assert_array_equal(with_axis, [[0.0], [1.0], [1.0], [0.0]])
+        for loss in (CLASSES, lr.losses.Squared()):
+            classes = loss.labels(y, (4, 3), "y")
+            assert classes.dtype == jnp.int32
+            np.testing.assert_array_equal(classes, [0, 1, 1, 0])
+            assert loss.meaning(classes, classes) == "classes"
+        assert lr.losses.Squared().meaning(numbers, numbers) == "reals"
+        with pytest.raises(lr.InputError, match=r"^y\[0.*\] = 0: .* 0 and 1 make 2\*y - 1$"):
+            lr.losses.Logistic().labels(y, (4,), "y")
+    if np.dtype(dtype).kind in "if":
+        signs = np.array([-1, 1, 1]).astype(dtype)
+        for loss in (lr.losses.Squared(), lr.losses.Hinge()):
+            found = loss.labels(signs[:, None], (3,), "y")
+            np.testing.assert_array_equal(found, [-1.0, 1.0, 1.0])
+            assert found.dtype == jnp.float64
+            assert loss.meaning(found, found) == "signs"
+            if isinstance(loss, lr.losses.Squared):
+                assert loss.meaning(found, 2 * found) == "reals"
+
+
+@pytest.mark.parametrize(
+    ("loss", "y", "outputs", "message"),
+    [
+        ("Logistic", [1, 2], (2,), r"y\[1\] = 2: .*labels 1 and 2 make np.where\(y == 2, 1, -1\)"),
+        ("Logistic", [0.0, 255.0], (2,), r"y\[0\] = 0: .*np.where\(y == 255, 1, -1\)"),
+        ("Hinge", [0, 1, 2], (3,), r"y\[0\] = 0: .*for classes use CrossEntropy"),
+        ("Exponential", [0.1, 1, 2], (3,), r"y\[0\] = 0.1: .*for numbers use Squared"),
+        ("Logistic", [[0, 1], [1, 0]], (2,), r"y = 'labels \(2, 2\)': .*argmax\(axis=1\)"),
+        ("Logistic", [[3, 1], [1, 0]], (2,), r"y = 'labels \(2, 2\)': .*one label a sample"),
+        ("Logistic", [1, -1], (2, 3), r"model = 'outputs \(2, 3\)': .*\(2,\).*CrossEntropy"),
+        ("Logistic", [1, -1], (2, 1), r"model = 'outputs \(2, 1\)': .*outputs = 0"),
+        ("CrossEntropy", [[0, 1], [1, 0]], (2, 2), r"y = .*one-hot rows make y.argmax"),
+        ("CrossEntropy", [[0, 2], [1, 0]], (2, 2), r"y = .*one whole number a sample"),
+        ("CrossEntropy", [-1, 1], (2, 2), r"y\[0\] = -1: .*make \(y \+ 1\) // 2"),
+        ("CrossEntropy", [0, -2], (2, 3), r"y\[1\] = -2: .*classes from 0 on"),
+        ("CrossEntropy", [0, 3], (2, 3), r"y\[1\] = 3: .*below the model's 3 outputs"),
+        ("CrossEntropy", [0, 2**40], (2, 3), r"y\[1\] = 1099511627776: .*below"),
+        ("CrossEntropy", [0, 2.0**40], (2, 3), r"y\[1\] = 1099511627776: .*below"),
+        ("CrossEntropy", [0, 0.5], (2, 3), r"y\[1\] = 0.5: .*whole numbers"),
+        ("CrossEntropy", [0, 1], (2,), r"model = 'outputs \(2,\)': .*Logistic"),
+        ("CrossEntropy", [0, 0], (2, 1), r"model = 'outputs \(2, 1\)': .*Logistic"),
+        ("Squared", [0.5, 1.0], (2, 3), r"y\[0\] = 0.5: .*classes.*model of one output"),
+        ("Squared", [0, 3], (2, 3), r"y\[1\] = 3: .*below the model's 3 outputs"),
+        ("Squared", [[1, 2], [3, 4]], (2,), r"y = 'labels \(2, 2\)': .*, 1 a sample, not 2"),
+        ("Squared", [[1, 2], [3, 4]], (2, 3), r"y = 'labels \(2, 2\)': .*, 3 a sample, not 2"),
+        ("Squared", [1, 2, 3], (2,), r"y = \(3,\): needs a label for each of 2 inputs"),
+        ("Squared", [1, np.nan], (2,), r"y\[1\] = nan: should be finite"),
+        ("Squared", ["a", "b"], (2,), r"y = '<U1': should be an array of real numbers"),
+        ("Squared", [1j, 2], (2,), r"y = 'complex128': should be an array of real numbers"),
+        ("Squared", [[1], [2, 3]], (2,), r"y = .*should be an array, with rows of one length"),
+    ],
+)  # fmt: skip
+def test_labels_without_a_meaning_are_refused_with_what_to_do(loss, y, outputs, message):
+    with pytest.raises(lr.InputError, match=f"^{message}") as caught:
+        getattr(lr.losses, loss)().labels(y, outputs, "y")
+    assert "\n" not in str(caught.value)
 
 
 def test_squared_loss_of_classes_is_that_of_unit_vectors():
@@ -73,15 +138,8 @@ def test_squared_loss_of_classes_is_that_of_unit_vectors():
     for method in ("value", "dual", "log_value", "curvature", "mean", "log_mean"):
         ours, theirs = (getattr(loss, method)(f, y) for y in (classes, vectors))
         np.testing.assert_array_equal(ours, theirs)
-    loss.check_shape((3, 4), classes)
-    for outputs, labels, message in (
-        ((3, 2), classes, r"outputs \(3, 2\)': .*\(3, c\) with c above 2"),
-        ((2, 4), classes, r"outputs \(2, 4\)': .*\(3, c\)"),
-        ((3, 4), classes - 1, r"task.y_train = -1: Squared needs classes from 0 on"),
-        ((3, 4), classes.astype(float), r"outputs \(3, 4\)': labels are \(3,\)"),
-    ):
-        with pytest.raises(lr.InputError, match=message):
-            loss.check_shape(outputs, labels)
+    # So whatever type they come in.
+    np.testing.assert_array_equal(loss.value(f, classes.astype(float)), loss.value(f, vectors))
 
 
 def test_squared_loss_sums_over_outputs():
@@ -143,9 +201,9 @@ def test_labels_are_checked(loss):
     labels = np.array([1.0, -1.0, 0.5])
     if loss.is_classification:
         with pytest.raises(lr.InputError, match=r"y\[2\] = 0.5: .*labels -1 or 1"):
-            loss.check_labels(labels, "y")
+            loss.labels(labels, (3,), "y")
     else:
-        loss.check_labels(labels, "y")
+        np.testing.assert_array_equal(loss.labels(labels, (3,), "y"), labels)
 
 
 def test_hinges_are_theirs_within_what_is_said_of_the_width():

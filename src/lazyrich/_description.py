@@ -32,7 +32,12 @@ class Description(pydantic.BaseModel):
         arbitrary_types_allowed=True,
     )
 
-    def __init__(self, **fields: Any):
+    def __init__(self, *args: Any, **fields: Any):
+        if args:
+            kind, names = type(self).__name__, list(type(self).model_fields)
+            some = f"{kind}({names[0]}=...)" if names else f"{kind}()"
+            accepted = f"fields are passed by name, such as {some}; there are {', '.join(names)}"
+            raise InputError(kind, args[0], accepted if names else f"{some} has no fields")
         for name, field in type(self).model_fields.items():
             if name in fields:
                 fields[name] = _from_file(name, fields[name], field.annotation)
@@ -40,6 +45,10 @@ class Description(pydantic.BaseModel):
             super().__init__(**fields)
         except pydantic.ValidationError as error:
             raise _first_problem(error, type(self)) from None
+
+    def revision(self) -> dict[str, Any]:
+        """What enters the content hash beside fields that once stood for other numbers."""
+        return {}
 
     def table(self) -> dict[str, Any]:
         """The fields as plain values, defaults included; what is None is left out."""
@@ -77,17 +86,33 @@ class Choice(Description):
     @classmethod
     def from_table(cls, table: Any, key: str) -> "Choice":
         """Builds the member that `table["kind"]` names; `key` is where `table` stands."""
-        names = ", ".join(sorted(cls.kinds))
         if not isinstance(table, dict):
-            raise InputError(key, table, f"should be a table with a `kind` among {names}")
+            raise InputError(key, table, f"should be {cls.advice(table, key)}")
         fields = dict(table)
         kind = fields.pop("kind", None)
         if kind not in cls.kinds:
-            raise InputError(f"{key}.kind", kind, f"should be one of {names}")
+            raise InputError(
+                f"{key}.kind", kind, f"should be one of {', '.join(sorted(cls.kinds))}"
+            )
         try:
             return cls.kinds[kind](**fields)
         except InputError as error:
             raise error.under(key) from None
+
+    @classmethod
+    def advice(cls, value: Any, key: str) -> str:
+        """What to write in the place of a value that is neither a choice nor a table."""
+        place = f"lazyrich.{_NAMESPACES.get(key, key)}"
+        if isinstance(value, type) and issubclass(value, cls):
+            return f"called, {value.__name__}(...)"
+        if isinstance(value, str) and value in cls.kinds:
+            return f'a table with a `kind`, {{"kind": "{value}"}}, or {place}.{value}(...)'
+        known = ", ".join(sorted(cls.kinds))
+        return f"a table with a `kind` among {known}, or one of them from {place}"
+
+
+# Where kinds of what stands at a key are found.
+_NAMESPACES = {"task": "tasks", "model": "models", "loss": "losses"}
 
 
 def _from_file(name: str, value: Any, annotation: Any) -> Any:

@@ -331,7 +331,7 @@ def _explicit(value: Any) -> Any:
                 continue
             if field.is_required() or item != field.default:
                 kept[key] = _explicit(item)
-        return kept
+        return {**kept, **value.revision()}
     if isinstance(value, AbstractProbe):
         return {"probe": value.name, "type": f"{type(value).__module__}.{type(value).__qualname__}"}
     if callable(value):

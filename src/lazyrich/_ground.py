@@ -16,11 +16,12 @@ from ._dynamics import Problem
 from ._errors import InputError
 from ._experiment import Experiment
 from ._measure import Columns, gathered, outputs_of_references, reference_table, scales_of
-from ._models import closes, condensed, measured_homogeneity, statistics_of
+from ._models import closes, condensed, measured_homogeneity, outputs_of, statistics_of
+from ._precision import as_double
 from ._predictors import Predictor
-from ._probes import Labels, Setting, follows_twin, twin_of
+from ._probes import Setting, follows_twin, twin_of
 from ._references import references
-from ._tasks import Arrays, PolynomialRegression, Samples, Split
+from ._tasks import Blocks, PolynomialRegression, Samples, Split
 
 # Grounds kept from one batch of runs to the next.
 _MAX_GROUNDS = 4
@@ -46,10 +47,9 @@ class Ground:
             self.split = experiment.task.labelled(
                 self.split, lambda x: model.tangent_kernel(start, x)
             )
-        experiment.loss.check_labels(self.split.train.y, "task.y_train")
-        if isinstance(experiment.task, Arrays):
-            experiment.loss.check_labels(experiment.task.y_test, "task.y_test")
         self.problem = build_problem(experiment, self.split.train, self._init_key, params)
+        test = checked(experiment, self.problem, self.split.test)
+        self.split = Split(self.problem.train, test)
 
     @functools.cached_property
     def predictors(self) -> dict[str, Predictor]:
@@ -100,8 +100,8 @@ class Ground:
 
     @functools.cached_property
     def _start(self) -> Any:
-        model = self.experiment.model
-        return jax.tree.map(np.asarray, model.init(self._init_key, self.problem.train.x.shape[1]))
+        model, dim = self.experiment.model, self.problem.train.x.shape[1]
+        return jax.tree.map(np.asarray, as_double(model.init(self._init_key, dim), "params"))
 
     def problem_of(self, experiment: Experiment) -> Problem:
         """The problem of an experiment on this ground."""
@@ -150,29 +150,59 @@ def _posed(experiment: Experiment, train: Samples, params: Any) -> Problem:
 
 def _start_of(experiment: Experiment, key: Any, dim: int, params: Any) -> Any:
     if params is None:
-        start = experiment.model.init(key, dim)
-        params = jax.tree.map(lambda p: experiment.init_scale * p, start)
-    return jax.tree.map(jnp.asarray, params)
+        start = as_double(experiment.model.init(key, dim), "params")
+        return jax.tree.map(lambda p: experiment.init_scale * p, start)
+    params = as_double(params, "params")
+    experiment.model.check_params(params, dim)
+    return params
 
 
 def build_problem(experiment: Experiment, train: Samples, key: Any, params: Any = None) -> Problem:
     """The flow an experiment describes, from `params` or from the model's own start.
 
-    - **Raises** [`InputError`][lazyrich.InputError] if the outputs' shape is not the labels',
-        or if the model is not of the degree that it declares.
+    - **Raises** [`InputError`][lazyrich.InputError] for labels, inputs or parameters that do not
+        fit the model and the loss, or if the model is not of the degree that it declares.
     """
     model, loss = experiment.model, experiment.loss
     params = _start_of(experiment, key, train.x.shape[1], params)
     model.check_inputs(train.x, "task")
-    shape = jax.eval_shape(lambda p: model.apply(p, train.x), params).shape
-    loss.check_shape(shape, train.y)
-    few = train.x[:8]
+    x = model.cast_inputs(train.x)
+    y = loss.labels(train.y, outputs_of(model, params, x).shape, "task.y_train")
+    train, few = Samples(x, y), x[:8]
     measured = measured_homogeneity(model, params, few)
     declared = model.homogeneity
     if declared is not None and measured is not None and measured != declared:
         accepted = f"outputs scale by the power {measured:g} of the parameters"
         raise InputError("model.degree", declared, accepted)
     return _posed(experiment, train, params)
+
+
+# A single block of test data is kept up to this size, to be drawn once.
+_KEPT_BYTES = 2**24
+
+
+def checked(experiment: Experiment, problem: Problem, test: Blocks) -> Blocks:
+    """Test data as `problem` has its training data, refused for what would refuse these.
+
+    A block is looked at when it is drawn; a single one at once, before anything is computed.
+    """
+    model, loss, dim = experiment.model, experiment.loss, problem.train.x.shape[1]
+    per_sample = jax.eval_shape(problem.model.apply, problem.params, problem.train.x).shape[1:]
+
+    def make(index: int) -> Samples:
+        block = test.make(index)
+        if block.x.shape[1:] != (dim,):
+            accepted = f"should have {dim} columns, as the training inputs"
+            raise InputError("task.x_test", block.x.shape, accepted)
+        model.check_inputs(block.x, "task.x_test")
+        outputs = (len(block.x), *per_sample)
+        return Samples(model.cast_inputs(block.x), loss.labels(block.y, outputs, "task.y_test"))
+
+    if test.num_blocks == 1:
+        only = make(0)
+        if only.x.nbytes <= _KEPT_BYTES:
+            return Blocks(lambda index: only, 1)
+    return Blocks(make, test.num_blocks)
 
 
 def setting_of(
@@ -202,7 +232,7 @@ def setting_of(
         # Its numbers as arrays, which are not compiled in.
         model=jax.tree.map(jnp.asarray, problem.model),
         loss=experiment.loss,
-        labels=labels_of(problem.train.y, y_test),
+        labels=experiment.loss.meaning(problem.train.y, y_test),
         loss_divisor=jnp.asarray(problem.loss_divisor),
         teacher=teacher,
     )
@@ -213,10 +243,3 @@ def setting_of(
         twin = twin_of(setting.model, problem.params, x_train, problem.train.y, x_test)
         setting = dataclasses.replace(setting, twin=twin)
     return setting, tuple(probe for probe in probes if probe.applies(setting))
-
-
-def labels_of(y_train: Array, y_test: Array) -> Labels:
-    if jnp.issubdtype(y_train.dtype, jnp.integer):
-        return "classes"
-    signs = all(bool(jnp.all(jnp.abs(y) == 1)) for y in (y_train, y_test))
-    return "signs" if signs and y_train.ndim == 1 else "reals"

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Shaped
 
 from .._dynamics import Problem
 from .._errors import InputError
-from .._ground import Ground, labels_of
+from .._ground import Ground
 from .._predictors import Predictor
 from .._probes import accuracy
 from .._tasks import Blocks, Samples
@@ -120,7 +120,7 @@ def _curves(phase: KernelPhase, outputs: Outputs) -> dict[str, Float[np.ndarray,
     train_y = phase.problem.train.y
     parts = {"train": (outputs.train, train_y), "test": (outputs.test, outputs.y_test)}
     loss, curves = phase.problem.loss, {}
-    with_accuracy = labels_of(train_y, outputs.y_test) != "reals"
+    with_accuracy = loss.meaning(train_y, outputs.y_test) != "reals"
     for part, (f, y) in parts.items():
         curves[f"{part}_loss"] = np.asarray(_along(loss.mean, f, y))[: len(phase.times)]
         if with_accuracy:
@@ -156,7 +156,7 @@ def _late(problem: Problem, outputs: Outputs, rich: Predictor | None) -> dict[st
         return {}
     f = outputs.references[0]
     found: dict[str, Any] = {"predictor": rich.name, "gap": rich.gap}
-    if labels_of(problem.train.y, outputs.y_test) != "reals":
+    if problem.loss.meaning(problem.train.y, outputs.y_test) != "reals":
         found["test_accuracy"] = float(accuracy(f, outputs.y_test))
     if not problem.loss.is_classification:
         found["test_loss"] = float(problem.loss.mean(f, outputs.y_test))

@@ -1,15 +1,16 @@
 """Multi-class cross-entropy."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, ArrayLike, Float, Int
+from jaxtyping import Array, Float, Int, Shaped
 
 from .._errors import InputError
+from .._precision import in_double, promoted
 from .._tasks import Meaning
-from ._base import AbstractLoss
+from ._base import AbstractLoss, are_one_hot, finite_labels
+from ._classes import classes_of
 from .logistic import Logistic
 
 
@@ -22,21 +23,25 @@ class CrossEntropy(AbstractLoss):
 
     is_classification: ClassVar[bool] = True
 
-    def value(self, f: Float[Array, "n c"], y: Int[Array, " n"]) -> Float[Array, " n"]:
+    @promoted
+    def value(self, f: Float[Array, "n c"], y: Shaped[Array, " n"]) -> Float[Array, " n"]:
         return jax.nn.softplus(-_log_odds(f, y))
 
-    def dual(self, f: Float[Array, "n c"], y: Int[Array, " n"]) -> Float[Array, "n c"]:
+    @promoted
+    def dual(self, f: Float[Array, "n c"], y: Shaped[Array, " n"]) -> Float[Array, "n c"]:
         # The right class as one minus its probability would round to zero once certain.
         right = _is_label(f, y)
         others = jax.nn.softmax(jnp.where(right, -jnp.inf, f), axis=1)
         doubt = jax.nn.sigmoid(-_log_odds(f, y))[:, None]
         return doubt * jnp.where(right, 1.0, -others)
 
-    def curvature(self, f: Float[Array, "n c"], y: Int[Array, " n"]) -> Float[Array, "n c"]:
+    @promoted
+    def curvature(self, f: Float[Array, "n c"], y: Shaped[Array, " n"]) -> Float[Array, "n c"]:
         del y
         p = jax.nn.softmax(f, axis=1)
         return p * (1 - p)
 
+    @promoted
     def curvature_root(self, f: Array, y: Array, v: Array) -> Array:
         # diag(p) - p p^T = B B^T with B = diag(sqrt p) - p sqrt(p)^T, as p sums to one.
         del y
@@ -44,38 +49,48 @@ class CrossEntropy(AbstractLoss):
         root = jnp.sqrt(p)
         return root * v - p * jnp.sum(root * v, axis=1, keepdims=True)
 
+    @promoted
     def curvature_root_transposed(self, f: Array, y: Array, v: Array) -> Array:
         del y
         p = jax.nn.softmax(f, axis=1)
         return jnp.sqrt(p) * (v - jnp.sum(p * v, axis=1, keepdims=True))
 
-    def log_value(self, f: Float[Array, "n c"], y: Int[Array, " n"]) -> Float[Array, " n"]:
+    @promoted
+    def log_value(self, f: Float[Array, "n c"], y: Shaped[Array, " n"]) -> Float[Array, " n"]:
         odds = _log_odds(f, y)
         return Logistic().log_value(odds, jnp.ones_like(odds))
-
-    def check_shape(self, outputs: tuple[int, ...], y: Array) -> None:
-        if len(outputs) != 2 or outputs[0] != len(y) or outputs[1] <= int(jnp.max(y)):
-            accepted = f"CrossEntropy needs ({len(y)}, c) with c above {int(jnp.max(y))}"
-            raise InputError("model", f"outputs {outputs}", accepted)
 
     @property
     def takes(self) -> Meaning:
         return "classes"
 
-    def check_labels(self, y: ArrayLike, key: str) -> None:
-        labels = np.asarray(y)
-        if labels.ndim != 1 or labels.dtype.kind not in "iu":
+    @in_double
+    def labels(self, y: Any, outputs: tuple[int, ...], key: str) -> Int[Array, " n"]:
+        labels = finite_labels(y, outputs, key)
+        if are_one_hot(labels):
+            accepted = "CrossEntropy needs classes (n,); of one-hot rows make y.argmax(axis=1)"
+            raise InputError(key, f"labels {labels.shape}", accepted)
+        if labels.shape[1:] not in ((), (1,)):
             accepted = "CrossEntropy needs one whole number a sample, its class"
-            raise InputError(key, f"{labels.dtype} {labels.shape}", accepted)
-        if labels.min() < 0:
-            raise InputError(key, int(labels.min()), "CrossEntropy needs classes from 0 on")
+            raise InputError(key, f"labels {labels.shape}", accepted)
+        if len(outputs) != 2 or outputs[1] < 2:
+            accepted = (
+                "CrossEntropy needs an output for each class, such as outputs = 2 of an MLP; "
+                "with one output use Logistic and labels -1 or 1"
+            )
+            raise InputError("model", f"outputs {outputs}", accepted)
+        return classes_of("CrossEntropy", labels, outputs[1], key)
+
+    def meaning(self, y_train: Array, y_test: Array) -> Meaning:
+        del y_train, y_test
+        return "classes"
 
 
-def _is_label(f: Float[Array, "n c"], y: Int[Array, " n"]) -> Array:
+def _is_label(f: Float[Array, "n c"], y: Shaped[Array, " n"]) -> Array:
     return jnp.arange(f.shape[1])[None] == y[:, None]
 
 
-def _log_odds(f: Float[Array, "n c"], y: Int[Array, " n"]) -> Float[Array, " n"]:
+def _log_odds(f: Float[Array, "n c"], y: Shaped[Array, " n"]) -> Float[Array, " n"]:
     right = _is_label(f, y)
     others = jax.nn.logsumexp(jnp.where(right, -jnp.inf, f), axis=1)
     return jnp.sum(jnp.where(right, f, 0.0), axis=1) - others

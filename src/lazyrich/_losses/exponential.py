@@ -5,6 +5,7 @@ from typing import ClassVar
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from .._precision import promoted
 from ._base import AbstractLoss
 
 
@@ -13,14 +14,18 @@ class Exponential(AbstractLoss):
 
     is_classification: ClassVar[bool] = True
 
+    @promoted
     def value(self, f: Array, y: Array) -> Array:
-        return jnp.exp(-y * f)
+        return jnp.exp(-(y * f))
 
+    @promoted
     def dual(self, f: Array, y: Array) -> Array:
-        return y * jnp.exp(-y * f)
+        return y * jnp.exp(-(y * f))
 
+    @promoted
     def curvature(self, f: Array, y: Array) -> Array:
-        return y**2 * jnp.exp(-y * f)
+        return y**2 * jnp.exp(-(y * f))
 
+    @promoted
     def log_value(self, f: Array, y: Array) -> Array:
-        return -y * f
+        return -(y * f)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from annotated_types import Gt
 from jaxtyping import Array
 
+from .._precision import promoted
 from ._base import AbstractLoss
 from .logistic import Logistic
 
@@ -29,16 +30,20 @@ class Hinge(AbstractLoss):
 
     width: Annotated[float, Gt(0)] = 0.002
 
+    @promoted
     def value(self, f: Array, y: Array) -> Array:
         return self.width * jax.nn.softplus(self._short(f, y))
 
+    @promoted
     def dual(self, f: Array, y: Array) -> Array:
         return y * jax.nn.sigmoid(self._short(f, y))
 
+    @promoted
     def curvature(self, f: Array, y: Array) -> Array:
         short = self._short(f, y)
         return y**2 * jax.nn.sigmoid(short) * jax.nn.sigmoid(-short) / self.width
 
+    @promoted
     def log_value(self, f: Array, y: Array) -> Array:
         beyond = -self._short(f, y)
         return jnp.log(self.width) + Logistic().log_value(beyond, jnp.ones_like(beyond))
@@ -63,14 +68,18 @@ class SquaredHinge(Hinge):
 
     width: Annotated[float, Gt(0)] = 0.005
 
+    @promoted
     def value(self, f: Array, y: Array) -> Array:
         return super().value(f, y) ** 2
 
+    @promoted
     def dual(self, f: Array, y: Array) -> Array:
         return 2 * super().value(f, y) * super().dual(f, y)
 
+    @promoted
     def curvature(self, f: Array, y: Array) -> Array:
         return 2 * (super().dual(f, y) ** 2 + super().value(f, y) * super().curvature(f, y))
 
+    @promoted
     def log_value(self, f: Array, y: Array) -> Array:
         return 2 * super().log_value(f, y)

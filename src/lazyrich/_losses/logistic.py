@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from .._precision import promoted
 from ._base import AbstractLoss
 
 
@@ -14,15 +15,19 @@ class Logistic(AbstractLoss):
 
     is_classification: ClassVar[bool] = True
 
+    @promoted
     def value(self, f: Array, y: Array) -> Array:
-        return jax.nn.softplus(-y * f)
+        return jax.nn.softplus(-(y * f))
 
+    @promoted
     def dual(self, f: Array, y: Array) -> Array:
-        return y * jax.nn.sigmoid(-y * f)
+        return y * jax.nn.sigmoid(-(y * f))
 
+    @promoted
     def curvature(self, f: Array, y: Array) -> Array:
         return jax.nn.sigmoid(f) * jax.nn.sigmoid(-f) * y**2
 
+    @promoted
     def log_value(self, f: Array, y: Array) -> Array:
         # log log(1 + q), q = exp(-m). Past m = 20 the second-order expansion
         # -m + log(1 - q / 2) is exact to q**2 < 1e-17, and stays so when q underflows.

@@ -1,36 +1,42 @@
 """The squared loss."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike
+from jaxtyping import Array, ArrayLike, Shaped
 
-from .._errors import InputError
-from ._base import AbstractLoss
+from .._precision import in_double, promoted
+from .._tasks import Meaning
+from ._base import AbstractLoss, finite_labels, in_shape
+from ._classes import classes_of
 
 
 class Squared(AbstractLoss):
     r"""$\ell(f, y) = \|f - y\|^2$, without a factor ½, summed over the outputs of a sample.
 
-    Labels are any real numbers, of the outputs' shape; or, for outputs `(n, c)`, classes
-    `(n,)`, whole numbers that stand for the unit vectors $e_y$ (one-hot targets). Accuracy is
-    then that of the largest output.
+    Labels are any real numbers, one for each output; or, for outputs `(n, c)` with $c \ge 2$,
+    classes `(n,)`, whole numbers below $c$ that stand for the unit vectors $e_y$ (one-hot
+    targets). Accuracy is then that of the largest output. Labels of one output that are all -1 or
+    1 have an accuracy, too: that of the sign.
     """
 
     is_classification: ClassVar[bool] = False
 
+    @promoted
     def value(self, f: Array, y: Array) -> Array:
         return _over_outputs((f - _targets(f, y)) ** 2)
 
+    @promoted
     def dual(self, f: Array, y: Array) -> Array:
         return 2.0 * (_targets(f, y) - f)
 
+    @promoted
     def curvature(self, f: Array, y: Array) -> Array:
         del y
         return jnp.full_like(f, 2.0)
 
+    @promoted
     def log_value(self, f: Array, y: Array) -> Array:
         gap = f - _targets(f, y)
         return jnp.log(_over_outputs(gap**2)) if f.ndim == 2 else 2.0 * jnp.log(jnp.abs(gap))
@@ -43,24 +49,25 @@ class Squared(AbstractLoss):
             return 0.0
         return float(np.sum(np.var(targets, axis=0)))
 
-    def check_shape(self, outputs: tuple[int, ...], y: Array) -> None:
-        if not _are_classes(len(outputs), y):
-            super().check_shape(outputs, y)
-            return
-        low, high = int(jnp.min(y)), int(jnp.max(y))
-        if low < 0:
-            raise InputError("task.y_train", low, "Squared needs classes from 0 on")
-        if outputs[0] != len(y) or outputs[1] <= high:
-            accepted = f"Squared on classes needs ({len(y)}, c) with c above {high}"
-            raise InputError("model", f"outputs {outputs}", accepted)
+    @in_double
+    def labels(self, y: Any, outputs: tuple[int, ...], key: str) -> Shaped[Array, " n *c"]:
+        labels = finite_labels(y, outputs, key)
+        num_outputs = outputs[1] if len(outputs) == 2 else 1
+        if num_outputs == 1 or labels.shape[1:] not in ((), (1,)):
+            return jnp.asarray(in_shape("Squared", labels, outputs, key), jnp.float64)
+        # One label beside many outputs can only name one of them.
+        return classes_of("Squared", labels, num_outputs, key)
 
-
-def _are_classes(num_axes: int, y: Array) -> bool:
-    return num_axes == 2 and y.ndim == 1 and jnp.issubdtype(y.dtype, jnp.integer)
+    def meaning(self, y_train: Array, y_test: Array) -> Meaning:
+        # `labels` gives whole numbers where they are classes, and nowhere else.
+        classes = jnp.issubdtype(y_train.dtype, jnp.integer)
+        return "classes" if classes else super().meaning(y_train, y_test)
 
 
 def _targets(f: Array, y: Array) -> Array:
-    return jax.nn.one_hot(y, f.shape[1], dtype=f.dtype) if _are_classes(f.ndim, y) else y
+    if f.ndim != 2 or y.ndim != 1:
+        return y
+    return (jnp.arange(f.shape[1])[None] == y[:, None]).astype(f.dtype)
 
 
 def _over_outputs(values: Array) -> Array:

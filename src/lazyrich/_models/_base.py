@@ -4,6 +4,7 @@ import abc
 from collections.abc import Callable
 from typing import Annotated, Any, ClassVar
 
+import equinox as eqx
 import jax
 import jax.flatten_util
 import jax.numpy as jnp
@@ -11,6 +12,8 @@ from annotated_types import Gt
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
 from .._description import Choice
+from .._errors import InputError
+from .._precision import promoted
 
 OutputScale = Annotated[float, Gt(0)]
 r"""$\alpha_\text{out}$, which multiplies the outputs: never to be mixed up with `init_scale`."""
@@ -18,6 +21,9 @@ r"""$\alpha_\text{out}$, which multiplies the outputs: never to be mixed up with
 
 class AbstractModel(Choice):
     """What learns: parameters are a pytree of arrays, built at `init_scale` 1.
+
+    Methods compute in float64 on arrays of any real type, except inside a `jax.jit` or `jax.grad`
+    of the user's own, where the precision is that of the trace.
 
     A model is itself a pytree, whose leaves are the fields that `numbers` names: what is
     compiled for one model serves every other that differs from it in these alone.
@@ -30,6 +36,22 @@ class AbstractModel(Choice):
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         super().__pydantic_init_subclass__(**kwargs)
         jax.tree_util.register_pytree_node(cls, _flatten, _unflatten)
+
+    @classmethod
+    def advice(cls, value: Any, key: str) -> str:
+        if isinstance(value, eqx.Module):
+            return "wrapped, lazyrich.models.FromEquinox(module=...)"
+        if callable(getattr(value, "apply", None)) and callable(getattr(value, "init", None)):
+            return (
+                "wrapped, lazyrich.models.Functions(init_params=lambda key, dim: net.init(key, "
+                "jnp.zeros((1, dim))), function=net.apply)"
+            )
+        if callable(value) and not isinstance(value, type):
+            return (
+                "wrapped, lazyrich.models.Functions(init_params=..., function=...), with "
+                "init_params(key, dim) and function(params, x)"
+            )
+        return super().advice(value, key)
 
     @property
     @abc.abstractmethod
@@ -54,9 +76,29 @@ class AbstractModel(Choice):
     def apply(self, params: Any, x: Shaped[Array, "n d"]) -> Float[Array, " n *c"]:
         """Outputs on `x`: shape `(n,)`, or `(n, c)` for a model with `c` outputs."""
 
+    def cast_inputs(self, x: Shaped[Array, "n d"]) -> Shaped[Array, "n d"]:
+        """Inputs as `apply` gets them in a run: float64.
+
+        Overridden where `apply` reads a narrower type without computing in it.
+        """
+        return jnp.asarray(x).astype(float)
+
     def check_inputs(self, x: Shaped[Array, "n d"], key: str) -> None:
         """Raises [`InputError`][lazyrich.InputError] for inputs the model cannot take."""
         del x, key
+
+    def check_params(self, params: Any, dim: int) -> None:
+        """Raises [`InputError`][lazyrich.InputError] for parameters unlike those of `init`."""
+        expected = jax.eval_shape(lambda key: self.init(key, dim), jax.random.key(0))
+        if jax.tree.structure(params) != jax.tree.structure(expected):
+            accepted = f"should be a pytree like model.init(key, {dim}), {_shapes(expected)}"
+            raise InputError("params", _shapes(params), accepted)
+        named = jax.tree_util.tree_leaves_with_path(params)
+        for (path, leaf), like in zip(named, jax.tree.leaves(expected), strict=True):
+            if leaf.shape != like.shape:
+                name = f"params{jax.tree_util.keystr(path)}"
+                accepted = f"should have shape {like.shape}, as in model.init(key, {dim})"
+                raise InputError(name, leaf.shape, accepted)
 
     def trained(self, params: Any) -> Any:
         """The part of `params` that training moves and norms are about: all of it, as a rule."""
@@ -75,17 +117,58 @@ class AbstractModel(Choice):
         del params
         return forces
 
+    @promoted
     def norm(self, params: Any) -> Float[Array, ""]:
         r"""$\|\theta\|_2$ over all parameters that are trained."""
         leaves = jax.tree.leaves(self.trained(params))
         return jnp.sqrt(sum(jnp.sum(leaf**2) for leaf in leaves))
 
+    @promoted
     def tangent_kernel(self, params: Any, x: Shaped[Array, "n d"]) -> Float[Array, "m m"]:
         r"""$J J^\top$ over all outputs on `x`, raveled, so that $m$ is $n$ or $n c$.
 
         Overridden where the structure makes it cheaper than one backward pass an output.
         """
+        x = self.cast_inputs(x)
         return contract(lambda params: self.apply(params, x), params)
+
+
+def outputs_of(model: AbstractModel, params: Any, x: Shaped[Array, "n d"]) -> jax.ShapeDtypeStruct:
+    """Shape of a model's outputs, from a trace of it.
+
+    - **Raises** [`InputError`][lazyrich.InputError] if the model fails, with its words in one
+        line, or if its outputs are not float64 `(n,)` or `(n, c)`.
+    """
+    name = type(model).__name__
+    try:
+        found = jax.eval_shape(model.apply, params, x)
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError("model", name, f"fails on inputs {x.shape}: {_cure(error)}") from error
+    if not isinstance(found, jax.ShapeDtypeStruct):
+        raise InputError("model", name, f"should return one array, not a {type(found).__name__}")
+    if found.ndim not in (1, 2) or found.shape[0] != len(x):
+        accepted = f"outputs of {len(x)} inputs should be ({len(x)},) or ({len(x)}, c)"
+        raise InputError("model", f"outputs {found.shape}", accepted)
+    if found.dtype != jnp.float64:
+        accepted = "should be float64, as parameters and inputs are; leave out what casts them"
+        raise InputError("model", f"outputs {found.dtype}", accepted)
+    return found
+
+
+def _cure(error: Exception) -> str:
+    """What to do about an error in a user's function."""
+    if isinstance(error, jax.errors.TracerArrayConversionError):
+        return "it uses NumPy where jax.numpy is needed"
+    if isinstance(error, jax.errors.ConcretizationTypeError):
+        return "it needs a value of its arguments, as `if` and float() do; use jnp.where"
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+
+
+def _shapes(params: Any) -> str:
+    """A pytree with shapes in the place of arrays, as a word of an error."""
+    return str(jax.tree.map(lambda leaf: leaf.shape, params))
 
 
 def output_scale_of(model: AbstractModel) -> float | None:
@@ -123,6 +206,7 @@ class AbstractLinearModel(AbstractModel):
     def evaluate(self, weights: Float[Array, "..."], x: Shaped[Array, "n d"]) -> Float[Array, " n"]:
         """Outputs on `x` of given weights, whatever parameters they came from."""
 
+    @promoted
     def apply(self, params: Any, x: Shaped[Array, "n d"]) -> Float[Array, " n"]:
         return self.evaluate(self.weights(params), x)
 
@@ -162,6 +246,7 @@ def contract(outputs: Callable[[Any], Array], params: Any) -> Float[Array, "m m"
     return jnp.concatenate(lines, axis=0)
 
 
+@promoted
 def measured_homogeneity(
     model: AbstractModel, params: Any, x: Shaped[Array, "n d"], tolerance: float = 1e-6
 ) -> float | None:

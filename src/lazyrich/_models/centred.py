@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
+from .._precision import promoted
 from ._base import AbstractModel
 from .linearised import Expansion
 
@@ -38,13 +39,18 @@ class Centred(AbstractModel):
         start = self.model.init(key, dim)
         return Expansion(start, start)
 
+    def cast_inputs(self, x: Shaped[Array, "n d"]) -> Shaped[Array, "n d"]:
+        return self.model.cast_inputs(x)
+
     def check_inputs(self, x: Shaped[Array, "n d"], key: str) -> None:
         self.model.check_inputs(x, key)
 
+    @promoted
     def apply(self, params: Expansion, x: Shaped[Array, "n d"]) -> Float[Array, " n *c"]:
         origin = jax.lax.stop_gradient(params.origin)
         return self.model.apply(params.moved, x) - self.model.apply(origin, x)
 
+    @promoted
     def tangent_kernel(self, params: Expansion, x: Shaped[Array, "n d"]) -> Float[Array, "m m"]:
         return self.model.tangent_kernel(params.moved, x)
 
@@ -58,5 +64,6 @@ class Centred(AbstractModel):
     def mobility(self, params: Expansion, forces: Expansion) -> Expansion:
         return Expansion(self.model.mobility(params.moved, forces.moved), forces.origin)
 
+    @promoted
     def norm(self, params: Expansion) -> Float[Array, ""]:
         return self.model.norm(params.moved)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from .._errors import InputError
+from .._precision import promoted
 from ._base import AbstractModel
 from .centred import Centred
 from .committee_closure import AbstractCommitteeClosure
@@ -23,6 +24,7 @@ class Closed(NamedTuple):
     params: Any
 
 
+@promoted
 def closed(model: AbstractModel, params: Any) -> Closed:
     """The same function in the statistics that it and its flow hang on.
 
@@ -45,6 +47,7 @@ def closed(model: AbstractModel, params: Any) -> Closed:
     return Closed(_with_numbers_of(machine, CommitteeStatistics), statistics)
 
 
+@promoted
 def condensed(model: AbstractModel, params: Any) -> Closed:
     """The same function, its flow and its norm in at most `d + 1` neurons, whatever its width.
 
@@ -102,6 +105,7 @@ def closes(model: AbstractModel) -> bool:
     return is_closed(model)
 
 
+@promoted
 def statistics_of(model: AbstractModel, params: Any) -> tuple[CommitteeStatistics, Any]:
     r"""The statistics behind the outputs: $f$ is linear in them.
 

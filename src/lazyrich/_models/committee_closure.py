@@ -29,6 +29,10 @@ class AbstractCommitteeClosure(AbstractModel):
         accepted = "is made of a CommitteeMachine's weights: name that, and dynamics.closure"
         raise InputError("model.kind", type(self).__name__, accepted)
 
+    def check_params(self, params: Any, dim: int) -> None:
+        del params, dim  # made of another model's, whose shapes are its own
+
     def scaled(self, x: Shaped[Array, "n d"]) -> Shaped[Array, "n d"]:
         """Inputs as weights meet them."""
+        x = self.cast_inputs(x)
         return x / jnp.sqrt(float(x.shape[1])) if self.root_d else x

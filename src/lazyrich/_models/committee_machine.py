@@ -8,7 +8,7 @@ from annotated_types import Ge, Gt
 from jax import lax
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
-from .._precision import in_double
+from .._precision import in_double, promoted
 from ._base import AbstractModel
 
 
@@ -53,8 +53,10 @@ class CommitteeMachine(AbstractModel):
 
     def scaled(self, x: Shaped[Array, "n d"]) -> Shaped[Array, "n d"]:
         """Inputs as weights meet them."""
+        x = self.cast_inputs(x)
         return x if self.inputs == "as_they_are" else x / jnp.sqrt(float(x.shape[1]))
 
+    @promoted
     def apply(self, params: Any, x: Shaped[Array, "n d"]) -> Float[Array, " n"]:
         weights, readouts = self._parts(params)
         h = self.scaled(x) @ weights.T
@@ -62,6 +64,7 @@ class CommitteeMachine(AbstractModel):
         total = jnp.sum(phi, axis=1) if readouts is None else phi @ readouts
         return self.output_scale / self.width * total
 
+    @promoted
     def tangent_kernel(self, params: Any, x: Shaped[Array, "n d"]) -> Float[Array, "n n"]:
         r"""$(\alpha_\text{out}/N)^2\, [(X X^\top) \circ (\Phi' \Phi'^\top)]$, $\Phi'$ times the
         readouts; where these are trained, plus $\Phi \Phi^\top$."""

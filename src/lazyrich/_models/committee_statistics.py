@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
+from .._precision import promoted
 from .committee_closure import AbstractCommitteeClosure
 
 
@@ -35,11 +36,13 @@ class CommitteeStatistics(AbstractCommitteeClosure):
         their flow closes is derived in `docs/kumar2024.md`.
     """
 
+    @promoted
     def apply(self, params: Statistics, x: Shaped[Array, "n d"]) -> Float[Array, " n"]:
         x = self.scaled(x)
         square = jnp.sum((x @ params.second) * x, axis=1)
         return self.output_scale * (x @ params.mean + 0.5 * self.epsilon * square)
 
+    @promoted
     def mobility(self, params: Statistics, forces: Statistics) -> Statistics:
         # The gradient by M is (epsilon / 2) G.
         g, turn = forces.mean, 2 * forces.second
@@ -51,12 +54,15 @@ class CommitteeStatistics(AbstractCommitteeClosure):
     def decayed(self, params: Statistics) -> Statistics:
         return Statistics(params.mean, 2 * params.second)
 
+    @promoted
     def norm(self, params: Statistics) -> Float[Array, ""]:
         return jnp.sqrt(self.width * jnp.trace(params.second))
 
+    @promoted
     def tangent_kernel(self, params: Statistics, x: Shaped[Array, "n d"]) -> Float[Array, "n n"]:
         return self.cross_kernel(params, x, x)
 
+    @promoted
     def cross_kernel(
         self, params: Statistics, x: Shaped[Array, "m d"], z: Shaped[Array, "n d"]
     ) -> Float[Array, "m n"]:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
+from .._precision import promoted
 from .committee_closure import AbstractCommitteeClosure
 
 
@@ -34,6 +35,7 @@ class CondensedCommittee(AbstractCommitteeClosure):
         their flow closes, and this form of it, are derived in `docs/kumar2024.md`.
     """
 
+    @promoted
     def apply(self, params: Condensed, x: Shaped[Array, "n d"]) -> Float[Array, " n"]:
         x = self.scaled(x)
         h = x @ params.mean
@@ -41,6 +43,7 @@ class CondensedCommittee(AbstractCommitteeClosure):
         root = jnp.sqrt(float(self.width))
         return self.output_scale * (h / root + 0.5 * self.epsilon / self.width * squares)
 
+    @promoted
     def tangent_kernel(self, params: Condensed, x: Shaped[Array, "n d"]) -> Float[Array, "n n"]:
         x = self.scaled(x)
         slope = 1 + self.epsilon / jnp.sqrt(float(self.width)) * (x @ params.mean)

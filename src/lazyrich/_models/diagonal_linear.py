@@ -7,7 +7,7 @@ from annotated_types import Ge
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
 from .._columns import gram, matvec
-from .._precision import in_double
+from .._precision import in_double, promoted
 from ._base import AbstractLinearModel
 
 
@@ -56,12 +56,18 @@ class DiagonalLinear(AbstractLinearModel):
         start = jnp.full(dim, (2.0 * dim) ** -0.5, jnp.float64)
         return DiagonalParams(start, start)
 
+    def cast_inputs(self, x: Shaped[Array, "n d"]) -> Shaped[Array, "n d"]:
+        return jnp.asarray(x)
+
+    @promoted
     def weights(self, params: DiagonalParams) -> Float[Array, " d"]:
         return power_difference(params.u, params.v, self.depth)
 
+    @promoted
     def evaluate(self, weights: Float[Array, " d"], x: Shaped[Array, "n d"]) -> Float[Array, " n"]:
         return matvec(x, weights)
 
+    @promoted
     def tangent_kernel(
         self, params: DiagonalParams, x: Shaped[Array, "n d"]
     ) -> Float[Array, "n n"]:

@@ -5,6 +5,7 @@ from typing import Any, ClassVar, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
+from .._precision import promoted
 from ._base import AbstractModel
 
 
@@ -43,13 +44,18 @@ class Doubled(AbstractModel):
         start = self.model.init(key, dim)
         return DoubledParams(start, start)
 
+    @promoted
     def apply(self, params: DoubledParams, x: Shaped[Array, "n d"]) -> Float[Array, " n *c"]:
         plus, minus = (self.model.apply(copy, x) for copy in params)
         return (plus - minus) / jnp.sqrt(2.0)
 
+    def cast_inputs(self, x: Shaped[Array, "n d"]) -> Shaped[Array, "n d"]:
+        return self.model.cast_inputs(x)
+
     def check_inputs(self, x: Shaped[Array, "n d"], key: str) -> None:
         self.model.check_inputs(x, key)
 
+    @promoted
     def tangent_kernel(self, params: DoubledParams, x: Shaped[Array, "n d"]) -> Float[Array, "m m"]:
         plus, minus = (self.model.tangent_kernel(copy, x) for copy in params)
         return (plus + minus) / 2

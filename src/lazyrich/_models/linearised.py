@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
 from .._errors import InputError
+from .._precision import promoted
 from ._base import AbstractModel
 
 
@@ -53,9 +54,13 @@ class Linearised(AbstractModel):
         """The start of a twin around `params` of the model."""
         return Expansion(params, params)
 
+    def cast_inputs(self, x: Shaped[Array, "n d"]) -> Shaped[Array, "n d"]:
+        return self.model.cast_inputs(x)
+
     def check_inputs(self, x: Shaped[Array, "n d"], key: str) -> None:
         self.model.check_inputs(x, key)
 
+    @promoted
     def apply(self, params: Expansion, x: Shaped[Array, "n d"]) -> Float[Array, " n *c"]:
         # Training moves nothing else: a gradient would see the kernel turn.
         origin = jax.lax.stop_gradient(params.origin)
@@ -63,6 +68,7 @@ class Linearised(AbstractModel):
         f, moved = jax.jvp(lambda p: self.model.apply(p, x), (origin,), (step,))
         return f + moved
 
+    @promoted
     def tangent_kernel(self, params: Expansion, x: Shaped[Array, "n d"]) -> Float[Array, "m m"]:
         """The model's at its origin."""
         return self.model.tangent_kernel(params.origin, x)

@@ -4,11 +4,12 @@ from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from annotated_types import Ge
 from jaxtyping import Array, Float, Int, PRNGKeyArray, Shaped
 
 from .._errors import InputError
-from .._precision import in_double
+from .._precision import in_double, promoted
 from ._base import AbstractLinearModel
 
 
@@ -22,8 +23,8 @@ class FactorParams(NamedTuple):
 class MatrixFactorisation(AbstractLinearModel):
     r"""The entries of $W = U U^\top - V V^\top$: $f((i, j)) = W_{ij}$.
 
-    Inputs are pairs of indices below `size`. At `init_scale` 1, $U = V = I$, so that
-    $\|\theta(0)\|_2 = \alpha \sqrt{2 \cdot \text{size}}$ and $W(0) = 0$.
+    Inputs are pairs of indices below `size`, whole numbers of any type. At `init_scale` 1, $U = V =
+    I$, so that $\|\theta(0)\|_2 = \alpha \sqrt{2 \cdot \text{size}}$ and $W(0) = 0$.
 
     - **Source** Lyu et al., ICLR 2024, arXiv:2311.18817: matrix completion; the
         over-parametrised factorisation is that of Gunasekar et al., NeurIPS 2017,
@@ -43,37 +44,49 @@ class MatrixFactorisation(AbstractLinearModel):
         return FactorParams(identity, identity)
 
     def check_inputs(self, x: Shaped[Array, "n d"], key: str) -> None:
-        del key
-        if x.shape[1] != 2 or not jnp.issubdtype(x.dtype, jnp.integer):
+        index = np.asarray(x)
+        if index.shape[1:] != (2,) or np.any(index != np.floor(index)):
             accepted = (
                 "MatrixFactorisation needs pairs of whole numbers, such as MatrixCompletion's"
             )
-            raise InputError("task", f"inputs {x.dtype} {x.shape}", accepted)
-        if int(jnp.max(x)) >= self.size:
-            accepted = f"should exceed every index; the largest is {int(jnp.max(x))}"
+            raise InputError(key, f"inputs {index.dtype} {index.shape}", accepted)
+        if index.min() < 0:
+            accepted = "MatrixFactorisation needs indices from 0 on"
+            raise InputError(key, f"an index of {int(index.min())}", accepted)
+        if index.max() >= self.size:
+            accepted = f"should exceed every index; the largest of {key} is {int(index.max())}"
             raise InputError("model.size", self.size, accepted)
 
+    def cast_inputs(self, x: Shaped[Array, "n 2"]) -> Int[Array, "n 2"]:
+        return jnp.asarray(x).astype(jnp.int32)
+
+    @promoted
     def weights(self, params: FactorParams) -> Float[Array, "d d"]:
         return params.u @ params.u.T - params.v @ params.v.T
 
-    def evaluate(self, weights: Float[Array, "d d"], x: Int[Array, "n 2"]) -> Float[Array, " n"]:
-        return weights[x[:, 0], x[:, 1]]
+    @promoted
+    def evaluate(self, weights: Float[Array, "d d"], x: Shaped[Array, "n 2"]) -> Float[Array, " n"]:
+        i, j = self.cast_inputs(x).T
+        return weights[i, j]
 
-    def apply(self, params: FactorParams, x: Int[Array, "n 2"]) -> Float[Array, " n"]:
+    @promoted
+    def apply(self, params: FactorParams, x: Shaped[Array, "n 2"]) -> Float[Array, " n"]:
         # Few entries need few inner products and not the whole of W.
         if x.shape[0] > self.size * self.size // 4:
             return self.evaluate(self.weights(params), x)
-        i, j = x[:, 0], x[:, 1]
+        i, j = self.cast_inputs(x).T
         return jnp.sum(params.u[i] * params.u[j] - params.v[i] * params.v[j], axis=1)
 
-    def tangent_kernel(self, params: FactorParams, x: Int[Array, "n 2"]) -> Float[Array, "n n"]:
+    @promoted
+    def tangent_kernel(self, params: FactorParams, x: Shaped[Array, "n 2"]) -> Float[Array, "n n"]:
         r"""Entries of $G = U U^\top + V V^\top$ where two pairs share an index.
 
         $K_{(ij),(kl)} = \delta_{ik} G_{jl} + \delta_{il} G_{jk} + \delta_{jk} G_{il} +
         \delta_{jl} G_{ik}$: four gathers, where the Jacobian would take $n d$ numbers a row.
         """
         g = params.u @ params.u.T + params.v @ params.v.T
-        i, j = x[:, 0], x[:, 1]
+        x = self.cast_inputs(x)
+        i, j = x.T
 
         def row(pair: Int[Array, " 2"]) -> Float[Array, " n"]:
             first, second = pair

@@ -1,7 +1,7 @@
 """Multi-layer perceptrons."""
 
 from collections.abc import Callable
-from typing import Annotated, ClassVar, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ from annotated_types import Ge
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
 from .._errors import InputError
-from .._precision import in_double
+from .._precision import in_double, promoted
 from ._base import AbstractModel, OutputScale
 
 Width = Annotated[int, Ge(1)]
@@ -38,8 +38,9 @@ class MLP(AbstractModel):
 
     - **Takes** `widths` of the hidden layers; `outputs`, zero for one output without an
         axis; `activation`; `bias`, whether the first layer has one, or `"all"` for every
-        layer (not homogeneous); `zero_last`, whether the last layer starts at zero, so
-        that the net does.
+        layer (not homogeneous); without hidden layers, `widths = ()`, the first layer is the
+        last, and its bias the intercept of a linear model; `zero_last`, whether the last
+        layer's weights start at zero, so that the net does.
     - `initialisation`, the parameters at `init_scale` 1: `he`, Gaussian weights of variance 2
         over the fan-in; `normal`, of variance 1, both with biases at zero; `uniform`, weights
         and biases uniform within one over the root of the fan-in, PyTorch's default.
@@ -70,12 +71,16 @@ class MLP(AbstractModel):
 
     @property
     def homogeneity(self) -> int | None:
-        if self.activation == "tanh" or self.bias == "all":
+        if self.activation == "tanh" or (self.bias == "all" and self.widths):
             return None
         power, degree = (2 if self.activation == "quadratic" else 1), 0
         for _ in self.widths:
             degree = power * (degree + 1)
         return degree + 1
+
+    def revision(self) -> dict[str, Any]:
+        # A linear model once had no intercept: its runs are not those of today.
+        return {"intercept": True} if self.bias and not self.widths else {}
 
     @property
     def has_kinks(self) -> bool:
@@ -92,7 +97,7 @@ class MLP(AbstractModel):
         weights, biases = map(list, zip(*layers, strict=True))
         if self.zero_last:
             weights[-1] = jnp.zeros_like(weights[-1])
-        later = tuple(biases[1:]) if self.bias == "all" else None
+        later = tuple(biases[1:]) if self.bias == "all" and self.widths else None
         return MLPParams(tuple(weights), biases[0] if self.bias else jnp.zeros(0), later)
 
     def _layer(self, key: PRNGKeyArray, out: int, fan_in: int) -> tuple[Array, Array]:
@@ -105,6 +110,9 @@ class MLP(AbstractModel):
         size = jnp.sqrt(2 / fan_in) if self.initialisation == "he" else 1.0
         return jr.normal(key, (out, fan_in)) * size, jnp.zeros(out)
 
+    def cast_inputs(self, x: Shaped[Array, "n d"]) -> Shaped[Array, "n d"]:
+        return jnp.asarray(x)
+
     def check_inputs(self, x: Shaped[Array, "n d"], key: str) -> None:
         if not self.one_hot:
             return
@@ -114,6 +122,7 @@ class MLP(AbstractModel):
             accepted = f"{key} yields inputs {(n, dim)} that are not of as many one-hot blocks"
             raise InputError("model.one_hot", self.one_hot, accepted)
 
+    @promoted
     def apply(self, params: MLPParams, x: Shaped[Array, "n d"]) -> Float[Array, " n *c"]:
         last = params.weights[-1]
 
@@ -121,9 +130,11 @@ class MLP(AbstractModel):
             return self._layers(params, x)[1][-1] @ last.T
 
         f = in_blocks(some, x, max(self.widths, default=1)) * self._factor(last, last=True)
-        f = self.output_scale * (f + params.later[-1][None] if params.later else f)
+        bias = self._last_bias(params)
+        f = self.output_scale * (f if bias is None else f + bias[None])
         return f if self.outputs else f[:, 0]
 
+    @promoted
     def tangent_kernel(self, params: MLPParams, x: Shaped[Array, "n d"]) -> Float[Array, "m m"]:
         r"""Layer by layer: $K_{(ia),(jb)} = \sum_l \langle h_{l-1,i}, h_{l-1,j} \rangle
         \langle \delta_{l,ia}, \delta_{l,jb} \rangle$ with $\delta_l = \partial f / \partial
@@ -134,7 +145,8 @@ class MLP(AbstractModel):
         # Of a layer's own weights and of its bias, beside the forces on what comes before it.
         factors = [self._factor(w) for w in params.weights[:-1]]
         factors.append(self._factor(params.weights[-1], last=True))
-        inputs = factors[-1] ** 2 * (after[-1] @ after[-1].T) + float(bool(params.later))
+        inputs = factors[-1] ** 2 * (after[-1] @ after[-1].T)
+        inputs = inputs + float(self._last_bias(params) is not None)
         kernel = jnp.einsum("ij,ab->iajb", inputs, jnp.eye(c))
         last = factors[-1] * params.weights[-1]
         delta = jnp.broadcast_to(last[None], (n, *last.shape))
@@ -147,6 +159,7 @@ class MLP(AbstractModel):
             delta = delta @ (factors[layer - 1] * params.weights[layer - 1])
         return self.output_scale**2 * kernel.reshape(n * c, n * c)
 
+    @promoted
     def gradient_factors(
         self, params: MLPParams, x: Shaped[Array, "n d"], r: Float[Array, " n *c"]
     ) -> list[tuple[Float[Array, "n a"], Float[Array, "n b"]]]:
@@ -162,12 +175,18 @@ class MLP(AbstractModel):
         for layer in range(len(self.widths), -1, -1):
             weights, last = params.weights[layer], layer == len(self.widths)
             factor = self._factor(weights, last=last)
-            has_bias = bool(params.later) if layer > 0 else bool(self.bias)
+            has_bias = bool(params.later if layer > 0 else self.bias)
             inputs = [factor * after[layer], jnp.ones((len(x), int(has_bias)))]
             found.append((jnp.concatenate(inputs, axis=1), force))
             if layer > 0:
                 force = force @ (factor * weights) * slope(before[layer - 1])
         return found
+
+    def _last_bias(self, params: MLPParams) -> Array | None:
+        """That of the last layer, which is the first one of a net without hidden layers."""
+        if not self.widths:
+            return params.bias if self.bias else None
+        return params.later[-1] if params.later else None
 
     def _layers(self, params: MLPParams, x: Array) -> tuple[list[Array], list[Array]]:
         """Every hidden layer before its activation; the input and every layer after it."""

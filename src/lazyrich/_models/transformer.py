@@ -9,7 +9,7 @@ from annotated_types import Ge
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
 from .._errors import InputError
-from .._precision import in_double
+from .._precision import in_double, promoted
 from ._base import AbstractModel, OutputScale
 
 
@@ -96,6 +96,7 @@ class Transformer(AbstractModel):
             unembedding=jr.normal(last, (self.width, vocabulary)) * vocabulary**-0.5,
         )
 
+    @promoted
     def apply(self, params: TransformerParams, x: Shaped[Array, "n d"]) -> Float[Array, "n v"]:
         n, embedding = x.shape[0], params.embedding
         blocks = x.reshape(n, self.num_tokens, -1).astype(embedding.dtype)
@@ -114,6 +115,9 @@ class Transformer(AbstractModel):
         hidden = jax.nn.relu(last @ params.mlp_in.T + params.mlp_in_bias[None])
         last = last + hidden @ params.mlp_out.T + params.mlp_out_bias[None]
         return self.output_scale * (last @ params.unembedding)
+
+    def cast_inputs(self, x: Shaped[Array, "n d"]) -> Shaped[Array, "n d"]:
+        return jnp.asarray(x)
 
     def check_inputs(self, x: Shaped[Array, "n d"], key: str) -> None:
         if x.shape[1] % self.num_tokens or x.shape[1] < self.num_tokens:

@@ -17,8 +17,9 @@ Meaning = Literal["signs", "classes", "reals"]
 class Samples(eqx.Module):
     """Inputs `x` of shape `(n, d)` in any real type; labels `y`, one or a row a sample.
 
-    Inputs keep the narrowest type that holds them exactly. Labels are float64 of shape
-    `(n,)`, or `(n, c)` for `c` outputs; or whole numbers `(n,)`, where they are classes.
+    Inputs keep the narrowest type that holds them exactly; a model that does not compute in it
+    gets them in float64. Labels are `(n,)`, or `(n, c)` for `c` outputs, of any real type: what
+    they mean is decided by the loss and the model's outputs.
     """
 
     x: Shaped[Array, "n d"]

@@ -7,12 +7,12 @@ from typing import Any, ClassVar
 import jax.numpy as jnp
 import numpy as np
 import pydantic
-from jaxtyping import Array, PRNGKeyArray
+from jaxtyping import PRNGKeyArray
 
 from .._errors import InputError
 from .._files import opened
 from .._npz import archive
-from .._precision import in_double
+from .._precision import in_double, real_array
 from ._base import Blocks, Samples, Split
 from .held import AbstractHeld
 from .split_arrays import SplitArrays
@@ -24,8 +24,8 @@ class Arrays(AbstractHeld):
     """Train and test arrays of your own, from memory or from a `.npz` file.
 
     - **Takes** `x_train` `(n, d)`, `y_train` `(n,)` or `(n, c)`, `x_test` `(m, d)`, `y_test`
-        like `y_train`, real and finite; labels in a type of whole numbers stay so, and
-        count as classes where the loss wants them. Or, with
+        like `y_train`, real and finite, of any type. What labels mean is the loss's to say, see
+        [`AbstractLoss.labels`][lazyrich.losses.AbstractLoss]: their type changes nothing. Or, with
         [`Arrays.load`][lazyrich.tasks.Arrays.load], a file that holds arrays of these names.
     - **Raises** [`InputError`][lazyrich.InputError] for a missing array, shapes that do
         not fit together, or an entry that is not finite.
@@ -126,22 +126,16 @@ class Arrays(AbstractHeld):
     @in_double
     def sample(self, key: PRNGKeyArray) -> Split:
         del key
-        train = Samples(jnp.asarray(self.x_train), _labels(self.y_train))
-        test = Samples(jnp.asarray(self.x_test), _labels(self.y_test))
+        train, test = (
+            Samples(jnp.asarray(x), jnp.asarray(y, jnp.float64))
+            for x, y in ((self.x_train, self.y_train), (self.x_test, self.y_test))
+        )
         return Split(train, Blocks(lambda index: test, 1))
 
 
-def _labels(y: np.ndarray) -> Array:
-    # Signs in a narrow type are numbers; classes are whole numbers from 0 on.
-    classes = y.dtype.kind in "iu" and y.ndim == 1 and y.min() >= 0
-    return jnp.asarray(y, jnp.int32 if classes else jnp.float64)
-
-
 def _real_array(name: str, value: Any) -> np.ndarray:
-    array = np.array(value)
+    array = real_array(value, name).copy()
     ndims = (2,) if name.startswith("x") else (1, 2)
-    if array.dtype.kind not in "iuf":
-        raise InputError(name, array.dtype.name, "should be an array of real numbers")
     if array.ndim not in ndims or 0 in array.shape:
         accepted = " or ".join(map(str, ndims))
         raise InputError(name, array.shape, f"should be {accepted}-dimensional and not empty")

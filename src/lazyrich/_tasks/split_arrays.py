@@ -11,7 +11,7 @@ from annotated_types import Ge
 from jaxtyping import Bool, Float, Int, PRNGKeyArray, Real
 
 from .._errors import InputError
-from .._precision import in_double
+from .._precision import in_double, native
 from ._base import Blocks, Meaning, Samples, Split
 from ._data_files import read_table, whole_label
 from .held import AbstractHeld
@@ -177,9 +177,7 @@ def _stratified(places: Int[np.ndarray, " n"], num_train: int) -> Int[np.ndarray
 
 
 def _inputs(value: Any) -> np.ndarray:
-    x = np.array(value)
-    if x.dtype.kind == "b":
-        x = x.astype(np.int8)
+    x = native(np.array(value))
     if x.dtype.kind not in "iuf":
         accepted = "should be an array of real numbers; write columns of words in numbers"
         raise InputError("x", x.dtype.name, accepted)
@@ -189,11 +187,9 @@ def _inputs(value: Any) -> np.ndarray:
 
 
 def _labels(value: Any) -> np.ndarray:
-    y = np.array(value)
+    y = native(np.array(value))
     if y.dtype.kind == "O" and all(isinstance(entry, str | np.str_) for entry in y.ravel()):
         y = y.astype(str)
-    if y.dtype.kind == "b":
-        y = y.astype(np.int8)
     if y.dtype.kind not in "iufU":
         raise InputError("y", y.dtype.name, "should be an array of real numbers or of words")
     if y.ndim not in (1, 2) or 0 in y.shape or (y.ndim == 2 and y.dtype.kind == "U"):

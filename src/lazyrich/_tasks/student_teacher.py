@@ -50,6 +50,7 @@ class StudentTeacher(AbstractTask):
 
         return Split(draw(train_key, self.n), test_blocks(draw, test_key, self.num_test))
 
+    @in_double
     def teacher(self, key: PRNGKeyArray) -> Teacher:
         """Weights and bias of each layer of a teacher."""
         sizes = [self.d, *self.widths, self.outputs]
