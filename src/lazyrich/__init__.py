@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ._errors import ComputationError, InputError
     from ._execution import Estimate, Progress, Refined, estimate, refine, sweep
     from ._experiment import Experiment
+    from ._extend import extend, parameters
     from ._forecast import Family, Forecast, forecast
     from ._linearise import linearise
     from ._phase import (
@@ -84,6 +85,7 @@ __all__ = [
     "consolidate",
     "dynamics",
     "estimate",
+    "extend",
     "forecast",
     "forecast_runs",
     "forecast_scores",
@@ -93,6 +95,7 @@ __all__ = [
     "models",
     "open_record",
     "open_store",
+    "parameters",
     "phase_diagram",
     "plot",
     "plot_collapse",
@@ -153,12 +156,14 @@ _PLACES = {
     "collapse": "_phase",
     "consolidate": "_store",
     "estimate": "_execution",
+    "extend": "_extend",
     "forecast": "_forecast",
     "forecast_runs": "_trial",
     "forecast_scores": "_trial",
     "linearise": "_linearise",
     "open_record": "_record",
     "open_store": "_store",
+    "parameters": "_extend",
     "phase_diagram": "_phase",
     "plot": "_view",
     "plot_collapse": "_view",

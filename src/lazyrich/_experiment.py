@@ -5,6 +5,7 @@ import json
 import os
 import types
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -78,7 +79,12 @@ class Experiment(Description):
             raise InputError("probes", value, "should be a list of probes")
         for probe in value:
             if isinstance(probe, str) and probe not in _PROBES:
-                raise InputError("probes", probe, f"should be among {', '.join(_PROBES)}")
+                raise _unknown_probe(probe)
+            if isinstance(probe, type) and issubclass(probe, AbstractProbe):
+                raise InputError("probes", probe.__name__, f"should be called: {probe.__name__}()")
+            if not isinstance(probe, str | AbstractProbe):
+                accepted = "should be a name, or a probe of lr.probes.AbstractProbe"
+                raise InputError("probes", probe, accepted)
         return tuple(value)
 
     @classmethod
@@ -283,6 +289,12 @@ class Experiment(Description):
     def probe_modules(self) -> tuple[AbstractProbe, ...]:
         """The probes themselves, names looked up."""
         return tuple(_PROBES[probe] if isinstance(probe, str) else probe for probe in self.probes)
+
+
+def _unknown_probe(name: str) -> InputError:
+    near = get_close_matches(name, _PROBES, n=1)
+    hint = f" (did you mean {near[0]}?)" if near else ""
+    return InputError("probes", name, f"is no probe{hint}; there are {', '.join(_PROBES)}")
 
 
 def default_dynamics(model: AbstractModel) -> AbstractDynamics:

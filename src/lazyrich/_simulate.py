@@ -1,15 +1,17 @@
 """From an experiment to its record."""
 
+import contextlib
 import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
 from typing import Any
 
 import equinox as eqx
 import jax
+import jax.flatten_util
 import numpy as np
 import xarray as xr
 from jaxtyping import Array, Float
@@ -18,11 +20,20 @@ from threadpoolctl import threadpool_limits
 from ._dynamics import Checkpoint, Problem, Trajectory
 from ._experiment import Experiment
 from ._ground import Ground, setting_of
-from ._measure import Observer, measure_states, pass_over_test, reference_table, scales_of
+from ._measure import (
+    Observer,
+    check_probes,
+    measure_states,
+    pass_over_test,
+    reference_table,
+    scales_of,
+)
 from ._models import AbstractLinearModel, DiagonalLinear
 from ._precision import in_double
 from ._predictors import diagonal_kkt
+from ._probes import BUILT_IN
 from ._stacked import KKT, Outcome, Stacked, machine
+from ._terminal import progress as shown_progress
 
 # Test inputs on which the error of a step is controlled, beside the training inputs.
 _WATCHED = 256
@@ -41,14 +52,20 @@ def simulate(
     experiment: Experiment,
     *,
     params: Any = None,
-    listener: Listener = silently,
+    keep_params: bool = False,
+    progress: bool = False,
+    listener: Listener | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
 ) -> xr.Dataset:
     r"""Runs an experiment and returns its record.
 
     - **Takes** `params`, initial parameters of your own in place of the model's; they are
         $\theta(0)$, not multiplied by `init_scale`. The record keeps
-        their SHA-256 as `own_params`, beside the experiment's hash. `checkpoint`, a file
+        their SHA-256 as `own_params`, beside the experiment's hash. `keep_params`, whether the
+        record holds the parameters at the end, as `final_parameters`, which
+        [`parameters`][lazyrich.parameters] reads and [`extend`][lazyrich.extend] goes on from.
+        `progress`, whether to show on stderr how far the run is, and how long the rest will
+        take; `listener`, a function that hears it in place. `checkpoint`, a file
         that keeps what the solve has reached, every ten seconds; if it is there, the run
         goes on from it, and ends in the same record as one that was never interrupted.
         It is left in place, to be removed once the record is safe.
@@ -62,17 +79,46 @@ def simulate(
     """
     # LAPACK's threads spin after each call and take cores from the compiled products around
     # it: the step of panel 1a takes 185 ms with them and 160 ms without, on two cores.
-    with threadpool_limits(limits=1, user_api="blas"):
-        outcome = follow_alone(experiment, params, listener, checkpoint)
-        return Stacked.of([outcome]).record(experiment, 0)
+    with (
+        threadpool_limits(limits=1, user_api="blas"),
+        listening(listener, progress, experiment.name) as told,
+    ):
+        outcome = follow_alone(experiment, params, told, checkpoint)
+    record = Stacked.of([outcome]).record(experiment, 0)
+    return with_final(record, outcome) if keep_params else record
+
+
+@contextlib.contextmanager
+def listening(listener: Listener | None, progress: bool, title: str) -> Iterator[Listener]:
+    """A listener of the user's, or one that shows progress, or one that does not listen."""
+    if listener is not None or not progress:
+        yield listener or silently
+        return
+    with shown_progress(title) as shown:
+        yield shown
+
+
+FINAL = "final_parameters"
+
+# Parameters that a record keeps of where a run ended: 128 MB.
+_MOST_KEPT = 2**24
+
+
+def with_final(record: xr.Dataset, outcome: Outcome) -> xr.Dataset:
+    """A record with the parameters at the end of its run, unless they are too many."""
+    flat = np.asarray(jax.flatten_util.ravel_pytree(outcome.final)[0])
+    if flat.size > _MOST_KEPT:
+        return record
+    words = {"long_name": "parameters at the end of the run", "units": "1"}
+    return record.assign({FINAL: ("parameter", flat, words)})
 
 
 def simulate_on(
     ground: Ground, listener: Listener = silently, checkpoint: Any = None
 ) -> xr.Dataset:
-    """The same of the experiment of a ground, in double precision."""
+    """The same of the experiment of a ground, in double precision, with its last parameters."""
     outcome = follow_alone(ground.experiment, None, listener, checkpoint, ground)
-    return Stacked.of([outcome]).record(ground.experiment, 0)
+    return with_final(Stacked.of([outcome]).record(ground.experiment, 0), outcome)
 
 
 def follow_alone(
@@ -98,6 +144,7 @@ def follow_alone(
         trajectory = dynamics.follow(run.problem, run.times, progress, observer, kept)
         run.clock.start("measuring")
         return run.outcome(trajectory, trajectory.observed, trajectory.final)
+    run.check()
     trajectory = dynamics.follow(run.problem, run.times, progress, checkpoint=kept)
     run.clock.start("measuring")
     return replayed(run, trajectory, listener)
@@ -176,7 +223,18 @@ class Run:
             test.x[:_WATCHED],
             is_leaf=lambda leaf: leaf is None,
         )
-        return Observer(self.setting, self.problem.train.x, test.x, self.probes)
+        observer = Observer(self.setting, self.problem.train.x, test.x, self.probes)
+        check_probes(observer, self.problem.params, len(self.times))
+        return observer
+
+    def check(self) -> None:
+        """Tries probes on a block of test data, where these are drawn after the solve."""
+        if all(probe in BUILT_IN for probe in self.experiment.probes):
+            return
+        block = next(iter(self.split.test))
+        found = setting_of(self.experiment, self.problem, self.predictors, block.y, block.x)
+        observer = Observer(found[0], self.problem.train.x, block.x, found[1])
+        check_probes(observer, self.problem.params, len(self.times))
 
     def outcome(self, trajectory: Trajectory, values: dict[str, Any], final: Any) -> Outcome:
         """What has become of a run whose probes took `values` and that ended at `final`."""
@@ -199,7 +257,8 @@ class Run:
             ending=trajectory.ending,
             effort=trajectory.effort,
             seconds=self.clock.seconds,
-            own_params=_digest(self._params),
+            own_params=digest_of(self._params),
+            final=final,
         )
 
 
@@ -210,11 +269,11 @@ def _identity(experiment: Experiment, params: Any) -> str:
         for name in ("lazyrich", "jax", "jaxlib", "diffrax", "equinox", "optax", "numpy")
     }
     probes = [probe.name for probe in experiment.probe_modules]
-    parts = [experiment.content_hash, _digest(params), probes, versions, machine()]
+    parts = [experiment.content_hash, digest_of(params), probes, versions, machine()]
     return json.dumps(parts)
 
 
-def _digest(params: Any) -> str:
+def digest_of(params: Any) -> str:
     """SHA-256 of parameters passed in, which the experiment does not know; else empty."""
     digest = hashlib.sha256()
     for leaf in jax.tree.leaves(params):

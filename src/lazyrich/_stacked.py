@@ -13,6 +13,7 @@ import xarray as xr
 from jaxtyping import Float
 
 from ._dynamics import Effort, Ending
+from ._errors import InputError
 from ._experiment import Experiment
 from ._measure import SCALES, Columns
 from ._predictors import doubt_of
@@ -36,6 +37,7 @@ class Outcome(NamedTuple):
     effort: Effort
     seconds: dict[str, float]
     own_params: str
+    final: Any = None
 
 
 class Stacked(NamedTuple):
@@ -47,6 +49,7 @@ class Stacked(NamedTuple):
     - `kkt`, the final residuals, empty where they have no meaning; `scales`, what scores are
         measured against.
     - `long_names` and `units` of probes, columns and residuals.
+    - `dims`, by the probes' names, of the axes after runs and records.
     - `seconds`, spent on the whole batch, by stage.
     - `against`, the predictor that a probe is measured against, of those that are.
     """
@@ -64,6 +67,7 @@ class Stacked(NamedTuple):
     units: dict[str, str]
     own_params: list[str]
     against: dict[str, str]
+    dims: dict[str, tuple[str, ...]]
 
     @classmethod
     def of(cls, outcomes: Sequence[Outcome]) -> "Stacked":
@@ -71,8 +75,12 @@ class Stacked(NamedTuple):
         first, num_runs = outcomes[0], len(outcomes)
         num_records = max(len(outcome.times) for outcome in outcomes)
 
-        def padded(rows: Sequence[Any]) -> np.ndarray:
-            whole = np.full((num_runs, num_records), np.nan)
+        def padded(rows: Sequence[Any], name: str = "time") -> np.ndarray:
+            shapes = {np.shape(row)[1:] for row in rows if row is not None}
+            if len(shapes) > 1:
+                accepted = "should have one shape in all runs of a batch; run these by themselves"
+                raise InputError("probes", name, accepted)
+            whole = np.full((num_runs, num_records, *shapes.pop()), np.nan)
             for place, row in zip(whole, rows, strict=True):
                 if row is not None:
                     place[: len(row)] = row
@@ -85,7 +93,9 @@ class Stacked(NamedTuple):
                 seconds[stage] = seconds.get(stage, 0.0) + spent
         return cls(
             times=padded([outcome.times for outcome in outcomes]),
-            values={name: padded([one.values.get(name) for one in outcomes]) for name in probes},
+            values={
+                name: padded([one.values.get(name) for one in outcomes], name) for name in probes
+            },
             roles=first.roles,
             table={key: np.stack([one.table[key][1] for one in outcomes]) for key in first.table},
             kkt={name: np.array([one.kkt[name] for one in outcomes]) for name in first.kkt},
@@ -97,6 +107,7 @@ class Stacked(NamedTuple):
             units={name: probe.units for name, probe in probes.items()},
             own_params=[outcome.own_params for outcome in outcomes],
             against={name: probe.against for name, probe in probes.items() if probe.against},
+            dims={name: probe.dims for name, probe in probes.items()},
         )
 
     def record(self, experiment: Experiment, place: int) -> xr.Dataset:
@@ -119,7 +130,7 @@ class Stacked(NamedTuple):
         long_name, units = experiment.time_axis
         axis = {"long_name": long_name, "units": units}
         variables: dict[str, Any] = {
-            name: ("time", values[place, :num], described(name))
+            name: (("time", *self.dims[name]), values[place, :num], described(name))
             for name, values in self.values.items()
         }
         for key, column in self.table.items():

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
-from jaxtyping import Array, Int
+from jaxtyping import Array, Bool, Int
 from threadpoolctl import threadpool_limits
 
 from ._dynamics import Flow, Problem, ReducedFlow
@@ -118,6 +118,8 @@ def _follow_reduced(
     clock.start("computing predictors")
     for ground in grounds:
         assert ground.predictors is not None
+    for place in {id(ground): i for i, ground in enumerate(grounds)}.values():
+        Run(experiments[place], ground=grounds[place], times=times[place]).check()
     clock.start("solving the flow")
     solved = dynamics.follow_all(problems, times, _told(listener, len(experiments)))
     clock.start("measuring")
@@ -146,7 +148,7 @@ def _follow_reduced(
     tables = [ground.table for ground in distinct.values()]
     return Stacked(
         times=solved.times,
-        values={p.name: np.where(recorded, values[p.name], np.nan) for p in probes},
+        values={p.name: _where(recorded, values[p.name]) for p in probes},
         roles=tuple(grounds[0].predictors),
         table={key: np.stack([t[key][1] for t in tables])[index] for key in tables[0]},
         kkt=kkt,
@@ -161,7 +163,14 @@ def _follow_reduced(
         units={probe.name: probe.units for probe in probes},
         own_params=[""] * len(experiments),
         against={probe.name: probe.against for probe in probes if probe.against},
+        dims={probe.name: probe.dims for probe in probes},
     )
+
+
+def _where(recorded: Bool[np.ndarray, "r t"], values: Any) -> np.ndarray:
+    """Values at the records that there are, NaN elsewhere."""
+    whole = np.asarray(values)
+    return np.where(recorded.reshape(*recorded.shape, *[1] * (whole.ndim - 2)), whole, np.nan)
 
 
 class _Row(eqx.Module):

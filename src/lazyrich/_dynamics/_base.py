@@ -118,6 +118,11 @@ class AbstractDynamics(Choice):
         del model
         return True
 
+    @property
+    def forgets(self) -> bool:
+        """Whether a run goes on from the parameters it has reached as if it had never stopped."""
+        return False
+
     @abc.abstractmethod
     def follow(
         self,

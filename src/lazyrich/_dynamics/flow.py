@@ -96,6 +96,11 @@ class Flow(AbstractDynamics):
     max_gradients: Annotated[int, Ge(1)] = 10**9
     max_seconds: Annotated[float, Gt(0)] = 1e9
 
+    @property
+    def forgets(self) -> bool:
+        # Log time and stationarity count from the beginning; a stop counts records.
+        return self.clock == "linear" and self.stop is None and self.stationary == 0
+
     def follow(
         self,
         problem: Problem,

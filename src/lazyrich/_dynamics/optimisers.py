@@ -23,6 +23,10 @@ class GradientDescent(AbstractDiscrete):
     $\theta \leftarrow \theta - \eta (\nabla \mathcal L(\theta) + \lambda\theta)$.
     """
 
+    @property
+    def forgets(self) -> bool:
+        return True
+
     def transformation(self, weight_decay: Array) -> optax.GradientTransformation:
         return optax.add_decayed_weights(weight_decay)
 

@@ -58,6 +58,10 @@ class ReducedFlow(AbstractDynamics):
     def can_follow(self, model: AbstractModel) -> bool:
         return model.has_exact_flow
 
+    @property
+    def forgets(self) -> bool:
+        return True
+
     def follow(
         self,
         problem: Problem,

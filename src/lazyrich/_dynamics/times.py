@@ -7,6 +7,7 @@ from annotated_types import Ge, Gt
 from jaxtyping import Float
 
 from .._description import Description
+from .._errors import InputError
 
 
 class Times(Description):
@@ -15,14 +16,15 @@ class Times(Description):
     `num_log` times stand in equal ratios from `first` on, `num_linear` in equal steps.
     Panels span seven decades, and their transitions are narrow on either scale alone.
 
-    - **Takes** `first`; left out, a tenth of the time of the fastest motion at time 0, at most
-        0.01 (for discrete optimisers, the first step), so that data which are fitted at once are
-        not fitted before the first record.
+    - **Takes** `at`, further times to record, of your own choice; `first`; left out, a tenth of the
+        time of the fastest motion at time 0, at most 0.01 (for discrete optimisers, the first
+        step), so that data which are fitted at once are not fitted before the first record.
     """
 
     first: Annotated[float, Gt(0)] | None = None
     num_log: Annotated[int, Ge(2)] = 140
     num_linear: Annotated[int, Ge(0)] = 60
+    at: tuple[Annotated[float, Ge(0)], ...] = ()
 
     def grid(self, t1: float, first: float) -> Float[np.ndarray, " t"]:
         """The times up to the horizon `t1`, increasing, without repetition.
@@ -32,4 +34,6 @@ class Times(Description):
         log = np.geomspace(min(self.first or first, 0.1 * t1), t1, self.num_log)
         log[-1] = t1
         linear = np.linspace(0.0, t1, self.num_linear + 1)
-        return np.union1d(log, linear)
+        if self.at and not max(self.at) <= t1:
+            raise InputError("times.at", max(self.at), f"should be at most t1 = {t1:g}")
+        return np.union1d(np.union1d(log, linear), self.at)

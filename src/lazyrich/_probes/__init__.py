@@ -37,6 +37,7 @@ from .norms import (
     ParamNorm as ParamNorm,
     WeightNorm as WeightNorm,
 )
+from .parameters import Parameters as Parameters
 from .regime import CosineTo as CosineTo, DistanceTo as DistanceTo, Drift as Drift
 from .turning import KernelDistance as KernelDistance, KernelVelocity as KernelVelocity
 from .twin import (
@@ -103,6 +104,7 @@ ON_REQUEST: dict[str, AbstractProbe] = {
         TwinError(),
         KernelRegression("test"),
         KernelRegression("population"),
+        Parameters(),
     )
 }
 """Probes that an experiment can name as well: costly ones, or of one kind of task."""

@@ -54,9 +54,10 @@ class Moment(eqx.Module):
 
 
 class AbstractProbe(eqx.Module):
-    """A number measured at every recorded time.
+    """A number, or an array of them, measured at every recorded time.
 
-    `name` is the variable's name in the record; every built-in probe is dimensionless.
+    `name` is the variable's name in the record; every built-in probe is dimensionless. A probe
+    is compiled with the rest, so it computes with `jax.numpy`.
     """
 
     needs_inputs: ClassVar[bool] = False
@@ -84,11 +85,16 @@ class AbstractProbe(eqx.Module):
         """The predictor it is measured against, `kernel` or `rich`; empty if there is none."""
         return ""
 
+    @property
+    def dims(self) -> tuple[str, ...]:
+        """Names of the axes of what it returns; none for a number."""
+        return ()
+
     def applies(self, setting: Setting) -> bool:
         """Whether the probe has a meaning for a run; a record leaves out those without."""
         del setting
         return True
 
     @abc.abstractmethod
-    def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
-        """The value; NaN where it has none."""
+    def __call__(self, moment: Moment, setting: Setting) -> Float[Array, "..."]:
+        """The value, an array with as many axes as `dims`; NaN where it has none."""

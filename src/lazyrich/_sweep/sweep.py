@@ -58,10 +58,10 @@ class Sweep(Description):
                 raise InputError("over", [axis.name for axis in axes], accepted)
         try:
             for places in itertools.product(*(range(len(axis)) for axis in shaped)):
-                self.experiment.with_changes(_merged(shaped, places))
+                _check_numbers(self.experiment.with_changes(_merged(shaped, places)))
             for axis in plain:
                 for index in range(len(axis)):
-                    self.experiment.with_changes(axis.changes(index))
+                    _check_numbers(self.experiment.with_changes(axis.changes(index)))
         except InputError as error:
             raise error.under("over") from None
 
@@ -168,6 +168,17 @@ class _Lost:
         del args
         accepted = "is a function of your own, which no file holds: pass the experiment itself"
         raise InputError("model", self.__qualname__, accepted)
+
+
+def _check_numbers(experiment: Experiment) -> None:
+    """Raises [`InputError`][lazyrich.InputError] for probes of more than one number a time."""
+    for probe in experiment.probe_modules:
+        if probe.dims:
+            accepted = (
+                f"is an array over {', '.join(probe.dims)}, of which sweeps keep none: leave it "
+                "out, or use lr.simulate or lr.simulate_together"
+            )
+            raise InputError("probes", probe.name, accepted)
 
 
 def _merged(axes: Sequence[Axis], places: Iterable[int]) -> dict[str, Any]:

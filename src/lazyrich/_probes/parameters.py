@@ -1,0 +1,30 @@
+"""The parameters themselves."""
+
+import jax.flatten_util
+from jaxtyping import Array, Float
+
+from ._base import AbstractProbe, Moment, Setting
+
+
+class Parameters(AbstractProbe):
+    """All parameters in one row, of length `p`, in the order of `jax.flatten_util.ravel_pytree`.
+
+    [`parameters`][lazyrich.parameters] gives them back in the model's own form. Records at
+    times of your own choice come from the `at` of [`Times`][lazyrich.dynamics.Times].
+    """
+
+    @property
+    def name(self) -> str:
+        return "parameters"
+
+    @property
+    def long_name(self) -> str:
+        return "parameters"
+
+    @property
+    def dims(self) -> tuple[str, ...]:
+        return ("parameter",)
+
+    def __call__(self, moment: Moment, setting: Setting) -> Float[Array, " p"]:
+        del setting
+        return jax.flatten_util.ravel_pytree(moment.params)[0]
