@@ -191,7 +191,7 @@ def test_an_unforeseen_error_is_one_line_too(monkeypatch, capsys, tmp_path):
 def test_ctrl_c_ends_a_solve_at_once_and_leaves_nothing_half_written(tmp_path):
     slow = small_experiment(dynamics=lr.dynamics.GradientDescent(learning_rate=1e-6), t1=1e6)
     slow.save(tmp_path / "slow.toml")
-    command = [sys.executable, "-m", "lazyrich.cli", "run", "slow.toml", "--out", "out",
+    command = [sys.executable, "-m", "lazyrich", "run", "slow.toml", "--out", "out",
                "--no-forecast"]  # fmt: skip
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
@@ -234,7 +234,7 @@ def swept(tmp_path_factory):
     folder = tmp_path_factory.mktemp("swept")
     (folder / "tiny.toml").write_text(TINY)
     command = [
-        sys.executable, "-m", "lazyrich.cli", "sweep", "tiny.toml", "--store", "runs",
+        sys.executable, "-m", "lazyrich", "sweep", "tiny.toml", "--store", "runs",
         "--over", "init_scale=log:1:100:2", "--over", "seed=range:2",
         "--set", "weight_decay=0.02", "--workers", "0",
     ]  # fmt: skip
@@ -259,7 +259,7 @@ def test_a_sweep_says_what_it_has_done(swept, monkeypatch, capsys):
 def test_a_run_of_a_batch_again_is_the_same_to_the_last_bit(swept):
     folder, _ = swept
     (file,) = (folder / "runs" / "batches").glob("*.nc")
-    command = [sys.executable, "-m", "lazyrich.cli", "run", str(file), "--row", "2", "--out", "out"]
+    command = [sys.executable, "-m", "lazyrich", "run", str(file), "--row", "2", "--out", "out"]
     subprocess.run(command, cwd=folder, capture_output=True, check=True)
     record = lr.open_record(folder / "out" / "record.nc")
     runs = lr.open_store(folder / "runs")

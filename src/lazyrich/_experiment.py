@@ -24,6 +24,7 @@ from ._losses import AbstractLoss, Logistic
 from ._models import AbstractModel, DiagonalLinear, output_scale_of
 from ._probes import BUILT_IN, ON_REQUEST, AbstractProbe
 from ._published import Published
+from ._shown import as_html, rows
 from ._tasks import AbstractTask
 from ._tasks.held import AbstractHeld, held_task
 from ._toml import MAX_BYTES, parse_toml
@@ -183,6 +184,19 @@ class Experiment(Description):
         # Plain values first: in TOML, what follows a table's header belongs to it.
         ordered = sorted(table.items(), key=lambda item: isinstance(item[1], dict))
         return tomli_w.dumps(dict(ordered))
+
+    def __str__(self) -> str:
+        return rows(
+            experiment=f"{self.name}, {self.content_hash[:8]}",
+            task=repr(self.task),
+            model=repr(self.model),
+            loss=repr(self.loss),
+            scales=f"init_scale {self.init_scale:g}, weight_decay {self.weight_decay:g}",
+            dynamics=f"{type(self.dynamics).__name__} to t1 = {self.t1:g}, seed {self.seed}",
+        )
+
+    def _repr_html_(self) -> str:
+        return as_html(self)
 
     @property
     def description(self) -> str:

@@ -1,7 +1,8 @@
 """Running a sweep."""
 
+import contextlib
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import jax
@@ -15,8 +16,19 @@ from .._models import condensed
 from .._precision import in_double
 from .._store import Store, assemble
 from .._sweep import Over, Sweep
+from .._terminal import sweep_progress
 from .driver import Campaign, Listener, Progress, run_here, run_on
 from .workers import Crew, crew
+
+
+@contextlib.contextmanager
+def listening(listener: Listener | None, progress: bool, title: str) -> Iterator[Listener]:
+    """A listener of the user's, or one that shows progress, or one that does not listen."""
+    if listener is not None or not progress:
+        yield listener or silent
+        return
+    with sweep_progress(title) as shown:
+        yield shown
 
 
 def silent(progress: Progress) -> None:
@@ -33,7 +45,8 @@ def sweep(
     batch_size: int | None = None,
     max_running: int | None = None,
     walltime: float | None = None,
-    listener: Listener = silent,
+    progress: bool = False,
+    listener: Listener | None = None,
 ) -> xr.Dataset:
     r"""Runs an experiment for every combination of values, and returns all of them, labelled.
 
@@ -48,7 +61,8 @@ def sweep(
     - `batch_size`, runs computed, written and, if a worker dies, lost together; chosen
         by size if left out. `max_running`, batches with the scheduler at a time; `walltime`,
         seconds after which nothing should run: what would not fit is not begun.
-    - `listener`, told a [`Progress`][lazyrich.sweeps.Progress] now and then.
+    - `progress`, whether to show on stderr how many runs are done, and how long the rest will take;
+        `listener`, in its place, told a [`Progress`][lazyrich.sweeps.Progress] now and then.
     - **Returns** what [`open_store`][lazyrich.open_store] returns for this sweep.
     - **Raises** [`InputError`][lazyrich.InputError] for keys or values that the experiment does
         not take, before anything is computed; [`ComputationError`][lazyrich.ComputationError]
@@ -57,11 +71,11 @@ def sweep(
     """
     # Keys and values are checked before data are drawn to find the size.
     described = Sweep.over(experiment, over)
-    size = suggested_size(experiment) if batch_size is None else batch_size
+    size = suggested_size(experiment, len(described)) if batch_size is None else batch_size
     described = Sweep(experiment=experiment, axes=described.axes, batch_size=size)
-    with crew(workers, scheduler) as hands:
+    with listening(listener, progress, experiment.name) as told, crew(workers, scheduler) as hands:
         run_sweep(
-            described, store, hands, max_running=max_running, walltime=walltime, listener=listener
+            described, store, hands, max_running=max_running, walltime=walltime, listener=told
         )
     return assemble(Store(store), described)
 
@@ -137,15 +151,18 @@ def _longest(store: Store, sweep: Sweep, damaged: Collection[str]) -> float:
     return max(map(float, found), default=0.0)
 
 
-# Products that a batch may take, on the scale of samples times numbers that are followed: about
-# a minute's worth.
-_BUDGET = 1.3e9
+# Products that a batch may take, on the scale of samples times numbers that are followed: some ten
+# seconds' worth, which is what an interrupted sweep loses.
+_BUDGET = 2e8
 _LARGEST = 64
+# Batches that a sweep is cut into at least, where it has as many runs: two cores share what fewer
+# would leave to one.
+_FEWEST = 8
 
 
 @in_double
-def suggested_size(experiment: Experiment) -> int:
-    """Runs of a batch: few of what is large, and never more than 64.
+def suggested_size(experiment: Experiment, num_runs: int = _LARGEST * _FEWEST) -> int:
+    """Runs of a batch: few of what is large, and never more than 64 or an eighth of the sweep.
 
     The same for an experiment wherever it is asked: batches are named by their place.
     """
@@ -160,4 +177,4 @@ def suggested_size(experiment: Experiment) -> int:
     shapes = jax.eval_shape(followed, jr.key(0))
     num_followed = sum(leaf.size for leaf in jax.tree.leaves(shapes))
     weight = 32 * len(split.train.x) * num_followed
-    return max(1, min(_LARGEST, int(_BUDGET // weight)))
+    return max(1, min(_LARGEST, int(_BUDGET // weight), -(-num_runs // _FEWEST)))

@@ -12,6 +12,7 @@ from .._experiment import Experiment
 from .._ground import Ground
 from .._measure import rms
 from .._precision import in_double
+from .._shown import as_html, interval, number, rows
 from .._summary import jsonable, textbook_of
 from .._transition import Thresholds
 from .calibration import Family, family_of
@@ -69,6 +70,18 @@ class Forecast(NamedTuple):
     num_steps: int
     num_gradients: int
     clock: Clock
+
+    def __str__(self) -> str:
+        return rows(
+            forecast=f"{self.experiment}, {self.experiment_hash[:8]}",
+            verdict=f"{self.verdict} (confidence: {self.confidence})",
+            t_kernel_end=number(self.t_kernel_end),
+            t50=f"{number(self.t50)}, from {interval(self.t50_interval)}",
+            because=self.reasons[0] if self.reasons else "",
+        )
+
+    def _repr_html_(self) -> str:
+        return as_html(self)
 
     @property
     def scores(self) -> Scores:

@@ -8,6 +8,7 @@ from jaxtyping import Float, Int, Shaped
 from scipy import stats
 
 from .._errors import InputError
+from .._shown import as_html, interval, number, rows
 from .diagram import Runs, levels, runs_of
 
 
@@ -40,6 +41,21 @@ class ScalingFit(NamedTuple):
     clusters: str
     num_clusters: int
     r_squared: float
+
+    def __str__(self) -> str:
+        product = self.quantity if self.times is None else f"{self.times} * {self.quantity}"
+        return rows(
+            fit=f"{product} = {number(self.offset)} + {number(self.slope)} log {self.against}",
+            slope=f"{number(self.slope)}, 95 % from {interval(self.slope_interval)}",
+            offset=f"{number(self.offset)}, 95 % from {interval(self.offset_interval)}",
+            runs=f"{self.num_runs} in the fit, {self.num_censored} past the horizon, "
+            f"{sum(self.left_out.values())} left out",
+            clusters=f"{self.num_clusters} of {self.clusters}",
+            r_squared=number(self.r_squared),
+        )
+
+    def _repr_html_(self) -> str:
+        return as_html(self)
 
 
 def scaling_fit(
@@ -199,6 +215,16 @@ class Collapse(NamedTuple):
     before: float
     after: float
     num_runs: int
+
+    def __str__(self) -> str:
+        return rows(
+            spread_of_t=number(self.before),
+            rescaled=f"{number(self.after)} in λt - log α",
+            runs=self.num_runs,
+        )
+
+    def _repr_html_(self) -> str:
+        return as_html(self)
 
 
 def collapse(dataset: xr.Dataset, quantity: str = "test_accuracy") -> Collapse:

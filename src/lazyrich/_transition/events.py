@@ -5,6 +5,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from .._shown import as_html, number, rows
 from .scores import ScoredBy
 from .words import Outcome, State, advice_on, state_of
 
@@ -60,6 +61,20 @@ class Transition:
     t_train_is_bound: bool
     scored_by: ScoredBy
     ending: str
+
+    def __str__(self) -> str:
+        return rows(
+            outcome=f"{self.outcome}: {self.says}",
+            t_train=number(self.t_train),
+            t_test=number(self.t_test),
+            t50=number(self.t50),
+            score=f"{number(self.plateau_score)} on the plateau, {number(self.final_score)} at the "
+            f"end, by {self.scored_by}",
+            next=self.advice,
+        )
+
+    def _repr_html_(self) -> str:
+        return as_html(self)
 
     @property
     def state(self) -> State:

@@ -6,6 +6,7 @@ import sys
 import typer
 
 from .._errors import InputError
+from .cache import keep_compiled
 from .forecast import HELP as FORECAST_HELP, forecast
 from .reproduce import HELP as REPRODUCE_HELP, reproduce
 from .run import HELP as RUN_HELP, run
@@ -43,6 +44,7 @@ def list_() -> None:
 
 def main() -> None:
     """Runs the command line; what a user can mend is said in one line."""
+    keep_compiled()
     try:
         app()
     except InputError as error:

@@ -24,6 +24,8 @@ from .settings import (
 )
 
 if TYPE_CHECKING:
+    import xarray as xr
+
     from .._experiment import Experiment
     from .._forecast import Forecast
     from .._transition import Thresholds
@@ -96,6 +98,9 @@ figures once it is done; --no-forecast leaves that out. A run by Adam or AdamW, 
 logarithmic time, is not forecast unless --forecast asks for it: its times are not the flow's.
 
 \b
+A finished run goes on to a later t1: the same command with --out and another --set t1=... .
+
+\b
 DIR receives record.nc (xarray opens it), experiment.toml, summary.json, report.html,
 figure.pdf and figure.png. While it works, checkpoint.npz keeps what was reached: the same
 command goes on from there after a kill. Exit codes: 0 done, 1 the computation failed
@@ -137,9 +142,13 @@ def run(
         if value is not None and given:
             accepted = "is for a batch's file" if option == "--row" else "cannot change a run done"
             raise InputError(option, value, accepted)
+    if not again:
+        described = _judged(described)
     folder = out or Path("runs") / f"{_file_name(described.name)}-{described.content_hash[:8]}"
-    _prepare(folder, force)
-    summary = interruptible(lambda: _run(described, folder, batch, place, forecast, thresholds))
+    before = _prepare(folder, force, None if again else described)
+    summary = interruptible(
+        lambda: _run(described, folder, batch, place, forecast, thresholds, before)
+    )
     if json_:
         print(json.dumps(summary, indent=2))
     else:
@@ -159,8 +168,25 @@ def _file_name(name: str) -> str:
     return kept[:80] or "experiment"
 
 
-def _prepare(folder: Path, force: bool) -> None:
-    """Finds out before the work whether its results can be kept."""
+# What outcome and times are told from.
+_NEEDED = ("train_loss", "test_loss", "train_accuracy", "test_accuracy")
+
+
+def _judged(described: "Experiment") -> "Experiment":
+    """The experiment with the probes that its outcome is told from."""
+    missing = [name for name in _NEEDED if name not in described.probes]
+    if not missing:
+        return described
+    words = f"records {', '.join(missing)} as well, from which the outcome is told"
+    print(f"lazyrich: {described.name}: {words}", file=sys.stderr)
+    return described.with_changes({"probes": [*described.probes, *missing]})
+
+
+def _prepare(folder: Path, force: bool, described: "Experiment | None") -> "xr.Dataset | None":
+    """Finds out before the work whether its results can be kept.
+
+    - **Returns** the record that is there, if the run goes on from it to a later `t1`.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / f".lazyrich-{os.getpid()}"
@@ -168,8 +194,21 @@ def _prepare(folder: Path, force: bool) -> None:
         probe.unlink()
     except OSError as error:
         raise InputError("--out", str(folder), f"should be a writable folder ({error})") from None
-    if (folder / "record.nc").exists() and not force:
-        raise InputError("--out", str(folder), "holds a record; --force replaces it")
+    if not (folder / "record.nc").exists() or force:
+        return None
+    from .._extend import check_extends
+    from .._record import open_record
+
+    refused = "holds a record; --force replaces it"
+    if described is None:
+        raise InputError("--out", str(folder), refused)
+    try:
+        record = open_record(folder / "record.nc")
+        check_extends(record, described)
+    except InputError as error:
+        accepted = f"{refused}, and a later t1 goes on from it ({error})"
+        raise InputError("--out", str(folder), accepted) from None
+    return record
 
 
 def _run(
@@ -179,7 +218,9 @@ def _run(
     place: int,
     wanted: bool | None,
     thresholds: "Thresholds",
+    before: "xr.Dataset | None",
 ) -> dict[str, Any]:
+    from .._extend import extend
     from .._foreseen import follows_the_flow, foresee_and_simulate
     from .._record import save_record
     from .._simulate import simulate
@@ -203,6 +244,9 @@ def _run(
         if batch:
             # All of it: what a run comes to depends in its last bits on those beside it.
             record = simulate_together(batch, listener=listener)[place]
+        elif before is not None:
+            print(f"lazyrich: {described.name}: going on from record.nc", file=sys.stderr)
+            record = extend(before, described, described.t1, listener=listener)
         elif follows_the_flow(described) if wanted is None else wanted:
             record = foresee_and_simulate(
                 described,
@@ -212,7 +256,7 @@ def _run(
                 thresholds=thresholds,
             )
         else:
-            record = simulate(described, listener=listener, checkpoint=checkpoint)
+            record = simulate(described, keep_params=True, listener=listener, checkpoint=checkpoint)
     forecast = said[0] if said else None
     # The record first: all else can be made from it again.
     save_record(record, folder / "record.nc")

@@ -89,7 +89,9 @@ def sweep(
         varied |= at_random(parse_box("--random", random), num)
     described = on_data(resolve(experiment, set_ or []), data)
     thresholds = thresholds_for(experiment, threshold)
-    planned = Sweep.over(described, varied, batch_size or suggested_size(described))
+    planned = Sweep.over(described, varied)
+    size = batch_size or suggested_size(described, len(planned))
+    planned = Sweep(experiment=described, axes=planned.axes, batch_size=size)
     if dry_run:
         print(interruptible(lambda: estimate(planned, workers)))
         return

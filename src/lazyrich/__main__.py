@@ -1,0 +1,5 @@
+"""`python -m lazyrich`: the command line where no script is installed."""
+
+from .cli import main
+
+main()
