@@ -17,7 +17,7 @@ ORDER = [
     "_kernel", "_predictors", "_probes", "_published", "_experiment", "_linearise", "_references",
     "_measure", "_ground", "_stacked", "_simulate", "_extend", "_together", "_record",
     "_transition", "_summary", "_forecast", "_foreseen", "_reread", "_sweep", "_store", "_phase",
-    "_claims", "_trial", "_execution", "studies", "_reproduce", "_view", "cli",
+    "_claims", "_trial", "_execution", "studies", "_reproduce", "_view", "cli", "__main__",
 ]  # fmt: skip
 NAMESPACES = [
     "tasks",
