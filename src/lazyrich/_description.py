@@ -78,6 +78,11 @@ class Choice(Description):
         if Choice in cls.__bases__:
             cls.kinds = {}
         elif not inspect.isabstract(cls) and not cls.derived:
+            known = cls.kinds.get(cls.__name__)
+            # A class that is defined again in its place, as a cell of a notebook is, replaces it.
+            if known is not None and _defined(known) != _defined(cls):
+                accepted = f"is the name of a kind already, {_defined(known)}: give it another name"
+                raise InputError("class", cls.__name__, accepted)
             cls.kinds[cls.__name__] = cls
 
     def table(self) -> dict[str, Any]:
@@ -113,6 +118,11 @@ class Choice(Description):
 
 # Where kinds of what stands at a key are found.
 _NAMESPACES = {"task": "tasks", "model": "models", "loss": "losses"}
+
+
+def _defined(kind: type[Any]) -> str:
+    """Where a class is defined."""
+    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def _from_file(name: str, value: Any, annotation: Any) -> Any:

@@ -3,23 +3,20 @@
 import hashlib
 import json
 import os
-import types
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
-import equinox as eqx
-import jax
-import numpy as np
 import pydantic
 import tomli_w
 from annotated_types import Ge, Gt
 
-from ._description import Description, described_function, unknown_key
+from ._description import Description, unknown_key
 from ._dynamics import AbstractDynamics, Flow, ReducedFlow, Times
 from ._errors import InputError
 from ._files import contents, replacing
+from ._identity import explicit
 from ._losses import AbstractLoss, Logistic
 from ._models import AbstractModel, DiagonalLinear, output_scale_of
 from ._probes import BUILT_IN, ON_REQUEST, AbstractProbe
@@ -210,9 +207,14 @@ class Experiment(Description):
 
         Left out are `name` and `published`, which change nothing, and every field that
         has its default value, so that a field added later leaves old hashes alone. In
-        exchange a default, once released, is never changed.
+        exchange a default, once released, is never changed. Functions, probes and kinds of
+        your own count by what they compute: their code, and the contents of their fields,
+        closures, defaults and globals.
+
+        - **Raises** [`InputError`][lazyrich.InputError] for a function or an object of your own
+            without lasting content, such as an open file, an iterator or a random state.
         """
-        content = _explicit(self)
+        content = explicit(self.model_copy(update={"published": None}), "")
         content.pop("name", None)
         content.pop("published", None)
         if self.probes == _FIRST_PROBES:
@@ -342,36 +344,3 @@ def check_beside(task: dict[str, Any]) -> None:
     path = task.get("path")
     if isinstance(path, str) and Path(path).name != path:
         raise InputError("task.path", path, "should name a file in the same folder")
-
-
-def _explicit(value: Any) -> Any:
-    """Nested tables without what has its default value."""
-    if isinstance(value, AbstractHeld):
-        return value.named(defaults=False)
-    if isinstance(value, Description):
-        fields = type(value).model_fields
-        kept = {key: item for key, item in value.table().items() if key == "kind"}
-        for key, field in fields.items():
-            item = getattr(value, key)
-            if key in value.incidental:
-                continue
-            if field.is_required() or item != field.default:
-                kept[key] = _explicit(item)
-        return {**kept, **value.revision()}
-    if isinstance(value, AbstractProbe):
-        return {"probe": value.name, "type": f"{type(value).__module__}.{type(value).__qualname__}"}
-    if callable(value):
-        arrays = [
-            np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(value) if eqx.is_array(leaf)
-        ]
-        content = b"".join([*arrays, _code(getattr(value, "__code__", None)).encode()])
-        return [described_function(value), hashlib.sha256(content).hexdigest()]
-    return [_explicit(item) for item in value] if isinstance(value, tuple) else cast(Any, value)
-
-
-def _code(code: Any) -> str:
-    """What a function of the user's does, as text, so that one that was edited is another."""
-    if not isinstance(code, types.CodeType):
-        return ""
-    constants = [_code(c) if isinstance(c, types.CodeType) else repr(c) for c in code.co_consts]
-    return repr((code.co_code, code.co_names, constants))

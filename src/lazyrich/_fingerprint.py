@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from ._errors import InputError
@@ -116,26 +117,26 @@ class _Reader:
 
     # --- Data. ---
 
-    def _plain(self, value: Any) -> bytes:
+    def _plain(self, value: Any) -> bytes:  # noqa: PLR0911
         if isinstance(value, enum.Enum):
             return self._all("enum", type(value), value.name)
         if isinstance(value, types.CodeType):
             return self._code(value)
-        if isinstance(value, float | complex):
-            return _joined(type(value).__name__, repr(value).encode())
         if isinstance(value, str):
             return _joined("str", value.encode("utf-8", "surrogatepass"))
         if isinstance(value, bytes | bytearray):
             return _joined("bytes", bytes(value))
-        if isinstance(value, int | range | slice):
+        if isinstance(value, int | float | complex | range):
             return _joined(type(value).__name__, repr(value).encode())
+        if isinstance(value, slice):
+            return self._all("slice", value.start, value.stop, value.step)
         return _joined("only one", type(value).__name__.encode())
 
     def _array(self, value: Any) -> bytes:
         if isinstance(value, jax.core.Tracer):
             raise self._refusal(type(value).__name__, "is a value inside of a compiled function")
         kind = "numpy" if isinstance(value, np.ndarray | np.generic) else "jax"
-        if kind == "jax" and jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key):
+        if kind == "jax" and jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
             return self._all("key", str(value.dtype), jax.random.key_data(value))
         weak = getattr(value, "weak_type", False)
         array = np.asarray(value)
@@ -177,7 +178,7 @@ class _Reader:
         finally:
             self._where.pop()
 
-    def _called(self, value: Any) -> bytes:
+    def _called(self, value: Any) -> bytes:  # noqa: PLR0911
         if isinstance(value, types.FunctionType):
             return self._function(value)
         if isinstance(value, functools.partial):
@@ -187,11 +188,12 @@ class _Reader:
         if isinstance(value, types.BuiltinFunctionType | types.MethodWrapperType):
             return self._all("builtin", value.__name__, value.__self__)
         if isinstance(value, np.ufunc):
+            name = str(value.__name__)
             for module in ("numpy", "scipy.special"):
-                if getattr(sys.modules.get(module), value.__name__, None) is value:
-                    return _joined("ufunc", f"{module}.{value.__name__}".encode())
+                if getattr(sys.modules.get(module), name, None) is value:
+                    return _joined("ufunc", f"{module}.{name} {_version_of(module)}".encode())
             accepted = "is a ufunc made of a function, which cannot be read: pass the function"
-            raise self._refusal(value.__name__, accepted)
+            raise self._refusal(name, accepted)
         wrapped = getattr(value, "__wrapped__", None)
         # Compiled by JAX or kept by a cache, a function computes what it does plainly.
         if wrapped is not None and type(value).__module__.startswith(("jaxlib", "functools")):
@@ -231,7 +233,9 @@ class _Reader:
         numbers = (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags)
         num_arguments = code.co_argcount + code.co_kwonlyargcount
         names = (code.co_varnames[:num_arguments], code.co_names, code.co_freevars)
-        constants = code.co_consts[_has_docstring(code) :]  # a docstring computes nothing
+        constants = list(code.co_consts)
+        if _has_docstring(code):  # which computes nothing
+            constants[0] = None
         return _joined(
             "code",
             code.co_code,
@@ -389,7 +393,7 @@ def _module_of(value: Any) -> str:
 
 
 _LIBRARIES = tuple(
-    os.path.join(folder, "")
+    str(folder) + os.sep
     for folder in {
         *site.getsitepackages(),
         site.getusersitepackages(),

@@ -15,6 +15,7 @@ from jaxtyping import Array, Float
 from ._dynamics import Problem
 from ._errors import InputError
 from ._experiment import Experiment
+from ._identity import Met, canonical, explicit, forget_stale
 from ._measure import Columns, gathered, outputs_of_references, reference_table, scales_of
 from ._models import closes, condensed, measured_homogeneity, outputs_of, statistics_of
 from ._precision import as_double
@@ -35,6 +36,7 @@ class Ground:
     """
 
     def __init__(self, experiment: Experiment, params: Any = None):
+        _check_identity(experiment)
         self.experiment = experiment
         data_key, self._init_key = jr.split(jr.key(experiment.seed))
         if experiment.task.drawn_with_model:
@@ -117,6 +119,8 @@ _grounds: OrderedDict[Hashable, Ground] = OrderedDict()
 def grounds_of(experiments: Sequence[Experiment]) -> list[Ground]:
     """The ground of each experiment, those of the batches before at hand."""
     found: dict[Hashable, Ground] = {}
+    for experiment in experiments:
+        _check_identity(experiment)
     keys = [ground_key(experiment) for experiment in experiments]
     for key, experiment in zip(keys, experiments, strict=True):
         if key not in found:
@@ -127,16 +131,20 @@ def grounds_of(experiments: Sequence[Experiment]) -> list[Ground]:
     return [found[key] for key in keys]
 
 
+def _check_identity(experiment: Experiment) -> None:
+    """Refuses what cannot be hashed before anything is computed, and drops stale compilations."""
+    met: Met = []
+    explicit(experiment.model_copy(update={"published": None}), "", met)
+    forget_stale(met)
+
+
 def ground_key(experiment: Experiment) -> Hashable:
     """The same for experiments on one ground."""
-    parts: tuple[Any, ...] = (experiment.task, experiment.seed, experiment.model, experiment.loss)
-    if experiment.task.labels_from_start:
-        parts = (*parts, experiment.init_scale)
-    try:
-        hash(parts)
-    except TypeError:  # a model of the user's, of arrays
-        return id(experiment)
-    return parts
+    # By content: two functions can be equal and compute different numbers.
+    parts = ("task", "model", "loss")
+    content = [canonical(getattr(experiment, part), part) for part in parts]
+    scale = experiment.init_scale if experiment.task.labels_from_start else None
+    return (*content, experiment.seed, scale)
 
 
 def _posed(experiment: Experiment, train: Samples, params: Any) -> Problem:

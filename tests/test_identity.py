@@ -1,0 +1,530 @@
+"""Identity: the same hash means the same numbers, in every process."""
+
+import collections
+import dataclasses
+import functools
+import os
+import subprocess
+import sys
+import threading
+import time
+import types
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+
+import lazyrich as lr
+from lazyrich._fingerprint import fingerprint
+from lazyrich._models import AbstractModel
+from lazyrich._probes import AbstractProbe
+from lazyrich._tasks import AbstractTask
+
+
+def of(**parts: Any) -> str:
+    """The hash of an experiment with these parts."""
+    return experiment(**parts).content_hash
+
+
+def experiment(**parts: Any) -> lr.Experiment:
+    fields: dict[str, Any] = {
+        "task": lr.tasks.PolynomialRegression(n=4, d=3, num_test=4),
+        "dynamics": lr.dynamics.GradientDescent(learning_rate=0.1),
+        "loss": lr.losses.Squared(),
+        "t1": 1.0,
+        "times": lr.dynamics.Times(num_log=3, num_linear=2),
+        "probes": ("train_loss", "test_loss"),
+    }
+    return lr.Experiment(**(fields | parts))
+
+
+def model(function: Any, init: Any = None) -> lr.models.Functions:
+    return lr.models.Functions(init_params=init or at_zero, function=function)
+
+
+def at_zero(key, dim):
+    del key
+    return jnp.zeros(dim)
+
+
+# --- Pairs that differ in one thing each. ---
+
+
+def closing_over(value: Any) -> Any:
+    return lambda p, x: x @ p * value
+
+
+def defaulting_to(value: Any) -> Any:
+    def function(p, x, scale=value):
+        return x @ p * scale
+
+    return function
+
+
+def with_keyword(value: Any) -> Any:
+    def function(p, x, *, scale=value):
+        return x @ p * scale
+
+    return function
+
+
+def scaled(p, x, scale=1.0):
+    return x @ p * scale
+
+
+def nested(value: Any) -> Any:
+    def function(p, x):
+        def inner(y):
+            return y * value
+
+        return inner(x @ p)
+
+    return function
+
+
+def written(text: str, name: str = "f", **names: Any) -> Any:
+    """What a module of its own with this text defines under a name."""
+    module = types.ModuleType("written_by_a_test")
+    vars(module).update({"jnp": jnp, "jax": jax, "np": np, "eqx": eqx, **names})
+    exec(text, vars(module))  # the text is the test's
+    return getattr(module, name)
+
+
+def line(expression: str, **names: Any) -> Any:
+    return written(f"def f(p, x):\n    return {expression}\n", **names)
+
+
+class Scale:
+    def __init__(self, scale: Any):
+        self.scale = scale
+
+    def __call__(self, p, x):
+        return x @ p * self.scale
+
+    def method(self, p, x):
+        return x @ p * self.scale
+
+    @functools.cached_property
+    def twice(self):
+        return 2 * self.scale
+
+
+@dataclasses.dataclass(frozen=True)
+class Quiet:
+    """Equal to every other one, whatever its scale."""
+
+    scale: float = dataclasses.field(default=1.0, compare=False)
+
+    def __call__(self, p, x):
+        return x @ p * self.scale
+
+
+class Slotted:
+    __slots__ = ("scale",)
+
+    def __init__(self, scale: Any):
+        self.scale = scale
+
+    def __call__(self, p, x):
+        return x @ p * self.scale
+
+
+class Module(eqx.Module):
+    weights: Any
+    power: int = eqx.field(static=True, default=1)
+    act: Any = jax.nn.relu
+
+    def __call__(self, x):
+        return self.act(jnp.sum(self.weights * x**self.power))
+
+
+def module(**fields: Any) -> lr.models.FromEquinox:
+    return lr.models.FromEquinox(module=Module(**({"weights": jnp.ones(3)} | fields)))
+
+
+class Weight(AbstractProbe):
+    place: int = 0
+    scale: float = 1.0
+
+    @property
+    def name(self):
+        return "weight"
+
+    @property
+    def long_name(self):
+        return "a weight"
+
+    def __call__(self, moment, setting):
+        del setting
+        return moment.params[self.place] * self.scale
+
+
+class Heavier(Weight):
+    def __call__(self, moment, setting):
+        return 2 * super().__call__(moment, setting)
+
+
+KIND = """
+class f(Base):
+    derived = True
+    scale: float = {default}
+
+    @property
+    def homogeneity(self):
+        return None
+
+    def init(self, key, dim):
+        return jnp.zeros(dim)
+
+    def apply(self, params, x):
+        return x @ params * self.scale * {factor}
+"""
+PROBE = """
+class Between(AbstractProbe):
+    factor = {base}
+
+    def times(self):
+        return self.factor
+
+class f(Between):
+    name = "own"
+    long_name = "own"
+
+    def __call__(self, moment, setting):
+        return jnp.sum(moment.params) * self.times() {code}
+"""
+TASK = """
+class f(AbstractTask):
+    derived = True
+    n: int = 4
+
+    def sample(self, key):
+        x = jnp.eye(self.n)
+        block = Samples(x, {factor} * x[:, 0])
+        return Split(block, Blocks(lambda index: block, 1))
+"""
+LOSS = """
+class f(Squared):
+    derived = True
+
+    def value(self, f, y):
+        return {factor} * super().value(f, y)
+"""
+DYNAMICS = """
+class f(GradientDescent):
+    derived = True
+
+    def transformation(self, weight_decay):
+        return optax.add_decayed_weights({factor} * weight_decay)
+"""
+
+
+def kind(text: str, **fields: Any) -> Any:
+    """A class of its own, defined again each time in the same place, as a notebook's cell does."""
+    import optax
+
+    from lazyrich._tasks import Blocks, Samples, Split
+
+    names = {
+        "Base": AbstractModel, "AbstractTask": AbstractTask, "AbstractProbe": AbstractProbe,
+        "Samples": Samples, "Split": Split, "Blocks": Blocks, "Squared": lr.losses.Squared,
+        "GradientDescent": lr.dynamics.GradientDescent, "optax": optax,
+        "__name__": "written_by_a_test",
+    }  # fmt: skip
+    return written(text.format(**fields), **names)
+
+
+def own(text: str, **fields: Any) -> Any:
+    return kind(text, **fields)()
+
+
+def function(make: Any, first: Any, second: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    return {"model": model(make(first))}, {"model": model(make(second))}
+
+
+def shadow(value: Any) -> Any:
+    return line("x @ p * K", K=value)
+
+
+def calls(value: Any) -> Any:
+    return line("g(p, x)", g=line("x @ p * K", K=value))
+
+
+def named(value: Any) -> Any:
+    found = written("def g(): pass", "g")
+    found.k = value
+    return found
+
+
+PAIRS: dict[str, Any] = {
+    "closure": function(closing_over, 1.0, 2.0),
+    "closure, type": function(closing_over, 1, 1.0),
+    "closure, bool": function(closing_over, 1, True),
+    "closure, array": function(closing_over, np.ones(4), 2 * np.ones(4)),
+    "closure, dtype": function(closing_over, np.ones(4, "f4"), np.ones(4, "f8")),
+    "closure, shape": function(closing_over, np.ones((1, 4)), np.ones((4, 1))),
+    "closure, jax array": function(closing_over, jnp.ones(4), 2 * jnp.ones(4)),
+    "closure, function": function(closing_over, jnp.sin, jnp.cos),
+    "closure, sign of zero": function(closing_over, 0.0, -0.0),
+    "closure, order of a list": function(closing_over, [1, 2], [2, 1]),
+    "closure, set": function(closing_over, {"a", "b"}, {"a", "c"}),
+    "closure, dict": function(closing_over, {"a": 1}, {"a": 2}),
+    "closure, inside of a function": function(nested, 1.0, 2.0),
+    "default": function(defaulting_to, 1.0, 2.0),
+    "keyword default": function(with_keyword, 1.0, 2.0),
+    "partial": function(lambda v: functools.partial(scaled, scale=v), 1.0, 2.0),
+    "partial, place": function(lambda v: functools.partial(scaled, v), 1.0, 2.0),
+    "bound method": function(lambda v: Scale(v).method, 1.0, 2.0),
+    "callable": function(Scale, 1.0, 2.0),
+    "callable, slots": function(Slotted, 1.0, 2.0),
+    "callable, equal": function(Quiet, 1.0, 2.0),
+    "compiled": function(lambda v: jax.jit(closing_over(v)), 1.0, 2.0),
+    "compiled by equinox": function(lambda v: eqx.filter_jit(closing_over(v)), 1.0, 2.0),
+    "mapped": function(lambda v: jax.vmap(closing_over(v), (None, 0)), 1.0, 2.0),
+    "cached": function(lambda v: functools.lru_cache(closing_over(v)), 1.0, 2.0),
+    "attribute of a function": function(lambda v: line("x @ p * g.k", g=named(v)), 1.0, 2.0),
+    "constant": function(line, "x @ p * 2.0", "x @ p * 3.0"),
+    "operation": function(line, "x @ p + 1", "x @ p - 1"),
+    "name of an attribute": function(line, "jnp.sin(x @ p)", "jnp.cos(x @ p)"),
+    "constant of a nested function": function(
+        line, "(lambda y: y + 1.0)(x @ p)", "(lambda y: y + 2.0)(x @ p)"
+    ),
+    "constant of a comprehension": function(
+        line, "sum([x @ p * k for k in (1, 2)])", "sum([x @ p * k for k in (1, 3)])"
+    ),
+    "global": function(shadow, 1.0, 2.0),
+    "global of a global": function(calls, 1.0, 2.0),
+    "global in a nested function": function(
+        lambda v: line("(lambda y: y * K)(x @ p)", K=v), 1.0, 2.0
+    ),
+    "attribute of a module of one's own": function(
+        lambda v: line("x @ p * m.K", m=types.SimpleNamespace(K=v)), 1.0, 2.0
+    ),
+    "library function under one name": function(
+        lambda v: line("g(x @ p)", g=v), jax.nn.relu, jax.nn.gelu
+    ),
+    "ufunc": function(lambda v: line("g(x @ p)", g=v), np.sin, np.cos),
+    "handled exception": function(
+        lambda v: written(f"def f(p, x):\n  try: return x @ p\n  except {v}: return p"),
+        "TypeError", "ValueError",
+    ),
+    "initial parameters": (
+        {"model": model(scaled, closing_over(1.0))}, {"model": model(scaled, closing_over(2.0))}
+    ),
+    "declared degree": ({"model": model(scaled)}, {"model": lr.models.Functions(
+        init_params=at_zero, function=scaled, degree=1)}),
+    "module, weights": ({"model": module()}, {"model": module(weights=2 * jnp.ones(3))}),
+    "module, static field": ({"model": module()}, {"model": module(power=2)}),
+    "module, function": ({"model": module()}, {"model": module(act=jnp.tanh)}),
+    "module, other layer": (
+        {"model": lr.models.FromEquinox(module=eqx.nn.Lambda(jnp.sin))},
+        {"model": lr.models.FromEquinox(module=eqx.nn.Lambda(jnp.cos))},
+    ),
+    "module inside of another": (
+        {"model": lr.models.Doubled(model=module())},
+        {"model": lr.models.Doubled(model=module(power=2))},
+    ),
+    "probe, field": ({"probes": (Weight(place=0),)}, {"probes": (Weight(place=1),)}),
+    "probe, array": (
+        {"probes": (Weight(scale=np.array(1.0)),)}, {"probes": (Weight(scale=np.array(2.0)),)}
+    ),
+    "probe, subclass": ({"probes": (Weight(),)}, {"probes": (Heavier(),)}),
+    "probe, code": tuple(
+        {"probes": (own(PROBE, base=1, code=code),)} for code in ("+ 0.0", "+ 1.0")
+    ),
+    "probe, attribute of a base class": tuple(
+        {"probes": (own(PROBE, base=base, code=""),)} for base in (1, 2)
+    ),
+    "probe, name of a built-in one": (
+        {"probes": ("train_loss",)},
+        {"probes": (kind(PROBE.replace('"own"', '"train_loss"'), base=1, code="")(),)},
+    ),
+    "model, code": tuple({"model": own(KIND, default=1.0, factor=k)} for k in (1, 2)),
+    "model, default": tuple({"model": own(KIND, default=k, factor=1)} for k in (1.0, 2.0)),
+    "model, field": tuple(
+        {"model": kind(KIND, default=1.0, factor=1)(scale=k)} for k in (1.0, 2.0)
+    ),
+    "model inside of a built-in one": tuple(
+        {"model": lr.models.Linearised(model=own(KIND, default=1.0, factor=k))} for k in (1, 2)
+    ),
+    "task, code": tuple({"task": own(TASK, factor=k)} for k in (1, 2)),
+    "loss, code": tuple({"loss": own(LOSS, factor=k)} for k in (1, 2)),
+    "dynamics, code": tuple(
+        {"dynamics": kind(DYNAMICS, factor=k)(learning_rate=0.1)} for k in (1, 2)
+    ),
+    "operation of a task": tuple(
+        {"task": lr.tasks.ModularArithmetic(p=3, operation=lambda a, b, k=k: k * a + b)}
+        for k in (1, 2)
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_what_differs_in_one_thing_has_another_hash(name):
+    first, second = PAIRS[name]
+    assert of(**first) != of(**second)
+
+
+def test_each_hash_of_the_table_is_its_own():
+    hashes = collections.Counter(of(**side) for pair in PAIRS.values() for side in pair)
+    assert len(PAIRS) >= 25
+    # A few of the pairs' sides say the same thing in the same words, on purpose.
+    assert len(hashes) > 1.5 * len(PAIRS)
+
+
+# --- Equals that are made again. ---
+
+AGAIN: dict[str, Any] = {
+    "closure": lambda: model(closing_over(np.arange(3.0))),
+    "default": lambda: model(defaulting_to(2.0)),
+    "set": lambda: model(closing_over({"a", "b", "c", "d"})),
+    "dict": lambda: model(closing_over({"a": {1, 2}, "b": frozenset("xyz")})),
+    "partial": lambda: model(functools.partial(scaled, scale=2.0)),
+    "callable": lambda: model(Scale(2.0)),
+    "method": lambda: model(Scale(2.0).method),
+    "text": lambda: model(line("x @ p * K", K=2.0)),
+    "module": lambda: module(power=3),
+    "compiled": lambda: model(jax.jit(closing_over(1.0))),
+    "gradient": lambda: model(jax.grad(closing_over(1.0))),
+    "layers": lambda: lr.models.FromEquinox(module=eqx.nn.MLP(3, "scalar", 4, 2, key=jr.key(0))),
+    "kind": lambda: own(KIND, default=1.0, factor=2),
+}
+
+
+@pytest.mark.parametrize("name", AGAIN)
+def test_what_is_made_again_has_the_same_hash(name):
+    assert of(model=AGAIN[name]()) == of(model=AGAIN[name]())
+
+
+def test_hashes_are_those_of_every_process():
+    # Sets of strings have another order in every process.
+    code = (
+        "from tests.test_identity import *\n"
+        "print('\\n'.join(of(model=make()) for make in AGAIN.values()))\n"
+        "print('\\n'.join(of(**side) for pair in PAIRS.values() for side in pair))\n"
+        "print(of(probes=(Weight(place=1),)))"
+    )
+    found = [
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True,
+            env={**os_environment(), "PYTHONHASHSEED": seed},
+        ).stdout.split()
+        for seed in ("1", "2")
+    ]  # fmt: skip
+    assert len(found[0]) == len(AGAIN) + 2 * len(PAIRS) + 1
+    assert found[0] == found[1]
+
+
+def os_environment() -> dict[str, str]:
+    return {**os.environ, "JAX_PLATFORMS": "cpu"}
+
+
+def test_names_docstrings_and_places_are_no_part_of_a_function():
+    plain = line("x @ p * 2.0")
+    said = written('def other(p, x):\n    "Says more."\n\n    return x @ p * 2.0\n', "other")
+    assert fingerprint(plain, "f") == fingerprint(said, "f")
+    # Words that are computed with stay.
+    words = [written(f"def f(p, x):\n    return {word!r}\n") for word in ("a", "b")]
+    assert fingerprint(words[0], "f") != fingerprint(words[1], "f")
+
+
+def test_what_is_kept_by_use_is_no_part_of_an_object():
+    used = Scale(2.0)
+    assert used.twice == 4
+    assert fingerprint(used, "f") == fingerprint(Scale(2.0), "f")
+
+
+def test_functions_that_call_each_other_are_read_to_the_end():
+    text = "def f(n):\n    return g(n - 1) if n else {}\n\ndef g(n):\n    return f(n - 1) + {}\n"
+    found = [fingerprint(written(text.format(*ks)), "f") for ks in ((0, 1), (0, 1), (0, 2), (1, 1))]
+    assert found[0] == found[1]
+    assert len(set(found)) == 3
+    loop: list[Any] = [1]
+    loop.append(loop)
+    assert fingerprint(loop, "f") != fingerprint([1, [1]], "f")
+
+
+REFUSED: dict[str, tuple[Any, str]] = {
+    "generator": (lambda: closing_over(i for i in range(3)), "keep a list or an array"),
+    "iterator": (lambda: closing_over(iter([1])), "keep a list or an array"),
+    "open file": (lambda: closing_over(sys.stdin), "keep a list or an array"),
+    "random state": (lambda: closing_over(np.random.default_rng(0)), "use the key"),
+    "hidden random state": (lambda: line("np.random.normal()"), "hidden random state"),
+    "reading a file": (lambda: line("np.load('w.npy')"), "read it before"),
+    "opening a file": (lambda: line("open('w')"), "read it before"),
+    "clock": (lambda: line("time.time()", time=time), "read it before"),
+    "environment": (lambda: line("os.environ", os=os), "keep what it needs in a field"),
+    "evaluating": (lambda: line("eval('x')"), "write it as a function"),
+    "module of one's own": (
+        lambda: line("g(m)", m=types.ModuleType("mine")), "pass the functions that it needs"
+    ),
+    "importing one": (
+        lambda: written("def f(p, x):\n    import mine\n    return mine.K"),
+        "import it at the top",
+    ),
+    "setting a global": (
+        lambda: written("def f(p, x):\n    global n\n    n = 1\n    return x @ p"),
+        "changes the global n",
+    ),
+    "lock": (lambda: closing_over(threading.Lock()), "no content that can be hashed"),
+    "ufunc of a function": (
+        lambda: closing_over(np.frompyfunc(lambda a: a, 1, 1)), "pass the function"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_has_no_lasting_content_is_refused_in_one_line(name):
+    make, words = REFUSED[name]
+    with pytest.raises(lr.InputError, match=rf"^model\.function = .*{words}") as error:
+        lr.simulate(experiment(model=model(make())))
+    assert "\n" not in str(error.value)
+
+
+# --- The numbers that go with a hash. ---
+
+
+def ends(*experiments: lr.Experiment) -> list[float]:
+    return [float(lr.simulate(one)["test_loss"][-1]) for one in experiments]
+
+
+def test_a_global_that_was_changed_changes_hash_and_numbers():
+    function = line("x @ p * K", K=1.0)
+    one = experiment(model=model(function))
+    before, digest = ends(one), one.content_hash
+    function.__globals__["K"] = 0.5
+    half = ends(experiment(model=model(line("x @ p * K", K=0.5))))
+    assert experiment(model=model(function)).content_hash != digest
+    assert ends(experiment(model=model(function))) == half != before
+    function.__globals__["K"] = 1.0
+    assert ends(experiment(model=model(function))) == before
+
+
+def test_models_that_are_equal_and_not_the_same_have_their_own_numbers():
+    pair = [experiment(model=model(Quiet(scale))) for scale in (1.0, 0.5)]
+    assert pair[0].model == pair[1].model  # as Python and JAX see them
+    assert pair[0].content_hash != pair[1].content_hash
+    apart = ends(*(experiment(model=model(closing_over(scale))) for scale in (1.0, 0.5)))
+    assert ends(*pair) == pytest.approx(apart, rel=1e-12)
+    together = lr.simulate_together(pair)
+    assert [float(r["test_loss"][-1]) for r in together] == pytest.approx(apart, rel=1e-12)
+
+
+def test_two_models_in_one_store_have_their_own_numbers(tmp_path):
+    found = []
+    for scale in (1.0, 0.5, 1.0):
+        one = experiment(model=model(closing_over(scale)))
+        runs = lr.sweep(one, {"weight_decay": [0.0, 0.1]}, tmp_path / "store", workers=0)
+        assert runs["experiment_hash"].values.tolist() == [
+            one.with_changes({"weight_decay": decay}).content_hash for decay in (0.0, 0.1)
+        ]
+        found.append(runs["late_test_loss"].values.tolist())
+    assert found[0] == found[2]
+    assert found[0][0] == pytest.approx(ends(experiment(model=model(closing_over(1.0))))[0])
+    assert found[1][0] == pytest.approx(ends(experiment(model=model(closing_over(0.5))))[0])
+    assert found[0] != found[1]
+    assert len(list((tmp_path / "store" / "batches").iterdir())) == 2
