@@ -27,7 +27,8 @@ def panels(store: str) -> dict[str, Any]:
         (result,) = lr.reproduce("maps", store, panel=name, preset="paper")
         seconds = time.perf_counter() - begun
         diagram = lr.phase_diagram(result.dataset)
-        between = ("immediate", "grokked" if name == "sparse" else "misgrokked")
+        late = ("grokked", "improved") if name == "sparse" else "misgrokked"
+        between = (("immediate", "gradual"), late)
         edge = lr.boundary(result.dataset, between=between)
         said = lr.boundary(result.dataset, between=between, of="forecast_outcome")
         lines = [line if line["place"].notnull().any() else None for line in (edge, said)]

@@ -3,6 +3,20 @@ import pytest
 import xarray as xr
 
 import lazyrich as lr
+from lazyrich._phase.diagram import CHANGED, LATER
+from lazyrich._reread import reread
+from lazyrich._store import OUTCOMES as CODES
+from lazyrich._transition import (
+    FORMER,
+    MEANINGS,
+    OUTCOMES,
+    Change,
+    Scales,
+    advice_on,
+    read_off,
+    word_of,
+    word_on_ending,
+)
 
 TIMES = np.concatenate([[0.0], np.geomspace(1e-2, 1e4, 601)])
 
@@ -140,3 +154,314 @@ def test_thresholds_mean_what_they_say():
     assert lr.transition(run, lr.Thresholds(change=0.5, test=0.8)).outcome == "immediate"
     with pytest.raises(lr.InputError, match=r"^test = 1.5: should be less than or equal to 1"):
         lr.Thresholds(test=1.5)
+
+
+NONE = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("plateau", "final", "t_change", "ceiling", "chance", "word"),
+    [
+        # The fit is at t = 1, so that t_change is the delay.
+        (0.5, 1.0, 10.0, NONE, 0.5, "grokked"),
+        (0.5, 1.0, 9.999, NONE, 0.5, "gradual"),
+        (0.5, 1.0, 9.0, NONE, 0.5, "gradual"),  # a delay of nine is one
+        (0.5, 1.0, 2.0, NONE, 0.5, "gradual"),
+        (0.5, 1.0, 1.999, NONE, 0.5, "immediate"),
+        # Nothing changed: by less than 0.1.
+        (0.930, 0.951, NONE, NONE, 0.5, "immediate"),
+        (0.930, 0.951, 300.0, 0.951, 0.5, "immediate"),
+        (0.930, 0.949, NONE, NONE, 0.5, "unchanged"),
+        (0.86, 0.9599, 300.0, NONE, 0.5, "immediate"),
+        (0.85, 0.9501, 300.0, NONE, 0.5, "grokked"),
+        # The ceiling of the rich predictor, and what is near to the level.
+        (0.70, 0.80, 300.0, 0.80, 0.5, "grokked"),
+        (0.70, 0.80, 300.0, NONE, 0.5, "improved"),
+        (0.79, 0.945, 300.0, NONE, 0.5, "grokked"),
+        (0.79, 0.80, NONE, 0.829, 0.5, "immediate"),
+        (0.79, 0.80, NONE, 0.831, 0.5, "unchanged"),
+        # A ceiling at chance is no achievement.
+        (0.52, 0.52, NONE, 0.52, 0.5, "unchanged"),
+        (0.52, 0.52, NONE, 0.599, 0.5, "unchanged"),
+        # Half of the way from 0.5 to 0.95.
+        (0.5, 0.7251, 300.0, NONE, 0.5, "grokked"),
+        (0.5, 0.7249, 300.0, NONE, 0.5, "improved"),
+        (0.5, 0.7251, 5.0, NONE, 0.5, "gradual"),
+        (0.5, 0.7251, 1.5, NONE, 0.5, "gradual"),
+        (0.5, 0.7249, 1.5, NONE, 0.5, "improved"),
+        # For the worse.
+        (0.999, 0.551, 300.0, 0.999, 0.5, "misgrokked"),
+        (0.65, 0.5501, 300.0, NONE, 0.5, "unchanged"),
+        (0.65, 0.5499, 300.0, NONE, 0.5, "misgrokked"),
+        # Below chance all is alike.
+        (-900.0, -0.1, 300.0, NONE, 0.0, "improved"),
+        (-900.0, 0.095, 300.0, NONE, 0.0, "improved"),
+        (-900.0, 0.99, 300.0, NONE, 0.0, "grokked"),
+        (0.3, 0.5, 300.0, NONE, 0.5, "improved"),
+        (-0.1, -50.0, 300.0, NONE, 0.0, "unchanged"),
+        (0.09, -50.0, 300.0, NONE, 0.0, "unchanged"),
+        (0.11, -50.0, 300.0, NONE, 0.0, "misgrokked"),
+        # A change that has not held has not come.
+        (0.5, 1.0, NONE, NONE, 0.5, "unchanged"),
+        (0.99, 0.5, NONE, NONE, 0.5, "immediate"),
+        (0.8, 0.5, NONE, NONE, 0.5, "unchanged"),
+    ],
+)
+def test_a_word_from_numbers(plateau, final, t_change, ceiling, chance, word):
+    change = Change(plateau, final, 1.0, t_change, ceiling=ceiling, chance=chance)
+    assert word_of(change, lr.Thresholds()) == word
+
+
+def test_words_under_other_thresholds():
+    change = Change(0.5, 0.9, 1.0, 5.0, chance=0.5)
+    assert word_of(change, lr.Thresholds(delay=5)) == "grokked"
+    assert word_of(change, lr.Thresholds(immediate=6)) == "gradual"  # does not end well
+    assert word_of(change, lr.Thresholds(immediate=6, test=0.9)) == "immediate"
+    # A delay from 1.5 on is grokking, so below it is immediate.
+    quick = lr.Thresholds(delay=1.5, test=0.9)
+    assert word_of(Change(0.5, 0.9, 1.0, 1.6), quick) == "grokked"
+    assert word_of(Change(0.5, 0.9, 1.0, 1.4), quick) == "immediate"
+    assert word_of(change, lr.Thresholds(change=0.41)) == "unchanged"
+    by_loss = lr.Thresholds(loss=0.1)
+    assert word_of(Change(0.5, 0.9, 1.0, 50.0, reaches=False), by_loss) == "improved"
+    assert word_of(Change(0.5, 0.9, 1.0, 50.0, reaches=True), by_loss) == "grokked"
+    # Scores are far below chance, or hardly move, and the loss comes to be low enough.
+    late = Change(-900.0, -9.0, 1.0, 50.0, chance=0.0, reaches=True, gone=0.99)
+    assert word_of(late, by_loss) == "grokked"
+    assert word_of(late, lr.Thresholds(loss=0.1, delay=60)) == "gradual"
+    slight = Change(0.85, 0.86, 1.0, 50.0, chance=0.0, reaches=True, gone=0.0999)
+    assert word_of(slight, by_loss) == "immediate"
+    # Fitted from the beginning: a delay without end.
+    assert Change(0.5, 1.0, 0.0, 3.0).delay_ratio == np.inf
+    assert word_of(Change(0.5, 1.0, 0.0, 3.0), lr.Thresholds()) == "grokked"
+
+
+def regression(train_loss, test_loss, variance=1.0, ending="completed", **others):
+    curves = {"train_loss": train_loss, "test_loss": test_loss} | others
+    scales = Scales(train_variance=variance, test_variance=variance)
+    return read_off(TIMES, curves, ending, scales=scales)
+
+
+def test_scores_of_regressions_are_relative_to_the_variance_of_the_labels():
+    # The loss at time 0 is 400 times the variance: R2 of 0.99 is 0.0025 % of it.
+    events = regression(step(400, 0, 0.1), step(400, 0, 300, 0.05))
+    assert events.scored_by == "R2"
+    assert events.t_train == pytest.approx(0.1 * 39999**0.1, rel=2e-3)
+    assert events.t_test == pytest.approx(300 * 7999**0.05, rel=2e-3)
+    assert events.plateau_score == pytest.approx(-399, abs=1e-6)
+    # Half of the loss is gone at 300, half of the score above chance where R2 is 0.5.
+    assert events.t50 == pytest.approx(300, rel=1e-3)
+    assert events.t_change == pytest.approx(300 * 799**0.05, rel=2e-3)
+    assert (events.outcome, events.chance) == ("grokked", 0.0)
+    # A net that decays to f = 0 fits nothing, however large its output was.
+    assert regression(step(400, 1, 0.1), step(400, 1, 0.1)).outcome == "untrained"
+    # A start that is nearly right: the loss at time 0 says nothing of the labels.
+    near = regression(np.full(602, 0.005), np.full(602, 0.02))
+    assert (near.outcome, near.t_train) == ("immediate", 0.0)
+    assert "fitted from the beginning" in near.says
+
+
+def test_each_part_is_measured_by_its_own_variance():
+    curves = {"train_loss": step(1, 0.005, 0.1), "test_loss": step(9, 0.4, 300)}
+    scales = Scales(train_variance=1.0, test_variance=10.0)
+    events = read_off(TIMES, curves, "completed", scales=scales)
+    assert events.train_score == pytest.approx(0.995)
+    assert events.final_score == pytest.approx(0.96)
+    assert events.outcome == "grokked"
+    scales = Scales(train_variance=0.4, test_variance=10.0)
+    assert read_off(TIMES, curves, "completed", scales=scales).outcome == "untrained"
+
+
+@pytest.mark.parametrize(("train", "test"), [(0.0, 0.0), (0.0, 1.0), (1.0, 0.0)])
+def test_labels_that_do_not_vary_have_no_score(train, test):
+    curves = {"train_loss": step(1, 0, 0.1), "test_loss": step(1, 0, 300)}
+    scales = Scales(train_variance=train, test_variance=test)
+    events = read_off(TIMES, curves, "completed", scales=scales)
+    assert events.outcome == "unscored"
+    # A loss that counts as a fit gives times all the same.
+    by_loss = read_off(TIMES, curves, "completed", lr.Thresholds(loss=0.1), scales)
+    assert by_loss.t_train == pytest.approx(0.1 * 9**0.1, rel=1e-3)
+    assert by_loss.t_test == pytest.approx(300 * 9**0.1, rel=1e-3)
+    assert by_loss.outcome == ("unscored" if test == 0 else "grokked")
+
+
+def test_records_without_the_variance_are_judged_by_their_loss_at_time_0():
+    nan = np.full(602, np.nan)
+    events = lr.transition(record(nan, nan, train_loss=step(4, 0, 0.1), test_loss=step(4, 0, 300)))
+    assert (events.scored_by, events.outcome) == ("loss at time 0", "grokked")
+    assert np.isnan([events.chance, events.ceiling]).all()
+
+
+def test_a_classification_that_fits_from_the_beginning():
+    ones, loss = np.ones(602), np.full(602, 0.01)
+    scales = Scales(blank_loss=np.log(2), chance=0.5)
+    curves = {"train_accuracy": ones, "test_accuracy": 0.8 * ones}
+    curves |= {"train_loss": loss, "test_loss": loss}
+    events = read_off(TIMES, curves, "completed", scales=scales)
+    assert (events.outcome, events.t_train) == ("unchanged", 0.0)
+    assert not events.t_train_is_bound
+    # Half of the loss of a zero output is to be gone, whatever the loss at time 0.
+    curves["train_loss"] = np.full(602, 0.4)
+    assert read_off(TIMES, curves, "completed", scales=scales).outcome == "untrained"
+
+
+def test_a_fit_before_the_first_record_is_a_bound():
+    fits = np.where(TIMES > 0, 1.0, 0.5)
+    events = lr.transition(record(fits, step(0.5, 1, 300), train_loss=1 - fits))
+    assert events.t_train == TIMES[1]
+    assert events.t_train_is_bound
+    assert "before t = 0.01 (the first record)" in events.says
+    assert "at least 3e+04 times" in events.says
+    assert events.outcome == "grokked"
+    # One record later it is a time.
+    later = np.where(TIMES[1] < TIMES, 1.0, 0.5)
+    events = lr.transition(record(later, step(0.5, 1, 300), train_loss=1 - later))
+    assert not events.t_train_is_bound
+    assert TIMES[1] < events.t_train < TIMES[2]
+
+
+@pytest.mark.parametrize("ending", ["max_steps", "max_gradients", "max_seconds", "too_stiff"])
+def test_a_budget_that_ran_out_is_no_failure(ending):
+    rising = lr.transition(record(step(0.5, 1, 0.1), step(0.5, 1, 1e4), ending))
+    assert (rising.outcome, rising.state) == ("improved", "stopped")
+    assert f"stopped by {ending}" in rising.says
+    assert "dynamics." in rising.advice
+    # What had settled before is not changed by a larger budget.
+    done = lr.transition(record(step(0.5, 1, 0.1), step(0.5, 1, 300), ending))
+    assert (done.outcome, done.state) == ("grokked", "settled")
+
+
+def settled(weight_decay=1e-3, rate=0.02, times=TIMES, **curves):
+    whole = {name: np.full(len(times), 0.5) for name in ("train_accuracy", "test_accuracy")}
+    whole |= {"train_loss": np.full(len(times), 0.7), "test_loss": np.full(len(times), 0.7)}
+    scales = Scales(weight_decay=weight_decay)
+    thresholds = lr.Thresholds(settled=rate)
+    return read_off(times, whole | curves, "completed", thresholds, scales).settled
+
+
+def test_settled():
+    flat = np.ones(602)
+    assert settled(param_norm=flat)
+    # Decay has taken nothing yet: what it does is to come.
+    assert not settled(weight_decay=2.9e-5, param_norm=flat)
+    assert settled(weight_decay=3.1e-5, param_norm=flat)
+    # Without a norm ten times the decay time.
+    assert not settled(weight_decay=9e-4)
+    assert settled(weight_decay=1.1e-3)
+    # Along s log t a factor of e in time is a change of s.
+    with np.errstate(divide="ignore"):
+        log = np.where(TIMES > 0, np.log(TIMES), 0)
+    for name, transform in (
+        ("test_accuracy", lambda x: x),
+        ("train_accuracy", lambda x: x),
+        ("cosine_to_rich", lambda x: x),
+        ("cosine_to_kernel", lambda x: x),
+        ("param_norm", np.exp),
+    ):
+        others = {"param_norm": flat} | {name: transform(0.017 * log)}
+        assert settled(**others), name
+        others[name] = transform(0.024 * log)
+        assert not settled(**others), name
+        assert settled(rate=0.03, **others), name
+    # Noise about a level is no movement.
+    noise = 0.5 + 0.02 * np.random.default_rng(0).normal(size=602)
+    assert settled(rate=0.05, param_norm=flat, test_accuracy=noise)
+    # Without decay the norm of what is fitted grows with log t for ever.
+    grown = {"train_accuracy": flat, "train_loss": 0 * flat, "param_norm": 10 + log}
+    assert settled(weight_decay=0.0, **grown)
+    assert not settled(weight_decay=0.0, **grown | {"train_loss": flat})
+    # An end of 3 records or fewer says nothing.
+    assert not settled(times=TIMES[:2])
+
+
+def test_a_run_on_its_plateau_is_moving():
+    lam, alpha = 1e-4, 100.0  # to lambda t = 1: the change would come at log(100) = 4.6
+    norm = alpha * np.exp(-lam * TIMES)
+    values = record(step(0.5, 1, 0.1), np.full(602, 0.5))
+    values["param_norm"] = "time", norm
+    values.attrs["experiment"] = f"weight_decay = {lam}"
+    events = lr.transition(values)
+    assert (events.outcome, events.state) == ("unchanged", "moving")
+    assert "raise t1" in events.advice
+    values["param_norm"] = "time", np.full(602, 3.0)
+    events = lr.transition(values)
+    assert (events.outcome, events.state) == ("unchanged", "settled")
+    assert "not t1" in events.advice
+
+
+def test_ridge_regression_groks():
+    # 100 Gaussian features of variance 1/1000 each, a unit teacher, start N(0, 1): everything
+    # follows from one SVD (Xu, Vardi, Safran 2026). Times at which the losses pass 0.02 and 0.01.
+    n, m, lam = 100, 1000, 2e-4
+    draws = [np.random.default_rng(s) for s in np.random.SeedSequence(0).spawn(3)]
+    x = draws[0].normal(size=(n, m)) / np.sqrt(m)
+    teacher = draws[1].normal(size=m)
+    teacher /= np.linalg.norm(teacher)
+    start = draws[2].normal(size=m)
+    _, s, vt = np.linalg.svd(x, full_matrices=False)
+    times = np.concatenate([[0.0], np.geomspace(1e-2, 2e5, 2000)])
+    k = 2 * s**2 / n
+    limit = k * (vt @ teacher) / (k + lam)
+    inside = limit + (vt @ start - limit) * np.exp(-(k + lam) * times[:, None])
+    across = (start - vt.T @ (vt @ start)) * np.exp(-lam * times[:, None])
+    train_loss = np.mean((s * (inside - vt @ teacher)) ** 2, axis=1)
+    test_loss = np.sum((inside @ vt + across - teacher) ** 2, axis=1) / m
+    scales = Scales(np.var(x @ teacher), np.var(teacher), weight_decay=lam)
+    curves = {"train_loss": train_loss, "test_loss": test_loss}
+    curves["param_norm"] = np.linalg.norm(inside @ vt + across, axis=1)
+    published = read_off(times, curves, "completed", lr.Thresholds(loss=0.01), scales)
+    assert published.t_test == pytest.approx(11_349, rel=1e-3)
+    assert published.outcome == "grokked"
+    assert published.delay_ratio > 50
+    # A risk of 0.01 is ten times the variance of the labels; the best that comes is 0.9 of it.
+    events = read_off(times, curves, "completed", scales=scales)
+    assert events.final_score == pytest.approx(1 - 9.0443e-4 / np.var(teacher), abs=1e-3)
+    assert (events.outcome, events.state) == ("improved", "settled")
+
+
+def test_former_words_stay_readable():
+    # The codes of files that earlier versions wrote.
+    former = ("grokked", "misgrokked", "immediate", "not_within_budget", "diverged", "untrained")
+    assert CODES[:8] == (*former, "failed", "missing")
+    assert set(FORMER) <= set(OUTCOMES)
+    assert set(CODES) == set(OUTCOMES)
+    assert set(CHANGED) | set(LATER) <= set(OUTCOMES)
+
+
+def test_every_word_and_ending_says_what_to_do():
+    for word in set(OUTCOMES) - {*FORMER, "missing"}:
+        assert MEANINGS[word]
+        for state in ("settled", "moving", "stopped"):
+            assert advice_on(word, state, "max_steps"), (word, state)
+    for ending in ("max_steps", "max_gradients", "max_seconds", "too_stiff", "diverged"):
+        assert "the record ends early: " in word_on_ending(ending)
+    assert word_on_ending("completed") == ""
+
+
+def test_a_sweep_is_judged_by_the_variance_of_its_labels():
+    nan = np.full((1, 602), np.nan)
+    curves = {"train_loss": step(4, 0, 0.1)[None], "test_loss": step(4, 1, 300)[None]}
+    variables = {name: (("seed", "record"), values) for name, values in curves.items()}
+    words = {"outcome": ("seed", ["not_within_budget"]), "ending": ("seed", ["completed"])}
+    scales = {f"{part}_variance": ("seed", [4.0]) for part in ("train", "test")}
+    time = {"time": (("seed", "record"), TIMES[None])}
+    data = xr.Dataset(variables | words | time | scales, {"seed": [0]})
+    data = data.assign(train_accuracy=(("seed", "record"), nan), t50=("seed", [np.nan]))
+    assert reread(data, lr.Thresholds())["outcome"].item() == "grokked"
+    found = reread(data.assign(test_variance=("seed", [1.0])), lr.Thresholds())
+    assert found["outcome"].item() == "improved"
+    assert found["final_score"].item() == pytest.approx(0, abs=1e-9)
+
+
+def test_thresholds_on_the_command_line():
+    changed = lr.Thresholds(loss=0.1).changed(["test=0.9", "loss=0.2", "sustained=5"])
+    assert (changed.test, changed.loss, changed.sustained) == (0.9, 0.2, 5)
+    for setting, line in {
+        "test": r"^--threshold = 'test': should be KEY=VALUE",
+        "tset=0.9": r"^--threshold.tset = 0.9: unknown key \(did you mean test\?\)",
+        "test=1.5": r"^--threshold.test = 1.5: should be less than or equal to 1",
+        "test=high": r"^--threshold.test = 'high': should be a valid number",
+        "sustained=2.5": r"^--threshold.sustained = 2.5",
+    }.items():
+        with pytest.raises(lr.InputError, match=line):
+            lr.Thresholds().changed([setting])

@@ -22,6 +22,8 @@ class Change:
         that at which half of the change is done for good, NaN where it has not held.
     - `ceiling`: the best score of a certified predictor; `chance`, that of the best constant; NaN
         where they are unknown.
+    - `gone`: under `Thresholds.loss`, the fraction of the plateau's test loss that is gone at the
+        end.
     - `reaches`: whether the final score is at the level of `Thresholds.test`, or the final loss at
         that of `Thresholds.loss`; None to compare `final` with `Thresholds.test`.
     """
@@ -33,6 +35,7 @@ class Change:
     ceiling: float = math.nan
     chance: float = math.nan
     reaches: bool | None = None
+    gone: float = math.nan
 
     @property
     def delay_ratio(self) -> float:
@@ -74,22 +77,26 @@ def word_of(change: Change, thresholds: Thresholds) -> Outcome:
 
     Below `Thresholds.change` in size it is `immediate` or `unchanged`, by whether the score is
     good. A fall is `misgrokked`. A rise that ends well or makes half of the way there is, by its
-    delay, `immediate`, `gradual` or `grokked`; one that does not is `improved`. A change that has
-    not held for long enough has not come.
+    delay, `immediate`, `gradual` or `grokked`; one that does not is `improved`, as is one that
+    stays below chance. A change that has not held for long enough has not come. Under
+    `Thresholds.loss` a loss that comes to be low enough is a rise, too, whatever the score.
     """
-    good = change.is_good(thresholds)
-    if not abs(change.size) >= thresholds.change:
+    good, least = change.is_good(thresholds), thresholds.change
+    falls = change.size <= -least
+    rises = not falls and change.final - change.plateau >= least
+    rises = rises or (bool(change.reaches) and change.gone >= least)
+    if not (falls or rises):
         return "immediate" if good else "unchanged"
     if math.isnan(change.t_change):
-        return "immediate" if change.size < 0 and change.was_good(thresholds) else "unchanged"
-    if change.size < 0:
+        return "immediate" if falls and change.was_good(thresholds) else "unchanged"
+    if falls:
         return "misgrokked"
     target = thresholds.test
     if change.has_ceiling(thresholds):
         target = min(target, change.ceiling)
     way = target - change.above_chance(change.plateau)
     # Where a loss says what generalising is, nothing short of it will do.
-    near = thresholds.loss is None and change.size >= _ENOUGH * way
+    near = thresholds.loss is None and change.size >= max(least, _ENOUGH * way)
     if not (good or near):
         return "improved"
     ratio = change.delay_ratio

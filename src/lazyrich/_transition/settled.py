@@ -61,4 +61,4 @@ def _drift(times: Float[np.ndarray, " t"], values: Float[np.ndarray, " t"]) -> f
     later = times >= np.sqrt(times[0] * times[-1])
     first, second = np.median(values[~later]) if (~later).any() else values[0], values[later]
     between, end = abs(np.median(second) - first), abs(np.median(values[-3:]) - np.median(second))
-    return float(max(2 * between, 2 * end))
+    return float(max(2 * between, end))

@@ -107,10 +107,14 @@ def _judged(
     plateau = _plateau(times, test, found.t_train, found.final_score)
     early, late = float(np.median(test[plateau])), found.final_score
     after = times >= times[plateau][0]
+    loss = np.asarray(curves["test_loss"], dtype=float)
+    loss_early = float(np.median(loss[plateau]))
+    by_loss = thresholds.loss is not None and loss_early > 0
     change = Change(
         early,
         late,
         found.t_train,
+        gone=1 - float(loss[-1]) / loss_early if by_loss else math.nan,
         ceiling=found.ceiling,
         chance=found.chance,
         reaches=bool(np.all(at_level)),
@@ -121,14 +125,15 @@ def _judged(
     if moved:
         done = (test - early) / (late - early)
         t50_sustained = reach(times[after], done[after], 0.5, thresholds.sustained)[0]
-    if abs(change.size) >= thresholds.change:
+    if by_loss and change.reaches:
+        t_change = max(found.t_test, found.t_train)
+    elif abs(change.size) >= thresholds.change:
         done = np.array([change.above_chance(score) for score in test[after]])
         done = (done - change.above_chance(early)) / change.size
         t_change = reach(times[after], done, 0.5, thresholds.sustained)[0]
-        if thresholds.loss is not None and change.reaches:
-            t_change = max(found.t_test, found.t_train)
+    else:
+        t_change = t50_sustained  # below chance all the while
     change = dataclasses.replace(change, t_change=t_change)
-    loss = curves["test_loss"]
     t10_loss, t50_loss, t90_loss = _loss_times(times[after], loss[after]) if moved else NEVER
     return dataclasses.replace(
         found,
