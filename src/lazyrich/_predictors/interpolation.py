@@ -107,9 +107,13 @@ class Evidence(NamedTuple):
     @property
     def gap(self) -> float:
         """What is not known of the least norm, relative to the candidate's."""
-        if self.norm == 0 and self.correction == 0:
-            return 0.0
-        return (self.norm + self.correction - self.bound) / max(self.norm, np.finfo(float).tiny)
+        return self.relative(self.norm + self.correction - self.bound)
+
+    def relative(self, length: float) -> float:
+        """A length relative to the candidate's."""
+        if self.norm < np.finfo(float).tiny:
+            return 0.0 if length == 0 else np.inf
+        return length / self.norm
 
 
 def evidence(
@@ -168,10 +172,9 @@ def certify_interpolant(
     the norm, and if norm and bound agree to the same tolerance.
     """
     found = evidence(posed, u, nu)
-    tiny = np.finfo(float).tiny
-    gap, move = found.gap, max(found.astray, found.correction) / max(found.norm, tiny)
+    gap, move = found.gap, found.relative(max(found.astray, found.correction))
     status: Status
-    if found.contradicted and found.astray > tolerance * found.norm:
+    if found.contradicted and found.relative(found.astray) > tolerance:
         status, why = "not_separable", "labels contradict each other: nothing interpolates them"
     elif move <= tolerance and gap <= tolerance and not found.doubtful:
         status, why = "optimal", ""
