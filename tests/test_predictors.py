@@ -358,7 +358,8 @@ def test_a_run_says_what_its_predictors_are():
         task = lr.tasks.Arrays(x_train=x, y_train=y, x_test=held, y_test=held @ w)
         experiment = lr.Experiment(
             task=task, loss=lr.losses.Squared(), init_scale=3.0, weight_decay=1e-3, t1=2e4,
-            times=lr.dynamics.Times(num_log=6, num_linear=4), probes=("train_loss", "test_loss", *NEAR),
+            times=lr.dynamics.Times(num_log=6, num_linear=4),
+            probes=("train_loss", "test_loss", *NEAR),
         )  # fmt: skip
         records[name] = lr.simulate(experiment), experiment
     record, experiment = records["fits"]

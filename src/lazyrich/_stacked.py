@@ -16,7 +16,7 @@ from ._dynamics import Effort, Ending
 from ._errors import InputError
 from ._experiment import Experiment
 from ._measure import SCALES, Columns
-from ._predictors import doubt_of
+from ._predictors._base import doubt_of
 from ._probes import AbstractProbe
 
 KKT = ("stationarity", "complementarity")

@@ -10,7 +10,7 @@ import xarray as xr
 from jaxtyping import Float
 
 from ._experiment import Experiment
-from ._predictors import doubt_of
+from ._predictors._base import doubt_of
 from ._transition import Thresholds, Transition, transition
 
 

@@ -1,6 +1,6 @@
 """Where theory says training must end, each with a certificate."""
 
-from ._base import CERTIFIED as CERTIFIED, Predictor as Predictor, doubt_of as doubt_of
+from ._base import CERTIFIED as CERTIFIED, Predictor as Predictor
 from .kernel_completion import kernel_completion as kernel_completion
 from .kkt import (
     KKTResidual as KKTResidual,
