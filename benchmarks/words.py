@@ -168,17 +168,17 @@ MODELS: dict[str, dict[str, Any]] = {
     },
     "linear": {
         "model": lr.models.MLP(widths=(), activation="identity", bias=False),
-        "init_scale": 10.0,
+        "init_scale": 3.0,
         "weight_decay": 1e-3,
         "t1": 2e4,
-        "dynamics": lr.dynamics.Flow(max_seconds=30.0),
+        "dynamics": lr.dynamics.Flow(max_steps=3000),
     },
     "relu": {
         "model": lr.models.MLP(widths=(32,), bias=False),
         "init_scale": 4.0,
         "weight_decay": 1e-2,
         "t1": 2e3,
-        "dynamics": lr.dynamics.Flow(max_seconds=30.0),
+        "dynamics": lr.dynamics.Flow(max_steps=3000),
     },
 }
 

@@ -314,7 +314,7 @@ def test_a_budget_that_is_spent_is_named_and_its_record_kept(limit, ending):
     assert record.attrs["ending"] == ending
     assert 1 < record.sizes["time"] < 200
     assert np.isfinite(record.test_loss).all()
-    assert lr.transition(record).outcome in ("untrained", "not_within_budget", "diverged")
+    assert lr.transition(record).outcome in ("untrained", "collapsed", "unchanged", "failed")
 
 
 def test_a_flow_that_leaves_its_domain_is_named():

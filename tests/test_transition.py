@@ -465,3 +465,11 @@ def test_thresholds_on_the_command_line():
     }.items():
         with pytest.raises(lr.InputError, match=line):
             lr.Thresholds().changed([setting])
+
+
+def test_every_word_has_a_mark_and_a_look():
+    from lazyrich._view import maps, scores, symbols
+
+    drawn = set(OUTCOMES) - {"missing"}
+    assert set(symbols.MARKS) == set(scores._COLOURS) == drawn
+    assert set(maps._LOOKS) == drawn | {"missing"}
