@@ -268,3 +268,64 @@ def test_import_is_light_and_leaves_settings_alone():
     subprocess.run(
         [sys.executable, "-W", "error", "-c", code], check=True, env=environment, timeout=120
     )
+
+
+# Words of whole runs
+
+
+def judged(x, y, x_test, y_test, **fields):
+    task = lr.tasks.Arrays(x_train=x, y_train=y, x_test=x_test, y_test=y_test)
+    experiment = lr.Experiment(task=task, **{"t1": 100.0} | fields)
+    record = lr.simulate(experiment)
+    summary = lr.summarise(record, experiment)
+    json.dumps(summary, allow_nan=False)
+    return record, lr.transition(record)
+
+
+def test_constant_labels_are_unscored():
+    rng, value = np.random.default_rng(0), 5.0
+    x, t = rng.normal(size=(10, 20)), rng.normal(size=(30, 20))
+    record, events = judged(
+        x, np.full(10, value), t, np.full(30, value), loss=lr.losses.Squared(), t1=10.0
+    )
+    assert float(record["train_variance"]) == float(record["test_variance"]) == 0.0
+    assert float(record["blank_loss"]) == value**2
+    assert np.isnan(record["test_chance"])
+    assert events.outcome == "unscored"
+    assert "labels that vary" in events.advice
+
+
+def test_scales_of_a_record():
+    rng = np.random.default_rng(0)
+    x, t = rng.normal(size=(10, 20)), rng.normal(size=(40, 20))
+    y = rng.normal(size=10)
+    record, _ = judged(x, y, t, np.arange(40.0) / 7, loss=lr.losses.Squared(), t1=10.0)
+    assert float(record["train_variance"]) == pytest.approx(np.var(y))
+    assert float(record["test_variance"]) == pytest.approx(np.var(np.arange(40.0) / 7))
+    assert float(record["blank_loss"]) == pytest.approx(np.mean(y**2))
+    # The model's own parameters have norm 1 on 2 x 20 coordinates.
+    assert float(record["init_rms"]) == pytest.approx(1 / np.sqrt(40))
+    signs, test_signs = np.where(y > 0, 1.0, -1.0), np.where(np.arange(40) < 13, 1.0, -1.0)
+    record, events = judged(x, signs, t, test_signs, t1=10.0)
+    assert float(record["blank_loss"]) == pytest.approx(np.log(2))
+    assert float(record["test_chance"]) == events.chance == 27 / 40
+    assert np.isnan(record["test_variance"])
+    best = record["predictor_test_accuracy"].max()
+    assert events.ceiling == float(best)
+
+
+def test_a_net_that_collapses_to_zero_fits_nothing():
+    # Decay takes the output from about 30 to 0, of labels of 0.01: the loss falls a thousandfold.
+    rng = np.random.default_rng(0)
+    x, t, w = rng.normal(size=(20, 10)), rng.normal(size=(50, 10)), rng.normal(size=10)
+    fields = {
+        "model": lr.models.MLP(widths=(8,), bias=False),
+        "loss": lr.losses.Squared(),
+        "dynamics": lr.dynamics.Flow(),
+        "init_scale": 3.0,
+        "weight_decay": 1.0,
+    }
+    record, events = judged(x, x @ w / 100, t, t @ w / 100, **fields)
+    assert record["train_loss"][-1] < 1e-3 * record["train_loss"][0]
+    assert events.outcome == "untrained"
+    assert events.final_score < 0.5
