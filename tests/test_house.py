@@ -15,10 +15,10 @@ ORDER = [
     "_dask_nodes", "_errors", "_files", "_shown", "_terminal", "_room", "_npz", "_toml",
     "_precision", "_fingerprint", "_description", "_columns", "_tasks", "_models", "_losses",
     "_dynamics", "_kernel", "_predictors", "_probes", "_published", "_identity", "_experiment",
-    "_linearise", "_references", "_measure", "_ground", "_stacked", "_simulate", "_extend",
-    "_together", "_record", "_transition", "_summary", "_forecast", "_foreseen", "_reread",
-    "_sweep", "_store", "_phase", "_claims", "_trial", "_execution", "studies", "_reproduce",
-    "_view", "cli", "__main__",
+    "_sizes", "_linearise", "_references", "_measure", "_ground", "_stacked", "_simulate",
+    "_extend", "_together", "_record", "_transition", "_summary", "_forecast", "_foreseen",
+    "_reread", "_sweep", "_store", "_phase", "_claims", "_trial", "_execution", "studies",
+    "_reproduce", "_view", "cli", "__main__",
 ]  # fmt: skip
 NAMESPACES = [
     "tasks",

@@ -22,7 +22,12 @@ from ._precision import as_double
 from ._predictors import Predictor
 from ._probes import Setting, follows_twin, twin_of
 from ._references import references
+<<<<<<< HEAD
 from ._tasks import Blocks, PolynomialRegression, Samples, Split
+=======
+from ._sizes import check_fits
+from ._tasks import Arrays, PolynomialRegression, Samples, Split
+>>>>>>> 216bf3c (An experiment that cannot fit in memory is refused under the key that is largest, with the bytes it needs and the bytes there are)
 
 # Grounds kept from one batch of runs to the next.
 _MAX_GROUNDS = 4
@@ -38,6 +43,7 @@ class Ground:
     def __init__(self, experiment: Experiment, params: Any = None):
         _check_identity(experiment)
         self.experiment = experiment
+        check_fits(experiment)
         data_key, self._init_key = jr.split(jr.key(experiment.seed))
         if experiment.task.drawn_with_model:
             data_key = self._init_key

@@ -7,7 +7,11 @@ from annotated_types import Ge, Gt
 from jaxtyping import Float
 
 from .._description import Description
+<<<<<<< HEAD
 from .._errors import InputError
+=======
+from .._room import check_room
+>>>>>>> 216bf3c (An experiment that cannot fit in memory is refused under the key that is largest, with the bytes it needs and the bytes there are)
 
 
 class Times(Description):
@@ -31,6 +35,9 @@ class Times(Description):
 
         - **Takes** `first`, the first time after 0 unless the description names one.
         """
+        # Each is held in three arrays while they are put in order.
+        parts = {"times.num_log": 24 * self.num_log, "times.num_linear": 24 * self.num_linear}
+        check_room(parts, {"times.num_log": self.num_log, "times.num_linear": self.num_linear})
         log = np.geomspace(min(self.first or first, 0.1 * t1), t1, self.num_log)
         log[-1] = t1
         linear = np.linspace(0.0, t1, self.num_linear + 1)

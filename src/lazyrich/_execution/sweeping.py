@@ -14,6 +14,7 @@ from .._errors import ComputationError, InputError
 from .._experiment import Experiment
 from .._models import condensed
 from .._precision import in_double
+from .._sizes import check_fits
 from .._store import Store, assemble
 from .._sweep import Over, Sweep
 from .._terminal import sweep_progress
@@ -166,6 +167,7 @@ def suggested_size(experiment: Experiment, num_runs: int = _LARGEST * _FEWEST) -
 
     The same for an experiment wherever it is asked: batches are named by their place.
     """
+    check_fits(experiment)
     split = experiment.task.sample_for(jr.key(experiment.seed), experiment.loss.takes)
 
     def followed(key: Array) -> Any:

@@ -1,6 +1,7 @@
 """What a model is."""
 
 import abc
+import math
 from collections.abc import Callable
 from typing import Annotated, Any, ClassVar
 
@@ -71,6 +72,14 @@ class AbstractModel(Choice):
     @abc.abstractmethod
     def init(self, key: PRNGKeyArray, dim: int) -> Any:
         """Parameters for inputs of length `dim`, before `init_scale` multiplies them."""
+
+    def num_params(self, dim: int) -> int | None:
+        """How many numbers `init` makes, without making them; None where that is unknown."""
+        try:
+            shapes = jax.eval_shape(lambda key: self.init(key, dim), jax.random.key(0))
+        except Exception:  # a start of the user's own may need numbers, or be none of arrays
+            return None
+        return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes))
 
     @abc.abstractmethod
     def apply(self, params: Any, x: Shaped[Array, "n d"]) -> Float[Array, " n *c"]:

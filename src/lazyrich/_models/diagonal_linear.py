@@ -3,7 +3,7 @@
 from typing import Annotated, NamedTuple
 
 import jax.numpy as jnp
-from annotated_types import Ge
+from annotated_types import Interval
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
 from .._columns import gram, matvec
@@ -40,7 +40,7 @@ class DiagonalLinear(AbstractLinearModel):
         $\sqrt{2d}$.
     """
 
-    depth: Annotated[int, Ge(2)] = 2
+    depth: Annotated[int, Interval(ge=2, le=64)] = 2
 
     @property
     def homogeneity(self) -> int:

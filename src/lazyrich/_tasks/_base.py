@@ -1,8 +1,8 @@
 """What a task is, and the data it yields."""
 
 import abc
-from collections.abc import Callable, Iterator
-from typing import Literal
+from collections.abc import Callable, Iterator, Mapping
+from typing import Literal, NamedTuple
 
 import equinox as eqx
 import jax.random as jr
@@ -43,6 +43,28 @@ class Split(eqx.Module):
     test: Blocks
 
 
+# Rows of a test block: 50 MB as `int8` and 200 MB as `float32` at d = 100,000.
+TEST_BLOCK = 500
+
+
+class Sizes(NamedTuple):
+    """How large a task's data are, known from its description only.
+
+    - `num_train` and `num_test` samples of `dim` inputs, `num_bytes` each; `block`, test samples
+        that are in memory at once where they come in blocks.
+    - `keys`, the fields that these three numbers are due to; `beside`, bytes of anything else
+        by the field that it is due to.
+    """
+
+    num_train: int
+    dim: int
+    num_test: int
+    num_bytes: int = 8
+    keys: tuple[str, str, str] = ("n", "d", "num_test")
+    block: int = TEST_BLOCK
+    beside: Mapping[str, int] = {}
+
+
 class AbstractTask(Choice):
     """What is to be learned: a frozen description and a pure function of a key."""
 
@@ -63,6 +85,10 @@ class AbstractTask(Choice):
         """
         del kernel
         return split
+
+    def sizes(self) -> Sizes | None:
+        """How large the data are, so that what cannot fit is refused; None if unknown."""
+        return None
 
     @abc.abstractmethod
     def sample(self, key: PRNGKeyArray) -> Split:
@@ -87,10 +113,6 @@ class AbstractTask(Choice):
         """The same task on data from files in `folder`, None if it reads none."""
         del folder
         return None
-
-
-# Rows of a test block: 50 MB as `int8` and 200 MB as `float32` at d = 100,000.
-TEST_BLOCK = 500
 
 
 def test_blocks(

@@ -10,7 +10,7 @@ from jaxtyping import Array, PRNGKeyArray
 
 from .._errors import InputError
 from .._precision import in_double
-from ._base import AbstractTask, Blocks, Samples, Split
+from ._base import AbstractTask, Blocks, Samples, Sizes, Split
 
 
 class KernelEigenvector(AbstractTask):
@@ -40,6 +40,11 @@ class KernelEigenvector(AbstractTask):
     @property
     def labels_from_start(self) -> bool:
         return True
+
+    def sizes(self) -> Sizes:
+        kernel = 8 * (self.n + self.num_test) ** 2
+        key = "n" if self.n > self.num_test else "num_test"
+        return Sizes(self.n, self.d, self.num_test, block=self.num_test, beside={key: kernel})
 
     @in_double
     def sample(self, key: PRNGKeyArray) -> Split:

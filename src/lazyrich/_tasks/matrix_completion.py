@@ -9,7 +9,7 @@ from jaxtyping import Array, Int, PRNGKeyArray
 
 from .._errors import InputError
 from .._precision import in_double
-from ._base import AbstractTask, Blocks, Samples, Split
+from ._base import AbstractTask, Blocks, Samples, Sizes, Split
 
 
 class MatrixCompletion(AbstractTask):
@@ -31,6 +31,11 @@ class MatrixCompletion(AbstractTask):
         if self.num_observed >= self.d**2:
             accepted = f"should be below d² = {self.d**2}, to leave pairs to test"
             raise InputError("num_observed", self.num_observed, accepted)
+
+    def sizes(self) -> Sizes:
+        left = self.d**2 - self.num_observed
+        keys = ("num_observed", "d", "d")
+        return Sizes(self.num_observed, 2, left, num_bytes=4, keys=keys, block=left)
 
     @in_double
     def sample(self, key: PRNGKeyArray) -> Split:

@@ -7,13 +7,13 @@ import jax.nn as jnn
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from annotated_types import Ge, Interval
+from annotated_types import Interval
 from jaxtyping import PRNGKeyArray
 
 from .._description import described_function
 from .._errors import InputError
 from .._precision import in_double
-from ._base import AbstractTask, Blocks, Samples, Split
+from ._base import AbstractTask, Blocks, Samples, Sizes, Split
 
 Operation = Literal["addition", "subtraction", "multiplication", "division", "x2_plus_xy"]
 
@@ -36,7 +36,7 @@ class ModularArithmetic(AbstractTask):
         9409 pairs.
     """
 
-    p: Annotated[int, Ge(2)] = 97
+    p: Annotated[int, Interval(ge=2, le=2**20)] = 97
     operation: Operation | Callable[..., Any] = "addition"
     train_fraction: Annotated[float, Interval(gt=0, lt=1)] = 0.4
     random_labels: bool = False
@@ -54,6 +54,12 @@ class ModularArithmetic(AbstractTask):
         # A file can name a function of the user's, not hold it.
         own = {"operation": described_function(self.operation)} if callable(self.operation) else {}
         return {**super().table(), **own}
+
+    def sizes(self) -> Sizes:
+        num_train = int(self.train_fraction * self.p**2)
+        left = self.p**2 - num_train
+        keys = ("p", "p", "p")
+        return Sizes(num_train, 2 * self.p, left, num_bytes=1, keys=keys, block=left)
 
     @in_double
     def sample(self, key: PRNGKeyArray) -> Split:

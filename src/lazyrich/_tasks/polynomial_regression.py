@@ -8,7 +8,7 @@ from annotated_types import Ge
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from .._precision import in_double
-from ._base import AbstractTask, Blocks, Samples, Split
+from ._base import AbstractTask, Blocks, Samples, Sizes, Split
 
 
 class PolynomialRegression(AbstractTask):
@@ -51,6 +51,9 @@ class PolynomialRegression(AbstractTask):
 
     def quadratic_teacher(self, key: PRNGKeyArray) -> Float[Array, " d"]:
         return jnp.sqrt(self.label_scale) * self.teacher(key)
+
+    def sizes(self) -> Sizes:
+        return Sizes(self.n, self.d, self.num_test, block=self.num_test)
 
     @in_double
     def sample(self, key: PRNGKeyArray) -> Split:

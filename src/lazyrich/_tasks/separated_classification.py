@@ -10,7 +10,7 @@ from jaxtyping import PRNGKeyArray
 from .._columns import matvec
 from .._errors import InputError
 from .._precision import in_double
-from ._base import AbstractTask, Samples, Split, test_blocks
+from ._base import AbstractTask, Samples, Sizes, Split, test_blocks
 
 
 class SeparatedClassification(AbstractTask):
@@ -43,6 +43,9 @@ class SeparatedClassification(AbstractTask):
         del context
         if self.k > self.d:
             raise InputError("k", self.k, f"should be at most d = {self.d}")
+
+    def sizes(self) -> Sizes:
+        return Sizes(self.n, self.d, self.num_test, num_bytes=4)
 
     @in_double
     def sample(self, key: PRNGKeyArray) -> Split:

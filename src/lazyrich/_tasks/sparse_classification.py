@@ -10,7 +10,7 @@ from jaxtyping import Array, Int8, PRNGKeyArray
 
 from .._errors import InputError
 from .._precision import in_double
-from ._base import AbstractTask, Samples, Split, test_blocks
+from ._base import AbstractTask, Samples, Sizes, Split, test_blocks
 
 
 class SparseClassification(AbstractTask):
@@ -36,6 +36,9 @@ class SparseClassification(AbstractTask):
         del context
         if self.k % 2 == 0 or self.k > self.d:
             raise InputError("k", self.k, f"should be odd and at most d = {self.d}")
+
+    def sizes(self) -> Sizes:
+        return Sizes(self.n, self.d, self.num_test, num_bytes=1)
 
     @in_double
     def sample(self, key: PRNGKeyArray) -> Split:

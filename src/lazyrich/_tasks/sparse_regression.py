@@ -9,7 +9,7 @@ from jaxtyping import PRNGKeyArray
 
 from .._errors import InputError
 from .._precision import in_double
-from ._base import AbstractTask, Samples, Split, test_blocks
+from ._base import AbstractTask, Samples, Sizes, Split, test_blocks
 from .sparse_classification import signs
 
 
@@ -33,6 +33,9 @@ class SparseRegression(AbstractTask):
         del context
         if self.k > self.d:
             raise InputError("k", self.k, f"should be at most d = {self.d}")
+
+    def sizes(self) -> Sizes:
+        return Sizes(self.n, self.d, self.num_test, num_bytes=1)
 
     @in_double
     def sample(self, key: PRNGKeyArray) -> Split:

@@ -1,5 +1,6 @@
 """What a random net of the student's kind computes."""
 
+import itertools
 from typing import Annotated, Literal
 
 import jax
@@ -9,7 +10,7 @@ from annotated_types import Ge, Gt
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from .._precision import in_double
-from ._base import AbstractTask, Samples, Split, test_blocks
+from ._base import AbstractTask, Samples, Sizes, Split, test_blocks
 
 Size = Annotated[int, Ge(1)]
 # Weights `(out, in)` and bias of each layer.
@@ -38,6 +39,13 @@ class StudentTeacher(AbstractTask):
     activation: Literal["tanh", "relu"] = "tanh"
     bias: bool = True
     gain: Annotated[float, Gt(0)] = 1.0
+
+    def sizes(self) -> Sizes:
+        layers = (self.d, *self.widths, self.outputs)
+        teacher = sum(a * b for a, b in itertools.pairwise(layers))
+        labels = (self.n + self.num_test) * self.outputs
+        beside = {"widths": 8 * teacher, "outputs": 8 * labels}
+        return Sizes(self.n, self.d, self.num_test, beside=beside)
 
     @in_double
     def sample(self, key: PRNGKeyArray) -> Split:
