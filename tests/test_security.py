@@ -213,7 +213,8 @@ def test_only_what_the_dead_left_is_removed(tmp_path):
         subprocess.Popen(command, cwd=ROOT, **pipes) as living,
         subprocess.Popen(command, cwd=ROOT, **pipes) as dying,
     ):
-        theirs = [Path(process.stdout.readline().strip()) for process in (living, dying)]
+        outputs: list[Any] = [living.stdout, dying.stdout]
+        theirs = [Path(output.readline().strip()) for output in outputs]
         assert theirs[0] != theirs[1]
         dying.kill()
         dying.wait()
@@ -240,7 +241,7 @@ def test_a_pipe_is_not_waited_for(tmp_path):
 
 def test_an_archive_of_everything_comes_back(tmp_path):
     rng = np.random.default_rng(0)
-    held = {
+    held: dict[str, Any] = {
         "a": rng.standard_normal((3, 4)).astype(">f4"),
         "b": np.asfortranarray(rng.integers(0, 9, (2, 3, 4)).astype(np.int8)),
         "c": np.array("text"),
@@ -445,7 +446,7 @@ def swollen(path: Path) -> None:
     resealed(path, lambda summary: summary.update(curves=names))
 
 
-FILES: dict[str, Callable[[Path], None]] = {
+FILES: dict[str, Callable[[Path], object]] = {
     "records beyond the file": said("num_records", 10**12),
     "records below zero": said("num_records", -1),
     "records as text": said("num_records", "7"),

@@ -22,12 +22,8 @@ from ._precision import as_double
 from ._predictors import Predictor
 from ._probes import Setting, follows_twin, twin_of
 from ._references import references
-<<<<<<< HEAD
-from ._tasks import Blocks, PolynomialRegression, Samples, Split
-=======
 from ._sizes import check_fits
-from ._tasks import Arrays, PolynomialRegression, Samples, Split
->>>>>>> 216bf3c (An experiment that cannot fit in memory is refused under the key that is largest, with the bytes it needs and the bytes there are)
+from ._tasks import Blocks, PolynomialRegression, Samples, Split
 
 # Grounds kept from one batch of runs to the next.
 _MAX_GROUNDS = 4

@@ -50,7 +50,7 @@ class Archive:
     def __init__(self, file: Any):
         self._size = os.fstat(file.fileno()).st_size
         careful = _Careful(file)
-        self._zip = zipfile.ZipFile(careful)  # type: ignore[arg-type]
+        self._zip = zipfile.ZipFile(careful)
         careful.limit = None
         self._granted = 0
 
@@ -71,7 +71,9 @@ class Archive:
             self._grant(name, header.num_bytes)
             flat = np.empty(math.prod(header.shape), header.dtype)
             # Types that are not numpy's own have no buffer but as bytes.
-            view = memoryview(flat.view(np.uint8).reshape(-1)) if flat.nbytes else memoryview(b"")
+            view = (
+                memoryview(flat.view(np.uint8).reshape(-1).data) if flat.nbytes else memoryview(b"")
+            )
             for start in range(0, len(view), _CHUNK):
                 part = view[start : start + _CHUNK]
                 if member.readinto(part) != len(part):

@@ -53,7 +53,9 @@ def _check_plain(file: Any) -> None:
         if len(held) > _MAX_VARIABLES:
             raise ValueError(f"it has {len(held):,} variables")
         for name in held:
-            its = held[name] if isinstance(held.get(name, getlink=True), h5py.HardLink) else None
+            its: Any = (
+                held[name] if isinstance(held.get(name, getlink=True), h5py.HardLink) else None
+            )
             plain = isinstance(its, h5py.Dataset) and not its.is_virtual and not its.external
             if not plain or its.chunks is not None:
                 raise ValueError(f"{one_line(name, 80)} is not in the file as records have it")

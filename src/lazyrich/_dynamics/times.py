@@ -7,11 +7,8 @@ from annotated_types import Ge, Gt
 from jaxtyping import Float
 
 from .._description import Description
-<<<<<<< HEAD
 from .._errors import InputError
-=======
 from .._room import check_room
->>>>>>> 216bf3c (An experiment that cannot fit in memory is refused under the key that is largest, with the bytes it needs and the bytes there are)
 
 
 class Times(Description):

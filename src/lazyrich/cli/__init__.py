@@ -2,15 +2,19 @@
 
 import os
 import sys
+import warnings
 
 import typer
 
-from .._errors import InputError
+from .._errors import InputError, one_line
 from .cache import keep_compiled
 from .forecast import HELP as FORECAST_HELP, forecast
 from .reproduce import HELP as REPRODUCE_HELP, reproduce
 from .run import HELP as RUN_HELP, run
 from .sweep import HELP as SWEEP_HELP, consolidate, status, sweep
+
+# Letters of a line that says what went wrong, at most.
+_MAX_LINE = 2000
 
 app = typer.Typer(
     add_completion=False,
@@ -45,6 +49,7 @@ def list_() -> None:
 def main() -> None:
     """Runs the command line; what a user can mend is said in one line."""
     keep_compiled()
+    warnings.showwarning = _warned
     try:
         app()
     except InputError as error:
@@ -53,6 +58,12 @@ def main() -> None:
     except Exception as error:
         if "LAZYRICH_TRACEBACK" in os.environ:
             raise
-        message = " ".join(str(error).split()) or type(error).__name__
+        message = one_line(error, _MAX_LINE) or type(error).__name__
         print(f"lazyrich: {message}", file=sys.stderr)
         sys.exit(1)
+
+
+def _warned(message: Warning | str, *where: object, **named: object) -> None:
+    """What Python warns of, such as a damaged file, in one line and without our own code."""
+    del where, named
+    print(f"lazyrich: {one_line(message, _MAX_LINE)}", file=sys.stderr)
