@@ -17,11 +17,14 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
+import xarray as xr
 
 import lazyrich as lr
 from lazyrich._fingerprint import fingerprint
 from lazyrich._models import AbstractModel
 from lazyrich._probes import AbstractProbe
+from lazyrich._store import OUTCOMES, Store, batch_file, from_bytes
+from lazyrich._sweep import Sweep, refuse_repeats
 from lazyrich._tasks import AbstractTask
 
 
@@ -488,39 +491,268 @@ def ends(*experiments: lr.Experiment) -> list[float]:
     return [float(lr.simulate(one)["test_loss"][-1]) for one in experiments]
 
 
+@functools.cache
+def apart() -> list[float]:
+    """What models of two scales end at, each a function of its own."""
+    return ends(*(experiment(model=model(closing_over(scale))) for scale in (1.0, 0.5)))
+
+
 def test_a_global_that_was_changed_changes_hash_and_numbers():
     function = line("x @ p * K", K=1.0)
     one = experiment(model=model(function))
-    before, digest = ends(one), one.content_hash
+    digest = one.content_hash
+    assert ends(one) == pytest.approx(apart()[:1], rel=1e-12)
     function.__globals__["K"] = 0.5
-    half = ends(experiment(model=model(line("x @ p * K", K=0.5))))
-    assert experiment(model=model(function)).content_hash != digest
-    assert ends(experiment(model=model(function))) == half != before
-    function.__globals__["K"] = 1.0
-    assert ends(experiment(model=model(function))) == before
+    assert one.content_hash != digest
+    assert ends(one) == pytest.approx(apart()[1:], rel=1e-12)
+    assert apart()[0] != apart()[1]
 
 
 def test_models_that_are_equal_and_not_the_same_have_their_own_numbers():
     pair = [experiment(model=model(Quiet(scale))) for scale in (1.0, 0.5)]
     assert pair[0].model == pair[1].model  # as Python and JAX see them
     assert pair[0].content_hash != pair[1].content_hash
-    apart = ends(*(experiment(model=model(closing_over(scale))) for scale in (1.0, 0.5)))
-    assert ends(*pair) == pytest.approx(apart, rel=1e-12)
     together = lr.simulate_together(pair)
-    assert [float(r["test_loss"][-1]) for r in together] == pytest.approx(apart, rel=1e-12)
+    found = [float(record["test_loss"][-1]) for record in together]
+    assert found == pytest.approx(apart(), rel=1e-12)
 
 
 def test_two_models_in_one_store_have_their_own_numbers(tmp_path):
     found = []
     for scale in (1.0, 0.5, 1.0):
         one = experiment(model=model(closing_over(scale)))
-        runs = lr.sweep(one, {"weight_decay": [0.0, 0.1]}, tmp_path / "store", workers=0)
+        runs = lr.sweep(
+            one, {"weight_decay": [0.0, 0.1]}, tmp_path / "store", workers=0, batch_size=2
+        )
         assert runs["experiment_hash"].values.tolist() == [
             one.with_changes({"weight_decay": decay}).content_hash for decay in (0.0, 0.1)
         ]
         found.append(runs["late_test_loss"].values.tolist())
     assert found[0] == found[2]
-    assert found[0][0] == pytest.approx(ends(experiment(model=model(closing_over(1.0))))[0])
-    assert found[1][0] == pytest.approx(ends(experiment(model=model(closing_over(0.5))))[0])
+    assert found[0][0] == pytest.approx(apart()[0])
+    assert found[1][0] == pytest.approx(apart()[1])
     assert found[0] != found[1]
     assert len(list((tmp_path / "store" / "batches").iterdir())) == 2
+
+
+# --- Kinds of one's own: names, and stores that are read elsewhere. ---
+
+MINE = """
+from typing import Any
+import jax.numpy as jnp
+import lazyrich as lr
+from lazyrich._models import AbstractModel
+
+class Mine{name}(AbstractModel):
+    scale: float = 1.0
+    table_of: Any = None
+
+    @property
+    def homogeneity(self):
+        return None
+
+    def init(self, key, dim):
+        return jnp.zeros(dim)
+
+    def apply(self, params, x):
+        return x @ params * self.scale * {factor}
+"""
+
+
+def mine(name: str, factor: float) -> Any:
+    text = MINE.format(name=name, factor=factor)
+    return written(text, f"Mine{name}", __name__="a_notebook")
+
+
+@pytest.fixture
+def forgotten():
+    """Takes back the kinds that a test defines."""
+    before = dict(AbstractModel.kinds)
+    yield
+    AbstractModel.kinds.clear()
+    AbstractModel.kinds.update(before)
+
+
+def test_the_name_of_a_kind_is_taken_once(forgotten):
+    with pytest.raises(lr.InputError, match=r"class = 'MLP': .*_models\.mlp\.MLP.*another name"):
+        type("MLP", (AbstractModel,), {
+            "__module__": "a_notebook", "homogeneity": property(lambda self: None), "init": at_zero, "apply": scaled,
+        })  # fmt: skip
+    assert AbstractModel.kinds["MLP"] is lr.models.MLP
+    first = mine("Cell", 1.0)
+    again = mine("Cell", 2.0)  # the cell of a notebook, edited and run again
+    assert AbstractModel.kinds["MineCell"] is again
+    assert of(model=first()) != of(model=again())
+    assert of(model=mine("Cell", 1.0)()) == of(model=first())
+    over = {"model": [{"kind": "MineCell"}]}
+    hashes = {Sweep.over(experiment(), over).content_hash}
+    mine("Cell", 3.0)
+    hashes.add(Sweep.over(experiment(), over).content_hash)
+    assert len(hashes) == 2
+
+
+@pytest.mark.parametrize("where", ["experiment", "axis", "operation"])
+def test_a_store_of_kinds_that_are_not_known_here_is_read(where, tmp_path, forgotten):
+    kind_ = mine("Far", 0.5)
+    over: dict[str, Any] = {"weight_decay": [0.0, 0.1]}
+    if where == "experiment":
+        one = experiment(model=kind_(table_of=np.ones(2)))
+    elif where == "axis":
+        one, over = experiment(), {"model": [kind_(scale=1.0).table(), kind_(scale=2.0).table()]}
+    else:
+        own_one = lr.tasks.ModularArithmetic(p=3, operation=lambda a, b: a + b)
+        linear = lr.models.MLP(widths=(), outputs=3)
+        one = experiment(task=own_one, model=linear, loss=lr.losses.CrossEntropy())
+    made = lr.sweep(one, over, tmp_path / "store", workers=0)
+    AbstractModel.kinds.pop("MineFar")
+    read = lr.open_store(tmp_path / "store")
+    for name in ("experiment_hash", "outcome", "late_test_loss", "test_loss"):
+        np.testing.assert_array_equal(read[name].values, made[name].values)
+    ((_, sweep),) = Store(tmp_path / "store").sweeps().items()
+    assert len(lr.status(tmp_path / "store")) == 1
+    line = r"import the module" if where != "operation" else r"pass the experiment itself"
+    with pytest.raises(lr.InputError, match=line) as error:
+        sweep.run(0)
+    assert "\n" not in str(error.value)
+    lr.consolidate(tmp_path / "store", tmp_path / "zarr")
+
+
+def test_codes_of_outcomes_are_read_by_the_legend_of_their_file(tmp_path, monkeypatch):
+    made = lr.sweep(
+        experiment(), {"weight_decay": [0.0, 0.1]}, tmp_path / "store", workers=0, batch_size=2
+    )
+    (path,) = (tmp_path / "store" / "batches").iterdir()
+    results = from_bytes(path.read_bytes(), path.name)
+    results.outcomes[:] = ["renamed_since", results.outcomes[1]]
+    # Written by a version whose words stand in another order, and are others.
+    monkeypatch.setattr(batch_file, "OUTCOMES", ("renamed_since", *reversed(OUTCOMES)))
+    path.write_bytes(batch_file.to_bytes(results, path.name))
+    monkeypatch.undo()
+    assert from_bytes(path.read_bytes()).outcomes == results.outcomes
+    read = lr.open_store(tmp_path / "store")
+    assert read["outcome"].values.tolist() == results.outcomes
+    assert read["ending"].values.tolist() == made["ending"].values.tolist()
+    lr.consolidate(tmp_path / "store", tmp_path / "zarr")
+    whole = xr.open_zarr(tmp_path / "zarr", consolidated=False)["outcome"]
+    words = whole.attrs["flag_meanings"].split()
+    assert [words[code] for code in whole.values] == results.outcomes
+
+
+# --- Numbers. ---
+
+NUMBERS = [
+    ("seed", 3, [np.int64(3), np.uint8(3), np.array(3), jnp.asarray(3)]),
+    ("init_scale", 10.0, [10, np.float64(10), np.float32(10), np.float16(10), np.int64(10),
+                          np.longdouble(10), jnp.asarray(10.0), jnp.asarray(10, jnp.bfloat16)]),
+    ("weight_decay", 0.10000000149011612, [np.float32(0.1), np.array(0.1, "f4")]),
+    ("divide_loss", False, [np.bool_(False), np.array(False)]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("key", "right", "values"), NUMBERS)
+def test_scalars_of_numpy_are_numbers(key, right, values):
+    expected = of(**{key: right})
+    for value in values:
+        found = experiment(**{key: value})
+        assert type(getattr(found, key)) is type(right)
+        assert getattr(found, key) == right
+        assert found.content_hash == expected
+        assert experiment().with_changes({key: value}).content_hash == expected
+
+
+def test_numbers_inside_of_other_descriptions():
+    assert lr.models.MLP(widths=np.array([4, 5])).widths == (4, 5)
+    assert lr.models.MLP(widths=(np.int32(4),)).widths == (4,)
+    assert lr.dynamics.Flow(rtol=np.float32(1e-4)).rtol == 9.999999747378752e-05
+    assert lr.dynamics.Times(num_log=np.int64(5)).num_log == 5
+    assert lr.tasks.SparseClassification(n=np.int64(8)).n == 8
+    assert lr.Thresholds(sustained=np.int16(3)).sustained == 3
+    changed = experiment().with_changes({"task.n": np.int64(9), "times.num_log": np.uint8(4)})
+    assert changed == experiment().with_changes({"task.n": 9, "times.num_log": 4})
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("seed", True), ("seed", np.bool_(True)), ("seed", 1.0), ("seed", np.float64(1)),
+     ("init_scale", True), ("init_scale", np.True_), ("init_scale", "10"),
+     ("init_scale", np.array([1.0])), ("divide_loss", 1), ("divide_loss", np.int64(1)),
+     ("weight_decay", np.float32("nan")), ("init_scale", np.complex64(1))],
+)  # fmt: skip
+def test_what_is_no_such_number_is_refused(key, value):
+    with pytest.raises(lr.InputError, match=rf"^{key} = "):
+        experiment(**{key: value})
+
+
+def test_equal_values_of_an_axis_are_one_run():
+    for values in ([1, 1.0], [1, np.float64(1)], [1.0, jnp.asarray(1)]):
+        with pytest.raises(lr.InputError, match=r"init_scale = 1(\.0)?: stands there twice"):
+            Sweep.over(experiment(), {"init_scale": values})
+    near = [1e-5, float(np.nextafter(1e-5, 1))]
+    assert len(Sweep.over(experiment(), {"weight_decay": near})) == 2
+    assert len(Sweep.over(experiment(), {"seed": jnp.arange(3)})) == 3
+
+
+# --- Keys that change nothing. ---
+
+
+def given() -> Any:
+    x = np.eye(4, 3)
+    return lr.tasks.Arrays(x_train=x, y_train=x[:, 0] * 0.5, x_test=x, y_test=x[:, 0] * 0.5)
+
+
+def sgd(**fields: Any) -> Any:
+    return lr.dynamics.SGD(learning_rate=0.1, **fields)
+
+
+IDLE: dict[str, Any] = {
+    "seed, own data and start": ({"task": given(), "model": model(scaled)}, {"seed": range(3)}),
+    "seed, among others": (
+        {"task": given(), "model": model(scaled)}, {"weight_decay": [0.0, 0.1], "seed": [4, 5]}
+    ),
+    "seed, module": ({"task": given(), "model": module()}, {"seed": range(2)}),
+    "order of all samples": ({"dynamics": sgd()}, {"dynamics.seed": range(2)}),
+    "all samples, said twice": ({"dynamics": sgd()}, {"dynamics.batch_size": [0, 4]}),
+    "label noise of size zero": (
+        {"dynamics": lr.dynamics.LabelNoiseSGD(learning_rate=0.1, noise=0.0)},
+        {"dynamics.seed": range(2)},
+    ),
+    "scale of zeros": ({"model": model(scaled)}, {"init_scale": [1.0, 2.0]}),
+    "division by one": ({"model": lr.models.MLP(widths=(3,))}, {"divide_loss": [True, False]}),
+    "name": ({}, {"name": ["a", "b"]}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", IDLE)
+def test_a_key_that_changes_nothing_is_refused(name, tmp_path):
+    parts, over = IDLE[name]
+    with pytest.raises(lr.InputError, match=r"^over\.(?!weight).*changes nothing") as error:
+        lr.sweep(experiment(**parts), over, tmp_path / "store", workers=0)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "store").exists()
+
+
+def random_start(key, dim):
+    return jr.normal(key, (dim,))
+
+
+USED: dict[str, Any] = {
+    "seed, own data": (
+        {"task": given(), "model": model(scaled, random_start)}, {"seed": range(2)}
+    ),
+    "seed, own start": ({"model": model(scaled)}, {"seed": range(2)}),
+    "order of batches": ({"dynamics": sgd(batch_size=2)}, {"dynamics.seed": range(2)}),
+    "label noise": (
+        {"dynamics": lr.dynamics.LabelNoiseSGD(learning_rate=0.1)}, {"dynamics.seed": range(2)}
+    ),
+    "scale": ({"model": model(scaled, random_start)}, {"init_scale": [1.0, 2.0]}),
+    "seed, used at some points": (
+        {"task": given()},
+        {"model": [{"kind": "MLP", "widths": [2]}, {"kind": "DiagonalLinear"}], "seed": range(2)},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", USED)
+def test_a_key_that_changes_something_is_not(name):
+    parts, over = USED[name]
+    refuse_repeats(Sweep.over(experiment(**parts), over))

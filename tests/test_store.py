@@ -531,7 +531,7 @@ def test_slabs_of_any_size_give_the_same_values(num_runs, tmp_path, monkeypatch)
             curves={"test_loss": rng.random((num, 4))},
         )
         kept.write(kept.file_of(sweep, batch.number), made)
-    per_run = Layout(["t50"], ["test_loss"], 4).bytes_per_run
+    per_run = Layout(["t50"], ["test_loss"], 4, {}).bytes_per_run
     monkeypatch.setattr(dataset, "_SLAB_BYTES", num_runs * per_run)
     lr.consolidate(tmp_path / "s", tmp_path / "out.zarr")
     opened = lr.open_store(tmp_path / "s")

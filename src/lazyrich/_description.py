@@ -3,8 +3,11 @@
 import inspect
 from collections.abc import Callable
 from difflib import get_close_matches
-from typing import Any, ClassVar, get_origin
+from typing import Any, ClassVar, get_args, get_origin
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 import pydantic
 
 from ._errors import InputError
@@ -130,8 +133,29 @@ def _from_file(name: str, value: Any, annotation: Any) -> Any:
     if isinstance(annotation, type) and issubclass(annotation, Choice):
         is_choice = isinstance(value, annotation)
         return value if is_choice else annotation.from_table(value, name)
+    if _wants_numbers(annotation):
+        value = plain(value)
     if get_origin(annotation) is tuple and isinstance(value, list):
         return tuple(value)
+    return value
+
+
+def _wants_numbers(annotation: Any) -> bool:
+    """Whether a number or a bool can stand in a field, or in a tuple in it."""
+    return annotation in (bool, int, float) or any(map(_wants_numbers, get_args(annotation)))
+
+
+def plain(value: Any) -> Any:
+    """NumPy's and JAX's scalars and arrays as Python's numbers and lists, in tuples and lists too.
+
+    Every floating type becomes `float`, which holds its values exactly up to float64.
+    """
+    if isinstance(value, np.ndarray | np.generic | jax.Array):
+        array = np.asarray(value)
+        floating = jnp.issubdtype(array.dtype, jnp.floating)
+        return (array.astype(np.float64) if floating else array).tolist()
+    if isinstance(value, tuple | list):
+        return type(value)(map(plain, value)) if type(value) in (tuple, list) else value
     return value
 
 

@@ -12,7 +12,7 @@ import pydantic
 import tomli_w
 from annotated_types import Ge, Gt
 
-from ._description import Description, unknown_key
+from ._description import Description, described_function, unknown_key
 from ._dynamics import AbstractDynamics, Flow, ReducedFlow, Times
 from ._errors import InputError
 from ._files import contents, replacing
@@ -179,7 +179,8 @@ class Experiment(Description):
             if arrays_path is not None:
                 table["task"]["path"] = arrays_path
         # Plain values first: in TOML, what follows a table's header belongs to it.
-        ordered = sorted(table.items(), key=lambda item: isinstance(item[1], dict))
+        plain = _writable(table)
+        ordered = sorted(plain.items(), key=lambda item: isinstance(item[1], dict))
         return tomli_w.dumps(dict(ordered))
 
     def __str__(self) -> str:
@@ -279,7 +280,7 @@ class Experiment(Description):
         """Every dotted key that `with_changes` takes."""
         table = self.table()
         table.pop("published", None)
-        return _dotted(table)
+        return dotted(table)
 
     @property
     def loss_divisor(self) -> float:
@@ -331,10 +332,22 @@ _FIRST_PROBES = (
 _PARTS: dict[str, type[Description]] = {"times": Times, "published": Published}
 
 
-def _dotted(table: Mapping[str, Any]) -> list[str]:
+def _writable(value: Any) -> Any:
+    """Tables as a file can hold them: what it cannot hold is named."""
+    if isinstance(value, dict):
+        return {str(key): _writable(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list | tuple):
+        return [_writable(item) for item in value]
+    if isinstance(value, str | bool | int | float):
+        return value
+    return described_function(value if callable(value) else type(value))
+
+
+def dotted(table: Mapping[str, Any]) -> list[str]:
+    """Every key of nested tables, joined by dots."""
     keys = []
     for key, value in table.items():
-        inner = _dotted(value) if isinstance(value, dict) else []
+        inner = dotted(value) if isinstance(value, dict) else []
         keys += [f"{key}.{name}" for name in inner] or [key]
     return keys
 

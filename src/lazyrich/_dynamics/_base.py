@@ -123,6 +123,11 @@ class AbstractDynamics(Choice):
         """Whether a run goes on from the parameters it has reached as if it had never stopped."""
         return False
 
+    def normal_form(self, num_samples: int) -> "AbstractDynamics":
+        """Dynamics that move alike on so many samples, with what changes nothing at one value."""
+        del num_samples
+        return self
+
     @abc.abstractmethod
     def follow(
         self,

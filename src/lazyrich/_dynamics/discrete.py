@@ -167,6 +167,17 @@ class AbstractStochastic(AbstractDiscrete):
     def samples_per_step(self, num_samples: int) -> int:
         return self.batch_size or num_samples
 
+    @property
+    def draws_beside(self) -> bool:
+        """Whether steps draw more than the order of samples."""
+        return False
+
+    def normal_form(self, num_samples: int) -> "AbstractStochastic":
+        if self.samples_per_step(num_samples) < num_samples:
+            return self
+        changes: dict[str, int] = {"batch_size": 0} | ({} if self.draws_beside else {"seed": 0})
+        return self.model_copy(update=changes)
+
     def first_draws(self, train: Samples) -> Draws:
         return Draws(jr.key_data(jr.key(self.seed)), jnp.arange(train.x.shape[0]))
 

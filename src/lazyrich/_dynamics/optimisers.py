@@ -66,6 +66,10 @@ class LabelNoiseSGD(AbstractStochastic):
 
     noise: Annotated[float, Ge(0)] = 0.1
 
+    @property
+    def draws_beside(self) -> bool:
+        return self.noise > 0
+
     def check(self, problem: Problem) -> None:
         super().check(problem)
         if problem.loss.is_classification:

@@ -16,7 +16,7 @@ from .._models import condensed
 from .._precision import in_double
 from .._sizes import check_fits
 from .._store import Store, assemble
-from .._sweep import Over, Sweep
+from .._sweep import Over, Sweep, refuse_repeats
 from .._terminal import sweep_progress
 from .driver import Campaign, Listener, Progress, run_here, run_on
 from .workers import Crew, crew
@@ -97,6 +97,7 @@ def run_sweep(
     if described.known_as:
         accepted = "was read from a file that cannot hold all of it; pass the experiment itself"
         raise InputError("sweep", described.known_as, accepted)
+    refuse_repeats(described)
     try:
         kept = Store.begin(store)
         kept.add(described)

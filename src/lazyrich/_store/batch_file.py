@@ -22,6 +22,10 @@ ENDINGS: tuple[str, ...] = (*get_args(Ending), "failed", "missing")
 """How a solve ended; the same two words for runs without one."""
 
 
+# Words of a legend, at most: codes are of a byte.
+_MAX_WORDS = 100
+
+
 class Results(NamedTuple):
     """What a batch of runs came to; `r` runs, `t` records of the longest.
 
@@ -110,8 +114,8 @@ def from_bytes(data: bytes, name: str | None = None) -> Results:
             found = Results(
                 runs=plain(file, "run", "iu", 1, size),
                 hashes=summary["hashes"],
-                outcomes=_decoded(plain(file, "outcome", "iu", 1, size), OUTCOMES),
-                endings=_decoded(plain(file, "ending", "iu", 1, size), ENDINGS),
+                outcomes=_decoded(file, "outcome", size),
+                endings=_decoded(file, "ending", size),
                 numbers=dict(zip(summary["numbers"], numbers.T, strict=True)),
                 times=plain(file, "time", "f", 2, size),
                 curves=dict(zip(summary["curves"], curves.swapaxes(0, 1), strict=True)),
@@ -134,10 +138,18 @@ def from_bytes(data: bytes, name: str | None = None) -> Results:
     return found
 
 
-def _decoded(codes: np.ndarray, kinds: tuple[str, ...]) -> list[str]:
-    if codes.size and not 0 <= codes.min() <= codes.max() < len(kinds):
-        raise ValueError(f"a code that is none of {len(kinds)} words")
-    return [kinds[code] for code in codes]
+def _decoded(file: Any, name: str, size: int) -> list[str]:
+    """Words by the legend that the file gives: that of another version may be another."""
+    codes = plain(file, name, "iu", 1, size)
+    values = np.asarray(file[name].attrs["flag_values"])
+    words = str(file[name].attrs["flag_meanings"]).split()
+    if values.shape != (len(words),) or len(words) > _MAX_WORDS:
+        raise ValueError(f"{values.shape} codes for {len(words)} words of {name}")
+    legend = dict(zip(values.tolist(), words, strict=True))
+    unknown = sorted({*codes.tolist()} - {*legend})
+    if unknown:
+        raise ValueError(f"code {unknown[0]} of {name}, which its legend does not explain")
+    return [legend[code] for code in codes.tolist()]
 
 
 def check_summary(summary: dict[str, Any], name: str | None, size: int) -> None:

@@ -15,7 +15,6 @@ import xarray as xr
 
 from .._errors import InputError, require
 from .._sweep import Sweep
-from .batch_file import ENDINGS, OUTCOMES
 from .status import warn_damaged
 from .store import Store
 from .table import MAX_BYTES, Layout, Source, layout, read_into, sources
@@ -25,10 +24,7 @@ _SLAB_BYTES = 2**28
 # Bytes of a chunk, which is what reading a single curve costs.
 _CHUNK_BYTES = 2**20
 
-WORDS = {
-    "outcome": ("how the run came out", OUTCOMES),
-    "ending": ("how the solve ended", ENDINGS),
-}
+WORDS = {"outcome": "how the run came out", "ending": "how the solve ended"}
 
 
 def open_store(
@@ -76,7 +72,7 @@ def assemble(store: Store, sweep: Sweep, *, curves: bool = True) -> xr.Dataset:
     variables = {}
     for name, column in columns.items():
         if name in WORDS:
-            column = np.asarray(WORDS[name][1])[column]  # noqa: PLW2901
+            column = np.asarray(shape.words[name])[column]  # noqa: PLW2901
         dims = (*_dims(sweep), *(("record",) if column.ndim > 1 else ()))
         values = column.reshape(*sweep.shape, *column.shape[1:])
         variables[name] = (dims, values, _attributes(name, words))
@@ -153,6 +149,8 @@ def _write_zarr(
                     arrays[name] = _new_array(group, name, values, sweep, (axis, rows))
                 arrays[name][(*lead, slice(first, last))] = block
                 arrays[name].attrs.update(_attributes(name, words_of))
+                if name in shape.words:
+                    arrays[name].attrs.update(_legend(shape.words[name]))
             begin = end
     return damaged
 
@@ -176,10 +174,6 @@ def _new_array(
     inner = (*sweep.shape[axis + 1 :], *own)
     most = max(1, _CHUNK_BYTES // max(1, values.dtype.itemsize * math.prod(inner)))
     chunk_rows = next(n for n in range(min(most, rows), 0, -1) if rows % n == 0)
-    attributes = {}
-    if name in WORDS:
-        kinds = WORDS[name][1]
-        attributes = {"flag_values": [*range(len(kinds))], "flag_meanings": " ".join(kinds)}
     last_dim = "byte" if name == "experiment_hash" else "record"
     return group.create_array(
         name,
@@ -188,9 +182,12 @@ def _new_array(
         shards=(*(1,) * axis, rows, *inner),
         dtype=values.dtype,
         dimension_names=[*_dims(sweep), *([last_dim] if own else [])],
-        attributes=attributes,
         fill_value=np.nan if values.dtype.kind == "f" else 0,
     )
+
+
+def _legend(words: list[str]) -> dict[str, Any]:
+    return {"flag_values": [*range(len(words))], "flag_meanings": " ".join(words)}
 
 
 def _digests(hashes: np.ndarray) -> np.ndarray:
@@ -291,7 +288,7 @@ def _dims(sweep: Sweep) -> tuple[str, ...]:
 
 def _attributes(name: str, words: dict[str, dict[str, str]]) -> dict[str, str]:
     if name in WORDS:
-        return {"long_name": WORDS[name][0], "units": "1"}
+        return {"long_name": WORDS[name], "units": "1"}
     if name == "experiment_hash":
         return {"long_name": "SHA-256 of the run's experiment", "units": "1"}
     return words.get(name, {})

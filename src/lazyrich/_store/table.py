@@ -38,6 +38,8 @@ class Layout(NamedTuple):
     numbers: list[str]
     curves: list[str]
     num_records: int
+    words: dict[str, list[str]]
+    """What codes of outcomes and endings mean; words that only files know are added at the end."""
 
     @property
     def bytes_per_run(self) -> int:
@@ -49,7 +51,7 @@ class Layout(NamedTuple):
         """Columns for runs of which nothing is known: NaN, `missing`, no hash."""
         columns: dict[str, np.ndarray] = {
             name: np.full(num_runs, kinds.index("missing"), dtype=np.int8)
-            for name, kinds in _WORDS.items()
+            for name, kinds in self.words.items()
         }
         columns["experiment_hash"] = np.zeros(num_runs, dtype=_HASH)
         columns |= {name: np.full(num_runs, np.nan) for name in self.numbers}
@@ -60,8 +62,11 @@ class Layout(NamedTuple):
 
     def fill(self, columns: dict[str, np.ndarray], at: Any, results: Results, rows: Any) -> None:
         """Puts `rows` of a file at places `at` of the columns."""
-        for name, kinds in _WORDS.items():
+        for name, kinds in self.words.items():
             words = results.outcomes if name == "outcome" else results.endings
+            kinds += [word for word in dict.fromkeys(words) if word not in kinds]
+            if len(kinds) > np.iinfo(np.int8).max:
+                raise Damaged(f"the files know {len(kinds)} words for an {name}")
             columns[name][at] = np.array([kinds.index(word) for word in words])[rows]
         columns["experiment_hash"][at] = np.array(results.hashes)[rows]
         for name in self.numbers:
@@ -123,7 +128,7 @@ def layout(
                 continue
             summary: Any = store.summary(source.name)
             source.check(len(summary["hashes"]))
-            its = Layout(summary["numbers"], summary["curves"], summary["num_records"])
+            its = Layout(summary["numbers"], summary["curves"], summary["num_records"], {})
             own = dict.fromkeys(its.numbers, "a number") | dict.fromkeys(its.curves, "a curve")
             for name, kind in own.items():
                 if kinds.setdefault(name, kind) != kind:
@@ -148,7 +153,8 @@ def _together(named: dict[str, Layout]) -> Layout:
     numbers = dict.fromkeys(name for its in named.values() for name in its.numbers)
     curves = dict.fromkeys(name for its in named.values() for name in its.curves)
     most = max((its.num_records for its in named.values()), default=0)
-    return Layout(list(numbers), list(curves), most)
+    words = {name: list(kinds) for name, kinds in _WORDS.items()}
+    return Layout(list(numbers), list(curves), most, words)
 
 
 def read_into(
@@ -176,9 +182,9 @@ def read_into(
             source.check(len(results.runs))
             if results.times.shape[1] > shape.num_records and shape.curves:
                 raise Damaged("it has more records than when it was looked at")
+            shape.fill(columns, source.runs[inside] - first, results, source.rows[inside])
         except Damaged as error:
             damaged[source.name] = str(error)
             continue
         words |= results.words
-        shape.fill(columns, source.runs[inside] - first, results, source.rows[inside])
     return words, damaged

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .._description import Description
+from .._description import Description, plain
 from .._errors import InputError
 from .._toml import parse_toml
 
@@ -89,7 +89,7 @@ def axes_of(over: Over) -> tuple[Axis, ...]:
         known = set[str]()
         for row in rows:
             try:
-                text = json.dumps(row, sort_keys=True)
+                text = json.dumps(_as_known(row), sort_keys=True)
             except TypeError:
                 accepted = "values should be numbers, words, lists or tables, as in a file"
                 raise InputError(f"over.{','.join(keys)}", row, accepted) from None
@@ -199,11 +199,20 @@ def _value(text: str) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """Values as a file holds them: NumPy's scalars and arrays become Python's."""
-    if isinstance(value, np.ndarray | np.generic):
-        return value.tolist()
+    """Values as a file holds them: NumPy's and JAX's become Python's, descriptions tables."""
+    value = plain(value)
     if isinstance(value, tuple | list):
         return [_plain(item) for item in value]
     if isinstance(value, Description):
         return {key: _plain(item) for key, item in value.table().items()}
     return value
+
+
+def _as_known(value: Any) -> Any:
+    """The same for numbers that are equal: 1 and 1.0 set the same."""
+    if isinstance(value, list):
+        return [_as_known(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _as_known(item) for key, item in value.items()}
+    is_whole = isinstance(value, float) and value.is_integer() and abs(value) < 2.0**53
+    return int(value) if is_whole else value

@@ -17,9 +17,11 @@ from annotated_types import Ge
 from .._description import Description
 from .._errors import InputError
 from .._experiment import Experiment, check_beside
+from .._fingerprint import fingerprint, is_own
 from .._tasks.held import AbstractHeld
 from .._toml import parse_toml
 from .axes import Axis, Over, axes_of
+from .unbuilt import Unbuilt, classes, lost
 
 # Runs, of which planning holds 56 bytes each; shapes, each of which is checked; axes, of which an
 # array has no more; letters of a sweep's file, of which 2**20 take Python's parser four seconds.
@@ -56,6 +58,8 @@ class Sweep(Description):
             if num > most or len(axes) > _MAX_AXES:
                 accepted = f"makes {num:,} {what} on {len(axes)} axes; a sweep has at most {most:,}"
                 raise InputError("over", [axis.name for axis in axes], accepted)
+        if isinstance(self.experiment, Unbuilt):
+            return
         try:
             for places in itertools.product(*(range(len(axis)) for axis in shaped)):
                 _check_numbers(self.experiment.with_changes(_merged(shaped, places)))
@@ -103,18 +107,28 @@ class Sweep(Description):
             return self.known_as
         axes = [[axis.keys, axis.points] for axis in self.axes]
         content = [self.experiment.content_hash, axes, self.batch_size]
+        # Kinds of the user's own on the axes count by their code, which their tables do not show.
+        tables = [dict(zip(a.keys, p, strict=True)) for a in self.axes for p in a.points]
+        tables += [{"kind": v} for t in tables for k, v in t.items() if k.endswith(".kind")]
+        own = [kind for kind in classes(tables) if is_own(kind)]
+        if own:
+            content.append([fingerprint(kind, "over") for kind in own])
         canonical = json.dumps(content, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     @property
     def arrays(self) -> str | None:
         """The name of a file for the arrays of its task, where the task is made of them."""
+        if isinstance(self.experiment, Unbuilt):
+            return None
         task = self.experiment.task
         return f"{task.digest}.npz" if isinstance(task, AbstractHeld) else None
 
     @property
     def description(self) -> str:
         """The experiment as TOML, as far as a file can hold it, its arrays in the file `arrays`."""
+        if isinstance(self.experiment, Unbuilt):
+            return self.experiment.description
         named = tuple(probe for probe in self.experiment.probes if isinstance(probe, str))
         return self.experiment.model_copy(update={"probes": named}).to_toml(self.arrays)
 
@@ -147,27 +161,18 @@ class Sweep(Description):
         task = experiment.get("task")
         if isinstance(task, dict):
             check_beside(task)
-        model = experiment.get("model")
-        if isinstance(model, dict) and model.get("kind") == "Functions":
-            names = {k: v for k, v in model.items() if k != "degree" and isinstance(v, str)}
-            lost = {k: _Lost(v) for k, v in names.items() if k != "kind"}
-            experiment["model"] = {**model, **lost}
-        sweep = cls.over(Experiment.from_table(experiment, folder), over, size)
+        axes = axes_of(over)
+        try:
+            sweep = cls.over(Experiment.from_table(experiment, folder), over, size)
+        except InputError as error:
+            why = lost(experiment, [axis.points for axis in axes], error)
+            if why is None:
+                raise
+            unbuilt = Unbuilt.model_construct(said=experiment, why=why)
+            return cls(experiment=unbuilt, axes=axes, batch_size=size, known_as=digest)
         if sweep.content_hash == digest:
             return sweep
         return cls(experiment=sweep.experiment, axes=sweep.axes, batch_size=size, known_as=digest)
-
-
-class _Lost:
-    """Stands for a function that a file names and cannot hold."""
-
-    def __init__(self, name: str):
-        self.__qualname__ = name
-
-    def __call__(self, *args: Any) -> Any:
-        del args
-        accepted = "is a function of your own, which no file holds: pass the experiment itself"
-        raise InputError("model", self.__qualname__, accepted)
 
 
 def _check_numbers(experiment: Experiment) -> None:
@@ -188,5 +193,10 @@ def _merged(axes: Sequence[Axis], places: Iterable[int]) -> dict[str, Any]:
     """
     found = (axis.changes(place) for axis, place in zip(axes, places, strict=True))
     changes = dict(itertools.chain.from_iterable(one.items() for one in found))
+    return ordered(changes)
+
+
+def ordered(changes: dict[str, Any]) -> dict[str, Any]:
+    """What is inside of a table after the table, and its kind before its fields."""
     keys = sorted(changes, key=lambda key: (key.count("."), not key.endswith(".kind")))
     return {key: changes[key] for key in keys}
