@@ -285,9 +285,8 @@ def test_a_model_of_ones_own_is_known_by_its_hash():
     back = Sweep.from_toml(sweep.to_toml(), Path())
     assert back.content_hash == sweep.content_hash == back.known_as
     assert back.to_toml().count("predict") == 1
-    model: Any = back.run(0).model
-    with pytest.raises(lr.InputError, match=r"predict.*pass the experiment itself"):
-        model.function(np.zeros(3), np.zeros((2, 3)))
+    with pytest.raises(lr.InputError, match=r"start.*pass the experiment itself"):
+        back.run(0)
 
 
 @pytest.mark.parametrize(
