@@ -240,7 +240,7 @@ def test_bad_files_are_refused(tmp_path):
     names = ("x_train", "y_train", "x_test", "y_test")
     contents: dict[str, Any] = dict.fromkeys(names, np.array([{}]))
     np.savez(tmp_path / "evil.npz", **contents)
-    with pytest.raises(lr.InputError, match=r"readable .npz file.*pickle"):
+    with pytest.raises(lr.InputError, match=r"readable .npz file.*Python objects"):
         lr.tasks.Arrays.load(tmp_path / "evil.npz")
 
 

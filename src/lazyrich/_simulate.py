@@ -29,7 +29,7 @@ from ._measure import (
     scales_of,
 )
 from ._models import AbstractLinearModel, DiagonalLinear
-from ._precision import in_double
+from ._precision import as_double, in_double
 from ._predictors import diagonal_kkt
 from ._probes import BUILT_IN
 from ._stacked import KKT, Outcome, Stacked, machine
@@ -79,6 +79,7 @@ def simulate(
     """
     # LAPACK's threads spin after each call and take cores from the compiled products around
     # it: the step of panel 1a takes 185 ms with them and 160 ms without, on two cores.
+    params = None if params is None else as_double(params, "params")
     with (
         threadpool_limits(limits=1, user_api="blas"),
         listening(listener, progress, experiment.name) as told,

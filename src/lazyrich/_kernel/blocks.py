@@ -7,9 +7,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
 from .._models import AbstractModel
+from .._precision import promoted
 from .rows import row_gram
 
 
+@promoted
 def kernel_block(
     model: AbstractModel,
     params: Any,
@@ -35,6 +37,7 @@ def kernel_block(
     return row_gram(model, params, x, left, None if same else (inputs[1], right))
 
 
+@promoted
 def class_kernel(model: AbstractModel, params: Any, x: Shaped[Array, "n d"]) -> Float[Array, "n n"]:
     r"""$\sum_c \langle \nabla f_c(x_i), \nabla f_c(x_j) \rangle$: the kernel traced over outputs.
 

@@ -3,7 +3,10 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from .._precision import promoted
 
+
+@promoted
 def kernel_distance(first: Float[Array, "n n"], second: Float[Array, "n n"]) -> Float[Array, ""]:
     r"""$1 - \langle K, K' \rangle_F / (\|K\|_F \|K'\|_F)$: zero for multiples of one another.
 

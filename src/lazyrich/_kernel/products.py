@@ -7,8 +7,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
 from .._models import AbstractModel
+from .._precision import promoted
 
 
+@promoted
 def kernel_product(
     model: AbstractModel,
     params: Any,
@@ -25,7 +27,8 @@ def kernel_product(
     - **Takes** `other`, the inputs $x'$, those of the result if left out; `batch_size`, inputs
         passed at once.
     """
-    other = x if other is None else other
+    x = model.cast_inputs(x)
+    other = x if other is None else model.cast_inputs(other)
 
     def pulled(batch: tuple[Array, Array]) -> Any:
         some, force = batch
@@ -43,8 +46,10 @@ def kernel_product(
     return jnp.concatenate([pushed(x[part]) for part in parts(len(x))])
 
 
+@promoted
 def tangent_outputs(
     model: AbstractModel, params: Any, direction: Any, x: Shaped[Array, "n d"]
 ) -> Float[Array, " n *c"]:
     r"""$\langle \nabla f(x), h\rangle$: outputs of a direction on the tangent features."""
+    x = model.cast_inputs(x)
     return jax.jvp(lambda p: model.apply(p, x), (params,), (direction,))[1]

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
 from .._models import MLP, AbstractModel, Centred, Doubled, Linearised
+from .._precision import promoted
 
 # Entries of the rows held at once where they are made whole: 256 MiB of float64.
 _ENTRIES = 2**25
@@ -15,6 +16,7 @@ _ENTRIES = 2**25
 Factors = list[tuple[Float[Array, "m a"], Float[Array, "m b"]]]
 
 
+@promoted
 def row_gram(
     model: AbstractModel,
     params: Any,
@@ -33,6 +35,8 @@ def row_gram(
 
     - **Takes** `other`, inputs and functions of the columns, the rows' own if left out.
     """
+    x = model.cast_inputs(x)
+    other = None if other is None else (model.cast_inputs(other[0]), other[1])
     if r.ndim == 1:
         # One output: its kernel, which models know to make, between all of the inputs.
         every = x if other is None else jnp.concatenate([x, other[0]])

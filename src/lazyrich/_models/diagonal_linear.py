@@ -18,6 +18,7 @@ class DiagonalParams(NamedTuple):
     v: Float[Array, " d"]
 
 
+@promoted
 def power_difference(
     u: Float[Array, " d"], v: Float[Array, " d"], power: int
 ) -> Float[Array, " d"]:

@@ -1,6 +1,6 @@
 """What a predictor is: where theory says training must end, with a proof."""
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +9,8 @@ import scipy.optimize
 from jaxtyping import Array, ArrayLike, Float, Shaped
 
 from .._errors import InputError
+from .._losses import CrossEntropy, Logistic
+from .._precision import native, real_array
 
 Status = Literal[
     "optimal", "stationary", "not_separable", "not_proven", "ill_conditioned", "out_of_range"
@@ -78,11 +80,21 @@ def as_data(
     x: ArrayLike, y: ArrayLike, *, signs: bool
 ) -> tuple[Shaped[Array, "n d"], Float[Array, " n"]]:
     """Inputs and labels as arrays; raises if `signs` are asked for and a label is none."""
-    labels = np.asarray(y, np.float64)
+    labels = real_array(y, "y").astype(np.float64)
     bad = np.flatnonzero(np.abs(labels) != 1)
     if signs and len(bad):
-        raise InputError(f"y[{bad[0]}]", float(labels[bad[0]]), "labels should be -1 or 1")
-    return jnp.asarray(x), jnp.asarray(labels)
+        raise InputError(
+            f"y[{bad[0]}]",
+            float(labels[bad[0]]),
+            "labels should be -1 or 1; of labels 0 and 1 make 2*y - 1",
+        )
+    return jnp.asarray(native(x)), jnp.asarray(labels)
+
+
+def constrained_labels(y: Any, outputs: tuple[int, ...]) -> Shaped[Array, " n"]:
+    """The labels of margin constraints: signs beside one output, else classes, of any type."""
+    loss = Logistic() if len(outputs) == 1 else CrossEntropy()
+    return loss.labels(y, outputs, "y")
 
 
 def room(values: Float[Array, "..."], change: Float[Array, "..."]) -> Float[Array, ""]:

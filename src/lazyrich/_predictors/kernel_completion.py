@@ -73,7 +73,7 @@ def observe(index: ArrayLike, values: ArrayLike, size: int) -> Observed:
     index, values = np.asarray(index), np.asarray(values)
     if index.ndim != 2 or index.shape[1] != 2:
         raise InputError("index", index.shape, "should have shape (n, 2)")
-    if index.dtype.kind not in "iu":
+    if index.dtype.kind not in "iuf" or np.any(index != np.floor(index)):
         raise InputError("index", str(index.dtype), "should be integers")
     if values.shape != index.shape[:1]:
         raise InputError("values", values.shape, f"should have shape ({len(index)},), as `index`")

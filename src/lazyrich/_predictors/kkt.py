@@ -9,9 +9,10 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int, Shaped
 
 from .._errors import InputError
+from .._losses import Squared
 from .._models import AbstractModel, DiagonalLinear, DiagonalParams
-from .._precision import in_double
-from ._base import as_data, minimise_nonnegative
+from .._precision import promoted
+from ._base import as_data, constrained_labels, minimise_nonnegative
 from .constraints import (
     KKTSystem,
     Limits,
@@ -52,7 +53,7 @@ class KKTResidual(NamedTuple):
     classes: Int[np.ndarray, " m"]
 
 
-@in_double
+@promoted
 def margin_kkt(
     model: AbstractModel,
     params: Any,
@@ -77,8 +78,10 @@ def margin_kkt(
     degree = model.homogeneity
     if degree is None:
         raise InputError("model", type(model).__name__, "should be homogeneous")
-    x, y, params = jnp.asarray(x), jnp.asarray(y), jax.tree.map(jnp.asarray, params)
-    every, smallest = every_margin(model.apply(params, x), y)
+    x, params = model.cast_inputs(x), jax.tree.map(jnp.asarray, params)
+    f = model.apply(params, x)
+    y = constrained_labels(y, f.shape)
+    every, smallest = every_margin(f, y)
     num_active = int(jnp.sum((every <= factor * smallest) & jnp.isfinite(every)))
     if num_active > max_active:
         return _without_gram(model, params, x, y, factor)
@@ -111,7 +114,7 @@ def _without_gram(
     )
 
 
-@in_double
+@promoted
 def diagonal_kkt(
     params: DiagonalParams, x: Shaped[ArrayLike, "n d"], y: Shaped[ArrayLike, " n"], depth: int
 ) -> KKTResidual:
@@ -170,12 +173,12 @@ class MinNormResidual(NamedTuple):
     feasibility: float
 
 
-@in_double
+@promoted
 def min_norm_kkt(
     model: AbstractModel,
     params: Any,
     x: Shaped[ArrayLike, "n d"],
-    y: Float[ArrayLike, " n *c"],
+    y: Shaped[ArrayLike, " n *c"],
 ) -> MinNormResidual:
     r"""Residual of a homogeneous model in minimum-norm interpolation.
 
@@ -187,7 +190,8 @@ def min_norm_kkt(
     """
     if model.homogeneity is None:
         raise InputError("model", type(model).__name__, "should be homogeneous")
-    x, y, params = jnp.asarray(x), jnp.asarray(y), jax.tree.map(jnp.asarray, params)
+    x, params = model.cast_inputs(x), jax.tree.map(jnp.asarray, params)
     point = own_point(model, params, x)
+    y = Squared().labels(y, point.f.shape, "y")
     misfit = jnp.linalg.norm(point.f - y) / jnp.linalg.norm(y)
     return MinNormResidual(float(min_norm_gap(model, point, x)), float(misfit))

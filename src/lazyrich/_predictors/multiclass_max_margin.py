@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 from jax import lax
-from jaxtyping import Array, ArrayLike, Float, Int
+from jaxtyping import Array, ArrayLike, Float, Int, Shaped
 
 from .._errors import InputError
-from .._precision import in_double
+from .._precision import in_double, real_array
 from ._base import Predictor
 from .classes import ClassMargin, certify_classes
 from .multipliers import forces
@@ -24,7 +24,7 @@ _SWEEPS = 10
 @in_double
 def multiclass_max_margin(
     features: Float[ArrayLike, "n k"],
-    y: Int[ArrayLike, " n"],
+    y: Shaped[ArrayLike, " n"],
     num_classes: int,
     tolerance: float = 1e-3,
     max_sweeps: int = 5000,
@@ -47,10 +47,12 @@ def multiclass_max_margin(
     - **Source** Crammer & Singer, JMLR 2 (2001), 265--292: the problem, without slack; Keerthi et
         al., KDD 2008: dual coordinate descent for it.
     """
-    matrix, labels = as_matrix(features).astype(np.float64, copy=False), np.asarray(y)
+    matrix, labels = as_matrix(features).astype(np.float64, copy=False), real_array(y, "y")
     power = int(np.max(row_exponents(matrix)))
     matrix = np.ldexp(matrix, -power)
     phi = jnp.asarray(matrix)
+    if np.any(labels != np.floor(labels)):
+        raise InputError("y", str(labels.dtype), "should be classes, whole numbers")
     if labels.min() < 0 or labels.max() >= num_classes:
         worst = int(labels.min() if labels.min() < 0 else labels.max())
         raise InputError("y", worst, f"should be classes from 0 to {num_classes - 1}")
@@ -59,7 +61,7 @@ def multiclass_max_margin(
         raise InputError("features", 0.0, "should not vanish on a sample")
     # In units of a typical sample, where multipliers are of order one.
     unit = float(np.sqrt(sizes.mean()))
-    data = _Data(phi / unit, jnp.asarray(labels))
+    data = _Data(phi / unit, jnp.asarray(labels, jnp.int32))
     mu = jnp.zeros((len(labels), num_classes))
     best_bound, best_margin = np.inf, -np.inf
     dual, weights = mu, jnp.zeros((num_classes, phi.shape[1]))

@@ -13,8 +13,8 @@ from jaxtyping import Array, ArrayLike, Float, Shaped
 
 from .._kernel import row_gram
 from .._models import MLP, AbstractModel
-from .._precision import in_double
-from ._base import Predictor, minimise_nonnegative
+from .._precision import promoted
+from ._base import Predictor, constrained_labels, minimise_nonnegative
 from .constraints import tree_norm
 from .l2_max_margin import l2_max_margin
 from .margin import verdict
@@ -52,7 +52,7 @@ class TangentMargin(NamedTuple):
     why: str = ""
 
 
-@in_double
+@promoted
 def tangent_max_margin(
     model: AbstractModel,
     params: Any,
@@ -75,8 +75,9 @@ def tangent_max_margin(
         with `not_proven` and the gap that is left.
     - **Source** Lyu et al., ICLR 2024, arXiv:2311.18817: the kernel regime of classification.
     """
-    x, y, params = jnp.asarray(x), jnp.asarray(y), jax.tree.map(jnp.asarray, params)
+    x, params = model.cast_inputs(x), jax.tree.map(jnp.asarray, params)
     one = jax.eval_shape(lambda p: model.apply(p, x), params)
+    y = constrained_labels(y, one.shape)
     if one.ndim == 1:
         return _of_signs(model, params, x, y, tolerance)
     if isinstance(model, MLP) and not np.any(params.weights[-1]):

@@ -6,11 +6,13 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
+from .._precision import promoted
 from ._base import AbstractProbe, Moment, Setting
 
 Part = Literal["train", "test"]
 
 
+@promoted
 def accuracy(f: Float[Array, " n *c"], y: Shaped[Array, " n"]) -> Float[Array, ""]:
     """Fraction of outputs that name their label, ties shared out.
 
@@ -20,7 +22,7 @@ def accuracy(f: Float[Array, " n *c"], y: Shaped[Array, " n"]) -> Float[Array, "
     if f.ndim == 1:
         return jnp.mean(0.5 * (1 + jnp.sign(f * y)))
     largest = f == jnp.max(f, axis=1, keepdims=True)
-    right = jnp.take_along_axis(largest, y[:, None], axis=1)[:, 0]
+    right = jnp.take_along_axis(largest, y[:, None].astype(jnp.int32), axis=1)[:, 0]
     return jnp.mean(right / jnp.sum(largest, axis=1))
 
 

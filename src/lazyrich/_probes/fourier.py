@@ -7,9 +7,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._models import DoubledParams, Expansion, MLPParams
+from .._precision import promoted
 from ._base import AbstractProbe, Moment, Setting
 
 
+@promoted
 def residue_spectrum(weights: Float[Array, "h r"], p: int) -> Float[Array, "h m"]:
     r"""Power of every neuron at the frequencies $1, \dots, \lfloor p/2 \rfloor$ of a residue.
 
@@ -25,6 +27,7 @@ def residue_spectrum(weights: Float[Array, "h r"], p: int) -> Float[Array, "h m"
     return power * pairs[None] / p
 
 
+@promoted
 def participation(spectrum: Float[Array, "h m"]) -> Float[Array, ""]:
     r"""Inverse participation ratio $\sum_k q_k^2$ of $q_k = P_k / \sum_l P_l$, over neurons.
 

@@ -5,10 +5,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
 from .._losses import CrossEntropy
+from .._precision import promoted
 from ._base import AbstractProbe, Moment, Setting
 from .norms import ParamNorm
 
 
+@promoted
 def margins(f: Float[Array, " n *c"], y: Shaped[Array, " n"]) -> Float[Array, " n"]:
     r"""How far each sample is on its side: $y_i f_i$, or the label's output less the largest other.
 

@@ -49,6 +49,7 @@ class PolynomialRegression(AbstractTask):
         r"""The $\beta$ of the data that `sample` draws from a key."""
         return jr.normal(key if self.coupled else jr.split(key, 3)[0], (self.d,))
 
+    @in_double
     def quadratic_teacher(self, key: PRNGKeyArray) -> Float[Array, " d"]:
         return jnp.sqrt(self.label_scale) * self.teacher(key)
 
