@@ -1,4 +1,4 @@
-"""Every loss on every model with labels and parameters of every type, in a session as users have it.
+"""Every loss on every model with labels and parameters of every type.
 
 Run as a script, in JAX's default configuration: prints one line of JSON for each combination of
 the part of the table that its argument names, `few` or `all`.

@@ -40,6 +40,8 @@ class AbstractModel(Choice):
 
     @classmethod
     def advice(cls, value: Any, key: str) -> str:
+        if isinstance(value, type):
+            return super().advice(value, key)
         if isinstance(value, eqx.Module):
             return "wrapped, lazyrich.models.FromEquinox(module=...)"
         if callable(getattr(value, "apply", None)) and callable(getattr(value, "init", None)):
@@ -47,7 +49,7 @@ class AbstractModel(Choice):
                 "wrapped, lazyrich.models.Functions(init_params=lambda key, dim: net.init(key, "
                 "jnp.zeros((1, dim))), function=net.apply)"
             )
-        if callable(value) and not isinstance(value, type):
+        if callable(value):
             return (
                 "wrapped, lazyrich.models.Functions(init_params=..., function=...), with "
                 "init_params(key, dim) and function(params, x)"

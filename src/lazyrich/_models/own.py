@@ -6,7 +6,7 @@ from typing import Any
 
 import equinox as eqx
 import jax
-from jaxtyping import Array, Float, PRNGKeyArray, Shaped
+from jaxtyping import Array, PRNGKeyArray, Shaped
 
 from .._description import described_function
 from .._precision import as_double, in_double, promoted
@@ -52,7 +52,7 @@ class Functions(AbstractModel):
         del params, dim  # which shapes there are is up to `function`
 
     @promoted
-    def apply(self, params: Any, x: Shaped[Array, "n d"]) -> Float[Array, " n *c"]:
+    def apply(self, params: Any, x: Shaped[Array, "n d"]) -> Any:
         return _of_one_axis(self.function(params, self.cast_inputs(x)))
 
     def table(self) -> dict[str, Any]:
@@ -88,7 +88,7 @@ class FromEquinox(AbstractModel):
         return as_double(eqx.filter(self.module, eqx.is_inexact_array), "model.module")
 
     @promoted
-    def apply(self, params: Any, x: Shaped[Array, "n d"]) -> Float[Array, " n *c"]:
+    def apply(self, params: Any, x: Shaped[Array, "n d"]) -> Any:
         static = eqx.filter(self.module, eqx.is_inexact_array, inverse=True)
         return _of_one_axis(jax.vmap(eqx.combine(params, static))(self.cast_inputs(x)))
 
