@@ -77,9 +77,9 @@ def simulate(
     - **Raises** [`InputError`][lazyrich.InputError] for labels the loss has no meaning for,
         a model that does not fit the data, or a checkpoint of another run.
     """
+    params = None if params is None else as_double(params, "params")
     # LAPACK's threads spin after each call and take cores from the compiled products around
     # it: the step of panel 1a takes 185 ms with them and 160 ms without, on two cores.
-    params = None if params is None else as_double(params, "params")
     with (
         threadpool_limits(limits=1, user_api="blas"),
         listening(listener, progress, experiment.name) as told,
