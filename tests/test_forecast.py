@@ -18,17 +18,18 @@ import lazyrich as lr
 from lazyrich import cli
 from lazyrich._dynamics import Problem
 from lazyrich._forecast.calibration import family_of
+from lazyrich._forecast.course import Course
 from lazyrich._forecast.flow import kernel_flow, solve
-from lazyrich._forecast.forecast import _passage
+from lazyrich._forecast.forecast import _calibrated
 from lazyrich._forecast.kernel import Dense, Passes, Repeated, kernel_of
 from lazyrich._forecast.passage import params_at
 from lazyrich._forecast.phase import Breakdown, Clock, crossing, kernel_phase
 from lazyrich._forecast.seen import Asked
-from lazyrich._forecast.verdict import Reason, Scores, confidence_of, judge
+from lazyrich._forecast.verdict import Reason, confidence_of
 from lazyrich._foreseen import follows_the_flow
 from lazyrich._ground import Ground
 from lazyrich._tasks import Samples
-from lazyrich._trial import outcome_of
+from lazyrich._transition import Scales
 from tests.helpers import diagonal_problem, relative_error, silent
 
 NET = lr.models.MLP(widths=(7,), outputs=3, zero_last=True)
@@ -259,27 +260,22 @@ def test_clock_does_not_know_the_scales(tmp_path):
         lr.forecast_scores(runs)
 
 
-def test_a_forecast_is_of_an_outcome(sparse):
-    late, soon = 1e6, 1e3
-    for verdict, t50, outcome in (
-        ("grok", soon, "grokked"),
-        ("grok", late, "not_within_budget"),
-        ("misgrok", soon, "misgrokked"),
-        ("misgrok", late, "immediate"),  # as long as it runs it generalises
-        ("immediate", soon, "immediate"),
-        ("none", np.nan, "not_within_budget"),
-        ("cannot_say", soon, "missing"),
-    ):
-        found = sparse._replace(verdict=verdict, t50=t50)
-        assert outcome_of(found, 1e4) == outcome
+def test_a_forecast_is_of_an_outcome_by_the_horizon():
+    # The same run, ended before its change: the verdict is of a long one, the outcome is not.
+    long, short = (lr.forecast(SPARSE.with_changes({"t1": t1})) for t1 in (1e4, 1e3))
+    assert (long.verdict, long.outcome) == ("grok", "grokked")
+    assert (short.verdict, short.outcome) == ("grok", "unchanged")
+    assert "t50 lies beyond the horizon t1 = 1000" in short.reasons
+    assert short.advice.startswith("Set t1 to ")
+    assert short.t50 == pytest.approx(long.t50, rel=1e-3)
 
 
 def test_a_constant_that_says_little_says_so():
     phase = kernel_phase(Ground(SPARSE).problem, SPARSE.t1)
     for direction, weight in (("grok", 0), ("misgrok", 2)):
-        ((given, text),) = _passage(family_of(SPARSE, direction), phase, None)[2]
+        ((given, text),) = _calibrated(family_of(SPARSE, direction), phase, None)[2]
         assert given == weight
-        assert text.endswith("their passage solved says more") == (weight == 2)
+        assert text.endswith("unreliable here") == (weight == 2)
 
 
 def test_only_times_of_the_flow_are_forecast_unasked():
@@ -288,14 +284,37 @@ def test_only_times_of_the_flow_are_forecast_unasked():
         assert not follows_the_flow(SPARSE.model_copy(update={"dynamics": dynamics}))
 
 
-def test_a_family_knows_the_plateaus_that_it_is_from():
+def test_a_family_knows_the_data_that_it_is_from():
     family = family_of(SPARSE, "grok")
-    assert family.on(0.6) == family.on(np.nan) == family
+    like = {"outputs_per_parameter": 0.04, "isotropy": 0.93, "alignment": 1.0, "fit": 1e-5,
+            "plateau": 0.6, "number": 1.0, "active": 1.0}  # fmt: skip
+    assert family.on("Logistic", like) == family
+    assert family.on("Logistic", dict.fromkeys(like, np.nan)) == family
     assert not family.solve
-    higher = family.on(0.7)
-    assert (higher.solve, higher.known) == (True, False)
-    assert "whose plateaus are at 0.66 at most, and not at 0.7" in higher.source
-    assert family_of(SPARSE, "misgrok").on(1.0).known
+    for name in family.ranges:
+        for end, factor in zip(family.ranges[name], (0.9, 1.1), strict=True):
+            other = family.on("Logistic", like | {name: factor * end - 1e-3 * (factor < 1)})
+            assert (other.solve, other.known) == (True, False)
+            assert "; this run differs: " in other.source
+            assert f"{family.ranges[name][0]:g} to {family.ranges[name][1]:g} there" in other.source
+    assert "the loss is Hinge here and Logistic there" in family.on("Hinge", like).source
+
+
+def test_a_constant_is_not_relied_on_for_other_data():
+    # Dense Gaussian labels: the 288 runs of sparse classification say nothing of them.
+    r = np.random.default_rng(0)
+    x, w = r.normal(size=(60, 80)), r.normal(size=80)
+    task = lr.tasks.Arrays(x_train=x, y_train=np.sign(x @ w), x_test=x, y_test=np.sign(x @ w))
+    other = SPARSE.model_copy(update={"task": task})
+    found = lr.forecast(other, passage="calibrated")
+    assert not found.family.known
+    assert "(|w|_1 / |w|_2)^2 of the rich predictor is" in found.family.source
+    assert (
+        "training outputs per parameter is 0.375 here and 0.001 to 0.06 there"
+        in found.family.source
+    )
+    if np.isfinite(found.t50):
+        assert found.confidence == "low"
 
 
 def test_large_kernels_are_of_subsets():
@@ -466,29 +485,36 @@ def test_decay_without_a_degree_follows_the_fixed_twin():
 
 
 @pytest.mark.parametrize(
-    ("scores", "t_fit", "t_end", "verdict"),
+    ("early", "late", "fitted", "outcome"),
     [
-        ((0.6, 1.0), 1.0, 100.0, "grok"),
-        ((1.0, 0.6), 1.0, 100.0, "misgrok"),
-        ((0.7, 0.55), 1.0, 100.0, "misgrok"),
-        ((1.0, 1.0), 1.0, 100.0, "immediate"),
-        ((0.5, 0.5), 1.0, 100.0, "none"),
-        ((0.5, 0.8), 1.0, 100.0, "none"),
-        ((0.5, 0.9), 1.0, 100.0, "cannot_say"),
-        ((0.5, 0.94), 1.0, 100.0, "cannot_say"),
-        ((0.5, 0.96), 1.0, 100.0, "cannot_say"),
-        ((1.0, 0.91), 1.0, 100.0, "cannot_say"),
-        ((1.0, 0.88), 1.0, 100.0, "cannot_say"),
-        ((0.97, 0.94), 1.0, 100.0, "cannot_say"),
-        ((0.6, 1.0), np.nan, 100.0, "immediate"),
-        ((0.6, np.nan), 1.0, 100.0, "cannot_say"),
-        ((1.0, np.nan), 1.0, 100.0, "immediate"),
-        ((0.6, 1.0), 1.0, np.nan, "none"),
-        ((1.0, np.nan), 1.0, np.nan, "immediate"),
+        (0.6, 1.0, True, "grokked"),
+        (0.6, 0.9, True, "grokked"),
+        (0.6, 0.72, True, "improved"),
+        (1.0, 0.8, True, "misgrokked"),
+        (1.0, 1.0, True, "immediate"),
+        (0.6, 0.6, True, "unchanged"),
+        (0.6, 0.6, False, "untrained"),
     ],
 )
-def test_verdicts(scores, t_fit, t_end, verdict):
-    assert judge(Scores(*scores), t_fit, t_end, lr.Thresholds())[0] == verdict
+def test_a_course_changes_at_its_time(early, late, fitted, outcome):
+    times = np.union1d([0.0], np.geomspace(1e-3, 1e3, 61))
+    train = np.where(times > 1, 1.0, 0.5) if fitted else np.full(len(times), 0.5)
+    curves = {
+        "train_accuracy": train,
+        "test_accuracy": np.where(times > 1, early, 0.5),
+        "train_loss": 1e-3 + (times <= 1),
+        "test_loss": np.ones(len(times)),
+    }
+    course = Course(times, curves, Scales(chance=0.5, blank_loss=1.0))
+    end = {"test_accuracy": late, "train_accuracy": float(train[-1])}
+    whole = course.changed(end, until=500.0, t50=700.0, t1=1e4)
+    assert np.all(np.diff(whole.times) > 0)
+    events = whole.events(lr.Thresholds())
+    assert events.outcome == outcome
+    if early != late and fitted:
+        assert events.t50 == pytest.approx(700, rel=0.01)
+        before = course.until(600.0).events(lr.Thresholds())
+        assert before.outcome == ("immediate" if early == 1 else "unchanged")
 
 
 def test_confidence_is_that_of_the_heaviest_reason():

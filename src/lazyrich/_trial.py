@@ -11,20 +11,13 @@ from threadpoolctl import threadpool_limits
 
 from ._errors import InputError
 from ._experiment import Experiment
-from ._forecast import Asked, Forecast, How, forecast_on
+from ._forecast import Asked, Forecast, How, forecast_on, is_foreseen
 from ._ground import ground_key, grounds_of
 from ._phase.diagram import runs_of
 from ._precision import in_double
 from ._sweep import Over, Sweep
 from ._transition import Thresholds
 
-# What a run of each verdict should come to.
-_MEANT = {
-    "grok": ("grokked",),
-    "misgrok": ("misgrokked",),
-    "immediate": ("immediate", "gradual"),
-    "none": ("unchanged", "improved", "untrained", "collapsed", "not_within_budget"),
-}
 _NUMBERS = {
     "forecast_t50": "half of the test change, forecast",
     "forecast_low": "its interval begins",
@@ -39,7 +32,7 @@ _NUMBERS = {
 _SCORES = {
     "forecast_early": "test score on the kernel plateau, forecast",
     "forecast_late": "test score of the rich predictor, or at the end of the solved passage",
-    "forecast_right": "whether the verdict came true; not a number where none was ventured",
+    "forecast_right": "whether the verdict was right; not a number where there was none",
 }
 _WORDS = {
     "forecast_outcome": "how the run should come out",
@@ -98,8 +91,9 @@ def with_forecasts(
             found = forecast_on(run, grounds_of([run])[0], asked)
             first = found if index == 0 else first
             t50 = float(dataset["t50"].values[place])
-            right = _right(found.verdict, str(dataset["outcome"].values[place]))
-            for name, value in {**_of(found, t50, run.t1), "forecast_right": right}.items():
+            came = str(dataset["outcome"].values[place])
+            right = is_right(found.verdict, found.outcome or "missing", came)
+            for name, value in {**_of(found, t50), "forecast_right": right}.items():
                 (words if name in words else numbers)[name][place] = value
             listener(done + 1, len(sweep))
     assert first is not None
@@ -119,17 +113,7 @@ def _by_ground(runs: Sequence[Experiment]) -> list[int]:
     return sorted(range(len(runs)), key=lambda i: (first.setdefault(ground_key(runs[i]), i), i))
 
 
-def outcome_of(found: Forecast, t1: float) -> str:
-    """How a run to a horizon comes out if its forecast is right; `missing` if it does not say."""
-    late = found.t50 > t1
-    if found.verdict == "misgrok":
-        return "immediate" if late else "misgrokked"
-    if found.verdict == "none" or (found.verdict == "grok" and late):
-        return "unchanged"
-    return {"grok": "grokked", "immediate": "immediate"}.get(found.verdict, "missing")
-
-
-def _of(found: Forecast, t50: float, t1: float) -> dict[str, Any]:
+def _of(found: Forecast, t50: float) -> dict[str, Any]:
     low, high = found.t50_interval
     return {
         "forecast_t50": found.t50,
@@ -143,18 +127,21 @@ def _of(found: Forecast, t50: float, t1: float) -> dict[str, Any]:
         "forecast_seconds": sum(found.seconds.values()),
         "forecast_early": found.scores.early,
         "forecast_late": found.scores.late,
-        "forecast_outcome": outcome_of(found, t1),
+        "forecast_outcome": found.outcome or "missing",
         "forecast_verdict": found.verdict,
         "forecast_confidence": found.confidence,
         "forecast_family": found.family.name,
     }
 
 
-def _right(said: str, came: str) -> float:
-    """1 if a verdict came true, 0 if not, NaN where there is none or no run to hold it against."""
-    if said not in _MEANT or came == "missing":
-        return math.nan
-    return float(came in _MEANT[said])
+_VERDICT = ("forecast_verdict", "forecast_outcome")
+
+
+def is_right(said: str, by_t1: str, came: str) -> float:
+    """1 if a verdict was right, or the outcome foreseen for the horizon; 0 if not, NaN where there
+    is no verdict or no run to compare it with."""
+    right = is_foreseen(said, came)
+    return math.nan if right is None else float(right or by_t1 == came)
 
 
 def as_runs(dataset: xr.Dataset) -> xr.Dataset:
@@ -208,8 +195,8 @@ def forecast_scores(dataset: xr.Dataset) -> ForecastScores:
     inside = (runs["forecast_low"].values <= t50) & (t50 <= runs["forecast_high"].values)
     textbook = runs["textbook"].values
     known = np.isfinite(t50) & (textbook > 0)
-    pairs = zip(runs["forecast_verdict"].values, runs["outcome"].values, strict=True)
-    right = [r for said, came in pairs if not math.isnan(r := _right(str(said), str(came)))]
+    words = [runs[name].values.astype(str) for name in (*_VERDICT, "outcome")]
+    right = [r for row in zip(*words, strict=True) if not math.isnan(r := is_right(*row))]
     low, high = _quantile(ratio, 0.1), _quantile(ratio, 0.9)
     return ForecastScores(
         num_runs=len(t50),

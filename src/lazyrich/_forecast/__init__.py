@@ -7,3 +7,4 @@ from .forecast import (
     forecast_on as forecast_on,
 )
 from .seen import Asked as Asked, How as How
+from .verdict import is_foreseen as is_foreseen

@@ -1,13 +1,25 @@
-"""How long after the kernel phase the test score changes: constants, with where they are from."""
+"""How long after the kernel phase the test score changes: constants, and the runs they are from."""
 
 import math
 import tomllib
+from collections.abc import Mapping
 from importlib.resources import files
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from .._experiment import Experiment
 from .._models import Centred, DiagonalLinear, Doubled, MatrixFactorisation
 
+# What the numbers that describe data are called in reasons.
+_NAMES = {
+    "outputs_per_parameter": "training outputs per parameter",
+    "isotropy": "isotropy of the kernel",
+    "alignment": "alignment of labels and kernel",
+    "fit": "decay times the time of the fit",
+    "plateau": "the test score on the kernel plateau",
+    "number": "entries per observed one",
+    "active": "(|w|_1 / |w|_2)^2 of the rich predictor",
+}
 # What log t50 of a solved passage is off by where no runs of a family say it.
 _ERROR = 0.03
 
@@ -20,14 +32,19 @@ class Family(NamedTuple):
     a degree); without decay it goes on with $\log t$ as $\log I$ did last.
 
     - `low`, `middle`, `high`, of $\kappa$, between which eight runs in ten should lie.
-    - `solve`, whether the passage is solved unless asked otherwise: $\kappa$ says little; `error`,
-        what $\log t_{50}$ of a solved passage is off by at most in eight runs of ten.
+    - `solve`, whether the transition is solved unless chosen otherwise, because $\kappa$ varies too
+        much; `error`, the error of $\log t_{50}$ of a solved transition that eight runs of ten stay
+        within.
     - `spread`, what $\log k$ times it adds to each of them. Of classification $k$ is the number
         $(\|w\|_1 / \|w\|_2)^2$ of weights that the rich predictor makes use of, of completion
         that of entries to each observed one.
-    - `plateau`, the highest test score on the kernel plateau of its runs. From a higher one half of
-        what is left is done sooner, and $\kappa$ is not known: the passage is solved there, too.
-    - `source`, the runs that they are from; `known`, whether there are such runs.
+    - `source`, the runs that calibrated it; `known`, whether there are such runs.
+    - `ranges`, by name the least and the greatest value of each number by which those runs are
+        described: training outputs per parameter, isotropy $(\operatorname{tr} K)^2 / (m \lVert K
+        \rVert_F^2)$ of the initial kernel on $m$ outputs, alignment of the labels with it, $\lambda
+        t$ at the fit, test score on the kernel plateau, $k$, and the effective number of weights,
+        or rank, of the rich predictor.
+    - `losses`, those runs' loss functions; none for any.
     """
 
     name: str
@@ -39,15 +56,23 @@ class Family(NamedTuple):
     spread: float = 0.0
     solve: bool = False
     error: float = _ERROR
-    plateau: float = 1.0
+    ranges: Mapping[str, tuple[float, float]] = MappingProxyType({})
+    losses: tuple[str, ...] = ()
 
-    def on(self, plateau: float) -> "Family":
-        """The family where the test score on the kernel plateau is so high; NaN for not known."""
-        if not plateau > self.plateau:
+    def on(self, loss: str, like: Mapping[str, float]) -> "Family":
+        """The family on data that are like that: not known, and to be solved, where those of the
+        runs that calibrated it were not. NaN, a number that is not known, is in every range."""
+        others = [
+            f"{_NAMES[name]} is {like[name]:.3g} here and {low:g} to {high:g} there"
+            for name, (low, high) in self.ranges.items()
+            if like[name] < low or like[name] > high
+        ]
+        if self.losses and loss not in self.losses:
+            others.append(f"the loss is {loss} here and {' or '.join(self.losses)} there")
+        if not others:
             return self
-        text = f"whose plateaus are at {self.plateau:g} at most, and not at {plateau:.3g}"
         own = self._replace(solve=True, known=False, error=_ERROR)
-        return own._replace(source=f"{self.source}, {text}")
+        return own._replace(source=f"{self.source}; this run differs: {', '.join(others)}")
 
     def at(self, k: float) -> "Family":
         """The family at a value of its number $k$, NaN where that is not known."""
@@ -63,7 +88,12 @@ def families() -> dict[str, Family]:
     """Every family, by its name, from `calibration.toml`."""
     text = files(__package__).joinpath("calibration.toml").read_text(encoding="utf-8")
     table = tomllib.loads(text)
-    return {name: Family(name=name, **row) for name, row in table.items()}
+    return {name: Family(name=name, **_fields(row)) for name, row in table.items()}
+
+
+def _fields(row: dict[str, Any]) -> dict[str, Any]:
+    ranges = {name: tuple(ends) for name, ends in row.get("ranges", {}).items()}
+    return {**row, "ranges": ranges, "losses": tuple(row.get("losses", ()))}
 
 
 def family_of(experiment: Experiment, direction: str) -> Family:

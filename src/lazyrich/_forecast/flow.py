@@ -7,6 +7,7 @@ import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float, Shaped
 
@@ -97,8 +98,10 @@ def _product(flow: KernelFlow, v: Float[Array, " m"]) -> Float[Array, " m"]:
 
 
 @eqx.filter_jit
-def _observed(observe: Any, time: Array, v: Float[Array, " m"]) -> dict[str, Array]:
-    return observe(time, v)
+def _observed(
+    observe: Any, times: Float[Array, " t"], duals: Float[Array, "t m"]
+) -> dict[str, Array]:
+    return jax.lax.map(lambda row: observe(*row), (times, duals))
 
 
 def kernel_flow(problem: Problem, kernel: AbstractKernel | None = None) -> KernelFlow:
@@ -145,28 +148,69 @@ def rates(flow: KernelFlow) -> tuple[float, float]:
     return speed, float(jnp.vdot(force, moved)) / size / float(flow.num_samples)
 
 
-def horizon(flow: KernelFlow, t1: float, rate: float) -> float:
+# Powers of the kernel for its largest eigenvalue, found to a few per cent.
+_POWERS = 12
+
+
+def fastest(flow: KernelFlow) -> float:
+    """The rate at which the fastest mode of the outputs moves under a loss of curvature one."""
+    v = jr.normal(jr.key(0), (flow.f_start.size,), flow.f_start.dtype)
+    size = 0.0
+    for _ in range(_POWERS):
+        moved = _product(flow, v / jnp.linalg.norm(v))
+        size = float(jnp.linalg.norm(moved))
+        if not size > 0:
+            return 0.0
+        v = moved
+    return size / float(flow.num_samples)
+
+
+# Of a model that is linear in its parameters, in units of 1/lambda: outputs of order one that come
+# from the initial parameters have decayed to less than 1e-5.
+_SETTLED = 12.0
+# Beyond, in units of 1/lambda, factors like exp(L lambda t) leave the range of numbers.
+_LARGEST = 300.0
+
+
+def horizon(flow: KernelFlow, t1: float, rate: float, linear: bool) -> float:
     r"""Until when the kernel flow is of interest.
 
-    With decay, until the kernel is too weak to hold outputs of order one against it:
-    $(1/\lambda)(1 + \log(1 + \kappa/n\lambda) / (2L - 2))$; without, as long as the run.
+    With decay, until the kernel is too weak to hold outputs of order one against it,
+    $(1/\lambda)(1 + \log(1 + \kappa/n\lambda) / (2L - 2))$, or until `t1`; without, as long as
+    the run. Where the model is linear in its parameters, with decay, until the initial parameters
+    are gone.
     """
     decay = float(flow.weight_decay)
     if decay == 0:
         return t1
+    if linear:
+        wanted = 0.5 * flow.loss.dual(jnp.zeros_like(flow.f_start), flow.y)
+        unit = 1.0 if flow.loss.is_classification else float(_rms(wanted)) or 1.0
+        larger = max(0.0, math.log(max(float(_rms(flow.f_start)) / unit, 1e-300)))
+        return max(t1, (_SETTLED + larger) / decay)
     if not bool(flow.has_degree):
         return 3 / decay
-    power = max(2 * float(flow.degree) - 2, 1.0)
-    return (1 + math.log1p(rate / decay) / power) / decay
+    degree = float(flow.degree)
+    power = max(2 * degree - 2, 1.0)
+    weak = (1 + math.log1p(rate / decay) / power) / decay
+    return max(weak, min(t1, _LARGEST / (degree * decay)))
 
 
-def grid(flow: KernelFlow, t1: float, speed: float) -> Float[np.ndarray, " t"]:
-    """Times to look at: 0, evenly spaced in log time from before the fit on, and evenly."""
-    first = min(0.01 / max(speed, 1e-300), 0.1 * t1)
+def grid(
+    flow: KernelFlow, t1: float, until: float, speed: float, fast: float, linear: bool
+) -> Float[np.ndarray, " t"]:
+    """Times to look at: 0 and `t1`, evenly spaced in log time from before the fit on, and evenly.
+
+    - **Takes** `speed`, of the outputs at the start; `fast`, the rate of the fastest mode.
+    """
+    # An output of classification has a size of its own, one of regression has that of its label.
+    first = 0.01 / max(speed, 1e-300) if flow.loss.is_classification else math.inf
+    first = max(min(first, 0.02 / max(fast, 1e-300), 0.1 * min(t1, until)), 1e-12 * until)
     if float(flow.weight_decay) == 0:
-        return np.union1d([0.0], np.geomspace(first, t1, 121))
-    spaced = np.geomspace(first, t1, 41)
-    return np.union1d(spaced, np.linspace(0.0, t1, 101))
+        num = 161 if linear else 121
+        return np.union1d([0.0], np.geomspace(first, until, num))
+    spaced = np.geomspace(first, until, 161 if linear else 61)
+    return np.union1d([min(t1, until)], np.union1d(spaced, np.linspace(0.0, until, 101)))
 
 
 @eqx.filter_jit
@@ -260,6 +304,8 @@ def solve(flow: KernelFlow, times: Float[np.ndarray, " t"], observe: Any, stop_a
     )
 
 
+# Times of the squared loss's kernel flow that are observed in one call.
+_AT_ONCE = 32
 # Between two of these in units of 1/lambda the squared loss's forcing is taken linear.
 _FINE = 1 / 256
 
@@ -273,14 +319,17 @@ def _solve_exactly(
     fine = (times - spans)[:, None] + spans[:, None] * (np.arange(1, num + 1) / num)
     # A NumPy array: taking a JAX array apart compiles a program of as many outputs.
     duals = np.asarray(_exact(flow, targets, jnp.asarray(fine)))
-    rows: list[dict[str, float]] = []
-    for time, v in zip(times, duals, strict=True):
-        now = _observed(observe, jnp.asarray(time), jnp.asarray(v))
-        rows.append({key: float(value) for key, value in now.items()})
-        if rows[-1]["indicator"] >= stop_at:
+    parts: list[dict[str, np.ndarray]] = []
+    reached = 0
+    for begin in range(0, len(times), _AT_ONCE):
+        some = np.minimum(np.arange(begin, begin + _AT_ONCE), len(times) - 1)
+        now = _observed(observe, jnp.asarray(times[some]), jnp.asarray(duals[some]))
+        parts.append({key: np.asarray(value) for key, value in now.items()})
+        over = np.flatnonzero(parts[-1]["indicator"] >= stop_at)
+        reached = min(begin + (over[0] + 1 if len(over) else _AT_ONCE), len(times))
+        if len(over):
             break
-    seen = {key: np.array([row[key] for row in rows]) for key in rows[0]}
-    reached = len(rows)
+    seen = {key: np.concatenate([part[key] for part in parts])[:reached] for key in parts[0]}
     return Solved(
         times[:reached], duals[:reached], seen, "by eigenvectors", reached * num, "completed"
     )

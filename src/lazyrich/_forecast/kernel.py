@@ -6,6 +6,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import jax.random as jr
 from jaxtyping import Array, Float, Shaped
 
 from .._dynamics import Problem
@@ -104,6 +105,39 @@ def quadratic_form(
     moved = model.mobility(params, forces)
     pairs = zip(jax.tree.leaves(forces), jax.tree.leaves(moved), strict=True)
     return sum((jnp.vdot(a, b) for a, b in pairs), start=jnp.zeros(()))
+
+
+# Samples on which features are compared.
+_FEW = 16
+
+
+def is_linear_in_parameters(model: AbstractModel, params: Any, x: Shaped[Array, "n d"]) -> bool:
+    r"""Whether $J$ is the same wherever training and decay move the parameters.
+
+    Measured on a few samples: $J(\theta)^\top v$ at two points, a step of the size of $\theta_0$
+    along the gradient of random outputs and half of what decay takes away.
+    """
+    return bool(_linear(model, params, x[:: max(1, len(x) // _FEW)][:_FEW]))
+
+
+@jax.jit
+def _linear(model: AbstractModel, params: Any, x: Shaped[Array, "n d"]) -> Array:
+    outputs = jax.eval_shape(lambda p: model.apply(p, x), params)
+    v, w = jr.normal(jr.key(0), (2, outputs.size), outputs.dtype)
+    change = pull(model, params, x, w)
+    step = model.norm(params) / jnp.maximum(_norm(change), 1e-300)
+    forward = jax.tree.map(lambda p, c: p + step * c, params, change)
+    decayed = jax.tree.map(lambda p, d: p - 0.5 * d, params, model.decayed(params))
+    features = pull(model, params, x, v)
+    moved = [
+        _norm(jax.tree.map(jnp.subtract, pull(model, there, x, v), features))
+        for there in (forward, decayed)
+    ]
+    return jnp.maximum(*moved) <= 1e-9 * _norm(features)
+
+
+def _norm(tree: Any) -> Array:
+    return jnp.sqrt(sum((jnp.sum(leaf**2) for leaf in jax.tree.leaves(tree)), jnp.zeros(())))
 
 
 def kernel_of(problem: Problem) -> AbstractKernel:

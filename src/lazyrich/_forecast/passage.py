@@ -1,47 +1,38 @@
-"""The passage itself, solved from the end of the kernel phase on."""
+"""The transition itself, solved from the end of the kernel phase on."""
 
 import json
 import math
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
 
 from .._dynamics import Flow, ReducedFlow
 from .._dynamics._reduction import reduce
 from .._experiment import Experiment
 from .._models import AbstractLinearModel, AbstractModel, DiagonalLinear
 from .._simulate import simulate
-from .._transition import Thresholds, Transition, read_off
+from .._transition import Thresholds, Transition
+from .course import Course
 from .kernel import pull
 from .phase import KernelPhase
-from .verdict import Reason, Verdict
+from .verdict import Reason
 
 # Where the solve begins: kernels have changed by a twentieth along the dual. The expansion is off
 # by about as much there, and the steps that a run spends before are saved.
 _LOG_BEGIN = math.log(0.05)
 
-_SAID: dict[str, Verdict] = {
-    "grokked": "grok",
-    "misgrokked": "misgrok",
-    "immediate": "immediate",
-    "gradual": "immediate",
-    "improved": "none",
-    "unchanged": "none",
-}
-
 
 class Passage(NamedTuple):
     """A solve from where the kernel flow stood at time `begin`.
 
-    - `events`, read off the kernel flow's curves up to there and the solve's from there on.
+    - `course`, the kernel flow's up to there and the solve's from there on; `events`, read off it.
     - `late`, the last value of every curve; `num_steps`, `num_gradients`, what it took.
     """
 
     begin: float
+    course: Course
     events: Transition
     late: dict[str, float]
     num_steps: int
@@ -55,15 +46,8 @@ class Passage(NamedTuple):
     @property
     def reason(self) -> Reason:
         """What it rests on."""
-        text = f"the passage solved from t = {self.begin:.4g} on: {self.num_steps} steps"
-        return Reason(
-            0, f"{text}, {self.num_gradients} gradients; it comes out {self.events.outcome}"
-        )
-
-    @property
-    def verdict(self) -> Verdict:
-        """What it came to."""
-        return _SAID.get(self.events.outcome, "cannot_say")
+        text = f"the run is solved from t = {self.begin:.4g} on ({self.num_steps} steps"
+        return Reason(0, f"{text}, {self.num_gradients} gradients); it is {self.events.outcome}")
 
 
 def params_at(phase: KernelPhase, index: int) -> Any:
@@ -96,13 +80,14 @@ def solve_passage(
     experiment: Experiment,
     model: AbstractModel,
     phase: KernelPhase,
-    curves: Mapping[str, Float[np.ndarray, " t"]],
+    flow: Course,
     thresholds: Thresholds,
     max_test: int,
 ) -> Passage | None:
     """Solves an experiment from the end of the kernel phase to its horizon; None without one.
 
-    - **Takes** `model`, the one whose parameters move: the experiment's own, or its closure.
+    - **Takes** `model`, the one whose parameters move: the experiment's own, or its closure;
+        `flow`, the course of the kernel flow.
     """
     begin = phase.clock.when(_LOG_BEGIN)
     if math.isnan(phase.t_end) or not 0 < begin < experiment.t1:
@@ -130,7 +115,7 @@ def solve_passage(
             "model": model,
             "t1": rest,
             "times": times,
-            "probes": tuple(curves),
+            "probes": tuple(flow.curves),
             "dynamics": dynamics,
             "published": None,
         }
@@ -139,13 +124,15 @@ def solve_passage(
     later = record["time"].values
     joined = {
         name: np.concatenate([values[: index + 1], record[name].values[1:]])
-        for name, values in curves.items()
+        for name, values in flow.curves.items()
     }
     every = np.concatenate([phase.times[: index + 1], begin + later[1:]])
+    course = Course(every, joined, flow.scales)
     solver = json.loads(record.attrs["solver"])
     return Passage(
         begin,
-        read_off(every, joined, record.attrs["ending"], thresholds),
+        course,
+        course.events(thresholds, record.attrs["ending"]),
         {name: float(values[-1]) for name, values in joined.items()},
         int(solver["num_steps"]) + int(solver["num_rejected"]),
         int(solver["num_gradients"]),

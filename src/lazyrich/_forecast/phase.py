@@ -15,8 +15,8 @@ from .._dynamics import Problem
 from .._measure import evaluate_all
 from .._models import AbstractLinearModel, AbstractModel
 from .._tasks import Samples
-from .flow import KernelFlow, Solved, grid, horizon, kernel_flow, rates, solve
-from .kernel import pull, push, quadratic_form
+from .flow import KernelFlow, Solved, fastest, grid, horizon, kernel_flow, rates, solve
+from .kernel import is_linear_in_parameters, pull, push, quadratic_form
 
 # The kernel flow is followed until the indicator is well past one.
 _WELL_OVER = 4.0
@@ -34,15 +34,23 @@ class Breakdown(eqx.Module):
         zero at time 0.
     - `phi_ratio`, $\|J^\top w\| / \|o\|$; for a model with a degree this is $\|\phi\| /
         \|\theta_0\|$.
+
+    Of a model that is `linear` in its parameters the indicator is zero, and `phi_ratio` is relative
+    to $\theta_0$ and not to $o$.
     """
 
     flow: KernelFlow
     model: AbstractModel
     params: Any
     x: Shaped[Array, "n d"]
+    linear: bool = eqx.field(static=True, default=False)
 
     def __call__(self, time: Array, v: Float[Array, " m"]) -> dict[str, Array]:
         flow, model = self.flow, self.model
+        if self.linear:
+            # Features never move, whatever the size of phi.
+            moved = model.norm(pull(model, self.params, self.x, v)) / model.norm(self.params)
+            return {"indicator": jnp.zeros(()), "phi_ratio": moved}
         # In units of the decayed start where that is exact: it underflows, the ratio does not.
         base = jnp.where(flow.has_degree, 1.0, jnp.exp(-flow.weight_decay * time))
         grown = jnp.where(flow.has_degree, jnp.exp(flow.loss_rate * time), 1.0)
@@ -63,13 +71,15 @@ class Breakdown(eqx.Module):
 
 class KernelPhase(NamedTuple):
     """The kernel phase over `times`; `t_end` is where the indicator reaches one, NaN if it does
-    not before the horizon `until`."""
+    not before the horizon `until`. Where the model is `linear` in its parameters the kernel flow is
+    the flow itself, for all time."""
 
     problem: Problem
     flow: KernelFlow
     solved: Solved
     t_end: float
     until: float
+    linear: bool
 
     @property
     def times(self) -> Float[np.ndarray, " t"]:
@@ -83,17 +93,26 @@ class KernelPhase(NamedTuple):
         return Clock(self.times, self.solved.observed["indicator"], rate or math.nan)
 
 
-def kernel_phase(problem: Problem, t1: float) -> KernelPhase:
-    """Follows the kernel flow of a problem until its picture has broken down."""
+def kernel_phase(
+    problem: Problem, t1: float, requests: Float[np.ndarray, " r"] | None = None
+) -> KernelPhase:
+    """Follows the kernel flow of a problem until its picture has broken down.
+
+    - **Takes** `requests`, times at which it is wanted, too, if it is the flow itself.
+    """
     # Numbers of a model as arrays, which are not compiled in.
     problem = eqx.tree_at(lambda p: p.model, problem, jax.tree.map(jnp.asarray, problem.model))
     flow = kernel_flow(problem)
     speed, rate = rates(flow)
-    until = horizon(flow, t1, rate)
-    observe = Breakdown(flow, problem.model, problem.params, problem.train.x)
-    solved = solve(flow, grid(flow, until, speed), observe, _WELL_OVER)
+    linear = is_linear_in_parameters(problem.model, problem.params, problem.train.x)
+    until = horizon(flow, t1, rate, linear)
+    observe = Breakdown(flow, problem.model, problem.params, problem.train.x, linear)
+    times = grid(flow, t1, until, speed, fastest(flow), linear)
+    if linear and requests is not None:
+        times = np.union1d(times, requests)
+    solved = solve(flow, times, observe, _WELL_OVER)
     t_end = crossing(solved.times, solved.observed["indicator"])
-    return KernelPhase(problem, flow, solved, t_end, until)
+    return KernelPhase(problem, flow, solved, t_end, until, linear)
 
 
 def crossing(

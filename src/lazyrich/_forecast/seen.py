@@ -13,11 +13,15 @@ from jaxtyping import Array, Float, Shaped
 
 from .._dynamics import Problem
 from .._errors import InputError
+from .._experiment import Experiment
 from .._ground import Ground
 from .._predictors import Predictor
 from .._probes import accuracy
+from .._simulate import grids
 from .._tasks import Blocks, Samples
-from .._transition import Thresholds, read_off
+from .._transition import Scales, ScoredBy, Thresholds, score_of_loss, scored_by
+from .course import Course
+from .doubts import RichEnd
 from .phase import KernelPhase, Outputs, kernel_phase, outputs_of
 from .subset import Subsets
 from .verdict import Scores
@@ -63,15 +67,39 @@ class Seen(NamedTuple):
     subsets: Subsets | None
     rich: Predictor | None
     curves: dict[str, Float[np.ndarray, " t"]]
+    scales: Scales
     t_end: float
     t_fit: float
     early: dict[str, float]
     late: dict[str, Any]
 
     @property
+    def course(self) -> Course:
+        """The kernel flow's."""
+        return Course(self.phase.times, self.curves, self.scales)
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the kernel flow is the flow of the run, for all time."""
+        return self.phase.linear and self.subsets is None
+
+    def moved(self, t1: float) -> float:
+        """The largest indicator up to a time; NaN where the kernel flow does not reach it."""
+        times = self.phase.times
+        if times[-1] < t1 * (1 - 1e-9):
+            return math.nan
+        indicator = self.phase.solved.observed["indicator"]
+        return float(np.max(np.abs(indicator[times <= t1 * (1 + 1e-12)])))
+
+    @property
     def scores(self) -> Scores:
         """Those of the kernel flow and of the rich predictor."""
-        return scores_of(self.early, self.late, self.curves)
+        return self.scores_at(self.early, self.late)
+
+    def scores_at(self, early: Mapping[str, Any], late: Mapping[str, Any]) -> Scores:
+        """Those of two states, by the names of curves."""
+        by = scored_by(self.curves, self.scales)
+        return Scores(_score(early, self.scales, by), _score(late, self.scales, by))
 
     @property
     def direction(self) -> Literal["grok", "misgrok"]:
@@ -80,27 +108,43 @@ class Seen(NamedTuple):
 
 
 def look(
-    problem: Problem, ground: Ground, t1: float, asked: Asked, done: Callable[[str], None]
+    problem: Problem,
+    ground: Ground,
+    experiment: Experiment,
+    asked: Asked,
+    done: Callable[[str], None],
 ) -> Seen:
-    """Follows a problem's kernel flow on its ground; `done` is told of every stage as it ends."""
-    rich = ground.predictors.get("rich")
-    rich = rich if rich is not None and rich.is_certified else None
+    """Follows the kernel flow of an experiment's problem; `done` is called with the name of every
+    stage as it ends."""
+    t1 = experiment.t1
+    certified = {role: p for role, p in ground.predictors.items() if p.is_certified}
+    rich = certified.get("rich")
     done("computing predictors")
     size = asked.size(problem)
     subsets = None if size is None else Subsets.of(problem, size, t1)
-    phase = kernel_phase(problem, t1) if subsets is None else subsets.phase
+    if subsets is None:
+        phase = kernel_phase(problem, t1, grids([experiment], [problem])[0])
+    else:
+        phase = subsets.phase
     done("following the kernel flow")
     test = _some(ground.split.test, asked.max_test)
-    outputs = outputs_of(phase, test, [] if rich is None else [jnp.asarray(rich.weights)])
+    outputs = outputs_of(phase, test, [jnp.asarray(p.weights) for p in certified.values()])
     curves = _curves(phase, outputs)
-    t_fit = read_off(phase.times, curves, "completed", asked.thresholds).t_train
+    best = {
+        role: _scored(problem, f, outputs.y_test)
+        for role, f in zip(certified, outputs.references, strict=False)
+    }
+    scales = _scales(problem, outputs, best)
+    t_fit = Course(phase.times, curves, scales).events(asked.thresholds).t_train
     if t_fit >= phase.t_end:
         t_fit = math.nan
     early = _early(phase.times, curves, t_fit, phase.t_end)
-    late = _late(problem, outputs, rich)
+    late: dict[str, Any] = {}
+    if rich is not None:
+        late = {"predictor": rich.name, "gap": rich.gap, **best["rich"]}
     done("predicting")
     t_end = phase.t_end if subsets is None else subsets.t_end
-    return Seen(phase, subsets, rich, curves, t_end, t_fit, early, late)
+    return Seen(phase, subsets, rich, curves, scales, t_end, t_fit, early, late)
 
 
 def _some(test: Blocks, max_test: int) -> list[Samples]:
@@ -151,28 +195,58 @@ def _early(
     return {name: float(np.median(values[window])) for name, values in curves.items()}
 
 
-def _late(problem: Problem, outputs: Outputs, rich: Predictor | None) -> dict[str, Any]:
-    if rich is None:
-        return {}
-    f = outputs.references[0]
-    found: dict[str, Any] = {"predictor": rich.name, "gap": rich.gap}
-    if problem.loss.meaning(problem.train.y, outputs.y_test) != "reals":
-        found["test_accuracy"] = float(accuracy(f, outputs.y_test))
+def _scored(problem: Problem, f: Float[Array, " m"], y: Shaped[Array, " m"]) -> dict[str, float]:
+    """What a predictor's outputs on test data achieve."""
+    found = {}
+    if problem.loss.meaning(problem.train.y, y) != "reals":
+        found["test_accuracy"] = float(accuracy(f, y))
     if not problem.loss.is_classification:
-        found["test_loss"] = float(problem.loss.mean(f, outputs.y_test))
+        found["test_loss"] = float(problem.loss.mean(f, y))
     return found
 
 
-def scores_of(
-    early: Mapping[str, Any], late: Mapping[str, Any], curves: Mapping[str, Float[np.ndarray, " t"]]
-) -> Scores:
-    """Accuracies, or for regression the fraction of the initial loss that is gone."""
+def _all(best: dict[str, dict[str, float]], name: str) -> list[float]:
+    return [row[name] for row in best.values() if name in row]
 
-    def score(state: Mapping[str, Any]) -> float:
-        if "test_accuracy" in state:
-            return float(state["test_accuracy"])
-        if "test_loss" not in state or "test_accuracy" in curves:
-            return math.nan
-        return 1 - float(state["test_loss"]) / float(curves["test_loss"][0])
 
-    return Scores(score(early), score(late))
+def _scales(problem: Problem, outputs: Outputs, best: dict[str, dict[str, float]]) -> Scales:
+    """What scores are measured against."""
+    loss, y_train, y_test = problem.loss, problem.train.y, outputs.y_test
+    shape = outputs.train.shape[1:]
+    chance = math.nan
+    if loss.meaning(y_train, y_test) != "reals":
+        chance = float(np.max(np.unique(np.asarray(y_test), return_counts=True)[1]) / len(y_test))
+    return Scales(
+        train_variance=loss.variance(shape, y_train),
+        test_variance=loss.variance((len(y_test), *shape[1:]), y_test),
+        blank_loss=loss.blank(shape, y_train),
+        chance=chance,
+        best_accuracy=max(_all(best, "test_accuracy"), default=math.nan),
+        best_loss=min(_all(best, "test_loss"), default=math.nan),
+        weight_decay=float(problem.weight_decay),
+    )
+
+
+def end_of(problem: Problem, seen: Seen, end: RichEnd, shift: float) -> dict[str, float]:
+    """The last values of the curves of a run that ends at the rich predictor, its test score
+    shifted."""
+    values = {name: float(v) for name, v in seen.late.items() if name in seen.curves}
+    values["train_accuracy"] = 1.0
+    if not math.isnan(end.train_loss):
+        values["train_loss"] = end.train_loss
+    if end.collapses:
+        nothing = jnp.zeros_like(seen.phase.flow.f_start)
+        values["train_loss"] = float(problem.loss.mean(nothing, problem.train.y))
+        values["train_accuracy"] = values["test_accuracy"] = 0.5
+    if "test_accuracy" in seen.curves:
+        values["test_accuracy"] = min(max(values["test_accuracy"] + shift, 0.0), 1.0)
+    elif "test_loss" in values:
+        values["test_loss"] = max(values["test_loss"] - shift * seen.scales.test_variance, 0.0)
+    return {name: value for name, value in values.items() if name in seen.curves}
+
+
+def _score(state: Mapping[str, Any], scales: Scales, by: ScoredBy) -> float:
+    if by == "accuracy":
+        return float(state.get("test_accuracy", math.nan))
+    loss = np.asarray(state.get("test_loss", math.nan), dtype=float)
+    return float(score_of_loss(loss, scales.test_variance))

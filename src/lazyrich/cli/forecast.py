@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 HELP = """Say before any training when a run leaves the kernel regime, and into what.
 
 EXPERIMENT is a panel's name ('lazyrich list' shows them) or a TOML file. The kernel flow is
-followed until its picture breaks down; nothing is trained. With --solve the run itself is followed
-from there on, which spares the steps before.
+followed to the end of the kernel phase; nothing is trained. With --solve the run itself is followed
+from there on, which saves the steps before.
 
 \b
 Examples:
@@ -27,8 +27,10 @@ Examples:
   lazyrich forecast lyu2024/1b --solve
 
 \b
-Verdicts: grok, misgrok, immediate (no delay), none, cannot_say (the rich predictor is not
-computable). Keys for --set are those of 'lazyrich run'.
+Verdicts, of a run that is long enough: grok (the test score rises long after the fit), misgrok (it
+falls), immediate (no delay), none (no change, or the training data are not fitted), cannot_say (use
+--solve). Beside it stands the outcome by t1, in the words of 'lazyrich run'. Keys for --set and
+--threshold are those of 'lazyrich run'.
 Exit codes: 0 done, 1 the computation failed, 2 the input cannot be used, 130 interrupted.
 """
 
@@ -46,7 +48,8 @@ def forecast(
         ),
     ] = None,
     solve: Annotated[
-        bool, typer.Option("--solve", help="Solve the passage from the kernel phase's end on.")
+        bool,
+        typer.Option("--solve", help="Follow the run from the end of the kernel phase on."),
     ] = False,
     json_: Annotated[
         bool, typer.Option("--json", help="Print the forecast as JSON and nothing else.")
@@ -81,7 +84,9 @@ def _print_summary(summary: dict[str, Any]) -> None:
             return value
         return "–" if value is None else f"{value:.4g}"
 
-    print(f"verdict          {summary['verdict']} (confidence: {summary['confidence']})")
+    foreseen = f", {summary['outcome']} by t1" if summary["outcome"] else ""
+    print(f"verdict          {summary['verdict']}{foreseen} (confidence: {summary['confidence']})")
+    print(f"next             {summary['advice']}")
     for key in ("t_fit", "t_kernel_end", "t50"):
         print(f"{key:<16} {show(summary[key])}")
     low, high = summary["t50_interval"]
