@@ -211,7 +211,7 @@ def test_diagonal_nets_grok_when_forecast(seed, sparse):
     assert abs(np.log(solved.t50 / run.t50)) < 0.02
     steps = json.loads(record.attrs["solver"])
     assert 0 < solved.num_gradients < 0.7 * steps["num_gradients"]
-    assert "the passage solved from t = " in solved.reasons[0]
+    assert "the run is solved from t = " in solved.reasons[0]
     assert found.early["test_accuracy"] < 0.7
     assert found.late["test_accuracy"] == 1
     assert 0 < found.t_fit < 1
