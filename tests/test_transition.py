@@ -3,11 +3,12 @@ import pytest
 import xarray as xr
 
 import lazyrich as lr
-from lazyrich._phase.diagram import CHANGED, LATER
 from lazyrich._reread import reread
 from lazyrich._store import OUTCOMES as CODES
 from lazyrich._transition import (
+    CHANGED,
     FORMER,
+    LATER,
     MEANINGS,
     OUTCOMES,
     Change,
@@ -17,6 +18,7 @@ from lazyrich._transition import (
     word_of,
     word_on_ending,
 )
+from lazyrich.cli.settings import thresholds_for
 
 TIMES = np.concatenate([[0.0], np.geomspace(1e-2, 1e4, 601)])
 
@@ -406,7 +408,7 @@ def test_ridge_regression_groks():
     across = (start - vt.T @ (vt @ start)) * np.exp(-lam * times[:, None])
     train_loss = np.mean((s * (inside - vt @ teacher)) ** 2, axis=1)
     test_loss = np.sum((inside @ vt + across - teacher) ** 2, axis=1) / m
-    scales = Scales(np.var(x @ teacher), np.var(teacher), weight_decay=lam)
+    scales = Scales(float(np.var(x @ teacher)), float(np.var(teacher)), weight_decay=lam)
     curves = {"train_loss": train_loss, "test_loss": test_loss}
     curves["param_norm"] = np.linalg.norm(inside @ vt + across, axis=1)
     published = read_off(times, curves, "completed", lr.Thresholds(loss=0.01), scales)
@@ -473,3 +475,10 @@ def test_every_word_has_a_mark_and_a_look():
     drawn = set(OUTCOMES) - {"missing"}
     assert set(symbols.MARKS) == set(scores._COLOURS) == drawn
     assert set(maps._LOOKS) == drawn | {"missing"}
+
+
+def test_a_panel_is_judged_by_its_own_thresholds():
+    own = thresholds_for("kumar2024/1", None)
+    assert own == lr.studies.panels("kumar2024")["1"].thresholds != lr.Thresholds()
+    assert thresholds_for("kumar2024/1", ["delay=5"]) == own.model_copy(update={"delay": 5.0})
+    assert thresholds_for("mine.toml", ["test=0.9"]) == lr.Thresholds(test=0.9)
