@@ -292,6 +292,8 @@ PAIRS: dict[str, Any] = {
     "attribute of a function": function(lambda v: line("x @ p * g.k", g=named(v)), 1.0, 2.0),
     "constant": function(line, "x @ p * 2.0", "x @ p * 3.0"),
     "operation": function(line, "x @ p + 1", "x @ p - 1"),
+    "attribute of what is passed": function(line, "(x @ p).real", "(x @ p).imag"),
+    "zeros of another type": function(closing_over, np.zeros(4, "f8"), np.zeros(4, "i8")),
     "name of an attribute": function(line, "jnp.sin(x @ p)", "jnp.cos(x @ p)"),
     "constant of a nested function": function(
         line, "(lambda y: y + 1.0)(x @ p)", "(lambda y: y + 2.0)(x @ p)"
@@ -662,12 +664,16 @@ def test_scalars_of_numpy_are_numbers(key, right, values):
 
 
 def test_numbers_inside_of_other_descriptions():
-    assert lr.models.MLP(widths=np.array([4, 5])).widths == (4, 5)
-    assert lr.models.MLP(widths=(np.int32(4),)).widths == (4,)
-    assert lr.dynamics.Flow(rtol=np.float32(1e-4)).rtol == 9.999999747378752e-05
-    assert lr.dynamics.Times(num_log=np.int64(5)).num_log == 5
-    assert lr.tasks.SparseClassification(n=np.int64(8)).n == 8
-    assert lr.Thresholds(sustained=np.int16(3)).sustained == 3
+    models: Any = lr.models  # types say float, and NumPy's are taken
+    dynamics: Any = lr.dynamics
+    tasks: Any = lr.tasks
+    thresholds: Any = lr.Thresholds
+    assert models.MLP(widths=np.array([4, 5])).widths == (4, 5)
+    assert models.MLP(widths=(np.int32(4),)).widths == (4,)
+    assert dynamics.Flow(rtol=np.float32(1e-4)).rtol == 9.999999747378752e-05
+    assert dynamics.Times(num_log=np.int64(5)).num_log == 5
+    assert tasks.SparseClassification(n=np.int64(8)).n == 8
+    assert thresholds(sustained=np.int16(3)).sustained == 3
     changed = experiment().with_changes({"task.n": np.int64(9), "times.num_log": np.uint8(4)})
     assert changed == experiment().with_changes({"task.n": 9, "times.num_log": 4})
 

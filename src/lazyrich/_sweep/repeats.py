@@ -24,13 +24,14 @@ def refuse_repeats(sweep: Sweep) -> None:
     for place, axis in enumerate(sweep.axes):
         if len(axis) < 2:
             continue
+        pair: tuple[int, int] | None = None
         for corner in (0, -1):
             others = [a.changes(corner) for a in sweep.axes if a is not axis]
             base = {key: value for changes in others for key, value in changes.items()}
             pair = _alike(sweep, place, base)
             if pair is None:
                 break
-        else:
+        if pair is not None:
             first, second = (axis.points[index] for index in pair)
             values = [list(first), list(second)] if len(axis.keys) > 1 else [*first, *second]
             accepted = "changes nothing: these points are the same run; leave the key out"

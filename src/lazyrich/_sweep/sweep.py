@@ -168,7 +168,7 @@ class Sweep(Description):
             why = lost(experiment, [axis.points for axis in axes], error)
             if why is None:
                 raise
-            unbuilt = Unbuilt.model_construct(said=experiment, why=why)
+            unbuilt = Unbuilt.of(experiment, why)
             return cls(experiment=unbuilt, axes=axes, batch_size=size, known_as=digest)
         if sweep.content_hash == digest:
             return sweep

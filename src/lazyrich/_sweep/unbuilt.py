@@ -1,6 +1,7 @@
 """An experiment that a file describes and that cannot be made here."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import tomli_w
@@ -22,6 +23,12 @@ class Unbuilt(Experiment):
     said: dict[str, Any]
     why: InputError
 
+    @classmethod
+    def of(cls, said: dict[str, Any], why: InputError) -> "Unbuilt":
+        """Made without its fields being checked: there are none."""
+        fields: dict[str, Any] = {"said": said, "why": why}
+        return cls.model_construct(**fields)
+
     def model_post_init(self, context: object) -> None:
         del context
 
@@ -38,8 +45,8 @@ class Unbuilt(Experiment):
     def content_hash(self) -> str:
         raise self.why
 
-    def with_changes(self, changes: Mapping[str, Any]) -> Experiment:
-        del changes
+    def with_changes(self, changes: Mapping[str, Any], folder: Path | None = None) -> Experiment:
+        del changes, folder
         raise self.why
 
     def value(self, key: str) -> Any:
