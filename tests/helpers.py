@@ -51,3 +51,14 @@ def silent(time: float, num_steps: int) -> None:
 def relative_error(ours: Any, theirs: Any) -> float:
     ours, theirs = np.asarray(ours), np.asarray(theirs)
     return float(np.linalg.norm(ours - theirs) / np.linalg.norm(theirs))
+
+
+def turning_problem(init_scale: float = 0.05) -> Problem:
+    """A deep linear net that leaves a saddle slowly and is stiff from there on."""
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(8, 5))
+    y = x @ rng.normal(size=5) * 300
+    model = lr.models.MLP(widths=(6, 6), activation="identity", bias=False)
+    params = jax.tree.map(lambda p: init_scale * p, model.init(jr.key(0), 5))
+    train = Samples(jnp.asarray(x), jnp.asarray(y))
+    return Problem(train, params, 0.01, model, lr.losses.Squared())

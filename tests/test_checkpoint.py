@@ -24,7 +24,7 @@ import lazyrich as lr
 from lazyrich import _files, _simulate
 from lazyrich._dynamics import AbstractDynamics, Checkpoint, discrete
 from lazyrich._files import discard
-from tests.helpers import diagonal_problem, silent
+from tests.helpers import diagonal_problem, silent, turning_problem
 
 ROOT = Path(__file__).parent.parent
 
@@ -267,6 +267,25 @@ def test_a_stopped_run_goes_on_to_the_same_end(name, observing, tmp_path, monkey
     # What is complete takes no more steps.
     again = ROWS[name].follow(problem, times, stop_after(0), look, checkpoint)
     assert bits((again.times, again.observed)) == bits((whole.times, whole.observed))
+
+
+def test_a_run_that_changes_its_method_goes_on_to_the_same_end(tmp_path):
+    problem, flow = turning_problem(), lr.dynamics.Flow(rtol=1e-5)
+    times = np.array([0.0, 0.01, 0.015, 0.02, 0.5, 3.0])
+    whole = flow.follow(problem, times, silent)
+    assert whole.effort.name == "Tsit5, then DualROS34PW2"
+    for num_segments in range(1, 12):
+        path = tmp_path / f"{num_segments}"
+        checkpoint = Checkpoint(path, "a run", every=0.0)
+        try:
+            flow.follow(problem, times, stop_after(num_segments), checkpoint=checkpoint)
+        except Stopped:
+            pieces = flow.follow(problem, times, silent, checkpoint=checkpoint)
+            assert (pieces.ending, pieces.effort) == (whole.ending, whole.effort)
+            assert bits((pieces.times, pieces.states)) == bits((whole.times, whole.states))
+        else:
+            break
+    assert num_segments > 3
 
 
 # --- Through the front door, and through SIGKILL. ---

@@ -17,7 +17,13 @@ from lazyrich._dynamics import Problem, _march
 from lazyrich._dynamics._method import Method, choose, choose_together
 from lazyrich._simulate import Run
 from lazyrich._tasks import Samples
-from tests.helpers import diagonal_problem, relative_error, silent, small_experiment
+from tests.helpers import (
+    diagonal_problem,
+    relative_error,
+    silent,
+    small_experiment,
+    turning_problem,
+)
 
 METHODS = ["rosenbrock", "rock2", "rkc2", "tsit5"]
 LINEAR = lr.models.Functions(
@@ -368,6 +374,110 @@ def test_a_step_is_compiled_once(solver):
 
     before = jax.eval_shape(lambda tree: tree, eqx.filter(state, eqx.is_array))
     assert jax.tree.map(types, before) == jax.tree.map(types, eqx.filter(after, is_abstract))
+
+
+# Flows that turn stiff, that start tiny and that end in nothing.
+
+
+def test_a_flow_that_turns_stiff_is_given_to_another_method():
+    problem, times = turning_problem(), np.array([0.0, 0.01, 0.016, 0.02, 0.1, 3.0])
+    trajectory = lr.dynamics.Flow().follow(problem, times, silent)
+    assert trajectory.ending == "completed"
+    np.testing.assert_array_equal(trajectory.times, times)
+    effort = trajectory.effort
+    first, second = effort.methods
+    assert (first.name, second.name) == ("Tsit5", "DualROS34PW2")
+    assert effort.name == "Tsit5, then DualROS34PW2"
+    assert "from t = 0.01" in effort.reason
+    assert first.since == 0 < second.since < 0.03
+    for name in ("num_steps", "num_rejected", "num_gradients", "num_jacobians", "num_products"):
+        assert getattr(first, name) + getattr(second, name) == getattr(effort, name)
+    assert effort.num_steps < 100  # Tsit5 to the end takes 20,000 and more
+    named = lr.dynamics.Flow(method="tsit5", max_steps=300).follow(problem, times, silent)
+    assert (named.ending, named.effort.methods) == ("too_stiff", ())
+
+
+def test_runs_of_a_batch_change_their_method_each_for_itself():
+    flow, times = lr.dynamics.Flow(), np.array([0.0, 0.01, 0.1, 3.0])
+    problems = [turning_problem(scale) for scale in (0.05, 1e-4, 0.03)]  # the second stays small
+    grids = [times, times / 1e3, times]
+    alone = [flow.follow(p, g, silent) for p, g in zip(problems, grids, strict=True)]
+    together = flow.follow_together(
+        problems, grids, lambda ended, steps: None, [lambda time, params: {"params": params}] * 3
+    )
+    assert [len(one.effort.methods) for one in alone] == [2, 0, 2]
+    for one, many in zip(alone, together, strict=True):
+        assert one.ending == many.ending
+        # When the method changes may differ in the last digit.
+        parts = [
+            [part._replace(since=0.0) for part in e.methods] for e in (one.effort, many.effort)
+        ]
+        assert parts[0] == parts[1]
+        ours, theirs = jax.tree.leaves(one.states), jax.tree.leaves(many.observed["params"])
+        for a, b in zip(ours, theirs, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
+
+
+def test_coordinates_that_are_still_to_grow_are_followed_from_a_tiny_start():
+    # arXiv:2607.12332; times by Radau at 1e-10 in the logarithms of the parameters.
+    x = np.array([[1, 0.5, 0.7, 0], [0.5, 1, 0.1, 0.7]])
+    y = np.array([1.0, 0.0])
+    model, tiny = lr.models.DiagonalLinear(), jnp.full(4, 1e-8 / np.sqrt(8))
+    start = lr.models.DiagonalParams(tiny, tiny)
+    train = Samples(jnp.asarray(x), jnp.asarray(y))
+    problem = Problem(train, start, 0.0, model, lr.losses.Squared())
+    times = np.linspace(0, 60, 3001)
+    trajectory = lr.dynamics.Flow().follow(problem, times, silent)
+    u, v = (np.asarray(part) for part in trajectory.states)
+    losses = np.mean((y - (u**2 - v**2) @ x.T) ** 2, axis=1)
+    below = [np.interp(-level, -losses, times) for level in (0.3, 0.05, 0.005)]
+    assert below == pytest.approx([9.4548, 39.7333, 47.2372], rel=3e-3)
+    assert np.abs(u[-1] ** 2 - v[-1] ** 2).sum() == pytest.approx(1.64206, rel=3e-3)
+
+
+@pytest.mark.parametrize("scale", [0.01, 0.0])
+def test_decay_to_nothing_is_an_ordinary_end(scale):
+    # Below 1e-154 squares vanish; e^{-400} is 2e-174, and e^{-800} is 0.
+    rng = np.random.default_rng(0)
+    train = Samples(jnp.asarray(rng.normal(size=(6, 4))), jnp.asarray(scale * rng.normal(size=6)))
+    model = lr.models.MLP(widths=(3,), activation="quadratic", bias=False)
+    params = model.init(jr.key(0), 4)
+    times = np.array([0.0, 400.0, 800.0])
+    problem = Problem(train, params, 1.0, model, lr.losses.Squared())
+    trajectory = lr.dynamics.Flow().follow(problem, times, silent)
+    assert trajectory.ending == "completed"
+    weights = np.asarray(trajectory.states.weights[0])
+    assert 1e-176 < np.abs(weights[1]).max() < 1e-172
+    assert np.abs(weights[2]).max() < 1e-280
+    small = diagonal_problem(2, lr.losses.Squared(), 1.0, init_scale=1.0)
+    small = eqx.tree_at(lambda p: p.train.y, small, scale * small.train.y)
+    reduced = lr.dynamics.ReducedFlow().follow(small, times, silent)
+    assert reduced.ending == "completed"
+
+
+@pytest.mark.parametrize("power", [-160, 160])
+def test_labels_whose_squares_overflow_or_vanish_are_followed(power):
+    problem, x = ridge_problem()
+    scaled = eqx.tree_at(
+        lambda p: (p.train.y, p.params),
+        problem,
+        (problem.train.y * 10.0**power, problem.params * 10.0**power),
+    )
+    times = np.array([0.0, 1e-3, 0.1, 3.0])
+    trajectory = lr.dynamics.Flow().follow(scaled, times, silent)
+    assert trajectory.ending == "completed"
+    exact = ridge_solution(problem, x, times)
+    assert relative_error(np.asarray(trajectory.states) * 10.0**-power, exact) < 2e-2
+
+
+def test_a_record_says_until_when_its_training_loss_is_resolved():
+    record = lr.simulate(completion())
+    floor, until = record.attrs["loss_floor"], record.attrs["resolved_until"]
+    below = record["train_loss"].values < floor
+    assert floor == pytest.approx(1e-6 * record["train_loss"].values[0], rel=1e-6)  # from f = 0
+    assert until == record["time"].values[np.flatnonzero(~below)[-1]]
+    descent = small_experiment(dynamics=lr.dynamics.GradientDescent(), t1=1.0)
+    assert lr.simulate(descent).attrs["loss_floor"] == 0
 
 
 # Batches.

@@ -259,6 +259,7 @@ class Run:
             effort=trajectory.effort,
             seconds=self.clock.seconds,
             own_params=digest_of(self._params),
+            loss_floor=experiment.dynamics.loss_floor(self.problem),
             final=final,
         )
 

@@ -37,6 +37,7 @@ class Outcome(NamedTuple):
     effort: Effort
     seconds: dict[str, float]
     own_params: str
+    loss_floor: float
     final: Any = None
 
 
@@ -50,7 +51,7 @@ class Stacked(NamedTuple):
         measured against.
     - `long_names` and `units` of probes, columns and residuals.
     - `dims`, by the probes' names, of the axes after runs and records.
-    - `seconds`, spent on the whole batch, by stage.
+    - `seconds`, spent on the whole batch, by stage; `loss_floors`, of the training loss.
     - `against`, the predictor that a probe is measured against, of those that are.
     """
 
@@ -68,6 +69,7 @@ class Stacked(NamedTuple):
     own_params: list[str]
     against: dict[str, str]
     dims: dict[str, tuple[str, ...]]
+    loss_floors: list[float]
 
     @classmethod
     def of(cls, outcomes: Sequence[Outcome]) -> "Stacked":
@@ -108,7 +110,20 @@ class Stacked(NamedTuple):
             own_params=[outcome.own_params for outcome in outcomes],
             against={name: probe.against for name, probe in probes.items() if probe.against},
             dims={name: probe.dims for name, probe in probes.items()},
+            loss_floors=[outcome.loss_floor for outcome in outcomes],
         )
+
+    def _resolved_until(self, place: int, num: int) -> float:
+        """The last recorded time before the training loss is below its floor for good.
+
+        The last of all if it never is, or if the loss is not recorded; NaN if it always is.
+        """
+        times = self.times[place, :num]
+        if "train_loss" not in self.values:
+            return float(times[-1]) if num else float("nan")
+        losses = self.values["train_loss"][place, :num]
+        resolved = np.flatnonzero(~(losses < self.loss_floors[place]))
+        return float(times[resolved[-1]]) if resolved.size else float("nan")
 
     def record(self, experiment: Experiment, place: int) -> xr.Dataset:
         """The record of the run at `place`, which followed `experiment`."""
@@ -148,8 +163,10 @@ class Stacked(NamedTuple):
             "experiment_hash": experiment.content_hash,
             "homogeneity": experiment.model.homogeneity or 0,
             "own_params": self.own_params[place],
+            "loss_floor": self.loss_floors[place],
+            "resolved_until": self._resolved_until(place, num),
             "ending": self.endings[place],
-            "solver": json.dumps(self.efforts[place]._asdict()),
+            "solver": json.dumps(self.efforts[place].table()),
             "seconds": json.dumps(shares),
             "machine": json.dumps(machine()),
             "lazyrich_version": version("lazyrich"),

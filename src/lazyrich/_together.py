@@ -164,6 +164,7 @@ def _follow_reduced(
         own_params=[""] * len(experiments),
         against={probe.name: probe.against for probe in probes if probe.against},
         dims={probe.name: probe.dims for probe in probes},
+        loss_floors=[dynamics.loss_floor(problem) for problem in problems],
     )
 
 

@@ -59,6 +59,18 @@ for the tolerance; `diverged` when values were not finite however short the step
 """
 
 
+class Part(NamedTuple):
+    """What one of several methods took of a solve, from the time `since` on."""
+
+    name: str
+    since: float
+    num_steps: int
+    num_rejected: int
+    num_gradients: int
+    num_jacobians: int
+    num_products: int
+
+
 class Effort(NamedTuple):
     """What a solve cost, and why this way.
 
@@ -66,6 +78,7 @@ class Effort(NamedTuple):
         a Jacobian with a vector; `num_jacobians` Jacobians or kernels formed and factored;
         `num_jittered` factorisations that needed a raised diagonal.
     - `reason`, why this method; empty if it was named by the user.
+    - `methods`, what each took, where the method was changed on the way.
     """
 
     name: str
@@ -76,6 +89,14 @@ class Effort(NamedTuple):
     num_products: int = 0
     num_jittered: int = 0
     reason: str = ""
+    methods: tuple[Part, ...] = ()
+
+    def table(self) -> dict[str, Any]:
+        """As plain values; `methods` only where there are several."""
+        table = self._asdict() | {"methods": [part._asdict() for part in self.methods]}
+        if not self.methods:
+            del table["methods"]
+        return table
 
 
 class Trajectory(eqx.Module):
@@ -148,3 +169,11 @@ class AbstractDynamics(Choice):
     def first_times(self, problems: Sequence[Problem]) -> list[float]:
         """The first time after 0 to record for each of these problems, unless it is named."""
         return [FIRST] * len(problems)
+
+    def loss_floor(self, problem: Problem) -> float:
+        """The training loss below which a trajectory shows its solver's error and not the flow's.
+
+        Zero where there is none: optimisers take the steps that they are described by.
+        """
+        del problem
+        return 0.0

@@ -24,6 +24,7 @@ from ._status import (
     MAX_STEPS,
     RUNNING,
     STATIONARY,
+    STIFF,
     UNDERFLOW,
 )
 from ._work import Work, work
@@ -166,6 +167,25 @@ def restart(system: System, march: March, first_step: Array) -> March:
     )
 
 
+@eqx.filter_jit
+def hand_over(system: System, march: March) -> March:
+    """A march whose solver has stopped for another, that of `system`, to go on from there."""
+    t1 = march.t + march.step
+    solver_state = system.solver.init(system.terms, march.t, t1, march.y, system.args)
+    return eqx.tree_at(
+        lambda m: (m.solver_state, m.error, m.rejected, m.doubted, m.status),
+        march,
+        (
+            solver_state,
+            jnp.ones_like(march.error),
+            jnp.zeros_like(march.rejected),
+            jnp.zeros_like(march.doubted),
+            jnp.full_like(march.status, RUNNING),
+        ),
+        is_leaf=lambda leaf: leaf is march.solver_state,
+    )
+
+
 def advance(system: System, march: March) -> March:
     """The march after at most `SEGMENT` more attempts."""
 
@@ -296,6 +316,8 @@ def _status(system: System, before: March, after: March, size: Array) -> Array:
     still = tree_norm(moved) < system.stationary * rate * elapsed * tree_norm(params)
     stuck = after.t + after.step == after.t
     status = before.status
+    if getattr(system.solver, "switches", False):
+        status = jnp.where(after.solver_state.stiff, STIFF, status)
     status = jnp.where(still & (elapsed > 0), STATIONARY, status)
     if system.stop.name is not None:
         status = jnp.where(after.streak >= system.stop.sustained, CROSSED, status)

@@ -2,7 +2,6 @@
 
 from typing import Any, NamedTuple
 
-import diffrax
 import jax
 import jax.flatten_util
 import jax.numpy as jnp
@@ -13,7 +12,7 @@ from .._errors import InputError
 from ._base import Problem
 from ._march import March, rms, tree_norm
 from ._rate import output_unit
-from ._solver import RKC2, ROCK2, ROS34PW2, DampedRKC2, DualROS34PW2
+from ._solver import RKC2, ROCK2, ROS34PW2, DampedRKC2, DualROS34PW2, WatchedTsit5
 from ._solver._spectral_radius import spectral_radius
 from .gauss_newton import MAX_OUTPUTS
 from .gradient_flow import GradientFlow
@@ -33,13 +32,11 @@ class Method(NamedTuple):
     solver: Any
     reason: str
     gradients_per_step: int = 0  # for solvers that do not count
-    radius: float = 0.0  # of the flow's Jacobian at time 0
+    later: "Method | None" = None  # which goes on where stability bounds this one's steps
 
     def stability_bound(self, march: March) -> bool:
         """Whether the last steps were as long as the method is stable, and no longer."""
-        if isinstance(self.solver, diffrax.Tsit5):
-            return float(march.step) * self.radius > 0.3 * _EXPLICIT_REACH
-        return False
+        return bool(getattr(march.solver_state, "stiff", False))
 
 
 def choose(wish: str, clock: str, problem: Problem, t1: float) -> Method:
@@ -61,53 +58,71 @@ def choose(wish: str, clock: str, problem: Problem, t1: float) -> Method:
     num_outputs = jax.eval_shape(flow.outputs, problem.params).size
     explicit = "damped_rkc2" if problem.model.has_kinks else "rkc2"
     if wish != "auto":
-        return _named(wish, loss.is_classification, num_outputs, "", _radius(flow, problem.params))
+        return _named(wish, loss.is_classification, num_outputs, "")
     if clock == "log":
         return _named(explicit, True, num_outputs, "log clock: gradients alone are available")
     radius = _radius(flow, problem.params)
+    if loss.steepest is not None:
+        start = jax.tree.map(jnp.asarray, problem.params)
+        radius = max(radius, loss.steepest * float(_kernel_radius(flow, start)))
+    stiff = f"spectral radius times horizon is {radius * t1:.3g}"
+    if loss.steepest is not None:
+        stiff = f"{stiff} where the loss is steepest"
     if radius * t1 < _EXPLICIT_REACH * _FEW_STEPS:
-        reason = f"not stiff: spectral radius times horizon is {radius * t1:.3g}"
-        return _named("tsit5", True, num_outputs, reason, radius)
-    stiff = f"stiff: spectral radius times horizon is {radius * t1:.3g}"
+        later = _later(problem, num_outputs, explicit)
+        reason = f"not stiff: {stiff}"
+        return Method("Tsit5", WatchedTsit5(switches=True), reason, later=later)
+    return _for_stiff(problem, num_outputs, explicit, f"stiff: {stiff}")
+
+
+def _later(problem: Problem, num_outputs: int, explicit: str) -> Method:
+    """The method for a flow that has turned stiff, one that fits into memory."""
+    why = "stability bounds its steps"
+    try:
+        return _for_stiff(problem, num_outputs, explicit, why)
+    except InputError:
+        return _named(explicit, True, num_outputs, f"{why}; a kernel does not fit into memory")
+
+
+def _for_stiff(problem: Problem, num_outputs: int, explicit: str, why: str) -> Method:
+    """The method for a stiff flow."""
+    loss = problem.loss
     if not loss.is_classification:
         how = "factored" if num_outputs <= MAX_OUTPUTS else "by conjugate gradients"
-        reason = f"{stiff}; squared loss, kernel of {num_outputs} outputs {how}"
-        return _named("rosenbrock", False, num_outputs, reason, radius)
+        reason = f"{why}; squared loss, kernel of {num_outputs} outputs {how}"
+        return _named("rosenbrock", False, num_outputs, reason)
     if num_outputs <= _SMALL:
-        reason = f"{stiff}; kernel of {num_outputs} outputs is cheap to factor"
-        return _named("rosenbrock", True, num_outputs, reason, radius)
-    reason = f"{stiff}; classification with {num_outputs} outputs: gradients are cheaper"
+        reason = f"{why}; kernel of {num_outputs} outputs is cheap to factor"
+        return _named("rosenbrock", True, num_outputs, reason)
+    reason = f"{why}; classification with {num_outputs} outputs: gradients are cheaper"
     if problem.model.has_kinks:
         reason = f"{reason}; the model has kinks"
-    return _named(explicit, True, num_outputs, reason, radius)
+    return _named(explicit, True, num_outputs, reason)
 
 
 def choose_together(wish: str, clock: str, problems: list[Problem], ends: list[float]) -> Method:
     """The method for problems that share a solve: one for the stiff if any of them is."""
     method = choose(wish, clock, problems[0], ends[0])
     for problem, end in zip(problems[1:], ends[1:], strict=True):
-        if wish != "auto" or not isinstance(method.solver, diffrax.Tsit5):
+        if wish != "auto" or method.later is None:
             break
         method = choose(wish, clock, problem, end)
     return method
 
 
-def _named(
-    wish: str, classification: bool, num_outputs: int, reason: str, radius: float = 0.0
-) -> Method:
+def _named(wish: str, classification: bool, num_outputs: int, reason: str) -> Method:
     if wish == "rosenbrock":
         _check_memory(num_outputs)
         if classification:
-            return Method("ROS34PW2", ROS34PW2(), reason, radius=radius)
-        solver = DualROS34PW2(max_outputs=MAX_OUTPUTS)
-        return Method("DualROS34PW2", solver, reason, radius=radius)
+            return Method("ROS34PW2", ROS34PW2(), reason)
+        return Method("DualROS34PW2", DualROS34PW2(max_outputs=MAX_OUTPUTS), reason)
     if wish == "rock2":
-        return Method("ROCK2", ROCK2(), reason, radius=radius)
+        return Method("ROCK2", ROCK2(), reason)
     if wish == "damped_rkc2":
-        return Method("DampedRKC2", DampedRKC2(), reason, radius=radius)
+        return Method("DampedRKC2", DampedRKC2(), reason)
     if wish == "rkc2":
-        return Method("RKC2", RKC2(), reason, radius=radius)
-    return Method("Tsit5", diffrax.Tsit5(), reason, gradients_per_step=6, radius=radius)
+        return Method("RKC2", RKC2(), reason)
+    return Method("Tsit5", WatchedTsit5(), reason)
 
 
 def _check_memory(num_outputs: int) -> None:
@@ -133,6 +148,20 @@ def _start_radius(flow: GradientFlow, params: PyTree) -> Array:
 
     unknown, cold = jnp.zeros((), flat.dtype), jnp.ones((), bool)
     return spectral_radius(field, flat, field(flat), jnp.zeros_like(flat), unknown, cold).radius
+
+
+@jax.jit
+def _kernel_radius(flow: GradientFlow, params: PyTree) -> Array:
+    """The largest eigenvalue of the tangent kernel over the number of samples."""
+    flat, unravel = jax.flatten_util.ravel_pytree(params)
+    pullback, push = flow.outputs_and_pullback(params)[1], flow.pushforward(params)
+
+    def product(flat: Array) -> Array:
+        return jax.flatten_util.ravel_pytree(pullback(push(unravel(flat))))[0] / flow.num_samples
+
+    nothing = jnp.zeros_like(flat)
+    unknown, cold = jnp.zeros((), flat.dtype), jnp.ones((), bool)
+    return spectral_radius(product, nothing, nothing, nothing, unknown, cold).radius
 
 
 def _radius(flow: GradientFlow, params: PyTree) -> float:

@@ -93,3 +93,14 @@ def output_unit(problem: Problem) -> float:
     f: Any = jax.eval_shape(lambda p: problem.model.apply(p, problem.train.x), problem.params)
     dual = problem.loss.dual(jnp.zeros(f.shape, f.dtype), problem.train.y)
     return float(rms(0.5 * dual)) or 1.0
+
+
+def loss_floor(problem: Problem, rtol: float) -> float:
+    """The training loss of outputs that are off by `rtol` of their unit.
+
+    Zero for classification, where the loss itself is as accurate as the outputs, however small.
+    """
+    if problem.loss.is_classification:
+        return 0.0
+    f: Any = jax.eval_shape(lambda p: problem.model.apply(p, problem.train.x), problem.params)
+    return f.size / f.shape[0] * (rtol * output_unit(problem)) ** 2

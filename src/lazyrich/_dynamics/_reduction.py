@@ -13,6 +13,7 @@ from .._errors import InputError
 from .._losses import AbstractLoss
 from .._models import DiagonalLinear, DiagonalParams, power_difference
 from ._base import Problem
+from ._march import rms
 from ._solver.rodas5p import Linearisation
 
 
@@ -132,7 +133,7 @@ def reduce(problem: Problem, start: DiagonalParams) -> Reduced:
     """The system of `problem` from `start`."""
     assert isinstance(problem.model, DiagonalLinear)  # dynamics have made sure
     labels = problem.train.y
-    unit = 1.0 if problem.loss.is_classification else float(jnp.sqrt(jnp.mean(labels**2)))
+    unit = 1.0 if problem.loss.is_classification else float(rms(labels)) or 1.0
     x = problem.train.x
     # What stays in cache is converted once, and not in every product.
     x = x.astype(jnp.float64) if x.size <= _WIDE_ENTRIES else x

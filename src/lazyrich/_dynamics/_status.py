@@ -3,6 +3,7 @@
 from ._base import Ending
 
 RUNNING, COMPLETED, MAX_STEPS, MAX_GRADIENTS, UNDERFLOW, DIVERGED, STATIONARY, CROSSED = range(8)
+STIFF = 8  # not an end: another method goes on
 
 ENDINGS: dict[int, Ending] = {
     COMPLETED: "completed",

@@ -18,7 +18,7 @@ from ._base import AbstractDynamics, Problem, Progress, Trajectory, recorded_par
 from ._checkpoint import Checkpoint
 from ._clock import LinearClock
 from ._legs import Legs, Trajectories, begin, effort, follow_all, go_on, reached
-from ._rate import first_times
+from ._rate import first_times, loss_floor
 from ._reduction import Reduced, Replay, field, first_step, kernel_at_start, linearise, reduce
 from ._solver.rodas5p import Rodas5P
 from ._status import COMPLETED, ENDINGS, RUNNING
@@ -107,6 +107,9 @@ class ReducedFlow(AbstractDynamics):
 
     def first_times(self, problems: Sequence[Problem]) -> list[float]:
         return first_times(problems)
+
+    def loss_floor(self, problem: Problem) -> float:
+        return loss_floor(problem, self.rtol)
 
     def follow_together(
         self,

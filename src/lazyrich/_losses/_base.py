@@ -28,6 +28,14 @@ class AbstractLoss(Choice):
     is_classification: ClassVar[bool]
     """Whether labels are signs or classes, and no output too far on the label's side."""
 
+    @property
+    def steepest(self) -> float | None:
+        """The largest curvature in one output, where it is far larger than that at time 0 can be.
+
+        A flow on such a loss turns stiff when outputs come to where it curves.
+        """
+        return None
+
     @abc.abstractmethod
     def value(self, f: Float[Array, "..."], y: Shaped[Array, "..."]) -> Float[Array, "..."]:
         r"""$\ell(f, y)$, one number a sample."""

@@ -30,6 +30,10 @@ class Hinge(AbstractLoss):
 
     width: Annotated[float, Gt(0)] = 0.002
 
+    @property
+    def steepest(self) -> float | None:
+        return 0.25 / self.width
+
     @promoted
     def value(self, f: Array, y: Array) -> Array:
         return self.width * jax.nn.softplus(self._short(f, y))
@@ -67,6 +71,10 @@ class SquaredHinge(Hinge):
     """
 
     width: Annotated[float, Gt(0)] = 0.005
+
+    @property
+    def steepest(self) -> float | None:
+        return 2.1  # three widths below the hinge; 2 far below it
 
     @promoted
     def value(self, f: Array, y: Array) -> Array:

@@ -71,6 +71,15 @@ class AbstractModel(Choice):
         """Whether [`ReducedFlow`][lazyrich.dynamics.ReducedFlow] follows its gradient flow."""
         return False
 
+    @property
+    def keeps_signs(self) -> bool:
+        """Whether a flow moves every parameter in proportion to a power of itself.
+
+        Then none changes its sign, and one that is far too small to be seen in outputs may have
+        most of its growth before it: what counts is its relative error.
+        """
+        return False
+
     @abc.abstractmethod
     def init(self, key: PRNGKeyArray, dim: int) -> Any:
         """Parameters for inputs of length `dim`, before `init_scale` multiplies them."""

@@ -35,6 +35,10 @@ class Centred(AbstractModel):
     def has_kinks(self) -> bool:
         return self.model.has_kinks
 
+    @property
+    def keeps_signs(self) -> bool:
+        return self.model.keeps_signs
+
     def init(self, key: PRNGKeyArray, dim: int) -> Expansion:
         start = self.model.init(key, dim)
         return Expansion(start, start)

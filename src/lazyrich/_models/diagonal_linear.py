@@ -51,6 +51,10 @@ class DiagonalLinear(AbstractLinearModel):
     def has_exact_flow(self) -> bool:
         return True
 
+    @property
+    def keeps_signs(self) -> bool:
+        return True
+
     @in_double
     def init(self, key: PRNGKeyArray, dim: int) -> DiagonalParams:
         del key

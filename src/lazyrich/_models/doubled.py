@@ -40,6 +40,10 @@ class Doubled(AbstractModel):
     def has_kinks(self) -> bool:
         return self.model.has_kinks
 
+    @property
+    def keeps_signs(self) -> bool:
+        return self.model.keeps_signs
+
     def init(self, key: PRNGKeyArray, dim: int) -> DoubledParams:
         start = self.model.init(key, dim)
         return DoubledParams(start, start)
