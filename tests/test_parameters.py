@@ -183,6 +183,16 @@ def test_probe_names_are_suggested():
         lr.Experiment(task=task, probes=(3,))
 
 
+def test_losses_that_are_not_recorded_are_named(tmp_path):
+    experiment = ridge(probes=("train_loss",))
+    record = lr.simulate(experiment)
+    with pytest.raises(lr.InputError, match="record = 'test_loss': should be recorded: add"):
+        lr.transition(record)
+    with pytest.raises(lr.InputError, match="probes = 'without test_loss': a sweep tells"):
+        lr.sweep(experiment, {"t1": [1.0]}, tmp_path / "store", workers=0)
+    assert not (tmp_path / "store").exists()
+
+
 @pytest.mark.parametrize("dynamics", ["reduced", "flow", "descent"])
 def test_a_run_goes_on_as_if_it_had_never_stopped(dynamics):
     task = lr.tasks.SparseClassification(n=8, d=12, num_test=20)

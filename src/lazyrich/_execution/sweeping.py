@@ -98,6 +98,10 @@ def run_sweep(
         accepted = "was read from a file that cannot hold all of it; pass the experiment itself"
         raise InputError("sweep", described.known_as, accepted)
     refuse_repeats(described)
+    recorded = {probe.name for probe in described.experiment.probe_modules}
+    for name in ("train_loss", "test_loss"):
+        if name not in recorded:
+            raise InputError("probes", f"without {name}", "a sweep tells outcomes from it: add it")
     try:
         kept = Store.begin(store)
         kept.add(described)

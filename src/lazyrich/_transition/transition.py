@@ -7,6 +7,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Bool, Float
 
+from .._errors import InputError
 from .change import Change, word_of
 from .crossing import NEVER, change_times, is_bound, reach
 from .events import Transition, nothing
@@ -27,6 +28,7 @@ def transition(record: xr.Dataset, thresholds: Thresholds = Thresholds()) -> Tra
     first record after time 0 has that record's time.
 
     - **Takes** a record with train and test loss, and accuracy if labels are signs.
+    - **Raises** [`InputError`][lazyrich.InputError] for a record without these losses.
     - **Source** two-threshold delays and k = 3 sustained evaluations as in Power et al.
         2022 and after; 10/50/90 % times of the test change as read off Lyu et al. 2024.
     """
@@ -35,6 +37,10 @@ def transition(record: xr.Dataset, thresholds: Thresholds = Thresholds()) -> Tra
         for name in record.data_vars
         if record[name].dims == ("time",)
     }
+    for name in ("train_loss", "test_loss"):
+        if name not in curves:
+            accepted = f"should be recorded: add {name} to the experiment's probes"
+            raise InputError("record", name, accepted)
     scales = scales_of_record(record)
     return read_off(record["time"].values, curves, record.attrs["ending"], thresholds, scales)
 
