@@ -98,7 +98,7 @@ class Choice(Description):
             raise InputError(key, table, f"should be {cls.advice(table, key)}")
         fields = dict(table)
         kind = fields.pop("kind", None)
-        if kind not in cls.kinds:
+        if not isinstance(kind, str) or kind not in cls.kinds:
             raise InputError(
                 f"{key}.kind", kind, f"should be one of {', '.join(sorted(cls.kinds))}"
             )

@@ -11,6 +11,10 @@ from .._errors import InputError
 from .._room import check_room
 
 
+# Beneath 10 times the smallest number of full precision, and a margin for products of times.
+_LEAST = 1e-300
+
+
 class Times(Description):
     """When to record: at 0, at log-spaced and at equally spaced times up to the horizon.
 
@@ -35,6 +39,8 @@ class Times(Description):
         # Each is held in three arrays while they are put in order.
         parts = {"times.num_log": 24 * self.num_log, "times.num_linear": 24 * self.num_linear}
         check_room(parts, {"times.num_log": self.num_log, "times.num_linear": self.num_linear})
+        if t1 < _LEAST:
+            raise InputError("t1", t1, f"should be {_LEAST:g} or more: times below lose digits")
         log = np.geomspace(min(self.first or first, 0.1 * t1), t1, self.num_log)
         log[-1] = t1
         linear = np.linspace(0.0, t1, self.num_linear + 1)
