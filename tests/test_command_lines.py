@@ -116,7 +116,7 @@ SCALES = ("1e-300", "1e-12", "1.0", "1e12", "1e100", "1e300", "5e-324")
 EXTREMES = (
     "init_scale={}", "weight_decay={}", "t1={}", "dynamics.rtol={}", "times.first={}",
     "dynamics.kind=Flow init_scale={}", "dynamics.kind=Flow weight_decay={}",
-    "dynamics.kind=Flow t1={}", "dynamics.kind=GradientDescent dynamics.learning_rate={}",
+    "dynamics.kind=Flow t1={}", "dynamics.kind=GradientDescent init_scale={}",
     "model.kind=MLP model.widths=[2] init_scale={}", "loss.kind=Squared init_scale={}",
 )  # fmt: skip
 

@@ -53,7 +53,9 @@ def test_a_run_goes_on_in_its_folder(monkeypatch, capsys, tmp_path):
     (tmp_path / "tiny.toml").write_text(text)
     arguments = ["run", "tiny.toml", "--out", "out", "--no-forecast"]
     assert call(monkeypatch, *arguments) == 0
-    assert "records train_loss, test_loss as well, from which the outcome" in capsys.readouterr().err
+    assert (
+        "records train_loss, test_loss as well, from which the outcome" in capsys.readouterr().err
+    )
     first = lr.open_record(tmp_path / "out" / "record.nc")
     assert first["final_parameters"].shape == (12,)
     assert call(monkeypatch, *arguments) == 2
@@ -65,8 +67,9 @@ def test_a_run_goes_on_in_its_folder(monkeypatch, capsys, tmp_path):
     assert "going on from record.nc" in shown.err
     longer = lr.open_record(tmp_path / "out" / "record.nc")
     assert (first.time[-1], longer.time[-1]) == (1.0, 2.0)
-    assert json.loads((tmp_path / "out" / "summary.json").read_text())["experiment_hash"] == (
-        longer.attrs["experiment_hash"]
+    assert (
+        json.loads((tmp_path / "out" / "summary.json").read_text())["experiment_hash"]
+        == (longer.attrs["experiment_hash"])
     )
     assert lr.Experiment.load(tmp_path / "out" / "experiment.toml").t1 == 2.0
 

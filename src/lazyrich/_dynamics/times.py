@@ -10,7 +10,6 @@ from .._description import Description
 from .._errors import InputError
 from .._room import check_room
 
-
 # Beneath 10 times the smallest number of full precision, and a margin for products of times.
 _LEAST = 1e-300
 
