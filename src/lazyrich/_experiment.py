@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,6 +19,7 @@ from ._identity import explicit
 from ._losses import AbstractLoss, Logistic
 from ._models import AbstractModel, DiagonalLinear, output_scale_of
 from ._probes import BUILT_IN, ON_REQUEST, AbstractProbe
+from ._probes._base import check_probe
 from ._published import Published
 from ._shown import as_html, rows
 from ._tasks import AbstractTask
@@ -76,13 +76,7 @@ class Experiment(Description):
         if not isinstance(value, list | tuple):
             raise InputError("probes", value, "should be a list of probes")
         for probe in value:
-            if isinstance(probe, str) and probe not in _PROBES:
-                raise _unknown_probe(probe)
-            if isinstance(probe, type) and issubclass(probe, AbstractProbe):
-                raise InputError("probes", probe.__name__, f"should be called: {probe.__name__}()")
-            if not isinstance(probe, str | AbstractProbe):
-                accepted = "should be a name, or a probe of lr.probes.AbstractProbe"
-                raise InputError("probes", probe, accepted)
+            check_probe(probe, _PROBES)
         return tuple(value)
 
     @classmethod
@@ -306,12 +300,6 @@ class Experiment(Description):
     def probe_modules(self) -> tuple[AbstractProbe, ...]:
         """The probes themselves, names looked up."""
         return tuple(_PROBES[probe] if isinstance(probe, str) else probe for probe in self.probes)
-
-
-def _unknown_probe(name: str) -> InputError:
-    near = get_close_matches(name, _PROBES, n=1)
-    hint = f" (did you mean {near[0]}?)" if near else ""
-    return InputError("probes", name, f"is no probe{hint}; there are {', '.join(_PROBES)}")
 
 
 def default_dynamics(model: AbstractModel) -> AbstractDynamics:

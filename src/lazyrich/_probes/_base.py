@@ -1,11 +1,14 @@
 """What a probe is and what it sees."""
 
 import abc
+from collections.abc import Collection
+from difflib import get_close_matches
 from typing import Any, ClassVar, Literal
 
 import equinox as eqx
 from jaxtyping import Array, Float, Shaped
 
+from .._errors import InputError
 from .._losses import AbstractLoss
 from .._models import AbstractLinearModel, AbstractModel
 
@@ -98,3 +101,15 @@ class AbstractProbe(eqx.Module):
     @abc.abstractmethod
     def __call__(self, moment: Moment, setting: Setting) -> Float[Array, "..."]:
         """The value, an array with as many axes as `dims`; NaN where it has none."""
+
+
+def check_probe(probe: Any, names: Collection[str]) -> None:
+    """Raises [`InputError`][lazyrich.InputError] for what is neither a known name nor a probe."""
+    if isinstance(probe, str) and probe not in names:
+        near = get_close_matches(probe, names, n=1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        raise InputError("probes", probe, f"is no probe{hint}; there are {', '.join(names)}")
+    if isinstance(probe, type) and issubclass(probe, AbstractProbe):
+        raise InputError("probes", probe.__name__, f"should be called: {probe.__name__}()")
+    if not isinstance(probe, str | AbstractProbe):
+        raise InputError("probes", probe, "should be a name, or a probe of lr.probes.AbstractProbe")
