@@ -97,6 +97,13 @@ def test_a_margin_fails_by_each_condition_alone(order):
     # Whatever the pair, the bound is one.
     for other in (mu[::-1], wrong, mu + 1e-3):
         assert certify(mu=other).bound > found.objective * (1 - 1e-9)
+    # Combinations with negative parts come nearer to the origin, and prove nothing: the nearest
+    # of these three has 9, -2 and -1 parts and length 0.41, while the margin is 1.
+    z = np.array([[1.0, 0.0, 0.0], [3.0, 1.0, 0.0], [2.0, 0.0, 1.0]])
+    nearer = certify_margin(
+        "", Margin.of(z, np.ones(3), order), z[0], np.array([9.0, -2, -1]), 1e-6
+    )
+    assert nearer.bound == pytest.approx(1)
 
 
 def test_inseparable_is_a_word_that_multipliers_prove():
