@@ -4,7 +4,7 @@ import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
@@ -196,7 +196,7 @@ def test_many_tangent_margins(case):
     if case.x.shape != (3, 5):
         return
     model = lr.models.MLP(widths=(), bias=False, activation="identity")
-    params = lr.models.MLPParams((jnp.zeros((1, 5)),), (), ())
+    params = model.init(jax.random.key(0), 5)
     found = lr.predictors.tangent_max_margin(model, params, case.x, case.y, tolerance=1e-6)
     right = exact.l2_margin(case.y[:, None] * case.x)
     if found.status == "optimal":
