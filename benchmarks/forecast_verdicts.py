@@ -183,7 +183,8 @@ def row(name: str, experiment: lr.Experiment, passage: Any = None) -> Row:
 
 
 def main(names: list[str]) -> int:
-    wrong, marks = 0, {}
+    wrong = 0
+    marks: dict[tuple[str, str], int] = {}
     for name, experiment in problems():
         if names and not any(part in name for part in names):
             continue

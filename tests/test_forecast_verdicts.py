@@ -142,6 +142,8 @@ def test_a_model_is_found_to_be_linear_in_its_parameters(model, decay, linear):
 def battery():
     place = Path(__file__).parents[1] / "benchmarks" / "forecast_verdicts.py"
     spec = importlib.util.spec_from_file_location("forecast_verdicts", place)
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)

@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from .._predictors import Predictor
 from .flow import KernelFlow
@@ -33,7 +33,10 @@ def likeness(
     model, params = problem.model, problem.params
     leaves = jax.tree.leaves(model.trained(params))
     num_parameters = sum(leaf.size for leaf in leaves)
-    isotropy, alignment = map(float, _spectrum(flow)) if _held(flow) else (math.nan, math.nan)
+    kernel, isotropy, alignment = flow.kernel, math.nan, math.nan
+    if isinstance(kernel, Dense | Repeated):
+        matrix = kernel.matrix if isinstance(kernel, Dense) else kernel.block
+        isotropy, alignment = map(float, _spectrum(flow, matrix))
     return {
         "outputs_per_parameter": flow.f_start.size / num_parameters,
         "isotropy": isotropy,
@@ -53,15 +56,9 @@ def _active(rich: Predictor | None) -> float:
     return float(np.sum(sizes) ** 2 / np.sum(sizes**2))
 
 
-def _held(flow: KernelFlow) -> bool:
-    return isinstance(flow.kernel, Dense | Repeated)
-
-
 @eqx.filter_jit
-def _spectrum(flow: KernelFlow) -> tuple[Array, Array]:
-    kernel = flow.kernel
-    matrix = kernel.matrix if isinstance(kernel, Dense) else kernel.block
+def _spectrum(flow: KernelFlow, matrix: Float[Array, "k k"]) -> tuple[Array, Array]:
     mean = jnp.trace(matrix) / len(matrix)
     force = jnp.ravel(flow.loss.dual(jnp.zeros_like(flow.f_start), flow.y))
-    quotient = force @ kernel.product(force) / (force @ force)
+    quotient = force @ flow.kernel.product(force) / (force @ force)
     return mean**2 * len(matrix) / jnp.sum(matrix**2), quotient / mean
