@@ -12,8 +12,9 @@ from .._errors import InputError
 from ._base import Problem
 from ._march import March, rms, tree_norm
 from ._rate import output_unit
-from ._solver import RKC2, ROCK2, ROS34PW2, DampedRKC2, DualROS34PW2, WatchedTsit5
+from ._solver import RKC2, ROCK2, ROS34PW2, DampedRKC2, DualROS34PW2
 from ._solver._spectral_radius import spectral_radius
+from ._solver.watched_tsit5 import WatchedTsit5
 from .gauss_newton import MAX_OUTPUTS
 from .gradient_flow import GradientFlow
 

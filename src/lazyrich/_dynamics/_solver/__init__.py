@@ -7,4 +7,3 @@ from .rkc2 import RKC2 as RKC2
 from .rock2 import ROCK2 as ROCK2
 from .rodas5p import Linearisation as Linearisation, Rodas5P as Rodas5P
 from .ros34pw2 import ROS34PW2 as ROS34PW2
-from .watched_tsit5 import WatchedTsit5 as WatchedTsit5
