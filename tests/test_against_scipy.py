@@ -1,9 +1,10 @@
 """Flows against SciPy at 1e-10 on the raw flow, with gradients written here in NumPy."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
@@ -129,9 +130,10 @@ def pose(case: Case, rtol: float) -> Posed:
         depth = int(case.model[-1])
         model, function = lr.models.DiagonalLinear(depth=depth), diagonal(depth)
         start = case.scale * rng.uniform(0.5, 1.0, 2 * case.d)
-        params = lr.models.DiagonalParams(*np.split(start, 2))
+        params = lr.models.DiagonalParams(*map(jnp.asarray, np.split(start, 2)))
     else:
-        activation, *widths = case.model.split("-")
+        kind, *widths = case.model.split("-")
+        activation: Any = kind
         sizes = [case.d, *map(int, widths), outputs]
         shapes = list(zip(sizes[1:], sizes[:-1], strict=True))
         fields: dict[str, Any] = {} if outputs == 1 else {"outputs": outputs}
@@ -140,9 +142,9 @@ def pose(case: Case, rtol: float) -> Posed:
         )
         function = net(shapes, activation)
         parts = [case.scale * rng.normal(size=s) / np.sqrt(s[1]) for s in shapes]
-        params = lr.models.MLPParams(tuple(parts), np.zeros(0))
+        params = lr.models.MLPParams(tuple(parts), jnp.zeros(0))
         start = np.concatenate([p.ravel() for p in parts])
-    reduced = case.method == "reduced"
+    reduced, method = case.method == "reduced", cast(Any, case.method)
     experiment = lr.Experiment(
         task=lr.tasks.Arrays(x_train=x, y_train=y, x_test=x[:4], y_test=y[:4]),
         model=model,
@@ -151,7 +153,7 @@ def pose(case: Case, rtol: float) -> Posed:
         t1=case.t1,
         dynamics=lr.dynamics.ReducedFlow(rtol=rtol)
         if reduced
-        else lr.dynamics.Flow(rtol=rtol, method=case.method),
+        else lr.dynamics.Flow(rtol=rtol, method=method),
     )
     return Posed(experiment, params, start, function, x, y)
 
