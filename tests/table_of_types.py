@@ -96,7 +96,7 @@ def numbers(loss: Any, model: Any, y: Any, params: Any, dynamics: Any) -> list[f
         task=task, model=model, loss=loss, t1=0.5, dynamics=dynamics, times=times
     )
     record = lr.simulate(experiment, params=params)
-    return [float(record[name][-1]) for name in sorted(record.data_vars)
+    return [float(record[name][-1]) for name in sorted(map(str, record.data_vars))
             if record[name].dims == ("time",) and record[name].dtype.kind == "f"]  # fmt: skip
 
 

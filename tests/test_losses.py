@@ -85,13 +85,13 @@ def test_what_labels_mean_is_up_to_the_loss_and_the_outputs_and_not_to_their_typ
             lr.losses.Logistic().labels(y, (4,), "y")
     if np.dtype(dtype).kind in "if":
         signs = np.array([-1, 1, 1]).astype(dtype)
-        for loss in (lr.losses.Squared(), lr.losses.Hinge()):
-            found = loss.labels(signs[:, None], (3,), "y")
+        for one in (lr.losses.Squared(), lr.losses.Hinge()):
+            found = one.labels(signs[:, None], (3,), "y")
             np.testing.assert_array_equal(found, [-1.0, 1.0, 1.0])
             assert found.dtype == jnp.float64
-            assert loss.meaning(found, found) == "signs"
-            if isinstance(loss, lr.losses.Squared):
-                assert loss.meaning(found, 2 * found) == "reals"
+            assert one.meaning(found, found) == "signs"
+            if isinstance(one, lr.losses.Squared):
+                assert one.meaning(found, 2 * found) == "reals"
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,12 @@ import pytest
 
 import lazyrich as lr
 
+# Called with what their annotations do not admit.
+ARRAYS: Any = lr.tasks.Arrays
+DIAGONAL: Any = lr.models.DiagonalParams
+HINGE: Any = lr.losses.Hinge
+LOGISTIC: Any = lr.losses.Logistic
+
 TABLE = Path(__file__).parent / "table_of_types.py"
 
 
@@ -201,7 +207,7 @@ def sums() -> tuple[np.ndarray, np.ndarray]:
 
 
 def experiment(x: Any, y: Any, num: int, **changes: Any) -> lr.Experiment:
-    task = lr.tasks.Arrays(x_train=x[:num], y_train=y[:num], x_test=x[num:], y_test=y[num:])
+    task = ARRAYS(x_train=x[:num], y_train=y[:num], x_test=x[num:], y_test=y[num:])
     times = lr.dynamics.Times(num_log=8, num_linear=4)
     fields: dict[str, Any] = {"loss": lr.losses.Squared(), "t1": 1e3, "times": times}
     return lr.Experiment(**{"task": task, **fields, **changes})
@@ -275,7 +281,7 @@ def test_parameters_passed_in_are_the_same_in_every_type():
     x, y = sums()
     runs = []
     for dtype in (float, np.float32, np.float16, int, ">f8", jnp.bfloat16):
-        start = lr.models.DiagonalParams(*(np.full(10, 1).astype(dtype) for _ in "uv"))
+        start = DIAGONAL(*(np.full(10, 1).astype(dtype) for _ in "uv"))
         runs.append(off(lambda p: lr.simulate(experiment(x, y, 45, t1=1.0), params=p), start))
     for run in runs[1:]:
         np.testing.assert_array_equal(run.train_loss, runs[0].train_loss)
@@ -296,7 +302,7 @@ def test_inputs_of_a_narrow_type_do_not_overflow_in_a_users_function():
 
 # What cannot be used is one line that says what to do.
 
-OWN = {"init_params": lambda key, dim: jnp.ones(dim)}
+OWN: dict[str, Any] = {"init_params": lambda key, dim: jnp.ones(dim)}
 WORDS: dict[str, tuple[Any, str]] = {
     "NumPy": (
         lambda: lr.models.Functions(**OWN, function=lambda p, x: np.tanh(x) @ p),
@@ -335,7 +341,7 @@ WORDS: dict[str, tuple[Any, str]] = {
 def test_own_models_that_cannot_be_followed_say_why(name):
     make, message = WORDS[name]
     x, y = np.eye(4, 3), np.ones(4)
-    task = lr.tasks.Arrays(x_train=x, y_train=y, x_test=x, y_test=y)
+    task = ARRAYS(x_train=x, y_train=y, x_test=x, y_test=y)
     run = lr.Experiment(
         task=task, model=make(), loss=lr.losses.Squared(), dynamics=lr.dynamics.Flow(), t1=0.1
     )
@@ -347,14 +353,14 @@ def test_own_models_that_cannot_be_followed_say_why(name):
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        (lr.models.DiagonalParams(np.ones(3), np.ones(10)), r"params\.u = \(3,\): .*shape \(10,\)"),
+        (DIAGONAL(np.ones(3), np.ones(10)), r"params\.u = \(3,\): .*shape \(10,\)"),
         (np.ones(10), r"params = '\(10,\)': should be a pytree like model\.init\(key, 10\)"),
         (
-            lr.models.DiagonalParams(np.ones(10) * 1j, np.ones(10)),
+            DIAGONAL(np.ones(10) * 1j, np.ones(10)),
             r"params\.u = 'complex128': should be an array of real numbers",
         ),
         (
-            lr.models.DiagonalParams(jax.random.split(KEY, 10), np.ones(10)),
+            DIAGONAL(jax.random.split(KEY, 10), np.ones(10)),
             r"params\.u = 'key<fry>': .*random keys are no parameters",
         ),
     ],
@@ -384,9 +390,9 @@ def test_what_is_no_model_is_refused_with_the_next_step(make, message):
 
 def test_fields_are_passed_by_name():
     with pytest.raises(lr.InputError, match=r"^Hinge = 0\.1: .*by name, such as Hinge\(width="):
-        lr.losses.Hinge(0.1)
+        HINGE(0.1)
     with pytest.raises(lr.InputError, match=r"^Logistic = 1: Logistic\(\) has no fields"):
-        lr.losses.Logistic(1)
+        LOGISTIC(1)
 
 
 @pytest.mark.parametrize(
@@ -399,7 +405,7 @@ def test_fields_are_passed_by_name():
 def test_test_labels_are_checked_as_training_labels_are(y_test, message):
     eye = np.eye(3)
     with pytest.raises(lr.InputError, match=f"^{message}"):
-        lr.simulate(lr.Experiment(task=lr.tasks.Arrays(
+        lr.simulate(lr.Experiment(task=ARRAYS(
             x_train=eye, y_train=[1, -1, 1], x_test=eye, y_test=y_test)))  # fmt: skip
 
 
@@ -414,7 +420,7 @@ def test_test_labels_are_checked_as_training_labels_are(y_test, message):
 def test_test_indices_are_checked_as_training_indices_are(index, message):
     model = lr.models.MatrixFactorisation(size=4)
     for x, refused in ((index, message), ([[0.0, 1.0], [2.0, 3.0]], None)):
-        task = lr.tasks.Arrays(x_train=[[0.0, 1], [1, 2]], y_train=[1, 2], x_test=x, y_test=[1, 2])
+        task = ARRAYS(x_train=[[0.0, 1], [1, 2]], y_train=[1, 2], x_test=x, y_test=[1, 2])
         run = lr.Experiment(task=task, model=model, loss=lr.losses.Squared(), t1=0.1,
                             dynamics=lr.dynamics.GradientDescent(learning_rate=0.05))  # fmt: skip
         if refused is None:

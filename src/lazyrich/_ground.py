@@ -17,7 +17,8 @@ from ._errors import InputError
 from ._experiment import Experiment
 from ._identity import Met, canonical, explicit, forget_stale
 from ._measure import Columns, gathered, outputs_of_references, reference_table, scales_of
-from ._models import closes, condensed, measured_homogeneity, outputs_of, statistics_of
+from ._models import closes, condensed, measured_homogeneity, statistics_of
+from ._models._base import outputs_of
 from ._precision import as_double
 from ._predictors import Predictor
 from ._probes import Setting, follows_twin, twin_of

@@ -5,7 +5,6 @@ from ._base import (
     AbstractModel as AbstractModel,
     measured_homogeneity as measured_homogeneity,
     output_scale_of as output_scale_of,
-    outputs_of as outputs_of,
 )
 from .centred import Centred as Centred
 from .closed import (

@@ -110,7 +110,8 @@ class AbstractModel(Choice):
     def check_params(self, params: Any, dim: int) -> None:
         """Raises [`InputError`][lazyrich.InputError] for parameters unlike those of `init`."""
         expected = jax.eval_shape(lambda key: self.init(key, dim), jax.random.key(0))
-        if jax.tree.structure(params) != jax.tree.structure(expected):
+        given: Any = jax.tree.structure(params)
+        if given != jax.tree.structure(expected):
             accepted = f"should be a pytree like model.init(key, {dim}), {_shapes(expected)}"
             raise InputError("params", _shapes(params), accepted)
         named = jax.tree_util.tree_leaves_with_path(params)

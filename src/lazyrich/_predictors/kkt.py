@@ -78,7 +78,7 @@ def margin_kkt(
     degree = model.homogeneity
     if degree is None:
         raise InputError("model", type(model).__name__, "should be homogeneous")
-    x, params = model.cast_inputs(x), jax.tree.map(jnp.asarray, params)
+    x, params = model.cast_inputs(jnp.asarray(x)), jax.tree.map(jnp.asarray, params)
     f = model.apply(params, x)
     y = constrained_labels(y, f.shape)
     every, smallest = every_margin(f, y)
@@ -190,7 +190,7 @@ def min_norm_kkt(
     """
     if model.homogeneity is None:
         raise InputError("model", type(model).__name__, "should be homogeneous")
-    x, params = model.cast_inputs(x), jax.tree.map(jnp.asarray, params)
+    x, params = model.cast_inputs(jnp.asarray(x)), jax.tree.map(jnp.asarray, params)
     point = own_point(model, params, x)
     y = Squared().labels(y, point.f.shape, "y")
     misfit = jnp.linalg.norm(point.f - y) / jnp.linalg.norm(y)

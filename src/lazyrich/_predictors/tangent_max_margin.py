@@ -75,7 +75,7 @@ def tangent_max_margin(
         with `not_proven` and the gap that is left.
     - **Source** Lyu et al., ICLR 2024, arXiv:2311.18817: the kernel regime of classification.
     """
-    x, params = model.cast_inputs(x), jax.tree.map(jnp.asarray, params)
+    x, params = model.cast_inputs(jnp.asarray(x)), jax.tree.map(jnp.asarray, params)
     one = jax.eval_shape(lambda p: model.apply(p, x), params)
     y = constrained_labels(y, one.shape)
     if one.ndim == 1:
