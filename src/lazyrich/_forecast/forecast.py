@@ -178,7 +178,9 @@ def forecast_on(experiment: Experiment, ground: Ground, asked: Asked) -> Forecas
     problem = ground.problem_of(experiment)
     seen = look(problem, ground, experiment, asked, done)
     number = number_of(problem, seen.rich)
-    like = likeness(seen.phase, seen.rich, seen.t_fit, seen.scores.early, number)
+    like = likeness(
+        seen.phase, seen.rich, len(problem.train.y), seen.t_fit, seen.scores.early, number
+    )
     family = family_of(experiment, seen.direction).on(type(experiment.loss).__name__, like)
     solved = None
     wanted = family.solve and seen.subsets is None

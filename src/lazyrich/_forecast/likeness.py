@@ -15,9 +15,16 @@ from .phase import KernelPhase
 
 
 def likeness(
-    phase: KernelPhase, rich: Predictor | None, t_fit: float, plateau: float, number: float
+    phase: KernelPhase,
+    rich: Predictor | None,
+    num_samples: int,
+    t_fit: float,
+    plateau: float,
+    number: float,
 ) -> dict[str, float]:
     r"""Numbers without units by which runs of one family are told to be alike; NaN for unknown.
+
+    - **Takes** `num_samples`, all for training, of which `phase` may have a subset.
 
     - `outputs_per_parameter`: training outputs over trained parameters.
     - `isotropy`: $(\operatorname{tr} K)^2 / (m \lVert K \rVert_F^2)$ of the initial kernel on $m$
@@ -38,7 +45,7 @@ def likeness(
         matrix = kernel.matrix if isinstance(kernel, Dense) else kernel.block
         isotropy, alignment = map(float, _spectrum(flow, matrix))
     return {
-        "outputs_per_parameter": flow.f_start.size / num_parameters,
+        "outputs_per_parameter": num_samples * flow.f_start[0].size / num_parameters,
         "isotropy": isotropy,
         "alignment": alignment,
         "fit": float(problem.weight_decay) * t_fit,
