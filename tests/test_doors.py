@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import xarray as xr
 
 import lazyrich as lr
 from lazyrich import cli
@@ -34,7 +35,7 @@ def test_texts_are_short_and_markup_in_them_is_harmless():
     fit = lr.ScalingFit(
         quantity="t50", against="init_scale", times="weight_decay", slope=1.25,
         slope_interval=(1.0, 1.5), offset=-0.5, offset_interval=(float("nan"), 2.0),
-        residuals=None, num_runs=9, num_censored=1, left_out={"none": 2}, clusters="seed",
+        residuals=xr.DataArray([0.0], dims="run"), num_runs=9, num_censored=1, left_out={"none": 2}, clusters="seed",
         num_clusters=3, r_squared=0.75,
     )  # fmt: skip
     assert str(fit).splitlines()[:3] == [
@@ -42,7 +43,10 @@ def test_texts_are_short_and_markup_in_them_is_harmless():
         "slope            1.25, 95 % from 1 to 1.5",
         "offset           -0.5, 95 % from – to 2",
     ]
-    for shown in (fit, lr.Collapse(half=None, before=0.5, after=0.1, num_runs=4)):
+    for shown in (
+        fit,
+        lr.Collapse(half=xr.DataArray([1.0], dims="run"), before=0.5, after=0.1, num_runs=4),
+    ):
         assert len(str(shown)) < 600
         assert shown._repr_html_().startswith("<pre>")
 

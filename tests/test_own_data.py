@@ -86,7 +86,7 @@ def test_stratified_parts_hold_each_label_to_a_sample():
 def test_labels_are_mapped_and_said(labels, meaning, values, said):
     x = np.arange(4.0)[:, None]
     task = lr.tasks.Arrays.split(x, labels, 2)
-    found = {}
+    found: dict[float, float] = {}
     for part in parts(task, 0, meaning):
         found |= dict(
             zip(np.asarray(part.x)[:, 0].tolist(), np.asarray(part.y).tolist(), strict=True)
@@ -221,9 +221,9 @@ def test_a_model_of_the_command_line(tmp_path, monkeypatch):
     (tmp_path / "t.toml").write_text(table)
     found = resolve("t.toml", ["model=doors_own:pair", "t1=2.0"])
     assert type(found.model).__name__ == "Functions"
-    assert (found.t1, found.task.num_train) == (2.0, 1)
+    assert (found.t1, found.value("task.num_train")) == (2.0, 1)
     panel = resolve("lyu2024/1a", ["model=doors_own:pair", "task.path=t.csv", "task.num_train=2"])
-    assert panel.task.num_train == 2
+    assert panel.value("task.num_train") == 2
     for settings, line in (
         (
             [],

@@ -173,14 +173,18 @@ def test_a_faulty_probe_is_one_line_before_the_run(function, axes, words, reduce
     assert "\n" not in str(error.value)
 
 
+def given(probe: Any) -> Any:
+    return (probe,)
+
+
 def test_probe_names_are_suggested():
     task = lr.tasks.SparseClassification(n=6, d=10)
     with pytest.raises(lr.InputError, match=r"is no probe \(did you mean test_accuracy\?\)"):
         lr.Experiment(task=task, probes=("test_acuracy",))
     with pytest.raises(lr.InputError, match=r"should be called: Parameters\(\)"):
-        lr.Experiment(task=task, probes=(lr.probes.Parameters,))
+        lr.Experiment(task=task, probes=given(lr.probes.Parameters))
     with pytest.raises(lr.InputError, match="should be a name, or a probe"):
-        lr.Experiment(task=task, probes=(3,))
+        lr.Experiment(task=task, probes=given(3))
 
 
 def test_losses_that_are_not_recorded_are_named(tmp_path):

@@ -7,6 +7,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.flatten_util
+import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import xarray as xr
@@ -54,7 +55,7 @@ def parameters(record: xr.Dataset, experiment: Experiment, time: float | None = 
     if zeros.size != flat.size:
         accepted = f"the experiment's model has {zeros.size}; pass the experiment of the record"
         raise InputError("record", f"{flat.size} parameters", accepted)
-    return jax.tree.map(np.asarray, unravel(np.asarray(flat)))
+    return jax.tree.map(np.asarray, unravel(jnp.asarray(flat)))
 
 
 def check_extends(record: xr.Dataset, experiment: Experiment) -> float:

@@ -80,7 +80,7 @@ class AbstractHeld(AbstractTask):
         return found
 
     def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and self.named() == other.named()  # type: ignore[attr-defined]
+        return type(other) is type(self) and self.named() == other.named()
 
     def __hash__(self) -> int:
         return hash(tuple(self.named().items()))
