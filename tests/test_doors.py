@@ -32,10 +32,11 @@ def test_texts_are_short_and_markup_in_them_is_harmless():
     assert "ReducedFlow to t1 = 1, seed 0" in str(experiment)
     assert experiment._repr_html_().startswith("<pre>experiment       &lt;script&gt;alert(1)")
     assert "<script" not in experiment._repr_html_()
+    row = xr.DataArray([0.0], dims="run")
     fit = lr.ScalingFit(
         quantity="t50", against="init_scale", times="weight_decay", slope=1.25,
         slope_interval=(1.0, 1.5), offset=-0.5, offset_interval=(float("nan"), 2.0),
-        residuals=xr.DataArray([0.0], dims="run"), num_runs=9, num_censored=1, left_out={"none": 2}, clusters="seed",
+        residuals=row, num_runs=9, num_censored=1, left_out={"none": 2}, clusters="seed",
         num_clusters=3, r_squared=0.75,
     )  # fmt: skip
     assert str(fit).splitlines()[:3] == [
@@ -45,7 +46,7 @@ def test_texts_are_short_and_markup_in_them_is_harmless():
     ]
     for shown in (
         fit,
-        lr.Collapse(half=xr.DataArray([1.0], dims="run"), before=0.5, after=0.1, num_runs=4),
+        lr.Collapse(half=row, before=0.5, after=0.1, num_runs=4),
     ):
         assert len(str(shown)) < 600
         assert shown._repr_html_().startswith("<pre>")
