@@ -31,6 +31,7 @@ import pytest
 import lazyrich as lr
 from lazyrich import _room
 from lazyrich._execution import crew, suggested_size, take_environment, workers
+from lazyrich._execution.workers import checked_address, connected
 from lazyrich._files import discard, opened, replacing
 from lazyrich._npz import archive
 from lazyrich._sizes import check_fits
@@ -137,6 +138,25 @@ def test_a_scheduler_beyond_this_machine_needs_tls(address, words, tmp_path):
     with pytest.raises(lr.InputError, match=words) as error:
         lr.sweep(small(), {"seed": [0, 1]}, tmp_path / "s", scheduler=address)
     assert "\n" not in str(error.value)
+
+
+def test_a_cluster_brings_its_credential():
+    from distributed import LocalCluster, Security
+
+    security = Security.temporary()
+    with (
+        LocalCluster(
+            n_workers=0, host="127.0.0.1", protocol="tls://", security=security,
+            dashboard_address="127.0.0.1:0",
+        ) as cluster,
+        connected(cluster, 0) as (client, _),
+    ):  # fmt: skip
+        assert client.scheduler_info()["address"] == cluster.scheduler_address
+    # For an address alone the credential is in dask's configuration, or it is none.
+    assert checked_address("insecure+tcp://10.0.0.1:8786", Security()) == "tcp://10.0.0.1:8786"
+    assert checked_address("tls://10.0.0.1:8786", security) == "tls://10.0.0.1:8786"
+    for here in ("tcp://127.0.0.1:8786", "tcp://[::1]:8786", "localhost:8786", "inproc://x/1/1"):
+        assert checked_address(here, Security()) == here
 
 
 def small(**fields: Any) -> lr.Experiment:
@@ -698,3 +718,62 @@ def test_more_values_than_a_sweep_can_have_are_refused():
         Sweep.over(small(), {"seed": points, "init_scale": [float(p) for p in points]})
     with pytest.raises(lr.InputError, match="from 1 to"):
         lr.sweeps.sobol({"init_scale": (1, 10)}, 10**12)
+
+
+# --- The command line. ---
+
+LINES = """
+import contextlib, io, json, resource, sys, time
+import lazyrich as lr
+from lazyrich.cli import main
+lr.Experiment, lr.open_store, lr.sweep  # what every command brings in is not the file's doing
+for arguments in json.loads(sys.argv[1]):
+    sys.argv = ["lazyrich", *arguments]
+    said, begun, code = io.StringIO(), time.process_time(), 0
+    with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code or 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps([code, said.getvalue(), time.process_time() - begun, peak]), flush=True)
+"""
+
+
+@pytest.mark.battery
+def test_every_hostile_file_is_one_line_of_the_command_line(whole, tmp_path):
+    lines: list[list[str]] = []
+    for number, (make, _) in enumerate(ARCHIVES.values()):
+        (tmp_path / f"a{number}.npz").write_bytes(make())
+        toml = f'[task]\nkind = "Arrays"\npath = "a{number}.npz"\n'
+        (tmp_path / f"a{number}.toml").write_text(toml)
+        lines.append(["run", str(tmp_path / f"a{number}.toml"), "--out", str(tmp_path / "out")])
+    for number, text in enumerate(TEXTS.values()):
+        place = tmp_path / f"t{number}.toml"
+        place.write_bytes(text.encode(errors="surrogateescape"))
+        lines.append(["run", str(place), "--out", str(tmp_path / "out")])
+    for number, change in enumerate(FILES.values()):
+        store = tmp_path / f"s{number}"
+        shutil.copytree(whole, store)
+        _, hostile, _ = sorted((store / "batches").iterdir())
+        change(hostile)
+        lines.append(["run", str(hostile), "--row", "7", "--out", str(tmp_path / "out")])
+    os.mkfifo(tmp_path / "pipe.toml")
+    lines.append(["run", str(tmp_path / "pipe.toml")])
+    refused_so = len(lines)
+    # One bad file of a store is a line, and the command is done.
+    for number in range(len(FILES)):
+        lines.append(["status", str(tmp_path / f"s{number}")])
+    done = subprocess.run(
+        [sys.executable, "-c", LINES, json.dumps(lines)], cwd=ROOT, text=True,
+        capture_output=True, check=True, timeout=570,
+    )  # fmt: skip
+    rows = [json.loads(row) for row in done.stdout.splitlines()]
+    assert len(rows) == len(lines)
+    for (code, said, seconds, peak), arguments in zip(rows, lines, strict=True):
+        assert code == (2 if lines.index(arguments) < refused_so else 0), (arguments, said)
+        assert len(said.splitlines()) <= 1, (arguments, said)
+        assert said.strip().isprintable()
+        assert seconds < 5, (arguments, seconds)
+        assert peak < 1024, (arguments, peak)
+    assert not (tmp_path / "out").exists()

@@ -5,6 +5,7 @@ from ._base import (
     Blocks as Blocks,
     Meaning as Meaning,
     Samples as Samples,
+    Sizes as Sizes,
     Split as Split,
 )
 from .arrays import Arrays as Arrays

@@ -1,6 +1,5 @@
 """A figure panel: an experiment, what it varies, what is claimed of it, and a quick version."""
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -11,8 +10,10 @@ from .._claims import Claim
 from .._description import Description
 from .._errors import InputError
 from .._experiment import Experiment
+from .._files import contents
 from .._forecast import How
 from .._sweep import Over, parse_values
+from .._toml import MAX_BYTES, parse_toml
 from .._transition import Thresholds
 
 Preset = Literal["paper", "quick"]
@@ -54,7 +55,7 @@ class Panel(Description):
         - **Raises** [`InputError`][lazyrich.InputError] if there is none, or it is no panel.
         """
         try:
-            table = tomllib.loads(path.read_text(encoding="utf-8"))
+            table = parse_toml(contents(path, MAX_BYTES).decode())
         except (OSError, ValueError) as error:
             raise InputError("panel", str(path), f"should be a TOML file ({error})") from None
         quick = table.pop("quick", {})
