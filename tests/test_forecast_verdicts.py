@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.optimize
@@ -47,7 +48,7 @@ class Ridge:
             dynamics=lr.dynamics.Flow(),
             probes=("train_loss", "test_loss"),
         )
-        self.params = lr.models.MLPParams((self.start[None],), np.zeros(0))
+        self.params = lr.models.MLPParams((jnp.asarray(self.start[None]),), jnp.zeros(0))
 
     def losses(self, t: float) -> tuple[float, float]:
         """Of training and test data at a time."""

@@ -23,9 +23,11 @@ import lazyrich as lr
 from lazyrich._fingerprint import fingerprint
 from lazyrich._models import AbstractModel
 from lazyrich._probes import AbstractProbe
-from lazyrich._store import OUTCOMES, Store, batch_file, from_bytes
-from lazyrich._sweep import Sweep, refuse_repeats
+from lazyrich._store import Store, batch_file, from_bytes
+from lazyrich._sweep import Sweep
+from lazyrich._sweep.repeats import refuse_repeats
 from lazyrich._tasks import AbstractTask
+from lazyrich._transition import CODES
 
 
 def of(**parts: Any) -> str:
@@ -628,7 +630,7 @@ def test_codes_of_outcomes_are_read_by_the_legend_of_their_file(tmp_path, monkey
     results = from_bytes(path.read_bytes(), path.name)
     results.outcomes[:] = ["renamed_since", results.outcomes[1]]
     # Written by a version whose words stand in another order, and are others.
-    monkeypatch.setattr(batch_file, "OUTCOMES", ("renamed_since", *reversed(OUTCOMES)))
+    monkeypatch.setattr(batch_file, "CODES", ("renamed_since", *reversed(CODES)))
     path.write_bytes(batch_file.to_bytes(results, path.name))
     monkeypatch.undo()
     assert from_bytes(path.read_bytes()).outcomes == results.outcomes

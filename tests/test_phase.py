@@ -12,9 +12,10 @@ from scipy import stats
 
 import lazyrich as lr
 from lazyrich._phase import Bisection, boundary, collapse, phase_diagram, scaling_fit
-from lazyrich._phase.diagram import OUTCOMES, levels
+from lazyrich._phase.diagram import levels
 from lazyrich._phase.refinement import Crossings
 from lazyrich._phase.scaling import half_widths
+from lazyrich._transition import OUTCOMES
 from lazyrich._view.axes import scale_of
 from lazyrich._view.laws import plot_collapse, plot_scaling
 from lazyrich._view.maps import plot_map

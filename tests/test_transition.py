@@ -4,9 +4,9 @@ import xarray as xr
 
 import lazyrich as lr
 from lazyrich._reread import reread
-from lazyrich._store import OUTCOMES as CODES
 from lazyrich._transition import (
     CHANGED,
+    CODES,
     FORMER,
     LATER,
     MEANINGS,

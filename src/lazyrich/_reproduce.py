@@ -16,8 +16,9 @@ from ._forecast import Asked, Forecast
 from ._phase.diagram import quantile
 from ._published import Published, holds
 from ._reread import reread
-from ._store import OUTCOMES, Store, assemble
+from ._store import Store, assemble
 from ._sweep import Sweep
+from ._transition import CODES
 from ._trial import with_forecasts
 from .studies import Panel, Preset, panels
 
@@ -195,7 +196,7 @@ def result_of(
         asked = Asked(passage=passage, thresholds=panel.thresholds)
         dataset, first = with_forecasts(dataset, sweep, asked, listener)
     found = dataset["outcome"].values.ravel().tolist()
-    counts = {kind: found.count(kind) for kind in OUTCOMES if kind in found}
+    counts = {kind: found.count(kind) for kind in CODES if kind in found}
     rows = compare(sweep.experiment.published, dataset)
     verdicts = [check_claim(claim, dataset) for claim in panel.claims]
     return PanelResult(name, sweep, dataset, counts, rows, verdicts, panel.note, first)

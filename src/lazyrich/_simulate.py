@@ -173,10 +173,10 @@ def grids(
     experiments: Sequence[Experiment], problems: Sequence[Problem]
 ) -> list[Float[np.ndarray, " _"]]:
     """When to record each experiment; all of them have one dynamics and shape."""
-    firsts = [experiment.times.first for experiment in experiments]
-    if None in firsts:
-        firsts = list(experiments[0].dynamics.first_times(problems))
-    return [e.times.grid(e.t1, first) for e, first in zip(experiments, firsts, strict=True)]
+    asked = [e.times.first for e in experiments if e.times.first is not None]
+    if len(asked) < len(experiments):  # `grid` goes by what is asked for where there is some
+        asked = list(experiments[0].dynamics.first_times(problems))
+    return [e.times.grid(e.t1, first) for e, first in zip(experiments, asked, strict=True)]
 
 
 class Run:

@@ -16,7 +16,8 @@ from .._models import condensed
 from .._precision import in_double
 from .._sizes import check_fits
 from .._store import Store, assemble
-from .._sweep import Over, Sweep, refuse_repeats
+from .._sweep import Over, Sweep
+from .._sweep.repeats import refuse_repeats
 from .._terminal import sweep_progress
 from .driver import Campaign, Listener, Progress, run_here, run_on
 from .workers import Crew, crew

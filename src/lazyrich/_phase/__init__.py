@@ -1,7 +1,7 @@
 """What many runs say together: phase diagrams, boundaries, scaling laws."""
 
 from .boundary import boundary as boundary
-from .diagram import OUTCOMES as OUTCOMES, phase_diagram as phase_diagram
+from .diagram import phase_diagram as phase_diagram
 from .refinement import Bisection as Bisection, Crossings as Crossings
 from .scaling import (
     Collapse as Collapse,

@@ -9,7 +9,8 @@ import xarray as xr
 from jaxtyping import Int
 
 from .._errors import InputError
-from .diagram import OUTCOMES, Runs, counted, levels, majority, quantile, runs_of
+from .._transition import OUTCOMES
+from .diagram import Runs, counted, levels, majority, quantile, runs_of
 
 Outcomes = str | tuple[str, ...]
 

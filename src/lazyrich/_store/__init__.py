@@ -2,7 +2,6 @@
 
 from .batch_file import (
     ENDINGS as ENDINGS,
-    OUTCOMES as OUTCOMES,
     Results as Results,
     from_bytes as from_bytes,
 )

@@ -16,10 +16,8 @@ from .sealed import Damaged, seal, unseal
 
 FORMAT = 1
 
-OUTCOMES: tuple[str, ...] = CODES
-"""How a run came out; `failed`, too, if it raised, `missing` if it has not been run."""
 ENDINGS: tuple[str, ...] = (*get_args(Ending), "failed", "missing")
-"""How a solve ended; the same two words for runs without one."""
+"""How a solve ended; `failed`, too, if the run raised, `missing` if it has not been run."""
 
 
 # Words of a legend, at most: codes are of a byte.
@@ -67,7 +65,7 @@ def to_bytes(results: Results, name: str) -> bytes:
         hashes = np.array(results.hashes, dtype=h5py.string_dtype())
         _variable(file, "experiment_hash", hashes, "run")
         for key, values, kinds in (
-            ("outcome", results.outcomes, OUTCOMES),
+            ("outcome", results.outcomes, CODES),
             ("ending", results.endings, ENDINGS),
         ):
             codes = np.array([kinds.index(value) for value in values], dtype=np.int8)
@@ -83,7 +81,7 @@ def to_bytes(results: Results, name: str) -> bytes:
         file.attrs["lazyrich_format"] = FORMAT
         file.attrs["words"] = json.dumps(results.words)
         file.attrs["about"] = json.dumps(results.about)
-    counts = {kind: results.outcomes.count(kind) for kind in OUTCOMES}
+    counts = {kind: results.outcomes.count(kind) for kind in CODES}
     summary = {
         "format": FORMAT,
         "name": name,

@@ -6,11 +6,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._sweep import Sweep, batches
-from .batch_file import ENDINGS, OUTCOMES, Results
+from .._transition import CODES
+from .batch_file import ENDINGS, Results
 from .sealed import Damaged
 from .store import Store
 
-_WORDS = {"outcome": OUTCOMES, "ending": ENDINGS}
+_WORDS = {"outcome": CODES, "ending": ENDINGS}
 _HASH = "<U64"
 
 # Bytes of a dataset that is put together in memory, at most.

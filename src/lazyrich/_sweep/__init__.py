@@ -10,5 +10,4 @@ from .axes import (
 )
 from .batches import Batch as Batch, batches as batches
 from .designs import random as random, sobol as sobol
-from .repeats import refuse_repeats as refuse_repeats
 from .sweep import MAX_BYTES as MAX_BYTES, MAX_RUNS as MAX_RUNS, Sweep as Sweep

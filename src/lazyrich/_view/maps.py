@@ -16,7 +16,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator
 
 from .._errors import InputError
-from .._phase.diagram import OUTCOMES
+from .._transition import OUTCOMES
 from .axes import Scale, few_decades, log_norm, scale_of, ticks
 from .symbols import symbol
 

@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from .._errors import InputError
-from .._phase.diagram import OUTCOMES, Runs, as_table, runs_of
+from .._phase.diagram import Runs, as_table, runs_of
+from .._transition import OUTCOMES
 from .symbols import MARKS, titles
 
 _PANELS = {
