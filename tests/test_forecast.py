@@ -18,13 +18,14 @@ import lazyrich as lr
 from lazyrich import cli
 from lazyrich._dynamics import Problem
 from lazyrich._forecast.calibration import family_of
+from lazyrich._forecast.conclude import calibrated
 from lazyrich._forecast.course import Course
-from lazyrich._forecast.flow import kernel_flow, solve
-from lazyrich._forecast.forecast import _calibrated
+from lazyrich._forecast.flow import kernel_flow
 from lazyrich._forecast.kernel import Dense, Passes, Repeated, kernel_of
 from lazyrich._forecast.passage import params_at
 from lazyrich._forecast.phase import Breakdown, Clock, crossing, kernel_phase
 from lazyrich._forecast.seen import Asked
+from lazyrich._forecast.solve import solve
 from lazyrich._forecast.verdict import Reason, confidence_of
 from lazyrich._foreseen import follows_the_flow
 from lazyrich._ground import Ground
@@ -273,7 +274,7 @@ def test_a_forecast_is_of_an_outcome_by_the_horizon():
 def test_a_constant_that_says_little_says_so():
     phase = kernel_phase(Ground(SPARSE).problem, SPARSE.t1)
     for direction, weight in (("grok", 0), ("misgrok", 2)):
-        ((given, text),) = _calibrated(family_of(SPARSE, direction), phase, None)[2]
+        ((given, text),) = calibrated(family_of(SPARSE, direction), phase, None)[2]
         assert given == weight
         assert text.endswith("unreliable here") == (weight == 2)
 

@@ -6,7 +6,6 @@ compiled call with others that end earlier needs the state between steps in hand
 terms and interpolation are diffrax's.
 """
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +15,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
+from ._norms import tree_norm
 from ._status import (
     COMPLETED,
     CROSSED,
@@ -338,26 +338,6 @@ def _metric(system: System, observed: PyTree, like: Array) -> Array:
 def _taken(solver_state: Any) -> Work:
     """What the last attempt took; nothing is known of solvers that do not say."""
     return getattr(solver_state, "work", work())
-
-
-def tree_norm(tree: PyTree) -> Array:
-    """The 2-norm over all leaves, of numbers whose squares may overflow or vanish."""
-    leaves = jax.tree.leaves(tree)
-    unit = _unit([jnp.max(jnp.abs(leaf), initial=0.0) for leaf in leaves])
-    return unit * jnp.sqrt(sum(jnp.sum((leaf / unit) ** 2) for leaf in leaves))
-
-
-def rms(values: Array) -> Array:
-    """The root mean square, of numbers whose squares may overflow or vanish."""
-    unit = _unit([jnp.max(jnp.abs(values), initial=0.0)])
-    return unit * jnp.sqrt(jnp.mean((values / unit) ** 2))
-
-
-def _unit(sizes: list[Array]) -> Array:
-    """One where squares of numbers of the largest of these sizes are exact enough, else it."""
-    largest = functools.reduce(jnp.maximum, sizes)
-    plain = (largest == 0) | ((largest > 1e-100) & (largest < 1e100)) | ~jnp.isfinite(largest)
-    return jnp.where(plain, jnp.ones_like(largest), largest)
 
 
 advance_one = eqx.filter_jit(advance, donate="all-except-first")

@@ -10,7 +10,8 @@ from jaxtyping import Array, PyTree
 
 from .._errors import InputError
 from ._base import Problem
-from ._march import March, rms, tree_norm
+from ._march import March
+from ._norms import rms, tree_norm
 from ._rate import output_unit
 from ._solver import RKC2, ROCK2, ROS34PW2, DampedRKC2, DualROS34PW2
 from ._solver._spectral_radius import spectral_radius

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int, PyTree
 
 from ._base import FIRST, Problem
 from ._batch import Lanes
-from ._march import rms, tree_norm
+from ._norms import rms, tree_norm
 from ._solver._spectral_radius import spectral_radius
 from .gradient_flow import GradientFlow
 

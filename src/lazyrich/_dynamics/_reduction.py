@@ -13,7 +13,7 @@ from .._errors import InputError
 from .._losses import AbstractLoss
 from .._models import DiagonalLinear, DiagonalParams, power_difference
 from ._base import Problem
-from ._march import rms
+from ._norms import rms
 from ._solver.rodas5p import Linearisation
 
 

@@ -28,8 +28,8 @@ from ._base import (
 from ._batch import Lanes, march_together
 from ._checkpoint import Checkpoint
 from ._clock import LinearClock, LogClock
-from ._march import rms, tree_norm
 from ._method import Method, choose, choose_together, speed
+from ._norms import rms, tree_norm
 from ._rate import first_times, loss_floor, output_unit
 from ._relay import Relay, Switched, effort_of
 from ._status import ENDINGS, RUNNING

@@ -15,8 +15,9 @@ from .._dynamics import Problem
 from .._measure import evaluate_all
 from .._models import AbstractLinearModel, AbstractModel
 from .._tasks import Samples
-from .flow import KernelFlow, Solved, fastest, grid, horizon, kernel_flow, rates, solve
+from .flow import KernelFlow, fastest, grid, horizon, kernel_flow, rates
 from .kernel import is_linear_in_parameters, pull, push, quadratic_form
+from .solve import Solved, solve
 
 # The kernel flow is followed until the indicator is well past one.
 _WELL_OVER = 4.0

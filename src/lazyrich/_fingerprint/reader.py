@@ -1,22 +1,15 @@
-"""SHA-256 of what a value of the user's own would compute.
-
-Covers functions, classes, instances and arrays, by their content and not by their names.
-"""
+"""Reads a value and everything that it refers to, by content and not by name."""
 
 import collections.abc
 import copyreg
 import dataclasses
-import dis
 import enum
 import functools
 import hashlib
-import importlib.metadata
 import io
 import os
 import random
-import site
 import sys
-import sysconfig
 import types
 from collections.abc import Iterator
 from typing import Any
@@ -25,32 +18,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ._errors import InputError
-
-_PACKAGE = __name__.partition(".")[0]
-# Attributes of a class that are made from its other attributes, or that change as it is used.
-_DERIVED = frozenset(
-    {"__abstractmethods__", "__abstractvars__", "__abstractclassvars__", "__annotations__",
-     "__annotate__", "__annotate_func__", "__annotations_cache__", "__class_getitem__",
-     "__class_vars__", "__classcell__", "__custom_root_type__", "__dataclass_fields__",
-     "__dataclass_params__", "__dict__", "__doc__", "__firstlineno__", "__match_args__",
-     "__module__", "__orig_bases__", "__parameters__", "__private_attributes__", "__qualname__",
-     "__signature__", "__slotnames__", "__static_attributes__", "__weakref__"}
-)  # fmt: skip
-# Attributes that decorators copy from the function that they wrap; they compute nothing.
-_COPIED = frozenset({"__annotations__", "__doc__", "__module__", "__name__", "__qualname__",
-                     "__type_params__", "__wrapped__"})  # fmt: skip
-# Functions whose results depend on what no argument holds, and what to do instead.
-_READERS = {
-    name: f"reads what is outside of it by {name}: read it before, and keep it in a field"
-    for name in ("io.open", "_io.open", "input", "numpy.load", "numpy.loadtxt",
-                 "numpy.genfromtxt", "numpy.fromfile", "os.getenv", "posix.urandom", "time.time",
-                 "time.perf_counter", "time.monotonic", "uuid.uuid4")
-} | {
-    name: f"runs code that is known only then, by {name}: write it as a function"
-    for name in ("eval", "exec", "globals", "locals", "__import__")
-}  # fmt: skip
-_HIDDEN = "draws from a hidden random state: draw with the key that is given (jax.random)"
+from .._errors import InputError
+from .code import HIDDEN, READERS, has_docstring, paths
+from .libraries import is_findable, module_of, name_of, version_of
+from .members import COPIED, attributes, counts, state_of
 
 
 def fingerprint(value: Any, key: str) -> str:
@@ -63,11 +34,6 @@ def fingerprint(value: Any, key: str) -> str:
         open files, iterators, random states, modules passed as values.
     """
     return _Reader(key).digest(value).hex()
-
-
-def is_own(kind: type) -> bool:
-    """Whether a class is the user's, and not one of this package."""
-    return kind.__module__.partition(".")[0] != _PACKAGE
 
 
 class _Reader:
@@ -161,14 +127,14 @@ class _Reader:
     # --- What can be called. ---
 
     def _callable(self, value: Any) -> bytes:
-        name = _name(value)
-        if name in _READERS:
-            raise self._refusal(name, _READERS[name])
+        name = name_of(value)
+        if name in READERS:
+            raise self._refusal(name, READERS[name])
         owner = getattr(value, "__self__", None)
         if isinstance(owner, np.random.RandomState | np.random.Generator | random.Random):
-            raise self._refusal(name, _HIDDEN)
-        library = _version_of(_module_of(value))
-        if library is not None and _is_findable(value):
+            raise self._refusal(name, HIDDEN)
+        library = version_of(module_of(value))
+        if library is not None and is_findable(value):
             return _joined("library", name.encode(), library.encode())
         if isinstance(value, type):
             return self._class(value)
@@ -191,7 +157,7 @@ class _Reader:
             name = str(value.__name__)
             for module in ("numpy", "scipy.special"):
                 if getattr(sys.modules.get(module), name, None) is value:
-                    return _joined("ufunc", f"{module}.{name} {_version_of(module)}".encode())
+                    return _joined("ufunc", f"{module}.{name} {version_of(module)}".encode())
             accepted = "is a ufunc made of a function, which cannot be read: pass the function"
             raise self._refusal(name, accepted)
         wrapped = getattr(value, "__wrapped__", None)
@@ -202,7 +168,7 @@ class _Reader:
 
     def _function(self, value: types.FunctionType) -> bytes:
         # Not by __module__, which a decorator copies from the function that it wraps.
-        library = _version_of(str(value.__globals__.get("__name__")))
+        library = version_of(str(value.__globals__.get("__name__")))
         cells = []
         for name, cell in zip(value.__code__.co_freevars, value.__closure__ or (), strict=True):
             try:
@@ -217,7 +183,7 @@ class _Reader:
             "function",
             (library or "").encode(),
             self._code(value.__code__),
-            *map(self.digest, (value.__defaults__, value.__kwdefaults__, _attributes(value))),
+            *map(self.digest, (value.__defaults__, value.__kwdefaults__, attributes(value))),
             *(_joined(name, self.digest(content)) for name, content in cells),
             *(_joined(name, self._named(name, content)) for name, content in outside),
         )
@@ -234,7 +200,7 @@ class _Reader:
         num_arguments = code.co_argcount + code.co_kwonlyargcount
         names = (code.co_varnames[:num_arguments], code.co_names, code.co_freevars)
         constants = list(code.co_consts)
-        if _has_docstring(code):  # which computes nothing
+        if has_docstring(code):  # which computes nothing
             constants[0] = None
         return _joined(
             "code",
@@ -247,7 +213,7 @@ class _Reader:
     def _globals(self, value: types.FunctionType) -> Iterator[tuple[str, Any]]:
         """What a function finds by name outside of itself, by the names it uses."""
         found: dict[str, Any] = {}
-        for path in sorted(set(_paths(value.__code__))):
+        for path in sorted(set(paths(value.__code__))):
             first, *rest = path
             if first.startswith(("import ", "set ")):
                 self._check_statement(first)
@@ -272,7 +238,7 @@ class _Reader:
         if word == "set":
             accepted = f"changes the global {name}: return what it computes instead"
             raise self._refusal(self._where[-1], accepted)
-        if _version_of(name) is None:
+        if version_of(name) is None:
             accepted = f"imports {name} when it is called: import it at the top of the file"
             raise self._refusal(self._where[-1], accepted)
 
@@ -283,7 +249,7 @@ class _Reader:
         try:
             parts = [self.digest(base) for base in kind.__bases__ if base is not object]
             for name, member in sorted(vars(kind).items()):
-                if not _counts(kind, name, member):
+                if not counts(kind, name, member):
                     continue
                 parts.append(_joined(name, self._member(member)))
             for field in getattr(kind, "__dataclass_fields__", {}).values():
@@ -319,9 +285,9 @@ class _Reader:
             raise self._refusal(kind.__name__, accepted)
         if value is os.environ:
             raise self._refusal("os.environ", "is outside of it: keep what it needs in a field")
-        state = _state(value)
+        state = state_of(value)
         if state is not None:
-            return self._all("instance", kind, {k: v for k, v in state.items() if k not in _COPIED})
+            return self._all("instance", kind, {k: v for k, v in state.items() if k not in COPIED})
         try:
             reduced = copyreg.dispatch_table.get(kind, lambda one: one.__reduce_ex__(4))(value)
         except Exception:
@@ -335,7 +301,7 @@ class _Reader:
         raise self._refusal(f"{kind.__module__}.{kind.__qualname__}", accepted)
 
     def _module(self, module: types.ModuleType) -> bytes:
-        version = _version_of(module.__name__)
+        version = version_of(module.__name__)
         if version is None:
             accepted = "is a module of your own passed as a value: pass the functions that it needs"
             raise self._refusal(module.__name__, accepted)
@@ -365,148 +331,3 @@ def _is_array(value: Any) -> bool:
 def _is_container(value: Any) -> bool:
     kinds = (list, tuple, set, frozenset, dict, types.MappingProxyType, collections.deque)
     return isinstance(value, kinds)
-
-
-def _name(value: Any) -> str:
-    name = getattr(value, "__qualname__", None) or getattr(value, "__name__", "")
-    return f"{_module_of(value)}.{name}".removeprefix("builtins.")
-
-
-def _attributes(function: types.FunctionType) -> dict[str, Any]:
-    """What has been set on a function, but for what decorators copy."""
-    return {k: v for k, v in vars(function).items() if k not in _COPIED}
-
-
-def _is_findable(value: Any) -> bool:
-    """Whether a name leads to it, so that the name and a version say what it is."""
-    place: Any = sys.modules.get(_module_of(value))
-    name = getattr(value, "__qualname__", None) or getattr(value, "__name__", None)
-    if not isinstance(name, str) or "<locals>" in name:
-        return False
-    for part in name.split("."):
-        place = getattr(place, part, None)
-    return place is value
-
-
-def _module_of(value: Any) -> str:
-    return str(getattr(value, "__module__", None) or "builtins")
-
-
-_LIBRARIES = tuple(
-    str(folder) + os.sep
-    for folder in {
-        *site.getsitepackages(),
-        site.getusersitepackages(),
-        *(sysconfig.get_path(name) for name in ("purelib", "platlib", "stdlib")),
-    }
-)
-
-
-@functools.cache
-def _version_of(module: str) -> str | None:
-    """What names the contents of a module that is installed; None for one of the user's own."""
-    top = module.partition(".")[0]
-    if top == _PACKAGE:
-        return _PACKAGE  # its kinds keep their meaning from version to version
-    if top in sys.stdlib_module_names:
-        return f"python {sys.version_info.major}.{sys.version_info.minor}"
-    found = sys.modules.get(top)
-    places = [getattr(found, "__file__", None), *getattr(found, "__path__", [])]
-    # What is installed to be edited lies elsewhere, and is read like any code of the user's.
-    if not any(place is not None and place.startswith(_LIBRARIES) for place in places):
-        return None
-    names = _distributions().get(top, [top])
-    try:
-        return " ".join(f"{name} {importlib.metadata.version(name)}" for name in names)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-@functools.cache
-def _distributions() -> dict[str, list[str]]:
-    found = importlib.metadata.packages_distributions()
-    return {name: sorted(set(owners)) for name, owners in found.items()}
-
-
-def _has_docstring(code: types.CodeType) -> bool:
-    """Whether the first constant is there to be read by people alone."""
-    is_text = bool(code.co_consts) and isinstance(code.co_consts[0], str)
-    if not is_text or code.co_name.startswith("<"):
-        return False
-    every = dis.get_instructions(code)
-    return not any(one.opcode in dis.hasconst and one.arg == 0 for one in every)
-
-
-@functools.lru_cache(4096)
-def _paths(code: types.CodeType) -> tuple[tuple[str, ...], ...]:
-    """Dotted names that code reads from outside, statements that import or set one beside them."""
-    found: list[tuple[str, ...]] = []
-    path: tuple[str, ...] = ()
-    for one in dis.get_instructions(code):
-        if path and one.opname in ("LOAD_ATTR", "LOAD_METHOD"):
-            path = (*path, str(one.argval))
-            continue
-        if path:
-            found.append(path)
-            path = ()
-        if one.opname in ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_CLASSDEREF"):
-            path = (str(one.argval),)
-        elif one.opname == "IMPORT_NAME":
-            found.append((f"import {one.argval}",))
-        elif one.opname in ("STORE_GLOBAL", "DELETE_GLOBAL"):
-            found.append((f"set {one.argval}",))
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            found += _paths(constant)
-    return tuple(found)
-
-
-def _counts(kind: type, name: str, member: Any) -> bool:
-    """Whether an attribute of a class is of the user's making, and can change what it computes."""
-    if name in _DERIVED or name.startswith(("__pydantic_", "_abc_", "__dataclass_")):
-        return False
-    if hasattr(kind, "__pydantic_fields__"):
-        return name not in ("model_config", "__hash__")
-    if hasattr(kind, "_fields") and issubclass(kind, tuple):
-        return name not in _OF_NAMED_TUPLES
-    params = getattr(kind, "__dataclass_params__", None)
-    if params is None:
-        return True
-    return not (getattr(params, name.strip("_"), False) or name in _OF_DATACLASSES)
-
-
-_OF_NAMED_TUPLES = frozenset({"__new__", "__repr__", "__getnewargs__", "__slots__", "_make",
-                              "_replace", "_asdict", "__replace__"})  # fmt: skip
-_OF_DATACLASSES = frozenset({"__hash__", "__setattr__", "__delattr__", "__lt__", "__le__",
-                             "__gt__", "__ge__", "__replace__", "__getstate__", "__setstate__",
-                             "__slots__"})  # fmt: skip
-
-
-def _state(value: Any) -> dict[str, Any] | None:
-    """The fields of an instance by name; None if it has none that are known."""
-    kind = type(value)
-    if isinstance(value, type):
-        return None
-    found: dict[str, Any] = {}
-    slots = [s for k in kind.__mro__ for s in _slots(k)]
-    for name in slots:
-        if name not in ("__dict__", "__weakref__") and hasattr(value, name):
-            found[name] = getattr(value, name)
-    if hasattr(value, "__dict__"):
-        caches = {
-            name
-            for base in kind.__mro__
-            for name, member in vars(base).items()
-            if isinstance(member, functools.cached_property)
-        }
-        found |= {k: v for k, v in vars(value).items() if k not in caches}
-        private = getattr(value, "__pydantic_private__", None)
-        found = {k: v for k, v in found.items() if not k.startswith("__pydantic_")}
-        return found | ({"__private__": private} if private else {})
-    # An empty object of a class of one's own has nothing but its class.
-    return found if slots or _version_of(kind.__module__) is None else None
-
-
-def _slots(kind: type) -> tuple[str, ...]:
-    slots = vars(kind).get("__slots__", ())
-    return (slots,) if isinstance(slots, str) else tuple(slots)
