@@ -5,8 +5,14 @@ python benchmarks/words.py [--no-forecast] [NAME ...]
 Prints a row a run: the word, whether the run has settled, training and test scores on the plateau
 and at the end, the ceiling (the best certified predictor, where there is one), chance, the times
 of the fit and of the change, and the forecast's verdict with its confidence beside. NAME are data
-sets; without one it runs all of them, about ten minutes on one core. The result is written to
-`words.json` beside this file when all are run.
+sets; without one it runs all of them, about five minutes on one core. Rows that were run replace
+those of `words.json` beside this file, unless forecasts were left out.
+
+A verdict is `right` if it foresees the run's outcome: `grok` means grokked or improved, `misgrok`
+misgrokked, `immediate` immediate or gradual, `none` unchanged, untrained, collapsed or improved;
+one of a run that is not over is right, too, if the outcome foreseen for the horizon came.
+`cannot_say` is neither right nor wrong, and so is any verdict on labels that have no score. Exit
+code 1 if one of high confidence is wrong.
 """
 
 import json
@@ -21,10 +27,12 @@ import numpy as np
 from sklearn import datasets
 
 import lazyrich as lr
+from lazyrich._trial import is_right
 
 ROOT = Path(__file__).parent
-# Test samples at most.
-_NUM_TEST = 100
+# Every set has so many inputs, those it lacks being zero, and nearly all of them so many samples:
+# what is compiled for one serves all.
+_DIM, _NUM_TRAIN, _NUM_TEST = 65, 40, 60
 
 
 class Data(NamedTuple):
@@ -32,7 +40,7 @@ class Data(NamedTuple):
 
     x: np.ndarray
     y: np.ndarray
-    num_train: int
+    num_train: int = _NUM_TRAIN
     is_regression: bool = False
 
 
@@ -40,13 +48,16 @@ def _rng(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-def _pair(found: Any, low: int, high: int, num_train: int) -> Data:
-    """Two classes of a data set as signs, inputs with a column of ones."""
+def _pair(found: Any, low: int, high: int) -> Data:
+    """Two classes of a data set as signs."""
     kept = np.isin(found.target, (low, high))
-    return _made(found.data[kept], np.where(found.target[kept] == high, 1.0, -1.0), num_train)
+    return _made(found.data[kept], np.where(found.target[kept] == high, 1.0, -1.0))
 
 
-def _made(x: np.ndarray, y: np.ndarray, num_train: int, is_regression: bool = False) -> Data:
+def _made(
+    x: np.ndarray, y: np.ndarray, is_regression: bool = False, num_train: int = _NUM_TRAIN
+) -> Data:
+    """Shuffled, standardised by the training samples, with a column of ones."""
     order = _rng(1).permutation(len(x))
     x, y = np.asarray(x, float)[order], np.asarray(y, float)[order]
     spread = np.std(x[:num_train], axis=0)
@@ -57,106 +68,99 @@ def _made(x: np.ndarray, y: np.ndarray, num_train: int, is_regression: bool = Fa
     return Data(x, y, num_train, is_regression)
 
 
+def _signed(pair: tuple[np.ndarray, np.ndarray]) -> Data:
+    return _made(pair[0], np.where(pair[1] > 0, 1.0, -1.0))
+
+
 def _shuffled(data: Data) -> Data:
     """The control: the same inputs, labels of others."""
     return data._replace(y=_rng(2).permutation(data.y))
 
 
-def _xor() -> Data:
-    x = _rng().choice([-1.0, 1.0], (300, 10))
-    return _made(x, x[:, 0] * x[:, 1], 60)
-
-
-def _parity() -> Data:
-    x = _rng().choice([-1.0, 1.0], (300, 10))
-    return _made(x, x[:, 0] * x[:, 1] * x[:, 2], 100)
+def _product(num: int) -> Data:
+    """The product of the first `num` of ten signs."""
+    x = _rng().choice([-1.0, 1.0], (100, 10))
+    return _made(x, np.prod(x[:, :num], axis=1))
 
 
 def _sparse() -> Data:
-    x = _rng().choice([-1.0, 1.0], (240, 200))
-    return Data(x, np.sign(x[:, :3].sum(axis=1)), 40)
+    x = _rng().choice([-1.0, 1.0], (100, 64))
+    return Data(x, np.sign(x[:, :3].sum(axis=1)))
 
 
 def _separated() -> Data:
     rng = _rng()
-    z, w = rng.normal(size=(220, 200)), rng.normal(size=200)
+    z, w = rng.normal(size=(100, 64)), rng.normal(size=64)
     y, w = np.sign(z @ w), w / np.linalg.norm(w)
-    return Data(z + y[:, None] * 8 * w, y, 20)
+    return Data(z + y[:, None] * 8 * w, y)
 
 
 def _modular() -> Data:
     p = 11
     a, b = np.divmod(np.arange(p * p), p)
     x = np.concatenate([np.eye(p)[a], np.eye(p)[b]], axis=1)
-    return _made(x, np.where((a + b) % p < p / 2, 1.0, -1.0), 80)
+    return _made(x, np.where((a + b) % p < p / 2, 1.0, -1.0))
 
 
 def _quadratic() -> Data:
-    x = _rng().normal(size=(250, 10))
-    return _made(x, (x @ _rng(3).normal(size=10)) ** 2, 50, True)
+    x = _rng().normal(size=(100, 10))
+    return _made(x, (x @ _rng(3).normal(size=10)) ** 2, True)
 
 
 def _ridge(noise: float = 0.0) -> Data:
     rng = _rng()
-    x, w = rng.normal(size=(240, 80)), rng.normal(size=80)
-    return Data(x, (x @ w + noise * rng.normal(size=240)) / np.sqrt(80), 40, True)
+    x, w = rng.normal(size=(100, 64)), rng.normal(size=64)
+    return Data(x, (x @ w + noise * rng.normal(size=100)) / np.sqrt(64), is_regression=True)
 
 
 def _lasso() -> Data:
-    rng = _rng()
-    x = rng.normal(size=(240, 100))
-    return Data(x, x[:, 0] - x[:, 1] + 0.5 * x[:, 2], 40, True)
+    x = _rng().normal(size=(100, 64))
+    return Data(x, x[:, 0] - x[:, 1] + 0.5 * x[:, 2], is_regression=True)
 
 
 def _sine() -> Data:
-    x = np.linspace(-1, 1, 120)[:, None]
-    return _made(x, np.sin(2 * np.pi * x[:, 0]), 20, True)
+    x = np.linspace(-1, 1, 100)[:, None]
+    return _made(x, np.sin(2 * np.pi * x[:, 0]), True)
 
 
-def _regression(found: Any, num_train: int) -> Data:
-    return _made(found.data, found.target, num_train, True)
+def _diabetes(num_train: int = _NUM_TRAIN) -> Data:
+    found = datasets.load_diabetes()
+    return _made(found.data, found.target, True, num_train)
 
 
 def _constant(value: float) -> Data:
-    x = _rng().normal(size=(60, 10))
-    return Data(x, np.full(60, value), 20, True)
+    return Data(_rng().normal(size=(100, 10)), np.full(100, value), is_regression=True)
 
 
 SETS: dict[str, Callable[[], Data]] = {
-    "iris 0/1": lambda: _pair(datasets.load_iris(), 0, 1, 40),
-    "iris 1/2": lambda: _pair(datasets.load_iris(), 1, 2, 40),
-    "wine 0/1": lambda: _pair(datasets.load_wine(), 0, 1, 30),
-    "wine 1/2": lambda: _pair(datasets.load_wine(), 1, 2, 30),
-    "breast cancer": lambda: _pair(datasets.load_breast_cancer(), 0, 1, 60),
-    "digits 3/8": lambda: _pair(datasets.load_digits(), 3, 8, 30),
-    "digits 4/9": lambda: _pair(datasets.load_digits(), 4, 9, 30),
-    "digits 1/7": lambda: _pair(datasets.load_digits(), 1, 7, 30),
-    "moons": lambda: _made(*_signed(datasets.make_moons(240, noise=0.1, random_state=0)), 40),
-    "circles": lambda: _made(
-        *_signed(datasets.make_circles(240, noise=0.05, factor=0.5, random_state=0)), 40
-    ),
-    "xor": _xor,
-    "parity of 3": _parity,
+    "iris 0/1": lambda: _pair(datasets.load_iris(), 0, 1),
+    "iris 1/2": lambda: _pair(datasets.load_iris(), 1, 2),
+    "wine 0/1": lambda: _pair(datasets.load_wine(), 0, 1),
+    "wine 1/2": lambda: _pair(datasets.load_wine(), 1, 2),
+    "breast cancer": lambda: _pair(datasets.load_breast_cancer(), 0, 1),
+    "digits 3/8": lambda: _pair(datasets.load_digits(), 3, 8),
+    "digits 4/9": lambda: _pair(datasets.load_digits(), 4, 9),
+    "digits 1/7": lambda: _pair(datasets.load_digits(), 1, 7),
+    "moons": lambda: _signed(datasets.make_moons(100, noise=0.1, random_state=0)),
+    "circles": lambda: _signed(datasets.make_circles(100, noise=0.05, factor=0.5, random_state=0)),
+    "xor": lambda: _product(2),
+    "parity of 3": lambda: _product(3),
     "sparse": _sparse,
     "separated": _separated,
     "modular": _modular,
-    "diabetes": lambda: _regression(datasets.load_diabetes(), 100),
-    "diabetes, few": lambda: _regression(datasets.load_diabetes(), 8),
+    "diabetes": _diabetes,
+    "diabetes, few": lambda: _diabetes(8),
     "quadratic": _quadratic,
     "ridge": _ridge,
     "ridge, noisy": lambda: _ridge(5.0),
     "sparse regression": _lasso,
     "sine": _sine,
     "sparse, random": lambda: _shuffled(_sparse()),
-    "digits 3/8, random": lambda: _shuffled(_pair(datasets.load_digits(), 3, 8, 30)),
+    "digits 3/8, random": lambda: _shuffled(_pair(datasets.load_digits(), 3, 8)),
     "ridge, random": lambda: _shuffled(_ridge()),
     "constant labels": lambda: _constant(5.0),
     "labels 0": lambda: _constant(0.0),
 }
-
-
-def _signed(pair: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    return pair[0], np.where(pair[1] > 0, 1.0, -1.0)
 
 
 MODELS: dict[str, dict[str, Any]] = {
@@ -186,9 +190,8 @@ MODELS: dict[str, dict[str, Any]] = {
 def experiment(name: str, data: Data, model: str) -> lr.Experiment:
     """A run of a data set by a model."""
     n, end = data.num_train, data.num_train + _NUM_TEST
-    task = lr.tasks.Arrays(
-        x_train=data.x[:n], y_train=data.y[:n], x_test=data.x[n:end], y_test=data.y[n:end]
-    )
+    x = np.concatenate([data.x, np.zeros((len(data.x), _DIM - data.x.shape[1]))], axis=1)
+    task = lr.tasks.Arrays(x_train=x[:n], y_train=data.y[:n], x_test=x[n:end], y_test=data.y[n:end])
     loss = lr.losses.Squared() if data.is_regression else lr.losses.Logistic()
     return lr.Experiment(name=f"{name}, {model}", task=task, loss=loss, **MODELS[model])
 
@@ -200,11 +203,12 @@ def judged(name: str, data: Data, model: str, *, foresee: bool = True) -> dict[s
     record = lr.simulate(found)
     events = lr.transition(record)
     simulated = time.perf_counter()
-    verdict, confidence, t50 = "–", "", np.nan
+    verdict, confidence, t50, right = "–", "", np.nan, np.nan
     if foresee:
         try:
             said = lr.forecast(found)
             verdict, confidence, t50 = said.verdict, said.confidence, said.t50
+            right = is_right(verdict, said.outcome or "missing", events.outcome)
         except lr.ComputationError as error:
             verdict = str(error)
     return {
@@ -222,6 +226,7 @@ def judged(name: str, data: Data, model: str, *, foresee: bool = True) -> dict[s
         "t50": events.t50,
         "verdict": verdict,
         "confidence": confidence,
+        "right": right,
         "forecast_t50": t50,
         "says": events.says,
         "advice": events.advice,
@@ -234,32 +239,46 @@ def judged(name: str, data: Data, model: str, *, foresee: bool = True) -> dict[s
 _SHOWN = ("train", "early", "late", "ceiling", "chance", "t_train", "t_change")
 
 
-def main() -> None:
+def _mark(row: dict[str, Any]) -> str:
+    if np.isnan(row["right"]):
+        return ""
+    return "right" if row["right"] else ("WRONG" if row["confidence"] == "high" else "wrong")
+
+
+def _line(row: dict[str, Any]) -> str:
+    numbers = [f"{row[key]:>8.3g}" if np.isfinite(row[key]) else f"{'–':>8}" for key in _SHOWN]
+    said = f"{row['verdict']} ({row['confidence']})" if row["confidence"] else row["verdict"]
+    words = f"{row['data']:<19}{row['model']:<9}{row['word']:<11}{row['state']:<8}"
+    return f"{words}{''.join(numbers)}  {said:<19}{_mark(row)}".rstrip()
+
+
+def _keep(rows: list[dict[str, Any]]) -> None:
+    """Puts rows in the place of those kept of the same runs."""
+    path = ROOT / "words.json"
+    kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    new = json.loads(json.dumps(rows), parse_constant=lambda _: None)
+    by_run = {(row["data"], row["model"]): row for row in [*kept, *new]}
+    order = [by_run[name, model] for name in SETS for model in MODELS if (name, model) in by_run]
+    path.write_text(json.dumps(order, indent=1) + "\n", encoding="utf-8")
+
+
+def main() -> int:
     """Runs and prints."""
     foresee = "--no-forecast" not in sys.argv
     wanted = [name for name in sys.argv[1:] if name != "--no-forecast"] or list(SETS)
-    head = f"{'data':<19} {'model':<9} {'word':<11} {'state':<8}"
-    print(head, *(f"{key:>8}" for key in _SHOWN), " forecast")
+    print(f"{'data':<19}{'model':<9}{'word':<11}{'state':<8}", end="")
+    print("".join(f"{key:>8}" for key in _SHOWN), " forecast")
     rows = []
     for name in wanted:
         data = SETS[name]()
         for model in MODELS:
-            row = judged(name, data, model, foresee=foresee)
-            rows.append(row)
-            numbers = [
-                f"{row[key]:>8.3g}" if np.isfinite(row[key]) else f"{'–':>8}" for key in _SHOWN
-            ]
-            print(
-                f"{name:<19} {model:<9} {row['word']:<11} {row['state']:<8}",
-                *numbers,
-                f" {row['verdict']} ({row['confidence']})",
-                flush=True,
-            )
-    if foresee and len(wanted) == len(SETS):
-        plain = json.loads(json.dumps(rows), parse_constant=lambda _: None)
-        (ROOT / "words.json").write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
+            rows.append(judged(name, data, model, foresee=foresee))
+            print(_line(rows[-1]), flush=True)
+    if foresee:
+        _keep(rows)
+    return int(any(_mark(row) == "WRONG" for row in rows))
 
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
-    main()
+    sys.exit(main())

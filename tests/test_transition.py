@@ -173,7 +173,18 @@ NONE = float("nan")
         # Nothing changed: by less than 0.1.
         (0.930, 0.951, NONE, NONE, 0.5, "immediate"),
         (0.930, 0.951, 300.0, 0.951, 0.5, "immediate"),
-        (0.930, 0.949, NONE, NONE, 0.5, "unchanged"),
+        (0.930, 0.949, NONE, 0.981, 0.5, "unchanged"),
+        (0.930, 0.949, NONE, NONE, NONE, "unchanged"),
+        # Where no ceiling is known, three quarters of the way from chance to the level.
+        (0.930, 0.949, NONE, NONE, 0.5, "immediate"),
+        (0.8376, 0.8376, NONE, NONE, 0.5, "immediate"),
+        (0.8374, 0.8374, NONE, NONE, 0.5, "unchanged"),
+        (0.7, 0.7124, NONE, NONE, 0.0, "unchanged"),
+        (0.7, 0.7126, NONE, NONE, 0.0, "immediate"),
+        (0.8376, 0.5, NONE, NONE, 0.5, "immediate"),
+        (0.8374, 0.5, NONE, NONE, 0.5, "unchanged"),
+        (0.955, 0.955, NONE, NONE, 0.96, "immediate"),
+        (0.94, 0.94, NONE, NONE, 0.96, "unchanged"),
         (0.86, 0.9599, 300.0, NONE, 0.5, "immediate"),
         (0.85, 0.9501, 300.0, NONE, 0.5, "grokked"),
         # The ceiling of the rich predictor, and what is near to the level.
@@ -199,7 +210,13 @@ NONE = float("nan")
         (-900.0, -0.1, 300.0, NONE, 0.0, "improved"),
         (-900.0, 0.095, 300.0, NONE, 0.0, "improved"),
         (-900.0, 0.99, 300.0, NONE, 0.0, "grokked"),
-        (0.3, 0.5, 300.0, NONE, 0.5, "improved"),
+        (0.3, 0.5, 300.0, NONE, 0.5, "unchanged"),
+        (0.3, 0.599, 300.0, NONE, 0.5, "unchanged"),
+        (0.3, 0.601, 300.0, NONE, 0.5, "improved"),
+        # Six samples of sixty, whose shares differ by less than 0.1 in floating point.
+        (50 / 60, 56 / 60, 300.0, NONE, 0.5, "grokked"),
+        (50 / 60, 56 / 60, 9.0, NONE, 0.5, "gradual"),
+        (56 / 60, 50 / 60, 300.0, NONE, 0.5, "misgrokked"),
         (-0.1, -50.0, 300.0, NONE, 0.0, "unchanged"),
         (0.09, -50.0, 300.0, NONE, 0.0, "unchanged"),
         (0.11, -50.0, 300.0, NONE, 0.0, "misgrokked"),
@@ -225,6 +242,7 @@ def test_words_under_other_thresholds():
     assert word_of(Change(0.5, 0.9, 1.0, 1.4), quick) == "immediate"
     assert word_of(change, lr.Thresholds(change=0.41)) == "unchanged"
     by_loss = lr.Thresholds(loss=0.1)
+    assert word_of(Change(0.9, 0.9, 1.0, reaches=False, chance=0.5), by_loss) == "unchanged"
     assert word_of(Change(0.5, 0.9, 1.0, 50.0, reaches=False), by_loss) == "improved"
     assert word_of(Change(0.5, 0.9, 1.0, 50.0, reaches=True), by_loss) == "grokked"
     # Scores are far below chance, or hardly move, and the loss comes to be low enough.
@@ -261,6 +279,42 @@ def test_scores_of_regressions_are_relative_to_the_variance_of_the_labels():
     near = regression(np.full(602, 0.005), np.full(602, 0.02))
     assert (near.outcome, near.t_train) == ("immediate", 0.0)
     assert "fitted from the beginning" in near.says
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "word"),
+    [
+        # Of the fit at 0.99 half is lost at 0.495.
+        (0.93, 0.97, "grokked"),
+        (0.50, 0.97, "grokked"),
+        (0.49, 0.97, "collapsed"),
+        (0.93, 0.60, "improved"),
+        # A test score that falls with the fit is lost with it; the fit is lost from 0.89 on.
+        (0.90, 0.40, "misgrokked"),
+        (0.88, 0.40, "collapsed"),
+        (0.88, 0.50, "unchanged"),
+    ],
+)
+def test_a_fit_that_decay_takes_a_part_of(train, test, word):
+    losses = step(1, 0, 0.1) + step(0, 1 - train, 300)
+    early = 0.55 if word in ("misgrokked", "collapsed", "unchanged") else 0.3
+    events = regression(losses, step(1, 1 - early, 0.1) + step(0, early - test, 300))
+    assert events.outcome == word
+    assert f"train score {train:.3g} at the end" in events.says
+
+
+def test_a_classification_collapses_by_its_loss():
+    # Half of the loss of a zero output is to be gone; three quarters of it left is half of that.
+    scales = Scales(blank_loss=1.0, chance=0.5)
+    ones, half = np.ones(602), step(0.5, 0.7, 0.1)
+    curves = {"train_accuracy": ones, "test_accuracy": half, "test_loss": half}
+    for left, word in ((0.74, "unchanged"), (0.76, "collapsed")):
+        curves["train_loss"] = step(1, 0, 0.1) + step(0, left, 300)
+        assert read_off(TIMES, curves, "completed", scales=scales).outcome == word
+    # By accuracy, from 0.99 half of the way to chance, which is 0.745.
+    for left, word in ((0.75, "unchanged"), (0.74, "collapsed")):
+        curves |= {"train_accuracy": step(1, left, 300), "train_loss": step(1, 0, 0.1)}
+        assert read_off(TIMES, curves, "completed", scales=scales).outcome == word
 
 
 def test_each_part_is_measured_by_its_own_variance():

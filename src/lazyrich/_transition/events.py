@@ -9,6 +9,9 @@ from .._shown import as_html, number, rows
 from .scores import ScoredBy
 from .words import Outcome, State, advice_on, state_of
 
+# A training score at the end that is said where it is lower.
+_FITS = 0.99
+
 
 @dataclass(frozen=True)
 class Transition:
@@ -126,8 +129,11 @@ class Transition:
             fitted = f"fitted {'before' if self.t_train_is_bound else 'at'} t = {self.t_train:.3g}"
         if self.t_train_is_bound:
             fitted += " (the first record)"
-        lost = self.outcome in ("untrained", "collapsed")
-        return [f"{fitted}, lost again" if lost else fitted]
+        if self.outcome in ("untrained", "collapsed"):
+            fitted += ", lost again"
+        if self.train_score < _FITS:
+            fitted += f" (train score {self.train_score:.3g} at the end)"
+        return [fitted]
 
     def _change(self, name: str) -> list[str]:
         if math.isnan(self.final_score):

@@ -8,7 +8,7 @@ import xarray as xr
 from jaxtyping import Bool, Float
 
 from .._errors import InputError
-from .change import Change, word_of
+from .change import ROUNDING, Change, word_of
 from .crossing import NEVER, change_times, is_bound, reach
 from .events import Transition, nothing
 from .scales import scales_of_record
@@ -16,6 +16,9 @@ from .scores import Curves, Scales, ceiling_of, chance_of, score_of, scored_by
 from .settled import has_settled
 from .thresholds import Thresholds
 from .words import Outcome, is_broken
+
+# The share of the way from the fit back to a constant beyond which a fit is lost.
+_COLLAPSED = 0.5
 
 
 def transition(record: xr.Dataset, thresholds: Thresholds = Thresholds()) -> Transition:
@@ -58,7 +61,8 @@ def read_off(
     by = scored_by(curves, scales)
     test, train = (score_of(curves, part, scales) for part in ("test", "train"))
     k = thresholds.sustained
-    t_train, t_train_first, fitted = _fit(times, curves, train, thresholds, scales)
+    t_train, t_train_first, lost = _fit(times, curves, train, thresholds, scales)
+    fitted = lost <= 0
     reached, level = _aim(curves, "test", test, thresholds)
     t_test, t_test_first = reach(times, reached, level, k)
     settled = has_settled(
@@ -92,12 +96,18 @@ def read_off(
         blind = "unscored"
     elif np.isnan(t_train):
         blind = "untrained"
-    elif not fitted:
+    elif lost > _COLLAPSED:
         blind = "collapsed"
     if np.isnan(t_train) or unscored:
         assert blind is not None
         return dataclasses.replace(found, outcome=blind)
-    return _judged(found, blind, times, test, curves, reached[-k:] >= level, thresholds)
+    at_level = reached[-k:] >= level
+    judged = _judged(found, blind, times, test, curves, at_level, thresholds)
+    gone = thresholds.train - judged.train_score
+    if judged.outcome == "misgrokked" and not fitted and gone >= thresholds.change - ROUNDING:
+        # The test score goes with the fit: nothing was learned in the place of it.
+        return dataclasses.replace(judged, outcome="collapsed")
+    return judged
 
 
 def _judged(
@@ -125,7 +135,8 @@ def _judged(
         chance=found.chance,
         reaches=bool(np.all(at_level)),
     )
-    moved = abs(late - early) >= thresholds.change
+    least = thresholds.change - ROUNDING
+    moved = abs(late - early) >= least
     t10, t50, t90 = change_times(times[after], test[after], early, late) if moved else NEVER
     t50_sustained = t_change = math.nan
     if moved:
@@ -133,7 +144,7 @@ def _judged(
         t50_sustained = reach(times[after], done[after], 0.5, thresholds.sustained)[0]
     if by_loss and change.reaches:
         t_change = max(found.t_test, found.t_train)
-    elif abs(change.size) >= thresholds.change:
+    elif abs(change.size) >= least:
         done = np.array([change.above_chance(score) for score in test[after]])
         done = (done - change.above_chance(early)) / change.size
         t_change = reach(times[after], done, 0.5, thresholds.sustained)[0]
@@ -165,17 +176,30 @@ def _fit(
     score: Float[np.ndarray, " t"],
     thresholds: Thresholds,
     scales: Scales,
-) -> tuple[float, float, bool]:
-    """When training data were fitted for good, when first, and whether they are at the end."""
-    levels = [_aim(curves, "train", score, thresholds)]
-    by_accuracy = scored_by(curves, scales) == "accuracy"
-    if by_accuracy and thresholds.train_loss > 0 and thresholds.loss is None:
-        loss = np.asarray(curves["train_loss"])
-        blank = loss[0] if math.isnan(scales.blank_loss) else scales.blank_loss
-        levels.append((-loss, -(1 - thresholds.train_loss) * blank))
-    found = [reach(times, curve, level, thresholds.sustained) for curve, level in levels]
+) -> tuple[float, float, float]:
+    """When training data were fitted for good, when first, and how much of the fit is lost at the
+    end: 0 or less for nothing, 1 where it is back at a constant output."""
+    by = scored_by(curves, scales)
+    loss = np.asarray(curves["train_loss"])
+    blank = float(loss[0] if math.isnan(scales.blank_loss) else scales.blank_loss)
+    curve, level = _aim(curves, "train", score, thresholds)
+    chance = chance_of(by, scales)
+    constant = -blank if thresholds.loss is not None else (0.0 if math.isnan(chance) else chance)
+    aims = [(curve, level, constant)]
+    if by == "accuracy" and thresholds.train_loss > 0 and thresholds.loss is None:
+        aims.append((-loss, -(1 - thresholds.train_loss) * blank, -blank))
+    k = thresholds.sustained
+    found = [reach(times, curve, level, k) for curve, level, _ in aims]
     held, first = (float(np.max(each)) for each in zip(*found, strict=True))  # NaN wins
-    return held, first, all(bool(curve[-1] >= level) for curve, level in levels)
+    return held, first, max(_lost(curve[-k:], level, end) for curve, level, end in aims)
+
+
+def _lost(curve: Float[np.ndarray, " k"], level: float, constant: float) -> float:
+    """The share of the way from a level down to a constant's that a curve has gone at its end."""
+    below = level - float(np.median(curve))
+    if below <= 0 or level <= constant:
+        return 0.0 if below <= 0 else math.inf
+    return below / (level - constant)
 
 
 def _aim(

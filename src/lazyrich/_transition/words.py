@@ -27,10 +27,11 @@ MEANINGS: dict[str, str] = {
     "misgrokked": "generalised better first and lost it late, its training data still fitted",
     "immediate": "generalises as soon as it fits: no delay",
     "gradual": "generalised after it fitted, with a delay too short to be grokking",
-    "improved": "fits its training data and scores better since, by less than half of the way",
-    "unchanged": "fits its training data, and its test score stays low",
+    "improved": "fits its training data and scores better since, by less than half of the way to "
+    "the level, or no better than a constant",
+    "unchanged": "fits its training data; its test score changes little after, below the level",
     "untrained": "does not fit its training data",
-    "collapsed": "fitted its training data and lost them again",
+    "collapsed": "fitted its training data and lost most of the fit again",
     "unscored": "labels that do not vary: there is no score to judge by",
     "failed": "the numbers broke; what was reached is shown",
     "not_within_budget": "fitted its training data and did not reach the test level (former word)",
@@ -66,7 +67,7 @@ assert {*MEANINGS} == {*OUTCOMES} - {"missing"}
 FITTED: tuple[str, ...] = (
     "grokked", "misgrokked", "immediate", "gradual", "improved", "unchanged", "not_within_budget",
 )  # fmt: skip
-"""Outcomes of runs whose training data are fitted at the end."""
+"""Outcomes of runs that fitted their training data and did not lose most of the fit again."""
 
 CHANGED: tuple[str, ...] = ("grokked", "misgrokked", "immediate", "gradual", "improved")
 """Outcomes of runs whose test score came to its last value within the horizon."""
