@@ -1,12 +1,13 @@
 """Real and toy data sets by three models, judged in words: does a reader agree with each?
 
-python benchmarks/words.py [--no-forecast] [NAME ...]
+python benchmarks/words.py [--no-forecast | --kept] [NAME ...]
 
 Prints a row a run: the word, whether the run has settled, training and test scores on the plateau
 and at the end, the ceiling (the best certified predictor, where there is one), chance, the times
 of the fit and of the change, and the forecast's verdict with its confidence beside. NAME are data
 sets; without one it runs all of them, about five minutes on one core. Rows that were run replace
-those of `words.json` beside this file, unless forecasts were left out.
+those of `words.json` beside this file, unless forecasts were left out; `--kept` runs nothing and
+prints what is there.
 
 A verdict is `right` if it foresees the run's outcome: `grok` means grokked or improved, `misgrok`
 misgrokked, `immediate` immediate or gradual, `none` unchanged, untrained, collapsed or improved;
@@ -17,7 +18,6 @@ code 1 if one of high confidence is wrong.
 
 import json
 import sys
-import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -199,10 +199,8 @@ def experiment(name: str, data: Data, model: str) -> lr.Experiment:
 def judged(name: str, data: Data, model: str, *, foresee: bool = True) -> dict[str, Any]:
     """What comes of it, in words and numbers."""
     found = experiment(name, data, model)
-    begun = time.perf_counter()
     record = lr.simulate(found)
     events = lr.transition(record)
-    simulated = time.perf_counter()
     verdict, confidence, t50, right = "–", "", np.nan, np.nan
     if foresee:
         try:
@@ -231,8 +229,6 @@ def judged(name: str, data: Data, model: str, *, foresee: bool = True) -> dict[s
         "says": events.says,
         "advice": events.advice,
         "ending": events.ending,
-        "seconds": simulated - begun,
-        "forecast_seconds": time.perf_counter() - simulated,
     }
 
 
@@ -246,28 +242,38 @@ def _mark(row: dict[str, Any]) -> str:
 
 
 def _line(row: dict[str, Any]) -> str:
-    numbers = [f"{row[key]:>8.3g}" if np.isfinite(row[key]) else f"{'–':>8}" for key in _SHOWN]
+    numbers = [f"{row[key]:>9.3g}" if np.isfinite(row[key]) else f"{'–':>9}" for key in _SHOWN]
     said = f"{row['verdict']} ({row['confidence']})" if row["confidence"] else row["verdict"]
     words = f"{row['data']:<19}{row['model']:<9}{row['word']:<11}{row['state']:<8}"
     return f"{words}{''.join(numbers)}  {said:<19}{_mark(row)}".rstrip()
 
 
+def _kept() -> list[dict[str, Any]]:
+    """Rows of `words.json`, what is unknown being NaN."""
+    path = ROOT / "words.json"
+    rows = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    return [{key: np.nan if v is None else v for key, v in row.items()} for row in rows]
+
+
 def _keep(rows: list[dict[str, Any]]) -> None:
     """Puts rows in the place of those kept of the same runs."""
-    path = ROOT / "words.json"
-    kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
-    new = json.loads(json.dumps(rows), parse_constant=lambda _: None)
-    by_run = {(row["data"], row["model"]): row for row in [*kept, *new]}
+    by_run = {(row["data"], row["model"]): row for row in [*_kept(), *rows]}
     order = [by_run[name, model] for name in SETS for model in MODELS if (name, model) in by_run]
-    path.write_text(json.dumps(order, indent=1) + "\n", encoding="utf-8")
+    plain = json.loads(json.dumps(order), parse_constant=lambda _: None)
+    (ROOT / "words.json").write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
 
 
 def main() -> int:
     """Runs and prints."""
-    foresee = "--no-forecast" not in sys.argv
-    wanted = [name for name in sys.argv[1:] if name != "--no-forecast"] or list(SETS)
+    options = [word for word in sys.argv[1:] if word.startswith("--")]
+    wanted = [word for word in sys.argv[1:] if word not in options] or list(SETS)
+    foresee = "--no-forecast" not in options
     print(f"{'data':<19}{'model':<9}{'word':<11}{'state':<8}", end="")
-    print("".join(f"{key:>8}" for key in _SHOWN), " forecast")
+    print("".join(f"{key:>9}" for key in _SHOWN), " forecast")
+    if "--kept" in options:
+        rows = [row for row in _kept() if row["data"] in wanted]
+        print("\n".join(map(_line, rows)))
+        return int(any(_mark(row) == "WRONG" for row in rows))
     rows = []
     for name in wanted:
         data = SETS[name]()

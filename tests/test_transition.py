@@ -234,13 +234,18 @@ def test_a_word_from_numbers(plateau, final, t_change, ceiling, chance, word):
 def test_words_under_other_thresholds():
     change = Change(0.5, 0.9, 1.0, 5.0, chance=0.5)
     assert word_of(change, lr.Thresholds(delay=5)) == "grokked"
-    assert word_of(change, lr.Thresholds(immediate=6)) == "gradual"  # does not end well
-    assert word_of(change, lr.Thresholds(immediate=6, test=0.9)) == "immediate"
+    quick = lr.Thresholds(immediate=6)
+    assert word_of(change, quick) == "immediate"
+    assert word_of(Change(0.5, 0.83, 1.0, 5.0, chance=0.5), quick) == "gradual"  # no good end
+    assert word_of(Change(0.5, 0.83, 1.0, 5.0, ceiling=0.85, chance=0.5), quick) == "immediate"
     # A delay from 1.5 on is grokking, so below it is immediate.
     quick = lr.Thresholds(delay=1.5, test=0.9)
     assert word_of(Change(0.5, 0.9, 1.0, 1.6), quick) == "grokked"
     assert word_of(Change(0.5, 0.9, 1.0, 1.4), quick) == "immediate"
-    assert word_of(change, lr.Thresholds(change=0.41)) == "unchanged"
+    assert word_of(change, lr.Thresholds(change=0.41)) == "immediate"
+    assert word_of(Change(0.5, 0.83, 1.0, 5.0, chance=0.5), lr.Thresholds(change=0.41)) == (
+        "unchanged"
+    )
     by_loss = lr.Thresholds(loss=0.1)
     assert word_of(Change(0.9, 0.9, 1.0, reaches=False, chance=0.5), by_loss) == "unchanged"
     assert word_of(Change(0.5, 0.9, 1.0, 50.0, reaches=False), by_loss) == "improved"
@@ -301,6 +306,20 @@ def test_a_fit_that_decay_takes_a_part_of(train, test, word):
     events = regression(losses, step(1, 1 - early, 0.1) + step(0, early - test, 300))
     assert events.outcome == word
     assert f"train score {train:.3g} at the end" in events.says
+
+
+def test_accuracies_below_chance_have_no_change():
+    scales = Scales(blank_loss=1.0, chance=0.6)
+    curves = {"train_accuracy": step(0.5, 1, 0.1), "test_accuracy": step(0.4, 0.6, 300)}
+    curves |= {"train_loss": step(1, 0, 0.1), "test_loss": step(1, 0.9, 300)}
+    events = read_off(TIMES, curves, "completed", scales=scales)
+    assert (events.outcome, np.isnan(events.t_change)) == ("unchanged", True)
+    assert events.t50 == pytest.approx(300, rel=1e-3)
+    # An R2 below chance says how much noise there is: its rise has a time, its fall has none.
+    rising = regression(step(1, 0, 0.1), step(10, 2, 300))
+    assert (rising.outcome, rising.t_change) == ("improved", pytest.approx(300, rel=1e-3))
+    falling = regression(step(1, 0, 0.1), step(2, 10, 300))
+    assert (falling.outcome, np.isnan(falling.t_change)) == ("unchanged", True)
 
 
 def test_a_classification_collapses_by_its_loss():

@@ -30,8 +30,8 @@ from .verdict import Confidence, Reason, Scores, Verdict, confidence_of
 class Forecast(NamedTuple):
     r"""What is to be expected of a run. Times are gradient-flow times, NaN where there is none.
 
-    - `verdict`: `grok`, `misgrok`, `immediate` (no delay), `none` (no change, and no
-        generalisation), `cannot_say`; of a run that is long enough.
+    - `verdict`: `grok`, `misgrok`, `immediate` (no delay), `none` (no change,
+        and a score that is not good), `cannot_say`; of a run that is long enough.
     - `confidence`: `high`, `medium`, `low`; `reasons`, what the forecast rests on and what lowers
         its confidence; `advice`, what to do next, in one line.
     - `outcome`, that of the run to its horizon `t1` in the words of

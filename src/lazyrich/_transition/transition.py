@@ -148,8 +148,8 @@ def _judged(
         done = np.array([change.above_chance(score) for score in test[after]])
         done = (done - change.above_chance(early)) / change.size
         t_change = reach(times[after], done, 0.5, thresholds.sustained)[0]
-    else:
-        t_change = t50_sustained  # below chance all the while
+    elif change.rise >= least:
+        t_change = t50_sustained  # of an R2 below chance all the while
     change = dataclasses.replace(change, t_change=t_change)
     t10_loss, t50_loss, t90_loss = _loss_times(times[after], loss[after]) if moved else NEVER
     return dataclasses.replace(
