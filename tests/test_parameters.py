@@ -179,7 +179,7 @@ def given(probe: Any) -> Any:
 
 def test_probe_names_are_suggested():
     task = lr.tasks.SparseClassification(n=6, d=10)
-    with pytest.raises(lr.InputError, match=r"is no probe \(did you mean test_accuracy\?\)"):
+    with pytest.raises(lr.InputError, match=r"should be among .* \(did you mean test_accuracy\?\)"):
         lr.Experiment(task=task, probes=("test_acuracy",))
     with pytest.raises(lr.InputError, match=r"should be called: Parameters\(\)"):
         lr.Experiment(task=task, probes=given(lr.probes.Parameters))

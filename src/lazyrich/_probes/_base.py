@@ -108,7 +108,7 @@ def check_probe(probe: Any, names: Collection[str]) -> None:
     if isinstance(probe, str) and probe not in names:
         near = get_close_matches(probe, names, n=1)
         hint = f" (did you mean {near[0]}?)" if near else ""
-        raise InputError("probes", probe, f"is no probe{hint}; there are {', '.join(names)}")
+        raise InputError("probes", probe, f"should be among {', '.join(names)}{hint}")
     if isinstance(probe, type) and issubclass(probe, AbstractProbe):
         raise InputError("probes", probe.__name__, f"should be called: {probe.__name__}()")
     if not isinstance(probe, str | AbstractProbe):
