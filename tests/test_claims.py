@@ -434,7 +434,8 @@ def test_other_thresholds_without_other_runs():
     numbers = {n: ("seed", [np.nan]) for n in ("t_train", "t_test", "t50", "late_test_accuracy")}
     words = {"outcome": ("seed", ["not_within_budget"]), "ending": ("seed", ["completed"])}
     data = xr.Dataset({**record, **numbers, **words}, {"seed": [0]})
-    assert lr.reread(data, lr.Thresholds())["outcome"].item() == "not_within_budget"
+    assert lr.reread(data, lr.Thresholds())["outcome"].item() == "grokked"
+    assert lr.reread(data, lr.Thresholds(delay=1000.0))["outcome"].item() == "gradual"
     lower = lr.reread(data, lr.Thresholds(test=0.8))
     assert lower["outcome"].item() == "grokked"
     assert lower["t50"].item() == pytest.approx(300, rel=0.05)
