@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -32,7 +33,7 @@ from lazyrich._execution import (
     suggested_size,
     workers,
 )
-from lazyrich._execution.batch import Done, run_batch
+from lazyrich._execution.batch import Done, Job, run_batch
 from lazyrich._store import Store
 from lazyrich._sweep import Sweep
 from tests.test_sweep import tiny_experiment
@@ -308,6 +309,35 @@ def test_two_processes_do_one_sweep_and_no_harm(tmp_path):
 def gone(processes: list[psutil.Process], seconds: float) -> bool:
     _, alive = psutil.wait_procs(processes, timeout=seconds)
     return not [p for p in alive if p.status() != psutil.STATUS_ZOMBIE]
+
+
+def layered(activation: Any) -> lr.models.Functions:
+    """A model made by a closure, which is pickled by its code."""
+
+    def init_params(key, dim):
+        return jr.normal(key, (3, dim))
+
+    def function(params, x):
+        return activation(x @ params.T).sum(1)
+
+    return lr.models.Functions(init_params=init_params, function=function, kinks=True)
+
+
+def test_hashes_in_a_store_are_those_of_the_driver(tmp_path):
+    # Read back from a pickle, `relu` refers to other functions than the one that JAX holds.
+    own, over = tiny_experiment(model=layered(jax.nn.relu)), {"seed": range(2)}
+    read_back = cloudpickle.loads(cloudpickle.dumps(own))
+    assert read_back.content_hash != own.content_hash
+    described = planned(over, 1, own)
+    kept = Store.begin(tmp_path / "s")
+    kept.add(described)
+    for batch in list(kept.missing(described)):
+        job = Job.of(kept, described, batch)
+        run_batch(kept, cloudpickle.loads(cloudpickle.dumps(job)))
+    found = lr.open_store(tmp_path / "s")
+    assert found["ending"].values.tolist() == ["completed"] * 2
+    expected = [own.with_changes({"seed": seed}).content_hash for seed in range(2)]
+    assert found["experiment_hash"].values.tolist() == expected
 
 
 def test_an_interrupted_sweep_sends_its_workers_home(tmp_path, two):

@@ -31,7 +31,9 @@ class Job(NamedTuple):
     """A batch as it is handed to a worker, which need not know the rest of the sweep.
 
     - `name`, of its file; `sweep`, the sweep's hash; `description`, its experiment as TOML.
-    - `runs`, their numbers in the sweep; `changes`, what each sets in `experiment`.
+    - `runs`, their numbers in the sweep; `changes`, what each sets in `experiment`; `hashes`,
+        of the content of each. They come with it, because a function of the user's own that has
+        been pickled and read back can hash otherwise.
     """
 
     name: str
@@ -40,17 +42,20 @@ class Job(NamedTuple):
     experiment: Experiment
     runs: np.ndarray
     changes: list[dict[str, Any]]
+    hashes: list[str]
 
     @classmethod
     def of(cls, store: Store, sweep: Sweep, batch: Batch) -> "Job":
         """A batch of a sweep, for a store."""
+        runs = batch.runs.tolist()
         return cls(
             name=store.file_of(sweep, batch.number),
             sweep=sweep.content_hash,
             description=sweep.description,
             experiment=sweep.experiment,
             runs=np.asarray(batch.runs, dtype=np.int64),
-            changes=[sweep.changes(run) for run in batch.runs.tolist()],
+            changes=[sweep.changes(run) for run in runs],
+            hashes=[sweep.run(run).content_hash for run in runs],
         )
 
 
@@ -192,7 +197,7 @@ def _results(
         numbers[name] = np.array([row.get(name, np.nan) for row in rows])
     return Results(
         runs=job.runs,
-        hashes=[experiment.content_hash for experiment in experiments],
+        hashes=job.hashes,
         outcomes=outcomes,
         endings=endings,
         numbers=numbers,
