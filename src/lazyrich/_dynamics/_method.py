@@ -33,7 +33,6 @@ class Method(NamedTuple):
     name: str
     solver: Any
     reason: str
-    gradients_per_step: int = 0  # for solvers that do not count
     later: "Method | None" = None  # which goes on where stability bounds this one's steps
 
     def stability_bound(self, march: March) -> bool:
@@ -89,12 +88,18 @@ def _later(problem: Problem, num_outputs: int, explicit: str) -> Method:
 def _for_stiff(problem: Problem, num_outputs: int, explicit: str, why: str) -> Method:
     """The method for a stiff flow."""
     loss = problem.loss
+    few = GradientFlow.of(problem).prefers_parameters(problem.params)
     if not loss.is_classification:
-        how = "factored" if num_outputs <= MAX_OUTPUTS else "by conjugate gradients"
-        reason = f"{why}; squared loss, kernel of {num_outputs} outputs {how}"
+        how = f"kernel of {num_outputs} outputs factored"
+        if num_outputs > MAX_OUTPUTS:
+            how = f"kernel of {num_outputs} outputs by conjugate gradients"
+        elif few:
+            how = "matrix of few parameters factored"
+        reason = f"{why}; squared loss, {how}"
         return _named("rosenbrock", False, num_outputs, reason)
     if num_outputs <= _SMALL:
-        reason = f"{why}; kernel of {num_outputs} outputs is cheap to factor"
+        cheap = "matrix of few parameters" if few else f"kernel of {num_outputs} outputs"
+        reason = f"{why}; {cheap} is cheap to factor"
         return _named("rosenbrock", True, num_outputs, reason)
     reason = f"{why}; classification with {num_outputs} outputs: gradients are cheaper"
     if problem.model.has_kinks:

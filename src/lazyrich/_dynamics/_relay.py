@@ -101,12 +101,11 @@ def with_solver(system: System, method: Method) -> System:
 
 def effort_of(method: Method, march: March, switched: Switched | None) -> Effort:
     """What a march took, and what each of its methods took if there were two."""
-    num_tried = int(march.num_accepted) + int(march.num_rejected)
     whole = Effort(
         method.name,
         int(march.num_accepted),
         int(march.num_rejected),
-        int(march.work.num_gradients) or method.gradients_per_step * num_tried,
+        int(march.work.num_gradients),
         int(march.work.num_matrices),
         int(march.work.num_products),
         int(march.work.num_jittered),

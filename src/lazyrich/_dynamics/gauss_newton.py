@@ -4,10 +4,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import jax
+import jax.flatten_util
+import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
 from ._matrix import AbstractMatrix, ShiftedSolve
-from ._shifted_gram import cholesky_solve, conjugate_gradient_solve, nystrom
+from ._shifted_gram import cholesky_solve, conjugate_gradient_solve, normal_solve, nystrom
 from ._work import Work, work
 
 if TYPE_CHECKING:
@@ -24,7 +26,8 @@ class GaussNewton(AbstractMatrix):
     With $a = \text{shift} + \lambda$ and the scaled kernel $G = \frac1n B^\top J J^\top B$,
     $(aI + \frac1n J^\top B B^\top J)^{-1} v = \frac1a (v - \frac1n J^\top B (aI + G)^{-1}
     B^\top J v)$: a system in the outputs and not in the parameters. Where there are more
-    outputs than `MAX_OUTPUTS` it is solved by preconditioned conjugate gradients.
+    outputs than `MAX_OUTPUTS` it is solved by preconditioned conjugate gradients; where there
+    are few parameters, for these.
     """
 
     def __init__(self, flow: "GradientFlow", params: PyTree):
@@ -43,6 +46,18 @@ class GaussNewton(AbstractMatrix):
         def transposed(v: Array) -> Array:
             return flow.loss.curvature_root_transposed(f, flow.y, v)
 
+        if f.size <= MAX_OUTPUTS and flow.prefers_parameters(params):
+            unravel = jax.flatten_util.ravel_pytree(params)[1]
+
+            def on_column(column: Array) -> Array:
+                return transposed(column.reshape(f.shape)).ravel()
+
+            jacobian = jax.vmap(on_column, in_axes=1, out_axes=1)(flow.jacobian(params))
+            direct = normal_solve(jacobian / jnp.sqrt(n), a)
+            return (
+                lambda v: unravel(direct(jax.flatten_util.ravel_pytree(v)[0])),
+                work(num_matrices=1),
+            )
         if f.size <= MAX_OUTPUTS:
             scaled = _scale_both_sides(flow.tangent_kernel(params) / n, transposed, f.shape)
             flat_solve, jittered = cholesky_solve(scaled, a)

@@ -6,6 +6,7 @@ from typing import Any
 import diffrax
 import equinox as eqx
 import jax
+import jax.flatten_util
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree, Shaped
 
@@ -13,6 +14,11 @@ from .._losses import AbstractLoss
 from .._models import AbstractModel
 from ._base import Problem
 from .gauss_newton import GaussNewton
+
+# Parameters up to which a triangular factor in them takes no time worth counting.
+_FEW = 100
+# Columns of a Jacobian made at once.
+_BLOCK = 64
 
 
 class GradientFlow(diffrax.AbstractTerm[Any, Any]):
@@ -65,6 +71,25 @@ class GradientFlow(diffrax.AbstractTerm[Any, Any]):
     def pushforward(self, params: PyTree) -> Callable[[PyTree], Float[Array, " n *c"]]:
         r"""$v \mapsto J v$."""
         return jax.linearize(self.outputs, params)[1]
+
+    def jacobian(self, params: PyTree) -> Float[Array, "m p"]:
+        r"""$J$, by raveled outputs and raveled parameters."""
+        flat, unravel = jax.flatten_util.ravel_pytree(params)
+        push = self.pushforward(params)
+        directions = jnp.eye(flat.size, dtype=flat.dtype)
+        return jax.lax.map(lambda v: push(unravel(v)).ravel(), directions, batch_size=_BLOCK).T
+
+    def prefers_parameters(self, params: PyTree) -> bool:
+        """Whether an implicit step is better solved for parameters than through the kernel.
+
+        It is where there are few of them: in them no digit is lost to columns of very different
+        scale, and where outputs are many it is cheaper, too.
+        """
+        if self.model.has_mobility:
+            return False
+        num_params = sum(leaf.size for leaf in jax.tree.leaves(params))
+        num_outputs = jax.eval_shape(self.outputs, params).size
+        return num_params <= max(_FEW, num_outputs // 4)
 
     def tangent_kernel(self, params: PyTree) -> Float[Array, "m m"]:
         r"""$J J^\top$."""

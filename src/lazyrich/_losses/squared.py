@@ -6,10 +6,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Shaped
 
+from .._errors import InputError
 from .._precision import in_double, promoted
 from .._tasks import Meaning
 from ._base import AbstractLoss, finite_labels, in_shape
 from ._classes import classes_of
+
+# Labels up to which a squared loss, and what is derived from it, neither overflows nor vanishes.
+_EXTREME = 1e152
 
 
 class Squared(AbstractLoss):
@@ -54,7 +58,7 @@ class Squared(AbstractLoss):
         labels = finite_labels(y, outputs, key)
         num_outputs = outputs[1] if len(outputs) == 2 else 1
         if num_outputs == 1 or labels.shape[1:] not in ((), (1,)):
-            return jnp.asarray(in_shape("Squared", labels, outputs, key), jnp.float64)
+            return _of_ordinary_size(in_shape("Squared", labels, outputs, key), key)
         # One label beside many outputs can only name one of them.
         return classes_of("Squared", labels, num_outputs, key)
 
@@ -62,6 +66,19 @@ class Squared(AbstractLoss):
         # `labels` gives whole numbers where they are classes, and nowhere else.
         classes = jnp.issubdtype(y_train.dtype, jnp.integer)
         return "classes" if classes else super().meaning(y_train, y_test)
+
+
+def _of_ordinary_size(labels: Any, key: str) -> Array:
+    """Labels whose squares are numbers."""
+    labels = jnp.asarray(labels, jnp.float64)
+    largest = float(jnp.max(jnp.abs(labels), initial=0.0))
+    if largest > 0 and not 1 / _EXTREME <= largest <= _EXTREME:
+        accepted = (
+            f"should be zero or between {1 / _EXTREME:g} and {_EXTREME:g} in size, whose squares "
+            "float64 can hold; multiply labels and initial outputs by the same constant"
+        )
+        raise InputError(key, largest, accepted)
+    return labels
 
 
 def _targets(f: Array, y: Array) -> Array:

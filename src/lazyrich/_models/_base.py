@@ -129,6 +129,11 @@ class AbstractModel(Choice):
         """What weight decay pulls on: `params` themselves, zero where they are exempt."""
         return params
 
+    @property
+    def has_mobility(self) -> bool:
+        """Whether `mobility` is anything but the forces themselves."""
+        return False
+
     def mobility(self, params: Any, forces: Any) -> Any:
         """The velocity that `forces`, a gradient, give to `params`: the forces themselves.
 

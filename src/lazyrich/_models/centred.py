@@ -65,6 +65,10 @@ class Centred(AbstractModel):
         moved = self.model.decayed(params.moved)
         return Expansion(moved, jax.tree.map(jnp.zeros_like, params.origin))
 
+    @property
+    def has_mobility(self) -> bool:
+        return self.model.has_mobility
+
     def mobility(self, params: Expansion, forces: Expansion) -> Expansion:
         return Expansion(self.model.mobility(params.moved, forces.moved), forces.origin)
 

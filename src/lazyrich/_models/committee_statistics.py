@@ -42,6 +42,10 @@ class CommitteeStatistics(AbstractCommitteeClosure):
         square = jnp.sum((x @ params.second) * x, axis=1)
         return self.output_scale * (x @ params.mean + 0.5 * self.epsilon * square)
 
+    @property
+    def has_mobility(self) -> bool:
+        return True
+
     @promoted
     def mobility(self, params: Statistics, forces: Statistics) -> Statistics:
         # The gradient by M is (epsilon / 2) G.

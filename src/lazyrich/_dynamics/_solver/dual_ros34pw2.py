@@ -5,12 +5,19 @@ from typing import Any, ClassVar, NamedTuple, cast
 
 import diffrax
 import jax
+import jax.flatten_util
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
 from ..._errors import InputError
 from ..._losses import Squared
-from .._shifted_gram import Nystrom, cholesky_solve, conjugate_gradient_solve, nystrom
+from .._shifted_gram import (
+    Nystrom,
+    cholesky_solve,
+    conjugate_gradient_solve,
+    normal_solve,
+    nystrom,
+)
 from .._work import Work, work
 from ..gradient_flow import GradientFlow
 from .ros34pw2 import (
@@ -26,6 +33,12 @@ from .ros34pw2 import (
     unwrapped,
     with_stage,
 )
+
+# The rounding of a step times a slope, over a parameter, from which on the slope is left out.
+_UNSURE = 1e-4
+
+_Rounding = Callable[[Array], PyTree]
+_Solve = Callable[[PyTree, Array], tuple[PyTree, Array, Int[Array, ""]]]
 
 
 class DualState(NamedTuple):
@@ -56,7 +69,9 @@ class DualROS34PW2(diffrax.AbstractAdaptiveSolver[DualState]):
     Order 3 until the data are fitted, about 2 in the slow phase after it. A step costs five
     gradients, four products each with $J$ and $J^\top$, a
     kernel and its Cholesky factor; beyond `max_outputs` outputs, conjugate gradients with
-    a Nyström preconditioner take the factor's place.
+    a Nyström preconditioner take the factor's place. Where there are few parameters, a stage
+    solves for $u$ first, $(aI + \frac2n J^\top J) u = g + \frac1n J^\top c$, by a triangular
+    factor of the Jacobian: columns of scales 1 and $10^6$ then cost no digits.
 
     - **Takes** `max_outputs`, up to which the kernel is formed; `tolerance`, the relative
         residual asked of conjugate gradients.
@@ -97,17 +112,7 @@ class DualROS34PW2(diffrax.AbstractAdaptiveSolver[DualState]):
         del args, made_jump
         flow, h = _squared_flow(terms), terms.contr(t0, t1)
         dual = solver_state.dual
-        _, pullback = flow.outputs_and_pullback(y0)
-        push = flow.pushforward(y0)
-        a = 1 / (h * GAMMA) + flow.weight_decay
-        solve_dual, taken = self._dual_solver(flow, y0, push, pullback, a)
-
-        def solve(g: PyTree, c: Array) -> tuple[PyTree, Array, Int[Array, ""]]:
-            rho, products = solve_dual(0.5 * c - push(g) / a)
-            forces = pullback(rho)
-            u = jax.tree.map(lambda g, p: (g + p / flow.num_samples) / a, g, forces)
-            return u, rho, jnp.asarray(products + 2, jnp.int32)
-
+        solve, rounding, taken = self._solver(flow, y0, 1 / (h * GAMMA) + flow.weight_decay)
         before, coupling = (jnp.asarray(a, dual.dtype) for a in (BEFORE, COUPLING))
 
         # A loop, so that the model is compiled once and not four times.
@@ -130,15 +135,38 @@ class DualROS34PW2(diffrax.AbstractAdaptiveSolver[DualState]):
         error = jax.tree.map(lambda e: jnp.where(ok, e, jnp.inf), combine(zero, ERROR, us))
         # The first slope is the stages' and not the vector field's: a force that lasts much
         # less than the step, as at the start of training, would throw off all of the step.
-        dense = {
-            "y0": y0,
-            "y1": y1,
-            "k0": combine(zero, FIRST_SLOPES, us),
-            "k1": jax.tree.map(lambda k: h * k, slope),
-        }
+        k0 = combine(zero, FIRST_SLOPES, us)
+        k1 = jax.tree.map(lambda k: h * k, slope)
+        if rounding is not None:
+            # Where forces that cancel leave no digits of the last slope, a parabola does.
+            unsure = jax.tree.map(lambda e: jnp.abs(h) * e, rounding(end_dual))
+            k1 = jax.tree.map(_or_that_of_a_parabola, k1, k0, y0, y1, unsure)
+        dense = {"y0": y0, "y1": y1, "k0": k0, "k1": k1}
         taken = work(5, products, taken.num_matrices, taken.num_jittered)
         state = DualState(end_dual, taken)
         return y1, error, dense, state, cast(diffrax.RESULTS, diffrax.RESULTS.successful)
+
+    def _solver(
+        self, flow: GradientFlow, y0: PyTree, a: Array
+    ) -> tuple[_Solve, _Rounding | None, Work]:
+        """The solve for a stage and its dual, telling its products; what it took to make.
+
+        Between them, where it is known, the rounding of the forces of a dual.
+        """
+        num_outputs = jax.eval_shape(flow.outputs, y0).size
+        if num_outputs <= self.max_outputs and flow.prefers_parameters(y0):
+            return _by_parameters(flow, y0, a)
+        _, pullback = flow.outputs_and_pullback(y0)
+        push = flow.pushforward(y0)
+        solve_dual, taken = self._dual_solver(flow, y0, push, pullback, a)
+
+        def solve(g: PyTree, c: Array) -> tuple[PyTree, Array, Int[Array, ""]]:
+            rho, products = solve_dual(0.5 * c - push(g) / a)
+            forces = pullback(rho)
+            u = jax.tree.map(lambda g, p: (g + p / flow.num_samples) / a, g, forces)
+            return u, rho, jnp.asarray(products + 2, jnp.int32)
+
+        return solve, None, taken
 
     def _dual_solver(
         self,
@@ -173,6 +201,30 @@ class DualROS34PW2(diffrax.AbstractAdaptiveSolver[DualState]):
             return solution.reshape(shape), 2 * num_products
 
         return by_products, work(num_products=2 * low_rank.values.size)
+
+
+def _by_parameters(flow: GradientFlow, y0: PyTree, a: Array) -> tuple[_Solve, _Rounding, Work]:
+    r"""$(aI + \frac2n J^\top J) u = g + \frac1n J^\top c$, and $\rho = c - 2Ju$."""
+    unravel = jax.flatten_util.ravel_pytree(y0)[1]
+    jacobian, n = flow.jacobian(y0), flow.num_samples
+    direct = normal_solve(jnp.sqrt(2 / n) * jacobian, a)
+
+    def solve(g: PyTree, c: Array) -> tuple[PyTree, Array, Int[Array, ""]]:
+        u = direct(jax.flatten_util.ravel_pytree(g)[0] + jacobian.T @ c.ravel() / n)
+        rho = c - 2 * (jacobian @ u).reshape(c.shape)
+        return unravel(u), rho, jnp.zeros((), jnp.int32)
+
+    def rounding(dual: Array) -> PyTree:
+        sizes = jnp.abs(jacobian).T @ jnp.abs(dual).ravel() / n
+        return unravel(jnp.finfo(sizes.dtype).eps * sizes)
+
+    return solve, rounding, work(num_matrices=1)
+
+
+def _or_that_of_a_parabola(k1: Array, k0: Array, y0: Array, y1: Array, unsure: Array) -> Array:
+    """The last slope, or where it is unsure that of a parabola with the first."""
+    size = jnp.maximum(jnp.abs(y0), jnp.abs(y1))
+    return jnp.where(unsure > _UNSURE * size, 2 * (y1 - y0) - k0, k1)
 
 
 def _squared_flow(terms: Any) -> GradientFlow:
