@@ -143,7 +143,7 @@ def test_own_file_with_own_arrays(monkeypatch, capsys, tmp_path):
         (["lyu2024/1a", "--set", "nonsense"], "--set = 'nonsense': should be KEY=VALUE"),
         (["absent.toml"], "experiment = 'absent.toml': should be a readable file"),
         (["syntax.toml"], "experiment = 'syntax.toml': is not valid TOML: "),
-        (["labels.toml"], "task.y_train[1] = 3.0: Logistic needs labels -1 or 1"),
+        (["labels.toml"], "task.y_train[1] = 3: Logistic needs labels -1 or 1"),
         (["nan.toml"], "task.x_train[0, 1] = nan: should be finite"),
         (["lyu2024/1a", "--out", "file"], "--out = 'file': should be a writable folder"),
     ],
@@ -175,7 +175,7 @@ def test_a_failed_computation_says_so_and_keeps_what_was_reached(monkeypatch, ca
     assert call(monkeypatch, *arguments) == 1
     last = capsys.readouterr().err.strip().splitlines()[-1]
     assert last.startswith("lazyrich: Rodas5P used up its steps")
-    assert "Raise dynamics.max_steps" in last
+    assert "raise dynamics.max_steps" in last
     assert lr.open_record(tmp_path / "record.nc").attrs["ending"] == "max_steps"
 
 
@@ -236,7 +236,7 @@ def swept(tmp_path_factory):
     command = [
         sys.executable, "-m", "lazyrich", "sweep", "tiny.toml", "--store", "runs",
         "--over", "init_scale=log:1:100:2", "--over", "seed=range:2",
-        "--set", "weight_decay=0.02", "--workers", "0",
+        "--set", "weight_decay=0.02", "--workers", "0", "--batch-size", "4",
     ]  # fmt: skip
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
     return folder, done
