@@ -142,14 +142,18 @@ def test_all_runs_of_a_batch_may_fail(tmp_path):
     assert here({"seed": [0, *BAD]}, tmp_path, OWN)["outcome"].values[0] != "failed"
 
 
+class Stays:
+    """A model's function that no other process can have."""
+
+    def __call__(self, params: Any, x: Any) -> Any:
+        return x @ params
+
+    def __reduce__(self) -> Any:
+        raise TypeError("stays here")
+
+
 def test_what_cannot_be_sent_to_a_process_says_so(tmp_path, two):
-    lock = threading.Lock()
-
-    def locked(params: Any, x: Any) -> Any:
-        with lock:
-            return x @ params
-
-    model = lr.models.Functions(init_params=start, function=locked)
+    model = lr.models.Functions(init_params=start, function=Stays())
     own = tiny_experiment(model=model)
     with pytest.raises(lr.InputError, match=r"cannot be sent to another process, use workers=0"):
         run_sweep(planned({"seed": [0]}, 1, own), tmp_path / "s", two)

@@ -592,7 +592,8 @@ def test_arrays_are_kept_beside_the_sweep(tmp_path):
         x_train=rng.choice([-1, 1], (16, 60)).astype(np.int8), y_train=rng.choice([-1.0, 1.0], 16),
         x_test=rng.choice([-1, 1], (50, 60)).astype(np.int8), y_test=rng.choice([-1.0, 1.0], 50),
     )  # fmt: skip
-    found = lr.sweep(BASE.with_changes({"task": task}), OVER, tmp_path, workers=0, batch_size=6)
+    over = {"init_scale": [1.0, 3.0], "weight_decay": [0.0, 1e-3, 1e-2]}
+    found = lr.sweep(BASE.with_changes({"task": task}), over, tmp_path, workers=0, batch_size=6)
     assert lr.open_store(tmp_path).identical(found)
     ((_, sweep),) = Store(tmp_path).sweeps().items()
     assert sweep.experiment.task == task

@@ -66,10 +66,16 @@ def _normal_forms(experiment: Experiment, base: dict[str, Any], axis: Any) -> It
 def _idle(first: Experiment, second: Experiment, keys: tuple[str, ...]) -> dict[str, Any]:
     """Keys of an axis that change nothing, and what to set them to."""
     found: dict[str, Any] = {}
-    if keys == ("seed",) and _same(_drawn(first), _drawn(second)):
+    if keys not in (("seed",), ("init_scale",)):
+        return found
+    try:
+        one, other = _drawn(first), _drawn(second)
+    except Exception:
+        return found  # a model of one's own that cannot begin: its runs say why
+    if keys == ("seed",) and _same(one, other):
         found["seed"] = 0
     if keys == ("init_scale",):
-        *_, params = _drawn(first)
+        *_, params = one
         if all(not np.any(np.asarray(leaf)) for leaf in jax.tree.leaves(params)):
             found["init_scale"] = 1.0
     return found
