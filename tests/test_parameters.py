@@ -156,9 +156,8 @@ class Faulty(lr.probes.AbstractProbe):
         (lambda m: jnp.zeros((10**5, 10**4)), ("a", "b"), "bytes at 8 times, at most"),
     ],
 )
-@pytest.mark.parametrize("reduced", [True, False])
-def test_a_faulty_probe_is_one_line_before_the_run(function, axes, words, reduced, monkeypatch):
-    kind = lr.dynamics.ReducedFlow if reduced else lr.dynamics.Flow
+def test_a_faulty_probe_is_one_line_before_the_run(function, axes, words, monkeypatch):
+    kind = lr.dynamics.ReducedFlow if axes else lr.dynamics.Flow
     monkeypatch.setattr(kind, "follow", lambda *_, **__: pytest.fail("the run began"))
     experiment = lr.Experiment(
         task=lr.tasks.SparseClassification(n=6, d=10, num_test=5),
