@@ -434,7 +434,8 @@ def test_kills_at_random_moments_change_nothing(tmp_path, two, monkeypatch):
             done = len(stamps(store))
             if len(kills) % 6 == 5:
                 # Let them come to work, and hit the one that has been at it for longer.
-                deadline = time.monotonic() + 20
+                # A worker takes ten seconds to come on a busy machine.
+                deadline = time.monotonic() + 90
                 while len(stamps(store)) == done and time.monotonic() < deadline:
                     time.sleep(0.01)
                 time.sleep(rng.uniform(0.0, 0.3))

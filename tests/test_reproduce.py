@@ -86,9 +86,9 @@ def test_every_panel_that_comes_along_can_be_planned():
                 assert sweep.run(0).name.startswith(f"{study}/{name}")
 
 
-@pytest.mark.parametrize(("name", "size"), [("3a", 5), ("3e", 5), ("7b", 9), ("1", 1)])
+@pytest.mark.parametrize(("name", "size"), [("3a", 5), ("3e", 5), ("7b", 3), ("1", 1)])
 def test_batches_of_a_panel_are_alike(name, size):
-    # 25, 75, 45 and 5 runs, of which 5, 25, 9 and 1 share a seed.
+    # 25, 75, 45 and 5 runs, of which 5, 25, 9 and 1 share a seed, in eight batches or more.
     _, sweep = _planned(lr.studies.panels("kumar2024")[name], "quick")
     assert {len(batch.runs) for batch in batches(sweep)} == {size}
 

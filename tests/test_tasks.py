@@ -34,6 +34,7 @@ TASKS = [
     lr.tasks.PolynomialRegression(n=8, d=5, num_test=9, convention="unit_inputs", coupled=True),
     lr.tasks.KernelEigenvector(n=8, d=5, num_test=9, index=2),
     arrays(),
+    lr.tasks.Arrays.split(arrays().x_test, np.array([1, -1, 1, -1, 1]), 3),
 ]
 
 
@@ -67,6 +68,8 @@ def test_a_key_names_the_data(task):
             sizes = (30, 19, 14)
         elif isinstance(task, lr.tasks.Images):
             sizes = (30, 40, 64)
+        elif isinstance(task, lr.tasks.SplitArrays):
+            sizes = (2, 3, 3)
         else:
             sizes = (task.num_test, task.n, task.d)
         assert together(one).x.shape == (sizes[0], sizes[2])
