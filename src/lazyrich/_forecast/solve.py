@@ -133,15 +133,20 @@ _AT_ONCE = 32
 
 # Between two of these in units of 1/lambda the squared loss's forcing is taken linear.
 _FINE = 1 / 256
+# From here on, in units of 1/lambda, nothing moves where the kernel does not shrink: e^-60.
+_STILL = 60.0
 
 
 def _solve_exactly(
     flow: KernelFlow, times: Float[np.ndarray, " t"], observe: Any, stop_at: float
 ) -> Solved:
     targets = 0.5 * flow.loss.dual(jnp.zeros_like(flow.f_start), flow.y)
-    spans = np.diff(times, prepend=0.0)
-    num = 1 + int(float(flow.weight_decay) * np.max(spans) / _FINE)
-    fine = (times - spans)[:, None] + spans[:, None] * (np.arange(1, num + 1) / num)
+    decay, solved = float(flow.weight_decay), times
+    if decay > 0 and float(flow.kernel_rate) == 0:
+        solved = np.minimum(times, _STILL / decay)
+    spans = np.diff(solved, prepend=0.0)
+    num = 1 + int(decay * np.max(spans) / _FINE)
+    fine = (solved - spans)[:, None] + spans[:, None] * (np.arange(1, num + 1) / num)
     # A NumPy array: taking a JAX array apart compiles a program of as many outputs.
     duals = np.asarray(_exact(flow, targets, jnp.asarray(fine)))
     parts: list[dict[str, np.ndarray]] = []
