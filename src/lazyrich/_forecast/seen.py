@@ -212,7 +212,8 @@ def _all(best: dict[str, dict[str, float]], name: str) -> list[float]:
 def _scales(problem: Problem, outputs: Outputs, best: dict[str, dict[str, float]]) -> Scales:
     """What scores are measured against."""
     loss, y_train, y_test = problem.loss, problem.train.y, outputs.y_test
-    shape = outputs.train.shape[1:]
+    # The kernel flow may be that of a subset of the training data.
+    shape = (len(y_train), *outputs.train.shape[2:])
     chance = math.nan
     if loss.meaning(y_train, y_test) != "reals":
         chance = float(np.max(np.unique(np.asarray(y_test), return_counts=True)[1]) / len(y_test))
