@@ -40,8 +40,8 @@ def fastest_rate(problem: Problem) -> float:
     The largest of three: the spectral radius of the Hessian of $\mathcal L + \frac\lambda2
     \|\theta\|^2$, by twelve products of a power iteration; the speed of the outputs on the
     training data over their unit, which is 1 for classification and the labels' root mean square
-    for regression; and the speed of the parameters over their norm. The Hessian alone would not
-    do: that of a hinge loss is zero until margins are near 1.
+    for regression; and the speed of the parameters over their norm. The Hessian does not
+    suffice: that of a hinge loss is zero until margins are near 1.
 
     - **Returns** zero where nothing moves, and a finite number always.
     """

@@ -165,10 +165,10 @@ class Flow(AbstractDynamics):
             )
             others = len(relays) - len(going)
 
-            def told(ended: int, steps: int, others: int = others) -> None:
+            def report(ended: int, steps: int, others: int = others) -> None:
                 progress(others + ended, steps)
 
-            ended = march_together(Lanes.of([relay.system for relay in going]), stacked, told)
+            ended = march_together(Lanes.of([relay.system for relay in going]), stacked, report)
             for place, relay in enumerate(going):
                 relay.march = jax.tree.map(lambda a, i=place: a[i], ended)
                 relay.settle()
@@ -285,7 +285,7 @@ def _caution(problem: Problem) -> float:
     return float(np.clip(num_params / _LARGE_NET, _CAUTION, 1.0))
 
 
-# What is smaller is as good as zero: its square, times a tolerance, could not be told from it.
+# Smaller values count as zero: the square of one, times a tolerance, underflows.
 _NOTHING = 1e-290
 
 

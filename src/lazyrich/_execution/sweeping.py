@@ -64,7 +64,7 @@ def sweep(
         by size if left out. `max_running`, batches with the scheduler at a time; `walltime`,
         seconds after which nothing should run: what would not fit is not begun.
     - `progress`, whether to show on stderr how many runs are done, and how long the rest will take;
-        `listener`, in its place, told a [`Progress`][lazyrich.sweeps.Progress] now and then.
+        `listener`, a function to call with a [`Progress`][lazyrich.sweeps.Progress] instead.
     - **Returns** what [`open_store`][lazyrich.open_store] returns for this sweep.
     - **Raises** [`InputError`][lazyrich.InputError] for keys or values that the experiment does
         not take, before anything is computed; [`ComputationError`][lazyrich.ComputationError]
@@ -75,9 +75,9 @@ def sweep(
     described = Sweep.over(experiment, over)
     size = suggested_size(experiment, len(described)) if batch_size is None else batch_size
     described = Sweep(experiment=experiment, axes=described.axes, batch_size=size)
-    with listening(listener, progress, experiment.name) as told, crew(workers, scheduler) as hands:
+    with listening(listener, progress, experiment.name) as heard, crew(workers, scheduler) as hands:
         run_sweep(
-            described, store, hands, max_running=max_running, walltime=walltime, listener=told
+            described, store, hands, max_running=max_running, walltime=walltime, listener=heard
         )
     return assemble(Store(store), described)
 
