@@ -15,7 +15,7 @@ import numpy as np
 import xarray as xr
 
 import lazyrich as lr
-from lazyrich._stacked import machine
+from lazyrich._run.results import machine
 
 RATE = 0.1
 LEVELS = {

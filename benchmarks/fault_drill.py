@@ -26,9 +26,9 @@ import numpy as np
 import psutil
 
 import lazyrich as lr
-from lazyrich._execution import workers
-from lazyrich._store import Store
-from lazyrich._sweep import Sweep, batches
+from lazyrich.sweeps import Sweep, batches
+from lazyrich.sweeps._execution import workers
+from lazyrich.sweeps._store import Store
 
 EXPERIMENT = lr.Experiment(
     task=lr.tasks.SparseClassification(n=16, d=60, num_test=50),

@@ -5,7 +5,7 @@ python benchmarks/forecast.py [STORE] [PANEL ...]
 Runs the study `forecast` at full size, forecasts every run, and writes `forecast.json` beside this
 file and `docs/figures/forecast.png`. The first half of a panel's seeds are those that calibrate: it
 prints which kappa they come to, in the middle and at the ends of the shortest interval with eight
-runs in ten, less that of `src/lazyrich/_forecast/calibration.toml`. All others are held out. What
+runs in ten, less that of `src/lazyrich/forecasts/calibration.toml`. All others are held out. What
 STORE holds already is not run again.
 """
 
@@ -92,19 +92,19 @@ def main(store: str, names: list[str]) -> None:
         every.append(held)
         results[name] = {
             "outcomes": result.outcomes,
-            "held out": lr.forecast_scores(held)._asdict(),
-            "all": lr.forecast_scores(runs)._asdict(),
+            "held out": lr.sweeps.forecast_scores(held)._asdict(),
+            "all": lr.sweeps.forecast_scores(runs)._asdict(),
             "held out, by scale": by_scale(held),
             "kappa less that of the table": constants(runs.isel(run=calibrates)),
             "forecast seconds": float(np.median(runs["forecast_seconds"])),
         }
         print(name, json.dumps(results[name], indent=1), flush=True)
     held = xr.concat(every, "run")
-    results["together"] = {"held out": lr.forecast_scores(held)._asdict()}
+    results["together"] = {"held out": lr.sweeps.forecast_scores(held)._asdict()}
     print(json.dumps(results["together"], indent=1))
     if names:
         return
-    lr.plot_forecasts(held).savefig(ROOT / "docs" / "figures" / "forecast.png", dpi=120)
+    lr.plot.forecasts(held).savefig(ROOT / "docs" / "figures" / "forecast.png", dpi=120)
     text = json.dumps(results, indent=1) + "\n"
     Path(__file__).with_name("forecast.json").write_text(text, encoding="utf-8")
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import lazyrich as lr
-from lazyrich._trial import is_right
+from lazyrich.sweeps.forecasts import is_right
 
 LINEAR = lr.models.MLP(widths=(), activation="identity", bias=False)
 RELU = lr.models.MLP(widths=(24,), bias=False)

@@ -26,13 +26,13 @@ def panels(store: str) -> dict[str, Any]:
         begun = time.perf_counter()
         (result,) = lr.reproduce("maps", store, panel=name, preset="paper")
         seconds = time.perf_counter() - begun
-        diagram = lr.phase_diagram(result.dataset)
+        diagram = lr.maps.phase_diagram(result.dataset)
         late = ("grokked", "improved") if name == "sparse" else "misgrokked"
         between = (("immediate", "gradual"), late)
-        edge = lr.boundary(result.dataset, between=between)
-        said = lr.boundary(result.dataset, between=between, of="forecast_outcome")
+        edge = lr.maps.boundary(result.dataset, between=between)
+        said = lr.maps.boundary(result.dataset, between=between, of="forecast_outcome")
         lines = [line if line["place"].notnull().any() else None for line in (edge, said)]
-        figure = lr.plot_map(diagram, lines[0], forecast=lines[1])
+        figure = lr.plot.map(diagram, lines[0], forecast=lines[1])
         figure.savefig(ROOT / "docs" / "figures" / f"map_{name}.png", dpi=120)
         found[name] = {
             "runs": len(result.sweep),
@@ -40,12 +40,12 @@ def panels(store: str) -> dict[str, Any]:
             "outcomes": result.outcomes,
             "boundary": edge["place"].values.tolist(),
             "boundary as forecast": said["place"].values.tolist(),
-            "forecasts": lr.forecast_scores(result.dataset)._asdict(),
+            "forecasts": lr.sweeps.forecast_scores(result.dataset)._asdict(),
             "forecast seconds": float(result.dataset["forecast_seconds"].sum()),
             "steps": float(result.dataset["num_steps"].sum()),
         }
         if name == "sparse":
-            fit = lr.scaling_fit(result.dataset.sel(init_scale=slice(30, None)))
+            fit = lr.maps.scaling_fit(result.dataset.sel(init_scale=slice(30, None)))
             found[name]["slope"] = [fit.slope, *fit.slope_interval]
             found[name]["offset"] = [fit.offset, *fit.offset_interval]
         print(name, json.dumps(found[name], indent=1), flush=True)
@@ -57,13 +57,13 @@ def located(store: str) -> dict[str, Any]:
     experiment, over = lr.studies.panels("maps")["sparse"].varied("paper")
     scales = 1.05 ** np.arange(0, 95)  # 1 to 98
     begun = time.perf_counter()
-    found = lr.refine(
+    found = lr.maps.refine(
         experiment,
         {"weight_decay": over["weight_decay"], "seed": over["seed"], "init_scale": scales},
         store,
     )
     brackets = [len(crossing.brackets) for crossing in found.crossings.values()]
-    edge = lr.boundary(found.dataset)
+    edge = lr.maps.boundary(found.dataset)
     return {
         "runs": found.num_runs,
         "of": found.num_lattice,

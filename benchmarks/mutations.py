@@ -51,22 +51,31 @@ class Room(NamedTuple):
 
 
 ROOMS: dict[str, Room] = {
-    "transition": Room(("_transition.py", "_transition/*.py"), ("test_transition.py",)),
-    "identity": Room(("_experiment.py", "_description.py"), ("test_experiment.py",)),
-    "store": Room(("_store/*.py",), ("test_store.py",)),
-    "predictors": Room(
-        ("_predictors/*.py",),
-        ("test_predictors.py", "test_margins.py", "test_completion.py", "test_kkt.py"),
+    "transition": Room(("records/transition/*.py",), ("test_transition.py",)),
+    "identity": Room(
+        ("experiments/identity.py", "_core/description.py", "_core/fingerprint/*.py"),
+        ("test_experiment.py", "test_identity.py"),
     ),
-    "losses": Room(("_losses/*.py",), ("test_losses.py",)),
-    "kernels": Room(("_kernel/*.py",), ("test_kernel.py",)),
+    "store": Room(("sweeps/_store/*.py",), ("test_store.py",)),
+    "predictors": Room(
+        ("predictors/*.py",),
+        (
+            "test_predictors.py",
+            "test_margins.py",
+            "test_completion.py",
+            "test_kkt.py",
+            "test_certificates.py",
+        ),
+    ),
+    "losses": Room(("losses/*.py",), ("test_losses.py",)),
+    "kernels": Room(("kernel/*.py",), ("test_kernel.py",)),
     "solvers": Room(
-        ("_dynamics/_solver/*.py",),
+        ("solvers/*.py",),
         ("test_rodas5p.py", "test_damped_rkc2.py", "test_rosenbrock_w.py", "test_stabilised.py"),
     ),
-    "forecast": Room(("_forecast/*.py",), ("test_forecast.py",)),
-    "maps": Room(("_phase/*.py",), ("test_phase.py",)),
-    "claims": Room(("_claims/*.py",), ("test_claims.py",)),
+    "forecast": Room(("forecasts/*.py",), ("test_forecast.py", "test_forecast_verdicts.py")),
+    "maps": Room(("maps/*.py", "sweeps/runs.py"), ("test_phase.py",)),
+    "claims": Room(("claims/*.py",), ("test_claims.py",)),
 }
 
 

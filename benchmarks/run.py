@@ -22,10 +22,11 @@ from jaxtyping import Array
 from scipy.optimize import linprog
 
 import lazyrich as lr
-from lazyrich._columns import gram, matvec, rmatvec
-from lazyrich._dynamics import Problem, Trajectory, _reduction
-from lazyrich._ground import build_problem
-from lazyrich._precision import in_double
+from lazyrich._core.columns import gram, matvec, rmatvec
+from lazyrich._core.precision import in_double
+from lazyrich._run.prepared import build_problem
+from lazyrich.dynamics import Problem, Trajectory
+from lazyrich.dynamics.diagonal import reduction as _reduction
 
 REPEATS = 5
 

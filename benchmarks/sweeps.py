@@ -22,9 +22,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import lazyrich as lr
-from lazyrich._execution import crew, run_sweep
-from lazyrich._store import Store
-from lazyrich._sweep import Sweep, batches
+from lazyrich.sweeps import Sweep, batches
+from lazyrich.sweeps._execution import crew, run_sweep
+from lazyrich.sweeps._store import Store
 
 RESULTS = Path(__file__).with_name("sweeps.json")
 NUM_WORKERS = 2

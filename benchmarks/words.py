@@ -27,7 +27,7 @@ import numpy as np
 from sklearn import datasets
 
 import lazyrich as lr
-from lazyrich._trial import is_right
+from lazyrich.sweeps.forecasts import is_right
 
 ROOT = Path(__file__).parent
 # Every set has so many inputs, those it lacks being zero, and nearly all of them so many samples:

@@ -50,13 +50,14 @@ from sklearn.datasets import load_digits
 from threadpoolctl import threadpool_limits
 
 import lazyrich as lr
-from lazyrich._dynamics import Problem, _march
-from lazyrich._dynamics._method import Method, _radius
-from lazyrich._dynamics._status import RUNNING
-from lazyrich._dynamics.gradient_flow import GradientFlow
-from lazyrich._ground import build_problem
-from lazyrich._measure import gathered
-from lazyrich._precision import in_double
+from lazyrich._core.precision import in_double
+from lazyrich._integrate import march as _march
+from lazyrich._integrate.status import RUNNING
+from lazyrich._run.measure import gathered
+from lazyrich._run.prepared import build_problem
+from lazyrich.dynamics import Problem
+from lazyrich.dynamics._method import Method, _radius
+from lazyrich.dynamics.gradient_flow import GradientFlow
 
 LIMIT_SECONDS = 60.0
 REFERENCE_SECONDS = 400.0

@@ -8,9 +8,9 @@ import jax.random as jr
 import numpy as np
 
 import lazyrich as lr
-from lazyrich._dynamics import Problem
-from lazyrich._losses import AbstractLoss
-from lazyrich._tasks import Samples
+from lazyrich.dynamics import Problem
+from lazyrich.losses import AbstractLoss
+from lazyrich.tasks import Samples
 
 
 def samples(n: int = 6, d: int = 30, seed: int = 0, labels: str = "signs") -> Samples:

@@ -11,7 +11,7 @@ from scipy.integrate import solve_ivp
 from scipy.special import expit
 
 import lazyrich as lr
-from lazyrich._simulate import Run
+from lazyrich._run.simulate import Run
 from tests.helpers import relative_error, silent
 
 RTOL = 1e-3

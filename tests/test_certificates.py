@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 import lazyrich as lr
-from lazyrich._predictors.classes import ClassMargin, certify_classes
-from lazyrich._predictors.interpolation import Interpolation, certify_interpolant
-from lazyrich._predictors.kernel_completion import certified, observe
-from lazyrich._predictors.lq_max_margin import certify_stationary
-from lazyrich._predictors.margin import Margin, certify_margin
-from lazyrich._predictors.nuclear_norm import certify_completion
+from lazyrich.predictors.classes import ClassMargin, certify_classes
+from lazyrich.predictors.interpolation import Interpolation, certify_interpolant
+from lazyrich.predictors.kernel_completion import certified, observe
+from lazyrich.predictors.lq_max_margin import certify_stationary
+from lazyrich.predictors.margin import Margin, certify_margin
+from lazyrich.predictors.nuclear_norm import certify_completion
 
 TOLERANCE = 1e-6
 Predict = Callable[..., lr.predictors.Predictor]

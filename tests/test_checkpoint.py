@@ -21,9 +21,11 @@ import pytest
 import xarray as xr
 
 import lazyrich as lr
-from lazyrich import _files, _simulate
-from lazyrich._dynamics import AbstractDynamics, Checkpoint, discrete
-from lazyrich._files import discard
+from lazyrich._core import files as _files
+from lazyrich._core.files import discard
+from lazyrich._integrate.checkpoint import Checkpoint
+from lazyrich._run import simulate as _simulate
+from lazyrich.dynamics import AbstractDynamics, discrete
 from tests.helpers import diagonal_problem, silent, turning_problem
 
 ROOT = Path(__file__).parent.parent

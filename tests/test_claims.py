@@ -9,8 +9,8 @@ import xarray as xr
 from scipy import stats
 
 import lazyrich as lr
-from lazyrich._claims.resample import bootstrap, median, sign_change, spearman
-from lazyrich._reproduce import compare
+from lazyrich.claims.resample import bootstrap, median, sign_change, spearman
+from lazyrich.studies._reproduce import compare
 
 SCALES, SEEDS = np.array([1.0, 10.0, 100.0]), np.arange(3)
 
@@ -28,60 +28,62 @@ def runs(t50=None, outcome="grokked", seeds=SEEDS, scales=SCALES, **others):
 
 
 def parts(*tables):
-    return tuple(lr.PublishedAt(**table) for table in tables)
+    return tuple(lr.experiments.PublishedAt(**table) for table in tables)
 
 
 def claim(kind, **fields):
     plain = ("equals", "at_least", "at_most", "share_above")
     along = {"along": "init_scale"} if kind not in plain else {}
-    return lr.Claim(**{"text": "it does", "quantity": "t50", "kind": kind, **along, **fields})
+    return lr.claims.Claim(
+        **{"text": "it does", "quantity": "t50", "kind": kind, **along, **fields}
+    )
 
 
 def test_order():
-    verdict = lr.check_claim(claim("increases"), runs())
+    verdict = lr.claims.check_claim(claim("increases"), runs())
     assert verdict.holds == "yes"
     assert (verdict.estimate, verdict.low, verdict.high) == pytest.approx((1, 1, 1))
     assert "medians 102, 322.6, 1020 at 1, 10, 100" in verdict.ours
     assert "Spearman" in verdict.how
     assert "mean over runs that differ in it alone" in verdict.how
     assert "over seeds" in verdict.how
-    assert lr.check_claim(claim("decreases"), runs()).holds == "no"
+    assert lr.claims.check_claim(claim("decreases"), runs()).holds == "no"
     # Seeds that disagree leave room for both: rank correlations 1, -1, 0.5.
     mixed = np.array([[1.0, 3.0, 1.0], [2.0, 2.0, 3.0], [3.0, 1.0, 2.0]])
-    verdict = lr.check_claim(claim("increases"), runs(mixed))
+    verdict = lr.claims.check_claim(claim("increases"), runs(mixed))
     assert verdict.holds == "cannot say"
     assert verdict.estimate == pytest.approx(0.5 / 3)
     # A stronger order than there is: 0.5 in every seed.
     weak = np.repeat([[1.0], [3.0], [2.0]], 3, axis=1)
-    assert lr.check_claim(claim("increases"), runs(weak)).holds == "yes"
-    assert lr.check_claim(claim("increases", value=0.6), runs(weak)).holds == "no"
+    assert lr.claims.check_claim(claim("increases"), runs(weak)).holds == "yes"
+    assert lr.claims.check_claim(claim("increases", value=0.6), runs(weak)).holds == "no"
 
 
 def test_seeds_in_step_with_another_key_are_seeds():
     data = runs().rename(seed="seed,dynamics.seed")
     coords = dict.fromkeys(("seed", "dynamics.seed"), ("seed,dynamics.seed", SEEDS))
     data = data.drop_vars("seed,dynamics.seed").assign_coords(coords)
-    verdict = lr.check_claim(claim("power_law", value=0.5), data)
+    verdict = lr.claims.check_claim(claim("power_law", value=0.5), data)
     assert verdict.holds == "yes"
     assert "over seeds" in verdict.how
     assert "9 runs of 3 seeds" in verdict.ours
-    assert "mean over runs" in lr.check_claim(claim("increases"), data).how
+    assert "mean over runs" in lr.claims.check_claim(claim("increases"), data).how
 
 
 def test_an_order_of_few_runs_says_nothing():
     alone = runs(seeds=np.array([0]))
-    verdict = lr.check_claim(claim("increases"), alone)
+    verdict = lr.claims.check_claim(claim("increases"), alone)
     assert verdict.holds == "cannot say"
     assert verdict.estimate == pytest.approx(1)
     assert "by chance has 0.17" in verdict.ours
     # Five in a row: one in 120, and its interval is over runs.
     five = runs(seeds=np.array([0]), scales=np.geomspace(1, 100, 5))
-    verdict = lr.check_claim(claim("increases"), five)
+    verdict = lr.claims.check_claim(claim("increases"), five)
     assert verdict.holds == "yes"
     assert "over runs" in verdict.how
     # Two seeds in the same order: one in 36.
-    assert lr.check_claim(claim("increases"), runs(seeds=np.arange(2))).holds == "yes"
-    flat = lr.check_claim(claim("increases"), runs(np.full((3, 3), 7.0)))
+    assert lr.claims.check_claim(claim("increases"), runs(seeds=np.arange(2))).holds == "yes"
+    flat = lr.claims.check_claim(claim("increases"), runs(np.full((3, 3), 7.0)))
     assert flat.holds == "cannot say"
 
 
@@ -89,7 +91,7 @@ def test_what_never_came_is_the_last_and_is_counted():
     late = runs()
     late["t50"][2] = np.nan
     late["outcome"][2] = "not_within_budget"
-    verdict = lr.check_claim(claim("increases"), late)
+    verdict = lr.claims.check_claim(claim("increases"), late)
     assert (verdict.holds, verdict.num_never, verdict.num_left_out) == ("yes", 3, 0)
     assert "never at 1, 10, 100" in verdict.ours
     assert "3 never" in verdict.ours
@@ -97,109 +99,116 @@ def test_what_never_came_is_the_last_and_is_counted():
     wrong = runs()
     wrong["t50"][0] = np.nan
     wrong["outcome"][0] = "untrained"
-    assert lr.check_claim(claim("increases"), wrong).holds != "yes"
+    assert lr.claims.check_claim(claim("increases"), wrong).holds != "yes"
     # No slope can take them in.
-    law = lr.check_claim(claim("power_law", value=0.5), late)
+    law = lr.claims.check_claim(claim("power_law", value=0.5), late)
     assert law.holds == "cannot say"
     assert "did not come" in law.ours
     # A run that diverged has no time, late or early.
     lost = runs()
     lost["outcome"][1] = "diverged"
-    verdict = lr.check_claim(claim("increases"), lost)
+    verdict = lr.claims.check_claim(claim("increases"), lost)
     assert (verdict.holds, verdict.num_left_out) == ("cannot say", 3)
 
 
 def test_laws():
-    verdict = lr.check_claim(claim("power_law", value=0.5, tolerance=0.05), runs())
+    verdict = lr.claims.check_claim(claim("power_law", value=0.5, tolerance=0.05), runs())
     assert verdict.holds == "yes"
     assert verdict.estimate == pytest.approx(0.5, abs=1e-9)
     # Each seed's own slope and the t interval over them.
     rng = np.random.default_rng(0)
     noisy = 100 * SCALES[:, None] ** 0.5 * np.exp(0.05 * rng.normal(size=(3, 3)))
-    verdict = lr.check_claim(claim("power_law", value=0.5, tolerance=0.2), runs(noisy))
+    verdict = lr.claims.check_claim(claim("power_law", value=0.5, tolerance=0.2), runs(noisy))
     slopes = [np.polyfit(np.log(SCALES), np.log(noisy[:, s]), 1)[0] for s in range(3)]
     width = stats.t.ppf(0.975, 2) * np.std(slopes, ddof=1) / np.sqrt(3)
     assert verdict.estimate == pytest.approx(np.mean(slopes))
     assert verdict.high - verdict.estimate == pytest.approx(width)
-    assert lr.check_claim(claim("power_law", value=2.0), runs(noisy)).holds == "no"
+    assert lr.claims.check_claim(claim("power_law", value=2.0), runs(noisy)).holds == "no"
     edge = claim("power_law", value=verdict.high, tolerance=0.01)
-    assert lr.check_claim(edge, runs(noisy)).holds == "cannot say"
+    assert lr.claims.check_claim(edge, runs(noisy)).holds == "cannot say"
     # weight_decay * t50 = 1 log(alpha) + 2
     t50 = 1e3 * (np.log(SCALES)[:, None] + 2 + 0.01 * SEEDS)
     law = claim("log_law", quantity="weight_decay * t50", value=1.0, tolerance=0.01)
-    assert lr.check_claim(law, runs(t50)).holds == "yes"
+    assert lr.claims.check_claim(law, runs(t50)).holds == "yes"
 
 
 def test_levels():
     where = {"init_scale": 10.0}
     at_ten = claim("equals", value=320.0, where=where)
-    verdict = lr.check_claim(at_ten, runs())
+    verdict = lr.claims.check_claim(at_ten, runs())
     low, middle, high = 1e2 * 10**0.5 * np.array([1, 1.02, 1.04])
     assert (verdict.low, verdict.estimate, verdict.high) == pytest.approx((low, middle, high))
     assert verdict.holds == "yes"
-    assert lr.check_claim(claim("equals", value=600.0, where=where), runs()).holds == "no"
+    assert lr.claims.check_claim(claim("equals", value=600.0, where=where), runs()).holds == "no"
     close = claim("equals", value=320.0, tolerance=0.02, where=where)
-    assert lr.check_claim(close, runs()).holds == "cannot say"
-    assert lr.check_claim(claim("at_least", value=300.0, where=where), runs()).holds == "yes"
-    assert lr.check_claim(claim("at_most", value=300.0, where=where), runs()).holds == "no"
+    assert lr.claims.check_claim(close, runs()).holds == "cannot say"
+    assert lr.claims.check_claim(claim("at_least", value=300.0, where=where), runs()).holds == "yes"
+    assert lr.claims.check_claim(claim("at_most", value=300.0, where=where), runs()).holds == "no"
     few = claim("at_least", value=0.0, where={**where, "seed": [0, 1]})
-    assert lr.check_claim(few, runs()).holds == "cannot say"
-    assert lr.check_claim(few.model_copy(update={"min_runs": 2}), runs()).holds == "yes"
+    assert lr.claims.check_claim(few, runs()).holds == "cannot say"
+    assert lr.claims.check_claim(few.model_copy(update={"min_runs": 2}), runs()).holds == "yes"
     never = runs(np.full((3, 3), np.nan), "not_within_budget")
-    assert lr.check_claim(claim("at_most", value=1e3), never).holds == "no"
-    assert lr.check_claim(claim("at_least", value=1e3), never).holds == "yes"
+    assert lr.claims.check_claim(claim("at_most", value=1e3), never).holds == "no"
+    assert lr.claims.check_claim(claim("at_least", value=1e3), never).holds == "yes"
     # Nor is it of a delay after what did not come.
     for quantity in ("t50 / t_train", "t50 - t_train"):
         untold = runs(np.full((3, 3), np.nan), "untrained", t_train=np.full((3, 3), np.nan))
-        verdict = lr.check_claim(claim("at_least", quantity=quantity, value=2.0), untold)
+        verdict = lr.claims.check_claim(claim("at_least", quantity=quantity, value=2.0), untold)
         assert (verdict.holds, verdict.num_left_out) == ("cannot say", 9)
         fitted = runs(np.full((3, 3), np.nan), "not_within_budget", t_train=np.full((3, 3), 5.0))
-        assert lr.check_claim(verdict.claim, fitted).holds == "yes"
+        assert lr.claims.check_claim(verdict.claim, fitted).holds == "yes"
     # Beyond the horizon of 1e4 nothing is known.
-    assert lr.check_claim(claim("at_least", value=1e5), never).holds == "cannot say"
-    assert lr.check_claim(claim("at_most", value=1e5), never).holds == "cannot say"
+    assert lr.claims.check_claim(claim("at_least", value=1e5), never).holds == "cannot say"
+    assert lr.claims.check_claim(claim("at_most", value=1e5), never).holds == "cannot say"
 
 
 def test_outcomes():
     some = runs()
     some["outcome"][0, 0] = "immediate"
-    every = lr.Claim(text="it groks", kind="outcomes", value="grokked")
-    verdict = lr.check_claim(every, some)
+    every = lr.claims.Claim(text="it groks", kind="outcomes", value="grokked")
+    verdict = lr.claims.check_claim(every, some)
     assert verdict.holds == "no"
     assert "8 of 9" in verdict.ours
     assert "1 immediate" in verdict.ours
     low, high = stats.binomtest(8, 9).proportion_ci()
     assert (verdict.low, verdict.high) == pytest.approx((low, high))
     most = every.model_copy(update={"share": 0.8})
-    assert lr.check_claim(most, some).holds == "yes"
+    assert lr.claims.check_claim(most, some).holds == "yes"
     either = every.model_copy(update={"value": ("grokked", "immediate")})
-    assert lr.check_claim(either, some).holds == "yes"
+    assert lr.claims.check_claim(either, some).holds == "yes"
     two = every.model_copy(update={"where": {"init_scale": 100.0, "seed": [0, 1]}})
-    assert lr.check_claim(two, some).holds == "cannot say"
+    assert lr.claims.check_claim(two, some).holds == "cannot say"
     one = every.model_copy(update={"where": {"init_scale": 1.0, "seed": 0}})
-    assert lr.check_claim(one, some).holds == "no"  # immediate
+    assert lr.claims.check_claim(one, some).holds == "no"  # immediate
     rarely = one.model_copy(update={"share": 0.1})
-    assert lr.check_claim(rarely, some).holds == "cannot say"
+    assert lr.claims.check_claim(rarely, some).holds == "cannot say"
     some["outcome"][1, 1] = "missing"
-    assert lr.check_claim(either, some).holds == "cannot say"
+    assert lr.claims.check_claim(either, some).holds == "cannot say"
 
 
 def test_shares():
     # Eight of nine runs above 1; without a number one is left out, and of the rest all are.
     right = np.ones((3, 3)) * 2
     right[1, 1] = 0.5
-    verdict = lr.check_claim(claim("share_above", quantity="right", value=1), runs(right=right))
+    verdict = lr.claims.check_claim(
+        claim("share_above", quantity="right", value=1), runs(right=right)
+    )
     assert (verdict.holds, verdict.num_runs) == ("no", 9)
     interval = stats.binomtest(8, 9).proportion_ci(0.95, "exact")
     assert (verdict.estimate, verdict.low, verdict.high) == pytest.approx((8 / 9, *interval))
     most = claim("share_above", quantity="right", value=1, share=0.8)
-    assert lr.check_claim(most, runs(right=right)).holds == "yes"
-    assert lr.check_claim(claim("share_above", quantity="right"), runs(right=right)).holds == "yes"
+    assert lr.claims.check_claim(most, runs(right=right)).holds == "yes"
+    assert (
+        lr.claims.check_claim(claim("share_above", quantity="right"), runs(right=right)).holds
+        == "yes"
+    )
     right[0], right[1, 1] = np.nan, np.nan
-    verdict = lr.check_claim(claim("share_above", quantity="right", value=1), runs(right=right))
+    verdict = lr.claims.check_claim(
+        claim("share_above", quantity="right", value=1), runs(right=right)
+    )
     assert (verdict.holds, verdict.num_runs, verdict.num_left_out) == ("yes", 5, 4)
     right[1:, :2] = np.nan
-    verdict = lr.check_claim(claim("share_above", quantity="right"), runs(right=right))
+    verdict = lr.claims.check_claim(claim("share_above", quantity="right"), runs(right=right))
     assert verdict.holds == "cannot say"
     assert "2 of 3 runs needed" in verdict.ours
 
@@ -211,19 +220,21 @@ def test_changes_of_sign():
     later = 3 * np.log(SCALES[:, None] / (2 * turns))
     data = runs(score=score, later=later)
     at = claim("changes_sign", quantity="score", value=5, tolerance=0.3)
-    verdict = lr.check_claim(at, data)
+    verdict = lr.claims.check_claim(at, data)
     assert (verdict.estimate, verdict.low, verdict.high) == pytest.approx((5, 4, 6))
     assert verdict.holds == "yes"
     assert "3 of 3 lines" in verdict.ours
-    assert lr.check_claim(at.model_copy(update={"value": 10.0}), data).holds == "no"
-    assert lr.check_claim(at.model_copy(update={"tolerance": 0.1}), data).holds == "cannot say"
+    assert lr.claims.check_claim(at.model_copy(update={"value": 10.0}), data).holds == "no"
+    assert (
+        lr.claims.check_claim(at.model_copy(update={"tolerance": 0.1}), data).holds == "cannot say"
+    )
     # Seed by seed the one turns at half of where the other does, exactly.
     ratio = at.model_copy(update={"beside": "later", "value": 0.5, "tolerance": 0.01})
-    verdict = lr.check_claim(ratio, data)
+    verdict = lr.claims.check_claim(ratio, data)
     assert (verdict.estimate, verdict.low, verdict.high) == pytest.approx((0.5, 0.5, 0.5))
     assert verdict.holds == "yes"
     score[:, 0] = 1.0  # a line that keeps its sign
-    verdict = lr.check_claim(at, runs(score=score))
+    verdict = lr.claims.check_claim(at, runs(score=score))
     assert verdict.holds == "cannot say"
     assert "2 of 3 lines needed" in verdict.ours
     # There, back and there again: the middle of the first place and the last.
@@ -240,7 +251,9 @@ def test_quantities():
 
     def at(quantity, value, scale=10.0):
         fields = {"quantity": quantity, "value": value, "tolerance": 1e-9}
-        return lr.check_claim(claim("equals", where={"init_scale": scale}, **fields), data).holds
+        return lr.claims.check_claim(
+            claim("equals", where={"init_scale": scale}, **fields), data
+        ).holds
 
     assert at("late.test_loss", 3.0) == "yes"
     assert at("max.test_accuracy", 0.9) == "yes"
@@ -269,7 +282,7 @@ def test_times_of_curves():
         data[name] = (keys, np.broadcast_to(curve, three))
 
     def at(quantity):
-        return lr.check_claim(claim("equals", quantity=quantity, value=1.0), data).estimate
+        return lr.claims.check_claim(claim("equals", quantity=quantity, value=1.0), data).estimate
 
     assert at("when_min.distance") == at("when_max.cosine") == pytest.approx(1e-2)
     assert at("t50.distance") == pytest.approx(10**1.5)  # half way to 0.8
@@ -294,29 +307,31 @@ def over_losses():
 def test_runs_beside_their_like():
     data, hinge = over_losses(), {"loss.kind": "Hinge"}
     fields = {"where": hinge, "against": {"loss.kind": "Logistic"}, "tolerance": 1e-9}
-    verdict = lr.check_claim(claim("equals", value=1.5, **fields), data)
+    verdict = lr.claims.check_claim(claim("equals", value=1.5, **fields), data)
     assert (verdict.holds, verdict.num_runs, verdict.low, verdict.high) == ("yes", 3, 1.5, 1.5)
     assert "t50 over that at loss.kind = Logistic" in verdict.how
     less = claim("equals", value=10.0, compared="difference", **fields)
-    assert lr.check_claim(less, data).estimate == 10.0  # of 5, 10 and 25
-    assert "t50 less that at" in lr.check_claim(less, data).how
+    assert lr.claims.check_claim(less, data).estimate == 10.0  # of 5, 10 and 25
+    assert "t50 less that at" in lr.claims.check_claim(less, data).how
     # A partner that never came says nothing; a run that never came is later.
     late = over_losses()
     late["t50"][0, 0] = late["t50"][1, 1] = np.nan
     late["outcome"][0, 0] = late["outcome"][1, 1] = "not_within_budget"
-    verdict = lr.check_claim(claim("at_least", value=1.4, min_runs=1, **fields), late)
+    verdict = lr.claims.check_claim(claim("at_least", value=1.4, min_runs=1, **fields), late)
     assert (verdict.num_runs, verdict.num_never, verdict.num_left_out) == (2, 1, 1)
     with pytest.raises(lr.InputError, match="several differ in other keys"):
-        lr.check_claim(claim("equals", value=1.0, against={"seed": [0, 1]}), data)
+        lr.claims.check_claim(claim("equals", value=1.0, against={"seed": [0, 1]}), data)
     with pytest.raises(lr.InputError, match=r"against = .*: should be left out for outcomes"):
-        lr.Claim(text="", kind="outcomes", value="grokked", against=hinge)
+        lr.claims.Claim(text="", kind="outcomes", value="grokked", against=hinge)
 
 
 def test_keys_inside_of_tables_that_are_swept():
     data = over_losses()
 
     def count(where):
-        return lr.check_claim(claim("at_least", value=0.0, min_runs=1, where=where), data).num_runs
+        return lr.claims.check_claim(
+            claim("at_least", value=0.0, min_runs=1, where=where), data
+        ).num_runs
 
     # Not the kind of the experiment that was varied, which none of these runs need have.
     assert count({"loss.kind": "Logistic"}) == 3
@@ -330,7 +345,7 @@ def test_keys_inside_of_tables_that_are_swept():
     with pytest.raises(lr.InputError, match=r"loss.breadth.*should stand in every table of loss"):
         count({"loss.breadth": 0.1})
     with pytest.raises(lr.InputError, match=r"along = 'loss.width': should stand in every table"):
-        lr.check_claim(claim("power_law", value=1.0, along="loss.width"), data)
+        lr.claims.check_claim(claim("power_law", value=1.0, along="loss.width"), data)
 
 
 def test_along_a_key_inside_of_tables():
@@ -347,35 +362,35 @@ def test_along_a_key_inside_of_tables():
     names = [json.dumps(table) for table in tables]
     data = xr.Dataset(variables, {"dynamics": names, "seed": SEEDS}, {"experiment": ""})
     along, sgd = "dynamics.learning_rate", {"dynamics.kind": "SGD"}
-    verdict = lr.check_claim(claim("increases", along=along, where=sgd), data)
+    verdict = lr.claims.check_claim(claim("increases", along=along, where=sgd), data)
     assert (verdict.estimate, verdict.low) == pytest.approx((1.0, 1.0))
     heavy = {"dynamics.momentum": 0.9}
-    verdict = lr.check_claim(claim("power_law", value=1.0, along=along, where=heavy), data)
+    verdict = lr.claims.check_claim(claim("power_law", value=1.0, along=along, where=heavy), data)
     assert verdict.estimate == pytest.approx(1.0)
     assert verdict.num_runs == 9
     light, at = {"dynamics.momentum": 0.0, along: 10.0}, {**heavy, along: 10.0}
-    verdict = lr.check_claim(claim("equals", value=0.01, against=light, where=at), data)
+    verdict = lr.claims.check_claim(claim("equals", value=0.01, against=light, where=at), data)
     assert verdict.estimate == pytest.approx(0.01)
     assert verdict.holds == "yes"
 
 
 def test_claims_that_make_no_sense_are_refused():
     with pytest.raises(lr.InputError, match="along = None: should be a key for increases"):
-        lr.Claim(text="", kind="increases", quantity="t50")
+        lr.claims.Claim(text="", kind="increases", quantity="t50")
     with pytest.raises(lr.InputError, match="along = 'seed': should be left out for equals"):
-        lr.Claim(text="", kind="equals", quantity="t50", along="seed", value=1.0)
+        lr.claims.Claim(text="", kind="equals", quantity="t50", along="seed", value=1.0)
     with pytest.raises(lr.InputError, match="value = None: should be a number for at_least"):
-        lr.Claim(text="", kind="at_least", quantity="t50")
+        lr.claims.Claim(text="", kind="at_least", quantity="t50")
     with pytest.raises(lr.InputError, match="should be among grokked, misgrokked"):
-        lr.Claim(text="", kind="outcomes", value=("groks",))
+        lr.claims.Claim(text="", kind="outcomes", value=("groks",))
     with pytest.raises(lr.InputError, match="quantity = 'outcome': should be a number"):
-        lr.Claim(text="", kind="at_most", value=1.0)
+        lr.claims.Claim(text="", kind="at_most", value=1.0)
     with pytest.raises(lr.InputError, match="beside = 't10': should be left out for at_most"):
-        lr.Claim(text="", kind="at_most", value=1.0, quantity="t50", beside="t10")
+        lr.claims.Claim(text="", kind="at_most", value=1.0, quantity="t50", beside="t10")
     with pytest.raises(lr.InputError, match=r"value = 0\.0: should be positive for changes_sign"):
-        lr.Claim(text="", kind="changes_sign", value=0.0, quantity="t50", along="seed")
+        lr.claims.Claim(text="", kind="changes_sign", value=0.0, quantity="t50", along="seed")
     with pytest.raises(lr.InputError, match="beside = 'a b': should be a name, or two"):
-        lr.check_claim(claim("changes_sign", value=1.0, beside="a b"), runs())
+        lr.claims.check_claim(claim("changes_sign", value=1.0, beside="a b"), runs())
 
 
 def test_ranks_and_samples():
@@ -396,7 +411,9 @@ def test_published_numbers_at_coordinates():
     part = {"where": {"init_scale": 10.0}, "numbers": {"t50": 300.0, "late.test_loss": 2.0}}
     never = {"where": {"init_scale": 100.0}, "numbers": {"t50": 1000.0}}
     absent = {"where": {"init_scale": 5.0}, "numbers": {"t50": 1.0}}
-    published = lr.Published(source="s", numbers={"t50": 1.0}, at=parts(part, never, absent))
+    published = lr.experiments.Published(
+        source="s", numbers={"t50": 1.0}, at=parts(part, never, absent)
+    )
     data = runs()
     data["t50"][2, 1:] = np.nan
     data["outcome"][2, 1:] = "not_within_budget"
@@ -410,16 +427,16 @@ def test_published_numbers_at_coordinates():
     # Two of three never came: no median, but the one that came is shown.
     assert (np.isnan(hundred.median), hundred.low, hundred.num_never) == (True, 1000.0, 2)
     assert not hundred.agrees
-    again = lr.Published(**published.table())
+    again = lr.experiments.Published(**published.table())
     assert again == published
     with pytest.raises(lr.InputError, match=r"at\.where = None: missing"):
-        lr.Published(source="s", at=[{"numbers": {}}])  # type: ignore[arg-type]
+        lr.experiments.Published(source="s", at=[{"numbers": {}}])  # type: ignore[arg-type]
 
 
 def test_the_numbers_of_one_run():
     tables = [{"where": {"init_scale": [5.0, 10.0]}, "numbers": {"t50": 3.0}},
               {"where": {"init_scale": 100.0}, "numbers": {"t10": 4.0}}]  # fmt: skip
-    published = lr.Published(source="s", numbers={"t90": 9.0}, at=parts(*tables))
+    published = lr.experiments.Published(source="s", numbers={"t90": 9.0}, at=parts(*tables))
     experiment = lr.Experiment(task=lr.tasks.SparseClassification(), init_scale=10.0)
     assert published.numbers_of(experiment.value) == {"t90": 9.0, "t50": 3.0}
 
@@ -434,12 +451,12 @@ def test_other_thresholds_without_other_runs():
     numbers = {n: ("seed", [np.nan]) for n in ("t_train", "t_test", "t50", "late_test_accuracy")}
     words = {"outcome": ("seed", ["not_within_budget"]), "ending": ("seed", ["completed"])}
     data = xr.Dataset({**record, **numbers, **words}, {"seed": [0]})
-    assert lr.reread(data, lr.Thresholds())["outcome"].item() == "grokked"
-    assert lr.reread(data, lr.Thresholds(delay=1000.0))["outcome"].item() == "gradual"
-    lower = lr.reread(data, lr.Thresholds(test=0.8))
+    assert lr.records.reclassify(data, lr.Thresholds())["outcome"].item() == "grokked"
+    assert lr.records.reclassify(data, lr.Thresholds(delay=1000.0))["outcome"].item() == "gradual"
+    lower = lr.records.reclassify(data, lr.Thresholds(test=0.8))
     assert lower["outcome"].item() == "grokked"
     assert lower["t50"].item() == pytest.approx(300, rel=0.05)
     assert lower["late_test_accuracy"].item() == pytest.approx(0.9, abs=1e-3)
     assert data["outcome"].item() == "not_within_budget"
     with pytest.raises(lr.InputError, match="should be read with its curves"):
-        lr.reread(data.drop_vars("time"), lr.Thresholds())
+        lr.records.reclassify(data.drop_vars("time"), lr.Thresholds())

@@ -183,7 +183,7 @@ def test_an_unforeseen_error_is_one_line_too(monkeypatch, capsys, tmp_path):
     def broken(*arguments, **options):
         raise RuntimeError("out\nof memory")
 
-    monkeypatch.setattr("lazyrich._simulate.simulate", broken)
+    monkeypatch.setattr("lazyrich._run.simulate.simulate", broken)
     assert call(monkeypatch, "run", "lyu2024/1a", *SMALL, "--no-forecast", "--out", tmp_path) == 1
     assert capsys.readouterr().err.strip().splitlines()[-1] == "lazyrich: out of memory"
 

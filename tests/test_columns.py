@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lazyrich import _columns as columns
+from lazyrich._core import columns
 
 
 @pytest.fixture(params=[5, 4096, 5000])

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import lazyrich as lr
-from lazyrich._ground import Ground
-from lazyrich._probes import Moment
+from lazyrich._run.prepared import Ground
+from lazyrich.probes import Moment
 from tests.helpers import relative_error
 
 MEASURED = (

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import lazyrich as lr
-from lazyrich._predictors.kernel_completion import kernel_completion, observe
-from lazyrich._predictors.nuclear_norm import certify_completion, min_nuclear_norm
+from lazyrich.predictors.kernel_completion import kernel_completion, observe
+from lazyrich.predictors.nuclear_norm import certify_completion, min_nuclear_norm
 from tests.helpers import relative_error
 
 BOTH = [min_nuclear_norm, kernel_completion]

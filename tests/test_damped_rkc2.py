@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import lazyrich as lr
-from lazyrich._dynamics._method import choose
-from lazyrich._ground import Ground
-from lazyrich._simulate import Run
+from lazyrich._run.prepared import Ground
+from lazyrich._run.simulate import Run
+from lazyrich.dynamics._method import choose
 
 from .test_stabilised import one_step, slope, solve
 

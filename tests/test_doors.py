@@ -33,7 +33,7 @@ def test_texts_are_short_and_markup_in_them_is_harmless():
     assert experiment._repr_html_().startswith("<pre>experiment       &lt;script&gt;alert(1)")
     assert "<script" not in experiment._repr_html_()
     row = xr.DataArray([0.0], dims="run")
-    fit = lr.ScalingFit(
+    fit = lr.maps.ScalingFit(
         quantity="t50", against="init_scale", times="weight_decay", slope=1.25,
         slope_interval=(1.0, 1.5), offset=-0.5, offset_interval=(float("nan"), 2.0),
         residuals=row, num_runs=9, num_censored=1, left_out={"none": 2}, clusters="seed",
@@ -46,7 +46,7 @@ def test_texts_are_short_and_markup_in_them_is_harmless():
     ]
     for shown in (
         fit,
-        lr.Collapse(half=row, before=0.5, after=0.1, num_runs=4),
+        lr.maps.Collapse(half=row, before=0.5, after=0.1, num_runs=4),
     ):
         assert len(str(shown)) < 600
         assert shown._repr_html_().startswith("<pre>")

@@ -24,7 +24,8 @@ import pytest
 import xarray as xr
 
 import lazyrich as lr
-from lazyrich._execution import (
+from lazyrich.sweeps import Sweep
+from lazyrich.sweeps._execution import (
     Progress,
     crew,
     driver,
@@ -33,9 +34,8 @@ from lazyrich._execution import (
     suggested_size,
     workers,
 )
-from lazyrich._execution.batch import Done, Job, run_batch
-from lazyrich._store import Store
-from lazyrich._sweep import Sweep
+from lazyrich.sweeps._execution.batch import Done, Job, run_batch
+from lazyrich.sweeps._store import Store
 from tests.test_sweep import tiny_experiment
 
 ROOT = Path(__file__).parent.parent

@@ -6,7 +6,7 @@ import pytest
 
 import lazyrich as lr
 from lazyrich import studies
-from lazyrich._description import Choice
+from lazyrich._core.description import Choice
 from tests.helpers import small_experiment
 
 FULL = small_experiment(
@@ -16,7 +16,7 @@ FULL = small_experiment(
     model=lr.models.DiagonalLinear(depth=3),
     dynamics=lr.dynamics.GradientDescent(learning_rate=0.5),
     probes=("test_loss", "drift"),
-    published=lr.Published(source="here", numbers={"t50": 3.0}, time_per_step=0.1),
+    published=lr.experiments.Published(source="here", numbers={"t50": 3.0}, time_per_step=0.1),
 )
 
 
@@ -156,7 +156,7 @@ def test_published_numbers_go_when_the_setting_changes():
 
 
 def test_published_curves_stay_inside_the_package():
-    outside = lr.Published(source="me", curves="../../../../etc/passwd")
+    outside = lr.experiments.Published(source="me", curves="../../../../etc/passwd")
     with pytest.raises(lr.InputError, match=r"^published\.curves"):
         studies.published_curves(outside)
 

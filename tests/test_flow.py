@@ -13,10 +13,11 @@ import pytest
 import xarray as xr
 
 import lazyrich as lr
-from lazyrich._dynamics import Problem, _march
-from lazyrich._dynamics._method import Method, choose, choose_together
-from lazyrich._simulate import Run
-from lazyrich._tasks import Samples
+from lazyrich._integrate import march as _march
+from lazyrich._run.simulate import Run
+from lazyrich.dynamics import Problem
+from lazyrich.dynamics._method import Method, choose, choose_together
+from lazyrich.tasks import Samples
 from tests.helpers import (
     diagonal_problem,
     relative_error,
@@ -134,7 +135,7 @@ def test_follows_what_small_gradient_steps_do():
 @pytest.fixture(scope="module")
 def masks() -> list[xr.Dataset]:
     panel = lr.studies.load("lyu2024/3")
-    return lr.simulate_together([panel.with_changes({"seed": seed}) for seed in range(5)])
+    return lr.simulate_many([panel.with_changes({"seed": seed}) for seed in range(5)])
 
 
 def test_matrix_completion_has_the_published_numbers(masks):
@@ -549,7 +550,7 @@ def test_a_batch_is_its_runs():
         base.with_changes({"init_scale": a, "weight_decay": w, "seed": s, "t1": 20 / w})
         for s, (a, w) in enumerate([(3.0, 1e-2), (10.0, 1e-3), (30.0, 1e-4)])
     ]
-    together = lr.simulate_together(experiments)
+    together = lr.simulate_many(experiments)
     for experiment, record in zip(experiments, together, strict=True):
         alone = lr.simulate(experiment)
         xr.testing.assert_allclose(record, alone, rtol=1e-6, atol=1e-10)
@@ -561,13 +562,13 @@ def test_a_batch_is_its_runs():
 def test_what_cannot_share_a_solve_is_refused():
     one = completion()
     with pytest.raises(lr.InputError, match="one or more experiments"):
-        lr.simulate_together([])
+        lr.simulate_many([])
     with pytest.raises(lr.InputError, match="share their dynamics"):
-        lr.simulate_together([one, small_experiment()])
+        lr.simulate_many([one, small_experiment()])
     with pytest.raises(lr.InputError, match="share their dynamics"):
-        lr.simulate_together([one, one.with_changes({"dynamics.rtol": 1e-4})])
+        lr.simulate_many([one, one.with_changes({"dynamics.rtol": 1e-4})])
     with pytest.raises(lr.InputError, match="may differ in"):
-        lr.simulate_together([one, one.with_changes({"task.num_observed": 71})])
+        lr.simulate_many([one, one.with_changes({"task.num_observed": 71})])
 
 
 # Models that do not fit.

@@ -16,21 +16,21 @@ import xarray as xr
 
 import lazyrich as lr
 from lazyrich import cli
-from lazyrich._dynamics import Problem
-from lazyrich._forecast.calibration import family_of
-from lazyrich._forecast.conclude import calibrated
-from lazyrich._forecast.course import Course
-from lazyrich._forecast.flow import kernel_flow
-from lazyrich._forecast.kernel import Dense, Passes, Repeated, kernel_of
-from lazyrich._forecast.passage import params_at
-from lazyrich._forecast.phase import Breakdown, Clock, crossing, kernel_phase
-from lazyrich._forecast.seen import Asked
-from lazyrich._forecast.solve import solve
-from lazyrich._forecast.verdict import Reason, confidence_of
-from lazyrich._foreseen import follows_the_flow
-from lazyrich._ground import Ground
-from lazyrich._tasks import Samples
-from lazyrich._transition import Scales
+from lazyrich._run.prepared import Ground
+from lazyrich.dynamics import Problem
+from lazyrich.forecasts.calibration import family_of
+from lazyrich.forecasts.conclude import calibrated
+from lazyrich.forecasts.course import Course
+from lazyrich.forecasts.flow import kernel_flow
+from lazyrich.forecasts.kernel import Dense, Passes, Repeated, kernel_of
+from lazyrich.forecasts.passage import params_at
+from lazyrich.forecasts.phase import Breakdown, Clock, crossing, kernel_phase
+from lazyrich.forecasts.seen import Asked
+from lazyrich.forecasts.solve import solve
+from lazyrich.forecasts.verdict import Reason, confidence_of
+from lazyrich.forecasts.with_run import follows_the_flow
+from lazyrich.records.transition import Scales
+from lazyrich.tasks import Samples
 from tests.helpers import diagonal_problem, relative_error, silent
 
 NET = lr.models.MLP(widths=(7,), outputs=3, zero_last=True)
@@ -196,7 +196,7 @@ def test_diagonal_nets_grok_when_forecast(seed, sparse):
     record = lr.simulate(experiment)
     run = lr.transition(record)
     assert (found.verdict, run.outcome) == ("grok", "grokked")
-    axis = lr.plot(record, found).axes[0]
+    axis = lr.plot.run(record, found).axes[0]
     assert "half of the change, forecast (grok)" in axis.get_legend_handles_labels()[1]
     shown = next(line for line in axis.get_lines() if line.get_label() == "test, kernel flow")
     assert np.max(shown.get_xdata()) <= found.t_kernel_end
@@ -231,34 +231,34 @@ def test_clock_does_not_know_the_scales(tmp_path):
     assert np.ptp(found["clock"].values) < 0.25
     gap = (found["t50"] - found["forecast_t_kernel_end"]).values * np.array([[1e-4, 1e-2]])
     assert np.ptp(gap) > 0.08
-    small = lr.forecast_scores(found.isel({found["init_scale"].dims[0]: [0]}))
+    small = lr.sweeps.forecast_scores(found.isel({found["init_scale"].dims[0]: [0]}))
     assert small.num_timed == 1
     # Where I creeps, a small error of the reading is a large one of the time.
     assert 4 * small.error < small.baseline
-    both = lr.forecast_scores(found)
+    both = lr.sweeps.forecast_scores(found)
     assert (both.num_runs, both.num_ventured, both.num_right) == (2, 2, 2)
     assert both.coverage == 1
     np.testing.assert_array_equal(found["forecast_right"], 1.0)
     # From scores on a few coordinates to all of it, in the forecast as in the runs.
     np.testing.assert_allclose(found["forecast_late"], found["late_test_accuracy"], atol=0.02)
     np.testing.assert_allclose(found["forecast_early"], found["early_test_accuracy"], atol=0.05)
-    axis = lr.plot_scores(found, "init_scale").axes[0]
+    axis = lr.plot.scores(found, "init_scale").axes[0]
     lines = {line.get_label(): line for line in axis.figure.legends[0].get_lines()}
     assert {"rich predictor, forecast", "at the end, grokked (2)"} <= set(lines)
     (marks,) = (line for line in axis.get_lines() if line.get_marker() == "o")
     np.testing.assert_array_equal(marks.get_xdata(), [10.0, 1e3])
     np.testing.assert_array_equal(marks.get_ydata(), found["late_test_accuracy"].values.ravel())
     with pytest.raises(lr.InputError, match=r"dataset = 'forecast_late': should be in it"):
-        lr.plot_scores(found.drop_vars("forecast_late"), "init_scale")
-    figure = lr.plot_forecasts(found)
+        lr.plot.scores(found.drop_vars("forecast_late"), "init_scale")
+    figure = lr.plot.forecasts(found)
     assert "DiagonalLinear, depth 2, grok (2)" in [t.get_text() for t in figure.legends[0].texts]
-    lr.write_study("own", "quick", [result], tmp_path)
+    lr.plot.write_study("own", "quick", [result], tmp_path)
     assert "2 of 2 verdicts came true" in (tmp_path / "report.html").read_text()
     runs = found.drop_vars("forecast_t50")
     with pytest.raises(lr.InputError, match=r"dataset = \(1, 2\): should be over the sweep's axes"):
-        lr.forecast_runs(runs, SPARSE, {"seed": [13]})
+        lr.sweeps.forecast_runs(runs, SPARSE, {"seed": [13]})
     with pytest.raises(lr.InputError, match=r"see lr\.forecast_runs"):
-        lr.forecast_scores(runs)
+        lr.sweeps.forecast_scores(runs)
 
 
 def test_a_forecast_is_of_an_outcome_by_the_horizon():
@@ -350,7 +350,7 @@ def test_scores_by_hand():
         "forecast_family": [""] * 4,
     }
     dataset = xr.Dataset({name: ("run", np.asarray(column)) for name, column in columns.items()})
-    found = lr.forecast_scores(dataset)
+    found = lr.sweeps.forecast_scores(dataset)
     assert (found.num_runs, found.num_timed) == (4, 3)
     assert np.isclose(found.bias, np.log(1.1))
     assert np.isclose(found.error, np.log(1.1))

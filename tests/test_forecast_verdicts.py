@@ -12,8 +12,8 @@ import pytest
 import scipy.optimize
 
 import lazyrich as lr
-from lazyrich._forecast.kernel import is_linear_in_parameters
-from lazyrich._ground import Ground
+from lazyrich._run.prepared import Ground
+from lazyrich.forecasts.kernel import is_linear_in_parameters
 
 LINEAR = lr.models.MLP(widths=(), activation="identity", bias=False)
 FIT = lr.Thresholds(loss=0.02)

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from lazyrich._dynamics import GradientFlow, gauss_newton
-from lazyrich._dynamics._shifted_gram import (
+from lazyrich.dynamics import GradientFlow, gauss_newton
+from lazyrich.losses import CrossEntropy, Logistic, Squared
+from lazyrich.models import DiagonalLinear, Functions, MatrixFactorisation, _base
+from lazyrich.solvers._shifted_gram import (
     Nystrom,
     cholesky_solve,
     conjugate_gradient_solve,
     nystrom,
 )
-from lazyrich._losses import CrossEntropy, Logistic, Squared
-from lazyrich._models import DiagonalLinear, Functions, MatrixFactorisation, _base
 
 from .helpers import relative_error
 

@@ -20,14 +20,14 @@ import pytest
 import xarray as xr
 
 import lazyrich as lr
-from lazyrich._fingerprint import fingerprint
-from lazyrich._models import AbstractModel
-from lazyrich._probes import AbstractProbe
-from lazyrich._store import Store, batch_file, from_bytes
-from lazyrich._sweep import Sweep
-from lazyrich._sweep.repeats import refuse_repeats
-from lazyrich._tasks import AbstractTask
-from lazyrich._transition import CODES
+from lazyrich._core.fingerprint import fingerprint
+from lazyrich.models import AbstractModel
+from lazyrich.probes import AbstractProbe
+from lazyrich.records.transition import CODES
+from lazyrich.sweeps import Sweep
+from lazyrich.sweeps._store import Store, batch_file, from_bytes
+from lazyrich.sweeps.repeats import refuse_repeats
+from lazyrich.tasks import AbstractTask
 
 
 def of(**parts: Any) -> str:
@@ -232,7 +232,7 @@ def kind(text: str, **fields: Any) -> Any:
     """A class of its own, defined again each time in the same place, as a notebook's cell does."""
     import optax
 
-    from lazyrich._tasks import Blocks, Samples, Split
+    from lazyrich.tasks import Blocks, Samples, Split
 
     names = {
         "Base": AbstractModel, "AbstractTask": AbstractTask, "AbstractProbe": AbstractProbe,
@@ -516,7 +516,7 @@ def test_models_that_are_equal_and_not_the_same_have_their_own_numbers():
     pair = [experiment(model=model(Quiet(scale))) for scale in (1.0, 0.5)]
     assert pair[0].model == pair[1].model  # as Python and JAX see them
     assert pair[0].content_hash != pair[1].content_hash
-    together = lr.simulate_together(pair)
+    together = lr.simulate_many(pair)
     found = [float(record["test_loss"][-1]) for record in together]
     assert found == pytest.approx(apart(), rel=1e-12)
 
@@ -545,7 +545,7 @@ MINE = """
 from typing import Any
 import jax.numpy as jnp
 import lazyrich as lr
-from lazyrich._models import AbstractModel
+from lazyrich.models import AbstractModel
 
 class Mine{name}(AbstractModel):
     scale: float = 1.0

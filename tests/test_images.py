@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 import lazyrich as lr
-from lazyrich._tasks._image_files import FILES, MNIST, idx_bytes, load, read_idx
 from lazyrich.cli.settings import on_data
+from lazyrich.tasks._image_files import FILES, MNIST, idx_bytes, load, read_idx
 
 
 def pictures():
@@ -71,7 +71,7 @@ def test_other_forms_hold_the_same(folder, tmp_path, monkeypatch):
     arrays = dict(zip(("x_train", "y_train", "x_test", "y_test"), pictures(), strict=True))
     (tmp_path / "npz").mkdir()
     np.savez(tmp_path / "npz" / "mnist.npz", **arrays)
-    monkeypatch.setattr("lazyrich._tasks._image_files._NUM_TRAIN", 12)
+    monkeypatch.setattr("lazyrich.tasks._image_files._NUM_TRAIN", 12)
     (tmp_path / "arff").mkdir()
     rows = [
         ",".join([*map(str, image.ravel()), f"'{label}'"])
@@ -159,7 +159,7 @@ def test_digits_are_those_of_scikit_learn(monkeypatch):
     found = load_digits()
     assert whole(16 * x, y) | whole(16 * x_test, y_test) == whole(found.data, found.target)
     assert "n and num_test share 1797 images" in refused(lr.tasks.Images(n=1700, num_test=98))
-    monkeypatch.setattr("lazyrich._errors.find_spec", lambda name: None)
+    monkeypatch.setattr("lazyrich._core.errors.find_spec", lambda name: None)
     with pytest.raises(lr.ComputationError, match=r"needs pip install 'lazyrich\[data\]'"):
         lr.tasks.Images().sample(jr.key(0))
 

@@ -7,7 +7,7 @@ import pytest
 from scipy.optimize import nnls
 
 import lazyrich as lr
-from lazyrich._probes import ON_REQUEST, Moment, Setting
+from lazyrich.probes import ON_REQUEST, Moment, Setting
 from tests.test_models import X, moved
 
 NET = lr.models.MLP(widths=(5,), outputs=3)
@@ -44,7 +44,7 @@ def test_contractions_are_those_of_the_jacobian(model, monkeypatch):
     cross = lr.kernel.row_gram(model, params, X, forces, (X[:2], forces[:2]))
     close(cross, rows @ rows[:2].T)
     if model is OWN:  # in blocks, where rows are too many to be held at once
-        monkeypatch.setattr("lazyrich._kernel.rows._ENTRIES", 3 * flat.size)
+        monkeypatch.setattr("lazyrich.kernel.rows._ENTRIES", 3 * flat.size)
         close(lr.kernel.row_gram(model, params, X, forces), rows @ rows.T)
     product = lr.kernel.kernel_product(model, params, forces, X, batch_size=3)
     close(product, np.einsum("icp,p->ic", jacobian, rows.sum(axis=0)).reshape(f.shape))

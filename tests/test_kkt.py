@@ -5,9 +5,9 @@ import pytest
 from scipy.optimize import minimize, nnls
 
 import lazyrich as lr
-from lazyrich._predictors.constraints import own_point
-from lazyrich._predictors.multipliers import explain
-from lazyrich._predictors.nonnegative import descend_nonnegative
+from lazyrich.predictors.constraints import own_point
+from lazyrich.predictors.multipliers import explain
+from lazyrich.predictors.nonnegative import descend_nonnegative
 from tests.helpers import small_experiment
 
 RESIDUALS = ("rich_stationarity", "rich_complementarity", "kernel_stationarity")

@@ -8,7 +8,7 @@ from scipy.integrate import solve_ivp
 from scipy.linalg import expm
 
 import lazyrich as lr
-from lazyrich._ground import Ground
+from lazyrich._run.prepared import Ground
 from tests.helpers import relative_error
 
 TIMES = lr.dynamics.Times(num_log=12, num_linear=4, first=0.01)

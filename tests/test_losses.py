@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import lazyrich as lr
-from lazyrich._losses import AbstractLoss
+from lazyrich.losses import AbstractLoss
 
 LOSSES = [
     lr.losses.Logistic(), lr.losses.Exponential(), lr.losses.Squared(),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import lazyrich as lr
-from lazyrich._probes import BUILT_IN, ON_REQUEST, Moment, Setting, margins
+from lazyrich.probes import BUILT_IN, ON_REQUEST, Moment, Setting, margins
 
 P = 3
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import lazyrich as lr
-from lazyrich._models import mlp, power_difference
+from lazyrich.models import mlp, power_difference
 
 
 @pytest.mark.parametrize("depth", [2, 3, 5])

@@ -12,8 +12,8 @@ import pytest
 from jax import monitoring
 
 import lazyrich as lr
-from lazyrich._dynamics import AbstractDynamics, AbstractStochastic, Problem, discrete
-from lazyrich._tasks import Samples
+from lazyrich.dynamics import AbstractDynamics, AbstractStochastic, Problem, discrete
+from lazyrich.tasks import Samples
 from tests.helpers import diagonal_problem, samples, silent
 
 RATE, DECAY = 0.02, 0.3

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import lazyrich as lr
-from lazyrich._tasks._data_files import read_table
 from lazyrich.cli.settings import resolve
+from lazyrich.tasks._data_files import read_table
 
 
 def parts(task, seed=0, meaning="signs"):

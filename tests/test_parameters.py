@@ -9,7 +9,7 @@ import pytest
 import xarray as xr
 
 import lazyrich as lr
-from lazyrich._ground import Ground
+from lazyrich._run.prepared import Ground
 from tests.helpers import relative_error
 
 FEW = lr.dynamics.Times(first=0.1, num_log=6, num_linear=2)
@@ -111,7 +111,7 @@ def test_arrays_are_recorded_alone_in_batches_and_in_files(dynamics, tmp_path):
         np.diag(record["outer"].values[-1]), ((u**2 - v**2) @ x.T) ** 2, rtol=1e-6, atol=1e-12
     )
     both = [experiment, experiment.with_changes({"t1": 3.0, "seed": 1})]
-    for one, other in zip(lr.simulate_together(both), map(lr.simulate, both), strict=True):
+    for one, other in zip(lr.simulate_many(both), map(lr.simulate, both), strict=True):
         assert one["outer"].dims == ("time", "sample", "other")
         if len(one["time"]) == len(other["time"]):
             np.testing.assert_allclose(one["outer"], other["outer"], rtol=1e-3, atol=1e-8)

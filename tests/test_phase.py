@@ -11,14 +11,14 @@ from matplotlib.contour import QuadContourSet
 from scipy import stats
 
 import lazyrich as lr
-from lazyrich._phase import Bisection, boundary, collapse, phase_diagram, scaling_fit
-from lazyrich._phase.diagram import levels
-from lazyrich._phase.refinement import Crossings
-from lazyrich._phase.scaling import half_widths
-from lazyrich._transition import OUTCOMES
-from lazyrich._view.axes import scale_of
-from lazyrich._view.laws import plot_collapse, plot_scaling
-from lazyrich._view.maps import plot_map
+from lazyrich.maps import Bisection, boundary, collapse, phase_diagram, scaling_fit
+from lazyrich.maps.refinement import Crossings
+from lazyrich.maps.scaling import half_widths
+from lazyrich.plot._axes import scale_of
+from lazyrich.plot._laws import collapse as plot_collapse, scaling as plot_scaling
+from lazyrich.plot._maps import map as plot_map
+from lazyrich.records.transition import OUTCOMES
+from lazyrich.sweeps.runs import levels
 
 SCALES = np.geomspace(2, 200, 9)
 DECAYS = np.geomspace(1e-4, 1e-2, 5)
@@ -631,5 +631,7 @@ def test_forecasts_have_a_map_and_a_boundary():
     assert "the same as forecast" in words
     with pytest.raises(lr.InputError, match=r"forecast = .*: should have the keys of the diagram"):
         plot_map(diagram, forecast=boundary(dataset, y="seed", of="forecast_outcome"))
-    with pytest.raises(lr.InputError, match=r"of = 'forecast_outcome': .* see lr.forecast_runs"):
+    with pytest.raises(
+        lr.InputError, match=r"of = 'forecast_outcome': .* see lr.sweeps.forecast_runs"
+    ):
         boundary(dataset.drop_vars("forecast_outcome"), of="forecast_outcome")

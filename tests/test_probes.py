@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import lazyrich as lr
-from lazyrich._probes import BUILT_IN, Moment, Setting
+from lazyrich.probes import BUILT_IN, Moment, Setting
 
 # A net of two coordinates with alpha = 2 and lambda = 0.1, at t = 5.
 START = lr.models.DiagonalParams(jnp.full(2, 1.0), jnp.full(2, 1.0))

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import lazyrich as lr
-from lazyrich._dynamics import Problem
-from lazyrich._dynamics._rate import fastest_rate, fastest_rates
-from lazyrich._tasks import Samples
+from lazyrich.dynamics import Problem
+from lazyrich.dynamics._rate import fastest_rate, fastest_rates
+from lazyrich.tasks import Samples
 from tests.helpers import diagonal_problem, small_experiment
 
 LINEAR = lr.models.MLP(widths=(), activation="identity", bias=False)

@@ -9,7 +9,8 @@ import pytest
 from scipy.integrate import solve_ivp
 
 import lazyrich as lr
-from lazyrich._dynamics import Problem, _reduction
+from lazyrich.dynamics import Problem
+from lazyrich.dynamics.diagonal import reduction as _reduction
 from tests.helpers import diagonal_problem, relative_error, silent
 
 LOSSES = [lr.losses.Logistic(), lr.losses.Exponential(), lr.losses.Squared()]

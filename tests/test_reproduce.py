@@ -8,11 +8,11 @@ import xarray as xr
 
 import lazyrich as lr
 from lazyrich import cli
-from lazyrich._execution import run_sweep
-from lazyrich._reproduce import PanelResult, _planned, compare, foresee
-from lazyrich._store import Store
-from lazyrich._sweep import Sweep, batches
-from lazyrich._view.study import _record
+from lazyrich.plot._study import _record
+from lazyrich.studies._reproduce import PanelResult, _planned, compare, foresee
+from lazyrich.sweeps import Sweep, batches
+from lazyrich.sweeps._execution import run_sweep
+from lazyrich.sweeps._store import Store
 
 PANEL = """
 name = "own/{name}"
@@ -126,12 +126,12 @@ def test_a_study_goes_on_where_it_was_interrupted(study, tmp_path, monkeypatch, 
         return run_sweep(*args, **kwargs)
 
     # "map" comes first; before "run" begins, the process ends.
-    monkeypatch.setattr("lazyrich._reproduce.run_sweep", killed)
+    monkeypatch.setattr("lazyrich.studies._reproduce.run_sweep", killed)
     with pytest.raises(KeyboardInterrupt):
         lr.reproduce(study, out / "store", preset="paper", workers=0)
     before = {path: path.stat().st_mtime_ns for path in (out / "store" / "batches").iterdir()}
     assert len(before) == 4
-    monkeypatch.setattr("lazyrich._reproduce.run_sweep", run_sweep)
+    monkeypatch.setattr("lazyrich.studies._reproduce.run_sweep", run_sweep)
     assert call(monkeypatch, *arguments) == 0
     shown = capsys.readouterr().out
     assert "map              4 runs" in shown
@@ -170,7 +170,7 @@ def test_a_study_goes_on_where_it_was_interrupted(study, tmp_path, monkeypatch, 
 
 
 def test_agreement_is_a_ratio_within_the_tolerance():
-    published = lr.Published(
+    published = lr.experiments.Published(
         source="s", numbers={"t50": 100.0, "t10": 100.0, "t90": 5.0, "early.x": 0.0}, tolerance=0.2
     )
     dataset = xr.Dataset(
@@ -256,7 +256,7 @@ def test_optimisers_stand_beside_the_flow():
     }  # fmt: skip
     names = [json.dumps(table) for table in tables]
     coords = {"dynamics": names, "init_scale": [1.0, 10.0], "seed": [0, 1]}
-    figure = lr.plot_rates(xr.Dataset(variables, coords, {"experiment": "t1 = 1e4\n"}))
+    figure = lr.plot.rates(xr.Dataset(variables, coords, {"experiment": "t1 = 1e4\n"}))
     assert len(figure.axes) == 6
     lines = [k for k in figure.axes[0].get_lines() if len(np.asarray(k.get_xdata()))]
     points = [(k.get_marker(), np.asarray(k.get_xydata(), float)) for k in lines]
@@ -269,7 +269,7 @@ def test_optimisers_stand_beside_the_flow():
     labels = [text.get_text() for text in figure.legends[0].texts]
     assert labels == ["GradientDescent", "SGD, momentum 0.9", "diverged", "grokked"]
     with pytest.raises(lr.InputError, match="should vary over a flow and optimisers with rates"):
-        lr.plot_rates(xr.Dataset(variables, coords, {}).isel(dynamics=slice(1, 3)))
+        lr.plot.rates(xr.Dataset(variables, coords, {}).isel(dynamics=slice(1, 3)))
 
 
 def test_figures_of_families(study, tmp_path):
@@ -278,10 +278,12 @@ def test_figures_of_families(study, tmp_path):
     runs = lr.sweep(experiment, over, tmp_path / "store", workers=0)
     parts: list[Any] = [{"where": {"init_scale": 30.0},
               "curves": {"test_accuracy": "test_acc", "param_norm": "norm"}}]  # fmt: skip
-    figures = lr.Published(
-        source="s", curves="lyu2024/1a.csv", at=tuple(lr.PublishedAt(**p) for p in parts)
+    figures = lr.experiments.Published(
+        source="s",
+        curves="lyu2024/1a.csv",
+        at=tuple(lr.experiments.PublishedAt(**p) for p in parts),
     )
-    circled = lr.plot_family(runs, "init_scale", figures)
+    circled = lr.plot.family(runs, "init_scale", figures)
     assert len(circled.axes[0].get_lines()) == 9
     assert len(circled.axes[2].get_lines()) == 5
     theirs = circled.axes[0].get_lines()[-1]
@@ -290,13 +292,13 @@ def test_figures_of_families(study, tmp_path):
     )
     ours = circled.axes[0].get_lines()[-2]
     np.testing.assert_array_equal(theirs.get_color(), ours.get_color())
-    figure = lr.plot_family(runs, "init_scale")
+    figure = lr.plot.family(runs, "init_scale")
     accuracy, loss, norm = figure.axes
     assert len(accuracy.get_lines()) == 8  # two parts, two values, two seeds
     assert len(norm.get_lines()) == 4
     assert loss.get_yscale() == "log"
     near = runs.assign(cosine_to_kernel=1 - runs["param_norm"] / 100)
-    distance = lr.plot_family(near, "init_scale").axes[3]
+    distance = lr.plot.family(near, "init_scale").axes[3]
     assert distance.get_ylabel() == "1 - cosine to kernel predictor"
     drawn, norms = (np.array(a.get_lines()[0].get_xydata()) for a in (distance, norm))
     np.testing.assert_allclose(drawn, norms / [1, 100], atol=1e-15)
@@ -312,7 +314,7 @@ def test_a_run_on_the_log_clock_shows_times_and_losses_by_their_exponents():
     }  # fmt: skip
     record = _record(xr.Dataset({k: ("record", v) for k, v in columns.items()}), result)
     assert record["time"].values.tolist() == [0.0, 1.0, 1e3]
-    _, loss, norm, margin = lr.plot(record).axes
+    _, loss, norm, margin = lr.plot.run(record).axes
     assert "log_{10}" in norm.get_xlabel()
     # A loss of e^-2302.6 is 10^-1000, which no float holds.
     exponents = np.asarray(loss.get_lines()[0].get_ydata(), dtype=float)
@@ -330,7 +332,7 @@ def test_a_run_of_a_committee_shows_its_baselines_and_how_its_kernel_turns():
     sweep = Sweep.over(panel.experiment, {"seed": [0]}, 1)
     result = PanelResult("1", sweep, xr.Dataset(), {}, [], [], None)
     record = _record(xr.Dataset({k: ("record", v) for k, v in columns.items()}), result)
-    first, loss, _, kernel = lr.plot(record).axes
+    first, loss, _, kernel = lr.plot.run(record).axes
     named = ["train", "test", "test, linearised", "test, initial kernel"]
     assert [line.get_label() for line in first.get_lines()] == named
     assert [line.get_label() for line in loss.get_lines()] == named

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
 
-from lazyrich._dynamics._solver import Linearisation, Rodas5P
+from lazyrich.solvers import Linearisation, Rodas5P
 
 
 def fixed_steps(field, y0, t1, num_steps, solver=None, ts=None):

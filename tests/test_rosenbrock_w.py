@@ -11,11 +11,11 @@ from jax.flatten_util import ravel_pytree
 from scipy.integrate import solve_ivp
 
 from lazyrich import InputError
-from lazyrich._dynamics import GradientFlow
-from lazyrich._dynamics._solver import ROS34PW2, AbstractMatrix, DualROS34PW2, ros34pw2
-from lazyrich._dynamics._work import work
-from lazyrich._losses import Logistic, Squared
-from lazyrich._models import DiagonalLinear, Functions, MatrixFactorisation
+from lazyrich.dynamics import GradientFlow
+from lazyrich.losses import Logistic, Squared
+from lazyrich.models import DiagonalLinear, Functions, MatrixFactorisation
+from lazyrich.solvers import ROS34PW2, AbstractMatrix, DualROS34PW2, ros34pw2
+from lazyrich.solvers._work import work
 
 from .helpers import relative_error
 

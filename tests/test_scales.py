@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 
 import lazyrich as lr
-from lazyrich._ground import Ground
+from lazyrich._run.prepared import Ground
 
 
 def model(output_scale=1.0, epsilon=0.5):
@@ -87,7 +87,7 @@ def test_scales_and_numbers_of_a_model_share_a_solve(lazy):
         experiment(model=model(1.0), divide_loss=True, seed=1),
         experiment(model=model(2.0, epsilon=0.3), divide_loss=True),
     ]
-    together = lr.simulate_together(few)
+    together = lr.simulate_many(few)
     for ours, theirs in zip(together, [lazy, *map(lr.simulate, few[1:])], strict=True):
         xr.testing.assert_allclose(ours, theirs, rtol=1e-9)
         assert ours.attrs["experiment_hash"] == theirs.attrs["experiment_hash"]

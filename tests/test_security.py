@@ -29,15 +29,15 @@ import psutil
 import pytest
 
 import lazyrich as lr
-from lazyrich import _room
-from lazyrich._execution import crew, suggested_size, take_environment, workers
-from lazyrich._execution.workers import checked_address, connected
-from lazyrich._files import discard, opened, replacing
-from lazyrich._npz import archive
-from lazyrich._sizes import check_fits
-from lazyrich._store.sealed import seal, unseal
-from lazyrich._sweep import Sweep, parse_axes
+from lazyrich._core import room as _room
+from lazyrich._core.files import discard, opened, replacing
+from lazyrich._core.npz import archive
 from lazyrich.cli.settings import resolve_row
+from lazyrich.experiments.sizes import check_fits
+from lazyrich.sweeps import Sweep, parse_axes
+from lazyrich.sweeps._execution import crew, suggested_size, take_environment, workers
+from lazyrich.sweeps._execution.workers import checked_address, connected
+from lazyrich.sweeps._store.sealed import seal, unseal
 
 ROOT = Path(__file__).parent.parent
 
@@ -215,7 +215,7 @@ def test_threads_that_write_one_file_do_each_other_no_harm(tmp_path):
 WRITER = """
 import sys
 from pathlib import Path
-from lazyrich._files import replacing
+from lazyrich._core.files import replacing
 with replacing(Path(sys.argv[1])) as path:
     path.write_text("half")
     print(path, flush=True)

@@ -12,8 +12,8 @@ import pytest
 import xarray as xr
 
 import lazyrich as lr
-from lazyrich._files import discard_unfinished, replacing
-from lazyrich._probes import AbstractProbe
+from lazyrich._core.files import discard_unfinished, replacing
+from lazyrich.probes import AbstractProbe
 from tests.helpers import samples, small_experiment
 
 

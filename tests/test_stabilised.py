@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
 
-from lazyrich._dynamics._solver._spectral_radius import spectral_radius
-from lazyrich._dynamics._solver.rkc2 import RKC2
-from lazyrich._dynamics._solver.rock2 import ROCK2
-from lazyrich._errors import InputError
+from lazyrich._core.errors import InputError
+from lazyrich.solvers._spectral_radius import spectral_radius
+from lazyrich.solvers.rkc2 import RKC2
+from lazyrich.solvers.rock2 import ROCK2
 
 both = pytest.mark.parametrize("kind", [RKC2, ROCK2])
 

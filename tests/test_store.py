@@ -20,17 +20,17 @@ import xarray as xr
 import zarr
 
 import lazyrich as lr
-from lazyrich._execution import crew, run_sweep
-from lazyrich._execution.batch import Job, rerun, run_batch
-from lazyrich._store import Damaged, Results, Store, dataset
-from lazyrich._store.batch_file import from_bytes, to_bytes
-from lazyrich._store.folder import Folder
-from lazyrich._store.sealed import seal, summary_of, unseal
-from lazyrich._store.table import Layout
-from lazyrich._summary import summarise
-from lazyrich._sweep import Sweep, batches
-from lazyrich._together import simulate_stacked
-from lazyrich._transition import CODES
+from lazyrich._run.batch import simulate_stacked
+from lazyrich.records.summary import summarise
+from lazyrich.records.transition import CODES
+from lazyrich.sweeps import Sweep, batches
+from lazyrich.sweeps._execution import crew, run_sweep
+from lazyrich.sweeps._execution.batch import Job, rerun, run_batch
+from lazyrich.sweeps._store import Damaged, Results, Store, dataset
+from lazyrich.sweeps._store.batch_file import from_bytes, to_bytes
+from lazyrich.sweeps._store.folder import Folder
+from lazyrich.sweeps._store.sealed import seal, summary_of, unseal
+from lazyrich.sweeps._store.table import Layout
 from tests.test_sweep import tiny_experiment
 
 BASE = tiny_experiment()

@@ -10,15 +10,7 @@ import numpy as np
 import pytest
 
 import lazyrich as lr
-from lazyrich._sweep import (
-    Sweep,
-    batches,
-    parse_axes,
-    parse_box,
-    parse_values,
-    random,
-    sobol,
-)
+from lazyrich.sweeps import Sweep, batches, parse_axes, parse_box, parse_values, random, sobol
 
 
 def tiny_experiment(**changes: Any) -> lr.Experiment:

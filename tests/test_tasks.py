@@ -8,8 +8,8 @@ import pytest
 import scipy.stats
 
 import lazyrich as lr
-from lazyrich._ground import Ground
-from lazyrich._tasks import AbstractTask, Samples, Split
+from lazyrich._run.prepared import Ground
+from lazyrich.tasks import AbstractTask, Samples, Split
 
 
 def arrays() -> lr.tasks.Arrays:

@@ -5,8 +5,8 @@ import pytest
 import xarray as xr
 
 import lazyrich as lr
-from lazyrich import _ground, _together
-from lazyrich._ground import Ground
+from lazyrich._run import batch as _together, prepared as _ground
+from lazyrich._run.prepared import Ground
 from tests.helpers import small_experiment
 
 
@@ -52,19 +52,19 @@ def test_a_batch_is_its_runs(alone, monkeypatch):
     monkeypatch.setattr(Ground, "__init__", counted)
     _ground._grounds.clear()
     stages = []
-    together = lr.simulate_together(lanes(), listener=lambda stage, *_: stages.append(stage))
+    together = lr.simulate_many(lanes(), listener=lambda stage, *_: stages.append(stage))
     assert [record.attrs["ending"] for record in together] == ["completed"] * 2 + ["max_steps"]
     for ours, theirs in zip(together, alone, strict=True):
         assert_same(ours, theirs)
     assert "solving the flow" in stages
     assert len(drawn) == 2  # not once a run
-    lr.simulate_together(lanes())
+    lr.simulate_many(lanes())
     assert len(drawn) == 2  # not once a batch
 
 
 def test_test_data_that_do_not_fit_are_drawn_for_every_run(alone, monkeypatch):
     monkeypatch.setattr(_together, "_TEST_BYTES", 0)
-    for ours, theirs in zip(lr.simulate_together(lanes()), alone, strict=True):
+    for ours, theirs in zip(lr.simulate_many(lanes()), alone, strict=True):
         assert_same(ours, theirs)
 
 
@@ -104,6 +104,6 @@ def test_other_dynamics_run_one_after_the_other():
         )
         for t1 in (1.0, 2.0)
     ]
-    records = lr.simulate_together(experiments)
+    records = lr.simulate_many(experiments)
     assert [float(record.time[-1]) for record in records] == [1.0, 2.0]
     assert_same(records[1], lr.simulate(experiments[1]))

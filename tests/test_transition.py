@@ -3,8 +3,9 @@ import pytest
 import xarray as xr
 
 import lazyrich as lr
-from lazyrich._reread import reread
-from lazyrich._transition import (
+from lazyrich.cli.settings import thresholds_for
+from lazyrich.records.reclassify import reclassify
+from lazyrich.records.transition import (
     CHANGED,
     CODES,
     FORMER,
@@ -18,7 +19,6 @@ from lazyrich._transition import (
     word_of,
     word_on_ending,
 )
-from lazyrich.cli.settings import thresholds_for
 
 TIMES = np.concatenate([[0.0], np.geomspace(1e-2, 1e4, 601)])
 
@@ -522,8 +522,8 @@ def test_a_sweep_is_judged_by_the_variance_of_its_labels():
     time = {"time": (("seed", "record"), TIMES[None])}
     data = xr.Dataset(variables | words | time | scales, {"seed": [0]})
     data = data.assign(train_accuracy=(("seed", "record"), nan), t50=("seed", [np.nan]))
-    assert reread(data, lr.Thresholds())["outcome"].item() == "grokked"
-    found = reread(data.assign(test_variance=("seed", [1.0])), lr.Thresholds())
+    assert reclassify(data, lr.Thresholds())["outcome"].item() == "grokked"
+    found = reclassify(data.assign(test_variance=("seed", [1.0])), lr.Thresholds())
     assert found["outcome"].item() == "improved"
     assert found["final_score"].item() == pytest.approx(0, abs=1e-9)
 
@@ -543,7 +543,7 @@ def test_thresholds_on_the_command_line():
 
 
 def test_every_word_has_a_mark_and_a_look():
-    from lazyrich._view import maps, scores, symbols
+    from lazyrich.plot import _maps as maps, _scores as scores, _symbols as symbols
 
     drawn = set(OUTCOMES) - {"missing"}
     assert set(symbols.MARKS) == set(scores._COLOURS) == drawn

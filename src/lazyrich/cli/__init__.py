@@ -6,7 +6,7 @@ import warnings
 
 import typer
 
-from .._errors import InputError, one_line
+from .._core.errors import InputError, one_line
 from .cache import keep_compiled
 from .forecast import HELP as FORECAST_HELP, forecast
 from .reproduce import HELP as REPRODUCE_HELP, reproduce

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from .._errors import ComputationError
-from .._terminal import interruptible
+from .._core.errors import ComputationError
+from .._core.terminal import interruptible
 from .settings import Data, Set, Threshold, on_data, resolve, thresholds_for, worded_textbook
 
 if TYPE_CHECKING:
-    from .._experiment import Experiment
-    from .._transition import Thresholds
+    from ..experiments.experiment import Experiment
+    from ..records.transition import Thresholds
 
 HELP = """Say before any training when a run leaves the kernel regime, and into what.
 
@@ -71,7 +71,7 @@ def forecast(
 def _forecast(
     described: "Experiment", samples: int | None, solve: bool, thresholds: "Thresholds"
 ) -> dict[str, Any]:
-    from .._forecast import forecast
+    from ..forecasts import forecast
 
     passage: Literal["solved"] | None = "solved" if solve else None
     found = forecast(described, num_samples=samples, passage=passage, thresholds=thresholds)

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from .._errors import InputError
-from .._terminal import sweep_progress
+from .._core.errors import InputError
+from .._core.terminal import sweep_progress
 from .settings import Data, Scheduler, Workers
 
 if TYPE_CHECKING:
-    from .._reproduce import PanelResult
+    from ..studies._reproduce import PanelResult
 
 HELP = """Run what a study's panels miss, and compare them with what was published.
 
@@ -47,8 +47,8 @@ def reproduce(
     """Reproduce a study; `HELP` is what users read."""
     if not (find_spec("matplotlib") and find_spec("jinja2")):
         raise InputError("study", study, "a report needs pip install 'lazyrich[view]'")
-    from .._reproduce import reproduce as run
-    from .._view import write_study
+    from ..plot import write_study
+    from ..studies._reproduce import reproduce as run
 
     if panel is None and "/" in study and not Path(study).exists():
         study, _, panel = study.rpartition("/")

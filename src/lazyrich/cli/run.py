@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .._errors import ComputationError, InputError
-from .._files import discard, replacing
-from .._terminal import interruptible, progress
+from .._core.errors import ComputationError, InputError
+from .._core.files import discard, replacing
+from .._core.terminal import interruptible, progress
 from .settings import (
     Data,
     Set,
@@ -26,9 +26,9 @@ from .settings import (
 if TYPE_CHECKING:
     import xarray as xr
 
-    from .._experiment import Experiment
-    from .._forecast import Forecast
-    from .._transition import Thresholds
+    from ..experiments.experiment import Experiment
+    from ..forecasts import Forecast
+    from ..records.transition import Thresholds
 
 HELP = """Run one experiment and write its record, summary, figures and report.
 
@@ -154,7 +154,7 @@ def run(
     else:
         _print_summary(summary, folder)
     if summary["ending"] not in _GOOD_ENDINGS:
-        from .._transition import word_on_ending
+        from ..records.transition import word_on_ending
 
         word = word_on_ending(summary["ending"]) or f"ended by {summary['ending']}"
         raise ComputationError(f"{summary['solver']['name']} {word}")
@@ -196,8 +196,8 @@ def _prepare(folder: Path, force: bool, described: "Experiment | None") -> "xr.D
         raise InputError("--out", str(folder), f"should be a writable folder ({error})") from None
     if not (folder / "record.nc").exists() or force:
         return None
-    from .._extend import check_extends
-    from .._record import open_record
+    from .._run.extend import check_extends
+    from ..records.file import open_record
 
     refused = "holds a record; --force replaces it"
     if described is None:
@@ -220,12 +220,12 @@ def _run(
     thresholds: "Thresholds",
     before: "xr.Dataset | None",
 ) -> dict[str, Any]:
-    from .._extend import extend
-    from .._foreseen import follows_the_flow, foresee_and_simulate
-    from .._record import save_record
-    from .._simulate import simulate
-    from .._summary import summarise
-    from .._together import simulate_together
+    from .._run.batch import simulate_many
+    from .._run.extend import extend
+    from .._run.simulate import simulate
+    from ..forecasts.with_run import follows_the_flow, foresee_and_simulate
+    from ..records.file import save_record
+    from ..records.summary import summarise
 
     checkpoint = folder / "checkpoint.npz"
     if checkpoint.exists():
@@ -243,7 +243,7 @@ def _run(
     with progress(described.name) as listener:
         if batch:
             # All of it: what a run comes to depends in its last bits on those beside it.
-            record = simulate_together(batch, listener=listener)[place]
+            record = simulate_many(batch, listener=listener)[place]
         elif before is not None:
             print(f"lazyrich: {described.name}: going on from record.nc", file=sys.stderr)
             record = extend(before, described, described.t1, listener=listener)
@@ -269,13 +269,13 @@ def _run(
         summary["forecast"] = forecast.summary()
     _write_json(folder / "summary.json", summary)
     if find_spec("matplotlib") and find_spec("jinja2"):
-        from .._view import plot, write_report
+        from .. import plot
 
-        figure = plot(record, forecast)
+        figure = plot.run(record, forecast)
         for suffix in ("pdf", "png"):
             with replacing(folder / f"figure.{suffix}") as path:
                 figure.savefig(path, dpi=160)
-        write_report(record, summary, folder / "report.html", forecast)
+        plot.write_report(record, summary, folder / "report.html", forecast)
     else:
         print("No figures or report: they need pip install 'lazyrich[view]'.", file=sys.stderr)
     return summary

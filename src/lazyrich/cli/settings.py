@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .._errors import InputError
-from .._files import contents
-from .._toml import parse_toml
+from .._core.errors import InputError
+from .._core.files import contents
+from .._core.toml import parse_toml
 
 if TYPE_CHECKING:
-    from .._experiment import Experiment
-    from .._transition import Thresholds
+    from ..experiments.experiment import Experiment
+    from ..records.transition import Thresholds
 
 # Everything that brings in JAX is imported inside the functions: `--help` should be instant.
 
@@ -48,7 +48,7 @@ Scheduler = Annotated[
 def resolve(name: str, settings: list[str]) -> "Experiment":
     """The experiment of a panel's name or a TOML file, with settings `KEY=VALUE` made."""
     from .. import studies
-    from .._experiment import Experiment
+    from ..experiments.experiment import Experiment
 
     changes = dict(_parse_setting(setting) for setting in settings)
     replaced = {}
@@ -70,7 +70,7 @@ def own_model(named: str) -> Any:
         pair of functions `(init_params, function)`.
     - **Raises** [`InputError`][lazyrich.InputError] if it cannot be imported or called.
     """
-    from .._models import Functions
+    from ..models import Functions
 
     module, colon, function = named.partition(":")
     parts = [*module.split("."), function]
@@ -102,7 +102,7 @@ def _check_left(named: str, changes: dict[str, Any]) -> None:
 def thresholds_for(name: str, settings: list[str] | None) -> "Thresholds":
     """Those of a panel, else the default ones, with settings `KEY=VALUE` made."""
     from .. import studies
-    from .._transition import Thresholds
+    from ..records.transition import Thresholds
 
     own = studies.thresholds(name) if name in studies.names() else Thresholds()
     return own.changed(settings or [])
@@ -136,8 +136,8 @@ def resolve_row(name: str, row: int | None) -> tuple[list["Experiment"], int]:
 
     Only what JAX has not read yet takes effect, so this comes before anything is computed.
     """
-    from .._execution import rerun, take_environment
-    from .._store import MAX_FILE, Damaged, from_bytes
+    from ..sweeps._execution import rerun, take_environment
+    from ..sweeps._store import MAX_FILE, Damaged, from_bytes
 
     path = Path(name)
     try:

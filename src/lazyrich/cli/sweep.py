@@ -6,20 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .._terminal import interruptible, sweep_progress
-from .settings import (
-    Data,
-    Scheduler,
-    Set,
-    Threshold,
-    Workers,
-    on_data,
-    resolve,
-    thresholds_for,
-)
+from .._core.terminal import interruptible, sweep_progress
+from .settings import Data, Scheduler, Set, Threshold, Workers, on_data, resolve, thresholds_for
 
 if TYPE_CHECKING:
-    from .._transition import Thresholds
+    from ..records.transition import Thresholds
 
 HELP = """Run an experiment for every combination of values, into a store.
 
@@ -79,8 +70,8 @@ def sweep(
     ] = False,
 ) -> None:
     """Run a sweep; `HELP` is what users read."""
-    from .._execution import crew, estimate, run_sweep, suggested_size
-    from .._sweep import Sweep, parse_axes, parse_box, random as at_random, sobol as evenly
+    from ..sweeps import Sweep, parse_axes, parse_box, random as at_random, sobol as evenly
+    from ..sweeps._execution import crew, estimate, run_sweep, suggested_size
 
     varied = dict(parse_axes(over or [], zip_ or []))
     if sobol:
@@ -114,7 +105,7 @@ def status(
     store: Annotated[str, typer.Argument(metavar="STORE")], threshold: Threshold = None
 ) -> None:
     """Say how far the sweeps of a store have come."""
-    from .._transition import Thresholds
+    from ..records.transition import Thresholds
 
     _print_status(store, Thresholds().changed(threshold or []))
 
@@ -125,16 +116,16 @@ def consolidate(
     sweep: Annotated[str | None, typer.Option(help="Its name, if the store has several.")] = None,
 ) -> None:
     """Write one labelled Zarr dataset of a sweep, a piece at a time."""
-    from .._store import consolidate as write
+    from ..sweeps._store import consolidate as write
 
     write(store, out, sweep)
     print(f"written to       {out}")
 
 
 def _print_status(store: str, thresholds: "Thresholds") -> None:
-    from .._reread import reread
-    from .._store import open_store, status as states
-    from .._transition import MEANINGS, OUTCOMES, Thresholds
+    from ..records.reclassify import reclassify
+    from ..records.transition import MEANINGS, OUTCOMES, Thresholds
+    from ..sweeps._store import open_store, status as states
 
     for row in states(store):
         print(f"sweep            {row.sweep}")
@@ -142,7 +133,7 @@ def _print_status(store: str, thresholds: "Thresholds") -> None:
         counts = row.outcomes
         if thresholds != Thresholds() and row.num_done:
             # What was kept with the runs is by the default ones.
-            found = reread(open_store(store, row.sweep), thresholds)
+            found = reclassify(open_store(store, row.sweep), thresholds)
             words = found["outcome"].values.ravel().tolist()
             counts = {kind: words.count(kind) for kind in OUTCOMES[:-1] if kind in words}
         for outcome, count in counts.items():

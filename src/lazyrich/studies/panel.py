@@ -6,15 +6,15 @@ from typing import Any, Literal
 
 import pydantic
 
-from .._claims import Claim
-from .._description import Description
-from .._errors import InputError
-from .._experiment import Experiment
-from .._files import contents
-from .._forecast import How
-from .._sweep import Over, parse_values
-from .._toml import MAX_BYTES, parse_toml
-from .._transition import Thresholds
+from .._core.description import Description
+from .._core.errors import InputError
+from .._core.files import contents
+from .._core.toml import MAX_BYTES, parse_toml
+from ..claims import Claim
+from ..experiments.experiment import Experiment
+from ..forecasts.seen import How
+from ..records.transition import Thresholds
+from ..sweeps import Over, parse_values
 
 Preset = Literal["paper", "quick"]
 """The source's own setting, or one that shows the same in a small part of the time."""
@@ -27,10 +27,11 @@ class Panel(Description):
     lists or in the short form of the command line (`seed = "range:5"`), keys that change in step
     under both names (`"init_scale,t1" = [[1.0, 1e3], [10.0, 1e4]]`); without it, the panel is a
     single run. `[[claims]]` are what should hold of the runs, each a
-    [`Claim`][lazyrich.Claim]; `note` says where and why ours differ from what was published;
+    [`Claim`][lazyrich.claims.Claim]; `note` says where and why ours differ from what was published;
     `[thresholds]` are those by which outcomes and times are read off. With `forecast = true`
-    every run is forecast as well, see [`forecast_runs`][lazyrich.forecast_runs], and claims may
-    be about that: `t50 / forecast_t50`.
+    every run is forecast as well, see
+    [`forecast_runs`][lazyrich.sweeps.forecast_runs], and claims may be about that:
+    `t50 / forecast_t50`.
 
     `[quick]` holds changes to the experiment, by dotted keys. `[quick.over]`, `[[quick.claims]]`,
     `[quick.thresholds]` and `quick.note` replace what stands above; a note is not taken over.

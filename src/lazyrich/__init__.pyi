@@ -1,0 +1,39 @@
+from . import (
+    claims as claims,
+    dynamics as dynamics,
+    experiments as experiments,
+    forecasts as forecasts,
+    kernel as kernel,
+    losses as losses,
+    maps as maps,
+    models as models,
+    plot as plot,
+    predictors as predictors,
+    probes as probes,
+    records as records,
+    solvers as solvers,
+    studies as studies,
+    sweeps as sweeps,
+    tasks as tasks,
+)
+from ._core.errors import ComputationError as ComputationError, InputError as InputError
+from ._run.batch import simulate_many as simulate_many
+from ._run.extend import extend as extend, parameters as parameters
+from ._run.simulate import simulate as simulate
+from .experiments import Experiment as Experiment, linearise as linearise
+from .forecasts import Forecast as Forecast, forecast as forecast
+from .records import (
+    Thresholds as Thresholds,
+    Transition as Transition,
+    open_record as open_record,
+    save_record as save_record,
+    summarise as summarise,
+    transition as transition,
+)
+from .studies import reproduce as reproduce
+from .sweeps import (
+    consolidate as consolidate,
+    open_store as open_store,
+    status as status,
+    sweep as sweep,
+)

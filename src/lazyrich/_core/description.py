@@ -1,0 +1,188 @@
+"""Frozen, validated descriptions: what experiments are made of."""
+
+import inspect
+from collections.abc import Callable
+from difflib import get_close_matches
+from typing import Any, ClassVar, get_args, get_origin
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pydantic
+
+from .errors import InputError
+
+
+class Description(pydantic.BaseModel):
+    """A frozen set of validated fields, equal and hashed by content.
+
+    Not an `eqx.Module`, unlike everything that holds arrays: a description comes from a
+    file or a command line, so every field must be checked against its annotation, and
+    the complaint must name the key.
+
+    - **Raises** [`InputError`][lazyrich.InputError] when a field is unknown, missing, of
+        the wrong type or out of range.
+    """
+
+    incidental: ClassVar[frozenset[str]] = frozenset()
+    """Fields that say how the rest is come by, and change nothing of what is computed."""
+
+    model_config = pydantic.ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        allow_inf_nan=False,
+        arbitrary_types_allowed=True,
+    )
+
+    def __init__(self, *args: Any, **fields: Any):
+        if args:
+            kind, names = type(self).__name__, list(type(self).model_fields)
+            some = f"{kind}({names[0]}=...)" if names else f"{kind}()"
+            accepted = f"fields are passed by name, such as {some}; there are {', '.join(names)}"
+            raise InputError(kind, args[0], accepted if names else f"{some} has no fields")
+        for name, field in type(self).model_fields.items():
+            if name in fields:
+                fields[name] = _from_file(name, fields[name], field.annotation)
+        try:
+            super().__init__(**fields)
+        except pydantic.ValidationError as error:
+            raise _first_problem(error, type(self)) from None
+
+    def revision(self) -> dict[str, Any]:
+        """What enters the content hash beside fields that once stood for other numbers."""
+        return {}
+
+    def table(self) -> dict[str, Any]:
+        """The fields as plain values, defaults included; what is None is left out."""
+        fields = {name: getattr(self, name) for name in type(self).model_fields}
+        return {
+            name: value.table() if isinstance(value, Description) else value
+            for name, value in fields.items()
+            if value is not None
+        }
+
+
+class Choice(Description):
+    """One of several descriptions that can stand in the same place.
+
+    In a file it is a table whose `kind` is the class's name. Each direct subclass of
+    `Choice` is such a place; its final subclasses are what may stand there, but for those
+    that are `derived`: made from another choice on the way, and never described. A field with
+    such a place as its annotation takes the table, too.
+    """
+
+    kinds: ClassVar[dict[str, type[Any]]]
+    derived: ClassVar[bool] = False
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        if Choice in cls.__bases__:
+            cls.kinds = {}
+        elif not inspect.isabstract(cls) and not cls.derived:
+            known = cls.kinds.get(cls.__name__)
+            # A class that is defined again in its place, as a cell of a notebook is, replaces it.
+            if known is not None and _defined(known) != _defined(cls):
+                accepted = f"is the name of a kind already, {_defined(known)}: give it another name"
+                raise InputError("class", cls.__name__, accepted)
+            cls.kinds[cls.__name__] = cls
+
+    def table(self) -> dict[str, Any]:
+        return {"kind": type(self).__name__, **super().table()}
+
+    @classmethod
+    def from_table(cls, table: Any, key: str) -> "Choice":
+        """Builds the member that `table["kind"]` names; `key` is where `table` stands."""
+        if not isinstance(table, dict):
+            raise InputError(key, table, f"should be {cls.advice(table, key)}")
+        fields = dict(table)
+        kind = fields.pop("kind", None)
+        if not isinstance(kind, str) or kind not in cls.kinds:
+            raise InputError(
+                f"{key}.kind", kind, f"should be one of {', '.join(sorted(cls.kinds))}"
+            )
+        try:
+            return cls.kinds[kind](**fields)
+        except InputError as error:
+            raise error.under(key) from None
+
+    @classmethod
+    def advice(cls, value: Any, key: str) -> str:
+        """What to write in the place of a value that is neither a choice nor a table."""
+        place = f"lazyrich.{_NAMESPACES.get(key, key)}"
+        if isinstance(value, type) and issubclass(value, cls):
+            return f"called, {value.__name__}(...)"
+        if isinstance(value, str) and value in cls.kinds:
+            return f'a table with a `kind`, {{"kind": "{value}"}}, or {place}.{value}(...)'
+        known = ", ".join(sorted(cls.kinds))
+        return f"a table with a `kind` among {known}, or one of them from {place}"
+
+
+# Where kinds of what stands at a key are found.
+_NAMESPACES = {"task": "tasks", "model": "models", "loss": "losses"}
+
+
+def _defined(kind: type[Any]) -> str:
+    """Where a class is defined."""
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _from_file(name: str, value: Any, annotation: Any) -> Any:
+    """A field's value where a file has a table for a choice, or a list for a tuple."""
+    if isinstance(annotation, type) and issubclass(annotation, Choice):
+        is_choice = isinstance(value, annotation)
+        return value if is_choice else annotation.from_table(value, name)
+    if _wants_numbers(annotation):
+        value = plain(value)
+    if get_origin(annotation) is tuple and isinstance(value, list):
+        return tuple(value)
+    return value
+
+
+def _wants_numbers(annotation: Any) -> bool:
+    """Whether a number or a bool can stand in a field, or in a tuple in it."""
+    return annotation in (bool, int, float) or any(map(_wants_numbers, get_args(annotation)))
+
+
+def plain(value: Any) -> Any:
+    """NumPy's and JAX's scalars and arrays as Python's numbers and lists, in tuples and lists too.
+
+    Every floating type becomes `float`, which holds its values exactly up to float64.
+    """
+    if isinstance(value, np.ndarray | np.generic | jax.Array):
+        array = np.asarray(value)
+        floating = jnp.issubdtype(array.dtype, jnp.floating)
+        return (array.astype(np.float64) if floating else array).tolist()
+    if isinstance(value, tuple | list):
+        return type(value)(map(plain, value)) if type(value) in (tuple, list) else value
+    return value
+
+
+def described_function(function: Callable[..., Any]) -> str:
+    """Where a user's function comes from, as far as it can be named."""
+    module = inspect.getmodule(function)
+    name = getattr(function, "__qualname__", type(function).__name__)
+    return f"{module.__name__ if module else '?'}.{name}"
+
+
+def unknown_key(key: str, value: Any, accepted: list[str]) -> InputError:
+    """The complaint about a key that nothing reads."""
+    near = get_close_matches(key.rsplit(".", 1)[-1], accepted, n=1)
+    hint = f" (did you mean {near[0]}?)" if near else ""
+    return InputError(key, value, f"unknown key{hint}; accepted are {', '.join(accepted)}")
+
+
+def _first_problem(error: pydantic.ValidationError, cls: type[Description]) -> InputError:
+    problem = error.errors()[0]
+    cause = problem.get("ctx", {}).get("error")
+    if isinstance(cause, InputError):
+        return cause
+    key = ".".join(str(part) for part in problem["loc"]) or cls.__name__
+    value = problem["input"]
+    if problem["type"] == "extra_forbidden":
+        return unknown_key(key, value, list(cls.model_fields))
+    if problem["type"] == "missing":
+        return InputError(key, None, f"missing; {cls.__name__} needs it")
+    message = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    return InputError(key, value, message)

@@ -1,0 +1,126 @@
+"""Double precision for our own work, whatever the user's JAX configuration says."""
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .errors import InputError
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+# Arguments whose whole numbers stay as they are: inputs, which linear models read in a narrow
+# type, indices and classes.
+_WHOLE = frozenset({"x", "other", "index", "classes"})
+
+
+def in_double(function: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Runs `function` with 64-bit types on, and leaves the global setting alone."""
+
+    @functools.wraps(function)
+    def wrapped(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        with jax.enable_x64(True):
+            return function(*args, **kwargs)
+
+    return wrapped
+
+
+def promoted(function: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Runs `function` in double precision on arrays of any real type, which become float64.
+
+    Whole numbers of the arguments `x`, `other`, `index` and `classes` stay as they are. Inside a
+    trace, such as a `jax.jit` or `jax.grad` of the user's own, everything stays as it is:
+    there the precision is the one of that trace.
+    """
+    names = tuple(inspect.signature(function).parameters)
+
+    @functools.wraps(function)
+    def wrapped(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        named = {**dict(zip(names, args, strict=False)), **kwargs}
+        if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(named)):
+            return function(*args, **kwargs)
+        with jax.enable_x64(True):
+            positional: Any = [_argument(n, a) for n, a in zip(names, args, strict=False)]
+            by_name: Any = {name: _argument(name, value) for name, value in kwargs.items()}
+            return function(*positional, **by_name)
+
+    return wrapped
+
+
+def _argument(name: str, value: Any) -> Any:
+    # A model is a description and no array, though JAX knows how to take it apart.
+    if name in ("self", "model"):
+        return value
+    whole = name in _WHOLE
+
+    def leaf(value: Any) -> Any:
+        if not hasattr(value, "dtype") or not _is_real(value.dtype):
+            return value
+        array = native(value) if isinstance(value, np.ndarray | np.generic) else value
+        if whole and array.dtype.kind in "iu":
+            return jnp.asarray(array)
+        return jnp.asarray(array, jnp.float64)
+
+    return jax.tree.map(leaf, value)
+
+
+def _is_real(dtype: Any) -> bool:
+    real = jnp.issubdtype(dtype, jnp.floating) or jnp.issubdtype(dtype, jnp.integer)
+    return bool(real or dtype == np.dtype(bool))
+
+
+def native(value: Any) -> np.ndarray:
+    """A real array in a type that JAX has, with the same values.
+
+    Other byte orders are turned round, narrow types that NumPy does not know become float32,
+    `bool` becomes `int8`, and types wider than float64 are rounded to it. What is not real stays
+    as it is.
+    """
+    array = np.asarray(value)
+    if not _is_real(array.dtype):
+        return array
+    if array.dtype == bool:
+        return array.astype(np.int8)
+    if array.dtype.kind == "V":
+        floating = jnp.issubdtype(array.dtype, jnp.floating)
+        return array.astype(np.float32 if floating else np.int32)
+    if array.dtype.kind == "f" and array.dtype.itemsize > 8:
+        return array.astype(np.float64)
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def real_array(value: Any, key: str) -> np.ndarray:
+    """An array-like of real numbers as `native` has it.
+
+    - **Raises** [`InputError`][lazyrich.InputError] for what is not an array of real numbers.
+    """
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        raise InputError(key, value, "should be an array, with rows of one length") from None
+    if not _is_real(array.dtype):
+        raise InputError(key, str(array.dtype), "should be an array of real numbers")
+    return native(array)
+
+
+def as_double(tree: Any, key: str) -> Any:
+    """A pytree of real arrays and numbers with each of them in float64.
+
+    - **Raises** [`InputError`][lazyrich.InputError] naming the leaf that is no real array.
+    """
+
+    def leaf(path: Any, value: Any) -> Any:
+        if isinstance(value, jax.core.Tracer):
+            return value.astype(jnp.float64)
+        place = f"{key}{jax.tree_util.keystr(path)}"
+        if hasattr(value, "dtype") and jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
+            accepted = "should be an array of real numbers; random keys are no parameters"
+            raise InputError(place, str(value.dtype), accepted)
+        return jnp.asarray(real_array(value, place), jnp.float64)
+
+    return jax.tree_util.tree_map_with_path(leaf, tree)

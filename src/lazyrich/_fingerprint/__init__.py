@@ -1,7 +1,0 @@
-"""SHA-256 of what a value of the user's own would compute.
-
-Covers functions, classes, instances and arrays, by their content and not by their names.
-"""
-
-from .libraries import is_own as is_own
-from .reader import fingerprint as fingerprint

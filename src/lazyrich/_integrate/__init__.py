@@ -1,0 +1,1 @@
+"""Driving a solver: step control, clocks, endings, lanes, checkpoints."""

@@ -1,0 +1,343 @@
+"""Steps of any diffrax solver, taken in segments that can be stopped and taken up again.
+
+`diffrax.diffeqsolve` runs from end to end in one compiled call and forgets its next step
+size when it returns. A run that must survive a kill, stop on what it measures, or share a
+compiled call with others that end earlier needs the state between steps in hand. Solvers,
+terms and interpolation are diffrax's.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Bool, Float, Int, PyTree
+
+from ..solvers._work import Work, work
+from .log_state import LogState
+from .norms import tree_norm
+from .status import (
+    COMPLETED,
+    CROSSED,
+    DIVERGED,
+    MAX_GRADIENTS,
+    MAX_STEPS,
+    RUNNING,
+    STATIONARY,
+    STIFF,
+    UNDERFLOW,
+)
+
+# Attempted steps between two looks from outside. A constant: the same steps make up the
+# same segments whether or not a run was interrupted, so a resumed record is the same
+# to the last bit.
+SEGMENT = 16
+
+_SAFETY, _SMALLEST, _LARGEST = 0.9, 0.2, 5.0
+_PI = 0.4  # the weight of the error before, as in Hairer & Wanner II, (IV.2.43)
+# The error of an attempt from which on what the solver carries is not to be trusted, such as
+# a radius that the spectrum has outgrown. Below, the step was a little too long, no more.
+_DOUBTFUL = 2.0
+
+
+class Stop(eqx.Module):
+    """Ends a run when an observed value has been `level` or more for `sustained` records."""
+
+    level: Float[Array, ""]
+    sign: Float[Array, ""]  # 1 if the value should rise to the level, -1 if it should fall
+    sustained: int = eqx.field(static=True)
+    name: str | None = eqx.field(static=True)  # of the value; None never stops
+
+
+class System(eqx.Module):
+    """What is solved and how; the same over a run.
+
+    - `requests`, times to record, increasing; those beyond the `horizon`, where the march
+        ends, are never served.
+    - `args`, what the solver hands on to the terms.
+    - `observe(time, params)`, what a record holds.
+    - `measure(y0, y1, error)`, the error of a step over what is allowed, a scalar.
+    - `moving`, the name of the observed number whose movement asks for more records, or
+        None; `resolution`, the change of it that a record should resolve.
+    - `stationary`, the speed relative to decay below which a run has ended; zero never.
+    """
+
+    terms: Any
+    solver: Any
+    requests: Float[Array, " t"]
+    horizon: Float[Array, ""]
+    clock: Any
+    observe: Callable[[Array, PyTree], PyTree]
+    measure: Callable[[PyTree, PyTree, PyTree], Array]
+    stop: Stop
+    resolution: Float[Array, ""]
+    stationary: Float[Array, ""]
+    decay: Float[Array, ""]
+    max_steps: Int[Array, ""]
+    max_gradients: Int[Array, ""]
+    moving: str | None = eqx.field(static=True)
+    max_extra: int = eqx.field(static=True)
+    args: Any = None
+
+
+class March(eqx.Module):
+    """A solve between two steps: everything that going on needs."""
+
+    t: Float[Array, ""]
+    y: PyTree
+    step: Float[Array, ""]
+    solver_state: PyTree
+    error: Float[Array, ""]  # of the last accepted step, over what is allowed
+    rejected: Bool[Array, ""]  # the last attempt
+    doubted: Bool[Array, ""]  # the last attempt, by an error far beyond what was expected
+    times: Float[Array, " s"]  # recorded so far, NaN beyond `num_saved`
+    values: PyTree
+    num_saved: Int[Array, ""]
+    num_requests: Int[Array, ""]  # of the requests, served
+    metric: Float[Array, ""]  # where the last step ended
+    streak: Int[Array, ""]  # records in a row at the level that stops the run
+    num_accepted: Int[Array, ""]
+    num_rejected: Int[Array, ""]
+    work: Work
+    status: Int[Array, ""]
+
+
+def params_of(y: PyTree) -> PyTree:
+    """The parameters in a state, with or without a clock beside them."""
+    return y.params if isinstance(y, LogState) else y
+
+
+@eqx.filter_jit
+def start(system: System, y0: PyTree, first_step: Array) -> March:
+    """A solve about to begin, with its first record if time 0 is requested.
+
+    Every leaf has the type, strong or weak, that it has after a step: else the march would be
+    compiled twice.
+    """
+    t0 = jnp.zeros((), system.requests.dtype)
+    solver_state = system.solver.init(system.terms, t0, t0 + first_step, y0, system.args)
+    first = system.observe(t0, params_of(y0))
+    num_slots = system.requests.size + system.max_extra
+    asked = system.requests[0] == 0
+    times = jnp.full(num_slots, jnp.nan).at[0].set(jnp.where(asked, 0.0, jnp.nan))
+    zero = jnp.zeros((), jnp.int64)
+    return March(
+        t=t0,
+        y=y0,
+        step=t0 + first_step,
+        solver_state=solver_state,
+        error=jnp.ones_like(t0),
+        rejected=jnp.zeros((), bool),
+        doubted=jnp.zeros((), bool),
+        times=times,
+        values=jax.tree.map(
+            lambda v: jnp.zeros((num_slots, *jnp.shape(v)), jnp.result_type(v)).at[0].set(v), first
+        ),
+        num_saved=asked.astype(jnp.int64),
+        num_requests=asked.astype(jnp.int64),
+        metric=_metric(system, first, t0),
+        streak=zero,
+        num_accepted=zero,
+        num_rejected=zero,
+        work=jax.tree.map(lambda w: w.astype(jnp.int64), _taken(solver_state)),
+        status=zero,
+    )
+
+
+def restart(system: System, march: March, first_step: Array) -> March:
+    """A march that has ended, from a state of zeros on; what it recorded and counted is kept."""
+    t0 = jnp.zeros((), system.requests.dtype)
+    y0 = jax.tree.map(jnp.zeros_like, march.y)
+    return eqx.tree_at(
+        lambda m: (m.t, m.y, m.step, m.solver_state, m.error, m.rejected, m.doubted, m.status),
+        march,
+        (
+            t0,
+            y0,
+            t0 + first_step,
+            system.solver.init(system.terms, t0, t0 + first_step, y0, system.args),
+            jnp.ones_like(t0),
+            jnp.zeros_like(march.rejected),
+            jnp.zeros_like(march.doubted),
+            jnp.zeros_like(march.status),
+        ),
+        is_leaf=lambda leaf: leaf is None,
+    )
+
+
+@eqx.filter_jit
+def hand_over(system: System, march: March) -> March:
+    """A march whose solver has stopped for another, that of `system`, to go on from there."""
+    t1 = march.t + march.step
+    solver_state = system.solver.init(system.terms, march.t, t1, march.y, system.args)
+    return eqx.tree_at(
+        lambda m: (m.solver_state, m.error, m.rejected, m.doubted, m.status),
+        march,
+        (
+            solver_state,
+            jnp.ones_like(march.error),
+            jnp.zeros_like(march.rejected),
+            jnp.zeros_like(march.doubted),
+            jnp.full_like(march.status, RUNNING),
+        ),
+        is_leaf=lambda leaf: leaf is march.solver_state,
+    )
+
+
+def advance(system: System, march: March) -> March:
+    """The march after at most `SEGMENT` more attempts."""
+
+    def go_on(carry: tuple[March, Array]) -> Array:
+        march, attempts = carry
+        return (march.status == RUNNING) & (attempts < SEGMENT)
+
+    def attempt(carry: tuple[March, Array]) -> tuple[March, Array]:
+        march, attempts = carry
+        return _attempt(system, march), attempts + 1
+
+    return lax.while_loop(go_on, attempt, (march, jnp.zeros((), jnp.int32)))[0]
+
+
+def _attempt(system: System, march: March) -> March:
+    t0, y0, horizon = march.t, march.y, system.horizon
+    t1 = t0 + march.step
+    if system.clock.ends:
+        # A sliver of a step left at the end would be lost to rounding.
+        t1 = jnp.where(t0 + 1.0001 * march.step >= horizon, horizon, t1)
+    y1, error, dense, solver_state, _ = system.solver.step(
+        system.terms, t0, t1, y0, system.args, march.solver_state, march.doubted
+    )
+    size = system.measure(y0, y1, error)
+    size = jnp.where(jnp.isnan(size), jnp.inf, size)
+    accepted = size < 1
+    order = system.solver.error_order(system.terms)
+    factor = _SAFETY * size ** (-(1 + _PI) / order) * march.error ** (_PI / order)
+    factor = jnp.clip(jnp.where(jnp.isfinite(factor), factor, _LARGEST), _SMALLEST, _LARGEST)
+    factor = jnp.where(jnp.isinf(size), _SMALLEST, factor)
+    # Right after a rejection the same growth would be rejected again.
+    factor = jnp.where(march.rejected & accepted, jnp.minimum(factor, 1.0), factor)
+    factor = jnp.where(accepted, factor, jnp.minimum(factor, _SAFETY))
+
+    def keep(new: PyTree, old: PyTree) -> PyTree:
+        return jax.tree.map(lambda a, b: jnp.where(accepted, a, b), new, old)
+
+    taken = jax.tree.map(jnp.add, march.work, _taken(solver_state))
+    step = (t1 - t0) * factor
+    after = eqx.tree_at(
+        lambda m: (m.t, m.y, m.step, m.solver_state, m.error, m.rejected, m.doubted, m.work),
+        march,
+        (
+            jnp.where(accepted, t1, t0),
+            keep(y1, y0),
+            step,
+            keep(solver_state, march.solver_state),
+            jnp.where(accepted, jnp.maximum(size, 1e-4), march.error),
+            ~accepted,
+            size > _DOUBTFUL,
+            taken,
+        ),
+    )
+    after = eqx.tree_at(
+        lambda m: (m.num_accepted, m.num_rejected),
+        after,
+        (march.num_accepted + accepted, march.num_rejected + ~accepted),
+    )
+    interpolation = system.solver.interpolation_cls(t0=t0, t1=t1, **dense)
+    after = _record(system, after, interpolation, accepted, y1)
+    return eqx.tree_at(lambda m: m.status, after, _status(system, march, after, size))
+
+
+def _record(system: System, march: March, interpolation: Any, accepted: Array, y1: PyTree) -> March:
+    """Serves the requests inside a step, and more of them where the metric has moved."""
+    t0, t1 = interpolation.t0, interpolation.t1
+    reached = system.clock.read(t1, y1)
+    num_extra = jnp.zeros((), march.num_saved.dtype)
+    if system.moving is not None:
+        metric = _metric(system, system.observe(reached, params_of(y1)), t1)
+        # Twice what a straight line would need: the movement is never even over a step.
+        jumps = 2 * jnp.abs(metric - march.metric) / system.resolution
+        jumps = jnp.where(jnp.isfinite(jumps), jnp.minimum(jumps, 16.0), 0.0)
+        unasked = march.times.size - march.num_saved - (system.requests.size - march.num_requests)
+        num_extra = jnp.where(accepted, jnp.minimum(jumps.astype(num_extra.dtype), unasked), 0)
+        march = eqx.tree_at(lambda m: m.metric, march, jnp.where(accepted, metric, march.metric))
+
+    def request(march: March) -> Array:
+        last = system.requests.size
+        asked = system.requests[jnp.minimum(march.num_requests, last - 1)]
+        return jnp.where(march.num_requests < last, asked, jnp.inf)
+
+    def extra(index: Array) -> Array:
+        time = t0 + (t1 - t0) * (index + 1) / (num_extra + 1)
+        return jnp.where(index < num_extra, time, jnp.inf)
+
+    def more(carry: tuple[March, Array]) -> Array:
+        march, index = carry
+        return accepted & ((request(march) <= reached) | (index < num_extra))
+
+    def save(carry: tuple[March, Array]) -> tuple[March, Array]:
+        march, index = carry
+        asked = request(march)
+        place = jnp.where(asked <= reached, system.clock.locate(interpolation, asked), jnp.inf)
+        is_request = place <= extra(index)
+        t = jnp.where(is_request, place, extra(index))
+        y = interpolation.evaluate(t)
+        time = jnp.where(is_request, asked, system.clock.read(t, y))
+        value = system.observe(time, params_of(y))
+        slot = march.num_saved
+        streak = march.streak
+        if system.stop.name is not None:
+            held = system.stop.sign * (value[system.stop.name] - system.stop.level) >= 0
+            streak = jnp.where(held, streak + 1, 0)
+        march = eqx.tree_at(
+            lambda m: (m.times, m.values, m.num_saved, m.num_requests, m.streak),
+            march,
+            (
+                march.times.at[slot].set(time),
+                jax.tree.map(lambda a, v: a.at[slot].set(v), march.values, value),
+                slot + 1,
+                march.num_requests + is_request,
+                streak,
+            ),
+        )
+        return march, index + ~is_request
+
+    return lax.while_loop(more, save, (march, jnp.zeros_like(num_extra)))[0]
+
+
+def _status(system: System, before: March, after: March, size: Array) -> Array:
+    """The first of these that applies; a later line wins over an earlier one."""
+    params = params_of(after.y)
+    moved = jax.tree.map(jnp.subtract, params, params_of(before.y))
+    elapsed = after.t - before.t
+    # Without decay, what the speed would do in a time as long as the run so far.
+    rate = jnp.where(system.decay > 0, system.decay, 1 / jnp.maximum(after.t, 1e-300))
+    still = tree_norm(moved) < system.stationary * rate * elapsed * tree_norm(params)
+    stuck = after.t + after.step == after.t
+    status = before.status
+    if getattr(system.solver, "switches", False):
+        status = jnp.where(after.solver_state.stiff, STIFF, status)
+    status = jnp.where(still & (elapsed > 0), STATIONARY, status)
+    if system.stop.name is not None:
+        status = jnp.where(after.streak >= system.stop.sustained, CROSSED, status)
+    num_tried = after.num_accepted + after.num_rejected
+    status = jnp.where(num_tried >= system.max_steps, MAX_STEPS, status)
+    status = jnp.where(after.work.num_gradients >= system.max_gradients, MAX_GRADIENTS, status)
+    status = jnp.where(stuck, jnp.where(jnp.isinf(size), DIVERGED, UNDERFLOW), status)
+    reached = system.clock.read(after.t, after.y)
+    return jnp.where(reached >= system.horizon, COMPLETED, status)
+
+
+def _metric(system: System, observed: PyTree, like: Array) -> Array:
+    if system.moving is None:
+        return jnp.zeros_like(like)
+    return observed[system.moving].astype(like.dtype)
+
+
+def _taken(solver_state: Any) -> Work:
+    """What the last attempt took; nothing is known of solvers that do not say."""
+    return getattr(solver_state, "work", work())
+
+
+advance_one = eqx.filter_jit(advance, donate="all-except-first")

@@ -1,0 +1,206 @@
+"""Going on from a record: its parameters, and a later horizon."""
+
+import json
+import tomllib
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.flatten_util
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import xarray as xr
+from jaxtyping import Array
+from threadpoolctl import threadpool_limits
+
+from .._core.errors import InputError
+from .._core.precision import in_double
+from ..dynamics import Trajectory
+from ..experiments.experiment import Experiment
+from ..models import condensed
+from .results import Stacked
+from .simulate import FINAL, Listener, Run, digest_of, listening, replayed, with_final
+
+
+@in_double
+def parameters(record: xr.Dataset, experiment: Experiment, time: float | None = None) -> Any:
+    """Parameters of a run in its model's own form, as `simulate(params=...)` takes them.
+
+    - **Takes** `time`: the record nearest to it, of a run with the probe `parameters`; None for
+        where the run ended, of one made with `keep_params=True`, or its last record.
+    - **Returns** a pytree of NumPy arrays.
+    - **Raises** [`InputError`][lazyrich.InputError] if the record holds no parameters, or others
+        than the experiment's model has.
+    """
+    if time is None and FINAL in record:
+        flat = record[FINAL].values
+    elif "parameters" in record:
+        nearest = -1 if time is None else int(np.argmin(np.abs(record["time"].values - time)))
+        flat = record["parameters"].values[nearest]
+    else:
+        accepted = "should be in it: use simulate(..., keep_params=True), or the probe parameters"
+        raise InputError("record", "parameters", accepted)
+    split = experiment.task.sample_for(jr.key(experiment.seed), experiment.loss.takes)
+    dim = split.train.x.shape[1]
+
+    def followed(key: Array) -> Any:
+        params = experiment.model.init(key, dim)
+        is_closed = getattr(experiment.dynamics, "closure", False)
+        return condensed(experiment.model, params).params if is_closed else params
+
+    shapes = jax.eval_shape(followed, jr.key(0))
+    leaves = jax.tree.map(lambda leaf: np.zeros(leaf.shape), shapes)
+    zeros, unravel = jax.flatten_util.ravel_pytree(leaves)
+    if zeros.size != flat.size:
+        accepted = f"the experiment's model has {zeros.size}; pass the experiment of the record"
+        raise InputError("record", f"{flat.size} parameters", accepted)
+    return jax.tree.map(np.asarray, unravel(jnp.asarray(flat)))
+
+
+def check_extends(record: xr.Dataset, experiment: Experiment) -> float:
+    """The time from which `experiment` goes on.
+
+    - **Raises** [`InputError`][lazyrich.InputError] if it is not the record's but for a later `t1`.
+    """
+    end = float(record["time"].values[-1])
+    before = experiment.with_changes({"t1": tomllib.loads(record.attrs["experiment"])["t1"]})
+    if before.content_hash != record.attrs["experiment_hash"]:
+        accepted = "is of an experiment that differs in more than t1; run this one by itself"
+        raise InputError("record", record.attrs["experiment_hash"][:8], accepted)
+    if not experiment.t1 > end:
+        raise InputError("t1", experiment.t1, f"should be later than {end:g}, the record's end")
+    if record.attrs["ending"] != "completed":
+        accepted = "only a run that reached its t1 is extended; run it again"
+        raise InputError("record", record.attrs["ending"], accepted)
+    if not experiment.dynamics.forgets:
+        kind = type(experiment.dynamics).__name__
+        accepted = "remembers more than its parameters, so the run cannot be extended; run it again"
+        raise InputError("dynamics.kind", kind, accepted)
+    if FINAL not in record:
+        accepted = "should be in it: use simulate(..., keep_params=True)"
+        raise InputError("record", FINAL, accepted)
+    return end
+
+
+@in_double
+def extend(
+    record: xr.Dataset,
+    experiment: Experiment,
+    t1: float,
+    *,
+    params: Any = None,
+    listener: Listener | None = None,
+    progress: bool = False,
+) -> xr.Dataset:
+    """Goes on with a run from where it ended, to a later horizon.
+
+    What was recorded stays; the times after it are those that a run to `t1` would record there.
+    The two agree within the tolerance of the solver, which at the seam ends a step more.
+
+    - **Takes** a record made with `keep_params=True`, and its experiment; `params` as they were
+        passed to [`simulate`][lazyrich.simulate], if they were.
+    - **Returns** the record to `t1`, which can be extended again. Its cost is that of both
+        parts; the attribute `extended_at` lists the times at which it went on.
+    - **Raises** [`InputError`][lazyrich.InputError] for a record of another experiment, one that
+        did not reach its horizon, or dynamics that remember more than parameters, such as
+        momentum.
+    """
+    longer = experiment.with_changes({"t1": float(t1)})
+    end = check_extends(record, longer)
+    if digest_of(params) != record.attrs["own_params"]:
+        raise InputError("params", "others", "should be those that the run began with")
+    reached = parameters(record, experiment)
+    with (
+        threadpool_limits(limits=1, user_api="blas"),
+        listening(listener, progress, experiment.name) as told,
+    ):
+        later = _later(longer, params, reached, end, told)
+    return _joined(record, later, end)
+
+
+def _later(
+    experiment: Experiment, params: Any, reached: Any, end: float, listener: Listener
+) -> xr.Dataset:
+    """The record after `end`, from the parameters reached there."""
+    run = Run(experiment, params, listener)
+    run.clock.start("solving the flow")
+    after = run.times[run.times > end] - end
+    times = np.concatenate([[0.0], after])
+
+    def progress(time: float, num_steps: int) -> None:
+        done = float(np.searchsorted(times, time)) / len(times)
+        listener("solving the flow", done, f"t = {end + time:.3g}, {num_steps} steps")
+
+    dynamics, observer = experiment.dynamics, None
+    if not dynamics.replays:
+        observer = run.observer()
+    params_here = jax.tree.map(np.asarray, reached)
+    problem = eqx.tree_at(lambda p: p.params, run.problem, params_here, is_leaf=_is_params(run))
+    if observer is not None:
+        found = dynamics.follow(problem, times, progress, _Later(observer, end))
+    else:
+        run.check()
+        found = dynamics.follow(problem, times, progress)
+    run.clock.start("measuring")
+    shifted = Trajectory(
+        times=found.times + end,
+        states=found.states,
+        params_at=_At(found.params_at, end),
+        ending=found.ending,
+        effort=found.effort,
+        observed=found.observed,
+        final=found.final,
+    )
+    if observer is not None:
+        outcome = run.outcome(shifted, shifted.observed, shifted.final)
+    else:
+        outcome = replayed(run, shifted, listener)
+    return with_final(Stacked.of([outcome]).record(experiment, 0), outcome)
+
+
+def _is_params(run: Run) -> Any:
+    return lambda leaf: leaf is run.problem.params
+
+
+class _Later(eqx.Module):
+    """An observer whose clock began before the solve's."""
+
+    observe: Any
+    begin: float
+
+    def __call__(self, time: Any, params: Any) -> Any:
+        return self.observe(time + self.begin, params)
+
+
+class _At(eqx.Module):
+    """Parameters by the whole run's time."""
+
+    params_at: Any
+    begin: float
+
+    def __call__(self, time: Any, state: Any) -> Any:
+        return self.params_at(time - self.begin, state)
+
+
+def _joined(before: xr.Dataset, after: xr.Dataset, end: float) -> xr.Dataset:
+    """One record of two; numbers of the whole run are those of the second."""
+    curves = [name for name, variable in after.data_vars.items() if "time" in variable.dims]
+    late = after[curves].isel(time=after["time"].values > end)
+    whole = xr.concat([before[curves], late], dim="time", data_vars="all", join="exact")
+    joined = after.drop_vars([*curves, "time"]).assign_coords(time=whole["time"])
+    joined = joined.assign({name: whole[name] for name in curves})[list(after.data_vars)]
+    first, second = (json.loads(record.attrs["solver"]) for record in (before, after))
+    counts = {key: first[key] + n for key, n in second.items() if isinstance(n, int)}
+    spent, more = (json.loads(record.attrs["seconds"]) for record in (before, after))
+    seconds = spent | {stage: spent.get(stage, 0.0) + s for stage, s in more.items()}
+    for name in curves:
+        joined[name].attrs = after[name].attrs
+    joined["time"].attrs = after["time"].attrs
+    joined.attrs = {
+        **after.attrs,
+        "solver": json.dumps({**second, **counts}),
+        "seconds": json.dumps(seconds),
+        "extended_at": json.dumps([*json.loads(before.attrs.get("extended_at", "[]")), end]),
+    }
+    return joined

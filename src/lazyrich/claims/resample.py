@@ -1,0 +1,59 @@
+"""Statistics of few runs and their intervals."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+from jaxtyping import Float, Shaped
+from scipy import stats
+
+from ..maps.diagram import quantile
+
+_RESAMPLES = 1000
+
+
+def spearman(x: Float[np.ndarray, " k"], y: Float[np.ndarray, " k"]) -> float:
+    """The correlation of the ranks, ties in the middle; infinite values are the last."""
+    ranks = stats.rankdata(np.stack([x, y]), axis=1)
+    ranks -= ranks.mean(axis=1, keepdims=True)
+    norms = np.sqrt(np.sum(ranks**2, axis=1))
+    return float(ranks[0] @ ranks[1] / (norms[0] * norms[1])) if np.all(norms > 0) else math.nan
+
+
+def bootstrap(
+    statistic: Callable[[Shaped[np.ndarray, " k"]], float], clusters: Shaped[np.ndarray, " run"]
+) -> tuple[float, float]:
+    """The 2.5 and 97.5 % quantiles of a statistic over samples of as many clusters."""
+    names = np.unique(clusters)
+    rows = [np.flatnonzero(clusters == name) for name in names]
+    draws = np.random.default_rng(0).integers(len(names), size=(_RESAMPLES, len(names)))
+    values = np.array([statistic(np.concatenate([rows[i] for i in draw])) for draw in draws])
+    known = np.sort(values[~np.isnan(values)])
+    if len(known) < _RESAMPLES / 2:
+        return math.nan, math.nan
+    # By place: between infinite ones nothing can be interpolated.
+    low, high = (known[round(q * (len(known) - 1))] for q in (0.025, 0.975))
+    return float(low), float(high)
+
+
+def median(values: Float[np.ndarray, " k"]) -> float:
+    """The median, infinite where it falls on a time that did not come."""
+    found = quantile(np.sort(values), 0.5)
+    return math.inf if math.isnan(found) else found
+
+
+def sign_change(x: Float[np.ndarray, " k"], y: Float[np.ndarray, " k"]) -> float:
+    """Where `y` changes sign over `log(x)`, between points on a straight line; NaN if nowhere.
+
+    Of several places the middle, in the logarithm, of the first and the last. Values at one `x`
+    are averaged; `x` is positive.
+    """
+    places, rows = np.unique(x, return_inverse=True)
+    log_x = np.log(places)
+    mean = np.bincount(rows, y) / np.bincount(rows)
+    turns = np.flatnonzero((mean[:-1] < 0) != (mean[1:] < 0))
+    if not len(turns):
+        return math.nan
+    share = mean[turns] / (mean[turns] - mean[turns + 1])
+    found = log_x[turns] + share * (log_x[turns + 1] - log_x[turns])
+    return math.exp(0.5 * (found[0] + found[-1]))

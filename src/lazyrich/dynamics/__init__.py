@@ -1,0 +1,27 @@
+"""How parameters move."""
+
+from .._integrate.checkpoint import Checkpoint as Checkpoint
+from .._integrate.log_state import LogState as LogState
+from .._integrate.status import Ending as Ending
+from ._base import (
+    AbstractDynamics as AbstractDynamics,
+    Effort as Effort,
+    Problem as Problem,
+    Trajectory as Trajectory,
+)
+from .diagonal.reduced_flow import ReducedFlow as ReducedFlow
+from .discrete import (
+    AbstractDiscrete as AbstractDiscrete,
+    AbstractStochastic as AbstractStochastic,
+    Draws as Draws,
+)
+from .flow import Flow as Flow, StopWhen as StopWhen
+from .gradient_flow import GradientFlow as GradientFlow, LogTimeFlow as LogTimeFlow
+from .optimisers import (
+    SGD as SGD,
+    Adam as Adam,
+    AdamW as AdamW,
+    GradientDescent as GradientDescent,
+    LabelNoiseSGD as LabelNoiseSGD,
+)
+from .times import Times as Times

@@ -1,0 +1,160 @@
+"""What dynamics take and return."""
+
+import abc
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, NamedTuple
+
+import equinox as eqx
+import jax
+import numpy as np
+from jaxtyping import Array, Float, Shaped
+
+from .._core.description import Choice
+from .._integrate.checkpoint import Checkpoint
+from .._integrate.status import Ending
+from ..losses import AbstractLoss
+from ..models import AbstractModel
+from ..tasks import Samples
+
+
+class Problem(eqx.Module):
+    r"""The flow $\dot\theta = -\nabla \mathcal L(\theta) - \lambda\theta$ to follow from `params`.
+
+    `params` is $\theta(0)$, `init_scale` included. $\mathcal L$ is the mean loss over
+    `loss_divisor`. `watched`, shape `(m, d)`, are inputs beside the training ones on which
+    outputs are to be accurate.
+    """
+
+    train: Samples
+    params: Any
+    weight_decay: float | Float[Array, ""]
+    model: AbstractModel
+    loss: AbstractLoss = eqx.field(static=True)
+    watched: Shaped[Array, "m d"] | None = None
+    loss_divisor: float | Float[Array, ""] = 1.0
+
+    @property
+    def outputs(self) -> tuple[int, ...]:
+        """The shape of the outputs on the training inputs."""
+        x = self.train.x
+        return tuple(jax.eval_shape(lambda p: self.model.apply(p, x), self.params).shape)
+
+
+class Part(NamedTuple):
+    """What one of several methods took of a solve, from the time `since` on."""
+
+    name: str
+    since: float
+    num_steps: int
+    num_rejected: int
+    num_gradients: int
+    num_jacobians: int
+    num_products: int
+
+
+class Effort(NamedTuple):
+    """What a solve cost, and why this way.
+
+    - `num_gradients` counts right-hand sides over the whole data; `num_products` those of
+        a Jacobian with a vector; `num_jacobians` Jacobians or kernels formed and factored;
+        `num_jittered` factorisations that needed a raised diagonal.
+    - `reason`, why this method; empty if it was named by the user.
+    - `methods`, what each took, where the method was changed on the way.
+    """
+
+    name: str
+    num_steps: int
+    num_rejected: int
+    num_gradients: int
+    num_jacobians: int
+    num_products: int = 0
+    num_jittered: int = 0
+    reason: str = ""
+    methods: tuple[Part, ...] = ()
+
+    def table(self) -> dict[str, Any]:
+        """As plain values; `methods` only where there are several."""
+        table = self._asdict() | {"methods": [part._asdict() for part in self.methods]}
+        if not self.methods:
+            del table["methods"]
+        return table
+
+
+class Trajectory(eqx.Module):
+    """States at the recorded times; `params_at(time, state)` gives the parameters.
+
+    A solve that failed ends early: `times` holds what was reached, `ending` says why. What
+    was observed on the way has a leading axis over `times`; then there are no states.
+    """
+
+    times: Float[np.ndarray, " t"]
+    states: Any
+    params_at: Callable[[Any, Any], Any]
+    ending: Ending = eqx.field(static=True)
+    effort: Effort = eqx.field(static=True)
+    observed: Any = None
+    final: Any = None
+
+
+FIRST = 0.01
+"""The latest of the first times after 0 that are recorded, unless it is named."""
+
+Progress = Callable[[float, int], None]
+"""Told the simulated time and the number of steps now and then."""
+
+
+def recorded_params(time: Any, params: Any) -> Any:
+    """Parameters from a state that is the parameters."""
+    del time
+    return params
+
+
+class AbstractDynamics(Choice):
+    """How parameters move."""
+
+    replays: ClassVar[bool]
+    """Whether a trajectory can give back the parameters of every record from small states."""
+
+    def can_follow(self, model: AbstractModel) -> bool:
+        """Whether these dynamics are defined for a model."""
+        del model
+        return True
+
+    @property
+    def forgets(self) -> bool:
+        """Whether a run goes on from the parameters it has reached as if it had never stopped."""
+        return False
+
+    def normal_form(self, num_samples: int) -> "AbstractDynamics":
+        """Dynamics that move alike on so many samples, with what changes nothing at one value."""
+        del num_samples
+        return self
+
+    @abc.abstractmethod
+    def follow(
+        self,
+        problem: Problem,
+        times: Float[np.ndarray, " t"],
+        progress: Progress,
+        observe: Callable[[Any, Any], Any] | None = None,
+        checkpoint: Checkpoint | None = None,
+    ) -> Trajectory:
+        """Follows `problem` from time 0 and keeps the states at `times`, increasing.
+
+        - **Takes** `progress`, told the simulated time and the steps taken now and then;
+            `observe(time, params)`, a pytree of arrays to keep in place of the states, which
+            dynamics that replay leave to their caller; `checkpoint`, where to keep what has
+            been reached and from where to go on.
+        """
+
+    def first_times(self, problems: Sequence[Problem]) -> list[float]:
+        """The first time after 0 to record for each of these problems, unless it is named."""
+        return [FIRST] * len(problems)
+
+    def loss_floor(self, problem: Problem) -> float:
+        """The training loss below which a trajectory shows its solver's error and not the flow's.
+
+        Zero where there is none: optimisers take the steps that they are described by.
+        """
+        del problem
+        return 0.0

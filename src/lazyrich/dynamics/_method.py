@@ -1,0 +1,198 @@
+"""Which solver a flow is followed by, and why."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.flatten_util
+import jax.numpy as jnp
+import psutil
+from jaxtyping import Array, PyTree
+
+from .._core.errors import InputError
+from .._integrate.march import March
+from .._integrate.norms import rms, tree_norm
+from ..solvers import RKC2, ROCK2, ROS34PW2, DampedRKC2, DualROS34PW2
+from ..solvers._spectral_radius import spectral_radius
+from ..solvers.watched_tsit5 import WatchedTsit5
+from ._base import Problem
+from ._rate import output_unit
+from .gauss_newton import MAX_OUTPUTS
+from .gradient_flow import GradientFlow
+
+# An explicit pair of order 5 is stable up to about this step times the spectral radius.
+_EXPLICIT_REACH = 3.0
+# Explicit steps below which stiffness is no concern.
+_FEW_STEPS = 300
+# Outputs up to which a classification flow is worth a kernel and its factor a step.
+_SMALL = 600
+
+
+class Method(NamedTuple):
+    """A solver with its name, why it was chosen, and what is known of its steps."""
+
+    name: str
+    solver: Any
+    reason: str
+    later: "Method | None" = None  # which goes on where stability bounds this one's steps
+
+    def stability_bound(self, march: March) -> bool:
+        """Whether the last steps were as long as the method is stable, and no longer."""
+        return bool(getattr(march.solver_state, "stiff", False))
+
+
+def choose(wish: str, clock: str, problem: Problem, t1: float) -> Method:
+    """The method for a problem, `wish` if it is not `auto`.
+
+    - **Raises** [`InputError`][lazyrich.InputError] if the problem does not admit it.
+    """
+    loss = problem.loss
+    if clock == "log":
+        if float(problem.weight_decay) != 0:
+            accepted = "the log clock needs weight_decay = 0"
+            raise InputError("dynamics.clock", "log", accepted)
+        if not loss.is_classification:
+            raise InputError("dynamics.clock", "log", "the log clock needs a classification loss")
+        if wish == "rosenbrock":
+            accepted = "the log clock takes auto, rock2, rkc2 or tsit5"
+            raise InputError("dynamics.method", wish, accepted)
+    flow = GradientFlow.of(problem)
+    num_outputs = jax.eval_shape(flow.outputs, problem.params).size
+    explicit = "damped_rkc2" if problem.model.has_kinks else "rkc2"
+    if wish != "auto":
+        return _named(wish, loss.is_classification, num_outputs, "")
+    if clock == "log":
+        return _named(explicit, True, num_outputs, "log clock: gradients alone are available")
+    radius = _radius(flow, problem.params)
+    if loss.steepest is not None:
+        start = jax.tree.map(jnp.asarray, problem.params)
+        radius = max(radius, loss.steepest * float(_kernel_radius(flow, start)))
+    stiff = f"spectral radius times horizon is {radius * t1:.3g}"
+    if loss.steepest is not None:
+        stiff = f"{stiff} where the loss is steepest"
+    if radius * t1 < _EXPLICIT_REACH * _FEW_STEPS:
+        later = _later(problem, num_outputs, explicit)
+        reason = f"not stiff: {stiff}"
+        return Method("Tsit5", WatchedTsit5(switches=True), reason, later=later)
+    return _for_stiff(problem, num_outputs, explicit, f"stiff: {stiff}")
+
+
+def _later(problem: Problem, num_outputs: int, explicit: str) -> Method:
+    """The method for a flow that has turned stiff, one that fits into memory."""
+    why = "stability bounds its steps"
+    try:
+        return _for_stiff(problem, num_outputs, explicit, why)
+    except InputError:
+        return _named(explicit, True, num_outputs, f"{why}; a kernel does not fit into memory")
+
+
+def _for_stiff(problem: Problem, num_outputs: int, explicit: str, why: str) -> Method:
+    """The method for a stiff flow."""
+    loss = problem.loss
+    few = GradientFlow.of(problem).prefers_parameters(problem.params)
+    if not loss.is_classification:
+        how = f"kernel of {num_outputs} outputs factored"
+        if num_outputs > MAX_OUTPUTS:
+            how = f"kernel of {num_outputs} outputs by conjugate gradients"
+        elif few:
+            how = "matrix of few parameters factored"
+        reason = f"{why}; squared loss, {how}"
+        return _named("rosenbrock", False, num_outputs, reason)
+    if num_outputs <= _SMALL:
+        cheap = "matrix of few parameters" if few else f"kernel of {num_outputs} outputs"
+        reason = f"{why}; {cheap} is cheap to factor"
+        return _named("rosenbrock", True, num_outputs, reason)
+    reason = f"{why}; classification with {num_outputs} outputs: gradients are cheaper"
+    if problem.model.has_kinks:
+        reason = f"{reason}; the model has kinks"
+    return _named(explicit, True, num_outputs, reason)
+
+
+def choose_together(wish: str, clock: str, problems: list[Problem], ends: list[float]) -> Method:
+    """The method for problems that share a solve: one for the stiff if any of them is."""
+    method = choose(wish, clock, problems[0], ends[0])
+    for problem, end in zip(problems[1:], ends[1:], strict=True):
+        if wish != "auto" or method.later is None:
+            break
+        method = choose(wish, clock, problem, end)
+    return method
+
+
+def _named(wish: str, classification: bool, num_outputs: int, reason: str) -> Method:
+    if wish == "rosenbrock":
+        _check_memory(num_outputs)
+        if classification:
+            return Method("ROS34PW2", ROS34PW2(), reason)
+        return Method("DualROS34PW2", DualROS34PW2(max_outputs=MAX_OUTPUTS), reason)
+    if wish == "rock2":
+        return Method("ROCK2", ROCK2(), reason)
+    if wish == "damped_rkc2":
+        return Method("DampedRKC2", DampedRKC2(), reason)
+    if wish == "rkc2":
+        return Method("RKC2", RKC2(), reason)
+    return Method("Tsit5", WatchedTsit5(), reason)
+
+
+def _check_memory(num_outputs: int) -> None:
+    """Refuses a kernel that does not fit before anything is computed."""
+    if num_outputs > MAX_OUTPUTS:
+        return
+    # The kernel, its factor, and one of each that the factorisation makes on the way.
+    needed, free = 4 * 8 * num_outputs**2, psutil.virtual_memory().available
+    if needed > free:
+        accepted = (
+            f"needs 4 matrices of {num_outputs} x {num_outputs}, {needed / 1e9:.1f} GB, and "
+            f"{free / 1e9:.1f} GB are free; use rock2 or fewer samples"
+        )
+        raise InputError("dynamics.method", "rosenbrock", accepted)
+
+
+@jax.jit
+def _start_radius(flow: GradientFlow, params: PyTree) -> Array:
+    flat, unravel = jax.flatten_util.ravel_pytree(params)
+
+    def field(flat: Array) -> Array:
+        return jax.flatten_util.ravel_pytree(flow.vf(0.0, unravel(flat), None))[0]
+
+    unknown, cold = jnp.zeros((), flat.dtype), jnp.ones((), bool)
+    return spectral_radius(field, flat, field(flat), jnp.zeros_like(flat), unknown, cold).radius
+
+
+@jax.jit
+def _kernel_radius(flow: GradientFlow, params: PyTree) -> Array:
+    """The largest eigenvalue of the tangent kernel over the number of samples."""
+    flat, unravel = jax.flatten_util.ravel_pytree(params)
+    pullback, push = flow.outputs_and_pullback(params)[1], flow.pushforward(params)
+
+    def product(flat: Array) -> Array:
+        return jax.flatten_util.ravel_pytree(pullback(push(unravel(flat))))[0] / flow.num_samples
+
+    nothing = jnp.zeros_like(flat)
+    unknown, cold = jnp.zeros((), flat.dtype), jnp.ones((), bool)
+    return spectral_radius(product, nothing, nothing, nothing, unknown, cold).radius
+
+
+def _radius(flow: GradientFlow, params: PyTree) -> float:
+    return float(_start_radius(flow, jax.tree.map(jnp.asarray, params)))
+
+
+def speed(flow: GradientFlow, params: PyTree, problem: Problem, log: bool) -> float:
+    """A time in which, at the speed of time 0, outputs move by a unit or parameters by 1.
+
+    - **Raises** [`InputError`][lazyrich.InputError] where nothing moves.
+    """
+    slope, moved = _start_speed(flow, params)
+    norm = float(tree_norm(params))
+    rates = [float(tree_norm(slope)) / norm if norm > 0 else 0.0]
+    rates.append(float(rms(moved)) / output_unit(problem))
+    fastest = max(rates)
+    if not fastest > 0:
+        accepted = "should have a tangent kernel or decay; from here nothing moves"
+        raise InputError("params", 0.0, accepted)
+    value = float(flow.loss.mean(flow.outputs(params), flow.y)) if log else 1.0
+    return value / fastest
+
+
+@jax.jit
+def _start_speed(flow: GradientFlow, params: PyTree) -> tuple[PyTree, Array]:
+    slope = flow.vf(0.0, params, None)
+    return slope, jax.jvp(flow.outputs, (params,), (slope,))[1]

@@ -1,0 +1,140 @@
+"""One march by one method or by two, the second from where the flow has turned stiff."""
+
+import dataclasses
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from .._integrate.march import March, System, hand_over
+from .._integrate.status import STIFF
+from ..solvers._work import Work, work
+from ._base import Effort, Part
+from ._method import Method
+
+
+class Switched(eqx.Module):
+    """Where the second method took over, and what had been done by then."""
+
+    since: Float[Array, ""]
+    num_accepted: Int[Array, ""]
+    num_rejected: Int[Array, ""]
+    work: Work
+
+    @classmethod
+    def of(cls, march: March) -> "Switched":
+        found = (march.t, march.num_accepted, march.num_rejected, march.work)
+        return cls(*jax.tree.map(jnp.asarray, found))
+
+
+class Kept(eqx.Module):
+    """A march for a file: of one structure, whichever method it is with."""
+
+    switched: Switched
+    march: March  # without the state of its solver
+    states: tuple[Any, Any]  # of both solvers; zeros for the one that is not at work
+
+
+class Relay:
+    """The methods of a march and which of them is at work.
+
+    - **Takes** the `system` with the first method's solver, and a `march` that is with it.
+    """
+
+    def __init__(self, method: Method, system: System, march: March):
+        self.system, self.march = system, march
+        self.switched: Switched | None = None
+        self._first, later = system, method.later
+        self._later = None if later is None else with_solver(system, later)
+
+    def settle(self) -> None:
+        """Gives the march to the second method if the first has found the flow stiff."""
+        if self._later is not None and int(self.march.status) == STIFF:
+            self.switched, self.system = Switched.of(self.march), self._later
+            self.march = hand_over(self.system, self.march)
+
+    def kept(self) -> March | Kept:
+        """What a file keeps of the march."""
+        if self._later is None:
+            return self.march
+        blank = self._blank
+        own = self.march.solver_state
+        states = (own, blank.states[1]) if self.switched is None else (blank.states[0], own)
+        bare = dataclasses.replace(self.march, solver_state=None)
+        return Kept(self.switched or blank.switched, bare, states)
+
+    def take_up(self, kept: March | Kept) -> None:
+        """Goes on from what a file has kept."""
+        if isinstance(kept, March):
+            self.march = kept
+            return
+        assert self._later is not None
+        turned = float(kept.switched.since) >= 0
+        if turned:
+            self.switched, self.system = kept.switched, self._later
+        self.march = dataclasses.replace(kept.march, solver_state=kept.states[turned])
+
+    @property
+    def _blank(self) -> Kept:
+        """What stands for a method that is not at work, and for a change that has not been."""
+        march = self.march
+
+        def state(system: System) -> Any:
+            init, t1 = system.solver.init, march.t + march.step
+            shapes = eqx.filter_eval_shape(init, system.terms, march.t, t1, march.y, system.args)
+            return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+
+        assert self._later is not None
+        counts = jnp.zeros_like(march.num_accepted)
+        nothing = jax.tree.map(lambda w: w.astype(counts.dtype), work())
+        never = Switched(jnp.full_like(march.t, -1.0), counts, counts, nothing)
+        return Kept(never, march, (state(self._first), state(self._later)))
+
+
+def with_solver(system: System, method: Method) -> System:
+    """The same system, stepped by another method."""
+    return dataclasses.replace(system, solver=method.solver)
+
+
+def effort_of(method: Method, march: March, switched: Switched | None) -> Effort:
+    """What a march took, and what each of its methods took if there were two."""
+    whole = Effort(
+        method.name,
+        int(march.num_accepted),
+        int(march.num_rejected),
+        int(march.work.num_gradients),
+        int(march.work.num_matrices),
+        int(march.work.num_products),
+        int(march.work.num_jittered),
+        method.reason,
+    )
+    if switched is None:
+        return whole
+    later, before = method.later, switched.work
+    assert later is not None
+    first = Part(
+        method.name,
+        0.0,
+        int(switched.num_accepted),
+        int(switched.num_rejected),
+        int(before.num_gradients),
+        int(before.num_matrices),
+        int(before.num_products),
+    )
+    second = Part(
+        later.name,
+        float(switched.since),
+        whole.num_steps - first.num_steps,
+        whole.num_rejected - first.num_rejected,
+        whole.num_gradients - first.num_gradients,
+        whole.num_jacobians - first.num_jacobians,
+        whole.num_products - first.num_products,
+    )
+    return whole._replace(
+        name=f"{method.name}, then {later.name}",
+        reason=f"{method.reason}; from t = {second.since:.3g} on {later.name}: {later.reason}",
+        methods=(first, second),
+    )

@@ -1,0 +1,1 @@
+"""The exact reduction of diagonal linear nets to one number a sample."""

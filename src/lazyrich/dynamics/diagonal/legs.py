@@ -1,0 +1,237 @@
+"""Marches of reduced systems, leg by leg, and of many at once."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Bool, Float, Int
+
+from ..._integrate.lanes import Lanes, gathered, march_together, unlike
+from ..._integrate.march import March, System, restart, start
+from ..._integrate.status import COMPLETED, ENDINGS, Ending
+from ...models import DiagonalLinear, DiagonalParams
+from .._base import Effort, Problem, Trajectory
+from .reduction import Reduced, Replay, first_step, kernel_at_start, reduce
+
+# Past depth 2, u is the inverse power of a difference that decays like e^{-(L-2) lambda t}
+# while its terms stay: by (L-2) lambda t = 28, float64 has no digits left in it (measured
+# at L = 3). Restarting from the parameters reached costs nothing and loses e^8 at most.
+_LEG = 8.0
+
+
+class Legs(NamedTuple):
+    """Where a horizon is cut, and what each leg is asked for on its own clock."""
+
+    bounds: Float[np.ndarray, " l"]
+    times: Float[np.ndarray, " t"]
+    rate: float  # (L-2) lambda
+
+    @classmethod
+    def of(cls, problem: Problem, times: Float[np.ndarray, " t"]) -> "Legs":
+        assert isinstance(problem.model, DiagonalLinear)  # `_checked_start` has made sure
+        rate, t1 = (problem.model.depth - 2) * float(problem.weight_decay), float(times[-1])
+        num = max(1, int(np.ceil(rate * t1 / _LEG)))
+        return cls(np.array([t1 * i / num for i in range(num)] + [t1]), times, rate)
+
+    @property
+    def num(self) -> int:
+        return len(self.bounds) - 1
+
+    def clock(self, elapsed: Any) -> Any:
+        return -np.expm1(-self.rate * elapsed) / self.rate if self.rate > 0 else elapsed
+
+    def time(self, leg: int, clock: float) -> float:
+        """The time at which a leg's clock shows `clock`; its end exactly."""
+        begin, end = self.bounds[leg : leg + 2]
+        if clock >= self.clock(end - begin):
+            return float(end)
+        elapsed = -np.log1p(-self.rate * clock) / self.rate if self.rate > 0 else clock
+        return float(min(begin + elapsed, end))
+
+    def leg_of(self, times: Float[np.ndarray, " t"]) -> Int[np.ndarray, " t"]:
+        """The leg that records each time; where two meet, the later."""
+        return np.minimum(np.searchsorted(self.bounds, times, "right") - 1, self.num - 1)
+
+    def requests(self, leg: int, num: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """Every time on the clock of `leg`, infinite past it, `num` at least; and its end.
+
+        Those before it have been served and are not looked at.
+        """
+        begin, end = self.bounds[leg : leg + 2]
+        stop = np.asarray(self.clock(end - begin))
+        # The same time can round to another clock in an array than alone.
+        clock = np.minimum(self.clock(np.clip(self.times, begin, end) - begin), stop)
+        past = np.inf if leg + 1 < self.num else stop
+        clock = np.where(self.times >= end, past, clock)
+        return np.pad(clock, (0, max(0, num - clock.size)), constant_values=np.inf), stop
+
+
+@eqx.filter_jit
+def begin(system: System, first_step: Float[Array, ""]) -> March:
+    """The first leg, about to begin."""
+    return start(system, jnp.zeros_like(system.args.y), first_step)
+
+
+@eqx.filter_jit
+def go_on(system: System, march: March) -> March:
+    """A later leg, about to begin where the march of the one before has ended."""
+    return restart(system, march, 1e-3 * system.horizon)
+
+
+def _go_on_if(system: System, march: March, going: Bool[Array, ""]) -> March:
+    return lax.cond(going, lambda: go_on(system, march), lambda: march)
+
+
+@eqx.filter_jit
+def reached(system: System, march: March) -> DiagonalParams:
+    """The parameters at the end of a leg that was completed."""
+    return system.args.params(system.horizon, march.y)
+
+
+def effort(num_accepted: int, num_rejected: int) -> Effort:
+    """What so many steps have cost."""
+    num_tried = num_accepted + num_rejected
+    return Effort("Rodas5P", num_accepted, num_rejected, 8 * num_tried, num_tried)
+
+
+class Trajectories(NamedTuple):
+    """Solves of a batch, with a leading axis over problems.
+
+    - `times`, NaN beyond those recorded, as many as the longest grid has; `states`, what
+        the lanes of `replay`, a [`Replay`][] each, take with a time.
+    """
+
+    times: Float[np.ndarray, "p t"]
+    states: tuple[Int[np.ndarray, "p t"], Float[np.ndarray, "p t n"]]
+    replay: Lanes
+    endings: list[Ending]
+    efforts: list[Effort]
+
+    def one(self, place: int) -> Trajectory:
+        """The solve of one problem."""
+        num = int(np.isfinite(self.times[place]).sum())
+        return Trajectory(
+            times=self.times[place, :num],
+            states=jax.tree.map(lambda a: jnp.asarray(a[place, :num]), self.states),
+            params_at=jax.tree.map(
+                lambda a: jnp.asarray(a) if eqx.is_array(a) else a,
+                self.replay.take(place).together,
+            ),
+            ending=self.endings[place],
+            effort=self.efforts[place],
+        )
+
+
+def follow_all(
+    problems: Sequence[Problem],
+    params: Sequence[DiagonalParams],
+    times: Sequence[Float[np.ndarray, " _"]],
+    system_of: Callable[[Reduced, Any, Any], System],
+    progress: Callable[[int, int], None],
+) -> Trajectories:
+    """Marches every problem through its first leg, those that have a second through it, ...
+
+    - **Takes** `params` at time 0; `system_of` a reduced system, its requests and horizon.
+    - **Raises** [`InputError`][lazyrich.InputError] for problems that differ in more than
+        numbers.
+    """
+    legs = [Legs.of(problem, grid) for problem, grid in zip(problems, times, strict=True)]
+    num_legs, num_times = max(lane.num for lane in legs), max(map(len, times))
+    first = reduce(problems[0], DiagonalParams(*map(jnp.asarray, params[0])))
+    every = _reduced_together(first, problems, params)
+    start = every.together.start
+    starts = jax.tree.map(lambda p: np.zeros((len(p), num_legs, p.shape[1])), start)
+    # Those that have ended stay in the batch, where they cost nothing: one size, compiled once.
+    going, march = np.ones(len(problems), bool), None
+    for leg in range(num_legs):
+        for kept, new in zip(starts, start, strict=True):
+            kept[going, leg] = new[going]
+        asked = [lane.requests(min(leg, lane.num - 1), num_times) for lane in legs]
+        requests, stops = (np.stack(column) for column in zip(*asked, strict=True))
+        lanes = _from(first, every.together, start)
+        reduced, single = lanes.together, system_of(first, requests[0], stops[0])
+        system = eqx.tree_at(
+            lambda s: (s.args, s.requests, s.horizon, s.decay),
+            single,
+            (reduced, requests, stops, reduced.weight_decay),
+        )
+        systems = Lanes.spread(single, system)
+        if march is None:
+            kernels = np.asarray(lanes.call(kernel_at_start))
+            march = systems.call(begin, first_step(reduced, kernels, stops))
+        else:
+            march = systems.call(_go_on_if, march, going)
+        more = going & np.array([lane.num > leg + 1 for lane in legs])
+
+        # A leg that is not a problem's last does not end it.
+        def told(ended: int, steps: int, others: int = int(more.sum())) -> None:
+            progress(max(0, ended - others), steps)
+
+        march = march_together(systems, march, told)
+        going = more & (np.asarray(march.status) == COMPLETED)
+        if not np.any(going):
+            break
+        ends = systems.call(reached, march)
+        start = jax.tree.map(
+            lambda new, old, rows=going[:, None]: np.where(rows, new, old), ends, start
+        )
+    assert march is not None
+    return _trajectories(first, every, starts, legs, march)
+
+
+def _reduced_together(
+    first: Reduced, problems: Sequence[Problem], params: Sequence[DiagonalParams]
+) -> Lanes:
+    """The reduced systems of problems at time 0."""
+    alike = {(p.model, p.loss, p.train.x.shape, p.train.x.dtype, p.train.y.shape) for p in problems}
+    if len(alike) > 1:
+        raise unlike(len(problems))
+    # Data that many problems share are looked at once.
+    known: dict[int, Reduced] = {}
+    for problem, own in zip(problems, params, strict=True):
+        if id(problem.train) not in known:
+            known[id(problem.train)] = reduce(problem, own)
+    each = [known[id(problem.train)] for problem in problems]
+    together = eqx.tree_at(
+        lambda r: (r.x, r.y, r.weight_decay, r.output_unit, r.x_size),
+        first,
+        (
+            gathered([one.x for one in each]),
+            gathered([one.y for one in each]),
+            np.array([float(problem.weight_decay) for problem in problems]),
+            np.array([float(one.output_unit) for one in each]),
+            np.array([float(one.x_size) for one in each]),
+        ),
+    )
+    starts = jax.tree.map(lambda *p: np.stack(p), *params)
+    return _from(first, together, starts)
+
+
+def _from(first: Reduced, together: Reduced, start: DiagonalParams) -> Lanes:
+    return Lanes.spread(first, eqx.tree_at(lambda r: r.start, together, start))
+
+
+def _trajectories(
+    first: Reduced, every: Lanes, starts: DiagonalParams, legs: Sequence[Legs], march: March
+) -> Trajectories:
+    times = np.full(march.times.shape, np.nan)
+    begins = np.zeros(starts.u.shape[:2])
+    for row, begin, lane, num in zip(times, begins, legs, march.num_saved, strict=True):
+        row[:num] = lane.times[:num]
+        begin[: lane.num] = lane.bounds[:-1]
+    one = Replay(first, jnp.asarray(begins[0]), jax.tree.map(lambda p: jnp.asarray(p[0]), starts))
+    together = eqx.tree_at(
+        lambda r: (r.system, r.begins, r.starts), one, (every.together, begins, starts)
+    )
+    counts = zip(march.num_accepted, march.num_rejected, strict=True)
+    return Trajectories(
+        times,
+        (np.stack([lane.leg_of(row) for lane, row in zip(legs, times, strict=True)]), march.values),
+        Lanes.spread(one, together),
+        [ENDINGS[int(status)] for status in march.status],
+        [effort(int(accepted), int(rejected)) for accepted, rejected in counts],
+    )

@@ -1,0 +1,189 @@
+"""The exact reduction of diagonal linear nets to one number a sample."""
+
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, ClassVar
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from annotated_types import Ge, Gt, Lt
+from jaxtyping import Array, Float, Int, PyTree
+
+from ..._core.errors import InputError
+from ..._integrate import march as _march
+from ..._integrate.checkpoint import Checkpoint
+from ..._integrate.clock import LinearClock
+from ..._integrate.status import COMPLETED, ENDINGS, RUNNING
+from ...models import AbstractModel, DiagonalLinear, DiagonalParams
+from ...solvers.rodas5p import Rodas5P
+from .._base import AbstractDynamics, Problem, Progress, Trajectory, recorded_params
+from .._rate import first_times, loss_floor
+from .legs import Legs, Trajectories, begin, effort, follow_all, go_on, reached
+from .reduction import Reduced, Replay, field, first_step, kernel_at_start, linearise, reduce
+
+
+class ReducedFlow(AbstractDynamics):
+    r"""Gradient flow of a diagonal net, followed exactly through `n` numbers.
+
+    Gradients of $f_i = \langle u^{\odot L} - v^{\odot L}, x_i \rangle$ all lie in the span of
+    the data, and decay factors out. With the clock $d\tau = e^{-(L-2)\lambda t} dt$,
+    $d\nu/d\tau = s(f) / n$, $s$ the loss's dual, and $z = X^\top \nu$,
+
+    - $L = 2$: $u = e^{-\lambda t} u_0\, e^{2z}$, $v = e^{-\lambda t} v_0\, e^{-2z}$;
+    - $L \ge 3$: $u = e^{-\lambda t} (u_0^{2-L} - L(L-2) z)^{-1/(L-2)}$, and $v$ with the
+        other sign, where $e^{-(L-2)\lambda t} = 1 - (L-2)\lambda\tau$.
+
+    The flow of $2d$ numbers becomes one of $n$, for any loss and any $\lambda \ge 0$.
+    It is solved by [`Rodas5P`][lazyrich.solvers.Rodas5P] with the exact Jacobian, one
+    weighted Gram matrix a step.
+
+    - **Takes** `rtol`, the local error allowed in a step, relative to $1 + |f_i|$ in every
+        output (for regression, to the labels' root mean square $+ |f_i|$) and to one plus
+        the change of log-parameters in every number carried; `max_steps`, attempted steps
+        before giving up.
+    - **Raises** [`InputError`][lazyrich.InputError] for any model but
+        [`DiagonalLinear`][lazyrich.models.DiagonalLinear], and for parameters that are not
+        positive when $L \ge 3$.
+    - **Source** Derived in `docs/reduction.md`; for $L = 2$, $\lambda = 0$ it is the mirror
+        flow of Woodworth et al., COLT 2020, arXiv:2002.09277.
+    """
+
+    replays: ClassVar[bool] = True
+
+    rtol: Annotated[float, Gt(0), Lt(0.1)] = 1e-4
+    max_steps: Annotated[int, Ge(1)] = 4096
+
+    def can_follow(self, model: AbstractModel) -> bool:
+        return model.has_exact_flow
+
+    @property
+    def forgets(self) -> bool:
+        return True
+
+    def follow(
+        self,
+        problem: Problem,
+        times: Float[np.ndarray, " t"],
+        progress: Progress,
+        observe: Callable[[Any, Any], Any] | None = None,
+        checkpoint: Checkpoint | None = None,
+    ) -> Trajectory:
+        del observe  # its caller observes the small states it leaves
+        start = jax.tree.map(jnp.asarray, _checked_start(problem))
+        legs, reduced, leg = Legs.of(problem, times), reduce(problem, start), 0
+        system = self._system(reduced, *legs.requests(leg))
+        first = first_step(reduced, kernel_at_start(reduced), system.horizon)
+        march = begin(system, jnp.asarray(first))
+        starts = jax.tree.map(lambda p: jnp.zeros((legs.num, p.size)).at[leg].set(p), start)
+        run = _Run(jnp.asarray(leg), starts, march)
+        if checkpoint is not None and (kept := checkpoint.load(run)) is not None:
+            run, leg = kept, int(kept.leg)
+            start = jax.tree.map(lambda p: p[leg], run.starts)
+            system = self._system(reduce(problem, start), *legs.requests(leg))
+        while True:
+            while int(run.march.status) == RUNNING:
+                march = _march.advance_one(system, run.march)
+                run = _Run(run.leg, run.starts, march)
+                progress(legs.time(leg, float(march.t)), int(march.num_accepted))
+                if checkpoint is not None:
+                    checkpoint.offer(run)
+            if int(run.march.status) != COMPLETED or leg + 1 == legs.num:
+                break
+            start, leg = reached(system, run.march), leg + 1
+            system = self._system(reduce(problem, start), *legs.requests(leg))
+            starts = jax.tree.map(lambda every, p, i=leg: every.at[i].set(p), run.starts, start)
+            run = _Run(jnp.asarray(leg), starts, go_on(system, run.march))
+        num_saved = int(run.march.num_saved)
+        recorded = legs.times[:num_saved]
+        return Trajectory(
+            times=recorded,
+            states=(jnp.asarray(legs.leg_of(recorded)), run.march.values[:num_saved]),
+            params_at=Replay(reduced, jnp.asarray(legs.bounds[:-1]), run.starts),
+            ending=ENDINGS[int(run.march.status)],
+            effort=effort(int(run.march.num_accepted), int(run.march.num_rejected)),
+        )
+
+    def first_times(self, problems: Sequence[Problem]) -> list[float]:
+        return first_times(problems)
+
+    def loss_floor(self, problem: Problem) -> float:
+        return loss_floor(problem, self.rtol)
+
+    def follow_together(
+        self,
+        problems: Sequence[Problem],
+        times: Sequence[Float[np.ndarray, " _"]],
+        progress: Callable[[int, int], None],
+    ) -> list[Trajectory]:
+        """Follows problems of one shape in one compiled solve, each to its own end.
+
+        - **Takes** for each problem its times; `progress`, told how many have ended and the
+            steps taken by those that run. Inputs and labels that are one array for all
+            problems are held once.
+        - **Raises** [`InputError`][lazyrich.InputError] for problems of different shapes.
+        """
+        every = self.follow_all(problems, times, progress)
+        return [every.one(i) for i in range(len(problems))]
+
+    def follow_all(
+        self,
+        problems: Sequence[Problem],
+        times: Sequence[Float[np.ndarray, " _"]],
+        progress: Callable[[int, int], None],
+    ) -> Trajectories:
+        """What `follow_together` does; its result has a leading axis over problems."""
+        params = [_checked_start(problem) for problem in problems]
+        return follow_all(problems, params, times, self._system, progress)
+
+    def _system(self, reduced: Reduced, requests: Any, stop: Any) -> "_march.System":
+        return _march.System(
+            terms=diffrax.ODETerm(field),
+            solver=Rodas5P(linearise),
+            requests=jnp.asarray(requests),
+            horizon=jnp.asarray(stop),
+            clock=LinearClock(),
+            observe=recorded_params,
+            measure=_Measure(jnp.asarray(self.rtol)),
+            stop=_march.Stop(jnp.zeros(()), jnp.ones(()), 1, None),
+            resolution=jnp.ones(()),
+            stationary=jnp.zeros(()),
+            decay=reduced.weight_decay,
+            max_steps=jnp.asarray(self.max_steps),
+            max_gradients=jnp.asarray(2**62),
+            moving=None,
+            max_extra=0,
+            args=reduced,
+        )
+
+
+class _Measure(eqx.Module):
+    """The root mean square over samples of errors that `linearise` has made relative."""
+
+    rtol: Float[Array, ""]
+
+    def __call__(self, y0: PyTree, y1: PyTree, error: Float[Array, " n"]) -> Float[Array, ""]:
+        del y0, y1
+        return jnp.sqrt(jnp.mean(error**2)) / self.rtol
+
+
+class _Run(eqx.Module):
+    """A run between two segments: what going on needs."""
+
+    leg: Int[Array, ""]
+    starts: DiagonalParams  # of the legs begun; leading axis over all of them
+    march: _march.March
+
+
+def _checked_start(problem: Problem) -> DiagonalParams:
+    """The parameters at time 0."""
+    model = problem.model
+    if not isinstance(model, DiagonalLinear):
+        name = type(model).__name__
+        raise InputError("dynamics.kind", "ReducedFlow", f"needs model DiagonalLinear, not {name}")
+    for name, values in zip(DiagonalParams._fields, problem.params, strict=True):
+        if model.depth > 2 and not np.all(np.asarray(values) > 0):
+            lowest = float(np.min(values))
+            raise InputError(f"params.{name}", lowest, f"should be positive at depth {model.depth}")
+    return DiagonalParams(*problem.params)

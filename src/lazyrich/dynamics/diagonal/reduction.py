@@ -1,0 +1,176 @@
+"""The reduced system of a diagonal net: its field, its derivatives, its units."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Shaped
+
+from ..._core.columns import block_columns, fold_columns, rmatvec
+from ..._core.errors import InputError
+from ..._integrate.norms import rms
+from ...losses import AbstractLoss
+from ...models import DiagonalLinear, DiagonalParams, power_difference
+from ...solvers.rodas5p import Linearisation
+from .._base import Problem
+
+
+class Reduced(eqx.Module):
+    """The system of one leg; `nu` stands for the state, of shape `(n,)`."""
+
+    x: Shaped[Array, "n d"]
+    y: Float[Array, " n"]
+    start: DiagonalParams
+    weight_decay: Array
+    output_unit: Array  # outputs smaller than this count as zero in error control
+    x_size: Array  # the Frobenius norm of `x` over the root of `d`
+    depth: int = eqx.field(static=True)
+    loss: AbstractLoss = eqx.field(static=True)
+
+    @property
+    def nu_unit(self) -> Array:
+        """Entries of `nu` smaller than this leave every log-parameter in place."""
+        # A change of nu moves log u by L u^{L-2} times x^T nu.
+        largest = jnp.maximum(jnp.max(jnp.abs(self.start.u)), jnp.max(jnp.abs(self.start.v)))
+        return 1 / (self.depth * largest ** (self.depth - 2) * self.x_size)
+
+    def clock(self, time: Array) -> Array:
+        r"""$\tau$ at `time`."""
+        rate = (self.depth - 2) * self.weight_decay
+        return jnp.where(rate > 0, -jnp.expm1(-rate * time) / jnp.where(rate > 0, rate, 1), time)
+
+    def remaining(self, tau: Any) -> Array:
+        r"""$dt/d\tau$, inverted: $e^{-(L-2)\lambda t}$ at clock `tau`."""
+        return 1 - (self.depth - 2) * self.weight_decay * tau
+
+    def _params(self, tau: Any, z: Array, start: DiagonalParams) -> DiagonalParams:
+        depth = self.depth
+        if depth == 2:
+            shrink = self.weight_decay * tau
+            return DiagonalParams(
+                start.u * jnp.exp(2 * z - shrink), start.v * jnp.exp(-2 * z - shrink)
+            )
+
+        def grow(start: Array, z: Array) -> Array:
+            left = 1 - depth * (depth - 2) * start ** (depth - 2) * z
+            # Past the pole no parameters exist; NaN makes the solver shorten its step.
+            ratio = self.remaining(tau) / jnp.where(left > 0, left, jnp.nan)
+            return start * ratio ** (1 / (depth - 2))
+
+        return DiagonalParams(grow(start.u, z), grow(start.v, -z))
+
+    def params(self, tau: Any, nu: Float[Array, " n"]) -> DiagonalParams:
+        return self._params(tau, rmatvec(self.x, nu), self.start)
+
+    def outputs(self, tau: Any, nu: Float[Array, " n"]) -> Float[Array, " n"]:
+        def body(x: Array, start: DiagonalParams) -> Array:
+            p = self._params(tau, nu @ x, start)
+            return x @ power_difference(p.u, p.v, self.depth)
+
+        return fold_columns(body, jnp.zeros_like(nu), self.x, self.start)
+
+    def outputs_and_kernel(self, tau: Any, nu: Float[Array, " n"]) -> tuple[Array, Array]:
+        """Outputs `(n,)` and the tangent kernel of the parameters now, `(n, n)`."""
+        n, depth = nu.size, self.depth
+
+        def body(x: Array, start: DiagonalParams) -> tuple[Array, Array]:
+            p = self._params(tau, nu @ x, start)
+            slope = depth**2 * (p.u ** (2 * depth - 2) + p.v ** (2 * depth - 2))
+            return x @ power_difference(p.u, p.v, depth), (x * slope[None]) @ x.T
+
+        zero = (jnp.zeros_like(nu), jnp.zeros((n, n), nu.dtype))
+        return fold_columns(body, zero, self.x, self.start, block=block_columns(2 * n))
+
+
+class Replay(eqx.Module):
+    """Parameters at a time from a state `(leg, nu)`; legs restart from `starts`."""
+
+    system: Reduced
+    begins: Array  # (num_legs,)
+    starts: DiagonalParams  # leading axis num_legs
+
+    def __call__(self, time: Any, state: tuple[Array, Array]) -> DiagonalParams:
+        leg, nu = state
+        start = jax.tree.map(lambda a: a[leg], self.starts)
+        system = eqx.tree_at(lambda system: system.start, self.system, start)
+        return system.params(system.clock(time - self.begins[leg]), nu)
+
+
+def field(tau: Any, nu: Array, system: Reduced) -> Array:
+    r"""$d\nu/d\tau$."""
+    return system.loss.dual(system.outputs(tau, nu), system.y) / nu.size
+
+
+def linearise(tau: Any, nu: Array, system: Reduced) -> Linearisation:
+    r"""The field and its derivatives.
+
+    With $q = d\tau/dt$ and $K$ the kernel of the parameters now, $\partial f/\partial\nu =
+    K/q$ and $\partial f/\partial\tau = -L\lambda f/q$.
+    """
+    n, remaining = nu.size, system.remaining(tau)
+    f, kernel = system.outputs_and_kernel(tau, nu)
+    response = kernel / remaining
+    curvature = system.loss.curvature(f, system.y)
+    slope = system.depth * system.weight_decay * curvature * f / (n * remaining)
+
+    def measure(error: Array) -> Array:
+        # An error in nu matters through the outputs it moves now, and through those that
+        # it will move once coordinates too small to be seen now have grown.
+        seen = response @ error / (system.output_unit + jnp.abs(f))
+        unseen = error / (system.nu_unit + jnp.abs(nu))
+        return jnp.hypot(seen, unseen)
+
+    value = system.loss.dual(f, system.y) / n
+    return Linearisation(value, slope, -curvature[:, None] * response / n, measure)
+
+
+# 2 MiB of float64.
+_WIDE_ENTRIES = 2**18
+
+
+def reduce(problem: Problem, start: DiagonalParams) -> Reduced:
+    """The system of `problem` from `start`."""
+    assert isinstance(problem.model, DiagonalLinear)  # dynamics have made sure
+    labels = problem.train.y
+    unit = 1.0 if problem.loss.is_classification else float(rms(labels)) or 1.0
+    x = problem.train.x
+    # What stays in cache is converted once, and not in every product.
+    x = x.astype(jnp.float64) if x.size <= _WIDE_ENTRIES else x
+    return Reduced(
+        x=x,
+        y=labels,
+        start=DiagonalParams(*map(jnp.asarray, start)),
+        weight_decay=jnp.asarray(problem.weight_decay, jnp.float64),
+        output_unit=jnp.asarray(unit),
+        x_size=_size(x),
+        depth=problem.model.depth,
+        loss=problem.loss,
+    )
+
+
+@eqx.filter_jit
+def _size(x: Shaped[Array, "n d"]) -> Float[Array, ""]:
+    squares = fold_columns(lambda x: jnp.sum(x**2), jnp.zeros(()), x)
+    return jnp.sqrt(squares / x.shape[1])
+
+
+@eqx.filter_jit
+def kernel_at_start(system: Reduced) -> Float[Array, ""]:
+    """The mean over samples of the tangent kernel with themselves, at time 0."""
+    power = 2 * system.depth - 2
+    slope = system.depth**2 * (system.start.u**power + system.start.v**power)
+    total = fold_columns(lambda x, w: jnp.sum(x**2 @ w), jnp.zeros(()), system.x, slope)
+    return total / system.y.size
+
+
+def first_step(system: Reduced, kernel: Any, horizon: Any) -> Any:
+    """A thousandth of the time in which outputs move by a unit at the speed of time 0.
+
+    Of one system, or of many over a leading axis.
+    """
+    if np.any(np.asarray(kernel) == 0.0):
+        raise InputError("params", 0.0, "should have a tangent kernel; from here nothing moves")
+    fitting_time = system.x.shape[-2] * np.asarray(system.output_unit) / np.asarray(kernel)
+    return 1e-3 * np.minimum(fitting_time, horizon)

@@ -1,0 +1,334 @@
+"""Gradient flow of any model, with error control."""
+
+import functools
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, ClassVar, Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from annotated_types import Ge, Gt, Lt
+from jaxtyping import Array, Float, PyTree, Shaped
+
+from .._core.description import Description
+from .._core.errors import InputError
+from .._integrate import march as _march
+from .._integrate.checkpoint import Checkpoint
+from .._integrate.clock import LinearClock, LogClock
+from .._integrate.lanes import Lanes, march_together
+from .._integrate.log_state import LogState
+from .._integrate.norms import rms, tree_norm
+from .._integrate.status import ENDINGS, RUNNING, Ending
+from ..models import AbstractModel
+from ._base import AbstractDynamics, Problem, Progress, Trajectory, recorded_params
+from ._method import Method, choose, choose_together, speed
+from ._rate import first_times, loss_floor, output_unit
+from ._relay import Relay, Switched, effort_of
+from .gradient_flow import GradientFlow, LogTimeFlow
+
+
+class StopWhen(Description):
+    """A condition on a recorded number that ends a run before its horizon.
+
+    `probe` at `level` for `sustained` records in a row: at least it if `rises`, at most if not.
+    """
+
+    probe: str = "test_accuracy"
+    level: float = 0.99
+    rises: bool = True
+    sustained: Annotated[int, Ge(1)] = 3
+
+
+class Flow(AbstractDynamics):
+    r"""Gradient flow of any model, each step as long as its error allows.
+
+    Errors are measured in global norms: of the parameters, relative to $\|\theta\|_2$, and of
+    the outputs on the training and the watched inputs, their root mean square relative to
+    one plus that of $f$ (for regression, to that of the labels plus that of $f$); for
+    classification, on at most 256 of the training inputs. An error that outputs feel can be
+    far smaller than $\|\theta\|$, where that is large. Elementwise norms would spend steps
+    on every kink of a ReLU.
+
+    - **Takes** `method`: `auto` chooses by loss, size and measured stiffness (of runs that
+        share a solve, the stiffest's), changes to another where the flow turns stiff on the
+        way, and records why; `rosenbrock` is
+        [`DualROS34PW2`][lazyrich.solvers.DualROS34PW2] for squared loss, else
+        [`ROS34PW2`][lazyrich.solvers.ROS34PW2] with the Gauss--Newton matrix;
+        [`ROCK2`][lazyrich.solvers.ROCK2] and [`RKC2`][lazyrich.solvers.RKC2] are stabilised
+        explicit methods, [`DampedRKC2`][lazyrich.solvers.DampedRKC2] is one for nets with
+        kinks, `tsit5` a plain one.
+    - `rtol`, the error allowed in a step; `control`, where it is measured.
+    - `closure`, whether to follow the statistics in which the flow closes in place of
+        parameters: those of a [`CommitteeMachine`][lazyrich.models.CommitteeMachine] with frozen
+        readouts, a flow in $d + d^2$ numbers that does not depend on its width. It is exact;
+        probes of single parameters, such as `drift`, have no meaning there.
+    - `clock`: `linear`, or `log`, which follows $-\nabla \log \mathcal L$ and needs zero decay
+        and a classification loss; recorded times are then $\log_{10}(1 + t)$, as is the
+        experiment's `t1`.
+    - `densify`, the change of test accuracy, or of test loss over its first value, between
+        two records beyond which more are made; zero turns it off.
+    - `stop`, a condition to end at; `stationary`, the speed $\|\dot\theta\|$ over
+        $\lambda\|\theta\|$ (without decay, over $\|\theta\|/t$) below which the run has ended;
+        zero turns it off.
+    - `max_steps`, attempted; `max_gradients`; `max_seconds`, looked at between segments of
+        16 steps.
+    - **Raises** [`InputError`][lazyrich.InputError] for a method or clock that the problem
+        does not admit, and for one that needs more memory than there is.
+    """
+
+    replays: ClassVar[bool] = False
+
+    method: Literal["auto", "rosenbrock", "rock2", "rkc2", "damped_rkc2", "tsit5"] = "auto"
+    rtol: Annotated[float, Gt(0), Lt(0.1)] = 1e-3
+    control: Literal["both", "parameters", "outputs"] = "both"
+    closure: bool = False
+    clock: Literal["linear", "log"] = "linear"
+    densify: Annotated[float, Ge(0)] = 0.05
+    stop: StopWhen | None = None
+    stationary: Annotated[float, Ge(0)] = 0.0
+    max_steps: Annotated[int, Ge(1)] = 100_000
+    max_gradients: Annotated[int, Ge(1)] = 10**9
+    max_seconds: Annotated[float, Gt(0)] = 1e9
+
+    @property
+    def forgets(self) -> bool:
+        # Log time and stationarity count from the beginning; a stop counts records.
+        return self.clock == "linear" and self.stop is None and self.stationary == 0
+
+    def follow(
+        self,
+        problem: Problem,
+        times: Float[np.ndarray, " t"],
+        progress: Progress,
+        observe: Callable[[Any, Any], Any] | None = None,
+        checkpoint: Checkpoint | None = None,
+    ) -> Trajectory:
+        method = choose(self.method, self.clock, problem, float(times[-1]))
+        relay = Relay(method, *self.prepare(problem, times, observe, method))
+        if checkpoint is not None and (kept := checkpoint.load(relay.kept())) is not None:
+            relay.take_up(kept)
+        begun = time.monotonic()
+        ending: Ending | None = None
+        while int(relay.march.status) == RUNNING:
+            relay.march = _march.advance_one(relay.system, relay.march)
+            progress(_shown(relay.system, relay.march), int(relay.march.num_accepted))
+            relay.settle()
+            if time.monotonic() - begun > self.max_seconds:
+                ending = "max_seconds"
+                break
+            if checkpoint is not None:
+                checkpoint.offer(relay.kept())
+        observed = observe is not None
+        return self.finish(method, relay.march, ending, relay.switched, observed=observed)
+
+    def first_times(self, problems: Sequence[Problem]) -> list[float]:
+        times = first_times(problems)
+        return [math.log10(1 + time) for time in times] if self.clock == "log" else times
+
+    def loss_floor(self, problem: Problem) -> float:
+        return loss_floor(problem, self.rtol)
+
+    def follow_together(
+        self,
+        problems: list[Problem],
+        times: list[Float[np.ndarray, " _"]],
+        progress: Callable[[int, int], None],
+        observers: Sequence[Callable[[Any, Any], Any]],
+    ) -> list[Trajectory]:
+        """Follows problems of one shape in one compiled solve, each to its own end.
+
+        - **Takes** for each problem its times, as many as every other's, and what to observe;
+            `progress`, told how many have ended and the steps taken by those that run.
+            `max_seconds` does not apply.
+        - **Raises** [`InputError`][lazyrich.InputError] for problems of different shapes.
+        """
+        ends = [float(grid[-1]) for grid in times]
+        method = choose_together(self.method, self.clock, problems, ends)
+        lanes = [
+            self.prepare(problem, grid, observe, method)
+            for problem, grid, observe in zip(problems, times, observers, strict=True)
+        ]
+        relays = [Relay(method, *lane) for lane in lanes]
+        going = relays
+        while going:
+            stacked = jax.tree.map(
+                lambda *leaves: np.stack(leaves), *(relay.march for relay in going)
+            )
+            others = len(relays) - len(going)
+
+            def report(ended: int, steps: int, others: int = others) -> None:
+                progress(others + ended, steps)
+
+            ended = march_together(Lanes.of([relay.system for relay in going]), stacked, report)
+            for place, relay in enumerate(going):
+                relay.march = jax.tree.map(lambda a, i=place: a[i], ended)
+                relay.settle()
+            going = [relay for relay in going if int(relay.march.status) == RUNNING]
+        return [
+            self.finish(method, relay.march, None, relay.switched, observed=True)
+            for relay in relays
+        ]
+
+    def prepare(
+        self,
+        problem: Problem,
+        times: Float[np.ndarray, " t"],
+        observe: Callable[[Any, Any], Any] | None,
+        method: Method,
+    ) -> tuple["_march.System", "_march.March"]:
+        """The system to step and its state at time 0."""
+        flow = GradientFlow.of(problem)
+        log = self.clock == "log"
+        seen = observe if observe is not None else recorded_params
+        moving = None
+        if observe is not None and self.densify > 0:
+            names = jax.eval_shape(observe, jnp.zeros(()), problem.params)
+            moving = next((n for n in ("test_accuracy", "test_loss") if n in names), None)
+            if self.stop is not None and self.stop.probe not in names:
+                accepted = f"should be among the recorded {', '.join(names)}"
+                raise InputError("dynamics.stop.probe", self.stop.probe, accepted)
+        stop = self.stop or StopWhen()
+        requests = jnp.asarray(times * math.log(10) if log else times)
+        system = _march.System(
+            terms=LogTimeFlow(flow) if log else flow,
+            solver=method.solver,
+            requests=requests,
+            horizon=requests[-1],
+            clock=LogClock() if log else LinearClock(),
+            observe=seen,
+            measure=_Measure(
+                _control_inputs(problem),
+                jnp.asarray(output_unit(problem)),
+                jnp.asarray(self.rtol * _caution(problem)),
+                flow.model,
+                jax.tree.map(jnp.asarray, problem.params) if problem.model.keeps_signs else None,
+                self.control,
+            ),
+            stop=_march.Stop(
+                jnp.asarray(stop.level),
+                jnp.asarray(1.0 if stop.rises else -1.0),
+                stop.sustained,
+                None if self.stop is None else stop.probe,
+            ),
+            resolution=jnp.asarray(self.densify),
+            stationary=jnp.asarray(self.stationary),
+            decay=flow.weight_decay,
+            max_steps=jnp.asarray(self.max_steps),
+            max_gradients=jnp.asarray(self.max_gradients),
+            moving=moving,
+            max_extra=0 if moving is None else 256,
+        )
+        params = jax.tree.map(jnp.asarray, problem.params)
+        first = 1e-2 * math.sqrt(self.rtol) * speed(flow, params, problem, log)
+        state = LogState(params, jnp.zeros(())) if log else params
+        march = _march.start(system, state, jnp.asarray(first))
+        if moving == "test_loss":
+            resolution = self.densify * march.metric
+            system = eqx.tree_at(lambda system: system.resolution, system, resolution)
+        return system, march
+
+    def finish(
+        self,
+        method: Method,
+        march: "_march.March",
+        ending: Ending | None,
+        switched: Switched | None = None,
+        *,
+        observed: bool,
+    ) -> Trajectory:
+        """The trajectory of a march that has ended."""
+        num_saved = int(march.num_saved)
+        times = np.asarray(march.times)[:num_saved]
+        values = jax.tree.map(lambda a: a[:num_saved], march.values)
+        if ending is None:
+            ending = ENDINGS[int(march.status)]
+        if ending == "max_steps" and method.stability_bound(march):
+            ending = "too_stiff"
+        return Trajectory(
+            times=times / math.log(10) if self.clock == "log" else times,
+            states=None if observed else values,
+            params_at=recorded_params,
+            ending=ending,
+            effort=effort_of(method, march, switched),
+            observed=values if observed else None,
+            final=_march.params_of(march.y),
+        )
+
+
+def _shown(system: "_march.System", march: "_march.March") -> float:
+    """The time a run has come to, on the clock of its records."""
+    return float(system.clock.read(march.t, march.y)) / (1 if system.clock.ends else math.log(10))
+
+
+# Parameters from which on a net with kinks is large, and the tolerance of small ones over that of
+# large ones. Where a step meets a kink its error is not what the estimate says. In a large net the
+# kinks of many units average out; in a small one each can decide where the run ends. With 4 units
+# and 10 samples, eight of eight seeds end where descent at two small steps does, and seven at a
+# tolerance of 1e-3 without this.
+_LARGE_NET, _CAUTION = 1000, 0.1
+
+
+def _caution(problem: Problem) -> float:
+    """What the tolerance is multiplied by."""
+    if not problem.model.has_kinks:
+        return 1.0
+    num_params = sum(leaf.size for leaf in jax.tree.leaves(problem.params))
+    return float(np.clip(num_params / _LARGE_NET, _CAUTION, 1.0))
+
+
+# Smaller values count as zero: the square of one, times a tolerance, underflows.
+_NOTHING = 1e-290
+
+
+class _Measure(eqx.Module):
+    """The error of a step over what is allowed."""
+
+    x: Shaped[Array, "m d"]
+    output_unit: Array
+    rtol: Array
+    model: AbstractModel
+    start: PyTree  # the parameters at time 0, where the relative error of each counts
+    control: str = eqx.field(static=True)
+
+    def __call__(self, y0: PyTree, y1: PyTree, error: PyTree) -> Array:
+        params, change = _march.params_of(y1), _march.params_of(error)
+        worst = jnp.zeros_like(self.rtol)
+        if self.control != "outputs":
+            norm = jnp.maximum(tree_norm(_march.params_of(y0)), tree_norm(params))
+            worst = tree_norm(change) / jnp.maximum(norm, _NOTHING)
+            if self.start is not None:
+                unseen = jax.tree.map(_unseen, self.start, params, change)
+                worst = jnp.maximum(worst, functools.reduce(jnp.maximum, jax.tree.leaves(unseen)))
+        if self.control != "parameters":
+            f, moved = jax.jvp(lambda p: self.model.apply(p, self.x), (params,), (change,))
+            worst = jnp.maximum(worst, rms(moved) / (self.output_unit + rms(f)))
+        if isinstance(error, LogState):
+            worst = jnp.maximum(worst, jnp.abs(error.log_time) / (1 + jnp.abs(y1.log_time)))
+        return worst / self.rtol
+
+
+def _unseen(start: Array, now: Array, change: Array) -> Array:
+    """The largest relative error, over one plus the change of the parameter's logarithm.
+
+    As in the exact reduction, whose numbers are these logarithms.
+    """
+    size = jnp.maximum(jnp.abs(now), _NOTHING)
+    grown = jnp.log(size) - jnp.log(jnp.maximum(jnp.abs(start), _NOTHING))
+    ratio = jnp.abs(change) / size / (1 + jnp.abs(grown))
+    # One that is zero stays zero, and one that has all but vanished is not coming back.
+    return jnp.max(jnp.where(jnp.abs(now) > _NOTHING, ratio, 0.0), initial=0.0)
+
+
+# Training inputs that outputs are measured on in classification, where a step can be as cheap
+# as two gradients and all inputs would cost another. Drawn, as data may come in some order.
+_CONTROLLED = 256
+
+
+def _control_inputs(problem: Problem) -> Array:
+    x = problem.train.x
+    if problem.loss.is_classification and len(x) > _CONTROLLED:
+        x = x[np.sort(np.random.default_rng(0).permutation(len(x))[:_CONTROLLED])]
+    return x if problem.watched is None else jnp.concatenate([x, problem.watched])

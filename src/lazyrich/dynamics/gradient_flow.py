@@ -1,0 +1,165 @@
+"""The gradient flow of any model as a term that shows its structure."""
+
+from collections.abc import Callable
+from typing import Any
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.flatten_util
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PyTree, Shaped
+
+from .._integrate.log_state import LogState
+from ..losses import AbstractLoss
+from ..models import AbstractModel
+from ..solvers._dual_term import AbstractDualTerm
+from ._base import Problem
+from .gauss_newton import GaussNewton
+
+# Parameters up to which a triangular factor in them takes no time worth counting.
+_FEW = 100
+# Columns of a Jacobian made at once.
+_BLOCK = 64
+
+
+class GradientFlow(AbstractDualTerm):
+    r"""$\dot\theta = \frac1n J(\theta)^\top s(f(\theta)) - \lambda\theta$, for any `diffeqsolve`.
+
+    $f$ are the model's outputs on `x`, raveled to `(m,)` with $m = n$ or $n c$, $J$ their
+    Jacobian, $s$ the loss's dual. Beside the vector field it offers what implicit solvers
+    can use: products with $J$ and $J^\top$, the tangent kernel $J J^\top$ and the loss's
+    curvature, which together make the Gauss--Newton matrix $-\frac1n J^\top B B^\top J -
+    \lambda I$.
+
+    - **Takes** `x` `(n, d)`, `y`, the labels; `weight_decay`, $\lambda \ge 0$; `model`, `loss`;
+        `loss_divisor`, by which the loss is divided: it multiplies $n$ everywhere.
+    """
+
+    x: Shaped[Array, "n d"]
+    y: Shaped[Array, " n ..."]
+    weight_decay: Float[Array, ""]
+    model: AbstractModel
+    loss: AbstractLoss = eqx.field(static=True)
+    loss_divisor: float | Float[Array, ""] = 1.0
+
+    @classmethod
+    def of(cls, problem: Problem) -> "GradientFlow":
+        """The flow of a problem; its numbers are arrays, so that a sweep compiles it once."""
+        decay, divisor = (
+            jnp.asarray(number, jnp.float64)
+            for number in (problem.weight_decay, problem.loss_divisor)
+        )
+        model = jax.tree.map(jnp.asarray, problem.model)
+        train = problem.train
+        return cls(train.x, train.y, decay, model, problem.loss, divisor)
+
+    @property
+    def num_samples(self) -> Any:
+        """$n$, over which the loss is a mean, times the loss's divisor."""
+        return self.x.shape[0] * self.loss_divisor
+
+    @property
+    def decay(self) -> Any:
+        return self.weight_decay
+
+    @property
+    def constant_curvature(self) -> float | None:
+        return self.loss.constant_curvature
+
+    def outputs(self, params: PyTree) -> Float[Array, " n *c"]:
+        """$f$, not raveled."""
+        return self.model.apply(params, self.x)
+
+    def outputs_and_pullback(
+        self, params: PyTree
+    ) -> tuple[Float[Array, " n *c"], Callable[[Array], PyTree]]:
+        r"""$f$ and $r \mapsto J^\top r$, one forward pass shared."""
+        f, pullback = jax.vjp(self.outputs, params)
+        return f, lambda r: self.model.mobility(params, pullback(r)[0])
+
+    def pushforward(self, params: PyTree) -> Callable[[PyTree], Float[Array, " n *c"]]:
+        r"""$v \mapsto J v$."""
+        return jax.linearize(self.outputs, params)[1]
+
+    def jacobian(self, params: PyTree) -> Float[Array, "m p"]:
+        r"""$J$, by raveled outputs and raveled parameters."""
+        flat, unravel = jax.flatten_util.ravel_pytree(params)
+        push = self.pushforward(params)
+        directions = jnp.eye(flat.size, dtype=flat.dtype)
+        return jax.lax.map(lambda v: push(unravel(v)).ravel(), directions, batch_size=_BLOCK).T
+
+    def prefers_parameters(self, params: PyTree) -> bool:
+        """Whether an implicit step is better solved for parameters than through the kernel.
+
+        It is where there are few of them: in them no digit is lost to columns of very different
+        scale, and where outputs are many it is cheaper, too.
+        """
+        if self.model.has_mobility:
+            return False
+        num_params = sum(leaf.size for leaf in jax.tree.leaves(params))
+        num_outputs = jax.eval_shape(self.outputs, params).size
+        return num_params <= max(_FEW, num_outputs // 4)
+
+    def tangent_kernel(self, params: PyTree) -> Float[Array, "m m"]:
+        r"""$J J^\top$."""
+        return self.model.tangent_kernel(params, self.x)
+
+    def dual(self, f: Float[Array, "*m"]) -> Float[Array, "*m"]:
+        """$s(f)$."""
+        return self.loss.dual(f, self.y)
+
+    def pull(self, pullback: Callable[[Array], PyTree], dual: Array, params: PyTree) -> PyTree:
+        r"""$\frac1n J^\top r - \lambda\theta$ for a given dual $r$."""
+        forces, decayed = pullback(dual), self.model.decayed(params)
+        return jax.tree.map(
+            lambda g, p: g / self.num_samples - self.weight_decay * p, forces, decayed
+        )
+
+    def approximate_jacobian(self, t: Any, y: PyTree, args: Any) -> GaussNewton:
+        """The Gauss--Newton matrix at `y`, for Rosenbrock-W methods."""
+        del t, args
+        return GaussNewton(self, y)
+
+    def vf(self, t: Any, y: PyTree, args: Any) -> PyTree:
+        del t, args
+        f, pullback = self.outputs_and_pullback(y)
+        return self.pull(pullback, self.dual(f), y)
+
+    def contr(self, t0: Any, t1: Any, **kwargs: Any) -> Any:
+        return t1 - t0
+
+    def prod(self, vf: PyTree, control: Any) -> PyTree:
+        return jax.tree.map(lambda v: control * v, vf)
+
+
+class LogTimeFlow(diffrax.AbstractTerm[Any, Any]):
+    r"""Gradient flow without decay, in the time of the logarithm of its loss.
+
+    $d\theta/d\tau = -\nabla \log \mathcal L(\theta)$ follows the same path as gradient flow,
+    with $dt/d\tau = 1/\mathcal L$. That is carried as $u = \log(1 + t)$, $du/d\tau = e^{-\log
+    \mathcal L - u}$, so neither a loss of $e^{-10^4}$ nor its time overflows.
+
+    - **Takes** what [`GradientFlow`][lazyrich.dynamics.GradientFlow] takes, with
+        `weight_decay` zero; the state is a [`LogState`][lazyrich.dynamics.LogState].
+    - **Source** the rescaled loss of Lyu & Li, ICLR 2020, arXiv:1906.05890; as the clock of
+        figure 4, Lyu et al., ICLR 2024, arXiv:2311.18817.
+    """
+
+    flow: GradientFlow
+
+    def vf(self, t: Any, y: LogState, args: Any) -> LogState:
+        del t, args
+
+        def log_loss(params: PyTree) -> Array:
+            return self.flow.loss.log_mean(self.flow.outputs(params), self.flow.y)
+
+        value, gradient = jax.value_and_grad(log_loss)(y.params)
+        speed = self.flow.loss_divisor * jnp.exp(-value - y.log_time)
+        return LogState(jax.tree.map(jnp.negative, gradient), speed)
+
+    def contr(self, t0: Any, t1: Any, **kwargs: Any) -> Any:
+        return t1 - t0
+
+    def prod(self, vf: LogState, control: Any) -> LogState:
+        return jax.tree.map(lambda v: control * v, vf)

@@ -1,0 +1,234 @@
+"""Verdict and times of a forecast, by what is known of the run."""
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .._run.simulate import grids
+from ..experiments.experiment import Experiment
+from ..records.summary import early_and_late
+from ..records.transition import Outcome, Thresholds, Transition
+from .calibration import Family
+from .course import Course
+from .doubts import (
+    RichEnd,
+    doubts_of_dynamics,
+    doubts_of_end,
+    doubts_of_model,
+    doubts_of_phase,
+    doubts_of_start,
+)
+from .passage import Passage
+from .phase import KernelPhase
+from .seen import Seen, end_of
+from .subset import Subsets
+from .verdict import Reason, Verdict, verdict_of
+
+
+class Conclusion(NamedTuple):
+    """What follows from it. `outcome` is that of the run to its horizon, None where that is not
+    foreseen; `events`, what a record of the course shows, None without one."""
+
+    verdict: Verdict
+    outcome: Outcome | None
+    t50: float
+    t50_interval: tuple[float, float]
+    family: Family
+    reasons: list[Reason]
+    early: dict[str, float]
+    late: dict[str, Any]
+
+
+# The indicator up to which the kernel flow is taken for the run itself, and up to which it is
+# followed with less confidence.
+_LAZY, _HARDLY = 0.1, 0.3
+
+
+# Slack of thresholds: of the run itself, followed to the solver's tolerance; and where scores are
+# those of predictors, from which the end of a run differs a little.
+_SLACK, _MARGIN = 0.005, 0.03
+
+
+# Half of the width, in log time, of the interval around a time read off the run itself.
+_READ = 0.03
+
+
+def conclude(
+    experiment: Experiment,
+    family: Family,
+    seen: Seen,
+    thresholds: Thresholds,
+    solved: Passage | None,
+) -> Conclusion:
+    """Verdict and times: of the run itself where it is followed, else by the predictors."""
+    doubts = doubts_of_dynamics(experiment, seen.phase)
+    moved = seen.moved(experiment.t1)
+    if seen.is_exact:
+        return _by_kernel_flow(experiment, family, seen, thresholds, doubts)
+    if solved is not None:
+        return _by_solving(experiment, family, seen, thresholds, solved, doubts)
+    if not math.isnan(seen.t_end) and not math.isnan(seen.scores.late):
+        return _by_predictors(experiment, family, seen, thresholds, doubts)
+    if moved < 1 and (moved <= _LAZY or math.isnan(seen.t_end)):
+        doubts += doubts_of_model(experiment, experiment.t1)
+        if moved > _LAZY:
+            text = f"the kernel has changed by {moved:.2g} along the dual by the horizon"
+            doubts.append(Reason(1 if moved <= _HARDLY else 2, text))
+        return _by_kernel_flow(experiment, family, seen, thresholds, doubts)
+    return _without_end(experiment, family, seen, thresholds, doubts)
+
+
+def _by_kernel_flow(
+    experiment: Experiment,
+    family: Family,
+    seen: Seen,
+    thresholds: Thresholds,
+    doubts: list[Reason],
+) -> Conclusion:
+    """Where the kernel flow is the run, up to the horizon or for all time."""
+    run = seen.course.until(experiment.t1)
+    if seen.is_exact:
+        run = run.at(grids([experiment], [seen.phase.problem])[0])
+    events = run.events(thresholds)
+    verdict, outcome = verdict_of(events), events.outcome
+    text = "the kernel phase lasts beyond the horizon, so the kernel flow is the run up to there"
+    if seen.is_exact:
+        text = "the model is linear in its parameters, so the kernel flow is the run for all time"
+    reasons = [Reason(0, f"{text}: {outcome} ({events.says})"), *doubts]
+    if seen.subsets is not None:
+        reasons += [seen.subsets.reason, Reason(2, "scores are those of a subset")]
+    shown = run
+    if seen.is_exact and verdict in ("none", "immediate"):
+        later = seen.course.events(thresholds)
+        if verdict_of(later) != verdict and later.t_change > experiment.t1:
+            verdict, events, shown = verdict_of(later), later, seen.course
+    near = shown.near(thresholds, _SLACK if seen.is_exact else _MARGIN, verdict)
+    if near:
+        reasons.append(Reason(1, f"near to where the verdict turns: {', '.join(near)}"))
+    states = early_and_late(shown.times, shown.curves, events)
+    early = seen.early if math.isnan(events.t_train) else states["early"]
+    t50 = math.nan
+    if verdict in ("grok", "misgrok", "immediate"):
+        t50 = events.t50 if thresholds.loss is None else events.t_change
+    interval = (t50 * math.exp(-_READ), t50 * math.exp(_READ))
+    late = {"predictor": "the kernel flow's end", **states["late"]}
+    return Conclusion(verdict, outcome, t50, interval, family, reasons, early, late)
+
+
+def _by_solving(
+    experiment: Experiment,
+    family: Family,
+    seen: Seen,
+    thresholds: Thresholds,
+    solved: Passage,
+    doubts: list[Reason],
+) -> Conclusion:
+    """Where the run itself was followed from the end of the kernel phase to the horizon."""
+    events, verdict = solved.events, verdict_of(solved.events)
+    reasons = [solved.reason, *doubts, *doubts_of_model(experiment, solved.begin)]
+    reasons += doubts_of_start(experiment, seen.phase) + doubts_of_phase(seen.phase, seen.t_fit)
+    near = solved.course.near(thresholds, _MARGIN, verdict)
+    if near:
+        reasons.append(Reason(1, f"near to where the verdict turns: {', '.join(near)}"))
+    late = seen.late or {"predictor": "the solve's end", **solved.late}
+    interval = solved.interval(family.error)
+    return Conclusion(
+        verdict, events.outcome, events.t50, interval, family, reasons, seen.early, late
+    )
+
+
+def _by_predictors(
+    experiment: Experiment,
+    family: Family,
+    seen: Seen,
+    thresholds: Thresholds,
+    doubts: list[Reason],
+) -> Conclusion:
+    """From the kernel predictor to the rich one, at the time of the family's constant."""
+    phase, problem, t1 = seen.phase, seen.phase.problem, experiment.t1
+    end = RichEnd(problem, seen.rich)
+    middle, (low, high), reasons = calibrated(family, phase, seen.subsets)
+    early, rich = seen.scores
+    why = [
+        Reason(0, f"kernel predictor scores {early:.3g} on test data, rich predictor {rich:.3g}"),
+        *doubts,
+        *doubts_of_model(experiment, seen.t_end),
+        *doubts_of_start(experiment, phase),
+        *doubts_of_phase(phase, seen.t_fit),
+        *doubts_of_end(seen.rich),
+        *end.doubts(float(problem.model.norm(problem.params))),
+    ]
+    if seen.subsets is not None:
+        why.append(seen.subsets.reason)
+    if not middle > 0:
+        why.append(Reason(2, "the time of the change is not known"))
+        nothing = (math.nan, math.nan)
+        return Conclusion("cannot_say", None, math.nan, nothing, family, why, seen.early, seen.late)
+
+    def course(t50: float, shift: float) -> Course:
+        return seen.course.changed(end_of(problem, seen, end, shift), seen.t_end, t50, t1)
+
+    at_times = [course(t50, 0.0) for t50 in (middle, low, high) if t50 > 0]
+    at_scores = [course(middle, shift) for shift in (-_MARGIN, _MARGIN)]
+    events = [each.events(thresholds) for each in (*at_times, *at_scores)]
+    verdicts = [verdict_of(each) for each in events]
+    verdict = verdicts[0]
+    if len({_direction(each, thresholds) for each in events}) > 1:
+        verdict = "cannot_say"
+        why.append(Reason(1, f"scores are nearer to a change of {thresholds.change:g} than known"))
+    elif len(set(verdicts)) > 1:
+        others = " or ".join(sorted(set(verdicts) - {verdict}))
+        why.append(Reason(1, f"within the errors of scores and times it could be {others}"))
+    by_t1 = {each.until(t1).events(thresholds).outcome for each in at_times}
+    outcome = by_t1.pop() if len(by_t1) == 1 and verdict != "cannot_say" else None
+    if verdict in ("none", "immediate") and math.isnan(events[0].t50):
+        middle, low, high = math.nan, math.nan, math.nan
+    else:
+        why += reasons
+    return Conclusion(verdict, outcome, middle, (low, high), family, why, seen.early, seen.late)
+
+
+def _direction(events: Transition, thresholds: Thresholds) -> int:
+    """1 for a rise of the test score, -1 for a fall, 0 for no change."""
+    size = events.final_score - events.plateau_score
+    return int(np.sign(size)) if abs(size) >= thresholds.change else 0
+
+
+def _without_end(
+    experiment: Experiment,
+    family: Family,
+    seen: Seen,
+    thresholds: Thresholds,
+    doubts: list[Reason],
+) -> Conclusion:
+    """Where the run leaves the kernel regime and its end is not known."""
+    phase = seen.phase
+    middle, interval, reasons = calibrated(family, phase, seen.subsets)
+    until = phase.times[-1] if math.isnan(seen.t_end) else seen.t_end
+    text = f"the kernel predictor scores {seen.scores.early:.3g} on test data"
+    if math.isnan(seen.t_end):
+        why = [Reason(2, f"{text}; the kernel flow is followed to t = {until:.4g}, not to t1")]
+    else:
+        text = f"{text}; no rich predictor is computed for this model, so the direction of a change"
+        why = [Reason(1, f"{text} is unknown; times are those of a change, if there is one")]
+    why += [*doubts, *doubts_of_model(experiment, until)]
+    why += doubts_of_start(experiment, phase) + doubts_of_phase(phase, seen.t_fit) + reasons
+    if seen.subsets is not None:
+        why.append(seen.subsets.reason)
+    return Conclusion("cannot_say", None, middle, interval, family, why, seen.early, seen.late)
+
+
+def calibrated(
+    family: Family, phase: KernelPhase, subsets: Subsets | None
+) -> tuple[float, tuple[float, float], list[Reason]]:
+    """When half of the change is done, between what and what, and what that rests on."""
+    low, middle, high = map(phase.clock.when, (family.low, family.middle, family.high))
+    if subsets is not None:
+        shift, blur = subsets.t_end - phase.t_end, subsets.error
+        low, middle, high = low + shift - blur, middle + shift, high + shift + blur
+    text = f"t50 from the calibrated constant kappa = {family.middle:.3g} ({family.source})"
+    certain = family.known and not family.solve
+    if not certain:
+        text += ": unreliable here"
+    return middle, (low, high), [Reason(0 if certain else 2, text)]

@@ -1,0 +1,79 @@
+"""The course of a run as it is foreseen, judged by the rules that judge records."""
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from ..records.transition import Scales, Thresholds, Transition, read_off
+from .verdict import Verdict, verdict_of
+
+# Half of the width, in log time, of the ramp that stands for a change: its shape is not foreseen.
+_RAMP = 0.02
+# A change is followed for so many times its own time.
+_AFTER = 20.0
+
+
+class Course(NamedTuple):
+    """Losses and accuracies over time, by the names that records give them; `scales`, what scores
+    are measured against."""
+
+    times: Float[np.ndarray, " t"]
+    curves: dict[str, Float[np.ndarray, " t"]]
+    scales: Scales
+
+    def until(self, t1: float) -> "Course":
+        """Its part up to a time."""
+        return self._where(self.times <= t1 * (1 + 1e-12))
+
+    def at(self, times: Float[np.ndarray, " s"]) -> "Course":
+        """Its part at some of its times, as a record has them."""
+        return self._where(np.isin(self.times, times))
+
+    def _where(self, keep: Bool[np.ndarray, " t"]) -> "Course":
+        curves = {name: row[keep] for name, row in self.curves.items()}
+        return Course(self.times[keep], curves, self.scales)
+
+    def events(self, thresholds: Thresholds, ending: str = "completed") -> Transition:
+        """What a record of it shows, of a run that ended so."""
+        return read_off(self.times, self.curves, ending, thresholds, self.scales)
+
+    def changed(self, late: Mapping[str, float], until: float, t50: float, t1: float) -> "Course":
+        """The same up to `until`, unchanged from there, and at its `late` values after `t50`."""
+        begin, finish = t50 * math.exp(-_RAMP), t50 * math.exp(_RAMP)
+        kept = self.until(max(min(until, begin), self.times[0]))
+        held = np.geomspace(max(kept.times[-1], 1e-3 * t50), begin, 12)[1:-1]
+        ramp = np.geomspace(begin, finish, 9)
+        after = np.geomspace(finish, max(t1, _AFTER * t50), 40)[1:]
+        share = np.concatenate([np.zeros(len(held)), np.linspace(0, 1, 9), np.ones(len(after))])
+        curves = {}
+        for name, row in kept.curves.items():
+            change = late.get(name, row[-1]) - row[-1]
+            curves[name] = np.concatenate([row, row[-1] + share * change])
+        times = np.concatenate([kept.times, held, ramp, after])
+        return Course(times, curves, self.scales)
+
+    def near(self, thresholds: Thresholds, slack: float, verdict: Verdict) -> list[str]:
+        """The thresholds whose change by about `slack` changes the verdict."""
+        found = []
+        for name, moved in _moved(thresholds, slack):
+            if name not in found and verdict_of(self.events(moved)) != verdict:
+                found.append(name)
+        return found
+
+
+def _moved(thresholds: Thresholds, slack: float) -> Iterator[tuple[str, Thresholds]]:
+    """Thresholds that differ in one of them."""
+    for sign in (-1, 1):
+        for name, size in (("train", 0.1), ("test", 1.0), ("change", 1.0)):
+            value = getattr(thresholds, name) + sign * size * slack
+            if 0 < value < 1:
+                yield name, thresholds.model_copy(update={name: value})
+        factor = (1 + 10 * slack) ** sign
+        delay = max(1.001, thresholds.delay * factor)
+        yield "delay", thresholds.model_copy(update={"delay": delay})
+        if thresholds.loss is not None:
+            loss = thresholds.loss * (1 + slack) ** sign
+            yield "loss", thresholds.model_copy(update={"loss": loss})

@@ -1,0 +1,146 @@
+"""What lowers the confidence of a forecast."""
+
+import math
+
+import jax.numpy as jnp
+import numpy as np
+
+from ..dynamics import Adam, AdamW, Flow, Problem, ReducedFlow
+from ..experiments.experiment import Experiment
+from ..models import DiagonalLinear, MatrixFactorisation
+from ..predictors import Predictor
+from .phase import KernelPhase
+from .verdict import Reason
+
+# The movement by the fit, relative to the initial norm, above which training is not lazy.
+_NOT_LAZY = 0.3
+# Of lambda t, below which the decay of a model without a degree is a perturbation.
+_LITTLE_DECAY = 0.1
+# Outputs at time 0, relative to labels, that count as none.
+_ZERO = 1e-6
+
+
+def doubts_of_dynamics(experiment: Experiment, phase: KernelPhase) -> list[Reason]:
+    """Where the run does not follow the gradient flow, or the kernel flow was not followed."""
+    found, dynamics = [], experiment.dynamics
+    kind = type(dynamics).__name__
+    if isinstance(dynamics, Adam | AdamW):
+        text = f"times are those of the gradient flow, which {kind} does not follow"
+        found.append(Reason(2, text))
+    elif not isinstance(dynamics, Flow | ReducedFlow):
+        found.append(Reason(1, f"{kind} follows the gradient flow only at small learning rates"))
+    if experiment.time_axis[1] != "1":
+        text = "times are those of the flow; the run's times, and its horizon, are their logarithms"
+        found.append(Reason(2, text))
+    if phase.solved.ending != "completed":
+        text = f"the kernel flow ended early ({phase.solved.ending}, {phase.solved.method})"
+        found.append(Reason(2, text))
+    return found
+
+
+def doubts_of_model(experiment: Experiment, until: float) -> list[Reason]:
+    """Where the first-order expansion is not justified by the model, `until` a time."""
+    found, model = [], experiment.model
+    if model.has_kinks:
+        found.append(Reason(1, "the model has kinks; the theory is of smooth models"))
+    if model.homogeneity is None:
+        passed = experiment.weight_decay * until
+        if passed > _LITTLE_DECAY:
+            text = f"the model is not homogeneous, and decay has acted for {passed:.2g} / lambda"
+            found.append(Reason(2, f"{text}: the expansion holds for much less than 1 / lambda"))
+        elif passed > 0:
+            found.append(Reason(1, "the model is not homogeneous; decay has done little"))
+        else:
+            found.append(Reason(0, "the model is not homogeneous, which does not matter here"))
+    return found
+
+
+def doubts_of_start(experiment: Experiment, phase: KernelPhase) -> list[Reason]:
+    """Where outputs do not begin at zero, as theory of the rich predictor has them."""
+    flow, unit = phase.flow, 1.0
+    if not experiment.loss.is_classification:
+        half = 0.5 * experiment.loss.dual(jnp.zeros_like(flow.f_start), flow.y)
+        unit = float(jnp.sqrt(jnp.mean(half**2))) or 1.0
+    size = float(jnp.sqrt(jnp.mean(flow.f_start**2))) / unit
+    if not size > _ZERO:
+        return []
+    against = "one" if experiment.loss.is_classification else "the labels"
+    text = f"outputs at time 0 are {size:.2g} times {against} (root mean square), not zero"
+    return [Reason(2 if size > 1 else 1, text)]
+
+
+def doubts_of_phase(phase: KernelPhase, t_fit: float) -> list[Reason]:
+    """Whether there is a kernel phase in which the training data are fitted."""
+    t_end = phase.t_end
+    if math.isnan(t_end):
+        return []
+    if math.isnan(t_fit) or t_fit >= t_end:
+        return [Reason(2, "the kernel phase ends before the training data are fitted")]
+    moved = float(np.interp(t_fit, phase.times, phase.solved.observed["phi_ratio"]))
+    if moved > _NOT_LAZY:
+        text = f"training is hardly lazy: by the fit, parameters have moved by {moved:.2g}"
+        return [Reason(2, f"{text} of their initial norm")]
+    return []
+
+
+def doubts_of_end(rich: Predictor | None) -> list[Reason]:
+    """Whether training is known to end at the rich predictor."""
+    if rich is not None and rich.status == "stationary":
+        return [Reason(1, "the rich predictor is one of several stationary points")]
+    return []
+
+
+class RichEnd:
+    r"""What training ends at where that is the rich predictor and $\lambda$ is small.
+
+    - `norm`, that of the parameters; NaN where it is not known.
+    - `collapses`, whether decay outweighs the loss: the minimum is at zero.
+    - `train_loss`, the training loss that decay leaves; NaN where it is not known.
+    """
+
+    def __init__(self, problem: Problem, rich: Predictor | None):
+        self.norm, self.collapses, self.train_loss = math.nan, False, math.nan
+        decay, model, loss = float(problem.weight_decay), problem.model, problem.loss
+        if rich is None:
+            return
+        if decay == 0:
+            self.train_loss = 0.0
+            return
+        y, divisor = problem.train.y, float(problem.loss_divisor)
+        if not loss.is_classification:
+            # |theta|^2 = |u|^2 + |v|^2 is at least the nuclear or the L1 norm of the weights, so
+            # residuals are n lambda / 4 times the multipliers of the constraints.
+            self.norm = math.sqrt(rich.objective)
+            at_zero = float(jnp.mean(y**2))
+            residual = 0.25 * len(y) * decay * divisor * np.asarray(rich.dual)
+            # By convexity no larger than at zero weights, where the estimate stops to hold.
+            self.train_loss = min(float(np.mean(residual**2)), at_zero)
+            self.collapses = self.train_loss >= at_zero
+        elif isinstance(model, DiagonalLinear) and rich.objective > 0:
+            # Of weights w with all margins r times the best: |theta|^2 = sum |w|^(2/L) = r^(2/L).
+            sizes = np.geomspace(1e-6, 1e9, 3001)
+            margins = jnp.asarray(sizes ** (model.depth / 2) * rich.objective)
+            fit = np.asarray(loss.value(margins, jnp.ones(len(sizes))))
+            totals = fit / divisor + 0.5 * decay * sizes
+            best = int(np.argmin(totals))
+            self.norm, self.collapses = math.sqrt(sizes[best]), best == 0
+            self.train_loss = float(fit[best])
+
+    def doubts(self, norm: float) -> list[Reason]:
+        """Against initial parameters of that norm."""
+        if self.collapses:
+            return [Reason(2, "decay outweighs the loss: its minimum is at zero")]
+        if norm <= self.norm:
+            text = f"the initial norm {norm:.3g} does not exceed the final one, {self.norm:.3g}"
+            return [Reason(2, text)]
+        return []
+
+
+def number_of(problem: Problem, rich: Predictor | None) -> float:
+    r"""The $k$ of a [`Family`][lazyrich.forecasts.Family]; NaN where it is not known."""
+    if isinstance(problem.model, MatrixFactorisation):
+        return problem.model.size**2 / problem.train.x.shape[0]
+    if rich is None or not np.any(rich.weights):
+        return math.nan
+    w = np.abs(np.ravel(rich.weights))
+    return float(np.sum(w) ** 2 / np.sum(w**2))

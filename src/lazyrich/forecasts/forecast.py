@@ -1,0 +1,213 @@
+"""When a run will leave the kernel regime, and into what, before any training."""
+
+import time
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from threadpoolctl import threadpool_limits
+
+from .._core.precision import in_double
+from .._core.shown import as_html, interval, number, rows
+from .._run.measure import rms
+from .._run.prepared import Ground
+from ..experiments.experiment import Experiment
+from ..records.summary import jsonable, textbook_of
+from ..records.transition import Outcome, Thresholds
+from .advice import advice_of
+from .calibration import Family, family_of
+from .conclude import conclude
+from .doubts import number_of
+from .likeness import likeness
+from .passage import solve_passage
+from .phase import Clock
+from .seen import Asked, How, look
+from .verdict import Confidence, Reason, Scores, Verdict, confidence_of
+
+
+class Forecast(NamedTuple):
+    r"""What is to be expected of a run. Times are gradient-flow times, NaN where there is none.
+
+    - `verdict`: `grok`, `misgrok`, `immediate` (no delay), `none` (no change,
+        and a score that is not good), `cannot_say`; of a run that is long enough.
+    - `confidence`: `high`, `medium`, `low`; `reasons`, what the forecast rests on and what lowers
+        its confidence; `advice`, what to do next, in one line.
+    - `outcome`, that of the run to its horizon `t1` in the words of
+        [`transition`][lazyrich.transition]; None where it is not foreseen.
+    - `t_kernel_end`, $t_{I=1}$; `t50`, when half of the change of the test score is done (of a
+        model linear in its parameters under `Thresholds.loss`, when that is reached), within
+        `t50_interval`; `t_fit`, when the kernel flow has fitted the training data; `textbook`,
+        $(1/\lambda) \log \alpha$ with $\alpha$ = `init_scale`, and `textbook_per_coordinate`, with
+        the root mean square of $\theta(0)$, see [`textbook_time`][lazyrich.records.textbook_time].
+    - `early`, scores and losses of the kernel flow on its plateau; `late`, those of the rich
+        predictor, or those at the end where the run itself was followed; empty for unknown.
+    - `family`, whose $\kappa$ `t50` is from.
+    - `times`, and over them `indicator`, $I$; `phi_ratio`, $\|\varphi\|/\|\theta_0\|$;
+        `curves`, losses and accuracies of the kernel flow by the names that records give them.
+    - `ending`, how the kernel flow ended: `completed` unless it failed.
+    - `method`, how kernel and flow were computed; `seconds`, spent on each stage; `num_steps`,
+        `num_gradients`, what solving the passage took, zero where that was not done.
+    - `scores`, test scores on the plateau and at the end; NaN where unknown.
+    - `clock`, by which passages are measured, see [`Family`][lazyrich.forecasts.Family].
+    """
+
+    experiment: str
+    experiment_hash: str
+    verdict: Verdict
+    confidence: Confidence
+    outcome: Outcome | None
+    reasons: tuple[str, ...]
+    advice: str
+    t_kernel_end: float
+    t50: float
+    t50_interval: tuple[float, float]
+    t_fit: float
+    textbook: float
+    textbook_per_coordinate: float
+    early: dict[str, float]
+    late: dict[str, Any]
+    family: Family
+    times: Float[np.ndarray, " t"]
+    indicator: Float[np.ndarray, " t"]
+    phi_ratio: Float[np.ndarray, " t"]
+    curves: dict[str, Float[np.ndarray, " t"]]
+    ending: str
+    method: str
+    seconds: dict[str, float]
+    num_steps: int
+    num_gradients: int
+    clock: Clock
+    scores: Scores
+
+    def __str__(self) -> str:
+        return rows(
+            forecast=f"{self.experiment}, {self.experiment_hash[:8]}",
+            verdict=f"{self.verdict} (confidence: {self.confidence})",
+            next=self.advice,
+            t_kernel_end=number(self.t_kernel_end),
+            t50=f"{number(self.t50)}, from {interval(self.t50_interval)}",
+            because=self.reasons[0] if self.reasons else "",
+        )
+
+    def _repr_html_(self) -> str:
+        return as_html(self)
+
+    def summary(self) -> dict[str, Any]:
+        """Ready for JSON: what is unknown is None. Curves are left out."""
+        left_out = ("times", "indicator", "phi_ratio", "curves", "family", "clock", "scores")
+        kept = {key: value for key, value in self._asdict().items() if key not in left_out}
+        found: dict[str, Any] = jsonable({**kept, "calibration": self.family._asdict()})
+        return found
+
+
+@in_double
+def forecast(
+    experiment: Experiment,
+    *,
+    params: Any = None,
+    num_samples: int | None = None,
+    passage: How | None = None,
+    max_test: int = 2000,
+    thresholds: Thresholds = Thresholds(),
+) -> Forecast:
+    r"""Says from the initial kernel alone when a run leaves the kernel regime, and into what.
+
+    The kernel flow, training in the first-order expansion around the decayed start, is followed
+    until its picture breaks down: where $I(t) = c^\top K(\theta_0 + \varphi) c / c^\top K(\theta_0)
+    c - 1$ reaches 1. Half of the test score's change is expected where its clock, see
+    [`Family`][lazyrich.forecasts.Family], shows a $\kappa$
+    known from runs of the same family. Its direction
+    follows from the test scores of the kernel flow and of the rich predictor, where that is
+    computable.
+
+    - **Takes** `params`, $\theta(0)$ of your own, as [`simulate`][lazyrich.simulate] does;
+        `num_samples`, the size of random subsets to take in place of the training data, with
+        the error of that measured on two disjoint ones, left out 400 where there are more than
+        20,000 training outputs and else all; `passage`, `calibrated` or `solved`,
+        which follows the run itself from the end of the kernel phase on and asks for no
+        calibration, nor for a rich predictor, left out what its family does better with;
+        `max_test`, test samples to score on; `thresholds`, what counts as fitted and as
+        generalised to.
+    - **Returns** a [`Forecast`][lazyrich.Forecast].
+    - **Raises** [`InputError`][lazyrich.InputError] where [`simulate`][lazyrich.simulate]
+        would, and for subsets too large to be disjoint.
+    """
+    # As in `simulate`: LAPACK's threads would spin beside the compiled products.
+    with threadpool_limits(limits=1, user_api="blas"):
+        asked = Asked(num_samples, passage, max_test, thresholds)
+        asked.check()
+        begun = time.perf_counter()
+        ground = Ground(experiment, params)
+        sampling = {"sampling data": time.perf_counter() - begun}
+        found = forecast_on(experiment, ground, asked)
+        return found._replace(seconds=sampling | found.seconds)
+
+
+def forecast_on(experiment: Experiment, ground: Ground, asked: Asked) -> Forecast:
+    """The same of an experiment on a prepared problem, in double precision."""
+    seconds: dict[str, float] = {}
+    begun = time.perf_counter()
+
+    def done(stage: str) -> None:
+        seconds[stage] = time.perf_counter() - begun - sum(seconds.values())
+
+    problem = ground.problem_of(experiment)
+    seen = look(problem, ground, experiment, asked, done)
+    number = number_of(problem, seen.rich)
+    like = likeness(
+        seen.phase, seen.rich, len(problem.train.y), seen.t_fit, seen.scores.early, number
+    )
+    family = family_of(experiment, seen.direction).on(type(experiment.loss).__name__, like)
+    solved = None
+    wanted = family.solve and seen.subsets is None
+    if asked.passage == "solved" or (asked.passage is None and wanted):
+        solved = solve_passage(
+            experiment,
+            problem.model,
+            seen.phase,
+            seen.course,
+            asked.thresholds,
+            asked.max_test,
+        )
+        done("solving the transition")
+    said = conclude(experiment, family.at(number), seen, asked.thresholds, solved)
+    if said.t50 > experiment.t1:
+        said.reasons.append(Reason(0, f"t50 lies beyond the horizon t1 = {experiment.t1:g}"))
+    phase, confidence = seen.phase, confidence_of(said.reasons)
+    return Forecast(
+        experiment=experiment.name,
+        experiment_hash=experiment.content_hash,
+        verdict=said.verdict,
+        confidence=confidence,
+        outcome=said.outcome,
+        reasons=tuple(reason.text for reason in said.reasons),
+        advice=advice_of(
+            said.verdict,
+            confidence,
+            said.outcome,
+            said.t50_interval,
+            experiment,
+            solved=asked.passage == "solved" or solved is not None,
+        ),
+        t_kernel_end=seen.t_end,
+        t50=said.t50,
+        t50_interval=said.t50_interval,
+        t_fit=seen.t_fit,
+        textbook=textbook_of(experiment),
+        textbook_per_coordinate=textbook_of(experiment, rms(problem.params)),
+        early=said.early,
+        late=said.late,
+        family=said.family,
+        times=phase.times,
+        indicator=phase.solved.observed["indicator"],
+        phi_ratio=phase.solved.observed["phi_ratio"],
+        curves=seen.curves,
+        ending=phase.solved.ending,
+        method=f"kernel {phase.flow.kernel.label}, flow {phase.solved.method}, "
+        f"{phase.solved.num_steps} steps",
+        seconds=seconds,
+        num_steps=0 if solved is None else solved.num_steps,
+        num_gradients=0 if solved is None else solved.num_gradients,
+        clock=phase.clock,
+        scores=seen.scores_at(said.early, said.late),
+    )

@@ -1,0 +1,186 @@
+"""The tangent kernel at the start, in the cheapest form that a problem allows."""
+
+import abc
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import Array, Float, Shaped
+
+from ..dynamics import Problem
+from ..models import MLP, AbstractModel
+from ..models._base import contract
+
+# Outputs up to which a kernel is held. A classification flow factors as large a matrix in every
+# step; that of the squared loss is taken apart once.
+_DENSE = {True: 1024, False: 4096}
+# Samples up to which the one block of a kernel that repeats over outputs is held: 128 MB.
+_BLOCK = 4096
+# The same where it takes a backward pass a sample.
+_BLOCK_BY_PASSES = 1024
+
+
+class AbstractKernel(eqx.Module):
+    """$K$ over all training outputs, raveled to `(m,)`, sample by sample."""
+
+    @property
+    @abc.abstractmethod
+    def label(self) -> str:
+        """How it is held, in a word."""
+
+    @abc.abstractmethod
+    def product(self, v: Float[Array, " m"]) -> Float[Array, " m"]:
+        """$K v$."""
+
+
+class Dense(AbstractKernel):
+    """All of its entries."""
+
+    matrix: Float[Array, "m m"]
+
+    @property
+    def label(self) -> str:
+        return "dense"
+
+    def product(self, v: Float[Array, " m"]) -> Float[Array, " m"]:
+        return self.matrix @ v
+
+
+class Repeated(AbstractKernel):
+    r"""$G \otimes I$: outputs do not meet, and each has the same kernel `block` over samples.
+
+    So it is where the last layer is zero: $G$ is the Gram matrix of what enters it.
+    """
+
+    block: Float[Array, "n n"]
+
+    @property
+    def label(self) -> str:
+        return "one block for all outputs"
+
+    def product(self, v: Float[Array, " m"]) -> Float[Array, " m"]:
+        return jnp.ravel(self.block @ v.reshape(self.block.shape[0], -1))
+
+
+class Passes(AbstractKernel):
+    """A backward and a forward pass a product, nothing held."""
+
+    model: AbstractModel
+    params: Any
+    x: Shaped[Array, "n d"]
+
+    @property
+    def label(self) -> str:
+        return "matrix-free"
+
+    def product(self, v: Float[Array, " m"]) -> Float[Array, " m"]:
+        return jnp.ravel(push(self.model, self.params, self.x, self.pull(v)))
+
+    def pull(self, v: Float[Array, " m"]) -> Any:
+        """$J^\\top v$."""
+        return pull(self.model, self.params, self.x, v)
+
+
+def pull(model: AbstractModel, params: Any, x: Shaped[Array, "n d"], v: Float[Array, " m"]) -> Any:
+    r"""$J^\top v$, as a change of parameters, in one backward pass."""
+    f, pullback = jax.vjp(lambda p: model.apply(p, x), params)
+    return model.mobility(params, pullback(v.reshape(f.shape))[0])
+
+
+def push(
+    model: AbstractModel, params: Any, x: Shaped[Array, "n d"], change: Any
+) -> Float[Array, " n *c"]:
+    r"""$J$ times a change of parameters, in one forward pass."""
+    return jax.jvp(lambda p: model.apply(p, x), (params,), (change,))[1]
+
+
+def quadratic_form(
+    model: AbstractModel, params: Any, x: Shaped[Array, "n d"], v: Float[Array, " m"]
+) -> Float[Array, ""]:
+    r"""$v^\top K(\theta) v = \|\nabla_\theta \langle v, f(\theta)\rangle\|^2$."""
+    f, pullback = jax.vjp(lambda p: model.apply(p, x), params)
+    forces = pullback(v.reshape(f.shape))[0]
+    moved = model.mobility(params, forces)
+    pairs = zip(jax.tree.leaves(forces), jax.tree.leaves(moved), strict=True)
+    return sum((jnp.vdot(a, b) for a, b in pairs), start=jnp.zeros(()))
+
+
+# Samples on which features are compared.
+_FEW = 16
+
+
+def is_linear_in_parameters(model: AbstractModel, params: Any, x: Shaped[Array, "n d"]) -> bool:
+    r"""Whether $J$ is the same wherever training and decay move the parameters.
+
+    Measured on a few samples: $J(\theta)^\top v$ at two points, a step of the size of $\theta_0$
+    along the gradient of random outputs and half of what decay takes away.
+    """
+    return bool(_linear(model, params, x[:: max(1, len(x) // _FEW)][:_FEW]))
+
+
+@jax.jit
+def _linear(model: AbstractModel, params: Any, x: Shaped[Array, "n d"]) -> Array:
+    outputs = jax.eval_shape(lambda p: model.apply(p, x), params)
+    v, w = jr.normal(jr.key(0), (2, outputs.size), outputs.dtype)
+    change = pull(model, params, x, w)
+    step = model.norm(params) / jnp.maximum(_norm(change), 1e-300)
+    forward = jax.tree.map(lambda p, c: p + step * c, params, change)
+    decayed = jax.tree.map(lambda p, d: p - 0.5 * d, params, model.decayed(params))
+    features = pull(model, params, x, v)
+    moved = [
+        _norm(jax.tree.map(jnp.subtract, pull(model, there, x, v), features))
+        for there in (forward, decayed)
+    ]
+    return jnp.maximum(*moved) <= 1e-9 * _norm(features)
+
+
+def _norm(tree: Any) -> Array:
+    return jnp.sqrt(sum((jnp.sum(leaf**2) for leaf in jax.tree.leaves(tree)), jnp.zeros(())))
+
+
+def kernel_of(problem: Problem) -> AbstractKernel:
+    """The kernel of a problem's start: dense where it is small, else by its structure."""
+    model, params, x = problem.model, problem.params, problem.train.x
+    shape = jax.eval_shape(lambda p: model.apply(p, x), params).shape
+    if len(shape) == 2 and shape[1] > 1 and _repeats(model, params, x):
+        block = _block(model, params, x)
+        if block is not None:
+            return Repeated(block)
+    num_outputs = shape[0] * (shape[1] if len(shape) == 2 else 1)
+    if num_outputs <= _DENSE[problem.loss.is_classification]:
+        return Dense(_dense(model, params, x))
+    return Passes(model, params, x)
+
+
+@jax.jit
+def _dense(model: AbstractModel, params: Any, x: Shaped[Array, "n d"]) -> Float[Array, "m m"]:
+    return model.tangent_kernel(params, x)
+
+
+def _repeats(model: AbstractModel, params: Any, x: Shaped[Array, "n d"]) -> bool:
+    """Whether the kernel of a few samples is a block times the identity over outputs."""
+    few = x[:3]
+    kernel = _dense(model, params, few)
+    num = few.shape[0]
+    by_outputs = kernel.reshape(num, kernel.shape[0] // num, num, -1)
+    block = by_outputs[:, 0, :, 0]
+    wanted = jnp.einsum("ij,ab->iajb", block, jnp.eye(by_outputs.shape[1]))
+    return bool(jnp.max(jnp.abs(by_outputs - wanted)) <= 1e-10 * jnp.max(jnp.abs(block)))
+
+
+def _block(
+    model: AbstractModel, params: Any, x: Shaped[Array, "n d"]
+) -> Float[Array, "n n"] | None:
+    """The kernel of the first output alone; None where it would cost too much."""
+    if isinstance(model, MLP) and len(x) <= _BLOCK:
+        one = model.model_copy(update={"outputs": 1})
+        weights = (*params.weights[:-1], params.weights[-1][:1])
+        later = params.later
+        if later is not None:
+            later = (*later[:-1], later[-1][:1])
+        return _dense(one, params._replace(weights=weights, later=later), x)
+    if len(x) <= _BLOCK_BY_PASSES:
+        return contract(lambda p: model.apply(p, x)[:, 0], params)
+    return None

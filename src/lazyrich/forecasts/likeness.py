@@ -1,0 +1,71 @@
+"""What the data of a run are like, as its initial kernel shows them."""
+
+import math
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ..predictors import Predictor
+from .flow import KernelFlow
+from .kernel import Dense, Repeated
+from .phase import KernelPhase
+
+
+def likeness(
+    phase: KernelPhase,
+    rich: Predictor | None,
+    num_samples: int,
+    t_fit: float,
+    plateau: float,
+    number: float,
+) -> dict[str, float]:
+    r"""Numbers without units by which runs of one family are told to be alike; NaN for unknown.
+
+    - **Takes** `num_samples`, all for training, of which `phase` may have a subset.
+
+    - `outputs_per_parameter`: training outputs over trained parameters.
+    - `isotropy`: $(\operatorname{tr} K)^2 / (m \lVert K \rVert_F^2)$ of the initial kernel on $m$
+        outputs, 1 where it is a multiple of the identity.
+    - `alignment`: the Rayleigh quotient of the labels over the mean eigenvalue of $K$.
+    - `fit`: $\lambda$ times the time at which the kernel flow fits the training data.
+    - `plateau`: the test score of the kernel flow on its plateau.
+    - `number`: $k$, see [`Family`][lazyrich.forecasts.Family].
+    - `active`: $(\lVert w \rVert_1 / \lVert w \rVert_2)^2$ of the rich predictor's weights, or of
+        the singular values where it completes a matrix.
+    """
+    flow, problem = phase.flow, phase.problem
+    model, params = problem.model, problem.params
+    leaves = jax.tree.leaves(model.trained(params))
+    num_parameters = sum(leaf.size for leaf in leaves)
+    kernel, isotropy, alignment = flow.kernel, math.nan, math.nan
+    if isinstance(kernel, Dense | Repeated):
+        matrix = kernel.matrix if isinstance(kernel, Dense) else kernel.block
+        isotropy, alignment = map(float, _spectrum(flow, matrix))
+    return {
+        "outputs_per_parameter": num_samples * flow.f_start[0].size / num_parameters,
+        "isotropy": isotropy,
+        "alignment": alignment,
+        "fit": float(problem.weight_decay) * t_fit,
+        "plateau": plateau,
+        "number": number,
+        "active": _active(rich),
+    }
+
+
+def _active(rich: Predictor | None) -> float:
+    if rich is None or not np.any(rich.weights):
+        return math.nan
+    w = rich.weights
+    sizes = np.abs(w) if w.ndim == 1 else np.linalg.svd(w, compute_uv=False)
+    return float(np.sum(sizes) ** 2 / np.sum(sizes**2))
+
+
+@eqx.filter_jit
+def _spectrum(flow: KernelFlow, matrix: Float[Array, "k k"]) -> tuple[Array, Array]:
+    mean = jnp.trace(matrix) / len(matrix)
+    force = jnp.ravel(flow.loss.dual(jnp.zeros_like(flow.f_start), flow.y))
+    quotient = force @ flow.kernel.product(force) / (force @ force)
+    return mean**2 * len(matrix) / jnp.sum(matrix**2), quotient / mean

@@ -1,0 +1,139 @@
+"""The transition itself, solved from the end of the kernel phase on."""
+
+import json
+import math
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .._run.simulate import simulate
+from ..dynamics import Flow, ReducedFlow
+from ..dynamics.diagonal.reduction import reduce
+from ..experiments.experiment import Experiment
+from ..models import AbstractLinearModel, AbstractModel, DiagonalLinear
+from ..records.transition import Thresholds, Transition
+from .course import Course
+from .kernel import pull
+from .phase import KernelPhase
+from .verdict import Reason
+
+# Where the solve begins: kernels have changed by a twentieth along the dual. The expansion is off
+# by about as much there, and the steps that a run spends before are saved.
+_LOG_BEGIN = math.log(0.05)
+
+
+class Passage(NamedTuple):
+    """A solve from where the kernel flow stood at time `begin`.
+
+    - `course`, the kernel flow's up to there and the solve's from there on; `events`, read off it.
+    - `late`, the last value of every curve; `num_steps`, `num_gradients`, what it took.
+    """
+
+    begin: float
+    course: Course
+    events: Transition
+    late: dict[str, float]
+    num_steps: int
+    num_gradients: int
+
+    def interval(self, error: float) -> tuple[float, float]:
+        """Where the half of the change should be, eight times in ten; `error`, of its logarithm."""
+        t50 = self.events.t50
+        return t50 * math.exp(-error), t50 * math.exp(error)
+
+    @property
+    def reason(self) -> Reason:
+        """What it rests on."""
+        text = f"the run is solved from t = {self.begin:.4g} on ({self.num_steps} steps"
+        return Reason(0, f"{text}, {self.num_gradients} gradients); it is {self.events.outcome}")
+
+
+def params_at(phase: KernelPhase, index: int) -> Any:
+    """Parameters where the kernel flow stands at one of its times.
+
+    Those of a diagonal net are exact in the dual, see the [reduction](reduction.md); the dual alone
+    is the kernel flow's.
+    """
+    problem, flow = phase.problem, phase.flow
+    time, model = phase.times[index], problem.model
+    v = jnp.asarray(phase.solved.duals[index])
+    grown = jnp.where(flow.has_degree, jnp.exp(flow.loss_rate * time), 1.0)
+    if isinstance(model, DiagonalLinear):
+        system = reduce(problem, problem.params)
+        return system.params(system.clock(jnp.asarray(time)), grown * v)
+    left = jnp.exp(-flow.weight_decay * time)
+    # What decay leaves alone stays.
+    phi = pull(model, problem.params, problem.train.x, v)
+    shrink = jnp.where(flow.has_degree, left * grown, 1.0)
+    decayed = model.decayed(problem.params)
+    return jax.tree.map(
+        lambda p, d, f: p + jnp.expm1(-flow.weight_decay * time) * d + shrink * f,
+        problem.params,
+        decayed,
+        phi,
+    )
+
+
+def solve_passage(
+    experiment: Experiment,
+    model: AbstractModel,
+    phase: KernelPhase,
+    flow: Course,
+    thresholds: Thresholds,
+    max_test: int,
+) -> Passage | None:
+    """Solves an experiment from the end of the kernel phase to its horizon; None without one.
+
+    - **Takes** `model`, the one whose parameters move: the experiment's own, or its closure;
+        `flow`, the course of the kernel flow.
+    """
+    begin = phase.clock.when(_LOG_BEGIN)
+    if math.isnan(phase.t_end) or not 0 < begin < experiment.t1:
+        return None
+    index = int(np.searchsorted(phase.times, begin))
+    begin = float(phase.times[index])
+    rest = experiment.t1 - begin
+    if rest <= 0 or index + 1 == len(phase.times):
+        return None
+    times = experiment.times.model_copy(update={"first": min(0.01 * begin, 0.1 * rest)})
+    task: Any = experiment.task
+    if isinstance(experiment.model, AbstractLinearModel) and hasattr(task, "num_test"):
+        # At 100,000 inputs a pass over all test data costs more than the flow. What the tasks of
+        # linear models train on does not hang on how many there are.
+        task = task.model_copy(update={"num_test": min(task.num_test, max_test)})
+    dynamics = experiment.dynamics
+    if isinstance(dynamics, Flow):
+        # What is closed has been: the kernel phase is the closure's own.
+        dynamics = dynamics.model_copy(update={"closure": False})
+    elif not isinstance(dynamics, ReducedFlow):
+        dynamics = Flow()
+    changed = experiment.model_copy(
+        update={
+            "task": task,
+            "model": model,
+            "t1": rest,
+            "times": times,
+            "probes": tuple(flow.curves),
+            "dynamics": dynamics,
+            "published": None,
+        }
+    )
+    record = simulate(changed, params=params_at(phase, index))
+    later = record["time"].values
+    joined = {
+        name: np.concatenate([values[: index + 1], record[name].values[1:]])
+        for name, values in flow.curves.items()
+    }
+    every = np.concatenate([phase.times[: index + 1], begin + later[1:]])
+    course = Course(every, joined, flow.scales)
+    solver = json.loads(record.attrs["solver"])
+    return Passage(
+        begin,
+        course,
+        course.events(thresholds, record.attrs["ending"]),
+        {name: float(values[-1]) for name, values in joined.items()},
+        int(solver["num_steps"]) + int(solver["num_rejected"]),
+        int(solver["num_gradients"]),
+    )

@@ -1,0 +1,253 @@
+"""What the kernel flow and the predictors show of an experiment."""
+
+import itertools
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Shaped
+
+from .._core.errors import InputError
+from .._run.prepared import Ground
+from .._run.simulate import grids
+from ..dynamics import Problem
+from ..experiments.experiment import Experiment
+from ..predictors import Predictor
+from ..probes import accuracy
+from ..records.transition import Scales, ScoredBy, Thresholds, score_of_loss, scored_by
+from ..tasks import Blocks, Samples
+from .course import Course
+from .doubts import RichEnd
+from .phase import KernelPhase, Outputs, kernel_phase, outputs_of
+from .subset import Subsets
+from .verdict import Scores
+
+# Kernels of more training outputs are taken from subsets of so many samples.
+_MANY, _FEW = 20_000, 400
+
+
+How = Literal["calibrated", "solved"]
+"""By a family's constant, or by following the run itself from the end of the kernel phase on."""
+
+
+class Asked(NamedTuple):
+    """What a forecast is asked for, see [`forecast`][lazyrich.forecast]."""
+
+    num_samples: int | None = None
+    passage: How | None = None
+    max_test: int = 2000
+    thresholds: Thresholds = Thresholds()
+
+    def check(self) -> None:
+        """Raises [`InputError`][lazyrich.InputError] for what goes together with nothing."""
+        if self.max_test < 1:
+            raise InputError("max_test", self.max_test, "should be a whole number from 1 on")
+        if self.passage == "solved" and self.num_samples is not None:
+            accepted = "should be left out where the passage is solved"
+            raise InputError("num_samples", self.num_samples, accepted)
+
+    def size(self, problem: Problem) -> int | None:
+        """Of the subsets to take; None for all training samples."""
+        num = problem.train.x.shape[0]
+        if self.num_samples is not None:
+            return None if self.num_samples == num else self.num_samples
+        outputs = jax.eval_shape(problem.model.apply, problem.params, problem.train.x)
+        affordable = self.passage == "solved" or outputs.size <= _MANY
+        return None if affordable else min(_FEW, num // 2)
+
+
+class Seen(NamedTuple):
+    """What the kernel flow and the predictors show."""
+
+    phase: KernelPhase
+    subsets: Subsets | None
+    rich: Predictor | None
+    curves: dict[str, Float[np.ndarray, " t"]]
+    scales: Scales
+    t_end: float
+    t_fit: float
+    early: dict[str, float]
+    late: dict[str, Any]
+
+    @property
+    def course(self) -> Course:
+        """The kernel flow's."""
+        return Course(self.phase.times, self.curves, self.scales)
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the kernel flow is the flow of the run, for all time."""
+        return self.phase.linear and self.subsets is None
+
+    def moved(self, t1: float) -> float:
+        """The largest indicator up to a time; NaN where the kernel flow does not reach it."""
+        times = self.phase.times
+        if times[-1] < t1 * (1 - 1e-9):
+            return math.nan
+        indicator = self.phase.solved.observed["indicator"]
+        return float(np.max(np.abs(indicator[times <= t1 * (1 + 1e-12)])))
+
+    @property
+    def scores(self) -> Scores:
+        """Those of the kernel flow and of the rich predictor."""
+        return self.scores_at(self.early, self.late)
+
+    def scores_at(self, early: Mapping[str, Any], late: Mapping[str, Any]) -> Scores:
+        """Those of two states, by the names of curves."""
+        by = scored_by(self.curves, self.scales)
+        return Scores(_score(early, self.scales, by), _score(late, self.scales, by))
+
+    @property
+    def direction(self) -> Literal["grok", "misgrok"]:
+        """Of the change between the two; for the better where that is not known."""
+        return "misgrok" if self.scores.late < self.scores.early else "grok"
+
+
+def look(
+    problem: Problem,
+    ground: Ground,
+    experiment: Experiment,
+    asked: Asked,
+    done: Callable[[str], None],
+) -> Seen:
+    """Follows the kernel flow of an experiment's problem; `done` is called with the name of every
+    stage as it ends."""
+    t1 = experiment.t1
+    certified = {role: p for role, p in ground.predictors.items() if p.is_certified}
+    rich = certified.get("rich")
+    done("computing predictors")
+    size = asked.size(problem)
+    subsets = None if size is None else Subsets.of(problem, size, t1)
+    if subsets is None:
+        phase = kernel_phase(problem, t1, grids([experiment], [problem])[0])
+    else:
+        phase = subsets.phase
+    done("following the kernel flow")
+    test = _some(ground.split.test, asked.max_test)
+    outputs = outputs_of(phase, test, [jnp.asarray(p.weights) for p in certified.values()])
+    curves = _curves(phase, outputs)
+    best = {
+        role: _scored(problem, f, outputs.y_test)
+        for role, f in zip(certified, outputs.references, strict=False)
+    }
+    scales = _scales(problem, outputs, best)
+    t_fit = Course(phase.times, curves, scales).events(asked.thresholds).t_train
+    if t_fit >= phase.t_end:
+        t_fit = math.nan
+    early = _early(phase.times, curves, t_fit, phase.t_end)
+    late: dict[str, Any] = {}
+    if rich is not None:
+        late = {"predictor": rich.name, "gap": rich.gap, **best["rich"]}
+    done("predicting")
+    t_end = phase.t_end if subsets is None else subsets.t_end
+    return Seen(phase, subsets, rich, curves, scales, t_end, t_fit, early, late)
+
+
+def _some(test: Blocks, max_test: int) -> list[Samples]:
+    """Test data a block at a time, up to `max_test` of them."""
+    blocks, num = [], 0
+    for block in itertools.islice(test, test.num_blocks):
+        # Spread over the block: of a table of all inputs the first rows are no fair sample.
+        rows = np.linspace(0, len(block.y) - 1, min(len(block.y), max_test - num)).astype(int)
+        blocks.append(jax.tree.map(lambda a, rows=rows: a[rows], block))
+        num += len(blocks[-1].y)
+        if num >= max_test:
+            break
+    return blocks
+
+
+def _curves(phase: KernelPhase, outputs: Outputs) -> dict[str, Float[np.ndarray, " t"]]:
+    train_y = phase.problem.train.y
+    parts = {"train": (outputs.train, train_y), "test": (outputs.test, outputs.y_test)}
+    loss, curves = phase.problem.loss, {}
+    with_accuracy = loss.meaning(train_y, outputs.y_test) != "reals"
+    for part, (f, y) in parts.items():
+        curves[f"{part}_loss"] = np.asarray(_along(loss.mean, f, y))[: len(phase.times)]
+        if with_accuracy:
+            curves[f"{part}_accuracy"] = np.asarray(_along(accuracy, f, y))[: len(phase.times)]
+    return curves
+
+
+@eqx.filter_jit
+def _along(measure: Any, f: Float[Array, "t n *c"], y: Shaped[Array, " n *c"]) -> Array:
+    return jax.vmap(lambda f: measure(f, y))(f)
+
+
+def _early(
+    times: Float[np.ndarray, " t"],
+    curves: dict[str, Float[np.ndarray, " t"]],
+    t_fit: float,
+    t_end: float,
+) -> dict[str, float]:
+    """Medians over the first half, in log time, of what lies between fit and end."""
+    last = times[-1] if math.isnan(t_end) else t_end
+    if math.isnan(t_fit):
+        begin = end = last
+    else:
+        begin, end = t_fit, math.sqrt(max(t_fit, times[1]) * last)
+    window = (times >= begin) & (times <= end)
+    if not window.any():
+        window = np.arange(len(times)) == max(0, int(np.searchsorted(times, end)) - 1)
+    return {name: float(np.median(values[window])) for name, values in curves.items()}
+
+
+def _scored(problem: Problem, f: Float[Array, " m"], y: Shaped[Array, " m"]) -> dict[str, float]:
+    """What a predictor's outputs on test data achieve."""
+    found = {}
+    if problem.loss.meaning(problem.train.y, y) != "reals":
+        found["test_accuracy"] = float(accuracy(f, y))
+    if not problem.loss.is_classification:
+        found["test_loss"] = float(problem.loss.mean(f, y))
+    return found
+
+
+def _all(best: dict[str, dict[str, float]], name: str) -> list[float]:
+    return [row[name] for row in best.values() if name in row]
+
+
+def _scales(problem: Problem, outputs: Outputs, best: dict[str, dict[str, float]]) -> Scales:
+    """What scores are measured against."""
+    loss, y_train, y_test = problem.loss, problem.train.y, outputs.y_test
+    # The kernel flow may be that of a subset of the training data.
+    shape = (len(y_train), *outputs.train.shape[2:])
+    chance = math.nan
+    if loss.meaning(y_train, y_test) != "reals":
+        chance = float(np.max(np.unique(np.asarray(y_test), return_counts=True)[1]) / len(y_test))
+    return Scales(
+        train_variance=loss.variance(shape, y_train),
+        test_variance=loss.variance((len(y_test), *shape[1:]), y_test),
+        blank_loss=loss.blank(shape, y_train),
+        chance=chance,
+        best_accuracy=max(_all(best, "test_accuracy"), default=math.nan),
+        best_loss=min(_all(best, "test_loss"), default=math.nan),
+        weight_decay=float(problem.weight_decay),
+    )
+
+
+def end_of(problem: Problem, seen: Seen, end: RichEnd, shift: float) -> dict[str, float]:
+    """The last values of the curves of a run that ends at the rich predictor, its test score
+    shifted."""
+    values = {name: float(v) for name, v in seen.late.items() if name in seen.curves}
+    values["train_accuracy"] = 1.0
+    if not math.isnan(end.train_loss):
+        values["train_loss"] = end.train_loss
+    if end.collapses:
+        nothing = jnp.zeros_like(seen.phase.flow.f_start)
+        values["train_loss"] = float(problem.loss.mean(nothing, problem.train.y))
+        values["train_accuracy"] = values["test_accuracy"] = 0.5
+    if "test_accuracy" in seen.curves:
+        values["test_accuracy"] = min(max(values["test_accuracy"] + shift, 0.0), 1.0)
+    elif "test_loss" in values:
+        values["test_loss"] = max(values["test_loss"] - shift * seen.scales.test_variance, 0.0)
+    return {name: value for name, value in values.items() if name in seen.curves}
+
+
+def _score(state: Mapping[str, Any], scales: Scales, by: ScoredBy) -> float:
+    if by == "accuracy":
+        return float(state.get("test_accuracy", math.nan))
+    loss = np.asarray(state.get("test_loss", math.nan), dtype=float)
+    return float(score_of_loss(loss, scales.test_variance))

@@ -1,0 +1,220 @@
+"""Solves of the kernel flow: mode by mode for the squared loss, step by step for others."""
+
+import math
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from .._integrate import march as _march
+from .._integrate.clock import LinearClock
+from .._integrate.status import CROSSED, ENDINGS, RUNNING
+from ..losses import Squared
+from ..solvers import RKC2, Linearisation, Rodas5P
+from .flow import KernelFlow, rates, rms
+from .kernel import Dense, Passes, Repeated
+
+
+@eqx.filter_jit
+def _observed(
+    observe: Any, times: Float[Array, " t"], duals: Float[Array, "t m"]
+) -> dict[str, Array]:
+    return jax.lax.map(lambda row: observe(*row), (times, duals))
+
+
+class Solved(NamedTuple):
+    """Duals at times: `v` of shape `(t, m)`; what was observed; how it was done."""
+
+    times: Float[np.ndarray, " t"]
+    duals: Float[np.ndarray, "t m"]
+    observed: Any
+    method: str
+    num_steps: int
+    ending: str
+
+
+@eqx.filter_jit
+def _exact(flow: KernelFlow, targets: Array, fine: Float[Array, "t s"]) -> Float[Array, "t m"]:
+    r"""The squared loss, mode by mode: with $d\sigma = \frac2n e^{-bt} dt$ and $c = e^{at} v$,
+    $dc/d\sigma = e^{at}(y - g) - \kappa c$, whose forcing is taken linear between two times."""
+    kernel = flow.kernel
+    assert isinstance(kernel, Dense | Repeated)
+    matrix = kernel.matrix if isinstance(kernel, Dense) else kernel.block
+    values, vectors = jnp.linalg.eigh(matrix)
+    values = jnp.maximum(values, 0.0)[:, None]
+
+    def modes(f: Array) -> Array:
+        return vectors.T @ f.reshape(values.shape[0], -1)
+
+    want, start, decayed = map(modes, (targets, flow.f_start, flow.f_decayed))
+    a, b = flow.loss_rate, flow.kernel_rate
+
+    def forcing(t: Array) -> Array:
+        gone = jnp.expm1(-flow.weight_decay * t)
+        return want - jnp.exp(-flow.start_rate * t) * start - gone * decayed
+
+    def step(carry: tuple[Array, Array], t: Array) -> tuple[tuple[Array, Array], None]:
+        before, v = carry
+        span = t - before
+        safe = jnp.where(b > 0, b, 1.0)
+        clock = jnp.where(b > 0, -jnp.expm1(-b * span) / safe, span)
+        clock = clock * 2 * jnp.exp(-b * before) / flow.num_samples
+        z = values * clock
+        # (1 - e^-z)/z, and (1 - that)/z, which cancels: by its series where z is small.
+        tiny, big = jnp.maximum(z, 1e-300), jnp.maximum(z, 1e-3)
+        first = jnp.where(z > 1e-300, -jnp.expm1(-z) / tiny, 1.0)
+        second = jnp.where(z > 1e-3, (1 + jnp.expm1(-big) / big) / big, 0.5 - z / 6 + z**2 / 24)
+        shrink = jnp.exp(-a * span)
+        left, right = shrink * forcing(before), forcing(t)
+        v = shrink * jnp.exp(-z) * v + clock * (first * left + second * (right - left))
+        return (t, v), None
+
+    def record(carry: tuple[Array, Array], some: Array) -> tuple[tuple[Array, Array], Array]:
+        carry, _ = jax.lax.scan(step, carry, some)
+        return carry, jnp.ravel(vectors @ carry[1])
+
+    return jax.lax.scan(record, (jnp.zeros(()), jnp.zeros_like(want)), fine)[1]
+
+
+def solve(flow: KernelFlow, times: Float[np.ndarray, " t"], observe: Any, stop_at: float) -> Solved:
+    """Follows the kernel flow over `times`, or until what is observed as `indicator` is far enough.
+
+    - **Takes** `observe(time, v)`, giving a dictionary of numbers.
+    """
+    if isinstance(flow.loss, Squared) and not isinstance(flow.kernel, Passes):
+        return _solve_exactly(flow, times, observe, stop_at)
+    dense = isinstance(flow.kernel, Dense)
+    speed, _ = rates(flow)
+    unit = 1.0
+    if not flow.loss.is_classification:
+        unit = float(jnp.sqrt(jnp.mean((0.5 * flow.loss.dual(0 * flow.f_start, flow.y)) ** 2)))
+    requests = jnp.asarray(times)
+    system = _march.System(
+        terms=flow,
+        solver=Rodas5P(_Linearise(unit)) if dense else RKC2(),
+        requests=requests,
+        horizon=requests[-1],
+        clock=LinearClock(),
+        observe=_Seen(observe),
+        measure=_Measure(jnp.asarray(1e-4 if dense else 1e-3), None if dense else flow,
+                         jnp.asarray(unit)),
+        stop=_march.Stop(jnp.asarray(stop_at), jnp.ones(()), 1, "indicator"),
+        resolution=jnp.ones(()),
+        stationary=jnp.zeros(()),
+        decay=flow.weight_decay,
+        max_steps=jnp.asarray(4096),
+        max_gradients=jnp.asarray(2**62),
+        moving=None,
+        max_extra=0,
+        args=flow,
+    )  # fmt: skip
+    first = 1e-2 * min(unit / speed if speed > 0 else math.inf, float(times[-1]))
+    march = _march.start(system, jnp.zeros(flow.f_start.size), jnp.asarray(first))
+    while int(march.status) == RUNNING:
+        march = _march.advance_one(system, march)
+    num = int(march.num_saved)
+    seen = {key: np.asarray(value)[:num] for key, value in march.values.items() if key != "dual"}
+    return Solved(
+        times=np.asarray(march.times)[:num],
+        duals=np.asarray(march.values["dual"])[:num],
+        observed=seen,
+        method="Rodas5P" if dense else "RKC2",
+        num_steps=int(march.num_accepted) + int(march.num_rejected),
+        ending="completed" if int(march.status) == CROSSED else ENDINGS[int(march.status)],
+    )
+
+
+# Times of the squared loss's kernel flow that are observed in one call.
+_AT_ONCE = 32
+
+
+# Between two of these in units of 1/lambda the squared loss's forcing is taken linear.
+_FINE = 1 / 256
+# From here on, in units of 1/lambda, nothing moves where the kernel does not shrink: e^-60.
+_STILL = 60.0
+
+
+def _solve_exactly(
+    flow: KernelFlow, times: Float[np.ndarray, " t"], observe: Any, stop_at: float
+) -> Solved:
+    targets = 0.5 * flow.loss.dual(jnp.zeros_like(flow.f_start), flow.y)
+    decay, solved = float(flow.weight_decay), times
+    if decay > 0 and float(flow.kernel_rate) == 0:
+        solved = np.minimum(times, _STILL / decay)
+    spans = np.diff(solved, prepend=0.0)
+    num = 1 + int(decay * np.max(spans) / _FINE)
+    fine = (solved - spans)[:, None] + spans[:, None] * (np.arange(1, num + 1) / num)
+    # A NumPy array: taking a JAX array apart compiles a program of as many outputs.
+    duals = np.asarray(_exact(flow, targets, jnp.asarray(fine)))
+    parts: list[dict[str, np.ndarray]] = []
+    reached = 0
+    for begin in range(0, len(times), _AT_ONCE):
+        some = np.minimum(np.arange(begin, begin + _AT_ONCE), len(times) - 1)
+        now = _observed(observe, jnp.asarray(times[some]), jnp.asarray(duals[some]))
+        parts.append({key: np.asarray(value) for key, value in now.items()})
+        over = np.flatnonzero(parts[-1]["indicator"] >= stop_at)
+        reached = min(begin + (over[0] + 1 if len(over) else _AT_ONCE), len(times))
+        if len(over):
+            break
+    seen = {key: np.concatenate([part[key] for part in parts])[:reached] for key in parts[0]}
+    return Solved(
+        times[:reached], duals[:reached], seen, "by eigenvectors", reached * num, "completed"
+    )
+
+
+class _Seen(eqx.Module):
+    """What a record of the march holds: the dual beside the numbers observed."""
+
+    observe: Any
+
+    def __call__(self, time: Array, v: Array) -> dict[str, Array]:
+        return {"dual": v, **self.observe(time, v)}
+
+
+class _Measure(eqx.Module):
+    """The error of a step over what is allowed: of outputs, and of the dual itself."""
+
+    rtol: Float[Array, ""]
+    flow: KernelFlow | None  # None where the solver has measured
+    unit: Float[Array, ""]
+
+    def __call__(self, y0: Array, y1: Array, error: Array) -> Array:
+        del y0
+        if self.flow is None:
+            return rms(error) / self.rtol
+        seen = rms(self.flow.kernel.product(error)) / self.unit
+        return jnp.maximum(seen, rms(error) / jnp.maximum(rms(y1), 1e-300)) / self.rtol
+
+
+class _Linearise(eqx.Module):
+    """The field's derivatives, for a dense kernel; equal to another of the same unit."""
+
+    unit: float
+
+    def __call__(self, t: Any, v: Array, flow: KernelFlow) -> Linearisation:
+        kernel, unit = flow.kernel, self.unit
+        assert isinstance(kernel, Dense)
+        f, shape = flow.outputs(t, v), flow.f_start.shape
+        shrink = jnp.exp(-flow.kernel_rate * t) / flow.num_samples
+
+        def bent(column: Array) -> Array:
+            """The loss's curvature times a change of outputs."""
+            half = flow.loss.curvature_root_transposed(f, flow.y, column.reshape(shape))
+            return jnp.ravel(flow.loss.curvature_root(f, flow.y, half))
+
+        force = flow.force(t, f)
+        drift = -flow.start_rate * jnp.exp(-flow.start_rate * t) * flow.f_start
+        drift -= flow.weight_decay * jnp.exp(-flow.weight_decay * t) * flow.f_decayed
+        jacobian = -shrink * jax.vmap(bent, in_axes=1, out_axes=1)(kernel.matrix)
+        jacobian -= flow.loss_rate * jnp.eye(v.size)
+        scale = jnp.mean(jnp.diagonal(kernel.matrix))
+
+        def measure(error: Array) -> Array:
+            seen = (kernel.matrix @ error) / (unit + jnp.abs(jnp.ravel(f)))
+            return jnp.hypot(seen, error / (unit / scale + rms(v)))
+
+        slope = -flow.kernel_rate * force - shrink * bent(drift)
+        return Linearisation(-flow.loss_rate * v + force, slope, jacobian, measure)

@@ -1,0 +1,62 @@
+"""The kernel phase from random subsets of the training data, with what that costs measured."""
+
+import math
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import numpy as np
+
+from .._core.errors import InputError
+from ..dynamics import Problem
+from .phase import KernelPhase, kernel_phase
+from .verdict import Reason
+
+
+class Subsets(NamedTuple):
+    r"""Kernel phases on two disjoint random subsets of `num` samples, and on a half of each.
+
+    Fewer samples are fitted with a smaller dual, so the kernel picture lasts longer on them: by
+    $\propto \log n$ where the norm of what fits grows like a power of $n$. The halves measure
+    that slope, and `t_end` is extrapolated with it to all samples.
+
+    - `phase`, that of the first; `t_end`, the mean of both; `error`, what half of their
+        difference and half of the extrapolation add up to.
+    """
+
+    phase: KernelPhase
+    t_end: float
+    error: float
+    reason: Reason
+
+    @classmethod
+    def of(cls, problem: Problem, num: int, t1: float) -> "Subsets":
+        """Draws them with a fixed key: the same experiment has the same forecast."""
+        n = problem.train.x.shape[0]
+        if not 2 <= num <= n // 2:
+            accepted = (
+                f"should be from 2 to half of the {n} training samples, two being compared, or all"
+            )
+            raise InputError("num_samples", num, accepted)
+        order = np.random.default_rng(0).permutation(n)
+        # Halves of one shape: what is compiled for the one serves the other.
+        parts = [order[:num], order[num : 2 * num]]
+        whole = [kernel_phase(restrict(problem, part), t1) for part in parts]
+        half = [kernel_phase(restrict(problem, part[: num // 2]), t1) for part in parts]
+        stretch = math.log(n / num) / math.log(num / (num // 2))
+        shifts = [(w.t_end - h.t_end) * stretch for w, h in zip(whole, half, strict=True)]
+        shift = sum(shifts) / 2
+        ends = [w.t_end + shift for w in whole]
+        t_end = sum(ends) / 2
+        error = 0.5 * abs(ends[0] - ends[1]) + 0.5 * abs(shift)
+        text = (
+            f"the kernel phase is that of {num} of {n} samples, whose end at "
+            f"{whole[0].t_end:.4g} and {whole[1].t_end:.4g} is extrapolated to {t_end:.4g}"
+        )
+        return cls(whole[0], t_end, error, Reason(1, text))
+
+
+def restrict(problem: Problem, rows: np.ndarray) -> Problem:
+    """The problem with some of its training samples."""
+    train = jax.tree.map(lambda a: a[rows], problem.train)
+    return eqx.tree_at(lambda p: p.train, problem, train)

@@ -1,0 +1,53 @@
+"""One run, with what is to be expected of it said before it begins."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import xarray as xr
+from threadpoolctl import threadpool_limits
+
+from .._core.errors import ComputationError
+from .._core.precision import in_double
+from .._run.prepared import Ground
+from .._run.simulate import Listener, silently, simulate_on
+from ..dynamics import Adam, AdamW
+from ..experiments.experiment import Experiment
+from ..records.transition import Thresholds
+from .forecast import Forecast, forecast_on
+from .seen import Asked
+
+
+def follows_the_flow(experiment: Experiment) -> bool:
+    """Whether a run's times are those that forecasts speak of."""
+    in_time = experiment.time_axis[1] == "1"
+    return in_time and not isinstance(experiment.dynamics, Adam | AdamW)
+
+
+@in_double
+def foresee_and_simulate(
+    experiment: Experiment,
+    foreseen: Callable[[Forecast | str], None],
+    *,
+    listener: Listener = silently,
+    checkpoint: Any = None,
+    thresholds: Thresholds = Thresholds(),
+) -> xr.Dataset:
+    """A run and its forecast on the same data and predictors, which are computed once.
+
+    - **Takes** `foreseen`, told before the run begins what is to be expected of it, as constants
+        say, or in a line why nothing is; `listener` and `checkpoint` as
+        [`simulate`][lazyrich.simulate] does; `thresholds`, by which the run will be judged.
+    - **Returns** the record, the one that [`simulate`][lazyrich.simulate] gives.
+    """
+    with threadpool_limits(limits=1, user_api="blas"):
+        listener("sampling data", None, "")
+        ground = Ground(experiment)
+        listener("forecasting", None, "")
+        try:
+            foreseen(
+                forecast_on(experiment, ground, Asked(passage="calibrated", thresholds=thresholds))
+            )
+        except (ComputationError, MemoryError, jax.errors.JaxRuntimeError) as error:
+            foreseen(str(error).splitlines()[0] or type(error).__name__)
+        return simulate_on(ground, listener, checkpoint)

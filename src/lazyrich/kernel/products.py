@@ -1,0 +1,55 @@
+"""Products with the tangent kernel, which is never formed."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Shaped
+
+from .._core.precision import promoted
+from ..models import AbstractModel
+
+
+@promoted
+def kernel_product(
+    model: AbstractModel,
+    params: Any,
+    v: Float[Array, " k *c"],
+    x: Shaped[Array, "n d"],
+    other: Shaped[Array, "k d"] | None = None,
+    batch_size: int = 1024,
+) -> Float[Array, " n *c"]:
+    r"""$K(x, x') v = J(x) J(x')^\top v$, one backward and one forward pass over batches.
+
+    All outputs of all inputs take part, so that $v$ and the result have the outputs' shape; memory
+    is that of the parameters and of a batch.
+
+    - **Takes** `other`, the inputs $x'$, those of the result if left out; `batch_size`, inputs
+        passed at once.
+    """
+    x = model.cast_inputs(x)
+    other = x if other is None else model.cast_inputs(other)
+
+    def pulled(batch: tuple[Array, Array]) -> Any:
+        some, force = batch
+        return jax.vjp(lambda p: model.apply(p, some), params)[1](force)[0]
+
+    def pushed(some: Array) -> Array:
+        return jax.jvp(lambda p: model.apply(p, some), (params,), (direction,))[1]
+
+    def parts(length: int) -> list[slice]:
+        return [slice(start, start + batch_size) for start in range(0, length, batch_size)]
+
+    direction = jax.tree.map(jnp.zeros_like, params)
+    for part in parts(len(other)):
+        direction = jax.tree.map(jnp.add, direction, pulled((other[part], v[part])))
+    return jnp.concatenate([pushed(x[part]) for part in parts(len(x))])
+
+
+@promoted
+def tangent_outputs(
+    model: AbstractModel, params: Any, direction: Any, x: Shaped[Array, "n d"]
+) -> Float[Array, " n *c"]:
+    r"""$\langle \nabla f(x), h\rangle$: outputs of a direction on the tangent features."""
+    x = model.cast_inputs(x)
+    return jax.jvp(lambda p: model.apply(p, x), (params,), (direction,))[1]

@@ -1,0 +1,99 @@
+"""Gram matrices of chosen rows of a Jacobian."""
+
+from typing import Any
+
+import jax
+import jax.flatten_util
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Shaped
+
+from .._core.precision import promoted
+from ..models import MLP, AbstractModel, Centred, Doubled, Linearised
+
+# Entries of the rows held at once where they are made whole: 256 MiB of float64.
+_ENTRIES = 2**25
+
+Factors = list[tuple[Float[Array, "m a"], Float[Array, "m b"]]]
+
+
+@promoted
+def row_gram(
+    model: AbstractModel,
+    params: Any,
+    x: Shaped[Array, "m d"],
+    r: Float[Array, " m *c"],
+    other: tuple[Shaped[Array, "k d"], Float[Array, " k *c"]] | None = None,
+) -> Float[Array, "m k"]:
+    r"""$\langle J(x_i)^\top r_i, J(x'_j)^\top r'_j \rangle$: inner products of gradients.
+
+    Each row is the gradient of one linear function $r_i$ of the outputs at one input: a class's
+    output, a difference of two, a labelled output. A layer's gradient is an outer product, so
+    that for MLPs and what is built of them (doubled, centred, linearised) the result is a sum
+    over layers of products of small Gram matrices, and no gradient is made. With one output it
+    is the model's kernel. Other models pay a backward pass a row, or `m` for each block of
+    rows where all do not fit into 256 MiB.
+
+    - **Takes** `other`, inputs and functions of the columns, the rows' own if left out.
+    """
+    x = model.cast_inputs(x)
+    other = None if other is None else (model.cast_inputs(other[0]), other[1])
+    if r.ndim == 1:
+        # One output: its kernel, which models know to make, between all of the inputs.
+        every = x if other is None else jnp.concatenate([x, other[0]])
+        kernel = model.tangent_kernel(params, every)
+        m = len(x)
+        if other is None:
+            return kernel * (r[:, None] * r[None])
+        return kernel[:m, m:] * (r[:, None] * other[1][None])
+    left = _factors(model, params, x, r)
+    if left is None:
+        own = (x, r)
+        return _by_rows(model, params, own, own if other is None else other)
+    right = left if other is None else _factors(model, params, *other)
+    assert right is not None
+    products = [(a @ a2.T) * (b @ b2.T) for (a, b), (a2, b2) in zip(left, right, strict=True)]
+    return sum(products[1:], products[0])
+
+
+def _factors(model: AbstractModel, params: Any, x: Array, r: Array) -> Factors | None:
+    """Every layer's inputs and forces: a row's gradient is their outer product."""
+    if isinstance(model, Linearised):
+        return _factors(model.model, params.origin, x, r)
+    if isinstance(model, Centred):
+        return _factors(model.model, params.moved, x, r)
+    if isinstance(model, Doubled):
+        plus = _factors(model.model, params.plus, x, r / jnp.sqrt(2.0))
+        minus = _factors(model.model, params.minus, x, -r / jnp.sqrt(2.0))
+        return None if plus is None or minus is None else plus + minus
+    if isinstance(model, MLP):
+        return model.gradient_factors(params, x, r)
+    return None
+
+
+def _by_rows(
+    model: AbstractModel,
+    params: Any,
+    left: tuple[Array, Array],
+    right: tuple[Array, Array],
+) -> Array:
+    flat, unravel = jax.flatten_util.ravel_pytree(params)
+
+    def gradient(pair: tuple[Array, Array]) -> Array:
+        x, r = pair
+
+        def output(flat: Array) -> Array:
+            return jnp.vdot(model.apply(unravel(flat), x[None])[0], r)
+
+        return jax.grad(output)(flat)
+
+    rows = max(1, _ENTRIES // flat.size)
+
+    def line(start: int) -> Array:
+        some = jax.vmap(gradient)(jax.tree.map(lambda a: a[start : start + rows], left))
+        products = jax.lax.map(lambda pair: some @ gradient(pair), right, batch_size=rows)
+        return products.T
+
+    if left is right and len(left[0]) <= rows:
+        jacobian = jax.vmap(gradient)(left)
+        return jacobian @ jacobian.T
+    return jnp.concatenate([line(start) for start in range(0, len(left[0]), rows)])

@@ -1,0 +1,276 @@
+"""How transition times scale over a sweep: a regression, and the collapse of curves."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Float, Int, Shaped
+from scipy import stats
+
+from .._core.errors import InputError
+from .._core.shown import as_html, interval, number, rows
+from ..sweeps.runs import Runs, levels, runs_of
+
+
+class ScalingFit(NamedTuple):
+    """`times * quantity = offset + slope * log(against)`, by least squares.
+
+    - `slope`, `offset`: dimensionless for a time and its weight decay.
+    - `slope_interval`, `offset_interval`: 95 % intervals, NaN where there are too few
+        clusters to tell.
+    - `residuals`: over `run`, one for each run that has the time; its coordinates are the
+        swept keys and `log_against`.
+    - `num_runs`: runs in the fit; `num_censored`: runs left out since the time lies past
+        the horizon; `left_out`: all runs left out, by outcome.
+    - `clusters`: the key whose values are taken as independent, or `run`;
+        `num_clusters`: how many of them.
+    - `r_squared`: share of the variance that the line explains.
+    """
+
+    quantity: str
+    against: str
+    times: str | None
+    slope: float
+    slope_interval: tuple[float, float]
+    offset: float
+    offset_interval: tuple[float, float]
+    residuals: xr.DataArray
+    num_runs: int
+    num_censored: int
+    left_out: dict[str, int]
+    clusters: str
+    num_clusters: int
+    r_squared: float
+
+    def __str__(self) -> str:
+        product = self.quantity if self.times is None else f"{self.times} * {self.quantity}"
+        return rows(
+            fit=f"{product} = {number(self.offset)} + {number(self.slope)} log {self.against}",
+            slope=f"{number(self.slope)}, 95 % from {interval(self.slope_interval)}",
+            offset=f"{number(self.offset)}, 95 % from {interval(self.offset_interval)}",
+            runs=f"{self.num_runs} in the fit, {self.num_censored} past the horizon, "
+            f"{sum(self.left_out.values())} left out",
+            clusters=f"{self.num_clusters} of {self.clusters}",
+            r_squared=number(self.r_squared),
+        )
+
+    def _repr_html_(self) -> str:
+        return as_html(self)
+
+
+def scaling_fit(
+    dataset: xr.Dataset,
+    quantity: str = "t50",
+    against: str = "init_scale",
+    times: str | None = "weight_decay",
+) -> ScalingFit:
+    r"""Regresses `times * quantity` on the logarithm of `against`.
+
+    As it stands, $\lambda\, t_{50} = a + b \log \alpha$ with natural logarithm: the limit
+    theorems say $b = 1$, and leave $a$ open.
+
+    Runs with the same seed share their data and their initial direction, so their errors
+    are not independent, and an interval over runs would be too narrow. The intervals
+    are cluster-robust with seeds as clusters, in the form made for few clusters: squared
+    residuals are corrected for leverage (CR2), and the $t$ distribution has the degrees
+    of freedom that match the estimate's variance for independent errors. If all seeds were
+    run at the same places they are exactly the $t$ interval over one line a seed. With one
+    seed, or none in the dataset, runs are the clusters, and the interval holds no
+    variation from seed to seed.
+
+    - **Takes** a sweep's dataset; `quantity`, one of its times; `against`, a key with
+        positive values; `times`, a key with positive values to multiply by, or None.
+    - **Returns** a [`ScalingFit`][lazyrich.maps.ScalingFit]. Censored runs are left out and
+        counted: where there are many, the fit leans to early times; extend the horizon.
+    - **Raises** [`InputError`][lazyrich.InputError] for a key or time that is not there or not
+        positive, and for fewer than three runs or a single value of `against`.
+    - **Source** Bell & McCaffrey, Survey Methodology 28 (2002), 169--181: bias-reduced
+        variance and degrees of freedom. Lyu et al., ICLR 2024, arXiv:2311.18817: slope 1.
+    """
+    runs = runs_of(dataset, quantity)
+    values = runs.time(quantity)
+    x = np.log(_positive(runs, against, "against"))
+    factor = np.ones_like(values) if times is None else _positive(runs, times, "times")
+    used = np.isfinite(values)
+    outcomes = runs.outcomes()
+    if np.sum(used) < 3:
+        raise InputError(
+            quantity,
+            int(np.sum(used)),
+            f"the number of runs that have one should be at least 3 (of {len(used)}): extend "
+            "`t1`, or lower `Thresholds.test` if the runs do end",
+        )
+    if len(np.unique(x[used])) < 2:
+        raise InputError(
+            "against", against, "should have at least two values among the runs with a time"
+        )
+    clusters, cluster = _clusters(runs, used)
+    design = np.stack([np.ones(np.sum(used)), x[used]], axis=1)
+    target = (factor * values)[used]
+    (offset, slope), *_ = np.linalg.lstsq(design, target, rcond=None)
+    residuals = target - design @ np.array([offset, slope])
+    intervals = half_widths(design, residuals, cluster)
+    total = np.sum((target - target.mean()) ** 2)
+    kept = runs.data.isel(run=used)
+    coords: dict[str, Any] = {key: kept[key] for key in runs.keys}
+    coords |= {
+        key: ("run", runs.key(key, key)[used])
+        for key in (against, times)
+        if key is not None and key not in runs.keys
+    }
+    coords["log_against"] = ("run", x[used], {"long_name": f"log({against})", "units": "1"})
+    product = quantity if times is None else f"{times} * {quantity}"
+    about = {"long_name": f"residual of {product}", "units": "1"}
+    names, numbers = np.unique(outcomes[~used].astype(str), return_counts=True)
+    return ScalingFit(
+        quantity=quantity,
+        against=against,
+        times=times,
+        slope=float(slope),
+        slope_interval=(float(slope - intervals[1]), float(slope + intervals[1])),
+        offset=float(offset),
+        offset_interval=(float(offset - intervals[0]), float(offset + intervals[0])),
+        residuals=xr.DataArray(residuals, coords, ("run",), "residuals", about),
+        num_runs=int(np.sum(used)),
+        num_censored=int(np.sum(np.isposinf(values))),
+        left_out=dict(zip(names.tolist(), numbers.tolist(), strict=True)),
+        clusters=clusters,
+        num_clusters=len(np.unique(cluster)),
+        r_squared=float(1 - np.sum(residuals**2) / total) if total > 0 else np.nan,
+    )
+
+
+def _positive(runs: Runs, key: str, argument: str) -> Float[np.ndarray, " run"]:
+    values = runs.key(key, argument)
+    if values.dtype.kind not in "fiu":
+        raise InputError(argument, key, "should be a key whose values are numbers")
+    if not np.all(values > 0):
+        worst = values[~(values > 0)][0].item()
+        raise InputError(key, worst, "should be positive in every run: select those that are")
+    return values.astype(float)
+
+
+def _clusters(runs: Runs, used: Shaped[np.ndarray, " run"]) -> tuple[str, Int[np.ndarray, " used"]]:
+    """The key whose values are independent draws, and each used run's place among them."""
+    if "seed" in runs.keys:
+        _, place = levels(runs.key("seed", "seed")[used])
+        if len(np.unique(place)) > 1:
+            return "seed", place
+    return "run", np.arange(np.sum(used))
+
+
+def half_widths(
+    design: Float[np.ndarray, "n 2"],
+    residuals: Float[np.ndarray, " n"],
+    cluster: Int[np.ndarray, " n"],
+) -> Float[np.ndarray, " 2"]:
+    """Half widths of the 95 % intervals of both coefficients, offset first.
+
+    For each cluster g with rows X_g, A_g = (I - X_g M X_g')^(-1/2) and M = (X'X)^-1. The
+    variance of c'b is the sum over g of (c'M X_g' A_g u_g)^2. It has the expectation and
+    the variance of a chi-squared one with (sum of e)^2 / (sum of e^2) degrees of freedom,
+    e being the eigenvalues of P'P with columns p_g = (I - X M X')_g' A_g X_g M c.
+    """
+    inverse = np.linalg.inv(design.T @ design)
+    names = np.unique(cluster)
+    scores = np.zeros((len(names), 2))
+    lifted = np.zeros((2, len(names), len(residuals)))
+    for g, name in enumerate(names):
+        own = cluster == name
+        # Only in the two directions of the design does A_g differ from the identity.
+        q, r = np.linalg.qr(design[own])
+        leverage, vectors = np.linalg.eigh(r @ inverse @ r.T)
+        # A cluster that alone fixes a direction has no residual in it.
+        free = leverage < 1 - 1e-9
+        gain = np.where(free, 1 / np.sqrt(np.where(free, 1 - leverage, 1)), 0)
+        adjusted = q @ (vectors * gain) @ vectors.T @ r @ inverse
+        scores[g] = adjusted.T @ residuals[own]
+        lifted[:, g, own] = adjusted.T
+        lifted[:, g] -= (design @ (inverse @ (design[own].T @ adjusted))).T
+    widths = np.full(2, np.nan)
+    for c in range(2):
+        moments = lifted[c] @ lifted[c].T
+        total = np.trace(moments)
+        # Nothing but rounding is left where each cluster fixes a direction of its own.
+        if total > 1e-9 * inverse[c, c]:
+            freedom = total**2 / np.sum(moments**2)
+            error = np.sqrt(np.sum(scores[:, c] ** 2))
+            widths[c] = stats.t.ppf(0.975, freedom) * error
+    return widths
+
+
+class Collapse(NamedTuple):
+    r"""How well curves fall onto one when time is $\lambda t - \log \alpha$.
+
+    - `half`: over `run`, the time at which a curve is last half-way between its early and
+        its late value; NaN for a run without a time.
+    - `before`: standard deviation of $t$ at the half level over its mean.
+    - `after`: standard deviation of $\lambda t - \log\alpha$ there, over the mean of
+        $\lambda t$; 0 if half-way is at $(1/\lambda)\log\alpha$ plus a constant over
+        $\lambda$. Both are NaN for fewer than two runs.
+    - `num_runs`: how many runs have a half time.
+    """
+
+    half: xr.DataArray
+    before: float
+    after: float
+    num_runs: int
+
+    def __str__(self) -> str:
+        return rows(
+            spread_of_t=number(self.before),
+            rescaled=f"{number(self.after)} in λt - log α",
+            runs=self.num_runs,
+        )
+
+    def _repr_html_(self) -> str:
+        return as_html(self)
+
+
+def collapse(dataset: xr.Dataset, quantity: str = "test_accuracy") -> Collapse:
+    r"""The spread of half times over a sweep, in plain and in rescaled time.
+
+    Only runs that settled and whose test score changed (those with a `t50`) take part.
+
+    - **Takes** a sweep's dataset with `time`, `quantity` and its early and late values;
+        `init_scale` and `weight_decay` positive, swept or in the base experiment.
+    - **Raises** [`InputError`][lazyrich.InputError] if one of them is not there.
+    """
+    ends = (f"early_{quantity}", f"late_{quantity}")
+    for name in ("time", quantity, *ends):
+        if name not in dataset:
+            curves = [str(v) for v in dataset if "record" in dataset[v].dims and v != "time"]
+            raise InputError(
+                "quantity", quantity, f"should be a recorded curve among {', '.join(curves)}"
+            )
+    runs = runs_of(dataset, "time", "t50", quantity, *ends)
+    scale = _positive(runs, "init_scale", "init_scale")
+    decay = _positive(runs, "weight_decay", "weight_decay")
+    moved = np.isfinite(runs.time("t50"))
+    early, late = (runs.data[name].values for name in ends)
+    half = np.full(len(moved), np.nan)
+    for i in np.flatnonzero(moved & (late != early)):
+        done = (runs.data[quantity].values[i] - early[i]) / (late[i] - early[i])
+        half[i] = _last_half(runs.data["time"].values[i], done)
+    known = np.isfinite(half)
+    before = after = np.nan
+    if np.sum(known) > 1:
+        scaled = decay[known] * half[known]
+        before = float(np.std(half[known]) / np.mean(half[known]))
+        after = float(np.std(scaled - np.log(scale[known])) / np.mean(scaled))
+    about = {"long_name": f"last time half-way in {quantity}", "units": "1"}
+    coords: dict[str, Any] = {key: runs.data[key] for key in runs.keys}
+    array = xr.DataArray(half, coords, ("run",), "half", about)
+    return Collapse(array, before, after, int(np.sum(known)))
+
+
+def _last_half(times: Float[np.ndarray, " t"], done: Float[np.ndarray, " t"]) -> float:
+    """The last crossing of one half, interpolated in log time."""
+    known = np.isfinite(done) & (times > 0)
+    times, done = times[known], done[known]
+    below = np.flatnonzero(done < 0.5)
+    if len(below) == 0 or below[-1] == len(done) - 1:
+        return np.nan
+    i = below[-1]
+    share = (0.5 - done[i]) / (done[i + 1] - done[i])
+    return float(times[i] * (times[i + 1] / times[i]) ** share)

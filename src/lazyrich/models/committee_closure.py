@@ -1,0 +1,38 @@
+"""What both closures of a committee machine have in common."""
+
+from typing import Any, ClassVar
+
+import jax.numpy as jnp
+from jaxtyping import Array, PRNGKeyArray, Shaped
+
+from .._core.errors import InputError
+from ._base import AbstractModel
+
+
+class AbstractCommitteeClosure(AbstractModel):
+    """A committee machine with frozen readouts in other numbers than its weights."""
+
+    derived: ClassVar[bool] = True
+    numbers: ClassVar[tuple[str, ...]] = ("epsilon", "output_scale")
+
+    width: int
+    epsilon: Any
+    output_scale: Any
+    root_d: bool = False  # whether inputs are divided by the root of their length
+
+    @property
+    def homogeneity(self) -> None:
+        return None
+
+    def init(self, key: PRNGKeyArray, dim: int) -> Any:
+        del key, dim
+        accepted = "is made of a CommitteeMachine's weights: name that, and dynamics.closure"
+        raise InputError("model.kind", type(self).__name__, accepted)
+
+    def check_params(self, params: Any, dim: int) -> None:
+        del params, dim  # made of another model's, whose shapes are its own
+
+    def scaled(self, x: Shaped[Array, "n d"]) -> Shaped[Array, "n d"]:
+        """Inputs as weights meet them."""
+        x = self.cast_inputs(x)
+        return x / jnp.sqrt(float(x.shape[1])) if self.root_d else x

@@ -1,0 +1,101 @@
+"""Committee machines, with fixed or with trained readouts."""
+
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+
+import jax.numpy as jnp
+import jax.random as jr
+from annotated_types import Ge, Gt
+from jax import lax
+from jaxtyping import Array, Float, PRNGKeyArray, Shaped
+
+from .._core.precision import in_double, promoted
+from ._base import AbstractModel
+
+
+class CommitteeParams(NamedTuple):
+    """Weights and readouts of a committee whose readouts are trained."""
+
+    weights: Float[Array, "h d"]
+    readouts: Float[Array, " h"]
+
+
+class CommitteeMachine(AbstractModel):
+    r"""$f(x) = \frac{\alpha_\text{out}}{N} \sum_i a_i \phi(w_i \cdot x)$.
+
+    $\phi(h) = h + \frac\epsilon2 h^2$. Readouts $a_i$ start at one. Where they are frozen
+    there, the parameters are the weights, shape `(width, d)`; where they are trained,
+    weights and readouts. Weights are standard normal at `init_scale` 1. Not homogeneous.
+
+    - **Takes** `width`, $N$; `epsilon`, $\epsilon$; `output_scale`, $\alpha_\text{out}$, which
+        multiplies an experiment's own; `readouts`; `inputs`, for inputs of unit variance
+        `over_root_d`: $h = w \cdot x / \sqrt d$.
+    - **Source** Kumar et al., ICLR 2024, arXiv:2310.06110: polynomial regression.
+    """
+
+    numbers: ClassVar[tuple[str, ...]] = ("epsilon", "output_scale")
+
+    width: Annotated[int, Ge(1)] = 500
+    epsilon: float = 0.25
+    output_scale: Annotated[float, Gt(0)] = 1.0
+    readouts: Literal["frozen", "trained"] = "frozen"
+    inputs: Literal["as_they_are", "over_root_d"] = "as_they_are"
+
+    @property
+    def homogeneity(self) -> None:
+        return None
+
+    @in_double
+    def init(self, key: PRNGKeyArray, dim: int) -> Any:
+        weights = jr.normal(key, (self.width, dim))
+        if self.readouts == "frozen":
+            return weights
+        return CommitteeParams(weights, jnp.ones(self.width))
+
+    def scaled(self, x: Shaped[Array, "n d"]) -> Shaped[Array, "n d"]:
+        """Inputs as weights meet them."""
+        x = self.cast_inputs(x)
+        return x if self.inputs == "as_they_are" else x / jnp.sqrt(float(x.shape[1]))
+
+    @promoted
+    def apply(self, params: Any, x: Shaped[Array, "n d"]) -> Float[Array, " n"]:
+        weights, readouts = self._parts(params)
+        h = self.scaled(x) @ weights.T
+        phi = h + 0.5 * self.epsilon * h**2
+        total = jnp.sum(phi, axis=1) if readouts is None else phi @ readouts
+        return self.output_scale / self.width * total
+
+    @promoted
+    def tangent_kernel(self, params: Any, x: Shaped[Array, "n d"]) -> Float[Array, "n n"]:
+        r"""$(\alpha_\text{out}/N)^2\, [(X X^\top) \circ (\Phi' \Phi'^\top)]$, $\Phi'$ times the
+        readouts; where these are trained, plus $\Phi \Phi^\top$."""
+        weights, readouts = self._parts(params)
+        x, scale = self.scaled(x), self.output_scale / self.width
+        h = x @ weights.T
+        slopes = scale * (1 + self.epsilon * h)
+        phi = None
+        if readouts is not None:
+            slopes = slopes * readouts[None]
+            phi = scale * (h + 0.5 * self.epsilon * h**2)
+
+        # Some rows at a time, in place: a whole product more would be as large as the kernel.
+        n = x.shape[0]
+        rows = min(n, 256)
+
+        def fill(block: Array, kernel: Array) -> Array:
+            start = jnp.minimum(block * rows, n - rows)
+
+            def some(a: Array) -> Array:
+                return lax.dynamic_slice_in_dim(a, start, rows, axis=0)
+
+            products = (some(x) @ x.T) * (some(slopes) @ slopes.T)
+            if phi is not None:
+                products += some(phi) @ phi.T
+            return lax.dynamic_update_slice_in_dim(kernel, products, start, axis=0)
+
+        return lax.fori_loop(0, -(-n // rows), fill, jnp.zeros((n, n), slopes.dtype))
+
+    def _parts(self, params: Any) -> tuple[Array, Array | None]:
+        """Weights, and readouts where they are trained."""
+        if self.readouts == "frozen":
+            return params, None
+        return params.weights, params.readouts

@@ -1,0 +1,52 @@
+"""A committee machine in as many neurons as it has inputs, and one more."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Shaped
+
+from .._core.precision import promoted
+from .committee_closure import AbstractCommitteeClosure
+
+
+class Condensed(NamedTuple):
+    r"""$v_0 = \sqrt N\,\bar w$, and $V$ with $V^\top V = N (M - \bar w \bar w^\top)$."""
+
+    mean: Float[Array, " d"]
+    rest: Float[Array, "k d"]
+
+
+class CondensedCommittee(AbstractCommitteeClosure):
+    r"""A committee machine with frozen readouts, turned so that few of its neurons count.
+
+    An orthogonal matrix that turns the $N$ neurons into each other changes neither the second
+    moment $M$ of the weights nor their flow, but for the readouts, which are turned with them.
+    There is one that leaves a single neuron with a readout, and no more than $D$ others
+    that are not zero:
+
+    $$f(x) = \alpha_\text{out} \left(\tfrac{1}{\sqrt N} v_0 \cdot x + \tfrac{\epsilon}{2N}
+    \sum_{k \ge 0} (v_k \cdot x)^2\right).$$
+
+    Its gradient flow is the committee's own, its norm and its kernel are, too, and it is the
+    closure in $\bar w$ and $M = \frac1N \sum_k v_k v_k^\top$ in a form in which no error can make
+    $M$ indefinite. Made by [`condensed`][lazyrich.models.condensed], and never named in a file.
+
+    - **Source** the sufficient statistics of Kumar et al., ICLR 2024, arXiv:2310.06110; that
+        their flow closes, and this form of it, are derived in `docs/kumar2024.md`.
+    """
+
+    @promoted
+    def apply(self, params: Condensed, x: Shaped[Array, "n d"]) -> Float[Array, " n"]:
+        x = self.scaled(x)
+        h = x @ params.mean
+        squares = h**2 + jnp.sum((x @ params.rest.T) ** 2, axis=1)
+        root = jnp.sqrt(float(self.width))
+        return self.output_scale * (h / root + 0.5 * self.epsilon / self.width * squares)
+
+    @promoted
+    def tangent_kernel(self, params: Condensed, x: Shaped[Array, "n d"]) -> Float[Array, "n n"]:
+        x = self.scaled(x)
+        slope = 1 + self.epsilon / jnp.sqrt(float(self.width)) * (x @ params.mean)
+        rest = self.epsilon / jnp.sqrt(float(self.width)) * (x @ params.rest.T)
+        bend = slope[:, None] * slope[None] + rest @ rest.T
+        return self.output_scale**2 / self.width * (x @ x.T) * bend

@@ -1,0 +1,119 @@
+"""A user's own model."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+from jaxtyping import Array, PRNGKeyArray, Shaped
+
+from .._core.description import described_function
+from .._core.precision import as_double, in_double, promoted
+from ._base import AbstractModel
+
+
+class Functions(AbstractModel):
+    r"""A model of your own: a pair of functions.
+
+    - **Takes** `init_params(key, dim)` or `init_params(key)`, parameters as any pytree of real
+        arrays, a Flax module's among them; `function(params, x)`, outputs `(n,)` or `(n, c)` on
+        all inputs `(n, d)` at once, `(n, 1)` being the same as `(n,)`;
+        `degree`, the $L$ of $f(c\theta; x) = c^L f(\theta; x)$, or None if there is none.
+        A declared degree is checked when the flow is built. `kinks`, whether there are ReLUs
+        or the like in it: solvers then expect the field to jump.
+    - Parameters and inputs of any real type reach `function` in float64, and 64-bit types are on
+        while `init_params` runs; what `function` returns should be float64, too.
+
+    A file cannot hold it: an experiment with such a model runs, and its record names the
+    functions, but [`Experiment.load`][lazyrich.Experiment.load] cannot bring them back.
+    """
+
+    init_params: Callable[..., Any]
+    function: Callable[..., Any]
+    degree: float | None = None
+    kinks: bool = False
+
+    @property
+    def homogeneity(self) -> float | None:
+        return self.degree
+
+    @property
+    def has_kinks(self) -> bool:
+        return self.kinks
+
+    @in_double
+    def init(self, key: PRNGKeyArray, dim: int) -> Any:
+        of_key = _takes_one(self.init_params)
+        found = self.init_params(key) if of_key else self.init_params(key, dim)
+        return as_double(found, "model.init_params")
+
+    def check_params(self, params: Any, dim: int) -> None:
+        del params, dim  # which shapes there are is up to `function`
+
+    @promoted
+    def apply(self, params: Any, x: Shaped[Array, "n d"]) -> Any:
+        return _of_one_axis(self.function(params, self.cast_inputs(x)))
+
+    def table(self) -> dict[str, Any]:
+        names = {key: described_function(getattr(self, key)) for key in ("init_params", "function")}
+        return {**super().table(), **names}
+
+
+class FromEquinox(AbstractModel):
+    """An Equinox module as a model: its inexact arrays are the parameters.
+
+    - **Takes** `module`, which maps one input `(d,)` to a scalar, to `(1,)` or to `(c,)` outputs;
+        its arrays are the parameters at `init_scale` 1, whatever the seed; `degree` and `kinks`
+        as in [`Functions`][lazyrich.models.Functions].
+    - Parameters and inputs of any real type are computed with in float64: a module as Equinox makes
+        it, in float32, is taken as it is.
+    """
+
+    module: Any
+    degree: float | None = None
+    kinks: bool = False
+
+    @property
+    def homogeneity(self) -> float | None:
+        return self.degree
+
+    @property
+    def has_kinks(self) -> bool:
+        return self.kinks
+
+    @in_double
+    def init(self, key: PRNGKeyArray, dim: int) -> Any:
+        del key, dim
+        return as_double(eqx.filter(self.module, eqx.is_inexact_array), "model.module")
+
+    @promoted
+    def apply(self, params: Any, x: Shaped[Array, "n d"]) -> Any:
+        static = eqx.filter(self.module, eqx.is_inexact_array, inverse=True)
+        return _of_one_axis(jax.vmap(eqx.combine(params, static))(self.cast_inputs(x)))
+
+    def table(self) -> dict[str, Any]:
+        kind = type(self.module)
+        return {**super().table(), "module": f"{kind.__module__}.{kind.__qualname__}"}
+
+
+def _takes_one(function: Callable[..., Any]) -> bool:
+    """Whether a function has no place for a second argument, and can do without."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # some callables written in C have none
+        return False
+    return not _binds(signature, 2) and _binds(signature, 1)
+
+
+def _binds(signature: inspect.Signature, num: int) -> bool:
+    try:
+        signature.bind(*range(num))
+    except TypeError:
+        return False
+    return True
+
+
+def _of_one_axis(f: Any) -> Any:
+    """Outputs `(n, 1)` as `(n,)`."""
+    return f[:, 0] if getattr(f, "ndim", 0) == 2 and f.shape[1] == 1 else f

@@ -1,0 +1,125 @@
+"""A transformer of one layer."""
+
+from typing import Annotated, ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+from annotated_types import Ge
+from jaxtyping import Array, Float, PRNGKeyArray, Shaped
+
+from .._core.errors import InputError
+from .._core.precision import in_double, promoted
+from ._base import AbstractModel, OutputScale
+
+
+class TransformerParams(NamedTuple):
+    """Of a vocabulary of `v` tokens, `d` numbers a position, `h` heads of size `k`, `m` ReLUs."""
+
+    embedding: Float[Array, "v d"]
+    positions: Float[Array, "t d"]
+    queries: Float[Array, "h k d"]
+    keys: Float[Array, "h k d"]
+    values: Float[Array, "h k d"]
+    heads_out: Float[Array, "d h k"]
+    mlp_in: Float[Array, "m d"]
+    mlp_in_bias: Float[Array, " m"]
+    mlp_out: Float[Array, "d m"]
+    mlp_out_bias: Float[Array, " d"]
+    unembedding: Float[Array, "d v"]
+
+
+class Transformer(AbstractModel):
+    r"""Attention and one hidden layer of ReLUs, both added to the stream; no layer norm.
+
+    Inputs are `num_tokens` one-hot blocks, as of
+    [`ModularArithmetic`][lazyrich.tasks.ModularArithmetic]; a last token, "=", follows them, and
+    its position is read. Outputs are a number for each token of the vocabulary, "=" included,
+    times $\alpha_\text{out}$.
+
+    A causal mask hides nothing from the last position, and a single layer reads no other: it
+    alone is computed.
+
+    - **Takes** `width`, $d$, numbers a position; `heads`, which divide it; `mlp_width`;
+        `num_tokens`, without "="; `output_scale`, $\alpha_\text{out}$.
+    - At `init_scale` 1, weights are Gaussian of variance $1/d$, those to the outputs of one over
+        the vocabulary; biases are zero.
+    - **Raises** [`InputError`][lazyrich.InputError] for inputs that are not so many blocks.
+    - **Source** Nanda et al., ICLR 2023, arXiv:2301.05217; Kumar et al., ICLR 2024,
+        arXiv:2310.06110, figure 6b.
+    """
+
+    numbers: ClassVar[tuple[str, ...]] = ("output_scale",)
+
+    width: Annotated[int, Ge(1)] = 128
+    heads: Annotated[int, Ge(1)] = 4
+    mlp_width: Annotated[int, Ge(1)] = 512
+    num_tokens: Annotated[int, Ge(1)] = 2
+    output_scale: OutputScale = 1.0
+
+    def model_post_init(self, context: object) -> None:
+        del context
+        if self.width % self.heads:
+            raise InputError("heads", self.heads, f"should divide the width, {self.width}")
+
+    @property
+    def homogeneity(self) -> None:
+        return None
+
+    @property
+    def has_kinks(self) -> bool:
+        return True
+
+    @in_double
+    def init(self, key: PRNGKeyArray, dim: int) -> TransformerParams:
+        vocabulary, size = dim // self.num_tokens + 1, self.width // self.heads
+        head = (self.heads, size, self.width)
+        shapes = {
+            "embedding": (vocabulary, self.width),
+            "positions": (self.num_tokens + 1, self.width),
+            "queries": head,
+            "keys": head,
+            "values": head,
+            "heads_out": (self.width, self.heads, size),
+            "mlp_in": (self.mlp_width, self.width),
+            "mlp_out": (self.width, self.mlp_width),
+        }
+        *keys, last = jr.split(key, len(shapes) + 1)
+        drawn = {
+            name: jr.normal(key, shape) * self.width**-0.5
+            for key, (name, shape) in zip(keys, shapes.items(), strict=True)
+        }
+        return TransformerParams(
+            **drawn,
+            mlp_in_bias=jnp.zeros(self.mlp_width),
+            mlp_out_bias=jnp.zeros(self.width),
+            unembedding=jr.normal(last, (self.width, vocabulary)) * vocabulary**-0.5,
+        )
+
+    @promoted
+    def apply(self, params: TransformerParams, x: Shaped[Array, "n d"]) -> Float[Array, "n v"]:
+        n, embedding = x.shape[0], params.embedding
+        blocks = x.reshape(n, self.num_tokens, -1).astype(embedding.dtype)
+        tokens = blocks @ embedding[:-1]
+        end = jnp.broadcast_to(embedding[-1], (n, 1, self.width))
+        stream = jnp.concatenate([tokens, end], axis=1) + params.positions[None]
+        last = stream[:, -1]
+
+        query = jnp.einsum("hkd,nd->nhk", params.queries, last)
+        key = jnp.einsum("hkd,ntd->nhtk", params.keys, stream)
+        value = jnp.einsum("hkd,ntd->nhtk", params.values, stream)
+        scores = jnp.einsum("nhk,nhtk->nht", query, key) * (self.width // self.heads) ** -0.5
+        attended = jnp.einsum("nht,nhtk->nhk", jax.nn.softmax(scores, axis=2), value)
+        last = last + jnp.einsum("dhk,nhk->nd", params.heads_out, attended)
+
+        hidden = jax.nn.relu(last @ params.mlp_in.T + params.mlp_in_bias[None])
+        last = last + hidden @ params.mlp_out.T + params.mlp_out_bias[None]
+        return self.output_scale * (last @ params.unembedding)
+
+    def cast_inputs(self, x: Shaped[Array, "n d"]) -> Shaped[Array, "n d"]:
+        return jnp.asarray(x)
+
+    def check_inputs(self, x: Shaped[Array, "n d"], key: str) -> None:
+        if x.shape[1] % self.num_tokens or x.shape[1] < self.num_tokens:
+            accepted = f"Transformer needs {self.num_tokens} one-hot blocks of one size"
+            raise InputError(key, f"inputs of length {x.shape[1]}", accepted)

@@ -1,0 +1,65 @@
+"""Two copies of a model against each other, so that outputs start at exactly zero."""
+
+from typing import Any, ClassVar, NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray, Shaped
+
+from ..._core.precision import promoted
+from .._base import AbstractModel
+
+
+class DoubledParams(NamedTuple):
+    """Parameters of the copy that counts and of the one that counts against it."""
+
+    plus: Any
+    minus: Any
+
+
+class Doubled(AbstractModel):
+    r"""$f(x) = (g(\theta_+; x) - g(\theta_-; x)) / \sqrt 2$, from $\theta_+ = \theta_-$.
+
+    Outputs start at exactly zero, as theory asks, while the tangent kernel there is that of $g$,
+    no matter the model; zeroing its last layer would silence the kernel of all others.
+
+    - **Takes** `model`, $g$, whose degree of homogeneity it keeps.
+    - **Source** the doubling trick of Chizat, Oyallon & Bach, NeurIPS 2019, arXiv:1812.07956; the
+        factor keeps the kernel.
+    """
+
+    numbers: ClassVar[tuple[str, ...]] = ("model",)
+
+    model: AbstractModel
+
+    @property
+    def homogeneity(self) -> float | None:
+        degree = self.model.homogeneity
+        return None if degree is None else float(degree)
+
+    @property
+    def has_kinks(self) -> bool:
+        return self.model.has_kinks
+
+    @property
+    def keeps_signs(self) -> bool:
+        return self.model.keeps_signs
+
+    def init(self, key: PRNGKeyArray, dim: int) -> DoubledParams:
+        start = self.model.init(key, dim)
+        return DoubledParams(start, start)
+
+    @promoted
+    def apply(self, params: DoubledParams, x: Shaped[Array, "n d"]) -> Float[Array, " n *c"]:
+        plus, minus = (self.model.apply(copy, x) for copy in params)
+        return (plus - minus) / jnp.sqrt(2.0)
+
+    def cast_inputs(self, x: Shaped[Array, "n d"]) -> Shaped[Array, "n d"]:
+        return self.model.cast_inputs(x)
+
+    def check_inputs(self, x: Shaped[Array, "n d"], key: str) -> None:
+        self.model.check_inputs(x, key)
+
+    @promoted
+    def tangent_kernel(self, params: DoubledParams, x: Shaped[Array, "n d"]) -> Float[Array, "m m"]:
+        plus, minus = (self.model.tangent_kernel(copy, x) for copy in params)
+        return (plus + minus) / 2

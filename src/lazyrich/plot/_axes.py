@@ -1,0 +1,95 @@
+"""Axes of maps and laws: how a key lies on one, and which ticks it has."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Float, Shaped
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.ticker import LogLocator, NullLocator
+
+from ._symbols import symbol
+
+
+class Scale(NamedTuple):
+    """How a key lies on an axis: `kind` is linear, log, or place (equal cells in a row)."""
+
+    key: str
+    values: Shaped[np.ndarray, " n"]
+    kind: str
+
+    def edges(self) -> Float[np.ndarray, " n1"]:
+        """Cell edges half-way between neighbours; the first and last cell end alike."""
+        at = self.position(self.values)
+        at = np.log(at) if self.kind == "log" else at
+        if len(at) == 1:
+            half = np.log(10) / 2 if self.kind == "log" else 0.5
+            edges = np.array([at[0] - half, at[0] + half])
+        else:
+            middle = (at[1:] + at[:-1]) / 2
+            edges = np.concatenate([[2 * at[0] - middle[0]], middle, [2 * at[-1] - middle[-1]]])
+        return np.exp(edges) if self.kind == "log" else edges
+
+    def finely(
+        self, rows: Float[np.ndarray, "n m"], num: int = 12
+    ) -> tuple[Float[np.ndarray, "k m"], Float[np.ndarray, " k"]]:
+        """Rows at this axis's values, with `num` steps from each to the next along the axis, and
+        where those lie on it."""
+        at = self.position(self.values)
+        at = np.log(at) if self.kind == "log" else at
+        fine = np.interp(
+            np.arange((len(at) - 1) * num + 1) / num, np.arange(len(at), dtype=float), at
+        )
+        found = np.stack([np.interp(fine, at, column) for column in rows.T], axis=1)
+        return found, np.exp(fine) if self.kind == "log" else fine
+
+    def position(self, values: Shaped[np.ndarray, " m"]) -> Float[np.ndarray, " m"]:
+        """Where values lie on the axis; NaN for one that has no place."""
+        if self.kind != "place":
+            return np.asarray(values, dtype=float)
+        if self.values.dtype.kind in "fiu":
+            places = np.arange(len(self.values), dtype=float)
+            return np.interp(values, self.values, places, left=np.nan, right=np.nan)
+        names = [str(value) for value in self.values]
+        found = [names.index(v) if v in names else np.nan for v in map(str, values)]
+        return np.array(found, dtype=float)
+
+
+def scale_of(array: xr.DataArray) -> Scale:
+    """Linear for three or more values in equal steps, log for other positive ones."""
+    key, values = str(array.name), array.values
+    if values.dtype.kind not in "fiu":
+        return Scale(key, values, "place")
+    steps = np.diff(values.astype(float))
+    if len(values) > 2 and np.ptp(steps) < 1e-6 * np.max(np.abs(values)):
+        return Scale(key, values, "linear")
+    return Scale(key, values, "log" if np.all(values > 0) else "place")
+
+
+def log_norm(values: Float[np.ndarray, " n"]) -> LogNorm:
+    low, high = float(values.min()), float(values.max())
+    return LogNorm(low, high) if high > low else LogNorm(low / 2, high * 2)
+
+
+def few_decades(axis: Any, low: float | None, high: float | None) -> None:
+    """Where a log axis spans few decades, label it between them."""
+    if low and high and high < 100 * low:
+        axis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7) if high < 5 * low else (1, 2, 5)))
+        axis.set_major_formatter(lambda value, _: f"{value:.4g}")
+        axis.set_minor_locator(NullLocator())
+
+
+def ticks(axis: Axes, x: Scale, y: Scale) -> None:
+    for scale, which in ((x, "x"), (y, "y")):
+        edges = scale.edges()
+        side = axis.xaxis if which == "x" else axis.yaxis
+        if scale.kind == "log":
+            getattr(axis, f"set_{which}scale")("log")
+            few_decades(side, edges[0], edges[-1])
+        elif scale.kind == "place":
+            some = np.unique(np.linspace(0, len(scale.values) - 1, 9).round().astype(int))
+            shown = [v if isinstance(v, str) else f"{v:.4g}" for v in scale.values[some].tolist()]
+            side.set_ticks(some.tolist(), shown)
+        getattr(axis, f"set_{which}lim")(edges[0], edges[-1])
+    axis.set_xlabel(symbol(x.key))

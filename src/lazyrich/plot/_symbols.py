@@ -1,0 +1,71 @@
+"""Keys of an experiment, their values and outcomes, as figures name and mark them."""
+
+from typing import Any
+
+from ..sweeps.runs import Runs, as_table, levels
+
+_SYMBOLS = {
+    "init_scale": r"initial scale $\alpha$",
+    "weight_decay": r"weight decay $\lambda$",
+    "model.output_scale": r"output scale $\alpha_\mathrm{out}$",
+    "model.epsilon": r"curvature $\epsilon$",
+    "task.n": "training samples $P$",
+    "task.k": "coordinates $k$",
+    "task.gamma": r"separation $\gamma$",
+    "task.random_labels": "random labels",
+    "task.index": "eigenvector $j$",
+}
+
+
+# Marks of single runs.
+MARKS = {
+    "grokked": "o",
+    "misgrokked": "v",
+    "immediate": "s",
+    "gradual": "D",
+    "improved": "^",
+    "unchanged": "x",
+    "not_within_budget": "x",
+    "untrained": "+",
+    "collapsed": "1",
+    "unscored": ".",
+    "failed": "*",
+    "diverged": "*",
+}
+
+
+def symbol(key: str) -> str:
+    """A dotted key in words; those of a model inside another as the model's own."""
+    found = key
+    while found.startswith("model.model."):
+        found = found.removeprefix("model.")
+    return _SYMBOLS.get(found, key)
+
+
+def worded(value: Any) -> str:
+    """A value; a table by its kind and what else it sets."""
+    table = as_table(value)
+    if table is None:
+        return f"{value:.4g}" if isinstance(value, float) else str(value)
+    rest = [f"{key} = {worded(item)}" for key, item in table.items() if key != "kind"]
+    return ", ".join([*([str(table["kind"])] if "kind" in table else []), *rest])
+
+
+def titles(runs: Runs, shown: str) -> list[str]:
+    """What tells the axes of a figure apart, a run each: keys of several values other than the
+    one that is `shown`, those in step with it, and seeds. Of what is true the name is enough."""
+    others = [k for axis in runs.keys if shown not in axis.split(",") for k in axis.split(",")]
+    parts = []
+    for key in others:
+        values = runs.key(key, "key")
+        if key.endswith("seed") or len(levels(values)[0]) < 2:
+            continue
+        parts.append([_titled(symbol(key), value) for value in values.tolist()])
+    rows = [", ".join(filter(None, row)) for row in zip(*parts, strict=True)]
+    return rows or [""] * runs.data.sizes["run"]
+
+
+def _titled(name: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return name if value else ""
+    return f"{name} = {worded(value)}"

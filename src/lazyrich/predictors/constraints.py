@@ -1,0 +1,159 @@
+"""Constraints of a point, and how well their gradients explain it."""
+
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, Shaped
+
+from ..kernel import row_gram
+from ..models import AbstractModel
+
+
+class Limits(NamedTuple):
+    """How many constraints may have multipliers, and up to which factor of the smallest margin."""
+
+    max_active: int
+    factor: float
+
+
+class Constraints(NamedTuple):
+    """The tightest constraints: margins of samples over the smallest of all, and whose they are.
+
+    The margin is `r` times the outputs of its `sample`; `r` is zero for those not `active`.
+    `smallest` is NaN where some sample is not fitted.
+    """
+
+    sample: Int[Array, " m"]
+    other: Int[Array, " m"]
+    r: Float[Array, " m *c"]
+    margin: Float[Array, " m"]
+    active: Bool[Array, " m"]
+    smallest: Float[Array, ""]
+    num_active: Int[Array, ""]
+
+
+def every_margin(
+    f: Float[Array, " n *c"], y: Shaped[Array, " n"]
+) -> tuple[Float[Array, " n *c"], Float[Array, ""]]:
+    """Margins of all constraints, infinite at a label itself; the smallest, NaN if not positive."""
+    if f.ndim == 1:
+        every = f * y
+    else:
+        right = jnp.arange(f.shape[1])[None] == y[:, None]
+        every = jnp.where(right, jnp.inf, jnp.take_along_axis(f, y[:, None], axis=1) - f)
+    smallest = jnp.min(every)
+    return every, jnp.where(smallest > 0, smallest, jnp.nan)
+
+
+def tightest(f: Float[Array, " n *c"], y: Shaped[Array, " n"], limits: Limits) -> Constraints:
+    """The constraints with the smallest margins."""
+    num_classes = 1 if f.ndim == 1 else f.shape[1]
+    margins, smallest = every_margin(f, y)
+    every = margins.ravel()
+    bound = limits.factor * smallest
+    place = jax.lax.top_k(-every, limits.max_active)[1]
+    sample, other = place // num_classes, place % num_classes
+    active = (every[place] <= bound) & jnp.isfinite(every[place])
+    if f.ndim == 1:
+        r = jnp.where(active, y[sample], 0.0)
+    else:
+        unit = jax.nn.one_hot(jnp.stack([y[sample], other]), num_classes, dtype=f.dtype)
+        r = jnp.where(active[:, None], unit[0] - unit[1], 0.0)
+    margin = jnp.where(active, every[place] / smallest, 1.0)
+    num = jnp.sum((every <= bound) & jnp.isfinite(every))
+    return Constraints(sample, other, r, margin, active, smallest, num)
+
+
+class KKTSystem(NamedTuple):
+    r"""Multipliers minimise $\frac12 \mu^\top M \mu - b^\top \mu$ over $\mu \ge 0$.
+
+    NaN where some sample is not fitted.
+    """
+
+    matrix: Float[Array, "m m"]
+    linear: Float[Array, " m"]
+    constraints: Constraints
+
+
+class Point(NamedTuple):
+    """A vector whose length is minimised, and what it does to outputs.
+
+    Outputs are `f`, of `degree` in the `vector`; their gradients are the model's at `origin`: the
+    parameters themselves, or those around which it was linearised.
+    """
+
+    vector: Any
+    origin: Any
+    f: Float[Array, " n *c"]
+    degree: float
+
+
+def system_at(
+    model: AbstractModel, point: Point, x: Shaped[Array, "n d"], y: Array, limits: Limits
+) -> KKTSystem:
+    """What the multipliers of a point solve."""
+    found = tightest(point.f, y, limits)
+    scale, norm = scale_and_norm(point, found.smallest)
+    kernel = row_gram(model, point.origin, x[found.sample], found.r)
+    kernel = kernel * scale ** (2 * (point.degree - 1))
+    penalty = ((found.margin - 1) / norm) ** 2
+    idle = jnp.where(found.active, 0.0, jnp.max(jnp.diagonal(kernel)))
+    # By Euler's identity the gradients' products with theta are L times the margins.
+    linear = point.degree * found.margin * found.active
+    linear = linear + 0.0 * found.smallest  # not fitted, not a number
+    return KKTSystem(kernel + jnp.diag(penalty + idle), linear, found)
+
+
+def residual_at(
+    model: AbstractModel,
+    point: Point,
+    x: Shaped[Array, "n d"],
+    constraints: Constraints,
+    mu: Float[Array, " m"],
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """Stationarity and complementarity with given multipliers."""
+    scale, norm = scale_and_norm(point, constraints.smallest)
+    some = x[constraints.sample]
+    forces = constraints.r * mu.reshape(-1, *[1] * (constraints.r.ndim - 1))
+    pull = jax.vjp(lambda p: model.apply(p, some), point.origin)[1](forces)[0]
+    factor = scale ** (point.degree - 1)
+    gaps = jax.tree.map(lambda v, g: scale * v - factor * g, point.vector, pull)
+    return tree_norm(gaps) / norm, mu @ (constraints.margin - 1) / norm**2
+
+
+def scale_and_norm(point: Point, smallest: Float[Array, ""]) -> tuple[Array, Array]:
+    """What brings the smallest margin to 1, and the vector's norm there."""
+    scale = smallest ** (-1 / point.degree)
+    return scale, scale * tree_norm(point.vector)
+
+
+def own_point(model: AbstractModel, params: Any, x: Shaped[Array, "n d"]) -> Point:
+    """Parameters as a point of their own model's problem."""
+    degree = model.homogeneity
+    assert degree is not None  # callers have made sure
+    return Point(params, params, model.apply(params, x), degree)
+
+
+@eqx.filter_jit
+def min_norm_gap(model: AbstractModel, point: Point, x: Shaped[Array, "n d"]) -> Float[Array, ""]:
+    """Of a point's vector, the part that no combination of gradients makes, relative."""
+    f, pullback = jax.vjp(lambda p: model.apply(p, x), point.origin)
+    values, vectors = jnp.linalg.eigh(model.tangent_kernel(point.origin, x))
+    kept = values > 1e-13 * values[-1]
+    inverse = jnp.where(kept, 1 / jnp.where(kept, values, 1.0), 0.0)
+
+    def without(vector: Any) -> Any:
+        seen = jax.jvp(lambda p: model.apply(p, x), (point.origin,), (vector,))[1]
+        mu = vectors @ (inverse * (vectors.T @ seen.ravel()))
+        return jax.tree.map(jnp.subtract, vector, pullback(mu.reshape(f.shape))[0])
+
+    # Twice: the first time leaves a rounding error of the kernel's condition number.
+    gap = without(without(point.vector))
+    return tree_norm(gap) / tree_norm(point.vector)
+
+
+def tree_norm(tree: Any) -> Float[Array, ""]:
+    """The L2 norm of all leaves together."""
+    return jnp.sqrt(sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(tree)))

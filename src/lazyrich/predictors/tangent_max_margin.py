@@ -1,0 +1,228 @@
+"""The max-margin direction on a model's tangent features: the early predictor of classification."""
+
+import time
+from typing import Any, Literal, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, ArrayLike, Float, Shaped
+
+from .._core.precision import promoted
+from ..kernel import row_gram
+from ..models import MLP, AbstractModel
+from ._base import Predictor, constrained_labels, minimise_nonnegative
+from .constraints import tree_norm
+from .l2_max_margin import l2_max_margin
+from .margin import verdict
+from .multiclass_max_margin import multiclass_max_margin
+from .multipliers import differences, forces
+
+# Projected gradients between two looks at the gap, and the most there are.
+_STEPS, _MOST_STEPS = 100, 20_000
+# Entries of a Jacobian that is formed, so that no condition number is squared.
+_FEW_ENTRIES = 2**22
+# Of products with a Jacobian, relative to the gradients.
+_ROUNDING = 1e-14
+
+How = Literal["gram", "last layer", "products"]
+
+
+class TangentMargin(NamedTuple):
+    r"""The direction $h$ of unit norm with the largest margin of $\langle \nabla f(x), h\rangle$.
+
+    - `direction`, a pytree like the model's parameters;
+        [`tangent_outputs`][lazyrich.kernel.tangent_outputs] gives its outputs anywhere.
+    - `objective`, the margin achieved; `bound`, what none exceeds, proven by `dual`, shape `(n,)`
+        or `(n, c)`; `gap`, `status` and `why` as [`Predictor`][lazyrich.predictors.Predictor].
+    - `how` it was found: in a Gram matrix of the samples, in the features of the `last layer`,
+        or by `products` with Jacobians.
+    """
+
+    direction: Any
+    objective: float
+    bound: float
+    dual: Float[np.ndarray, " n *c"]
+    gap: float
+    status: str
+    how: How
+    why: str = ""
+
+
+@promoted
+def tangent_max_margin(
+    model: AbstractModel,
+    params: Any,
+    x: Shaped[ArrayLike, "n d"],
+    y: Shaped[ArrayLike, " n"],
+    tolerance: float = 1e-3,
+    max_seconds: float = 300.0,
+) -> TangentMargin:
+    r"""The support vector machine of the tangent kernel at `params`, binary or multi-class.
+
+    $\min \frac12 \|h\|^2$ subject to $\langle \nabla f_{y_i} - \nabla f_j, h\rangle \ge 1$: what
+    the kernel phase of classification tends to, from a start whose outputs are zero. No kernel
+    of all outputs is formed. Signs need an $n \times n$ Gram matrix. An MLP whose last layer is
+    zero has the kernel (hidden Gram matrix) $\otimes$ identity, and needs
+    [`multiclass_max_margin`][lazyrich.predictors.multiclass_max_margin] of its hidden layer. Any
+    other model pays a product with $J$ and one with $J^\top$ a step of accelerated projected
+    gradients, which close a gap far more slowly.
+
+    - **Takes** `tolerance`, the relative gap to reach; `max_seconds`, after which it gives up,
+        with `not_proven` and the gap that is left.
+    - **Source** Lyu et al., ICLR 2024, arXiv:2311.18817: the kernel regime of classification.
+    """
+    x, params = model.cast_inputs(jnp.asarray(x)), jax.tree.map(jnp.asarray, params)
+    one = jax.eval_shape(lambda p: model.apply(p, x), params)
+    y = constrained_labels(y, one.shape)
+    if one.ndim == 1:
+        return _of_signs(model, params, x, y, tolerance)
+    if isinstance(model, MLP) and not np.any(params.weights[-1]):
+        return _of_last_layer(model, params, x, y, one.shape[1], tolerance, max_seconds)
+    return _by_products(model, params, x, y, one.shape, tolerance, max_seconds)
+
+
+def _of_signs(
+    model: AbstractModel, params: Any, x: Array, y: Array, tolerance: float
+) -> TangentMargin:
+    flat, unravel = ravel_pytree(params)
+    if len(x) * len(flat) <= _FEW_ENTRIES:
+        rows = jax.jacrev(lambda v: model.apply(unravel(v), x))(flat)
+        found = l2_max_margin(rows, y, tolerance)
+        return _named(found, unravel(jnp.asarray(found.weights)), "gram")
+    gram = np.asarray(row_gram(model, params, x, y.astype(jnp.float64)))
+    # As in the linear machine: the constraint on the sum, scaled like the kernel.
+    weight = float(np.mean(np.diag(gram))) or 1.0
+    mu = minimise_nonnegative(gram / weight + 1.0, np.ones(len(y)))
+    look = _Look.at(model, params, x, y, jnp.asarray(mu))
+    return look.certified(float(np.sqrt(np.max(np.diag(gram)))), tolerance, "gram")
+
+
+def _of_last_layer(
+    model: MLP,
+    params: Any,
+    x: Array,
+    y: Array,
+    num_classes: int,
+    tolerance: float,
+    max_seconds: float,
+) -> TangentMargin:
+    # The gradient of class c with respect to row c of the last layer; no other row has one.
+    unit = jnp.zeros((len(x), num_classes)).at[:, 0].set(1.0)
+    inputs, force = model.gradient_factors(params, x, unit)[0]
+    features = inputs * force[:, :1]
+    found = multiclass_max_margin(features, y, num_classes, tolerance, max_seconds=max_seconds)
+    direction = jax.tree.map(jnp.zeros_like, params)
+    width = params.weights[-1].shape[1]
+    rows = jnp.asarray(found.weights)
+    direction = eqx.tree_at(lambda p: p.weights[-1], direction, rows[:, :width])
+    if params.later:
+        direction = eqx.tree_at(lambda p: p.later[-1], direction, rows[:, width])
+    return _named(found, direction, "last layer")
+
+
+def _by_products(
+    model: AbstractModel,
+    params: Any,
+    x: Array,
+    y: Array,
+    shape: tuple[int, ...],
+    tolerance: float,
+    max_seconds: float,
+) -> TangentMargin:
+    right = jnp.arange(shape[1])[None] == y[:, None]
+    state = jnp.where(right, 0.0, jnp.ones(shape))
+    begun, steps = time.monotonic(), 0
+    best: _Look | None = None
+    largest = 0.0
+    step = eqx.filter_jit(_descend)
+    while steps < _MOST_STEPS and time.monotonic() - begun < max_seconds:
+        state, look = step(model, params, x, y, state)
+        steps += _STEPS
+        best = look if best is None else best.better(look)
+        largest = max(largest, float(look.bound))
+        if float(best.bound - best.margin) <= tolerance * float(best.bound):
+            break
+    assert best is not None
+    return best.certified(largest, tolerance, "products")
+
+
+class _Look(NamedTuple):
+    """What a set of multipliers proves."""
+
+    direction: Any
+    margin: Array
+    bound: Array
+    dual: Array
+
+    @classmethod
+    def at(cls, model: AbstractModel, params: Any, x: Array, y: Array, mu: Array) -> "_Look":
+        """The direction that multipliers make, of norm one, and its margin."""
+        f, pullback = jax.vjp(lambda p: model.apply(p, x), params)
+        direction = pullback(forces(mu, y).astype(f.dtype))[0]
+        norm, total = tree_norm(direction), jnp.sum(mu)
+        direction = jax.tree.map(lambda g: g / norm, direction)
+        outputs = jax.jvp(lambda p: model.apply(p, x), (params,), (direction,))[1]
+        every = differences(outputs, y)
+        if f.ndim == 2:
+            every = jnp.where(jnp.arange(f.shape[1])[None] == y[:, None], jnp.inf, every)
+        return cls(direction, jnp.min(every), norm / total, mu / total)
+
+    def better(self, other: "_Look") -> "_Look":
+        """The larger margin and the smaller bound of two."""
+        top = self if self.margin >= other.margin else other
+        low = self if self.bound <= other.bound else other
+        return _Look(top.direction, top.margin, low.bound, low.dual)
+
+    def certified(self, scale: float, tolerance: float, how: How) -> TangentMargin:
+        """With its status; `scale` is a norm that gradients have."""
+        bound, margin = float(self.bound), float(self.margin)
+        gap = (bound - margin) / bound if bound > 0 else np.inf
+        # What products with Jacobians leave of a bound far below the gradients themselves.
+        rounding = _ROUNDING * scale / bound if bound > 0 else np.inf
+        status, why = verdict(gap, rounding, tolerance)
+        dual = np.asarray(self.dual)
+        return TangentMargin(self.direction, margin, bound, dual, gap, status, how, why)
+
+
+def _named(proof: Predictor, direction: Any, how: How) -> TangentMargin:
+    return TangentMargin(
+        direction, proof.objective, proof.bound, proof.dual, proof.gap, proof.status, how, proof.why
+    )
+
+
+def _descend(
+    model: AbstractModel, params: Any, x: Array, y: Array, start: Array
+) -> tuple[Array, _Look]:
+    f, pullback = jax.vjp(lambda p: model.apply(p, x), params)
+    push = jax.linearize(lambda p: model.apply(p, x), params)[1]
+    allowed = jnp.where(jnp.arange(f.shape[1])[None] == y[:, None], 0.0, 1.0)
+
+    def product(mu: Array) -> Array:
+        return allowed * differences(push(pullback(forces(mu, y))[0]), y)
+
+    def power(_: Array, v: Array) -> Array:
+        w = product(v)
+        return w / jnp.linalg.norm(w)
+
+    top = lax.fori_loop(0, 10, power, allowed + start)
+    rate = 1 / (1.2 * jnp.linalg.norm(product(top)))
+    # The best multiple to begin with.
+    start = start * jnp.sum(start) / jnp.vdot(start, product(start))
+
+    def advance(_: Array, carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        point, ahead, momentum = carry
+        slope = product(ahead) - allowed
+        here = jnp.maximum(ahead - rate * slope, 0.0)
+        moved = here - point
+        uphill = jnp.vdot(ahead - here, moved) > 0
+        following = 0.5 * (1 + jnp.sqrt(1 + 4 * momentum**2))
+        carry_on = jnp.where(uphill, 0.0, (momentum - 1) / following)
+        return here, here + carry_on * moved, jnp.where(uphill, 1.0, following)
+
+    one = jnp.ones((), f.dtype)
+    mu = lax.fori_loop(0, _STEPS, advance, (start, start, one))[0]
+    return mu, _Look.at(model, params, x, y, mu)

@@ -1,0 +1,115 @@
+"""Sufficient statistics of a committee machine, and its exact population error."""
+
+from typing import Any, Literal, NamedTuple
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ..models import Statistics, closed, closes, statistics_of
+from ._base import AbstractProbe, Moment, Setting
+
+
+class ErrorParts(NamedTuple):
+    """The mean squared error over all inputs, in three parts; see `error_parts`."""
+
+    variance: Float[Array, ""]
+    misalignment: Float[Array, ""]
+    linear: Float[Array, ""]
+
+    @property
+    def total(self) -> Float[Array, ""]:
+        """The error itself."""
+        return self.variance + self.misalignment + self.linear
+
+
+def error_parts(
+    setting: Setting, statistics: Statistics, epsilon: Any, output_scale: Any
+) -> ErrorParts:
+    r"""The population error of $f(x) = \alpha (\bar w \cdot x + \frac\epsilon2 x^\top M x)$.
+
+    For $x \sim N(0, I/D)$ and $y = \frac\tau2 (\beta \cdot x)^2$ it is $A + B + C$ with
+    $A = \frac14 ((\tau\|\beta\|^2 - \alpha\epsilon \operatorname{Tr} M)/D)^2$, $B =
+    \|\alpha\epsilon M - \tau\beta\beta^\top\|_F^2 / (2D^2)$ and $C = \alpha^2 \|\bar w\|^2/D$.
+
+    - **Source** Kumar et al., ICLR 2024, arXiv:2310.06110, where $\tau = 1$: "variance",
+        "misalignment", "power in linear modes".
+    """
+    teacher = setting.teacher
+    assert teacher is not None  # `applies` has made sure
+    dim = teacher.shape[0]
+    quadratic = output_scale * epsilon * statistics.second
+    gap = quadratic - jnp.outer(teacher, teacher)
+    return ErrorParts(
+        0.25 * ((teacher @ teacher - jnp.trace(quadratic)) / dim) ** 2,
+        jnp.sum(gap**2) / (2 * dim**2),
+        output_scale**2 * jnp.sum(statistics.mean**2) / dim,
+    )
+
+
+class CommitteeError(AbstractProbe):
+    r"""The exact mean squared error over all inputs, or one of its parts, see `error_parts`."""
+
+    part: Literal["", "variance", "misalignment", "linear"] = eqx.field(static=True)
+
+    @property
+    def name(self) -> str:
+        return f"error_{self.part}" if self.part else "population_error"
+
+    @property
+    def long_name(self) -> str:
+        return f"population error: {self.part}" if self.part else "population error"
+
+    def applies(self, setting: Setting) -> bool:
+        return closes(setting.model) and setting.teacher is not None
+
+    def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
+        model, statistics = statistics_of(setting.model, moment.params)
+        parts = error_parts(setting, statistics, model.epsilon, model.output_scale)
+        found: Array = getattr(parts, self.part or "total")
+        return found
+
+
+class MeanWeight(AbstractProbe):
+    r"""$\|\bar w\|_2$ of the neurons' mean weight, not less that of the start."""
+
+    @property
+    def name(self) -> str:
+        return "mean_weight_norm"
+
+    @property
+    def long_name(self) -> str:
+        return "norm of the mean weight"
+
+    def applies(self, setting: Setting) -> bool:
+        return closes(setting.model)
+
+    def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
+        return jnp.linalg.norm(_now(moment, setting).mean)
+
+
+class SecondMoment(AbstractProbe):
+    r"""$\operatorname{Tr} M$ or $\|M\|_F$ of the neurons' second moment."""
+
+    measure: Literal["trace", "norm"] = eqx.field(static=True)
+
+    @property
+    def name(self) -> str:
+        return f"second_moment_{self.measure}"
+
+    @property
+    def long_name(self) -> str:
+        return f"{self.measure} of the second moment of weights"
+
+    def applies(self, setting: Setting) -> bool:
+        return closes(setting.model)
+
+    def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
+        second = _now(moment, setting).second
+        return jnp.trace(second) if self.measure == "trace" else jnp.linalg.norm(second)
+
+
+def _now(moment: Moment, setting: Setting) -> Statistics:
+    """Statistics of the parameters themselves, whether outputs are centred or not."""
+    found = closed(setting.model, moment.params)
+    return found.model.trained(found.params)

@@ -1,0 +1,84 @@
+"""How well the data are fitted: losses and accuracies."""
+
+from typing import Literal
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Shaped
+
+from .._core.precision import promoted
+from ._base import AbstractProbe, Moment, Setting
+
+Part = Literal["train", "test"]
+
+
+@promoted
+def accuracy(f: Float[Array, " n *c"], y: Shaped[Array, " n"]) -> Float[Array, ""]:
+    """Fraction of outputs that name their label, ties shared out.
+
+    For signs, outputs `(n,)` with the sign of their label; an output of zero is half right.
+    For classes, outputs `(n, c)` largest at their label; of k largest each is 1/k right.
+    """
+    if f.ndim == 1:
+        return jnp.mean(0.5 * (1 + jnp.sign(f * y)))
+    largest = f == jnp.max(f, axis=1, keepdims=True)
+    right = jnp.take_along_axis(largest, y[:, None].astype(jnp.int32), axis=1)[:, 0]
+    return jnp.mean(right / jnp.sum(largest, axis=1))
+
+
+class _Fit(AbstractProbe):
+    part: Part = eqx.field(static=True)
+
+    def pair(self, moment: Moment, setting: Setting) -> tuple[Array, Array]:
+        """Outputs and labels of this part of the data."""
+        if self.part == "train":
+            return moment.f_train, setting.y_train
+        return moment.f_test, setting.y_test
+
+
+class Loss(_Fit):
+    """Mean loss over the samples of one `part`, without the decay term."""
+
+    @property
+    def name(self) -> str:
+        return f"{self.part}_loss"
+
+    @property
+    def long_name(self) -> str:
+        return f"{self.part} loss"
+
+    def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
+        return setting.loss.mean(*self.pair(moment, setting))
+
+
+class LogLoss(_Fit):
+    """Natural logarithm of the mean loss, exact where the loss itself underflows."""
+
+    @property
+    def name(self) -> str:
+        return f"{self.part}_log_loss"
+
+    @property
+    def long_name(self) -> str:
+        return f"log of the {self.part} loss"
+
+    def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
+        return setting.loss.log_mean(*self.pair(moment, setting))
+
+
+class Accuracy(_Fit):
+    """Fraction of right labels, see [`accuracy`][lazyrich.probes.accuracy]."""
+
+    def applies(self, setting: Setting) -> bool:
+        return setting.labels != "reals"
+
+    @property
+    def name(self) -> str:
+        return f"{self.part}_accuracy"
+
+    @property
+    def long_name(self) -> str:
+        return f"{self.part} accuracy"
+
+    def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
+        return accuracy(*self.pair(moment, setting))

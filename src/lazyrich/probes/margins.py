@@ -1,0 +1,100 @@
+"""Margins of any classifier, and whether its softmax has saturated."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Shaped
+
+from .._core.precision import promoted
+from ..losses import CrossEntropy
+from ._base import AbstractProbe, Moment, Setting
+from .norms import ParamNorm
+
+
+@promoted
+def margins(f: Float[Array, " n *c"], y: Shaped[Array, " n"]) -> Float[Array, " n"]:
+    r"""How far each sample is on its side: $y_i f_i$, or the label's output less the largest other.
+
+    - **Takes** outputs `(n,)` with signs, or `(n, c)` with classes.
+    """
+    if f.ndim == 1:
+        return f * y
+    right = jnp.arange(f.shape[1])[None] == y[:, None]
+    return jnp.sum(jnp.where(right, f, 0.0), axis=1) - jnp.max(
+        jnp.where(right, -jnp.inf, f), axis=1
+    )
+
+
+class Margin(AbstractProbe):
+    """The smallest training margin, see [`margins`][lazyrich.probes.margins].
+
+    Positive exactly when every training sample is fitted.
+    """
+
+    @property
+    def name(self) -> str:
+        return "margin"
+
+    @property
+    def long_name(self) -> str:
+        return "smallest training margin"
+
+    def applies(self, setting: Setting) -> bool:
+        return setting.labels != "reals"
+
+    def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
+        return jnp.min(margins(moment.f_train, setting.y_train))
+
+
+class HomogeneousMargin(Margin):
+    r"""The smallest training margin over $\|\theta\|_2^L$, for a model of degree $L$.
+
+    In a rich phase it rises towards a KKT point's. NaN at $\theta = 0$, which has no direction.
+
+    - **Source** Lyu & Li, ICLR 2020, arXiv:1906.05890: "normalized margin".
+    """
+
+    @property
+    def name(self) -> str:
+        return "normalised_margin"
+
+    @property
+    def long_name(self) -> str:
+        return "smallest training margin over the norm to the degree"
+
+    def applies(self, setting: Setting) -> bool:
+        return super().applies(setting) and setting.model.homogeneity is not None
+
+    def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
+        degree = setting.model.homogeneity
+        assert degree is not None  # `applies` has made sure
+        # Of parameters scaled to norm one, as a power of a norm of 1e4 or 1e-4 goes far.
+        norm = ParamNorm()(moment, setting)
+        return super().__call__(moment, setting) * jnp.exp(-degree * jnp.log(norm))
+
+
+class SoftmaxSaturation(AbstractProbe):
+    r"""Fraction of training samples whose softmax gives the label exactly 1 in float64.
+
+    All other probabilities together are then below half a unit in the last place, $2^{-53}$. A
+    loss $-\log p_y$ is exactly zero there and so is its pull $1 - p_y$ on the right output:
+    optimisers that compute them so stop learning from the sample. Ours do not, whose dual keeps
+    the doubt as such; this tells where others' would have stopped.
+
+    - **Source** Prieto et al., ICLR 2025, arXiv:2501.04697: "softmax collapse".
+    """
+
+    @property
+    def name(self) -> str:
+        return "softmax_saturation"
+
+    @property
+    def long_name(self) -> str:
+        return "training samples with a saturated softmax"
+
+    def applies(self, setting: Setting) -> bool:
+        return isinstance(setting.loss, CrossEntropy)
+
+    def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
+        p = jax.nn.softmax(moment.f_train, axis=1)
+        right = jnp.take_along_axis(p, setting.y_train[:, None], axis=1)
+        return jnp.mean(right == 1.0)

@@ -1,0 +1,102 @@
+"""Norms of parameters and weights, and margins relative to them."""
+
+from typing import Literal
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ..models import MatrixFactorisation
+from ._base import AbstractProbe, Moment, Setting
+
+Order = Literal[1, 2]
+
+
+class ParamNorm(AbstractProbe):
+    r"""$\|\theta\|_2$ over all parameters."""
+
+    @property
+    def name(self) -> str:
+        return "param_norm"
+
+    @property
+    def long_name(self) -> str:
+        return "parameter norm"
+
+    def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
+        return setting.model.norm(moment.params)
+
+
+class WeightNorm(AbstractProbe):
+    r"""$\|w\|_p$ of the linear function computed, $p$ = `order`."""
+
+    order: Order = eqx.field(static=True)
+
+    @property
+    def name(self) -> str:
+        return f"weight_norm_l{self.order}"
+
+    @property
+    def long_name(self) -> str:
+        return f"L{self.order} norm of the weights"
+
+    def applies(self, setting: Setting) -> bool:
+        return setting.is_linear
+
+    def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
+        del setting
+        return jnp.linalg.norm(_raveled(moment), self.order)
+
+
+class NormalisedMargin(AbstractProbe):
+    r"""Worst training margin $\min_i y_i f(x_i)$ over $\|w\|_p$, $p$ = `order`.
+
+    Positive exactly when every training sample is fitted; at most the max margin of
+    that norm. NaN at $w = 0$, which has no direction, and if labels are not signs.
+    """
+
+    order: Order = eqx.field(static=True)
+
+    @property
+    def name(self) -> str:
+        return f"margin_l{self.order}"
+
+    @property
+    def long_name(self) -> str:
+        return f"L{self.order}-normalised margin"
+
+    def applies(self, setting: Setting) -> bool:
+        return setting.is_linear and setting.labels == "signs"
+
+    def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
+        worst = jnp.min(setting.y_train * moment.f_train)
+        return worst / jnp.linalg.norm(_raveled(moment), self.order)
+
+
+class NuclearNorm(AbstractProbe):
+    r"""$\|W\|_*$, the sum of singular values, of a model whose weights are a matrix."""
+
+    @property
+    def name(self) -> str:
+        return "nuclear_norm"
+
+    @property
+    def long_name(self) -> str:
+        return "nuclear norm of the weights"
+
+    def applies(self, setting: Setting) -> bool:
+        return isinstance(setting.model, MatrixFactorisation)
+
+    def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
+        del setting
+        return jnp.linalg.norm(weights_of(moment), "nuc")
+
+
+def weights_of(moment: Moment) -> Float[Array, "..."]:
+    """The weights of a run that has them, which `applies` has made sure of."""
+    assert moment.weights is not None
+    return moment.weights
+
+
+def _raveled(moment: Moment) -> Float[Array, " k"]:
+    return jnp.ravel(weights_of(moment))

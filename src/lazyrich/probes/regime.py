@@ -1,0 +1,107 @@
+"""Which regime a run is in: drift from the start, and directions of the predictors."""
+
+from typing import Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ..models import is_closed
+from ._base import AbstractProbe, Moment, Setting
+from .norms import weights_of
+
+
+class Drift(AbstractProbe):
+    r"""$\|e^{\lambda t}\theta(t)/\alpha - \bar\theta\|_2$: departure from pure decay.
+
+    $\alpha$ is `init_scale` and $\bar\theta = \theta(0)/\alpha$. Small as long as the
+    network is its own linearisation, although $\theta$ itself shrinks.
+
+    - **Source** Lyu et al., ICLR 2024, arXiv:2311.18817: the kernel regime.
+    """
+
+    @property
+    def name(self) -> str:
+        return "drift"
+
+    @property
+    def long_name(self) -> str:
+        return "drift from decayed initialisation"
+
+    def applies(self, setting: Setting) -> bool:
+        # Of statistics it would be no distance between parameters.
+        return not is_closed(setting.model)
+
+    def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
+        # Parameters are shrunk, not the start blown up: e^{lambda t} overflows late.
+        shrink = jnp.exp(-setting.weight_decay * moment.time)
+        now, start = map(setting.model.trained, (moment.params, setting.params))
+        gaps = jax.tree.map(lambda p, p0: p - shrink * p0, now, start)
+        norm = jnp.sqrt(sum(jnp.sum(gap**2) for gap in jax.tree.leaves(gaps)))
+        log_drift = jnp.log(norm / setting.init_scale) + setting.weight_decay * moment.time
+        return jnp.exp(log_drift)
+
+
+class _Towards(AbstractProbe):
+    """What relates the weights to those of the `kernel` or the `rich` predictor."""
+
+    predictor: Literal["kernel", "rich"] = eqx.field(static=True)
+
+    @property
+    def against(self) -> str:
+        return self.predictor
+
+    def target(self, setting: Setting) -> Float[Array, "..."] | None:
+        """The predictor's weights, if it has been computed."""
+        return setting.kernel if self.predictor == "kernel" else setting.rich
+
+    def pair(self, moment: Moment, setting: Setting) -> tuple[Array, Array]:
+        """Weights and target, raveled."""
+        target = self.target(setting)
+        assert target is not None  # `applies` has made sure
+        return jnp.ravel(weights_of(moment)), jnp.ravel(target)
+
+    def applies(self, setting: Setting) -> bool:
+        return setting.is_linear and self.target(setting) is not None
+
+
+class CosineTo(_Towards):
+    """Cosine between the weights and those of the `kernel` or the `rich` predictor.
+
+    NaN while the weights are zero.
+    """
+
+    @property
+    def name(self) -> str:
+        return f"cosine_to_{self.predictor}"
+
+    @property
+    def long_name(self) -> str:
+        return f"cosine to the {self.predictor} predictor"
+
+    def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
+        weights, target = self.pair(moment, setting)
+        return weights @ target / (jnp.linalg.norm(weights) * jnp.linalg.norm(target))
+
+
+class DistanceTo(_Towards):
+    r"""$\|w - w^*\|_2 / \|w^*\|_2$ from the `kernel` or the `rich` predictor's weights.
+
+    For regression, where a predictor has a length; a margin predictor has a direction only.
+    """
+
+    @property
+    def name(self) -> str:
+        return f"distance_to_{self.predictor}"
+
+    @property
+    def long_name(self) -> str:
+        return f"relative distance to the {self.predictor} predictor"
+
+    def applies(self, setting: Setting) -> bool:
+        return super().applies(setting) and not setting.loss.is_classification
+
+    def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
+        weights, target = self.pair(moment, setting)
+        return jnp.linalg.norm(weights - target) / jnp.linalg.norm(target)

@@ -1,0 +1,88 @@
+"""How far and how fast the tangent kernel turns, whatever the number of outputs."""
+
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ..dynamics import GradientFlow
+from ..kernel import class_kernel, kernel_distance
+from ._base import AbstractProbe, Moment, Setting
+
+# Training inputs on which the kernel is looked at.
+_INPUTS = 64
+# A step along the flow, over the parameters' norm, in which kinks are crossed as well.
+_STEP = 1e-3
+
+
+class KernelDistance(AbstractProbe):
+    """How far the tangent kernel has turned from its start.
+
+    The [`kernel_distance`][lazyrich.kernel.kernel_distance] of kernels summed over outputs, on at
+    most 64 training inputs; zero as long as the kernel only grows or shrinks, as under pure
+    decay of a homogeneous model.
+
+    - **Source** Fort et al., NeurIPS 2020, arXiv:2010.15110: "kernel distance".
+    """
+
+    needs_inputs: ClassVar[bool] = True
+
+    @property
+    def name(self) -> str:
+        return "kernel_distance"
+
+    @property
+    def long_name(self) -> str:
+        return "distance of the tangent kernel from its start"
+
+    def applies(self, setting: Setting) -> bool:
+        return setting.x_train is not None
+
+    def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
+        start, now = (_kernel(setting, p) for p in (setting.params, moment.params))
+        return kernel_distance(start, now)
+
+
+class KernelVelocity(KernelDistance):
+    r"""How fast the tangent kernel turns: $\sqrt{2 S}/\Delta t$, in radians per time.
+
+    $S$ is the [`kernel_distance`][lazyrich.kernel.kernel_distance] made by a step $\Delta t$ along
+    gradient flow that moves the parameters by $10^{-3}$ of their norm: small, but long enough to
+    cross kinks, through which alone a ReLU net's kernel changes in its slopes. For a
+    smooth model it is $\|d\hat K/dt\|_F$ of $\hat K = K/\|K\|_F$. The kernel velocity of Fort et
+    al. between records $\Delta t$ apart is then near $\frac12 v^2 \Delta t$. NaN at rest.
+
+    - **Source** after Fort et al., NeurIPS 2020, arXiv:2010.15110: "kernel velocity".
+    """
+
+    @property
+    def name(self) -> str:
+        return "kernel_velocity"
+
+    @property
+    def long_name(self) -> str:
+        return "speed at which the tangent kernel turns"
+
+    def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
+        assert setting.x_train is not None  # `applies` has made sure
+        decay = jnp.asarray(setting.weight_decay)
+        flow = GradientFlow(
+            setting.x_train, setting.y_train, decay, setting.model, setting.loss,
+            setting.loss_divisor,
+        )  # fmt: skip
+        slope = flow.vf(0.0, moment.params, None)
+        speed, size = (setting.model.norm(p) for p in (slope, moment.params))
+        step = _STEP * size / speed
+        ahead = jax.tree.map(lambda p, v: p + step * v, moment.params, slope)
+        now, then = (_kernel(setting, p) for p in (moment.params, ahead))
+        return jnp.sqrt(2 * kernel_distance(now, then)) / step
+
+
+def _kernel(setting: Setting, params: Any) -> Float[Array, "k k"]:
+    x = setting.x_train
+    assert x is not None  # `applies` has made sure
+    # Drawn, as data may come in some order.
+    some = np.sort(np.random.default_rng(0).permutation(len(x))[:_INPUTS])
+    return class_kernel(setting.model, params, x[some])

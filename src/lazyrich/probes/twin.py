@@ -1,0 +1,195 @@
+"""The linearised twin of a regression, and its limit, in closed form."""
+
+from typing import Any, ClassVar, Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Shaped
+
+from ..models import AbstractModel, CommitteeStatistics, Statistics, closed, closes
+from ..models.wrappers.centred import Centred
+from ._base import AbstractProbe, Moment, Setting
+from .committee import error_parts
+
+
+class Twin(eqx.Module):
+    r"""What the linearised twin does for ever after, from the kernel at the start.
+
+    In an eigenvector of $K_0$ with eigenvalue $s$ its residual on the training data shrinks as
+    $e^{-2st/n}$, $n$ times the loss's divisor.
+
+    - `f_test`, `(m,)`, outputs at the start; `values` and `vectors`, of the kernel; `residual`,
+        labels less outputs at the start, in the eigenvectors; `cross`, `(m, n)`, the kernel
+        between test and training inputs times the eigenvectors.
+    """
+
+    f_test: Float[Array, " m"]
+    values: Float[Array, " n"]
+    vectors: Float[Array, "n n"]
+    residual: Float[Array, " n"]
+    cross: Float[Array, "m n"]
+
+
+def follows_twin(setting: Setting) -> bool:
+    """Whether a twin has a closed form: squared loss, one output, no decay, kernels at hand."""
+    return (
+        not setting.loss.is_classification
+        and setting.y_train.ndim == 1
+        and setting.x_train is not None
+        and setting.labels != "classes"
+        and float(setting.weight_decay) == 0
+    )
+
+
+@jax.jit
+def twin_of(
+    model: AbstractModel,
+    params: Any,
+    x_train: Shaped[Array, "n d"],
+    y_train: Float[Array, " n"],
+    x_test: Shaped[Array, "m d"],
+) -> Twin:
+    """The twin of a model at `params`."""
+    if closes(model):
+        # From the structure: neither neurons nor test points cost anything of note.
+        model, params = closed(model, params)
+        inner, now = model, params
+        if isinstance(model, Centred):
+            inner, now = model.model, params.moved
+        assert isinstance(inner, CommitteeStatistics)
+        kernel = inner.tangent_kernel(now, x_train)
+        cross = inner.cross_kernel(now, x_test, x_train)
+    else:
+        whole = model.tangent_kernel(params, jnp.concatenate([x_train, x_test]))
+        n = x_train.shape[0]
+        kernel, cross = whole[:n, :n], whole[n:, :n]
+    values, vectors = jnp.linalg.eigh(kernel)
+    return Twin(
+        f_test=model.apply(params, x_test),
+        values=jnp.maximum(values, 0.0),
+        vectors=vectors,
+        residual=(y_train - model.apply(params, x_train)) @ vectors,
+        cross=cross @ vectors,
+    )
+
+
+def gone(setting: Setting, time: Array) -> Float[Array, " n"]:
+    r"""$(1 - e^{-2st/n})/s$: what forces on the outputs have added up to, over residuals."""
+    twin = _twin(setting)
+    rate = 2 * time / (twin.values.size * setting.loss_divisor)
+    small = twin.values * rate
+    return rate * jnp.where(small > 0, -jnp.expm1(-small) / jnp.where(small > 0, small, 1), 1.0)
+
+
+class _OfTwin(AbstractProbe):
+    needs_inputs: ClassVar[bool] = True
+    needs_twin: ClassVar[bool] = True
+
+    def applies(self, setting: Setting) -> bool:
+        return setting.twin is not None
+
+
+class TwinLoss(_OfTwin):
+    r"""Mean squared error of the linearised twin, trained alike, on one `part` of the data.
+
+    - **Source** Kumar et al., ICLR 2024, arXiv:2310.06110: "linearized model". The same as a run
+        of [`linearise`][lazyrich.linearise], in closed form; for squared loss, one output and no
+        decay.
+    """
+
+    part: Literal["train", "test"] = eqx.field(static=True)
+
+    @property
+    def name(self) -> str:
+        return f"twin_{self.part}_loss"
+
+    @property
+    def long_name(self) -> str:
+        return f"{self.part} loss of the linearised twin"
+
+    def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
+        twin = _twin(setting)
+        share = gone(setting, moment.time) * twin.residual
+        if self.part == "train":
+            return jnp.mean((twin.residual - twin.values * share) ** 2)
+        return jnp.mean((twin.f_test + twin.cross @ share - setting.y_test) ** 2)
+
+
+class KernelRegression(_OfTwin):
+    r"""Error of ridge-less regression with $K_0$, from outputs of zero: one number over time.
+
+    On the test data, or over all inputs where that is closed: for a committee machine with
+    frozen readouts, whose interpolant has statistics of its own.
+
+    - **Source** Kumar et al., ICLR 2024, arXiv:2310.06110: kernel regression with the initial
+        NTK, the line drawn in every figure.
+    """
+
+    over: Literal["test", "population"] = eqx.field(static=True)
+
+    @property
+    def name(self) -> str:
+        return f"kernel_regression_{'loss' if self.over == 'test' else 'error'}"
+
+    @property
+    def long_name(self) -> str:
+        return f"{self.over} error of regression with the initial kernel"
+
+    def applies(self, setting: Setting) -> bool:
+        closes_here = closes(setting.model) and setting.teacher is not None
+        return super().applies(setting) and (self.over == "test" or closes_here)
+
+    def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
+        twin = _twin(setting)
+        least = twin.values.size * jnp.finfo(twin.values.dtype).eps * twin.values[-1]
+        known = twin.values > least
+        weights = setting.y_train @ twin.vectors
+        weights = jnp.where(known, weights / jnp.where(known, twin.values, 1), 0.0)
+        if self.over == "test":
+            return jnp.mean((twin.cross @ weights - setting.y_test) ** 2)
+        model, moved = moved_by(setting, twin.vectors @ weights)
+        return error_parts(setting, moved, model.epsilon, model.output_scale).total
+
+
+class TwinError(_OfTwin):
+    """The exact population error of the linearised twin of a committee machine."""
+
+    @property
+    def name(self) -> str:
+        return "twin_population_error"
+
+    @property
+    def long_name(self) -> str:
+        return "population error of the linearised twin"
+
+    def applies(self, setting: Setting) -> bool:
+        return KernelRegression("population").applies(setting)
+
+    def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
+        twin = _twin(setting)
+        forces = twin.vectors @ (gone(setting, moment.time) * twin.residual)
+        model, moved = moved_by(setting, forces)
+        if not isinstance(setting.model, Centred):
+            start = closed(setting.model, setting.params).params
+            moved = jax.tree.map(jnp.add, start, moved)
+        return error_parts(setting, moved, model.epsilon, model.output_scale).total
+
+
+def moved_by(
+    setting: Setting, forces: Float[Array, " n"]
+) -> tuple[CommitteeStatistics, Statistics]:
+    """How far forces on the outputs move statistics, to first order from the start."""
+    model, params = closed(setting.model, setting.params)
+    if isinstance(model, Centred):
+        model, params = model.model, params.moved
+    assert isinstance(model, CommitteeStatistics)
+    x_train = setting.x_train
+    assert x_train is not None  # beside every twin
+    _, pullback = jax.vjp(lambda p: model.apply(p, x_train), params)
+    return model, model.mobility(params, pullback(forces)[0])
+
+
+def _twin(setting: Setting) -> Twin:
+    assert setting.twin is not None  # an experiment with such a probe has made one
+    return setting.twin

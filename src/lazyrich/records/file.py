@@ -1,0 +1,77 @@
+"""A record on disk: one netCDF file, written whole or not at all."""
+
+import math
+import os
+from typing import Any
+
+import h5py
+import xarray as xr
+
+from .._core.errors import InputError, one_line
+from .._core.files import opened, replacing
+
+
+def save_record(record: xr.Dataset, path: str | os.PathLike[str]) -> None:
+    """Writes a record as one netCDF file, replacing what is there in one move."""
+    with replacing(path) as temporary:
+        record.to_netcdf(temporary, engine="h5netcdf")
+
+
+def open_record(path: str | os.PathLike[str]) -> xr.Dataset:
+    """Reads a record into memory; identical to the one that was saved.
+
+    - **Raises** [`InputError`][lazyrich.InputError] if the file cannot be read or holds no
+        record.
+    """
+    try:
+        with opened(path) as file:
+            _check_plain(file)
+            file.seek(0)
+            record = xr.load_dataset(file, engine="h5netcdf")
+    # HDF5 and the conventions for times and scales have each their own words for what is wrong.
+    except Exception as error:
+        accepted = f"should be a record's netCDF file ({one_line(error, 200)})"
+        raise InputError("record", str(path), accepted) from None
+    if "experiment" not in record.attrs:
+        raise InputError("record", str(path), "should be a record that lazyrich wrote")
+    return record
+
+
+# Variables of a record, and texts in one of them, such as names of predictors. Every text may be as
+# long as the file, so there are few in a large one.
+_MAX_VARIABLES, _MAX_TEXTS, _MAX_TEXT_BYTES = 1000, 16, 2**28
+
+
+def _check_plain(file: Any) -> None:
+    """Refuses a file that says more than its own bytes hold, before any of it is read.
+
+    Links to other files, arrays that are assembled of others and packed ones, whose sizes can be
+    anything, are not what a record has.
+    """
+    size = os.fstat(file.fileno()).st_size
+    with h5py.File(file, "r") as held:
+        if len(held) > _MAX_VARIABLES:
+            raise ValueError(f"it has {len(held):,} variables")
+        for name in held:
+            its: Any = (
+                held[name] if isinstance(held.get(name, getlink=True), h5py.HardLink) else None
+            )
+            plain = isinstance(its, h5py.Dataset) and not its.is_virtual and not its.external
+            if not plain or its.chunks is not None:
+                raise ValueError(f"{one_line(name, 80)} is not in the file as records have it")
+            texts = its.size if its.dtype.hasobject else 0
+            if its.size * its.dtype.itemsize > size or _too_many(texts, size):
+                raise ValueError(f"{one_line(name, 80)} has shape {its.shape}, more than there is")
+            _check_attributes(its, size)
+        _check_attributes(held, size)
+
+
+def _check_attributes(holder: Any, size: int) -> None:
+    for name in holder.attrs:
+        shape = holder.attrs.get_id(name).shape
+        if _too_many(math.prod(shape or ()), size):
+            raise ValueError(f"attribute {one_line(name, 80)} has shape {shape}")
+
+
+def _too_many(texts: int, size: int) -> bool:
+    return texts > _MAX_TEXTS and texts * size > _MAX_TEXT_BYTES

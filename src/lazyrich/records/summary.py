@@ -1,0 +1,163 @@
+"""A record in a few numbers: the content of `summary.json`."""
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Float
+
+from ..experiments.experiment import Experiment
+from ..predictors._base import doubt_of
+from .transition import Thresholds, Transition, transition
+
+
+def textbook_time(init_scale: float, weight_decay: float) -> float:
+    r"""$(1/\lambda) \log \alpha$, the transition time of the limit theorems; NaN without one.
+
+    The theorems let $\alpha \to \infty$ in $\theta(0) = \alpha \bar\theta$ with $\bar\theta$ fixed:
+    any multiple of $\alpha$ has the same limit. At a finite scale the choice matters: two values
+    that differ by a factor $q$ differ by $(1/\lambda) \log q$ in time.
+
+    - **Takes** `init_scale`, one of two meanings of $\alpha$: that of an experiment, which
+        multiplies the model's own initial parameters (for a diagonal net these have norm 1, so that
+        it is $\|\theta(0)\|$), or the scale of one coordinate, the root mean square of
+        $\theta(0)$. `textbook` in summaries and forecasts has the former, and
+        `textbook_per_coordinate` the latter.
+    - **Source** Lyu et al., ICLR 2024, arXiv:2311.18817: end of the kernel regime. The theorem
+        for diagonal nets has the scale of each coordinate, the figures have $\|\theta(0)\|$.
+    """
+    if weight_decay == 0 or init_scale <= 1:
+        return math.nan
+    return math.log(init_scale) / weight_decay
+
+
+_TIMES = {
+    "1": "gradient-flow time, learning rate × steps",
+    "log10(1 + t)": "log10(1 + t), t being gradient-flow time",
+}
+
+
+def summarise(
+    record: xr.Dataset, experiment: Experiment, thresholds: Thresholds = Thresholds()
+) -> dict[str, Any]:
+    """Outcome, times, early and late state, predictors, cost and published numbers.
+
+    Ready for JSON: what is unknown is None.
+    """
+    events = transition(record, thresholds)
+    init_rms = float(record["init_rms"]) if "init_rms" in record else math.nan
+    seconds = json.loads(record.attrs["seconds"])
+    summary: dict[str, Any] = {
+        "experiment": experiment.name,
+        "experiment_hash": record.attrs["experiment_hash"],
+        **events.table(),
+        "time": _TIMES[str(record["time"].attrs.get("units", "1"))],
+        "textbook": textbook_of(experiment),
+        "textbook_per_coordinate": textbook_of(experiment, init_rms),
+        "init_rms": init_rms,
+        "thresholds": thresholds.table(),
+        **_states(record, events),
+        "predictors": _predictors(record),
+        "warnings": _warnings(record),
+        "kkt": {
+            key: float(record[f"kkt_{key}"])
+            for key in ("stationarity", "complementarity")
+            if f"kkt_{key}" in record
+        },
+        "solver": json.loads(record.attrs["solver"]),
+        "wall_seconds": sum(seconds.values()),
+        "seconds": seconds,
+        "machine": json.loads(record.attrs["machine"]),
+    }
+    if experiment.published is not None:
+        numbers = experiment.published.numbers_of(experiment.value)
+        rows = compare(numbers, summary)
+        summary["published"] = {"source": experiment.published.source, "numbers": rows}
+    return jsonable(summary)
+
+
+def textbook_of(experiment: Experiment, init_scale: float | None = None) -> float:
+    """With the experiment's own scale or another; the theory is one of homogeneous models."""
+    if experiment.model.homogeneity is None:
+        return math.nan
+    scale = experiment.init_scale if init_scale is None else init_scale
+    return textbook_time(scale, experiment.weight_decay)
+
+
+def _states(record: xr.Dataset, events: Transition) -> dict[str, Any]:
+    """Every probe's median over the kernel plateau, and its last value."""
+    curves = {
+        str(name): record[name].values
+        for name in record.data_vars
+        if record[name].dims == ("time",)
+    }
+    return early_and_late(record["time"].values, curves, events)
+
+
+def early_and_late(
+    times: Float[np.ndarray, " t"],
+    curves: Mapping[str, Float[np.ndarray, " t"]],
+    events: Transition,
+) -> dict[str, dict[str, float]]:
+    """Each curve's median over the kernel plateau and its last value; NaN without a plateau."""
+    begin, end = events.plateau
+    window = (times >= begin) & (times <= end)  # empty where they are NaN
+    early = {name: _median(values[window]) for name, values in curves.items()}
+    late = {name: float(values[-1]) if len(times) else math.nan for name, values in curves.items()}
+    return {"early": early, "late": late}
+
+
+def _median(values: Float[np.ndarray, " t"]) -> float:
+    # As `np.median`, which takes ten times as long on a few hundred numbers.
+    known = np.sort(values[~np.isnan(values)])
+    middle = len(known) // 2
+    if not len(known):
+        return math.nan
+    return float(known[middle] + known[(len(known) - 1) // 2]) / 2
+
+
+def _predictors(record: xr.Dataset) -> dict[str, Any]:
+    roles = record["predictor"].values.tolist() if "predictor" in record else []
+    return {
+        role: {
+            str(name).removeprefix("predictor_"): record[name].sel(predictor=role).item()
+            for name in record.data_vars
+            if record[name].dims == ("predictor",)
+        }
+        for role in roles
+    }
+
+
+def _warnings(record: xr.Dataset) -> list[str]:
+    """What to know of the numbers, one line each: of predictors that are not certified."""
+    if "predictor_status" not in record:
+        return []
+    rows = _predictors(record).values()
+    lines = (doubt_of(row["label"], row["status"], row.get("why", "")) for row in rows)
+    return [line for line in lines if line]
+
+
+def compare(numbers: Mapping[str, float], summary: dict[str, Any]) -> dict[str, Any]:
+    """Published numbers beside ours; dotted keys lead into the summary."""
+    rows = {}
+    for key, theirs in numbers.items():
+        ours: Any = summary
+        for part in key.split("."):
+            ours = ours.get(part) if isinstance(ours, dict) else None
+        ratio = ours / theirs if ours is not None and theirs != 0 else None
+        rows[key] = {"published": theirs, "measured": ours, "ratio": ratio}
+    return rows
+
+
+def jsonable(value: Any) -> Any:
+    """Plain values for JSON: `null` for a number that is not finite."""
+    if isinstance(value, dict):
+        return {str(key): jsonable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [jsonable(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,174 @@
+"""What happened in a run: the result."""
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from ..._core.shown import as_html, number, rows
+from .scores import ScoredBy
+from .words import Outcome, State, advice_on, state_of
+
+# A training score at the end that is said where it is lower.
+_FITS = 0.99
+
+
+@dataclass(frozen=True)
+class Transition:
+    """Times are gradient-flow times; NaN is a time that did not come within the budget.
+
+    - `outcome`, how the run came out; `state`, whether a longer one could change that; `says`,
+        both in a sentence; `advice`, what to do next.
+    - `t_train`, `t_test`: the first time from which the score holds for `sustained`
+        recorded times; `t_train_first`, `t_test_first`: the first touch.
+    - `t10`, `t50`, `t90`: first crossings of 10, 50 and 90 % of the change of the test
+        score from its plateau to its end; `t10_loss`, `t50_loss`, `t90_loss`: of the test
+        loss, from its extreme after the fit; `t50_sustained`: of the score, held.
+    - `t_change`: when half of the change of the score is done for good, scores below chance taken
+        as chance; under `Thresholds.loss`, `t_test`. `delay_ratio` and `delay_difference` are those
+        of `t_change` and `t_train`.
+    - `plateau`: first and last time of the window that stands for the kernel plateau;
+        `plateau_score`, the median test score in it; `final_score`, of the last `sustained`
+        records; `train_score`, the same of the training data.
+    - `ceiling`: the best test score of a certified predictor; `chance`, that of the best constant.
+    - `settled`: whether scores, directions and norm have come to rest.
+    - `t_train_is_bound`: the data were fitted before the first record after 0, so that `t_train`,
+        its time, is only an upper bound, and delays are lower ones.
+    - `scored_by`: `accuracy`; `R2`, 1 - loss / variance of the labels; `loss at time 0`, the
+        fraction of it that is gone, of records of earlier versions, without the variance.
+    - `ending`: how the solve ended.
+    """
+
+    outcome: Outcome
+    t_train: float
+    t_train_first: float
+    t_test: float
+    t_test_first: float
+    t10: float
+    t50: float
+    t90: float
+    t50_sustained: float
+    t10_loss: float
+    t50_loss: float
+    t90_loss: float
+    t_change: float
+    delay_ratio: float
+    delay_difference: float
+    plateau: tuple[float, float]
+    plateau_score: float
+    final_score: float
+    train_score: float
+    ceiling: float
+    chance: float
+    settled: bool
+    t_train_is_bound: bool
+    scored_by: ScoredBy
+    ending: str
+
+    def __str__(self) -> str:
+        return rows(
+            outcome=f"{self.outcome}: {self.says}",
+            t_train=number(self.t_train),
+            t_test=number(self.t_test),
+            t50=number(self.t50),
+            score=f"{number(self.plateau_score)} on the plateau, {number(self.final_score)} at the "
+            f"end, by {self.scored_by}",
+            next=self.advice,
+        )
+
+    def _repr_html_(self) -> str:
+        return as_html(self)
+
+    @property
+    def state(self) -> State:
+        """`settled`; `moving`; `stopped`, by a budget that ended it before `t1`."""
+        return state_of(self.ending, self.settled)
+
+    @property
+    def advice(self) -> str:
+        """What to do next, in a line."""
+        return advice_on(self.outcome, self.state, self.ending)
+
+    @property
+    def says(self) -> str:
+        """What happened, in a line."""
+        name = {"accuracy": "accuracy", "R2": "R2"}.get(self.scored_by, "score")
+        parts = [*self._fit(), *self._change(name)]
+        beside = [
+            f"{word} {value:.3g}"
+            for word, value in (("ceiling", self.ceiling), ("chance", self.chance))
+            if not math.isnan(value)
+        ]
+        if beside and not math.isnan(self.final_score):
+            parts.append(", ".join(beside))
+        stopped = f"stopped by {self.ending}" if self.state == "stopped" else self.state
+        return "; ".join([*parts, stopped])
+
+    def numbers(self) -> dict[str, float]:
+        """Every part that is a number; a truth is 0 or 1."""
+        return {
+            field.name: float(value)
+            for field in dataclasses.fields(self)
+            if isinstance(value := getattr(self, field.name), float | bool)
+        }
+
+    def table(self) -> dict[str, Any]:
+        """Every part by name, `state`, `says` and `advice` among them."""
+        parts = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return parts | {"state": self.state, "says": self.says, "advice": self.advice}
+
+    def _fit(self) -> list[str]:
+        if self.outcome in ("untrained", "unscored", "failed") and math.isnan(self.t_train):
+            known = not math.isnan(self.train_score)
+            return [f"train score {self.train_score:.3g}"] if known else []
+        if math.isnan(self.t_train):
+            return []
+        if self.t_train <= 0:
+            fitted = "fitted from the beginning"
+        else:
+            fitted = f"fitted {'before' if self.t_train_is_bound else 'at'} t = {self.t_train:.3g}"
+        if self.t_train_is_bound:
+            fitted += " (the first record)"
+        if self.outcome in ("untrained", "collapsed"):
+            fitted += ", lost again"
+        if self.train_score < _FITS:
+            fitted += f" (train score {self.train_score:.3g} at the end)"
+        return [fitted]
+
+    def _change(self, name: str) -> list[str]:
+        if math.isnan(self.final_score):
+            return []
+        if math.isnan(self.plateau_score):
+            return [f"test {name} {self.final_score:.3g}"]
+        text = f"test {name} {self.plateau_score:.3g} to {self.final_score:.3g}"
+        if not math.isnan(self.t_change):
+            text += f" at t = {self.t_change:.3g}"
+            if math.isfinite(self.delay_ratio) and self.delay_ratio >= 1:
+                least = "at least " if self.t_train_is_bound else ""
+                text += f", {least}{self.delay_ratio:.3g} times the time of the fit"
+        return [text]
+
+
+def time_names() -> tuple[str, ...]:
+    """The parts of a [`Transition`][lazyrich.Transition] that are times."""
+    return tuple(
+        field.name
+        for field in dataclasses.fields(Transition)
+        if field.name.startswith("t") and field.type is float and field.name != "train_score"
+    )
+
+
+def nothing(outcome: Outcome, ending: str) -> Transition:
+    """Where no part is known."""
+    numbers = {
+        field.name: math.nan for field in dataclasses.fields(Transition) if field.type is float
+    }
+    return Transition(
+        outcome=outcome,
+        plateau=(math.nan, math.nan),
+        settled=False,
+        t_train_is_bound=False,
+        scored_by="accuracy",
+        ending=ending,
+        **numbers,
+    )

@@ -1,0 +1,232 @@
+"""What happened in a run: crossings, plateau and change, read off its curves."""
+
+import dataclasses
+import math
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Bool, Float
+
+from ..._core.errors import InputError
+from .change import ROUNDING, Change, word_of
+from .crossing import NEVER, change_times, is_bound, reach
+from .events import Transition, nothing
+from .scales import scales_of_record
+from .scores import Curves, Scales, ceiling_of, chance_of, score_of, scored_by
+from .settled import has_settled
+from .thresholds import Thresholds
+from .words import Outcome, is_broken
+
+# The share of the way from the fit back to a constant beyond which a fit is lost.
+_COLLAPSED = 0.5
+
+
+def transition(record: xr.Dataset, thresholds: Thresholds = Thresholds()) -> Transition:
+    r"""Reads off a record when it fitted, when it generalised, and how it ended.
+
+    The score is the accuracy; for labels that are real numbers, $R^2$: one minus the loss over the
+    labels' variance. The kernel plateau is the first half, in log time, between the
+    fit of the training data and half of the later change of the test score; early
+    values are medians over it. Crossings are interpolated linearly in log time; one before the
+    first record after time 0 has that record's time.
+
+    - **Takes** a record with train and test loss, and accuracy if labels are signs.
+    - **Raises** [`InputError`][lazyrich.InputError] for a record without these losses.
+    - **Source** two-threshold delays and k = 3 sustained evaluations as in Power et al.
+        2022 and after; 10/50/90 % times of the test change as read off Lyu et al. 2024.
+    """
+    curves = {
+        str(name): record[name].values
+        for name in record.data_vars
+        if record[name].dims == ("time",)
+    }
+    for name in ("train_loss", "test_loss"):
+        if name not in curves:
+            accepted = f"should be recorded: add {name} to the experiment's probes"
+            raise InputError("record", name, accepted)
+    scales = scales_of_record(record)
+    return read_off(record["time"].values, curves, record.attrs["ending"], thresholds, scales)
+
+
+def read_off(
+    times: Float[np.ndarray, " t"],
+    curves: Curves,
+    ending: str,
+    thresholds: Thresholds = Thresholds(),
+    scales: Scales = Scales(),
+) -> Transition:
+    """The same from arrays: `curves` by the names of probes, and how the solve ended."""
+    if len(times) == 0:
+        return nothing("failed" if is_broken(ending) else "untrained", ending)
+    by = scored_by(curves, scales)
+    test, train = (score_of(curves, part, scales) for part in ("test", "train"))
+    k = thresholds.sustained
+    t_train, t_train_first, lost = _fit(times, curves, train, thresholds, scales)
+    fitted = lost <= 0
+    reached, level = _aim(curves, "test", test, thresholds)
+    t_test, t_test_first = reach(times, reached, level, k)
+    settled = has_settled(
+        times,
+        (test, train),
+        curves,
+        scales.weight_decay,
+        rate=thresholds.settled,
+        grows_freely=by == "accuracy" and fitted,
+    )
+    found = dataclasses.replace(
+        nothing("unchanged", ending),
+        t_train=t_train,
+        t_train_first=t_train_first,
+        t_test=t_test,
+        t_test_first=t_test_first,
+        final_score=float(np.median(test[-k:])),
+        train_score=float(np.median(train[-k:])),
+        ceiling=ceiling_of(by, scales),
+        chance=chance_of(by, scales),
+        settled=settled and not is_broken(ending),
+        t_train_is_bound=is_bound(times, t_train),
+        scored_by=by,
+    )
+    # Labels that do not vary have a fit only by a loss that was named.
+    unscored = np.isnan(test).all() or (np.isnan(train).all() and thresholds.loss is None)
+    blind: Outcome | None = None
+    if is_broken(ending):
+        blind = "failed"
+    elif unscored:
+        blind = "unscored"
+    elif np.isnan(t_train):
+        blind = "untrained"
+    elif lost > _COLLAPSED:
+        blind = "collapsed"
+    if np.isnan(t_train) or unscored:
+        assert blind is not None
+        return dataclasses.replace(found, outcome=blind)
+    at_level = reached[-k:] >= level
+    judged = _judged(found, blind, times, test, curves, at_level, thresholds)
+    gone = thresholds.train - judged.train_score
+    if judged.outcome == "misgrokked" and not fitted and gone >= thresholds.change - ROUNDING:
+        # The test score goes with the fit: nothing was learned in the place of it.
+        return dataclasses.replace(judged, outcome="collapsed")
+    return judged
+
+
+def _judged(
+    found: Transition,
+    blind: Outcome | None,
+    times: Float[np.ndarray, " t"],
+    test: Float[np.ndarray, " t"],
+    curves: Curves,
+    at_level: Bool[np.ndarray, " k"],
+    thresholds: Thresholds,
+) -> Transition:
+    """Plateau and change of a run that fitted its training data, and the word for them."""
+    plateau = _plateau(times, test, found.t_train, found.final_score)
+    early, late = float(np.median(test[plateau])), found.final_score
+    after = times >= times[plateau][0]
+    loss = np.asarray(curves["test_loss"], dtype=float)
+    loss_early = float(np.median(loss[plateau]))
+    by_loss = thresholds.loss is not None and loss_early > 0
+    change = Change(
+        early,
+        late,
+        found.t_train,
+        gone=1 - float(loss[-1]) / loss_early if by_loss else math.nan,
+        ceiling=found.ceiling,
+        chance=found.chance,
+        reaches=bool(np.all(at_level)),
+    )
+    least = thresholds.change - ROUNDING
+    moved = abs(late - early) >= least
+    t10, t50, t90 = change_times(times[after], test[after], early, late) if moved else NEVER
+    t50_sustained = t_change = math.nan
+    if moved:
+        done = (test - early) / (late - early)
+        t50_sustained = reach(times[after], done[after], 0.5, thresholds.sustained)[0]
+    if by_loss and change.reaches:
+        t_change = max(found.t_test, found.t_train)
+    elif abs(change.size) >= least:
+        done = np.array([change.above_chance(score) for score in test[after]])
+        done = (done - change.above_chance(early)) / change.size
+        t_change = reach(times[after], done, 0.5, thresholds.sustained)[0]
+    elif change.rise >= least:
+        t_change = t50_sustained  # of an R2 below chance all the while
+    change = dataclasses.replace(change, t_change=t_change)
+    t10_loss, t50_loss, t90_loss = _loss_times(times[after], loss[after]) if moved else NEVER
+    return dataclasses.replace(
+        found,
+        outcome=word_of(change, thresholds) if blind is None else blind,
+        t10=t10,
+        t50=t50,
+        t90=t90,
+        t50_sustained=t50_sustained,
+        t10_loss=t10_loss,
+        t50_loss=t50_loss,
+        t90_loss=t90_loss,
+        t_change=t_change,
+        delay_ratio=change.delay_ratio,
+        delay_difference=t_change - found.t_train,
+        plateau=(float(times[plateau][0]), float(times[plateau][-1])),
+        plateau_score=early,
+    )
+
+
+def _fit(
+    times: Float[np.ndarray, " t"],
+    curves: Curves,
+    score: Float[np.ndarray, " t"],
+    thresholds: Thresholds,
+    scales: Scales,
+) -> tuple[float, float, float]:
+    """When training data were fitted for good, when first, and how much of the fit is lost at the
+    end: 0 or less for nothing, 1 where it is back at a constant output."""
+    by = scored_by(curves, scales)
+    loss = np.asarray(curves["train_loss"])
+    blank = float(loss[0] if math.isnan(scales.blank_loss) else scales.blank_loss)
+    curve, level = _aim(curves, "train", score, thresholds)
+    chance = chance_of(by, scales)
+    constant = -blank if thresholds.loss is not None else (0.0 if math.isnan(chance) else chance)
+    aims = [(curve, level, constant)]
+    if by == "accuracy" and thresholds.train_loss > 0 and thresholds.loss is None:
+        aims.append((-loss, -(1 - thresholds.train_loss) * blank, -blank))
+    k = thresholds.sustained
+    found = [reach(times, curve, level, k) for curve, level, _ in aims]
+    held, first = (float(np.max(each)) for each in zip(*found, strict=True))  # NaN wins
+    return held, first, max(_lost(curve[-k:], level, end) for curve, level, end in aims)
+
+
+def _lost(curve: Float[np.ndarray, " k"], level: float, constant: float) -> float:
+    """The share of the way from a level down to a constant's that a curve has gone at its end."""
+    below = level - float(np.median(curve))
+    if below <= 0 or level <= constant:
+        return 0.0 if below <= 0 else math.inf
+    return below / (level - constant)
+
+
+def _aim(
+    curves: Curves, part: str, score: Float[np.ndarray, " t"], thresholds: Thresholds
+) -> tuple[Float[np.ndarray, " t"], float]:
+    """What should rise to a level, and the level."""
+    if thresholds.loss is not None:
+        return -np.asarray(curves[f"{part}_loss"]), -thresholds.loss
+    return score, thresholds.train if part == "train" else thresholds.test
+
+
+def _plateau(
+    times: Float[np.ndarray, " t"], test: Float[np.ndarray, " t"], t_train: float, late: float
+) -> Bool[np.ndarray, " t"]:
+    start = int(np.searchsorted(times, t_train))
+    gone = np.abs(test - test[start]) >= 0.5 * abs(late - test[start])
+    gone[: start + 1] = False
+    if late == test[start] or not gone.any():
+        return times >= times[start]
+    half = times[np.argmax(gone)]
+    end = np.sqrt(max(times[start], times[1]) * half)
+    return (times >= times[start]) & (times <= max(end, times[start]))
+
+
+def _loss_times(
+    times: Float[np.ndarray, " t"], loss: Float[np.ndarray, " t"]
+) -> tuple[float, float, float]:
+    """The same for a loss, from its extreme on: it may still improve on the plateau."""
+    turn = int(np.argmin(loss) if loss[-1] > loss[0] else np.argmax(loss))
+    return change_times(times[turn:], loss[turn:], float(loss[turn]), float(loss[-1]))

@@ -1,0 +1,10 @@
+from ._reproduce import PanelResult as PanelResult, Row as Row, reproduce as reproduce
+from .catalogue import (
+    curves_at as curves_at,
+    load as load,
+    names as names,
+    panels as panels,
+    published_curves as published_curves,
+    thresholds as thresholds,
+)
+from .panel import Panel as Panel, Preset as Preset

@@ -1,0 +1,243 @@
+"""A study from beginning to end: what is missing is run, then everything is compared."""
+
+import math
+import os
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import xarray as xr
+
+from .._core.errors import InputError
+from ..claims import Verdict, check_claim
+from ..claims.sample import sample
+from ..experiments.published import Published, holds
+from ..forecasts import Forecast
+from ..forecasts.seen import Asked
+from ..maps.diagram import quantile
+from ..records.reclassify import reclassify
+from ..records.transition import CODES
+from ..sweeps import Sweep
+from ..sweeps._execution import Progress, crew, run_sweep, suggested_size
+from ..sweeps._store import Store, assemble
+from ..sweeps.forecasts import with_forecasts
+from . import panels
+from .panel import Panel, Preset
+
+Listener = Callable[[str, Progress], None]
+
+# Batches that a panel has at least, if it has as many runs.
+_PARTS = 8
+
+
+class Row(NamedTuple):
+    """A published number beside ours: the median over runs, and their range.
+
+    `where` says of which runs, empty for all of them; a time that did not come counts as later
+    than all others in the median, and in `num_never`.
+    """
+
+    key: str
+    published: float
+    median: float
+    low: float
+    high: float
+    ratio: float
+    agrees: bool
+    where: str = ""
+    num_runs: int = 0
+    num_never: int = 0
+
+
+class PanelResult(NamedTuple):
+    """What a panel came to: its runs, how they came out, the comparison, the claims, and what was
+    forecast of the first run."""
+
+    name: str
+    sweep: Sweep
+    dataset: xr.Dataset
+    outcomes: dict[str, int]
+    rows: list[Row]
+    verdicts: list[Verdict]
+    note: str | None
+    forecast: Forecast | None = None
+
+    @property
+    def published(self) -> Published | None:
+        """What it is compared with."""
+        return self.sweep.experiment.published
+
+
+def reproduce(
+    study: str | os.PathLike[str],
+    store: str | os.PathLike[str],
+    *,
+    panel: str | None = None,
+    preset: Preset = "quick",
+    workers: int | None = None,
+    scheduler: str | None = None,
+    data: str | os.PathLike[str] | None = None,
+    listener: Listener | None = None,
+) -> list[PanelResult]:
+    """Runs what a study's panels miss, and compares them with what was published.
+
+    - **Takes** `study`, one that comes with the library or a folder with a TOML file a panel;
+        `store`, which holds what has been run: the same call goes on after whatever ended
+        it; `panel`, one of them alone; `preset`, `paper` for the source's own settings;
+        `workers`, `scheduler` as [`sweep`][lazyrich.sweep] does; `data`, a folder with files
+        that panels read where they are given, such as MNIST's; `listener`, told the
+        panel's name and how far it is.
+    - **Raises** [`InputError`][lazyrich.InputError] for names that there are not,
+        [`ComputationError`][lazyrich.ComputationError] when runs cannot go on.
+    """
+    found = panels(study)
+    if panel is not None and panel not in found:
+        raise InputError("panel", panel, f"should be one of {', '.join(found)}")
+    results = []
+    chosen = found if panel is None else {panel: found[panel]}
+    if data is not None:
+        chosen = _on_data(chosen, data)
+    # All of them are looked through before the first is run.
+    plans = {name: _planned(one, preset) for name, one in chosen.items()}
+    with crew(workers, scheduler) as hands:
+        for name, (version, sweep) in plans.items():
+
+            def tell(progress: Progress, name: str = name) -> None:
+                if listener is not None:
+                    listener(name, progress)
+
+            def foresaw(done: int, of: int, name: str = name) -> None:
+                if listener is not None:
+                    listener(f"{name}, forecasts", Progress(of, done, 0, 0.0))
+
+            run_sweep(sweep, store, hands, listener=tell)
+            results.append(result_of(name, version, sweep, Store(store), foresaw))
+    return results
+
+
+def _on_data(chosen: dict[str, Panel], data: str | os.PathLike[str]) -> dict[str, Panel]:
+    """The panels, those that read files from a folder of them."""
+    read = {name: panel.experiment.with_data(data) for name, panel in chosen.items()}
+    if not any(read.values()):
+        accepted = f"is read by none of the panels {', '.join(chosen)}"
+        raise InputError("data", os.fspath(data), accepted)
+    return {
+        name: panel.model_copy(update={"experiment": read[name] or panel.experiment})
+        for name, panel in chosen.items()
+    }
+
+
+def _planned(panel: Panel, preset: Preset) -> tuple[Panel, Sweep]:
+    """A panel in a preset and its sweep, in which every claim is about some run."""
+    experiment, over = panel.varied(preset)
+    # Few runs are shared out, too: a batch of all of them would keep one worker busy alone.
+    sweep = Sweep.over(experiment, over)
+    size = min(suggested_size(experiment), -(-len(sweep) // _PARTS))
+    sweep = Sweep.over(experiment, over, _even(size, sweep))
+    version = panel.at(preset)
+    foresee(version, sweep, preset)
+    return version, sweep
+
+
+def _even(size: int, sweep: Sweep) -> int:
+    """A size of batches near to one, so that all are of one size where that can be.
+
+    A smaller batch can be compiled anew, which takes longer than running it.
+    """
+    num_together = math.prod(
+        len(axis) for axis in sweep.axes if axis.keeps_shape and "seed" not in axis.keys
+    )
+    near = [d for d in range(1, 2 * size + 1) if num_together % d == 0 and size <= 2 * d]
+    if size >= num_together or not near:
+        return size
+    return min(near, key=lambda d: max(d / size, size / d))
+
+
+def foresee(panel: Panel, sweep: Sweep, preset: Preset) -> None:
+    """Raises [`InputError`][lazyrich.InputError] for what is said of runs that there are not."""
+    places = [("claims.where", claim.where) for claim in panel.claims]
+    places += [("claims.against", claim.against) for claim in panel.claims]
+    if preset == "paper" and panel.experiment.published is not None:
+        places += [("published.at.where", part.where) for part in panel.experiment.published.at]
+    for name, where in places:
+        if not any(_is_met(where, sweep, index) for index in range(len(sweep))):
+            raise InputError(name, where, "should hold for some of the panel's runs")
+
+
+def _is_met(where: Mapping[str, Any], sweep: Sweep, index: int) -> bool:
+    changes = sweep.changes(index)
+
+    def value(key: str) -> Any:
+        if key in changes:
+            return changes[key]
+        for name, table in changes.items():
+            if key.startswith(f"{name}."):
+                found = table
+                for part in key[len(name) + 1 :].split("."):
+                    found = found.get(part) if isinstance(found, dict) else None
+                return found
+        return sweep.experiment.value(key)
+
+    return holds(where, value)
+
+
+def result_of(
+    name: str,
+    panel: Panel,
+    sweep: Sweep,
+    store: Store,
+    listener: Callable[[int, int], None] = lambda done, of: None,
+) -> PanelResult:
+    """A panel's runs as they are in a store, compared; `panel` as it is in its preset; `listener`,
+    told how many are forecast."""
+    # Always, so that runs of a store that an earlier version wrote are judged by the rules of this.
+    dataset = reclassify(assemble(store, sweep), panel.thresholds)
+    first = None
+    if panel.forecast:
+        passage = None if panel.forecast is True else panel.forecast
+        asked = Asked(passage=passage, thresholds=panel.thresholds)
+        dataset, first = with_forecasts(dataset, sweep, asked, listener)
+    found = dataset["outcome"].values.ravel().tolist()
+    counts = {kind: found.count(kind) for kind in CODES if kind in found}
+    rows = compare(sweep.experiment.published, dataset)
+    verdicts = [check_claim(claim, dataset) for claim in panel.claims]
+    return PanelResult(name, sweep, dataset, counts, rows, verdicts, panel.note, first)
+
+
+def compare(published: Published | None, dataset: xr.Dataset) -> list[Row]:
+    """Every published number beside the median over the runs of a dataset that it is of.
+
+    Dotted keys such as `late.test_loss` name the dataset's `late_test_loss`. A number that
+    none of the runs has is NaN, and does not agree; numbers of runs that there are none of
+    are left out.
+    """
+    if published is None:
+        return []
+    rows = [_row(key, n, {}, published, dataset) for key, n in published.numbers.items()]
+    for part in published.at:
+        try:
+            sample(dataset, "1", part.where)
+        except InputError:
+            continue
+        rows += [_row(k, n, part.where, published, dataset) for k, n in part.numbers.items()]
+    return rows
+
+
+def _row(
+    key: str, theirs: float, where: dict[str, Any], published: Published, dataset: xr.Dataset
+) -> Row:
+    try:
+        values = sample(dataset, key, where).values
+    except InputError:  # none of the runs has it
+        values = np.array([])
+    said = ", ".join(f"{k} = {_plain(v)}" for k, v in where.items())
+    came, num_never = values[np.isfinite(values)], int(np.sum(np.isinf(values)))
+    median = quantile(np.sort(values), 0.5) if len(values) else math.nan
+    low, high = (float(came.min()), float(came.max())) if len(came) else (math.nan, math.nan)
+    ratio = median / theirs if theirs else math.nan
+    agrees = ratio > 0 and abs(math.log(ratio)) <= math.log1p(published.tolerance)
+    return Row(key, theirs, median, low, high, ratio, agrees, said, len(values), num_never)
+
+
+def _plain(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,98 @@
+"""Papers as data: one TOML file a figure panel, with the published numbers beside it."""
+
+import csv
+import os
+from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from .._core.errors import InputError
+from ..experiments.experiment import Experiment
+from ..experiments.published import Published
+from ..records.transition import Thresholds
+from .panel import Panel
+
+
+def names() -> list[str]:
+    """Every panel's name, such as `lyu2024/1a`."""
+    return sorted(f"{file.parent.name}/{file.stem}" for file in _folder().glob("*/*.toml"))
+
+
+def load(name: str) -> Experiment:
+    """The experiment of a panel, its published numbers included.
+
+    - **Raises** [`InputError`][lazyrich.InputError] for a name that is not in `names()`.
+    """
+    return _panel(name).experiment
+
+
+def thresholds(name: str) -> Thresholds:
+    """The thresholds by which the runs of a panel are judged.
+
+    - **Raises** [`InputError`][lazyrich.InputError] for a name that is not in `names()`.
+    """
+    return _panel(name).thresholds
+
+
+def _panel(name: str) -> Panel:
+    if name not in names():
+        raise InputError(
+            "experiment", name, f"should be a TOML file or one of {', '.join(names())}"
+        )
+    return Panel.load(_folder() / f"{name}.toml")
+
+
+def panels(study: str | os.PathLike[str]) -> dict[str, Panel]:
+    """Every panel of a study by its name: one that comes with the library, or a folder of TOML.
+
+    - **Raises** [`InputError`][lazyrich.InputError] if there is no such study.
+    """
+    own = _folder() / study
+    folder = own if own.is_dir() else Path(study)
+    files = sorted(folder.glob("*.toml"), key=lambda file: file.stem)
+    if not files:
+        known = ", ".join(sorted({name.split("/")[0] for name in names()}))
+        accepted = f"should be one of {known}, or a folder with a TOML file a panel"
+        raise InputError("study", os.fspath(study), accepted)
+    return {file.stem: Panel.load(file) for file in files}
+
+
+def published_curves(published: Published | None) -> dict[str, Float[np.ndarray, "2 k"]]:
+    """A panel's digitised curves: name to times and values, empty if there are none.
+
+    Curves are named as in the source; times are gradient-flow times.
+    """
+    if published is None or published.curves is None:
+        return {}
+    file = (_folder() / published.curves).resolve()
+    if not (file.is_relative_to(_folder().resolve()) and file.is_file()):
+        raise InputError("published.curves", published.curves, f"should be a file in {_folder()}")
+    points: dict[str, list[tuple[float, float]]] = {}
+    with file.open(encoding="utf-8", newline="") as lines:
+        for row in csv.DictReader(lines):
+            time = float(row["x"]) * published.time_per_step
+            points.setdefault(row["curve"], []).append((time, float(row["y"])))
+    return {name: np.array(curve).T for name, curve in points.items()}
+
+
+def curves_at(
+    published: Published | None, value: Callable[[str], Any]
+) -> dict[str, Float[np.ndarray, "2 k"]]:
+    """The digitised curves that show one run, by probe: times and values.
+
+    - **Takes** `value`, which gives the run's value of a dotted key.
+    """
+    if published is None:
+        return {}
+    curves = published_curves(published)
+    names = published.curves_of(value)
+    return {probe: curves[name] for probe, name in names.items() if name in curves}
+
+
+def _folder() -> Path:
+    with resources.as_file(resources.files(__package__)) as folder:
+        return folder

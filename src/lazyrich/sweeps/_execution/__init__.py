@@ -1,0 +1,8 @@
+"""Doing the runs of a sweep."""
+
+from .batch import rerun as rerun
+from .driver import Progress as Progress
+from .environment import take_environment as take_environment
+from .estimate import Estimate as Estimate, estimate as estimate
+from .sweeping import run_sweep as run_sweep, suggested_size as suggested_size, sweep as sweep
+from .workers import Crew as Crew, crew as crew

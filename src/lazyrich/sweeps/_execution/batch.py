@@ -1,0 +1,246 @@
+"""One batch of a sweep: from descriptions to a file."""
+
+import datetime
+import functools
+import os
+import time
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..._core.errors import InputError
+from ..._run.batch import simulate_stacked
+from ..._run.results import Stacked, machine
+from ...experiments.experiment import Experiment
+from ...predictors import CERTIFIED
+from ...records.summary import early_and_late
+from ...records.transition import read_off, scales_of_numbers
+from .._store import Results, Store
+from .._sweep import Sweep
+from ..batches import Batch
+from .environment import ENVIRONMENT
+
+_PACKAGES = ("lazyrich", "jax", "jaxlib", "diffrax", "equinox", "optax", "numpy", "scipy")
+# Letters of what a run that failed said, at most.
+_MAX_MESSAGE = 500
+
+
+class Job(NamedTuple):
+    """A batch as it is handed to a worker, which need not know the rest of the sweep.
+
+    - `name`, of its file; `sweep`, the sweep's hash; `description`, its experiment as TOML.
+    - `runs`, their numbers in the sweep; `changes`, what each sets in `experiment`; `hashes`,
+        of the content of each. They come with it, because a function of the user's own that has
+        been pickled and read back can hash otherwise.
+    """
+
+    name: str
+    sweep: str
+    description: str
+    experiment: Experiment
+    runs: np.ndarray
+    changes: list[dict[str, Any]]
+    hashes: list[str]
+
+    @classmethod
+    def of(cls, store: Store, sweep: Sweep, batch: Batch) -> "Job":
+        """A batch of a sweep, for a store."""
+        runs = batch.runs.tolist()
+        return cls(
+            name=store.file_of(sweep, batch.number),
+            sweep=sweep.content_hash,
+            description=sweep.description,
+            experiment=sweep.experiment,
+            runs=np.asarray(batch.runs, dtype=np.int64),
+            changes=[sweep.changes(run) for run in runs],
+            hashes=[sweep.run(run).content_hash for run in runs],
+        )
+
+
+class Done(NamedTuple):
+    """What a worker says of a batch: its file, whether it was there already, what it cost."""
+
+    name: str
+    num_runs: int
+    num_failed: int
+    seconds: float
+    was_there: bool
+
+
+def run_batch(store: Store, job: Job) -> Done:
+    """Computes a batch and writes its file, unless it is there.
+
+    - **Raises** `OSError` if it cannot be written; what runs raise is kept in the file.
+    """
+    if store.is_whole(job.name):
+        return Done(job.name, len(job.runs), 0, 0.0, was_there=True)
+    begun = time.perf_counter()
+    results = compute(job)
+    seconds = time.perf_counter() - begun
+    results.about["seconds"] = seconds
+    store.write(job.name, results)
+    num_failed = results.endings.count("failed")
+    return Done(job.name, len(job.runs), num_failed, seconds, was_there=False)
+
+
+def compute(job: Job) -> Results:
+    """The results of some runs of a sweep, together where they can be, else one by one."""
+    experiments = [job.experiment.with_changes(changes) for changes in job.changes]
+    errors: dict[int, str] = {}
+    try:
+        parts = [(np.arange(len(experiments)), simulate_stacked(experiments))]
+    except MemoryError:
+        raise
+    except Exception:
+        # One of them at least cannot be run: which, and why, is found out one by one.
+        parts = []
+        for place, experiment in enumerate(experiments):
+            try:
+                parts.append((np.array([place]), simulate_stacked([experiment])))
+            except MemoryError:
+                raise
+            except Exception as error:
+                message = f"{type(error).__name__}: {' '.join(str(error).split())}"
+                errors[place] = message[:_MAX_MESSAGE]
+    return _results(job, experiments, parts, errors)
+
+
+def rerun(results: Results, arrays: Path | None = None) -> list[Experiment]:
+    """The experiments of a batch's file, in its order, to run them again.
+
+    What a run came to depends, in its last bits, on the runs beside it: to have the same
+    again, run all of them together, with what `about["environment"]` holds.
+
+    - **Takes** `arrays`, the folder of the `.npz` file of a task made of arrays, which is the
+        store's `sweeps`.
+    - **Raises** [`InputError`][lazyrich.InputError] if the file cannot hold all of them, such
+        as a model of your own.
+    """
+    about = results.about
+    if not {"experiment", "changes", "environment", "versions"} <= set(about):
+        raise InputError("experiment", results.hashes[0], "is in a file that does not describe it")
+    if len(about["changes"]) != len(results.hashes):
+        accepted = f"describes {len(about['changes'])} runs, and holds {len(results.hashes)}"
+        raise InputError("experiment", results.hashes[0], accepted)
+    text = about["experiment"]
+    base = Experiment.from_toml(text, Path() if arrays is None else arrays, beside=True)
+    experiments = [base.with_changes(changes) for changes in about["changes"]]
+    for experiment, digest in zip(experiments, results.hashes, strict=True):
+        if experiment.content_hash != digest:
+            accepted = (
+                "differs from what the file describes: it held a model or a probe of your own, "
+                f"or lazyrich {about['versions'].get('lazyrich', '')} described it otherwise"
+            )
+            raise InputError("experiment_hash", digest, accepted)
+    return experiments
+
+
+@functools.cache
+def _versions() -> dict[str, str]:
+    return {name: version(name) for name in _PACKAGES}
+
+
+_COSTS = ("num_steps", "num_rejected", "num_gradients", "num_jacobians", "num_products")
+
+
+def _results(
+    job: Job,
+    experiments: list[Experiment],
+    parts: list[tuple[np.ndarray, Stacked]],
+    errors: dict[int, str],
+) -> Results:
+    num_runs = len(job.runs)
+    num_records = max((part.times.shape[1] for _, part in parts), default=0)
+    times = np.full((num_runs, num_records), np.nan)
+    curves: dict[str, np.ndarray] = {}
+    numbers: dict[str, np.ndarray] = {}
+    outcomes, endings = ["failed"] * num_runs, ["failed"] * num_runs
+    long_name, units = experiments[0].time_axis
+    words = {"time": {"long_name": long_name, "units": units}}
+    stages: dict[str, float] = {}
+    rows: list[dict[str, float]] = [{} for _ in experiments]
+
+    for places, part in parts:
+        for stage, seconds in part.seconds.items():
+            stages[stage] = stages.get(stage, 0.0) + seconds
+        words |= {
+            name: {"long_name": part.long_names[name], "units": part.units.get(name, "1")}
+            for name in part.values
+        }
+        length = part.times.shape[1]
+        times[places, :length] = part.times
+        for name, values in part.values.items():
+            curves.setdefault(name, np.full(times.shape, np.nan))[places, :length] = values
+        for name, column, long_name in _achieved(part):
+            numbers.setdefault(name, np.full(num_runs, np.nan))[places] = column
+            words[name] = {"long_name": long_name, "units": "1"}
+        for row, place in enumerate(places.tolist()):
+            known = ~np.isnan(part.times[row])
+            its_curves = {name: values[row][known] for name, values in part.values.items()}
+            its_numbers = {name: float(values[place]) for name, values in numbers.items()}
+            scales = scales_of_numbers(its_numbers, experiments[place].weight_decay)
+            events = read_off(part.times[row][known], its_curves, part.endings[row], scales=scales)
+            outcomes[place], endings[place] = events.outcome, part.endings[row]
+            states = early_and_late(part.times[row][known], its_curves, events)
+            rows[place] = {
+                **events.numbers(),
+                **{
+                    f"{when}_{name}": v
+                    for when, found in states.items()
+                    for name, v in found.items()
+                },
+                **{name: float(getattr(part.efforts[row], name)) for name in _COSTS},
+            }
+    for name in dict.fromkeys(name for row in rows for name in row):
+        numbers[name] = np.array([row.get(name, np.nan) for row in rows])
+    return Results(
+        runs=job.runs,
+        hashes=job.hashes,
+        outcomes=outcomes,
+        endings=endings,
+        numbers=numbers,
+        times=times,
+        curves=curves,
+        words=words | {name: _words(name, words) for name in numbers},
+        about={
+            "experiment": job.description,
+            "changes": job.changes,
+            "sweep": job.sweep,
+            "stages": stages,
+            "errors": {str(place): message for place, message in errors.items()},
+            "versions": _versions(),
+            "machine": machine(),
+            "environment": {key: os.environ[key] for key in ENVIRONMENT if key in os.environ},
+            "written": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        },
+    )
+
+
+def _achieved(part: Stacked) -> Iterator[tuple[str, np.ndarray, str]]:
+    """What the predictors achieve and how near to KKT the runs end, as numbers by name."""
+    for key, table in part.table.items():
+        for place, role in enumerate(part.roles):
+            if table.dtype.kind == "f":
+                long_name = f"{part.long_names[f'predictor_{key}']} of the {role} predictor"
+                yield f"{role}_{key}", table[:, place], long_name
+            elif key == "status":
+                certified = np.isin(table[:, place], CERTIFIED).astype(float)
+                yield f"{role}_certified", certified, f"whether the {role} predictor is certified"
+    for name, column in part.scales.items():
+        yield name, column, part.long_names[name]
+    for name, residuals in part.kkt.items():
+        yield f"kkt_{name}", residuals, part.long_names[f"kkt_{name}"]
+
+
+def _words(name: str, words: dict[str, dict[str, str]]) -> dict[str, str]:
+    """What a number is called."""
+    if name in words:
+        return words[name]
+    when, _, curve = name.partition("_")
+    if when in ("early", "late") and curve in words:
+        place = "median over the kernel plateau" if when == "early" else "last value"
+        return {**words[curve], "long_name": f"{words[curve]['long_name']}, {place}"}
+    return {"long_name": name.replace("_", " "), "units": "1"}

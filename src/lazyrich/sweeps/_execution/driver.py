@@ -1,0 +1,242 @@
+"""Handing a sweep's batches to workers, and hearing of them until all are done."""
+
+import errno
+import hashlib
+import pickle
+import queue
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from ..._core.errors import ComputationError, InputError
+from .._store import Store
+from .._sweep import Sweep
+from ..batches import Batch
+from .batch import Done, Job, run_batch
+from .beat import Beat
+
+# How often a batch is handed out again: after its worker was lost, which says little of the
+# batch, and after it raised, which says more.
+_MAX_LOSSES = 10
+_MAX_ERRORS = 2
+
+_POLL_SECONDS = 0.5
+
+# A batch is begun only if this many times the longest one so far is left.
+_MARGIN = 1.2
+
+
+class Progress(NamedTuple):
+    """How far a sweep has come, in runs; `rate` in runs a second, zero while unknown."""
+
+    num_runs: int
+    num_done: int
+    num_failed: int
+    rate: float
+    note: str = ""
+
+
+Listener = Callable[[Progress], None]
+
+
+class Campaign:
+    """What is left of a sweep, and how doing it goes.
+
+    - **Takes** `batches`, those still to do, `num_done`, runs done before; `walltime`, seconds
+        after which nothing is to run any more, None for no limit; `longest`, the seconds
+        that a batch has taken so far, as a guess for the next.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        sweep: Sweep,
+        batches: Iterator[Batch],
+        num_done: int,
+        walltime: float | None,
+        listener: Listener,
+        longest: float = 0.0,
+    ):
+        self.store, self.sweep = store, sweep
+        self._batches, self._walltime, self._listener = batches, walltime, listener
+        self._begun = time.monotonic()
+        self._num_before = self._num_done = num_done
+        self._num_failed, self._longest = 0, longest
+        self.out_of_time = False
+        self._beat = Beat(store, sweep)
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether it has to end in time: then nothing may wait for its turn."""
+        return self._walltime is not None
+
+    def next(self) -> Batch | None:
+        """The next batch to begin; None if there is none, or no time for one."""
+        if self._walltime is not None and not self.out_of_time:
+            left = self._walltime - (time.monotonic() - self._begun)
+            self.out_of_time = left < _MARGIN * self._longest or left <= 0
+        if self.out_of_time:
+            return None
+        for batch in self._batches:
+            # Another process may have written it since the sweep was planned.
+            if not self.store.is_whole(self.store.file_of(self.sweep, batch.number)):
+                return batch
+            self._num_done += len(batch.runs)
+        return None
+
+    def heard(self, done: Done) -> None:
+        """Counts a batch that is done."""
+        self._num_done += done.num_runs
+        self._num_failed += done.num_failed
+        self._longest = max(self._longest, done.seconds)
+        self.tell()
+
+    def tell(self, note: str = "", running: list[str] | None = None) -> None:
+        """Says how far it is."""
+        elapsed = max(time.monotonic() - self._begun, 1e-6)
+        rate = (self._num_done - self._num_before) / elapsed
+        progress = Progress(len(self.sweep), self._num_done, self._num_failed, rate, note)
+        self._beat.offer(progress._asdict(), running)
+        self._listener(progress)
+
+    def end(self) -> None:
+        """Takes back the sign that this process is at work."""
+        self._beat.end()
+
+
+def run_here(campaign: Campaign) -> None:
+    """Does every batch in this process, one after another.
+
+    - **Raises** [`ComputationError`][lazyrich.ComputationError] if the store cannot be written.
+    """
+    while (batch := campaign.next()) is not None:
+        job = Job.of(campaign.store, campaign.sweep, batch)
+        campaign.tell(running=[job.name])
+        try:
+            campaign.heard(run_batch(campaign.store, job))
+        except OSError as error:
+            raise ComputationError(_explained(error, campaign.store, batch)) from error
+
+
+def run_on(
+    client: Any, campaign: Campaign, max_running: int | None, check: Callable[[], None]
+) -> None:
+    """Does every batch on the workers of a client's scheduler.
+
+    At most `max_running` batches are with the scheduler at a time; if it is None, twice as
+    many as there are threads, or just as many if time is short. They stay with it if this
+    process ends: what is begun is finished. `check` is called now and then, and raises if
+    nobody works.
+
+    - **Raises** [`ComputationError`][lazyrich.ComputationError] if the scheduler is lost, the
+        store cannot be written, or a batch ends its worker or raises again and again;
+        [`InputError`][lazyrich.InputError] if the experiment cannot be sent to a process.
+    """
+    address = str(client.scheduler.address)
+    try:
+        _run_on(client, campaign, max_running, check)
+    except (ComputationError, InputError):
+        raise
+    except Exception as error:
+        # What batches raise comes as their result: this is the connection, or a bug.
+        if client.status == "running" and not isinstance(error, OSError):
+            raise
+        raise _lost(address, campaign.store) from error
+
+
+def _run_on(
+    client: Any, campaign: Campaign, max_running: int | None, check: Callable[[], None]
+) -> None:
+    from distributed import fire_and_forget
+
+    store, sweep = campaign.store, campaign.sweep
+    address = str(client.scheduler.address)
+    place = hashlib.sha256(store.folder.place.encode()).hexdigest()[:8]
+    heard: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    running: dict[str, tuple[Any, Batch]] = {}
+    losses: dict[int, int] = {}
+    errors: dict[int, int] = {}
+
+    def hand_out(batch: Batch) -> None:
+        tries = losses.get(batch.number, 0) + errors.get(batch.number, 0)
+        job = Job.of(store, sweep, batch)
+        # Named for the batch and its store: if another process has handed it out as well, it
+        # is done once; the same sweep in another store is other work.
+        key = f"{job.name}-try{tries}-{place}"
+        try:
+            future = client.submit(run_batch, store, job, key=key, pure=False)
+        except (TypeError, AttributeError, pickle.PicklingError) as error:
+            accepted = f"cannot be sent to another process, use workers=0 ({_in_words(error)})"
+            raise InputError("experiment", sweep.experiment.name, accepted) from None
+        running[key] = (future, batch)
+        fire_and_forget(future)
+        future.add_done_callback(heard.put)
+
+    while True:
+        threads = sum(client.nthreads().values())
+        room = max(1, threads) if campaign.is_timed else max(2, 2 * threads)
+        room = min(room, max_running or room)
+        while len(running) < room and (batch := campaign.next()) is not None:
+            hand_out(batch)
+        if not running:
+            return
+        try:
+            future = heard.get(timeout=_POLL_SECONDS)
+        except queue.Empty:
+            if client.status != "running":
+                raise _lost(address, store) from None
+            check()
+            campaign.tell(running=[key.split("-try")[0] for key in running])
+            continue
+        _, batch = running.pop(future.key)
+        if future.cancelled():
+            raise _lost(address, store)
+        error = future.exception()
+        if error is None:
+            done = future.result()
+            if store.is_whole(done.name):
+                campaign.heard(done)
+                continue
+            # A scheduler answers from what it remembers of a key; or somebody damaged the file.
+            error = FileNotFoundError(f"the file of batch {batch.number} is gone or damaged")
+        again = _again(error, batch, losses, errors)
+        if not again:
+            raise ComputationError(_explained(error, store, batch)) from error
+        campaign.tell(f"batch {batch.number} is handed out again: {_in_words(error)}")
+        hand_out(batch)
+
+
+def _again(
+    error: BaseException, batch: Batch, losses: dict[int, int], errors: dict[int, int]
+) -> bool:
+    """Whether a batch that came to nothing should be tried once more."""
+    from distributed import KilledWorker
+
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+        return False
+    counts, most = (
+        (losses, _MAX_LOSSES) if isinstance(error, KilledWorker) else (errors, _MAX_ERRORS)
+    )
+    counts[batch.number] = counts.get(batch.number, 0) + 1
+    return counts[batch.number] <= most
+
+
+def _in_words(error: BaseException) -> str:
+    words = " ".join(str(error).split()) or type(error).__name__
+    return words if len(words) <= 300 else f"{words[:297]}..."
+
+
+def _explained(error: BaseException, store: Store, batch: Batch) -> str:
+    if isinstance(error, OSError):
+        return f"{store.url}: {_in_words(error)}; what is done is kept, the same command goes on"
+    return (
+        f"batch {batch.number} (runs {', '.join(map(str, batch.runs[:4]))} ...) came to nothing "
+        f"again and again: {type(error).__name__}: {_in_words(error)}; what is done is kept"
+    )
+
+
+def _lost(address: str, store: Store) -> ComputationError:
+    return ComputationError(
+        f"the scheduler at {address} is gone; what is done is kept in {store.url}, the same "
+        "command goes on"
+    )

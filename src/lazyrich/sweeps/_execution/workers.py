@@ -1,0 +1,248 @@
+"""Where batches are computed: this process, processes of its own, or a cluster."""
+
+import contextlib
+import ipaddress
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from ..._core.errors import ComputationError, InputError, require
+from ..._core.files import private
+
+# A worker computes one batch at a time on one core: batches are as many as there are cores,
+# and products of small matrices do not gain from a second one.
+# Without a limit of memory: workers that pass theirs are paused, and may stay so for ever.
+_WORKER = ("--nthreads", "1", "--no-dashboard", "--death-timeout", "30", "--memory-limit", "0")
+# A worker runs whatever it is sent. Those started here, and what looks after them, listen on the
+# loopback interface, take no message without the credential of their sweep, and serve no HTTP.
+_LOOPBACK = "127.0.0.1"
+_WORKER_CLASS = "lazyrich._core.dask_nodes.Worker"
+_GUARDED = ("--protocol", "tls", "--host", _LOOPBACK, "--worker-class", _WORKER_CLASS)
+_MAX_STARTS = 10
+_USAGE = 2  # the exit code of a command that is not understood
+
+ENVIRONMENT = {
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
+    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "0",
+    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false",
+    "PJRT_NPROC": "1",
+    "OMP_NUM_THREADS": "1",
+}
+
+
+class Crew:
+    """Workers that are started when they are first asked for, and serve until the end.
+
+    - **Takes** `workers`, processes to start, as many as cores by default; 0 for none, so that
+        all is computed in this process; `scheduler`, an address or a cluster of dask's to use
+        in their place.
+    """
+
+    def __init__(self, stack: contextlib.ExitStack, workers: int | None, scheduler: Any):
+        self._stack, self._scheduler = stack, scheduler
+        self._num_workers = (os.cpu_count() or 1) if workers is None else workers
+        self._client: Any = None
+        self.check: Callable[[], None] = lambda: None
+
+    def client(self) -> Any:
+        """A `distributed.Client` of theirs; None if this process is to do the work."""
+        if self._client is None and (self._num_workers > 0 or self._scheduler is not None):
+            context = connected(self._scheduler, self._num_workers)
+            self._client, self.check = self._stack.enter_context(context)
+        return self._client
+
+
+@contextlib.contextmanager
+def crew(workers: int | None, scheduler: Any) -> Iterator[Crew]:
+    """A [`Crew`][] that is sent home at the end."""
+    with contextlib.ExitStack() as stack:
+        yield Crew(stack, workers, scheduler)
+
+
+@contextlib.contextmanager
+def connected(scheduler: Any, num_workers: int) -> Iterator[Any]:
+    """A `distributed.Client` of the scheduler at an address, or of one of its own.
+
+    Beside it a function that raises [`ComputationError`][lazyrich.ComputationError] if the
+    workers cannot be there any more.
+
+    - **Takes** `scheduler`, None, an address, or a cluster of dask's with the credential it has.
+    - **Raises** [`InputError`][lazyrich.InputError] if nothing answers at the address, or if
+        anyone in its network could answer in its place.
+    """
+    require("distributed", "maps", "a sweep on worker processes (any but workers=0)")
+    from distributed import Client, Security, SpecCluster
+
+    if scheduler is not None:
+        # A cluster knows its own credential; for an address dask's configuration may name one.
+        security = getattr(scheduler, "security", None) or Security()
+        named = getattr(scheduler, "scheduler_address", scheduler)
+        address = checked_address(named, security)
+        with _quiet():
+            try:
+                client = Client(address, security=security, timeout=10, set_as_default=False)
+            except (OSError, ValueError, TypeError, RuntimeError) as error:
+                accepted = f"should be the address of a running dask scheduler ({error})"
+                raise InputError("scheduler", named, accepted) from None
+            with _closing(client):
+                yield client, lambda: None
+        return
+    require("cryptography", "maps", "a sweep on worker processes (any but workers=0)")
+    security = Security.temporary()
+    options = {"host": _LOOPBACK, "protocol": "tls://", "port": 0, "security": security}
+    with (
+        _quiet(),
+        # What one worker has compiled serves the others, and those started in their place. For
+        # this user only: the credential is there, too.
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch,
+        SpecCluster(
+            workers={},
+            scheduler={"cls": _scheduler(), "options": {**options, "dashboard": False}},
+            security=security,
+            silence_logs=logging.CRITICAL,
+        ) as cluster,
+        Client(cluster, security=security, set_as_default=False) as client,
+        _worker_processes(cluster.scheduler_address, num_workers, Path(scratch), security) as check,
+    ):
+        yield client, check
+
+
+def _scheduler() -> type[Any]:
+    from ..._core.dask_nodes import Scheduler
+
+    return Scheduler
+
+
+_INSECURE = "insecure+"
+
+
+def checked_address(named: Any, security: Any) -> str:
+    """The address of a scheduler, refused where anyone in between could run code here.
+
+    Whoever answers in a scheduler's place is sent experiments and answers with pickles, which
+    run code as they are read. So beyond this machine an address is one of TLS, with the files
+    that dask's configuration names, or it says itself that it is not safe: `insecure+tcp://...`.
+
+    - **Raises** [`InputError`][lazyrich.InputError] for any other.
+    """
+    if not isinstance(named, str):
+        raise InputError("scheduler", named, "should be an address, or a cluster of dask's")
+    if named.startswith(_INSECURE):
+        return named.removeprefix(_INSECURE)
+    protocol, separator, rest = named.partition("://")
+    protocol, rest = (protocol, rest) if separator else ("tcp", named)
+    if protocol in ("tls", "wss"):
+        tls = security.get_tls_config_for_role("client")
+        if not (tls["ca_file"] and tls["cert"]):
+            accepted = (
+                "needs the files of its credential: set DASK_DISTRIBUTED__COMM__TLS__CA_FILE, "
+                "..._TLS__CLIENT__CERT and ..._TLS__CLIENT__KEY"
+            )
+            raise InputError("scheduler", named, accepted)
+    elif protocol in ("tcp", "ws") and not _is_loopback(rest):
+        accepted = (
+            "has no TLS: whoever reaches it, or answers in its place, runs code on all machines "
+            f"of the sweep; use tls://, or {_INSECURE}{protocol}://{rest} in a network that you "
+            "trust"
+        )
+        raise InputError("scheduler", named, accepted)
+    return named
+
+
+def _is_loopback(place: str) -> bool:
+    """Whether `HOST:PORT` is of this machine only."""
+    host = place.rsplit(":", 1)[0].strip("[]")
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+@contextlib.contextmanager
+def _closing(client: Any) -> Iterator[None]:
+    """Closes a client at the end, whether or not its scheduler still answers."""
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            client.close(timeout=2)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps what distributed logs from the user, who is told what matters otherwise."""
+    names = [name for name in logging.root.manager.loggerDict if name.startswith("distributed")]
+    loggers = [logging.getLogger(name) for name in {"distributed", *names}]
+    before = [(logger, logger.level) for logger in loggers if logger.level != logging.NOTSET]
+    for logger, _ in before:
+        logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        for logger, level in before:
+            logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def _worker_processes(
+    address: str, num_workers: int, scratch: Path, security: Any
+) -> Iterator[Callable[[], None]]:
+    """Processes that serve a scheduler, started as a user would start them.
+
+    Started by their command and not by `multiprocessing`, which would run the user's script
+    again in each of them. A nanny in each starts its worker anew when that is killed; if
+    this process is killed, they find the scheduler gone and end.
+    """
+    # Threads are the caller's to set; flags that are set already are kept.
+    environment = {**ENVIRONMENT, **os.environ}
+    environment.setdefault("JAX_COMPILATION_CACHE_DIR", str(scratch / "compiled"))
+    environment["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {ENVIRONMENT['XLA_FLAGS']}"
+    # Modules that this process finds, such as those beside the user's script.
+    environment["PYTHONPATH"] = os.pathsep.join(str(Path(place).absolute()) for place in sys.path)
+    command = [sys.executable, "-m", "distributed.cli.dask_worker", address, *_WORKER]
+    command += ["--nworkers", str(num_workers), "--local-directory", str(scratch), *_GUARDED]
+    tls = security.get_tls_config_for_role("worker")
+    for option, key in (("--tls-ca-file", "ca_file"), ("--tls-cert", "cert"), ("--tls-key", "key")):
+        place = scratch / key
+        private(place, tls[key].encode())
+        command += [option, str(place)]
+    log = scratch / "log"
+
+    def start() -> subprocess.Popen[bytes]:
+        with log.open("wb") as file:
+            return subprocess.Popen(
+                command,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=file,
+                # Ctrl-C is for this process, which then ends them.
+                start_new_session=True,
+            )
+
+    started = [start()]
+
+    def check() -> None:
+        code = started[-1].poll()
+        if code is None:
+            return
+        # A worker that is killed while it starts takes its nanny with it, and that the others.
+        if code != _USAGE and len(started) < _MAX_STARTS:
+            started.append(start())
+            return
+        lines = log.read_text(errors="replace").strip().splitlines()
+        said = [line for line in lines if " - INFO - " not in line] or [f"exit code {code}"]
+        raise ComputationError(f"the worker processes end again and again: {said[-1]}")
+
+    try:
+        yield check
+    finally:
+        # Not asked politely: nothing of theirs is of use, and they would finish their batches.
+        # A worker ends with its nanny.
+        started[-1].kill()
+        started[-1].wait()

@@ -1,0 +1,202 @@
+"""A sweep: an experiment and what varies, one description with a hash."""
+
+import functools
+import hashlib
+import itertools
+import json
+import math
+import tomllib
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import tomli_w
+from annotated_types import Ge
+
+from .._core.description import Description
+from .._core.errors import InputError
+from .._core.fingerprint import fingerprint, is_own
+from .._core.toml import parse_toml
+from ..experiments.experiment import Experiment, check_beside
+from ..tasks.held import AbstractHeld
+from .axes import Axis, Over, axes_of
+from .unbuilt import Unbuilt, classes, lost
+
+# Runs, of which planning holds 56 bytes each; shapes, each of which is checked; axes, of which an
+# array has no more; letters of a sweep's file, of which 2**20 take Python's parser four seconds.
+MAX_RUNS, _MAX_SHAPES, _MAX_AXES, MAX_BYTES = 4_000_000, 20_000, 32, 2**22
+
+
+class Sweep(Description):
+    """Every combination of the points of `axes`, set in `experiment`.
+
+    Runs are numbered as the entries of an array over the axes, the last varying fastest.
+    `batch_size` is how many of them, at most, are computed, written and lost as one.
+    `known_as` is for sweeps read from a file that could not hold all of them, such as a model
+    of your own: the hash that the file gives. They name their runs, and cannot make them.
+
+    - **Raises** [`InputError`][lazyrich.InputError] for a key or a value that the experiment
+        does not take. Tried when the sweep is made is every combination of what changes
+        shapes, and every value of what does not.
+    """
+
+    experiment: Experiment
+    axes: tuple[Axis, ...]
+    batch_size: Annotated[int, Ge(1)] = 64
+    known_as: str = ""
+
+    def model_post_init(self, context: object) -> None:
+        del context
+        # Fields that keep shapes are checked one by one, so their combinations are good.
+        shaped = [axis for axis in self.axes if not axis.keeps_shape]
+        plain = [axis for axis in self.axes if axis.keeps_shape]
+        for what, most, axes in (
+            ("runs", MAX_RUNS, self.axes), ("shapes of runs", _MAX_SHAPES, shaped),
+        ):  # fmt: skip
+            num = math.prod(map(len, axes))
+            if num > most or len(axes) > _MAX_AXES:
+                accepted = f"makes {num:,} {what} on {len(axes)} axes; a sweep has at most {most:,}"
+                raise InputError("over", [axis.name for axis in axes], accepted)
+        if isinstance(self.experiment, Unbuilt):
+            return
+        try:
+            for places in itertools.product(*(range(len(axis)) for axis in shaped)):
+                _check_numbers(self.experiment.with_changes(_merged(shaped, places)))
+            for axis in plain:
+                for index in range(len(axis)):
+                    _check_numbers(self.experiment.with_changes(axis.changes(index)))
+        except InputError as error:
+            raise error.under("over") from None
+
+    @classmethod
+    def over(cls, experiment: Experiment, over: Over, batch_size: int = 64) -> "Sweep":
+        """The sweep of `experiment` over keys and their values, see [`sweep`][lazyrich.sweep]."""
+        return cls(experiment=experiment, axes=axes_of(over), batch_size=batch_size)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The number of points on each axis."""
+        return tuple(len(axis) for axis in self.axes)
+
+    def __len__(self) -> int:
+        return math.prod(self.shape)
+
+    def changes(self, index: int) -> dict[str, Any]:
+        """What run number `index` sets."""
+        return _merged(self.axes, map(int, np.unravel_index(index, self.shape)))
+
+    def shape_of(self, index: int) -> tuple[int, ...]:
+        """Where run number `index` stands on the axes along which shapes change."""
+        places = np.unravel_index(index, self.shape)
+        pairs = zip(self.axes, places, strict=True)
+        return tuple(int(place) for axis, place in pairs if not axis.keeps_shape)
+
+    def run(self, index: int) -> Experiment:
+        """The experiment of run number `index`."""
+        return self.experiment.with_changes(self.changes(index))
+
+    def runs(self) -> Iterator[Experiment]:
+        """Every experiment in order, made as it is asked for."""
+        return map(self.run, range(len(self)))
+
+    @functools.cached_property
+    def content_hash(self) -> str:
+        """SHA-256 of the experiment's content, the axes and the batches' size, in hexadecimal."""
+        if self.known_as:
+            return self.known_as
+        axes = [[axis.keys, axis.points] for axis in self.axes]
+        content = [self.experiment.content_hash, axes, self.batch_size]
+        # Kinds of the user's own on the axes count by their code, which their tables do not show.
+        tables = [dict(zip(a.keys, p, strict=True)) for a in self.axes for p in a.points]
+        tables += [{"kind": v} for t in tables for k, v in t.items() if k.endswith(".kind")]
+        own = [kind for kind in classes(tables) if is_own(kind)]
+        if own:
+            content.append([fingerprint(kind, "over") for kind in own])
+        canonical = json.dumps(content, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+    @property
+    def arrays(self) -> str | None:
+        """The name of a file for the arrays of its task, where the task is made of them."""
+        if isinstance(self.experiment, Unbuilt):
+            return None
+        task = self.experiment.task
+        return f"{task.digest}.npz" if isinstance(task, AbstractHeld) else None
+
+    @property
+    def description(self) -> str:
+        """The experiment as TOML, as far as a file can hold it, its arrays in the file `arrays`."""
+        if isinstance(self.experiment, Unbuilt):
+            return self.experiment.description
+        named = tuple(probe for probe in self.experiment.probes if isinstance(probe, str))
+        return self.experiment.model_copy(update={"probes": named}).to_toml(self.arrays)
+
+    def to_toml(self) -> str:
+        """The sweep as TOML: `sha256`, `[experiment]` and one `[[axes]]` a dimension."""
+        table = {
+            "sha256": self.content_hash,
+            "batch_size": self.batch_size,
+            "axes": [
+                {"keys": list(a.keys), "points": [list(p) for p in a.points]} for a in self.axes
+            ],
+            "experiment": tomllib.loads(self.description),
+        }
+        text = tomli_w.dumps(table)
+        if len(text) > MAX_BYTES:
+            accepted = f"take {len(text):,} letters in a file; make several sweeps of them"
+            raise InputError("over", f"{len(self)} runs", accepted)
+        return text
+
+    @classmethod
+    def from_toml(cls, text: str, folder: Path, key: str = "toml") -> "Sweep":
+        """Parses the text of a TOML file whose arrays stand in `folder`."""
+        try:
+            table = parse_toml(text, MAX_BYTES)
+            experiment, digest = dict(table["experiment"]), str(table["sha256"])
+            over: Over = {tuple(axis["keys"]): axis["points"] for axis in table["axes"]}
+            size = table["batch_size"]
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InputError("sweep", key, f"should be a sweep's TOML ({error})") from None
+        task = experiment.get("task")
+        if isinstance(task, dict):
+            check_beside(task)
+        axes = axes_of(over)
+        try:
+            sweep = cls.over(Experiment.from_table(experiment, folder), over, size)
+        except InputError as error:
+            why = lost(experiment, [axis.points for axis in axes], error)
+            if why is None:
+                raise
+            unbuilt = Unbuilt.of(experiment, why)
+            return cls(experiment=unbuilt, axes=axes, batch_size=size, known_as=digest)
+        if sweep.content_hash == digest:
+            return sweep
+        return cls(experiment=sweep.experiment, axes=sweep.axes, batch_size=size, known_as=digest)
+
+
+def _check_numbers(experiment: Experiment) -> None:
+    """Raises [`InputError`][lazyrich.InputError] for probes of more than one number a time."""
+    for probe in experiment.probe_modules:
+        if probe.dims:
+            accepted = (
+                f"is an array over {', '.join(probe.dims)}, of which sweeps keep none: leave it "
+                "out, or use lr.simulate or lr.simulate_many"
+            )
+            raise InputError("probes", probe.name, accepted)
+
+
+def _merged(axes: Sequence[Axis], places: Iterable[int]) -> dict[str, Any]:
+    """What points of several axes set; what is inside of a table comes after the table.
+
+    A new `kind` drops the fields of the old one, so it comes before they are set.
+    """
+    found = (axis.changes(place) for axis, place in zip(axes, places, strict=True))
+    changes = dict(itertools.chain.from_iterable(one.items() for one in found))
+    return ordered(changes)
+
+
+def ordered(changes: dict[str, Any]) -> dict[str, Any]:
+    """What is inside of a table after the table, and its kind before its fields."""
+    keys = sorted(changes, key=lambda key: (key.count("."), not key.endswith(".kind")))
+    return {key: changes[key] for key in keys}

@@ -1,0 +1,52 @@
+"""Points that fill a box: what a sweep runs where a grid would be too large."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from scipy.stats import qmc
+
+from .._core.errors import InputError
+from .axes import MAX_POINTS, Over
+
+Box = Mapping[str, tuple[int | float, int | float]]
+
+
+def sobol(box: Box, num: int, seed: int = 0, log: bool = True) -> Over:
+    """A scrambled Sobol sequence in a box, as an axis of a sweep: `over={**sobol(...), ...}`.
+
+    - **Takes** `box`, the least and the largest value by key; `num`, points, best a power of
+        two; `seed`, of the scrambling; `log`, whether to fill the logarithms evenly.
+    - **Raises** [`InputError`][lazyrich.InputError] for an empty box or bounds out of order.
+    - **Source** Owen's scrambling, as in `scipy.stats.qmc.Sobol`.
+    """
+    _check_num(num)
+    engine = qmc.Sobol(max(1, len(box)), rng=np.random.default_rng(seed))
+    # Drawn to the next power of two: sequences of other lengths are not balanced.
+    points = engine.random_base2(max(0, int(num - 1).bit_length()))[:num]
+    return _fill(box, points, log)
+
+
+def random(box: Box, num: int, seed: int = 0, log: bool = True) -> Over:
+    """Independent uniform points in a box; arguments as those of `sobol`."""
+    _check_num(num)
+    return _fill(box, np.random.default_rng(seed).random((num, len(box))), log)
+
+
+def _check_num(num: int) -> None:
+    if not 0 < num <= MAX_POINTS:
+        raise InputError("num", num, f"should be from 1 to {MAX_POINTS:,}")
+
+
+def _fill(box: Box, unit: np.ndarray, log: bool) -> Over:
+    if not box:
+        raise InputError("box", dict(box), "should give the bounds of at least one key")
+    columns: list[Any] = []
+    for (key, bounds), fraction in zip(box.items(), unit.T, strict=True):
+        low, high = map(float, bounds)
+        if not (low < high and np.isfinite(high - low)) or (log and low <= 0):
+            accepted = f"should be two {'positive ' if log else ''}numbers in order"
+            raise InputError(f"box.{key}", bounds, accepted)
+        values = low * (high / low) ** fraction if log else low + (high - low) * fraction
+        columns.append(np.clip(values, low, high).tolist())
+    return {tuple(box): list(zip(*columns, strict=True))}

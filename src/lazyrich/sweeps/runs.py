@@ -1,0 +1,171 @@
+"""A sweep's dataset as runs: one dimension `run`, and what is asked of it."""
+
+import json
+import tomllib
+from typing import Any, NamedTuple
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Float, Int, Shaped
+
+from .._core.errors import InputError
+from ..records.transition import CHANGED, LATER, OUTCOMES, time_names
+
+_CHANGE_TIMES = ("t10", "t50", "t90", "t50_sustained", "t10_loss", "t50_loss", "t90_loss")
+
+
+def as_table(value: Any) -> dict[str, Any] | None:
+    """A table, which datasets hold as JSON; None for what is none."""
+    if isinstance(value, str) and value.startswith("{"):
+        value = json.loads(value)
+    return value if isinstance(value, dict) else None
+
+
+class Runs(NamedTuple):
+    """A sweep's dataset with one dimension `run`.
+
+    - `keys`: the names of its swept keys, each a coordinate along `run`.
+    - `times`: the names of the transition times it was made from.
+    """
+
+    data: xr.Dataset
+    keys: tuple[str, ...]
+    times: tuple[str, ...]
+
+    def outcomes(self, name: str = "outcome") -> Shaped[np.ndarray, " run"]:
+        """One of `OUTCOMES` a run; what is no string (a gap of an outer join) is missing."""
+        values = self.data[name].values
+        found = np.array([v if isinstance(v, str) else "missing" for v in values], dtype=object)
+        unknown = sorted({*found} - {*OUTCOMES})
+        if unknown:
+            raise InputError(name, str(unknown[0]), f"should be among {', '.join(OUTCOMES)}")
+        return found
+
+    def key(self, key: str, argument: str) -> Shaped[np.ndarray, " run"]:
+        """The value of `key` in every run; `argument` is what the caller gave it as.
+
+        A key that is not swept has the value of the base experiment.
+        """
+        if key in self.data.coords and self.data[key].dims in (("run",), ()):
+            return np.broadcast_to(self.data[key].values, self.data.sizes["run"])
+        for table in self.data.coords:
+            if key.startswith(f"{table}.") and self.data[table].dims == ("run",):
+                return self._inside(str(table), key, argument)
+        value: Any = tomllib.loads(self.data.attrs.get("experiment", ""))
+        for part in key.split("."):
+            value = value.get(part) if isinstance(value, dict) else None
+        if value is None or isinstance(value, dict | list):
+            raise InputError(
+                argument,
+                key,
+                f"should be a swept key ({', '.join(self.keys) or 'there is none'}) "
+                "or a number of the base experiment",
+            )
+        return np.full(self.data.sizes["run"], value)
+
+    def _inside(self, table: str, key: str, argument: str) -> Shaped[np.ndarray, " run"]:
+        """The values of a key that stands inside of a table that is swept.
+
+        To choose runs by, some of the tables may lack it: those runs have None.
+        """
+        found = []
+        for text in self.data[table].values.tolist():
+            value: Any = as_table(text)
+            for part in key[len(table) + 1 :].split("."):
+                value = value.get(part) if isinstance(value, dict) else None
+            found.append(None if isinstance(value, dict | list) else value)
+        lacking = [value is None for value in found]
+        if all(lacking) or (any(lacking) and argument not in ("where", "against")):
+            text = self.data[table].values[lacking.index(True)]
+            accepted = f"should stand in every table of {table}, which is swept; not in {text}"
+            raise InputError(argument, key, accepted)
+        return np.array(found, dtype=object if any(lacking) else None)
+
+    def without(self, axis: str, key: str, argument: str) -> Shaped[np.ndarray, " run"]:
+        """What an axis of tables has beside a key inside of them, as text."""
+        table = next(name for name in axis.split(",") if key.startswith(f"{name}."))
+        *parents, leaf = key[len(table) + 1 :].split(".")
+        found = []
+        for text in self.key(table, argument).tolist():
+            place = rest = json.loads(text)
+            for parent in parents:
+                place = place[parent]
+            place.pop(leaf, None)
+            found.append(json.dumps(rest, sort_keys=True))
+        return np.array(found)
+
+    def time(self, name: str, argument: str = "quantity") -> Float[np.ndarray, " run"]:
+        """A time of every run; infinite where it lies past the horizon, NaN where unknown.
+
+        Times of the test score's change are fractions of the way to its last value. Only a
+        run that settled has them: in another, that value is where the horizon cut it.
+        """
+        if name not in self.data or self.data[name].dims != ("run",):
+            raise InputError(
+                argument,
+                name,
+                f"should be a time in the dataset: {', '.join(self.times) or 'there is none'}",
+            )
+        outcomes, values = self.outcomes(), self.data[name].values.astype(float)
+        if name in _CHANGE_TIMES:
+            values = np.where(np.isin(outcomes, CHANGED), values, np.nan)
+        values[~np.isfinite(values) & np.isin(outcomes, LATER)] = np.inf
+        return values
+
+
+def runs_of(dataset: xr.Dataset, *names: str) -> Runs:
+    """The outcome and the named variables (those that are there), flattened to runs."""
+    if "outcome" not in dataset:
+        shown = ", ".join(map(str, dataset.data_vars)) or "nothing"
+        raise InputError(
+            "dataset", shown, "should be a sweep's dataset, which has the variable `outcome`"
+        )
+    times = tuple(t for t in time_names() if t in dataset)
+    # Chosen before flattening, which would read every curve of a large store.
+    data = dataset[["outcome", *(name for name in names if name in dataset and name != "outcome")]]
+    dims = tuple(str(dim) for dim in data["outcome"].dims)
+    if not dims:
+        data = data.expand_dims("run")
+    elif dims != ("run",):
+        data = data.stack(run=dims).reset_index("run")
+        return Runs(data.transpose("run", ...), dims, times)
+    keys = tuple(str(c) for c in data.coords if data[c].dims == ("run",) and c != "run")
+    return Runs(data.transpose("run", ...), keys, times)
+
+
+def levels(values: Shaped[np.ndarray, " run"]) -> tuple[Shaped[np.ndarray, " k"], Any]:
+    """The different values in increasing order, and each run's place among them.
+
+    Numbers that agree to nine digits are one: two machines may differ in the last place
+    of a logarithmic grid. A run whose value is NaN has the place -1.
+    """
+    if values.dtype.kind not in "fiu":
+        found, place = np.unique(values.astype(str), return_inverse=True)
+        return found, place
+    known = ~np.isnan(values.astype(float))
+    found, place = np.unique(values[known], return_inverse=True)
+    new = np.ones(len(found), bool)
+    new[1:] = np.diff(found) > 1e-9 * np.abs(found[1:])
+    places = np.full(len(values), -1)
+    places[known] = (np.cumsum(new) - 1)[place]
+    return found[new], places
+
+
+def counted(
+    outcomes: Shaped[np.ndarray, " run"],
+    at: tuple[Int[np.ndarray, " run"], ...],
+    shape: tuple[int, ...],
+) -> Int[np.ndarray, "kind ..."]:
+    """How many runs of each outcome are at every place; a place of -1 is none."""
+    count = np.zeros((len(OUTCOMES), *shape), dtype=int)
+    kind = np.array([OUTCOMES.index(outcome) for outcome in outcomes], dtype=int)
+    placed = np.all([axis >= 0 for axis in at], axis=0)
+    np.add.at(count, (kind[placed], *(axis[placed] for axis in at)), 1)
+    return count
+
+
+def majority(count: Int[np.ndarray, "kind ..."]) -> Shaped[np.ndarray, "..."]:
+    """The most frequent outcome; of equals the first in `OUTCOMES`; missing if none ran."""
+    ran = count[:-1]
+    names = np.array(OUTCOMES, dtype=object)
+    return np.where(ran.sum(0) > 0, names[np.argmax(ran, axis=0)], "missing")

@@ -1,0 +1,172 @@
+"""Tables of numbers and labels in files of a user's own."""
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .._core.errors import InputError
+from .._core.files import contents, opened
+from .._core.npz import Archive, archive
+from .._core.room import available
+
+# Bytes of a file of data that are read at most: what is larger does not fit the memory of most
+# machines as float64.
+_MAX_BYTES = 2**32
+# Bytes that one of a CSV file takes while its lines are split: a digit and a comma become a text.
+_TEXT_BYTES = 32
+
+_DELIMITERS = ",;\t"
+
+
+def read_table(path: Path, label: str | int | None) -> dict[str, np.ndarray]:
+    """`x` and `y` from a CSV file or from a `.npz` archive, by the file's first bytes.
+
+    - **Takes** `label`: in a CSV file the column that holds the labels, by name or by place, the
+        last one if it is None; in an archive the name of the array of labels, `y` if it is None.
+    - **Raises** [`InputError`][lazyrich.InputError] naming the line and the column of an entry
+        that is no number.
+    """
+    packed = False
+    try:
+        with opened(path, _MAX_BYTES) as file:
+            packed = file.read(4) == b"PK\x03\x04"
+            file.seek(0)
+            if packed:
+                with archive(file) as held:
+                    return _from_archive(path, held, label)
+        # Entries are texts before they are numbers.
+        data = contents(path, min(_MAX_BYTES, available() // _TEXT_BYTES))
+    except (OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        kind = ".npz" if packed else "CSV or .npz"
+        raise InputError("path", str(path), f"should be a readable {kind} file ({error})") from None
+    return _from_csv(path, data, label)
+
+
+def names_in(path: Path) -> list[str]:
+    """Names of the arrays in a `.npz` file; none if it is not one."""
+    try:
+        with opened(path, _MAX_BYTES) as file, archive(file) as held:
+            return held.names
+    except (OSError, ValueError):
+        return []
+
+
+def _from_archive(path: Path, held: Archive, label: str | int | None) -> dict[str, np.ndarray]:
+    names = held.names
+    labels = "y" if label is None else str(label)
+    inputs = "x" if "x" in names or "X" not in names else "X"
+    missing = [name for name in (inputs, labels) if name not in names]
+    if missing:
+        accepted = f"lacks {', '.join(missing)}; it holds {', '.join(names)}"
+        raise InputError("path", str(path), accepted)
+    return {"x": held.read(inputs), "y": held.read(labels)}
+
+
+def _from_csv(path: Path, data: bytes, label: str | int | None) -> dict[str, np.ndarray]:
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError("path", str(path), f"should be UTF-8 text or .npz ({error})") from None
+    first = text.split("\n", 1)[0]
+    delimiter = max(_DELIMITERS, key=first.count)
+    try:
+        rows = [row for row in csv.reader(io.StringIO(text), delimiter=delimiter) if any(row)]
+    except csv.Error as error:
+        raise InputError("path", str(path), f"should be a CSV file ({error})") from None
+    if not rows:
+        raise InputError("path", str(path), "holds no lines")
+    width = len(rows[0])
+    if width < 2:
+        accepted = "should have two columns or more, separated by comma, semicolon or tab"
+        raise InputError("path", str(path), accepted)
+    header = _header(rows[0], rows[1:], label)
+    place = _place(header, width, label)
+    names = header or [f"column {i}" for i in range(width)]
+    body = rows[1:] if header else rows
+    for number, row in enumerate(body, 2 if header else 1):
+        if len(row) != width:
+            accepted = f"line {number} has {len(row)} entries where the first has {width}"
+            raise InputError("path", str(path), accepted)
+    if not body:
+        raise InputError("path", str(path), "holds a header and no samples")
+    inputs = [i for i in range(width) if i != place]
+    x = np.empty((len(body), width - 1))
+    for column, i in enumerate(inputs):
+        x[:, column] = _numbers(path, names[i], [row[i] for row in body], bool(header))
+    labels = [row[place].strip() for row in body]
+    return {"x": x, "y": _labels(path, names[place], labels, bool(header))}
+
+
+def _is_number(entry: str) -> bool:
+    try:
+        float(entry)
+    except ValueError:
+        return False
+    return "_" not in entry
+
+
+def _header(
+    first: Sequence[str], rest: Sequence[Sequence[str]], label: str | int | None
+) -> list[str]:
+    """The names of the columns, empty if the first line is a sample.
+
+    It is a header where a label is named, or where a column of numbers begins with a word.
+    """
+    names = [entry.strip() for entry in first]
+    if isinstance(label, str):
+        return names
+    second = rest[0] if rest and len(rest[0]) == len(first) else first
+    begins = any(not _is_number(a) and _is_number(b) for a, b in zip(first, second, strict=True))
+    return names if begins else []
+
+
+def _place(header: list[str], width: int, label: str | int | None) -> int:
+    """The column of the labels."""
+    if label is None:
+        return width - 1
+    if isinstance(label, str):
+        if label not in header:
+            raise InputError("label", label, f"should be one of the columns {', '.join(header)}")
+        return header.index(label)
+    if isinstance(label, bool) or not -width <= label < width:
+        accepted = f"should be a column's name, or its place from 0 to {width - 1}"
+        raise InputError("label", label, accepted)
+    return label % width
+
+
+def _numbers(path: Path, name: str, entries: list[str], header: bool) -> np.ndarray:
+    try:
+        return np.array([float(entry) for entry in entries])
+    except ValueError:
+        bad = next(i for i, entry in enumerate(entries) if not _is_number(entry))
+        where = f"line {bad + (2 if header else 1)}, {name}"
+        accepted = (
+            f"{where}: {entries[bad][:60]!r} should be a number; remove the sample, write the "
+            "column in numbers, or name it as `label`"
+        )
+        raise InputError("path", str(path), accepted) from None
+
+
+def _labels(path: Path, name: str, entries: list[str], header: bool) -> np.ndarray:
+    if "" in entries:
+        line = entries.index("") + (2 if header else 1)
+        raise InputError("path", str(path), f"lacks a label in line {line}, {name}")
+    if all(map(_is_number, entries)):
+        return np.array([float(entry) for entry in entries])
+    return np.array(entries)
+
+
+def whole_label(value: Any) -> str | int | None:
+    """A `label` as a file or a command line gives it.
+
+    - **Raises** [`InputError`][lazyrich.InputError] unless it is a name or a place.
+    """
+    if value is None or (isinstance(value, str | int) and not isinstance(value, bool)):
+        return value
+    raise InputError("label", value, "should be a column's name, or its place from 0 on")

@@ -1,0 +1,161 @@
+"""Labelled images in files: MNIST's own format, NumPy's and OpenML's."""
+
+import functools
+import gzip
+import hashlib
+import math
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .._core.errors import InputError
+from .._core.files import opened
+from .._core.npz import archive
+
+FILES = (
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
+MNIST = (
+    "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+)
+"""SHA-256 of MNIST's four files, unpacked."""
+
+_NPZ, _ARFF = "mnist.npz", "mnist_784.arff"
+_NPZ_NAMES = ("x_train", "y_train", "x_test", "y_test")
+# Bytes of a file, packed or not: MNIST's largest has 47 million, OpenML's 123 million.
+_MAX_BYTES = 2**28
+# Images of MNIST's training set, which come first in OpenML's single table.
+_NUM_TRAIN = 60_000
+
+
+class Pictures(NamedTuple):
+    """Images `(n, rows, columns)` and their classes, of both parts, as bytes."""
+
+    x_train: np.ndarray
+    y_train: np.ndarray
+    x_test: np.ndarray
+    y_test: np.ndarray
+
+
+def find(folder: Path) -> Path:
+    """The file that pictures are read from: the first of the four, a `.npz` or an `.arff`.
+
+    - **Raises** [`InputError`][lazyrich.InputError] naming what is missing and where it goes.
+    """
+    there = [_packed_or_not(folder / name) for name in FILES]
+    if None not in there:
+        return folder / FILES[0]
+    for name in (_NPZ, _ARFF):
+        path = _packed_or_not(folder / name)
+        if path is not None:
+            return path
+    missing = [name for name, path in zip(FILES, there, strict=True) if path is None]
+    accepted = (
+        f"lacks {', '.join(missing)}; put MNIST's files there, packed (.gz) or not, or {_NPZ} or "
+        f"OpenML's {_ARFF}, or name their folder with --data DIR (task.folder)"
+    )
+    raise InputError("task.folder", str(folder), accepted)
+
+
+@functools.lru_cache(maxsize=2)
+def load(folder: Path, sha256: tuple[str, ...]) -> Pictures:
+    """Pictures of a folder, checked: those that packed and unpacked files hold are the same.
+
+    - **Takes** `sha256` of the four files of MNIST's format, unpacked; other formats are
+        checked against it, too.
+    - **Raises** [`InputError`][lazyrich.InputError] if they are missing, damaged or others.
+    """
+    path = find(folder)
+    try:
+        if path.name.startswith(_NPZ):
+            with opened(path) as file, archive(file) as held:
+                arrays = [held.read(name) for name in _NPZ_NAMES]
+        elif path.name.startswith(_ARFF):
+            arrays = list(_from_arff(path))
+        else:
+            arrays = [read_idx(folder / name) for name in FILES]
+    except (OSError, EOFError, ValueError, KeyError, zlib.error) as error:
+        if isinstance(error, InputError):
+            raise
+        accepted = f"should be a readable file of images ({error})"
+        raise InputError("task.folder", str(path), accepted) from None
+    for name, array, expected in zip(FILES, arrays, sha256, strict=True):
+        found = hashlib.sha256(idx_bytes(array)).hexdigest()
+        if found != expected:
+            accepted = f"{name} has SHA-256 {found}, unpacked, and not {expected} (task.sha256)"
+            raise InputError("task.folder", str(path.parent), accepted)
+    return Pictures(*arrays)
+
+
+def read_idx(path: Path) -> np.ndarray:
+    """An array of bytes from an IDX file, packed by gzip or not.
+
+    The format: two zeros, a type (8, bytes), the number of axes, every axis' length in four
+    bytes, the largest first, and the entries.
+
+    - **Raises** `ValueError` for what is no such file.
+    """
+    found = _packed_or_not(path)
+    if found is None:
+        raise FileNotFoundError(f"no {path.name}")
+    data = _unpacked(found)
+    if len(data) < 4 or data[:3] != b"\0\0\x08":
+        raise ValueError(f"{found.name} is no IDX file of bytes")
+    shape = struct.unpack_from(f">{data[3]}I", data, 4)
+    body = data[4 + 4 * data[3] :]
+    if len(body) != math.prod(shape):
+        raise ValueError(f"{found.name} holds {len(body)} entries, and says {shape}")
+    return np.frombuffer(body, np.uint8).reshape(shape)
+
+
+def idx_bytes(array: np.ndarray) -> bytes:
+    """The IDX file of an array of bytes."""
+    if array.dtype != np.uint8:
+        raise InputError("task.folder", array.dtype.name, "images and labels should be bytes")
+    head = b"\0\0\x08" + bytes([array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape)
+    return head + np.ascontiguousarray(array).tobytes()
+
+
+def _packed_or_not(path: Path) -> Path | None:
+    for candidate in (path, path.with_name(f"{path.name}.gz")):
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+def _unpacked(path: Path) -> bytes:
+    """A file's bytes, unpacked if they are packed by gzip; `ValueError` if they are too many."""
+    with opened(path, _MAX_BYTES) as file:
+        packed = file.read(2) == b"\x1f\x8b"
+        file.seek(0)
+        stream: Any = gzip.GzipFile(fileobj=file) if packed else file
+        data = bytearray()
+        while chunk := stream.read(2**20):
+            data += chunk
+            if len(data) > _MAX_BYTES:
+                raise ValueError(f"{path.name} unpacks to more than {_MAX_BYTES:,} bytes")
+    return bytes(data)
+
+
+def _from_arff(path: Path) -> Iterator[np.ndarray]:
+    """Rows of pixels and a class, perhaps in quotes, after a line `@data`."""
+    lines = _unpacked(path).decode("ascii").splitlines()
+    begin = next((i for i, line in enumerate(lines) if line.strip().lower() == "@data"), None)
+    if begin is None:
+        raise ValueError(f"{path.name} has no line @data")
+    rows = (line.replace("'", "") for line in lines[begin + 1 :] if line.strip())
+    table = np.loadtxt(rows, delimiter=",", dtype=np.uint8, ndmin=2)
+    side = round((table.shape[1] - 1) ** 0.5)
+    for part in (table[:_NUM_TRAIN], table[_NUM_TRAIN:]):
+        yield part[:, :-1].reshape(len(part), side, -1)
+        yield np.ascontiguousarray(part[:, -1])

@@ -1,0 +1,213 @@
+"""A user's own data in one piece, split at random."""
+
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pydantic
+from annotated_types import Ge
+from jaxtyping import Bool, Float, Int, PRNGKeyArray, Real
+
+from .._core.errors import InputError
+from .._core.precision import in_double, native
+from ._base import Blocks, Meaning, Samples, Split
+from ._data_files import read_table, whole_label
+from .held import AbstractHeld
+
+# Different labels that can be classes, and letters of one.
+_MAX_CLASSES, _MAX_LETTERS = 10_000, 200
+
+
+class SplitArrays(AbstractHeld):
+    """Samples of your own in one piece, split into training and test data at random.
+
+    Every `seed` of an experiment draws another split; with `split_seed` the split is one and
+    the same for all of them.
+
+    - **Takes** `x` `(n, d)`, real numbers; `y` `(n,)` or `(n, c)`, real numbers or, with `(n,)`,
+        words; `num_train`, samples to train on, and `num_test`, to test on, all others if it is
+        None. `standardise`, whether each column is shifted and scaled to mean 0 and variance 1
+        over the training samples; a column that is constant there is only shifted. `stratify`,
+        whether every label has its share of the training data, to a sample.
+    - Labels are mapped where the loss takes others: two different ones, of numbers or of words,
+        to -1 and 1 in their order for a loss of signs; any to classes 0, 1, ... for a loss of
+        classes, unless they are such already. `mapping` says how, as does the record's
+        attribute `labels`.
+    - In a TOML file or on a command line, `path` names a CSV file, with `label` the column of
+        the labels by name or by place from 0 on, the last one if left out; or a `.npz` file of
+        arrays `x` and `y`, or of the name that `label` gives.
+    - **Raises** [`InputError`][lazyrich.InputError] for shapes that do not fit together, an
+        entry that is not finite, more samples than there are, or labels that cannot be mapped.
+    """
+
+    array_names: ClassVar[tuple[str, ...]] = ("x", "y")
+    file_options: ClassVar[tuple[str, ...]] = ("label",)
+
+    x: np.ndarray = pydantic.Field(repr=False)
+    y: np.ndarray = pydantic.Field(repr=False)
+    num_train: Annotated[int, Ge(1)]
+    num_test: Annotated[int, Ge(1)] | None = None
+    standardise: bool = False
+    stratify: bool = False
+    split_seed: Annotated[int, Ge(0), pydantic.Field(lt=2**63)] | None = None
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _as_arrays(cls, fields: dict[str, Any]) -> dict[str, Any]:
+        known: dict[str, Any] = {}
+        if "x" in fields:
+            known["x"] = _inputs(fields["x"])
+        if "y" in fields:
+            known["y"] = _labels(fields["y"])
+        return {**fields, **known}
+
+    def model_post_init(self, context: object) -> None:
+        del context
+        n = len(self.x)
+        if len(self.y) != n:
+            raise InputError("y", self.y.shape, f"should have a label for each of {n} inputs")
+        if self.num_train + (self.num_test or 1) > n:
+            accepted = f"should leave {self.num_test or 1} or more of {n} samples to test on"
+            raise InputError("num_train", self.num_train, accepted)
+        if self.stratify and self.y.ndim > 1:
+            raise InputError("stratify", True, "is for one label a sample")
+        if self.stratify:
+            _, places = _classes(self.y)
+            if int(places.max()) >= self.num_train:
+                accepted = f"should be {int(places.max()) + 1} or more: one sample of each label"
+                raise InputError("num_train", self.num_train, accepted)
+
+    @classmethod
+    def read(cls, path: Path, **options: Any) -> dict[str, np.ndarray]:
+        return read_table(path, whole_label(options.get("label")))
+
+    @property
+    def is_drawn(self) -> bool:
+        return self.split_seed is None
+
+    @in_double
+    def sample(self, key: PRNGKeyArray) -> Split:
+        return self.sample_for(key, "reals")
+
+    @in_double
+    def sample_for(self, key: PRNGKeyArray, meaning: Meaning) -> Split:
+        y, _ = self._mapped(meaning)
+        if self.split_seed is not None:
+            key = jr.key(self.split_seed)
+        order = np.asarray(jr.permutation(key, len(self.x)))
+        if self.stratify:
+            order = order[_stratified(_classes(self.y)[1][order], self.num_train)]
+        last = None if self.num_test is None else self.num_train + self.num_test
+        train, test = order[: self.num_train], order[self.num_train : last]
+        x = self.x
+        if self.standardise:
+            x = _standardised(x, train)
+        held_out = Samples(jnp.asarray(x[test]), jnp.asarray(y[test]))
+        return Split(
+            Samples(jnp.asarray(x[train]), jnp.asarray(y[train])),
+            Blocks(lambda index: held_out, 1),
+        )
+
+    def mapping(self, meaning: Meaning) -> str:
+        return self._mapped(meaning)[1]
+
+    def _mapped(self, meaning: Meaning) -> tuple[Real[np.ndarray, " n *c"], str]:
+        """Labels as a loss takes them, and in a line what has become of which."""
+        words = self.y.dtype.kind in "US"
+        if self.y.ndim > 1 or (meaning == "reals" and not words):
+            return self.y.astype(float), ""
+        found, places = _classes(self.y)
+        if meaning == "classes":
+            if not words and np.array_equal(found, np.arange(len(found))):
+                return places.astype(np.int32), ""
+            return places.astype(np.int32), _said(found, range(len(found)))
+        if not words and set(found.tolist()) <= {-1, 1}:
+            return self.y.astype(float), ""
+        if len(found) != 2:
+            some = ", ".join(map(str, found[:4])) + (", ..." if len(found) > 4 else "")
+            accepted = "should be two different labels; for more, use loss CrossEntropy"
+            raise InputError("y", f"{len(found)} different labels: {some}", accepted)
+        return 2.0 * places - 1.0, _said(found, (-1, 1))
+
+
+def _said(found: np.ndarray, values: Any) -> str:
+    names = [name if isinstance(name, str) else f"{name:g}" for name in found.tolist()]
+    some = [f"{name} is {value}" for name, value in zip(names, values, strict=True)]
+    return ", ".join(some[:12]) + (f", ... ({len(some)} classes)" if len(some) > 12 else "")
+
+
+def _classes(y: np.ndarray) -> tuple[np.ndarray, Int[np.ndarray, " n"]]:
+    found, places = np.unique(y, return_inverse=True)
+    if len(found) > _MAX_CLASSES:
+        accepted = f"should be classes, at most {_MAX_CLASSES}; for a regression use loss Squared"
+        raise InputError("y", f"{len(found)} different labels", accepted)
+    return found, places
+
+
+def _standardised(x: np.ndarray, train: Int[np.ndarray, " k"]) -> Float[np.ndarray, "n d"]:
+    """Columns of mean 0 and variance 1 over the training samples."""
+    seen = x[train].astype(float)
+    mean = seen.mean(axis=0)
+    # Largest entry first: squares of numbers beyond 1e154 overflow.
+    size = np.max(np.abs(seen - mean), axis=0, initial=0.0)
+    flat = size <= 1e-12 * np.max(np.abs(seen), axis=0, initial=0.0)
+    size = np.where(flat, 1.0, size)
+    deviation = np.where(flat, 1.0, np.sqrt(np.mean(((seen - mean) / size) ** 2, axis=0)))
+    return (x - mean) / size / deviation
+
+
+def _stratified(places: Int[np.ndarray, " n"], num_train: int) -> Int[np.ndarray, " n"]:
+    """An order whose first `num_train` entries hold each label's share, to a sample.
+
+    Shares are rounded by the largest remainder; every label has one sample at least.
+    """
+    counts = np.bincount(places)
+    exact = counts * num_train / len(places)
+    shares = np.minimum(np.maximum(np.floor(exact).astype(int), 1), counts)
+    while (short := num_train - int(shares.sum())) != 0:
+        room = (shares < counts) if short > 0 else (shares > 1)
+        gap = np.where(room, (exact - shares) * np.sign(short), -np.inf)
+        shares[np.argmax(gap)] += np.sign(short)
+    first: Bool[np.ndarray, " n"] = np.zeros(len(places), bool)
+    for label, share in enumerate(shares.tolist()):
+        first[np.flatnonzero(places == label)[:share]] = True
+    return np.concatenate([np.flatnonzero(first), np.flatnonzero(~first)])
+
+
+def _inputs(value: Any) -> np.ndarray:
+    x = native(np.array(value))
+    if x.dtype.kind not in "iuf":
+        accepted = "should be an array of real numbers; write columns of words in numbers"
+        raise InputError("x", x.dtype.name, accepted)
+    if x.ndim != 2 or 0 in x.shape:
+        raise InputError("x", x.shape, "should be 2-dimensional and not empty")
+    return _finite("x", x)
+
+
+def _labels(value: Any) -> np.ndarray:
+    y = native(np.array(value))
+    if y.dtype.kind == "O" and all(isinstance(entry, str | np.str_) for entry in y.ravel()):
+        y = y.astype(str)
+    if y.dtype.kind not in "iufU":
+        raise InputError("y", y.dtype.name, "should be an array of real numbers or of words")
+    if y.ndim not in (1, 2) or 0 in y.shape or (y.ndim == 2 and y.dtype.kind == "U"):
+        accepted = "should be 1-dimensional, or for numbers (n, c), and not empty"
+        raise InputError("y", y.shape, accepted)
+    if y.dtype.kind == "U":
+        if y.dtype.itemsize > 4 * _MAX_LETTERS:
+            longest = y.dtype.itemsize // 4
+            raise InputError("y", f"a label of {longest} letters", f"at most {_MAX_LETTERS}")
+        y.setflags(write=False)
+        return y
+    return _finite("y", y)
+
+
+def _finite(name: str, array: np.ndarray) -> np.ndarray:
+    bad = np.argwhere(~np.isfinite(array))
+    if len(bad):
+        place = ", ".join(map(str, bad[0]))
+        raise InputError(f"{name}[{place}]", float(array[tuple(bad[0])]), "should be finite")
+    array.setflags(write=False)
+    return array

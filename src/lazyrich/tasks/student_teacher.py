@@ -1,0 +1,85 @@
+"""What a random net of the student's kind computes."""
+
+import itertools
+from typing import Annotated, Literal
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+from annotated_types import Ge, Gt
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from .._core.precision import in_double
+from ._base import AbstractTask, Samples, Sizes, Split, test_blocks
+
+Size = Annotated[int, Ge(1)]
+# Weights `(out, in)` and bias of each layer.
+Teacher = list[tuple[Array, Array]]
+
+
+class StudentTeacher(AbstractTask):
+    r"""Inputs $x \sim N(0, I_d)$, labelled by a random net.
+
+    The teacher has hidden layers of `widths` and `outputs`, and a bias in every layer; weights
+    and biases are uniform within `gain` over the root of the fan-in, with a gain of one as those
+    of an [`MLP`][lazyrich.models.MLP] of `initialisation` `uniform`. Labels have shape
+    `(n, outputs)`.
+
+    - **Takes** `n`, `num_test`, samples; `d`; `widths`; `outputs`; `activation`, `tanh` or
+        `relu`; `bias`, whether there are any; `gain`.
+    - **Source** Liu et al., ICLR 2023, arXiv:2210.01117, as taken up by Kumar et al., ICLR
+        2024, arXiv:2310.06110, figure 8.
+    """
+
+    n: Size = 100
+    d: Size = 5
+    widths: tuple[Size, ...] = (100, 100)
+    outputs: Size = 5
+    num_test: Size = 100
+    activation: Literal["tanh", "relu"] = "tanh"
+    bias: bool = True
+    gain: Annotated[float, Gt(0)] = 1.0
+
+    def sizes(self) -> Sizes:
+        layers = (self.d, *self.widths, self.outputs)
+        teacher = sum(a * b for a, b in itertools.pairwise(layers))
+        labels = (self.n + self.num_test) * self.outputs
+        beside = {"widths": 8 * teacher, "outputs": 8 * labels}
+        return Sizes(self.n, self.d, self.num_test, beside=beside)
+
+    @in_double
+    def sample(self, key: PRNGKeyArray) -> Split:
+        teacher_key, train_key, test_key = jr.split(key, 3)
+        layers = self.teacher(teacher_key)
+
+        def draw(key: PRNGKeyArray, num: int) -> Samples:
+            x = jr.normal(key, (num, self.d))
+            return Samples(x, labelled(layers, x, self.activation))
+
+        return Split(draw(train_key, self.n), test_blocks(draw, test_key, self.num_test))
+
+    @in_double
+    def teacher(self, key: PRNGKeyArray) -> Teacher:
+        """Weights and bias of each layer of a teacher."""
+        sizes = [self.d, *self.widths, self.outputs]
+        layers = []
+        keys = jr.split(key, 2 * (len(sizes) - 1)).reshape(-1, 2)
+        for pair, fan_in, out in zip(keys, sizes[:-1], sizes[1:], strict=True):
+            shapes, bound = ((out, fan_in), (out,)), self.gain * fan_in**-0.5
+            weights, bias = (
+                jr.uniform(key, shape, minval=-bound, maxval=bound)
+                for key, shape in zip(pair, shapes, strict=True)
+            )
+            layers.append((weights, bias if self.bias else jnp.zeros(out)))
+        return layers
+
+
+def labelled(
+    teacher: Teacher, x: Float[Array, "n d"], activation: Literal["tanh", "relu"] = "tanh"
+) -> Float[Array, "n c"]:
+    """What a teacher says of inputs."""
+    *hidden, (weights, bias) = teacher
+    phi = {"tanh": jnp.tanh, "relu": jax.nn.relu}[activation]
+    for w, b in hidden:
+        x = phi(x @ w.T + b[None])
+    return x @ weights.T + bias[None]
