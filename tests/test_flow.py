@@ -151,7 +151,7 @@ def test_matrix_completion_has_the_published_numbers(masks):
     norms = [float(record.param_norm[-1]) for record in masks]
     assert np.median(norms) == pytest.approx(5.61, abs=0.1)
     for record in masks:
-        solver = lr.summarise(record, lr.studies.load("lyu2024/3"))["solver"]
+        solver = lr.summarise(record)["solver"]
         assert solver["num_steps"] <= 200
 
 
@@ -170,8 +170,8 @@ def test_cost_does_not_grow_with_the_inverse_of_the_decay(masks):
     panel = lr.studies.load("lyu2024/3")
     far = panel.with_changes({"init_scale": 100.0, "weight_decay": 1e-6, "t1": 1e8})
     record = lr.simulate(far)
-    steps = lr.summarise(record, far)["solver"]["num_steps"]
-    assert steps <= 2 * lr.summarise(masks[0], panel)["solver"]["num_steps"]
+    steps = lr.summarise(record)["solver"]["num_steps"]
+    assert steps <= 2 * lr.summarise(masks[0])["solver"]["num_steps"]
     assert lr.transition(record).outcome == "grokked"
     finer = lr.simulate(far.with_changes({"dynamics.rtol": 1e-5}))
     assert lr.transition(record).t50 == pytest.approx(lr.transition(finer).t50, rel=0.01)
@@ -554,7 +554,7 @@ def test_a_batch_is_its_runs():
     for experiment, record in zip(experiments, together, strict=True):
         alone = lr.simulate(experiment)
         xr.testing.assert_allclose(record, alone, rtol=1e-6, atol=1e-10)
-        ours, theirs = (lr.summarise(r, experiment)["solver"] for r in (record, alone))
+        ours, theirs = (lr.summarise(r)["solver"] for r in (record, alone))
         assert {**ours, "reason": ""} == {**theirs, "reason": ""}
         assert record.attrs["experiment_hash"] == experiment.content_hash
 

@@ -100,13 +100,13 @@ def test_log_loss_keeps_its_digits_where_the_loss_is_zero(record):
 
 
 def test_a_record_says_where_others_would_have_stopped(record):
-    experiment, found = record
+    _, found = record
     saturation = found["softmax_saturation"].values
     assert saturation[0] == 0.0
     assert saturation[-1] == 1.0
     assert np.all((found["margin"].values > 36.8) <= (saturation == 1.0))
     assert np.all((found["margin"].values < 36.0) <= (saturation < 1.0))
-    summary = lr.summarise(found, experiment)
+    summary = lr.summarise(found)
     assert summary["late"]["softmax_saturation"] == 1.0
     # The normalised margin rises in the end, as it must without decay.
     normalised = found["normalised_margin"].values

@@ -367,12 +367,12 @@ def test_a_run_says_what_its_predictors_are():
     assert float(record["distance_to_rich"][-1]) < 5e-3
     assert record["distance_to_rich"].attrs["predictor_status"] == "optimal"
     assert "warning" not in record["distance_to_rich"].attrs
-    assert lr.summarise(record, experiment)["warnings"] == []
+    assert lr.summarise(record)["warnings"] == []
     torn, experiment = records["torn"]
     assert torn["predictor_status"].values.tolist() == ["not_separable"] * 2
     for name in NEAR:
         assert "does not exist (not_separable" in torn[name].attrs["warning"]
     assert "warning" not in torn["train_loss"].attrs
-    lines = lr.summarise(torn, experiment)["warnings"]
+    lines = lr.summarise(torn)["warnings"]
     assert len(lines) == 2
     assert "labels contradict each other" in lines[1]

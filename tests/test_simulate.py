@@ -23,7 +23,7 @@ def record():
 
 
 def test_a_small_run_groks_as_theory_says(record):
-    summary = lr.summarise(record, small_experiment())
+    summary = lr.summarise(record)
     assert summary["outcome"] == "grokked"
     assert summary["t_train"] < 1
     assert summary["t_test"] > 100
@@ -148,7 +148,7 @@ def test_regression_has_its_own_predictors(depth):
         t1=2e6 if depth == 2 else 100.0,
     )
     record = lr.simulate(experiment)
-    summary = lr.summarise(record, experiment)
+    summary = lr.summarise(record)
     names = record["predictor"].values.tolist()
     assert names == (["kernel", "rich"] if depth == 2 else ["kernel"])
     if depth == 2:
@@ -240,7 +240,7 @@ def test_inseparable_data_are_reported():
         y_test=np.ones(1),
     )
     experiment = lr.Experiment(task=task, weight_decay=0.01, t1=10.0)
-    summary = lr.summarise(lr.simulate(experiment), experiment)
+    summary = lr.summarise(lr.simulate(experiment))
     assert summary["outcome"] == "untrained"
     assert {row["status"] for row in summary["predictors"].values()} == {"not_separable"}
     json.dumps(summary, allow_nan=False)
@@ -251,7 +251,7 @@ def test_a_run_out_of_steps_keeps_its_beginning():
     record = lr.simulate(experiment)
     assert record.attrs["ending"] == "max_steps"
     assert 0 < record.sizes["time"] < 80
-    summary = lr.summarise(record, experiment)
+    summary = lr.summarise(record)
     assert summary["late"]["train_loss"] is not None
 
 
@@ -277,7 +277,7 @@ def judged(x, y, x_test, y_test, **fields):
     task = lr.tasks.Arrays(x_train=x, y_train=y, x_test=x_test, y_test=y_test)
     experiment = lr.Experiment(task=task, **{"t1": 100.0} | fields)
     record = lr.simulate(experiment)
-    summary = lr.summarise(record, experiment)
+    summary = lr.summarise(record)
     json.dumps(summary, allow_nan=False)
     return record, lr.transition(record)
 

@@ -189,7 +189,7 @@ def test_numbers_are_those_of_each_run_alone(whole):
         for seed in OVER["seed"]:
             experiment = BASE.with_changes({"init_scale": scale, "seed": seed})
             record = lr.simulate(experiment)
-            summary = summarise(record, experiment)
+            summary = summarise(record)
             cell = found.sel(init_scale=scale, seed=seed)
             assert str(cell["experiment_hash"].values) == experiment.content_hash
             assert str(cell["outcome"].values) == summary["outcome"]

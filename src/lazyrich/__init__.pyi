@@ -22,10 +22,12 @@ from ._run.extend import extend as extend, parameters as parameters
 from ._run.simulate import simulate as simulate
 from .experiments import Experiment as Experiment, linearise as linearise
 from .forecasts import Forecast as Forecast, forecast as forecast
+from .plot import report as report
 from .records import (
     Thresholds as Thresholds,
     Transition as Transition,
     open_record as open_record,
+    record as record,
     save_record as save_record,
     summarise as summarise,
     transition as transition,

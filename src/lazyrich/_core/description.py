@@ -2,7 +2,6 @@
 
 import inspect
 from collections.abc import Callable
-from difflib import get_close_matches
 from typing import Any, ClassVar, get_args, get_origin
 
 import jax
@@ -10,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pydantic
 
-from .errors import InputError
+from .errors import InputError, did_you_mean
 
 
 class Description(pydantic.BaseModel):
@@ -168,9 +167,8 @@ def described_function(function: Callable[..., Any]) -> str:
 
 def unknown_key(key: str, value: Any, accepted: list[str]) -> InputError:
     """The complaint about a key that nothing reads."""
-    near = get_close_matches(key.rsplit(".", 1)[-1], accepted, n=1)
-    hint = f" (did you mean {near[0]}?)" if near else ""
-    return InputError(key, value, f"unknown key{hint}; accepted are {', '.join(accepted)}")
+    near = did_you_mean(key.rsplit(".", 1)[-1], accepted)
+    return InputError(key, value, f"unknown key{near}; accepted are {', '.join(accepted)}")
 
 
 def _first_problem(error: pydantic.ValidationError, cls: type[Description]) -> InputError:

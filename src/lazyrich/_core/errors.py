@@ -1,5 +1,7 @@
 """The two ways a call can fail that are not bugs."""
 
+from collections.abc import Iterable
+from difflib import get_close_matches
 from importlib.util import find_spec
 
 
@@ -36,6 +38,12 @@ def _shown(value: object) -> str:
         return one_line(repr(value[:300] if short else value), 300)  # type: ignore[index]
     except RecursionError:
         return f"a {type(value).__name__} nested deep"
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """` (did you mean ...?)` for a name that is near to a known one, else empty."""
+    near = get_close_matches(name, list(known), n=1)
+    return f" (did you mean {near[0]}?)" if near else ""
 
 
 class ComputationError(RuntimeError):

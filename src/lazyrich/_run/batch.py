@@ -21,9 +21,9 @@ from ..models import DiagonalLinear, DiagonalParams
 from ..predictors.constraints import KKTSystem, Limits
 from ..predictors.kkt import kkt_multipliers, kkt_residual, kkt_system
 from ..probes import AbstractProbe, Labels, Setting
-from .measure import SCALES, evaluate_all, probe_along, rms, weights_along
+from .measure import evaluate_all, probe_along, rms, weights_along
 from .prepared import Ground, grounds_of
-from .results import KKT, Outcome, Stacked, long_names
+from .results import KKT, SCALES, Outcome, Stacked, long_names
 from .simulate import Listener, Run, Stopwatch, follow_alone, grids, replayed, silently
 
 # Test data of a batch that may be held; beyond, they are drawn again for every run.

@@ -16,6 +16,7 @@ from ..dynamics import Trajectory
 from ..models import AbstractLinearModel, AbstractModel
 from ..predictors import Predictor
 from ..probes import AbstractProbe, Moment, Setting, accuracy
+from ..records.schema import VARIABLES
 from ..tasks import Blocks, Samples
 
 # Times whose parameters are held at once: 20 MB each at d = 100,000 and depth 2.
@@ -193,16 +194,6 @@ def outputs_of_references(
     return evaluate_all(model, weights, x)
 
 
-SCALES = {
-    "train_variance": "variance of the training labels",
-    "test_variance": "variance of the test labels",
-    "blank_loss": "training loss of an output of zero",
-    "test_chance": "largest share of one label among the test data",
-    "init_rms": "root mean square of the initial parameters",
-}
-"""What scores and times of a run are measured against, by name."""
-
-
 def scales_of(setting: Setting, outputs: tuple[int, ...], params: Any) -> dict[str, float]:
     """These numbers, for training outputs of shape `(n, *c)`; NaN where one has no meaning."""
     loss, y_train, y_test = setting.loss, setting.y_train, setting.y_test
@@ -244,19 +235,16 @@ def reference_table(
         "train": (f_train, setting.y_train),
         "test": (f_test, setting.y_test),
     }
-    columns: dict[str, tuple[str, Any]] = {"label": ("name", [p.name for p in found])}
+    columns: dict[str, Any] = {"label": [predictor.name for predictor in found]}
     for part, (outputs, labels) in f.items():
         if setting.labels == "signs":
-            scores = jax.vmap(lambda f, y=labels: accuracy(f, y))(outputs)
-            columns[f"{part}_accuracy"] = (f"{part} accuracy", np.asarray(scores))
+            columns[f"{part}_accuracy"] = jax.vmap(lambda f, y=labels: accuracy(f, y))(outputs)
         if not setting.loss.is_classification:
             losses = jax.vmap(lambda f, y=labels: setting.loss.mean(f, y))(outputs)
-            columns[f"{part}_loss"] = (f"{part} loss", np.asarray(losses))
-    columns |= {
-        "objective": ("margin or norm achieved", [p.objective for p in found]),
-        "bound": ("proven bound on it", [p.bound for p in found]),
-        "gap": ("relative duality gap", [p.gap for p in found]),
-        "status": ("status", [p.status for p in found]),
-        "why": ("why it is not certified", [p.why for p in found]),
+            columns[f"{part}_loss"] = losses
+    for key in ("objective", "bound", "gap", "status", "why"):
+        columns[key] = [getattr(predictor, key) for predictor in found]
+    return {
+        key: (VARIABLES[f"predictor_{key}"].long_name, np.asarray(values))
+        for key, values in columns.items()
     }
-    return {key: (long_name, np.asarray(values)) for key, (long_name, values) in columns.items()}

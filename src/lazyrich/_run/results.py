@@ -17,9 +17,11 @@ from ..dynamics import Effort, Ending
 from ..experiments.experiment import Experiment
 from ..predictors._base import doubt_of
 from ..probes import AbstractProbe
-from .measure import SCALES, Columns
+from ..records.schema import VARIABLES, names_of
+from .measure import Columns
 
-KKT = ("stationarity", "complementarity")
+KKT = tuple(name.removeprefix("kkt_") for name in names_of("kkt"))
+SCALES = names_of("scale")
 
 
 class Outcome(NamedTuple):
@@ -181,8 +183,7 @@ def long_names(probes: Sequence[AbstractProbe], table: Columns) -> dict[str, str
     return {
         **{probe.name: probe.long_name for probe in probes},
         **{f"predictor_{key}": long_name for key, (long_name, _) in table.items()},
-        **{f"kkt_{name}": f"final KKT {name}" for name in KKT},
-        **SCALES,
+        **{name: VARIABLES[name].long_name for name in (*names_of("kkt"), *SCALES)},
     }
 
 

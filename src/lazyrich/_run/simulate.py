@@ -25,6 +25,7 @@ from ..experiments.experiment import Experiment
 from ..models import AbstractLinearModel, DiagonalLinear
 from ..predictors import diagonal_kkt
 from ..probes import BUILT_IN
+from ..records.schema import VARIABLES
 from .measure import (
     Observer,
     check_probes,
@@ -111,8 +112,7 @@ def with_final(record: xr.Dataset, outcome: Outcome) -> xr.Dataset:
     flat = np.asarray(jax.flatten_util.ravel_pytree(outcome.final)[0])
     if flat.size > _MOST_KEPT:
         return record
-    words = {"long_name": "parameters at the end of the run", "units": "1"}
-    return record.assign({FINAL: ("parameter", flat, words)})
+    return record.assign({FINAL: ("parameter", flat, VARIABLES[FINAL].labels)})
 
 
 def simulate_on(

@@ -9,6 +9,7 @@ import xarray as xr
 from jaxtyping import Bool, Float, Shaped
 
 from .._core.errors import InputError
+from .._core.keys import is_inside
 from ..experiments.published import same
 from ..records.transition import LATER, change_times
 from ..sweeps.runs import Runs, levels, runs_of
@@ -55,7 +56,7 @@ class Sample(NamedTuple):
         values = []
         for axis in self.runs.keys:
             names = axis.split(",")
-            if any(along.startswith(f"{name}.") for name in names):
+            if any(is_inside(along, name) for name in names):
                 # Tables that have all else in common; what changes in step with them may change.
                 values.append(levels(self.runs.without(axis, along, "along"))[1])
             elif along not in names:
@@ -143,7 +144,7 @@ def _places(runs: Runs, keys: set[str]) -> list[tuple[Any, ...]]:
     for axis in runs.keys:
         names = axis.split(",")
         # A key inside of a table that is swept stands for the table.
-        if not any(key == name or key.startswith(f"{name}.") for key in keys for name in names):
+        if not any(key == name or is_inside(key, name) for key in keys for name in names):
             kept += [np.asarray(runs.key(name, "against")).tolist() for name in names]
     return list(zip(*kept, strict=True)) if kept else [()] * runs.data.sizes["run"]
 

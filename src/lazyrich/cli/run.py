@@ -226,6 +226,7 @@ def _run(
     from ..forecasts.with_run import follows_the_flow, foresee_and_simulate
     from ..records.file import save_record
     from ..records.summary import summarise
+    from ..records.transition import Thresholds
 
     checkpoint = folder / "checkpoint.npz"
     if checkpoint.exists():
@@ -259,10 +260,12 @@ def _run(
             record = simulate(described, keep_params=True, listener=listener, checkpoint=checkpoint)
     forecast = said[0] if said else None
     # The record first: all else can be made from it again.
+    if thresholds != Thresholds():
+        record.attrs["thresholds"] = json.dumps(thresholds.table())
     save_record(record, folder / "record.nc")
     discard(checkpoint)
     described.save(folder / "experiment.toml")
-    summary = summarise(record, described, thresholds)
+    summary = summarise(record, thresholds)
     if "labels" in record.attrs:
         summary["labels"] = record.attrs["labels"]
     if forecast is not None:
@@ -275,7 +278,7 @@ def _run(
         for suffix in ("pdf", "png"):
             with replacing(folder / f"figure.{suffix}") as path:
                 figure.savefig(path, dpi=160)
-        plot.write_report(record, summary, folder / "report.html", forecast)
+        plot.report(record, folder / "report.html", forecast, thresholds=thresholds)
     else:
         print("No figures or report: they need pip install 'lazyrich[view]'.", file=sys.stderr)
     return summary

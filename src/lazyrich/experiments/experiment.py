@@ -14,6 +14,7 @@ from annotated_types import Ge, Gt
 from .._core.description import Description, described_function, unknown_key
 from .._core.errors import InputError
 from .._core.files import contents, replacing
+from .._core.keys import at_key, dotted
 from .._core.shown import as_html, rows
 from .._core.toml import MAX_BYTES, parse_toml
 from ..dynamics import AbstractDynamics, Flow, ReducedFlow, Times
@@ -262,13 +263,10 @@ class Experiment(Description):
 
     def value(self, key: str) -> Any:
         """What stands at a dotted key; tables as such."""
-        place: Any = self
-        for part in key.split("."):
-            place = place.table() if isinstance(place, Description) else place
-            if not isinstance(place, dict) or part not in place:
-                raise unknown_key(key, None, self.keys())
-            place = place[part]
-        return place.table() if isinstance(place, Description) else place
+        found = at_key(self, key, _NONE)
+        if found is _NONE:
+            raise unknown_key(key, None, self.keys())
+        return found
 
     def keys(self) -> list[str]:
         """Every dotted key that `with_changes` takes."""
@@ -309,6 +307,8 @@ def default_dynamics(model: AbstractModel) -> AbstractDynamics:
 
 _PROBES = BUILT_IN | ON_REQUEST
 
+_NONE = object()
+
 # What records held by default at first: files that spell it out mean the default.
 _FIRST_PROBES = (
     "train_loss", "test_loss", "train_log_loss", "test_log_loss", "train_accuracy",
@@ -329,15 +329,6 @@ def _writable(value: Any) -> Any:
     if isinstance(value, str | bool | int | float):
         return value
     return described_function(value if callable(value) else type(value))
-
-
-def dotted(table: Mapping[str, Any]) -> list[str]:
-    """Every key of nested tables, joined by dots."""
-    keys = []
-    for key, value in table.items():
-        inner = dotted(value) if isinstance(value, dict) else []
-        keys += [f"{key}.{name}" for name in inner] or [key]
-    return keys
 
 
 def check_beside(task: dict[str, Any]) -> None:

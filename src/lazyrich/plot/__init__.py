@@ -5,7 +5,7 @@ from ._forecasts import forecasts as forecasts
 from ._laws import collapse as collapse, scaling as scaling
 from ._maps import map as map
 from ._rates import rates as rates
-from ._report import write_report as write_report
+from ._report import report as report
 from ._run import run as run
 from ._scores import scores as scores
 from ._study import write_study as write_study

@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ..experiments.published import Published, same
+from ..records.schema import axis_of
 from ..studies import curves_at
 from ..sweeps.runs import Runs, runs_of
-from ._run import time_label
 from ._symbols import symbol, worded
 
 _PUBLISHED: dict[str, Any] = {"ls": "none", "marker": "o", "markersize": 2.8, "mfc": "none"}
@@ -64,7 +64,7 @@ def family(dataset: xr.Dataset, key: str, published: Published | None = None) ->
             for value, colour in zip(found, colours, strict=True):
                 _expected(axis, runs.data.isel(run=values == value), score, colour)
         axis.set_xscale("log")
-        axis.set_xlabel(time_label(dataset))
+        axis.set_xlabel(axis_of(dataset).label)
         axis.set_ylabel(
             runs.data["distance"].attrs["name"] if row == "kernel" else _NAMES.get(row, row)
         )

@@ -3,39 +3,51 @@
 import base64
 import io
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import jinja2
+import numpy as np
 import xarray as xr
+from jaxtyping import Float
 
 from .._core.files import replacing
 from ..forecasts import Forecast
-from ..records.transition import MEANINGS
+from ..records.summary import summarise
+from ..records.transition import MEANINGS, Thresholds
 from ._run import run
 
 
-def write_report(
+def report(
     record: xr.Dataset,
-    summary: dict[str, Any],
     path: str | os.PathLike[str],
-    forecast: Forecast | None = None,
+    forecast: Forecast | Mapping[str, Any] | None = None,
+    *,
+    thresholds: Thresholds | None = None,
+    curves: Mapping[str, Float[np.ndarray, "2 k"]] | None = None,
 ) -> None:
     """Writes an HTML page with the figure, the outcome and every number of the summary.
 
     The page needs no network: the figure is embedded. Everything that a user's file put
-    into the experiment is escaped. A `forecast` of the same experiment is laid over the figure,
-    and set beside what came.
+    into the experiment is escaped.
+
+    - **Takes** a record, of a run or of a log; `path`, the page's; `forecast`, of the same
+        experiment, or its summary, which is laid over the figure and set beside the run;
+        `thresholds`, those of the record if left out; `curves` as
+        [`plot.run`][lazyrich.plot.run] takes them.
     """
+    summary = summarise(record, thresholds)
     image = io.BytesIO()
-    run(record, forecast).savefig(image, format="svg")
+    run(record, forecast, curves=curves).savefig(image, format="svg")
     page = render(
         "report.html",
         summary=summary,
         figure=base64.b64encode(image.getvalue()).decode(),
         description=record.attrs["experiment"],
         version=record.attrs["lazyrich_version"],
+        source=record.attrs.get("source"),
         headline=MEANINGS[summary["outcome"]],
-        said=None if forecast is None else forecast.summary(),
+        said=forecast.summary() if isinstance(forecast, Forecast) else forecast,
     )
     with replacing(path) as temporary:
         temporary.write_text(page, encoding="utf-8")

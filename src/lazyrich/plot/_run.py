@@ -1,20 +1,26 @@
 """A run as a figure, in the manner of the papers."""
 
-import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import xarray as xr
+from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 
+from .._core.errors import InputError
+from .._core.keys import at_key
 from ..experiments.published import Published
 from ..forecasts import Forecast
 from ..predictors import CERTIFIED
+from ..records.described import description_of
+from ..records.schema import axis_of
 from ..records.summary import textbook_time
 from ..studies import curves_at
+
+Curves = Mapping[str, Float[np.ndarray, "2 k"]]
 
 # Told apart by lightness and by dashes, so that they survive a grey print.
 _TRAIN: dict[str, Any] = {"color": "#08306b", "linewidth": 1.6}
@@ -30,53 +36,62 @@ _RICH: dict[str, Any] = {"color": "#525252", "linewidth": 1.1, "linestyle": (0, 
 _TWIN: dict[str, Any] = {"linewidth": 1.1, "linestyle": (0, (4, 1.5)), "alpha": 0.8}
 _FORECAST: dict[str, Any] = {"linewidth": 2.6, "alpha": 0.35, "linestyle": (0, (2, 1))}
 _PASSAGE = "#74c476"
+# Losses below 1e-300 are shown by their exponents.
+_LEAST_EXPONENT = -300.0
 _ALIGNED: dict[str, tuple[str, dict[str, Any]]] = {
     "labels": ("with the labels", _TEST),
     "start": ("with the initial kernel", _TRAIN),
 }
 
 
-def run(record: xr.Dataset, forecast: Forecast | None = None) -> Figure:
+def run(
+    record: xr.Dataset,
+    forecast: Forecast | Mapping[str, Any] | None = None,
+    *,
+    curves: Mapping[str, Float[np.ndarray, "2 k"]] | None = None,
+) -> Figure:
     r"""Fit, loss, parameter norm and nearness to the predictors of a run against log time.
 
     Fit is accuracy, or for regression the loss on a linear axis. Where predictors have no
     weights to be near to, alignments of the kernel or the normalised margin, if recorded, take
-    their place. Horizontal lines are the test scores of the kernel and the rich predictor, the
-    vertical line is $(1/\lambda) \log \alpha$ for homogeneous models, circles are the
-    published curves where the experiment has them. Losses of the linearised twin and of
-    regression with the initial kernel are drawn with the run's where they were measured.
+    their place. What was not recorded has no axes. Horizontal lines are the test scores of the
+    kernel and the rich predictor, the vertical line is $(1/\lambda) \log \alpha$ for homogeneous
+    models, circles are published curves. Losses of the linearised twin and of regression with the
+    initial kernel are drawn with the run's where they were measured. Steps and epochs stand on a
+    second axis where the record has them.
 
-    - **Takes** `forecast`, of the same experiment, to lay over it: the curves of the kernel flow
-        up to the end of the kernel phase, which is a line, and the interval of `t50`, shaded.
+    - **Takes** a record, of a run or of a log; `forecast`, of the same experiment, to lay over it:
+        the curves of the kernel flow up to the end of the kernel phase, which is a line, and the
+        interval of `t50`, shaded. Its summary does as well, without the curves. `curves`,
+        published ones by name of a variable, times and values each; if left out, those that come
+        with the library and that the record's experiment names.
     - **Returns** a matplotlib figure, to save or to show.
+    - **Raises** [`InputError`][lazyrich.InputError] for a record with nothing to draw.
     """
-    description = tomllib.loads(record.attrs["experiment"])
-    table = description.get("published")
-    curves = curves_at(None if table is None else Published(**table), _value_in(description))
+    description = description_of(record)
+    if curves is None:
+        curves = curves_of(record)
     textbook = np.nan
     if record.attrs.get("homogeneity"):
         textbook = textbook_time(description["init_scale"], description["weight_decay"])
 
     # Log axes: what is recorded at time 0 has no place on them.
     record = record.sel(time=record["time"] > 0)
-    figure = Figure(figsize=(9.0, 6.4), layout="constrained")
-    axes = figure.subplots(2, 2, sharex=True)
-    if "test_accuracy" in record:
-        _fit(axes[0, 0], record, "accuracy", curves)
-        _references(axes[0, 0], record, "test_accuracy")
-    else:
-        _fit(axes[0, 0], record, "loss", curves)
-        _references(axes[0, 0], record, "test_loss")
-        axes[0, 0].set_ylim(bottom=0)
-    _loss(axes[0, 1], record, curves)
-    _curve(axes[1, 0], record, "param_norm", "this run", _TRAIN)
-    _circles(axes[1, 0], curves.get("param_norm"), "published", _TRAIN["color"])
-    axes[1, 0].set_ylabel(r"parameter norm $\|\theta\|_2$")
-    _nearness(axes[1, 1], record)
-    _log_scale(axes[1, 0])
-
+    panels = [panel for panel, names in _PANELS.items() if any(name in record for name in names)]
+    if not panels or not record.sizes["time"]:
+        accepted = "should have losses, accuracies or norms at times after 0"
+        raise InputError("record", sorted(map(str, record.data_vars)), accepted)
+    num_rows = 2 if len(panels) == 4 else 1
+    num_columns = len(panels) // num_rows
+    figure = Figure(figsize=(4.5 * num_columns, 0.2 + 3.2 * num_rows), layout="constrained")
+    axes = figure.subplots(num_rows, num_columns, sharex=True, squeeze=False)
+    scored = []
+    for axis, panel in zip(axes.flat, panels, strict=True):
+        panel(axis, record, curves)
+        if panel in (_score, _loss):
+            scored.append(axis)
     if forecast is not None:
-        _expected(axes[0], forecast)
+        _expected(scored, forecast)
     times = record["time"].values
     for axis in axes.flat:
         if len(times) > 1:
@@ -88,53 +103,69 @@ def run(record: xr.Dataset, forecast: Forecast | None = None) -> Figure:
             axis.axvline(textbook, color="#969696", linewidth=1.0, linestyle="-.", label=label)
         if axis.get_legend_handles_labels()[0]:
             axis.legend(fontsize=8, frameon=True, framealpha=0.9, edgecolor="none")
-    for axis in axes[1]:
-        axis.set_xlabel(time_label(record))
+    for axis in axes[-1]:
+        axis.set_xlabel(axis_of(record).label)
+    for axis in axes[0]:
+        _counted(axis, record)
     # A name is free text: it must not be read as mathematics.
     figure.suptitle(str(description.get("name", "")), parse_math=False, fontsize=11)
     return figure
 
 
-def _expected(axes: Any, forecast: Forecast) -> None:
+def curves_of(record: xr.Dataset) -> dict[str, Float[np.ndarray, "2 k"]]:
+    """The published curves that come with the library and that a record's experiment names."""
+    description = description_of(record)
+    table = description.get("published")
+    published = None if table is None else Published(**table)
+    return curves_at(published, lambda key: at_key(description, key))
+
+
+def _counted(axis: Axes, record: xr.Dataset) -> None:
+    """Steps, or else epochs, on a second axis, where a log has them beside its times."""
+    times = record["time"].values
+    for name in ("step", "epoch"):
+        if name not in record.coords or axis_of(record).long_name == name or len(times) < 2:
+            continue
+        # Epochs that are counted by whole numbers grow in stairs: their rate is that of the end.
+        rate = float(record[name].values[-1]) / float(times[-1])
+        if rate > 0:
+            scales = (lambda t, rate=rate: t * rate, lambda n, rate=rate: n / rate)
+            axis.secondary_xaxis("top", functions=scales).set_xlabel(name)
+            return
+
+
+def _expected(axes: Sequence[Axes], forecast: Forecast | Mapping[str, Any]) -> None:
     """A forecast over accuracy, or loss, and loss."""
-    end = forecast.t_kernel_end
-    shown = forecast.times > 0
-    if np.isfinite(end):
-        shown &= forecast.times <= end
+    said = forecast.summary() if isinstance(forecast, Forecast) else forecast
+    end, middle = (_known(said.get(key)) for key in ("t_kernel_end", "t50"))
+    low, high = map(_known, said.get("t50_interval") or (None, None))
+    verdict = str(said.get("verdict", "")).replace("_", " ")
     for axis in axes:
-        quantity = axis.get_ylabel()
-        for part, style in (("train", _TRAIN), ("test", _TEST)):
-            curve = forecast.curves.get(f"{part}_{quantity}")
-            if curve is not None:
-                label = f"{part}, kernel flow"
-                axis.plot(forecast.times[shown], curve[shown], label=label,
-                          color=style["color"], **_FORECAST)  # fmt: skip
+        if isinstance(forecast, Forecast):
+            _kernel_flow(axis, forecast)
         if np.isfinite(end):
             axis.axvline(end, color=_PASSAGE, linewidth=1.4, label="kernel phase ends, forecast")
-        low, high = forecast.t50_interval
         if np.isfinite(low) and high > 0:
-            label = f"half of the change, forecast ({forecast.verdict.replace('_', ' ')})"
+            label = f"half of the change, forecast ({verdict})"
             axis.axvspan(low, high, color=_PASSAGE, alpha=0.25, linewidth=0)
-            axis.axvline(forecast.t50, color=_PASSAGE, linewidth=1.4, linestyle="--", label=label)
+            axis.axvline(middle, color=_PASSAGE, linewidth=1.4, linestyle="--", label=label)
 
 
-def _value_in(description: dict[str, Any]) -> Callable[[str], Any]:
-    """What stands at a dotted key of an experiment's table, None if nothing does."""
-
-    def value(key: str) -> Any:
-        place: Any = description
-        for part in key.split("."):
-            place = place.get(part) if isinstance(place, dict) else None
-        return place
-
-    return value
+def _known(value: Any) -> float:
+    return float(value) if isinstance(value, int | float) else np.nan
 
 
-def time_label(record: xr.Dataset) -> str:
-    """What stands under the axis of time of a record, or of a sweep's dataset."""
-    if record["time"].attrs.get("units", "1") != "1":
-        return r"$\log_{10}(1 + t)$, $t$ the gradient-flow time"
-    return "gradient-flow time $t$ (learning rate × steps)"
+def _kernel_flow(axis: Axes, forecast: Forecast) -> None:
+    shown = forecast.times > 0
+    if np.isfinite(forecast.t_kernel_end):
+        shown &= forecast.times <= forecast.t_kernel_end
+    quantity = axis.get_ylabel()
+    for part, style in (("train", _TRAIN), ("test", _TEST)):
+        curve = forecast.curves.get(f"{part}_{quantity}")
+        if curve is not None:
+            label = f"{part}, kernel flow"
+            axis.plot(forecast.times[shown], curve[shown], label=label,
+                      color=style["color"], **_FORECAST)  # fmt: skip
 
 
 def _baselines(axis: Axes, record: xr.Dataset) -> None:
@@ -146,12 +177,13 @@ def _baselines(axis: Axes, record: xr.Dataset) -> None:
     _curve(axis, record, "kernel_regression_loss", label, _RICH)
 
 
-def _nearness(axis: Axes, record: xr.Dataset) -> None:
+def _nearness(axis: Axes, record: xr.Dataset, curves: Curves) -> None:
     """How near the weights are to the predictors': by angle, for regression by distance.
 
     Where no predictor has weights to compare, how the kernel turns, or the margin that the rich
     phase raises.
     """
+    del curves
     if not {"cosine_to_kernel", "cosine_to_rich", "distance_to_kernel"} & set(record):
         turning = any(f"kernel_alignment_{of}" in record for of in _ALIGNED)
         (_alignment if turning else _margin)(axis, record)
@@ -179,20 +211,29 @@ def _alignment(axis: Axes, record: xr.Dataset) -> None:
 
 def _margin(axis: Axes, record: xr.Dataset) -> None:
     _curve(axis, record, "normalised_margin", "training data", _TRAIN)
-    if not axis.get_lines():
-        axis.set_axis_off()
-        return
     _log_scale(axis)
     axis.set_ylabel(r"margin / $\|\theta\|_2^L$, where positive")
 
 
-def _loss(axis: Axes, record: xr.Dataset, curves: dict[str, Any]) -> None:
-    """Losses on a log axis; by their exponents where they may be far below what a float holds."""
-    if "train_log_loss" not in record:
+def _score(axis: Axes, record: xr.Dataset, curves: Curves) -> None:
+    """Accuracies, or for regression losses on a linear axis, and the predictors' scores."""
+    if "test_accuracy" in record:
+        _fit(axis, record, "accuracy", curves)
+        _references(axis, record, "test_accuracy")
+        return
+    _fit(axis, record, "loss", curves)
+    _references(axis, record, "test_loss")
+    axis.set_ylim(bottom=0)
+
+
+def _loss(axis: Axes, record: xr.Dataset, curves: Curves) -> None:
+    """Losses on a log axis; by their exponents where one is far below what a float holds."""
+    exponents = record["train_log_loss"] / np.log(10) if "train_log_loss" in record else None
+    if exponents is None or ("train_loss" in record and not np.any(exponents < _LEAST_EXPONENT)):
         _fit(axis, record, "loss", curves)
         _log_scale(axis)
         return
-    axis.plot(record["time"], record["train_log_loss"] / np.log(10), label="train", **_TRAIN)
+    axis.plot(record["time"], exponents, label="train", **_TRAIN)
     if "test_loss" in record:
         positive = record["test_loss"].where(record["test_loss"] > 0)
         axis.plot(record["time"], np.log10(positive), label="test", **_TEST)
@@ -201,7 +242,14 @@ def _loss(axis: Axes, record: xr.Dataset, curves: dict[str, Any]) -> None:
     axis.set_ylabel(r"$\log_{10}$ of the loss")
 
 
-def _fit(axis: Axes, record: xr.Dataset, quantity: str, curves: dict[str, Any]) -> None:
+def _norm(axis: Axes, record: xr.Dataset, curves: Curves) -> None:
+    _curve(axis, record, "param_norm", "this run", _TRAIN)
+    _circles(axis, curves.get("param_norm"), "published", _TRAIN["color"])
+    axis.set_ylabel(r"parameter norm $\|\theta\|_2$")
+    _log_scale(axis)
+
+
+def _fit(axis: Axes, record: xr.Dataset, quantity: str, curves: Curves) -> None:
     for part, style in (("train", _TRAIN), ("test", _TEST)):
         _curve(axis, record, f"{part}_{quantity}", part, style)
         _circles(axis, curves.get(f"{part}_{quantity}"), f"{part}, published", style["color"])
@@ -234,3 +282,14 @@ def _references(axis: Axes, record: xr.Dataset, score: str) -> None:
         level = float(row[f"predictor_{score}"])
         if np.isfinite(level) and row["predictor_status"].item() in CERTIFIED:
             axis.axhline(level, label=f"{role}: {row['predictor_label'].item()}", **style)
+
+
+_LOSSES = ("train_loss", "test_loss")
+_NEAR = ("cosine_to_kernel", "cosine_to_rich", "distance_to_kernel", "normalised_margin")
+_PANELS: dict[Callable[[Axes, xr.Dataset, Curves], None], tuple[str, ...]] = {
+    _score: ("train_accuracy", "test_accuracy", *_LOSSES),
+    _loss: (*_LOSSES, "train_log_loss"),
+    _norm: ("param_norm",),
+    _nearness: (*_NEAR, *(f"kernel_alignment_{of}" for of in _ALIGNED)),
+}
+"""What is drawn, and the variables of which one has to be there."""

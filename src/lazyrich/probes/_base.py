@@ -2,13 +2,12 @@
 
 import abc
 from collections.abc import Collection
-from difflib import get_close_matches
 from typing import Any, ClassVar, Literal
 
 import equinox as eqx
 from jaxtyping import Array, Float, Shaped
 
-from .._core.errors import InputError
+from .._core.errors import InputError, did_you_mean
 from ..losses import AbstractLoss
 from ..models import AbstractLinearModel, AbstractModel
 
@@ -61,22 +60,28 @@ class AbstractProbe(eqx.Module):
 
     `name` is the variable's name in the record; every built-in probe is dimensionless. A probe
     is compiled with the rest, so it computes with `jax.numpy`.
+
+    A class gives its probes their name and long name by `named`, or by properties of its own.
     """
 
+    named: ClassVar[tuple[str, str]] = ("", "")
+    """Name and long name of the class's probes; `{field}` stands for the value of a field."""
+    meaning: ClassVar[str] = ""
+    """What is measured, in a line, for the table of a record's variables."""
     needs_inputs: ClassVar[bool] = False
     """Whether the setting should hold the training inputs."""
     needs_twin: ClassVar[bool] = False
     """Whether the setting should hold the linearised twin."""
 
     @property
-    @abc.abstractmethod
     def name(self) -> str:
         """The variable's name in the record."""
+        return self.named[0].format_map(vars(self))
 
     @property
-    @abc.abstractmethod
     def long_name(self) -> str:
         """What axes and legends call it."""
+        return self.named[1].format_map(vars(self))
 
     @property
     def units(self) -> str:
@@ -106,10 +111,12 @@ class AbstractProbe(eqx.Module):
 def check_probe(probe: Any, names: Collection[str]) -> None:
     """Raises [`InputError`][lazyrich.InputError] for what is neither a known name nor a probe."""
     if isinstance(probe, str) and probe not in names:
-        near = get_close_matches(probe, names, n=1)
-        hint = f" (did you mean {near[0]}?)" if near else ""
-        raise InputError("probes", probe, f"should be among {', '.join(names)}{hint}")
+        near = did_you_mean(probe, names)
+        raise InputError("probes", probe, f"should be among {', '.join(names)}{near}")
     if isinstance(probe, type) and issubclass(probe, AbstractProbe):
         raise InputError("probes", probe.__name__, f"should be called: {probe.__name__}()")
     if not isinstance(probe, str | AbstractProbe):
         raise InputError("probes", probe, "should be a name, or a probe of lr.probes.AbstractProbe")
+    if isinstance(probe, AbstractProbe) and not (probe.name and probe.long_name):
+        accepted = "should have a name and a long name: set `named` in its class"
+        raise InputError("probes", type(probe).__name__, accepted)

@@ -42,17 +42,14 @@ class Stationarity(AbstractProbe):
     - **Source** the two phases of Lyu et al., ICLR 2024, arXiv:2311.18817.
     """
 
+    named: ClassVar = ("{side}_stationarity", "stationarity residual of the {side} predictor")
+    meaning: ClassVar = (
+        "[KKT residual](predictors.md#any-homogeneous-model-and-along-a-run) of the "
+        "predictor's problem: the gradients that do not cancel; for a homogeneous model"
+    )
     needs_inputs: ClassVar[bool] = True
 
     side: Side = eqx.field(static=True)
-
-    @property
-    def name(self) -> str:
-        return f"{self.side}_stationarity"
-
-    @property
-    def long_name(self) -> str:
-        return f"stationarity residual of the {self.side} predictor"
 
     def applies(self, setting: Setting) -> bool:
         # Expansions carry an origin along, which is neither rich nor lazy.
@@ -76,13 +73,11 @@ class Complementarity(Stationarity):
     Of the multipliers of [`Stationarity`][lazyrich.probes.Stationarity]; of classifiers.
     """
 
-    @property
-    def name(self) -> str:
-        return f"{self.side}_complementarity"
-
-    @property
-    def long_name(self) -> str:
-        return f"complementarity residual of the {self.side} predictor"
+    named: ClassVar = ("{side}_complementarity", "complementarity residual of the {side} predictor")
+    meaning: ClassVar = (
+        "the KKT residual of samples that are not on the margin and have weight all the "
+        "same, for classification"
+    )
 
     def applies(self, setting: Setting) -> bool:
         return super().applies(setting) and setting.loss.is_classification

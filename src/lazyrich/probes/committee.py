@@ -1,6 +1,6 @@
 """Sufficient statistics of a committee machine, and its exact population error."""
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -50,6 +50,9 @@ def error_parts(
 class CommitteeError(AbstractProbe):
     r"""The exact mean squared error over all inputs, or one of its parts, see `error_parts`."""
 
+    meaning: ClassVar = (
+        "exact mean squared error of a committee machine over all inputs, and its parts"
+    )
     part: Literal["", "variance", "misalignment", "linear"] = eqx.field(static=True)
 
     @property
@@ -73,13 +76,8 @@ class CommitteeError(AbstractProbe):
 class MeanWeight(AbstractProbe):
     r"""$\|\bar w\|_2$ of the neurons' mean weight, not less that of the start."""
 
-    @property
-    def name(self) -> str:
-        return "mean_weight_norm"
-
-    @property
-    def long_name(self) -> str:
-        return "norm of the mean weight"
+    named: ClassVar = ("mean_weight_norm", "norm of the mean weight")
+    meaning: ClassVar = r"$\lVert\bar w\rVert_2$ of a committee's neurons"
 
     def applies(self, setting: Setting) -> bool:
         return closes(setting.model)
@@ -91,15 +89,12 @@ class MeanWeight(AbstractProbe):
 class SecondMoment(AbstractProbe):
     r"""$\operatorname{Tr} M$ or $\|M\|_F$ of the neurons' second moment."""
 
+    named: ClassVar = ("second_moment_{measure}", "{measure} of the second moment of weights")
+    meaning: ClassVar = (
+        r"$\operatorname{Tr} M$ and $\lVert M\rVert_F$ of the second moment of a committee's "
+        "neurons"
+    )
     measure: Literal["trace", "norm"] = eqx.field(static=True)
-
-    @property
-    def name(self) -> str:
-        return f"second_moment_{self.measure}"
-
-    @property
-    def long_name(self) -> str:
-        return f"{self.measure} of the second moment of weights"
 
     def applies(self, setting: Setting) -> bool:
         return closes(setting.model)

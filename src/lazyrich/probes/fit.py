@@ -1,6 +1,6 @@
 """How well the data are fitted: losses and accuracies."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -39,13 +39,8 @@ class _Fit(AbstractProbe):
 class Loss(_Fit):
     """Mean loss over the samples of one `part`, without the decay term."""
 
-    @property
-    def name(self) -> str:
-        return f"{self.part}_loss"
-
-    @property
-    def long_name(self) -> str:
-        return f"{self.part} loss"
+    named: ClassVar = ("{part}_loss", "{part} loss")
+    meaning: ClassVar = "mean loss, without the decay term"
 
     def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
         return setting.loss.mean(*self.pair(moment, setting))
@@ -54,13 +49,8 @@ class Loss(_Fit):
 class LogLoss(_Fit):
     """Natural logarithm of the mean loss, exact where the loss itself underflows."""
 
-    @property
-    def name(self) -> str:
-        return f"{self.part}_log_loss"
-
-    @property
-    def long_name(self) -> str:
-        return f"log of the {self.part} loss"
+    named: ClassVar = ("{part}_log_loss", "log of the {part} loss")
+    meaning: ClassVar = "its natural logarithm, exact where the loss underflows"
 
     def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
         return setting.loss.log_mean(*self.pair(moment, setting))
@@ -69,16 +59,14 @@ class LogLoss(_Fit):
 class Accuracy(_Fit):
     """Fraction of right labels, see [`accuracy`][lazyrich.probes.accuracy]."""
 
+    named: ClassVar = ("{part}_accuracy", "{part} accuracy")
+    meaning: ClassVar = (
+        "fraction of right signs, a zero output half right, or of right classes, ties "
+        "shared out; for labels that are either"
+    )
+
     def applies(self, setting: Setting) -> bool:
         return setting.labels != "reals"
-
-    @property
-    def name(self) -> str:
-        return f"{self.part}_accuracy"
-
-    @property
-    def long_name(self) -> str:
-        return f"{self.part} accuracy"
 
     def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
         return accuracy(*self.pair(moment, setting))

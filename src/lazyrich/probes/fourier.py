@@ -1,6 +1,6 @@
 """Fourier modes of the weights that meet residues."""
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -58,15 +58,16 @@ class FourierParticipation(AbstractProbe):
         ratio of a trained net's weights; there the mean over neurons is plain.
     """
 
+    named: ClassVar = (
+        "fourier_ipr_{layer}",
+        "inverse participation ratio of the {layer} layer's Fourier spectra",
+    )
+    meaning: ClassVar = (
+        "inverse participation ratio of the neurons' Fourier spectra over residues, for "
+        "MLPs on one-hot residues: 1 for one frequency a neuron, $3/p$ for white noise in "
+        "the two blocks of the first layer, $4/(p+1)$ in the last"
+    )
     layer: Literal["first", "last"] = eqx.field(static=True)
-
-    @property
-    def name(self) -> str:
-        return f"fourier_ipr_{self.layer}"
-
-    @property
-    def long_name(self) -> str:
-        return f"inverse participation ratio of the {self.layer} layer's Fourier spectra"
 
     def applies(self, setting: Setting) -> bool:
         params = _mlp_params(setting.params)

@@ -37,6 +37,10 @@ class KernelAlignment(_OfKernel):
         Cortes, Mohri & Rostamizadeh, JMLR 13 (2012).
     """
 
+    meaning: ClassVar = (
+        r"$\langle K_t, A\rangle / (\lVert K_t\rVert\,\lVert A\rVert)$ of the tangent kernel "
+        r"with $A = yy^\top$ or with $A = K_0$, on training inputs"
+    )
     to: Literal["labels", "start"] = eqx.field(static=True)
 
     @property
@@ -65,6 +69,10 @@ class KernelTop(_OfKernel):
     Costs an eigendecomposition a record.
     """
 
+    meaning: ClassVar = (
+        "largest eigenvalue of the tangent kernel on training inputs, and the share of the "
+        "labels in its top eigenvectors"
+    )
     measure: Literal["eigenvalue", "label_power"] = eqx.field(static=True)
     num: int = eqx.field(static=True, default=10)
 
@@ -95,13 +103,11 @@ class TaskDifficulty(_OfKernel):
     - **Source** Kumar et al., ICLR 2024, arXiv:2310.06110: task-model alignment.
     """
 
-    @property
-    def name(self) -> str:
-        return "task_difficulty"
-
-    @property
-    def long_name(self) -> str:
-        return "task difficulty, labels in the inverse kernel"
+    named: ClassVar = ("task_difficulty", "task difficulty, labels in the inverse kernel")
+    meaning: ClassVar = (
+        r"$y^\top K_t^{-1} y$ on training data: squared norm of the least parameter change that "
+        "fits, to first order"
+    )
 
     def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
         lower = jnp.linalg.cholesky(self.kernel(moment, setting))

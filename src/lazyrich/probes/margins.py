@@ -1,5 +1,7 @@
 """Margins of any classifier, and whether its softmax has saturated."""
 
+from typing import ClassVar
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
@@ -30,13 +32,11 @@ class Margin(AbstractProbe):
     Positive exactly when every training sample is fitted.
     """
 
-    @property
-    def name(self) -> str:
-        return "margin"
-
-    @property
-    def long_name(self) -> str:
-        return "smallest training margin"
+    named: ClassVar = ("margin", "smallest training margin")
+    meaning: ClassVar = (
+        "smallest training margin of any classifier: $y_i f_i$, or the right output minus "
+        "the largest other"
+    )
 
     def applies(self, setting: Setting) -> bool:
         return setting.labels != "reals"
@@ -53,13 +53,8 @@ class HomogeneousMargin(Margin):
     - **Source** Lyu & Li, ICLR 2020, arXiv:1906.05890: "normalized margin".
     """
 
-    @property
-    def name(self) -> str:
-        return "normalised_margin"
-
-    @property
-    def long_name(self) -> str:
-        return "smallest training margin over the norm to the degree"
+    named: ClassVar = ("normalised_margin", "smallest training margin over the norm to the degree")
+    meaning: ClassVar = r"that over $\lVert\theta\rVert_2^L$, for a model of degree $L$"
 
     def applies(self, setting: Setting) -> bool:
         return super().applies(setting) and setting.model.homogeneity is not None
@@ -83,13 +78,11 @@ class SoftmaxSaturation(AbstractProbe):
     - **Source** Prieto et al., ICLR 2025, arXiv:2501.04697: "softmax collapse".
     """
 
-    @property
-    def name(self) -> str:
-        return "softmax_saturation"
-
-    @property
-    def long_name(self) -> str:
-        return "training samples with a saturated softmax"
+    named: ClassVar = ("softmax_saturation", "training samples with a saturated softmax")
+    meaning: ClassVar = (
+        "fraction of training samples whose softmax is exactly 1 at the label in float64, "
+        r"so that $-\log p$ and its pull are exactly zero; for cross-entropy"
+    )
 
     def applies(self, setting: Setting) -> bool:
         return isinstance(setting.loss, CrossEntropy)

@@ -1,6 +1,6 @@
 """Norms of parameters and weights, and margins relative to them."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -15,13 +15,8 @@ Order = Literal[1, 2]
 class ParamNorm(AbstractProbe):
     r"""$\|\theta\|_2$ over all parameters."""
 
-    @property
-    def name(self) -> str:
-        return "param_norm"
-
-    @property
-    def long_name(self) -> str:
-        return "parameter norm"
+    named: ClassVar = ("param_norm", "parameter norm")
+    meaning: ClassVar = r"$\lVert\theta\rVert_2$"
 
     def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
         return setting.model.norm(moment.params)
@@ -30,15 +25,9 @@ class ParamNorm(AbstractProbe):
 class WeightNorm(AbstractProbe):
     r"""$\|w\|_p$ of the linear function computed, $p$ = `order`."""
 
+    named: ClassVar = ("weight_norm_l{order}", "L{order} norm of the weights")
+    meaning: ClassVar = "norms of $w$, the weights of the function that a linear model computes"
     order: Order = eqx.field(static=True)
-
-    @property
-    def name(self) -> str:
-        return f"weight_norm_l{self.order}"
-
-    @property
-    def long_name(self) -> str:
-        return f"L{self.order} norm of the weights"
 
     def applies(self, setting: Setting) -> bool:
         return setting.is_linear
@@ -55,15 +44,9 @@ class NormalisedMargin(AbstractProbe):
     that norm. NaN at $w = 0$, which has no direction, and if labels are not signs.
     """
 
+    named: ClassVar = ("margin_l{order}", "L{order}-normalised margin")
+    meaning: ClassVar = r"$\min_i y_i f(x_i)$ over that norm, for signs"
     order: Order = eqx.field(static=True)
-
-    @property
-    def name(self) -> str:
-        return f"margin_l{self.order}"
-
-    @property
-    def long_name(self) -> str:
-        return f"L{self.order}-normalised margin"
 
     def applies(self, setting: Setting) -> bool:
         return setting.is_linear and setting.labels == "signs"
@@ -76,13 +59,8 @@ class NormalisedMargin(AbstractProbe):
 class NuclearNorm(AbstractProbe):
     r"""$\|W\|_*$, the sum of singular values, of a model whose weights are a matrix."""
 
-    @property
-    def name(self) -> str:
-        return "nuclear_norm"
-
-    @property
-    def long_name(self) -> str:
-        return "nuclear norm of the weights"
+    named: ClassVar = ("nuclear_norm", "nuclear norm of the weights")
+    meaning: ClassVar = "of weights that are a matrix"
 
     def applies(self, setting: Setting) -> bool:
         return isinstance(setting.model, MatrixFactorisation)

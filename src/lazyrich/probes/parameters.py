@@ -1,5 +1,7 @@
 """The parameters themselves."""
 
+from typing import ClassVar
+
 import jax.flatten_util
 from jaxtyping import Array, Float
 
@@ -13,13 +15,8 @@ class Parameters(AbstractProbe):
     times of your own choice come from the `at` of [`Times`][lazyrich.dynamics.Times].
     """
 
-    @property
-    def name(self) -> str:
-        return "parameters"
-
-    @property
-    def long_name(self) -> str:
-        return "parameters"
+    named: ClassVar = ("parameters", "parameters")
+    meaning: ClassVar = "all parameters, flattened; over `parameter`"
 
     @property
     def dims(self) -> tuple[str, ...]:

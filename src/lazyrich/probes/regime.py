@@ -1,6 +1,6 @@
 """Which regime a run is in: drift from the start, and directions of the predictors."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import equinox as eqx
 import jax
@@ -21,13 +21,11 @@ class Drift(AbstractProbe):
     - **Source** Lyu et al., ICLR 2024, arXiv:2311.18817: the kernel regime.
     """
 
-    @property
-    def name(self) -> str:
-        return "drift"
-
-    @property
-    def long_name(self) -> str:
-        return "drift from decayed initialisation"
+    named: ClassVar = ("drift", "drift from decayed initialisation")
+    meaning: ClassVar = (
+        r"$\lVert e^{\lambda t}\theta(t)/\alpha - \bar\theta\rVert_2$, the departure from "
+        "pure decay"
+    )
 
     def applies(self, setting: Setting) -> bool:
         # Of statistics it would be no distance between parameters.
@@ -72,13 +70,8 @@ class CosineTo(_Towards):
     NaN while the weights are zero.
     """
 
-    @property
-    def name(self) -> str:
-        return f"cosine_to_{self.predictor}"
-
-    @property
-    def long_name(self) -> str:
-        return f"cosine to the {self.predictor} predictor"
+    named: ClassVar = ("cosine_to_{predictor}", "cosine to the {predictor} predictor")
+    meaning: ClassVar = "cosine of $w$ with the predictor's weights, where there is one"
 
     def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
         weights, target = self.pair(moment, setting)
@@ -91,13 +84,11 @@ class DistanceTo(_Towards):
     For regression, where a predictor has a length; a margin predictor has a direction only.
     """
 
-    @property
-    def name(self) -> str:
-        return f"distance_to_{self.predictor}"
-
-    @property
-    def long_name(self) -> str:
-        return f"relative distance to the {self.predictor} predictor"
+    named: ClassVar = ("distance_to_{predictor}", "relative distance to the {predictor} predictor")
+    meaning: ClassVar = (
+        r"$\lVert w - w^*\rVert_2 / \lVert w^*\rVert_2$ from the predictor's weights, for "
+        "regression"
+    )
 
     def applies(self, setting: Setting) -> bool:
         return super().applies(setting) and not setting.loss.is_classification

@@ -27,15 +27,12 @@ class KernelDistance(AbstractProbe):
     - **Source** Fort et al., NeurIPS 2020, arXiv:2010.15110: "kernel distance".
     """
 
+    named: ClassVar = ("kernel_distance", "distance of the tangent kernel from its start")
+    meaning: ClassVar = (
+        r"$1 - \langle K_0, K_t\rangle / (\lVert K_0\rVert\,\lVert K_t\rVert)$ of the "
+        "tangent kernel, summed over outputs, on 64 training inputs"
+    )
     needs_inputs: ClassVar[bool] = True
-
-    @property
-    def name(self) -> str:
-        return "kernel_distance"
-
-    @property
-    def long_name(self) -> str:
-        return "distance of the tangent kernel from its start"
 
     def applies(self, setting: Setting) -> bool:
         return setting.x_train is not None
@@ -57,13 +54,8 @@ class KernelVelocity(KernelDistance):
     - **Source** after Fort et al., NeurIPS 2020, arXiv:2010.15110: "kernel velocity".
     """
 
-    @property
-    def name(self) -> str:
-        return "kernel_velocity"
-
-    @property
-    def long_name(self) -> str:
-        return "speed at which the tangent kernel turns"
+    named: ClassVar = ("kernel_velocity", "speed at which the tangent kernel turns")
+    meaning: ClassVar = "radians per time at which that kernel turns"
 
     def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
         assert setting.x_train is not None  # `applies` has made sure

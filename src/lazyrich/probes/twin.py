@@ -98,15 +98,9 @@ class TwinLoss(_OfTwin):
         decay.
     """
 
+    named: ClassVar = ("twin_{part}_loss", "{part} loss of the linearised twin")
+    meaning: ClassVar = "loss of the linearised twin, trained with the run from the same start"
     part: Literal["train", "test"] = eqx.field(static=True)
-
-    @property
-    def name(self) -> str:
-        return f"twin_{self.part}_loss"
-
-    @property
-    def long_name(self) -> str:
-        return f"{self.part} loss of the linearised twin"
 
     def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
         twin = _twin(setting)
@@ -126,6 +120,9 @@ class KernelRegression(_OfTwin):
         NTK, the line drawn in every figure.
     """
 
+    meaning: ClassVar = (
+        "error of ridge-less regression with the initial kernel, on test data or over all inputs"
+    )
     over: Literal["test", "population"] = eqx.field(static=True)
 
     @property
@@ -155,13 +152,8 @@ class KernelRegression(_OfTwin):
 class TwinError(_OfTwin):
     """The exact population error of the linearised twin of a committee machine."""
 
-    @property
-    def name(self) -> str:
-        return "twin_population_error"
-
-    @property
-    def long_name(self) -> str:
-        return "population error of the linearised twin"
+    named: ClassVar = ("twin_population_error", "population error of the linearised twin")
+    meaning: ClassVar = "its exact mean squared error over all inputs"
 
     def applies(self, setting: Setting) -> bool:
         return KernelRegression("population").applies(setting)

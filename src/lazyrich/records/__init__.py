@@ -1,7 +1,14 @@
 """What a run recorded, and what happened in it."""
 
 from .file import open_record as open_record, save_record as save_record
+from .logged import record as record
 from .reclassify import reclassify as reclassify
+from .schema import (
+    ATTRIBUTES as ATTRIBUTES,
+    VARIABLES as VARIABLES,
+    Attribute as Attribute,
+    Variable as Variable,
+)
 from .summary import summarise as summarise, textbook_time as textbook_time
 from .transition import (
     Thresholds as Thresholds,

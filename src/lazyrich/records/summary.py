@@ -1,6 +1,5 @@
 """A record in a few numbers: the content of `summary.json`."""
 
-import json
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -9,9 +8,13 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
+from .._core.keys import at_key
 from ..experiments.experiment import Experiment
+from ..experiments.published import Published
 from ..predictors._base import doubt_of
-from .transition import Thresholds, Transition, transition
+from .described import description_of, told
+from .schema import axis_of
+from .transition import Thresholds, Transition, thresholds_of, transition
 
 
 def textbook_time(init_scale: float, weight_decay: float) -> float:
@@ -34,29 +37,26 @@ def textbook_time(init_scale: float, weight_decay: float) -> float:
     return math.log(init_scale) / weight_decay
 
 
-_TIMES = {
-    "1": "gradient-flow time, learning rate × steps",
-    "log10(1 + t)": "log10(1 + t), t being gradient-flow time",
-}
-
-
-def summarise(
-    record: xr.Dataset, experiment: Experiment, thresholds: Thresholds = Thresholds()
-) -> dict[str, Any]:
+def summarise(record: xr.Dataset, thresholds: Thresholds | None = None) -> dict[str, Any]:
     """Outcome, times, early and late state, predictors, cost and published numbers.
 
     Ready for JSON: what is unknown is None.
+
+    - **Takes** a record, of a run or of a log; `thresholds`, if left out those that the record
+        brings along, else the default ones.
     """
+    thresholds = thresholds_of(record) if thresholds is None else thresholds
+    described = description_of(record)
     events = transition(record, thresholds)
     init_rms = float(record["init_rms"]) if "init_rms" in record else math.nan
-    seconds = json.loads(record.attrs["seconds"])
+    seconds = told(record, "seconds")
     summary: dict[str, Any] = {
-        "experiment": experiment.name,
-        "experiment_hash": record.attrs["experiment_hash"],
+        "experiment": described.get("name", "experiment"),
+        "experiment_hash": record.attrs.get("experiment_hash") or None,
         **events.table(),
-        "time": _TIMES[str(record["time"].attrs.get("units", "1"))],
-        "textbook": textbook_of(experiment),
-        "textbook_per_coordinate": textbook_of(experiment, init_rms),
+        "time": axis_of(record).sentence,
+        "textbook": _textbook(record, described.get("init_scale")),
+        "textbook_per_coordinate": _textbook(record, init_rms),
         "init_rms": init_rms,
         "thresholds": thresholds.table(),
         **_states(record, events),
@@ -67,16 +67,24 @@ def summarise(
             for key in ("stationarity", "complementarity")
             if f"kkt_{key}" in record
         },
-        "solver": json.loads(record.attrs["solver"]),
-        "wall_seconds": sum(seconds.values()),
+        "solver": told(record, "solver") or None,
+        "wall_seconds": sum(seconds.values()) if seconds else None,
         "seconds": seconds,
-        "machine": json.loads(record.attrs["machine"]),
+        "machine": told(record, "machine") or None,
     }
-    if experiment.published is not None:
-        numbers = experiment.published.numbers_of(experiment.value)
+    if "published" in described:
+        published = Published(**described["published"])
+        numbers = published.numbers_of(lambda key: at_key(described, key))
         rows = compare(numbers, summary)
-        summary["published"] = {"source": experiment.published.source, "numbers": rows}
+        summary["published"] = {"source": published.source, "numbers": rows}
     return jsonable(summary)
+
+
+def _textbook(record: xr.Dataset, init_scale: float | None) -> float:
+    """The textbook time of a record; the theory is one of homogeneous models."""
+    if init_scale is None or not record.attrs.get("homogeneity"):
+        return math.nan
+    return textbook_time(init_scale, description_of(record)["weight_decay"])
 
 
 def textbook_of(experiment: Experiment, init_scale: float | None = None) -> float:
@@ -144,9 +152,7 @@ def compare(numbers: Mapping[str, float], summary: dict[str, Any]) -> dict[str, 
     """Published numbers beside ours; dotted keys lead into the summary."""
     rows = {}
     for key, theirs in numbers.items():
-        ours: Any = summary
-        for part in key.split("."):
-            ours = ours.get(part) if isinstance(ours, dict) else None
+        ours = at_key(summary, key)
         ratio = ours / theirs if ours is not None and theirs != 0 else None
         rows[key] = {"published": theirs, "measured": ours, "ratio": ratio}
     return rows

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from .._core.errors import InputError
+from .._core.keys import at_key, inside, is_inside
 from ..claims import Verdict, check_claim
 from ..claims.sample import sample
 from ..experiments.published import Published, holds
@@ -171,11 +172,8 @@ def _is_met(where: Mapping[str, Any], sweep: Sweep, index: int) -> bool:
         if key in changes:
             return changes[key]
         for name, table in changes.items():
-            if key.startswith(f"{name}."):
-                found = table
-                for part in key[len(name) + 1 :].split("."):
-                    found = found.get(part) if isinstance(found, dict) else None
-                return found
+            if is_inside(key, name):
+                return at_key(table, inside(key, name))
         return sweep.experiment.value(key)
 
     return holds(where, value)

@@ -1,7 +1,6 @@
 """A sweep's dataset as runs: one dimension `run`, and what is asked of it."""
 
 import json
-import tomllib
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,6 +8,8 @@ import xarray as xr
 from jaxtyping import Float, Int, Shaped
 
 from .._core.errors import InputError
+from .._core.keys import at_key, inside, is_inside, without_key
+from ..records.described import description_of
 from ..records.transition import CHANGED, LATER, OUTCOMES, time_names
 
 _CHANGE_TIMES = ("t10", "t50", "t90", "t50_sustained", "t10_loss", "t50_loss", "t90_loss")
@@ -49,11 +50,9 @@ class Runs(NamedTuple):
         if key in self.data.coords and self.data[key].dims in (("run",), ()):
             return np.broadcast_to(self.data[key].values, self.data.sizes["run"])
         for table in self.data.coords:
-            if key.startswith(f"{table}.") and self.data[table].dims == ("run",):
+            if is_inside(key, str(table)) and self.data[table].dims == ("run",):
                 return self._inside(str(table), key, argument)
-        value: Any = tomllib.loads(self.data.attrs.get("experiment", ""))
-        for part in key.split("."):
-            value = value.get(part) if isinstance(value, dict) else None
+        value = at_key(description_of(self.data), key)
         if value is None or isinstance(value, dict | list):
             raise InputError(
                 argument,
@@ -70,9 +69,7 @@ class Runs(NamedTuple):
         """
         found = []
         for text in self.data[table].values.tolist():
-            value: Any = as_table(text)
-            for part in key[len(table) + 1 :].split("."):
-                value = value.get(part) if isinstance(value, dict) else None
+            value = at_key(as_table(text), inside(key, table))
             found.append(None if isinstance(value, dict | list) else value)
         lacking = [value is None for value in found]
         if all(lacking) or (any(lacking) and argument not in ("where", "against")):
@@ -83,16 +80,10 @@ class Runs(NamedTuple):
 
     def without(self, axis: str, key: str, argument: str) -> Shaped[np.ndarray, " run"]:
         """What an axis of tables has beside a key inside of them, as text."""
-        table = next(name for name in axis.split(",") if key.startswith(f"{name}."))
-        *parents, leaf = key[len(table) + 1 :].split(".")
-        found = []
-        for text in self.key(table, argument).tolist():
-            place = rest = json.loads(text)
-            for parent in parents:
-                place = place[parent]
-            place.pop(leaf, None)
-            found.append(json.dumps(rest, sort_keys=True))
-        return np.array(found)
+        table = next(name for name in axis.split(",") if is_inside(key, name))
+        texts = self.key(table, argument).tolist()
+        rests = (without_key(json.loads(text), inside(key, table)) for text in texts)
+        return np.array([json.dumps(rest, sort_keys=True) for rest in rests])
 
     def time(self, name: str, argument: str = "quantity") -> Float[np.ndarray, " run"]:
         """A time of every run; infinite where it lies past the horizon, NaN where unknown.

@@ -8,7 +8,8 @@ import tomli_w
 
 from .._core.description import Choice
 from .._core.errors import InputError
-from ..experiments.experiment import Experiment, dotted
+from .._core.keys import at_key, dotted
+from ..experiments.experiment import Experiment
 
 _FIELDS = frozenset(Experiment.model_fields)
 
@@ -50,12 +51,10 @@ class Unbuilt(Experiment):
         raise self.why
 
     def value(self, key: str) -> Any:
-        place: Any = self.said
-        for part in key.split("."):
-            if not isinstance(place, dict) or part not in place:
-                raise InputError(key, None, "is not in the description")
-            place = place[part]
-        return place
+        found = at_key(self.said, key)
+        if found is None:
+            raise InputError(key, None, "is not in the description")
+        return found
 
     def keys(self) -> list[str]:
         return dotted({key: item for key, item in self.said.items() if key != "published"})

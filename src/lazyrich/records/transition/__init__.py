@@ -13,7 +13,7 @@ from .scores import (
     score_of_loss as score_of_loss,
     scored_by as scored_by,
 )
-from .thresholds import Thresholds as Thresholds
+from .thresholds import Thresholds as Thresholds, thresholds_of as thresholds_of
 from .transition import read_off as read_off, transition as transition
 from .words import (
     CHANGED as CHANGED,

@@ -37,6 +37,8 @@ class Transition:
     - `scored_by`: `accuracy`; `R2`, 1 - loss / variance of the labels; `loss at time 0`, the
         fraction of it that is gone, of records of earlier versions, without the variance.
     - `ending`: how the solve ended.
+    - `unit`: `t`, or `step` or `epoch` where a log has these for times; `logged`: whether another
+        program logged the run.
     """
 
     outcome: Outcome
@@ -64,6 +66,8 @@ class Transition:
     t_train_is_bound: bool
     scored_by: ScoredBy
     ending: str
+    unit: str = "t"
+    logged: bool = False
 
     def __str__(self) -> str:
         return rows(
@@ -87,7 +91,8 @@ class Transition:
     @property
     def advice(self) -> str:
         """What to do next, in a line."""
-        return advice_on(self.outcome, self.state, self.ending)
+        advice = advice_on(self.outcome, self.state, self.ending)
+        return advice.replace("raise t1", "train for longer") if self.logged else advice
 
     @property
     def says(self) -> str:
@@ -108,14 +113,19 @@ class Transition:
         """Every part that is a number; a truth is 0 or 1."""
         return {
             field.name: float(value)
-            for field in dataclasses.fields(self)
+            for field in _MEASURED
             if isinstance(value := getattr(self, field.name), float | bool)
         }
 
     def table(self) -> dict[str, Any]:
         """Every part by name, `state`, `says` and `advice` among them."""
-        parts = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        parts = {field.name: getattr(self, field.name) for field in _MEASURED}
         return parts | {"state": self.state, "says": self.says, "advice": self.advice}
+
+    def _at(self, time: float) -> str:
+        if self.unit == "step":
+            return f"step {round(time):,}"
+        return f"t = {time:.3g}" if self.unit == "t" else f"{self.unit} {time:.3g}"
 
     def _fit(self) -> list[str]:
         if self.outcome in ("untrained", "unscored", "failed") and math.isnan(self.t_train):
@@ -126,7 +136,8 @@ class Transition:
         if self.t_train <= 0:
             fitted = "fitted from the beginning"
         else:
-            fitted = f"fitted {'before' if self.t_train_is_bound else 'at'} t = {self.t_train:.3g}"
+            when = "before" if self.t_train_is_bound else "at"
+            fitted = f"fitted {when} {self._at(self.t_train)}"
         if self.t_train_is_bound:
             fitted += " (the first record)"
         if self.outcome in ("untrained", "collapsed"):
@@ -142,11 +153,17 @@ class Transition:
             return [f"test {name} {self.final_score:.3g}"]
         text = f"test {name} {self.plateau_score:.3g} to {self.final_score:.3g}"
         if not math.isnan(self.t_change):
-            text += f" at t = {self.t_change:.3g}"
+            text += f" at {self._at(self.t_change)}"
             if math.isfinite(self.delay_ratio) and self.delay_ratio >= 1:
                 least = "at least " if self.t_train_is_bound else ""
                 text += f", {least}{self.delay_ratio:.3g} times the time of the fit"
         return [text]
+
+
+# Parts that are of the run; the others say how to speak of it.
+_MEASURED = tuple(
+    field for field in dataclasses.fields(Transition) if field.name not in ("unit", "logged")
+)
 
 
 def time_names() -> tuple[str, ...]:
@@ -160,7 +177,7 @@ def time_names() -> tuple[str, ...]:
 
 def nothing(outcome: Outcome, ending: str) -> Transition:
     """Where no part is known."""
-    numbers = {
+    numbers: dict[str, Any] = {
         field.name: math.nan for field in dataclasses.fields(Transition) if field.type is float
     }
     return Transition(

@@ -1,11 +1,11 @@
 """What the scores of a run are measured against, out of a record or of a sweep's numbers."""
 
 import math
-import tomllib
 from collections.abc import Mapping
 
 import xarray as xr
 
+from ..described import description_of
 from .scores import Scales
 
 
@@ -23,8 +23,11 @@ def scales_of_record(record: xr.Dataset) -> Scales:
             if f"predictor_{key}" in row:
                 numbers[f"{role}_{key}"] = float(row[f"predictor_{key}"])
         numbers[f"{role}_certified"] = float(row["predictor_status"].item() in _CERTIFIED)
-    described = tomllib.loads(record.attrs.get("experiment", ""))
-    return scales_of_numbers(numbers, float(described.get("weight_decay", math.nan)))
+    weight_decay = float(description_of(record).get("weight_decay", math.nan))
+    # Decay acts in flow time: how far it has acted by a step or an epoch is unknown.
+    if str(record["time"].attrs.get("units", "1")) in ("step", "epoch"):
+        weight_decay = math.nan
+    return scales_of_numbers(numbers, weight_decay)
 
 
 _CERTIFIED = ("optimal", "stationary")

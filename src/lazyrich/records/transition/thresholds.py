@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from typing import Annotated, Any
 
+import xarray as xr
 from annotated_types import Ge, Gt, Interval
 
 from ..._core.description import Description
 from ..._core.errors import InputError
+from ..described import told
 
 
 class Thresholds(Description):
@@ -57,6 +59,14 @@ class Thresholds(Description):
             return type(self)(**found)
         except InputError as error:
             raise error.under("--threshold") from None
+
+
+def thresholds_of(record: xr.Dataset) -> Thresholds:
+    """The thresholds that a record brings along, else the default ones."""
+    try:
+        return Thresholds(**told(record, "thresholds"))
+    except InputError as error:
+        raise error.under("thresholds") from None
 
 
 def _number(text: str) -> Any:

@@ -14,14 +14,14 @@ from .events import Transition, nothing
 from .scales import scales_of_record
 from .scores import Curves, Scales, ceiling_of, chance_of, score_of, scored_by
 from .settled import has_settled
-from .thresholds import Thresholds
+from .thresholds import Thresholds, thresholds_of
 from .words import Outcome, is_broken
 
 # The share of the way from the fit back to a constant beyond which a fit is lost.
 _COLLAPSED = 0.5
 
 
-def transition(record: xr.Dataset, thresholds: Thresholds = Thresholds()) -> Transition:
+def transition(record: xr.Dataset, thresholds: Thresholds | None = None) -> Transition:
     r"""Reads off a record when it fitted, when it generalised, and how it ended.
 
     The score is the accuracy; for labels that are real numbers, $R^2$: one minus the loss over the
@@ -30,8 +30,9 @@ def transition(record: xr.Dataset, thresholds: Thresholds = Thresholds()) -> Tra
     values are medians over it. Crossings are interpolated linearly in log time; one before the
     first record after time 0 has that record's time.
 
-    - **Takes** a record with train and test loss, and accuracy if labels are signs.
-    - **Raises** [`InputError`][lazyrich.InputError] for a record without these losses.
+    - **Takes** a record, of a run or of a log, with accuracies or losses of training and test
+        data; `thresholds`, if left out those that the record brings along, else the default ones.
+    - **Raises** [`InputError`][lazyrich.InputError] for a record without these curves.
     - **Source** two-threshold delays and k = 3 sustained evaluations as in Power et al.
         2022 and after; 10/50/90 % times of the test change as read off Lyu et al. 2024.
     """
@@ -40,12 +41,21 @@ def transition(record: xr.Dataset, thresholds: Thresholds = Thresholds()) -> Tra
         for name in record.data_vars
         if record[name].dims == ("time",)
     }
-    for name in ("train_loss", "test_loss"):
+    thresholds = thresholds_of(record) if thresholds is None else thresholds
+    scales = scales_of_record(record)
+    by_accuracy = scored_by(curves, scales) == "accuracy"
+    needed = ["train_accuracy", "test_accuracy"] if by_accuracy else ["train_loss", "test_loss"]
+    if thresholds.loss is not None:
+        needed += ["train_loss", "test_loss"]
+    for name in needed:
         if name not in curves:
             accepted = f"should be recorded: add {name} to the experiment's probes"
             raise InputError("record", name, accepted)
-    scales = scales_of_record(record)
-    return read_off(record["time"].values, curves, record.attrs["ending"], thresholds, scales)
+    ending = str(record.attrs.get("ending", "completed"))
+    found = read_off(record["time"].values, curves, ending, thresholds, scales)
+    units = str(record["time"].attrs.get("units", "1"))
+    unit = units if units in ("step", "epoch") else "t"
+    return dataclasses.replace(found, unit=unit, logged="source" in record.attrs)
 
 
 def read_off(
@@ -123,7 +133,8 @@ def _judged(
     plateau = _plateau(times, test, found.t_train, found.final_score)
     early, late = float(np.median(test[plateau])), found.final_score
     after = times >= times[plateau][0]
-    loss = np.asarray(curves["test_loss"], dtype=float)
+    # A log may have accuracies only.
+    loss = np.asarray(curves.get("test_loss", np.full(len(times), np.nan)), dtype=float)
     loss_early = float(np.median(loss[plateau]))
     by_loss = thresholds.loss is not None and loss_early > 0
     change = Change(
@@ -180,18 +191,21 @@ def _fit(
     """When training data were fitted for good, when first, and how much of the fit is lost at the
     end: 0 or less for nothing, 1 where it is back at a constant output."""
     by = scored_by(curves, scales)
-    loss = np.asarray(curves["train_loss"])
-    blank = float(loss[0] if math.isnan(scales.blank_loss) else scales.blank_loss)
+    loss = curves.get("train_loss")
+    first = math.nan if loss is None else float(loss[0])
+    blank = float(first if math.isnan(scales.blank_loss) else scales.blank_loss)
     curve, level = _aim(curves, "train", score, thresholds)
     chance = chance_of(by, scales)
     constant = -blank if thresholds.loss is not None else (0.0 if math.isnan(chance) else chance)
     aims = [(curve, level, constant)]
-    if by == "accuracy" and thresholds.train_loss > 0 and thresholds.loss is None:
+    too = thresholds.train_loss > 0 and thresholds.loss is None
+    if by == "accuracy" and too and loss is not None:
+        loss = np.asarray(loss)
         aims.append((-loss, -(1 - thresholds.train_loss) * blank, -blank))
     k = thresholds.sustained
     found = [reach(times, curve, level, k) for curve, level, _ in aims]
-    held, first = (float(np.max(each)) for each in zip(*found, strict=True))  # NaN wins
-    return held, first, max(_lost(curve[-k:], level, end) for curve, level, end in aims)
+    held, touched = (float(np.max(each)) for each in zip(*found, strict=True))  # NaN wins
+    return held, touched, max(_lost(curve[-k:], level, end) for curve, level, end in aims)
 
 
 def _lost(curve: Float[np.ndarray, " k"], level: float, constant: float) -> float:

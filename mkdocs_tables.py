@@ -1,0 +1,45 @@
+"""Writes the tables of the documentation that the code knows: `python mkdocs_tables.py`."""
+
+import re
+import sys
+from pathlib import Path
+
+from lazyrich.records.schema import attributes_table, variables_table
+
+ROOT = Path(__file__).parent
+
+
+def tables() -> dict[str, str]:
+    """Every generated table by its name, which stands in the comments around it."""
+    return {
+        "time": variables_table("time"),
+        "curves": variables_table("curve"),
+        "requested": variables_table("on request"),
+        "predictors": variables_table("predictor"),
+        "numbers": variables_table("scale", "kkt", "end"),
+        "attributes": attributes_table(),
+    }
+
+
+def filled(page: str) -> str:
+    """A page with every table in it as the code has it now."""
+    for name, table in tables().items():
+        begin, end = f"<!-- table {name} -->", f"<!-- end of {name} -->"
+        pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
+        text = f"{begin}\n{table}\n{end}".replace("\\", r"\\")
+        page = pattern.sub(text, page)
+    return page
+
+
+def main() -> None:
+    """Rewrites the pages that differ."""
+    for path in sorted((ROOT / "docs").glob("*.md")):
+        before = path.read_text(encoding="utf-8")
+        after = filled(before)
+        if after != before:
+            path.write_text(after, encoding="utf-8")
+            print(f"written to {path}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""Dotted keys: names of values in nested tables, such as `task.n`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from .description import Description
+
+
+def at_key(table: Any, key: str, missing: Any = None) -> Any:
+    """The value at a dotted key of nested tables or descriptions; `missing` if there is none.
+
+    A table within is given as a plain table.
+    """
+    place = table
+    for part in key.split("."):
+        place = place.table() if isinstance(place, Description) else place
+        if not isinstance(place, Mapping) or part not in place:
+            return missing
+        place = place[part]
+    return place.table() if isinstance(place, Description) else place
+
+
+def dotted(table: Mapping[str, Any]) -> list[str]:
+    """Every key of nested tables, joined by dots."""
+    keys = []
+    for key, value in table.items():
+        inner = dotted(value) if isinstance(value, dict) else []
+        keys += [f"{key}.{name}" for name in inner] or [key]
+    return keys
+
+
+def is_inside(key: str, table: str) -> bool:
+    """Whether a key stands inside of the table that another one names."""
+    return key.startswith(f"{table}.")
+
+
+def inside(key: str, table: str) -> str:
+    """A key as seen from the table that it stands in."""
+    return key.removeprefix(f"{table}.")
+
+
+def without_key(table: dict[str, Any], key: str) -> dict[str, Any]:
+    """A copy of nested tables that lacks one dotted key."""
+    first, _, rest = key.partition(".")
+    if not rest:
+        return {name: value for name, value in table.items() if name != first}
+    return {**table, first: without_key(table[first], rest)}

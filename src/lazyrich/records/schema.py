@@ -1,0 +1,249 @@
+"""What a record holds, in one place: every variable and attribute, its name and its meaning.
+
+Records of runs and of logs are labelled from here, and so are the tables in `docs/record.md`.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import xarray as xr
+
+from ..probes import BUILT_IN, ON_REQUEST, AbstractProbe
+
+Group = Literal["time", "curve", "on request", "predictor", "scale", "kkt", "end"]
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One variable of a record.
+
+    - `name`, `dims`, `units` (`"1"` for a pure number) and `long_name`, as in the dataset.
+    - `meaning`, a line of Markdown; `group`, the part of the record that it belongs to.
+    """
+
+    name: str
+    dims: tuple[str, ...]
+    long_name: str
+    meaning: str
+    group: Group
+    units: str = "1"
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The attributes that the variable has in every record."""
+        return {"long_name": self.long_name, "units": self.units}
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """One attribute of a record; `always`, whether a log's record has it, too."""
+
+    name: str
+    meaning: str
+    always: bool = False
+
+
+@dataclass(frozen=True)
+class Axis:
+    """What stands on the axis of time: `sentence` in tables, `label` under figures."""
+
+    long_name: str
+    sentence: str
+    label: str
+
+
+AXES: dict[str, Axis] = {
+    "1": Axis(
+        "gradient-flow time",
+        "gradient-flow time, learning rate × steps",
+        "gradient-flow time $t$ (learning rate × steps)",
+    ),
+    "log10(1 + t)": Axis(
+        "log10 of one plus gradient-flow time",
+        "log10(1 + t), t being gradient-flow time",
+        r"$\log_{10}(1 + t)$, $t$ the gradient-flow time",
+    ),
+    "step": Axis("step", "steps of the optimiser", "step"),
+    "epoch": Axis("epoch", "passes over the training data", "epoch"),
+}
+"""The axes that `time` can be, by its `units`."""
+
+
+def axis_of(record: xr.Dataset) -> Axis:
+    """The axis of time of a record, or of a sweep's dataset."""
+    return AXES.get(str(record["time"].attrs.get("units", "1")), AXES["1"])
+
+
+def _of(probes: Iterable[AbstractProbe], group: Group) -> list[Variable]:
+    return [
+        Variable(p.name, ("time", *p.dims), p.long_name, p.meaning, group, p.units) for p in probes
+    ]
+
+
+def _column(name: str, long_name: str, meaning: str) -> Variable:
+    return Variable(f"predictor_{name}", ("predictor",), long_name, meaning, "predictor")
+
+
+def _number(name: str, long_name: str, meaning: str, group: Group = "scale") -> Variable:
+    return Variable(name, (), long_name, meaning, group)
+
+
+_SCORES = "its accuracies, for signs"
+_LOSSES = "its losses, for regression"
+_CERTIFICATE = "its [certificate](predictors.md), and why it is not certified"
+_OF_LABELS = (
+    "variance of the labels, summed over outputs: the least squared loss of a constant; for the "
+    "squared loss"
+)
+_KKT = (
+    "KKT residuals of the last parameters; for a diagonal linear network and labels that are signs"
+)
+
+VARIABLES: dict[str, Variable] = {
+    variable.name: variable
+    for variable in (
+        Variable(
+            "time",
+            ("time",),
+            AXES["1"].long_name,
+            "gradient-flow time; `units` say where it is $\\log_{10}(1 + t)$, a step or an epoch",
+            "time",
+        ),
+        Variable("step", ("time",), "step", "step of the optimiser, of a log that has it", "time"),
+        Variable(
+            "epoch",
+            ("time",),
+            "epoch",
+            "passes over the training data, of a log that has them",
+            "time",
+        ),
+        *_of(BUILT_IN.values(), "curve"),
+        *_of(ON_REQUEST.values(), "on request"),
+        Variable("predictor", ("predictor",), "predictor", "`kernel` or `rich`", "predictor"),
+        _column("label", "name", "its name, such as `L1 max margin`"),
+        _column("train_accuracy", "train accuracy", _SCORES),
+        _column("test_accuracy", "test accuracy", _SCORES),
+        _column("train_loss", "train loss", _LOSSES),
+        _column("test_loss", "test loss", _LOSSES),
+        _column("objective", "margin or norm achieved", _CERTIFICATE),
+        _column("bound", "proven bound on it", _CERTIFICATE),
+        _column("gap", "relative duality gap", _CERTIFICATE),
+        _column("status", "status", _CERTIFICATE),
+        _column("why", "why it is not certified", _CERTIFICATE),
+        _number("train_variance", "variance of the training labels", _OF_LABELS),
+        _number("test_variance", "variance of the test labels", _OF_LABELS),
+        _number(
+            "blank_loss",
+            "training loss of an output of zero",
+            "training loss of zero outputs",
+        ),
+        _number(
+            "test_chance",
+            "largest share of one label among the test data",
+            "largest share of one label among the test data: the accuracy of the best constant",
+        ),
+        _number(
+            "init_rms",
+            "root mean square of the initial parameters",
+            r"root mean square of $\theta(0)$",
+        ),
+        _number("kkt_stationarity", "final KKT stationarity", _KKT, "kkt"),
+        _number("kkt_complementarity", "final KKT complementarity", _KKT, "kkt"),
+        Variable(
+            "final_parameters",
+            ("parameter",),
+            "parameters at the end of the run",
+            "parameters at the end, flattened, where `keep_params=True` kept them",
+            "end",
+        ),
+    )
+}
+"""Every variable that a record can hold, but for probes of a user's own."""
+
+
+def names_of(group: Group) -> tuple[str, ...]:
+    """The names of a group's variables, in their order."""
+    return tuple(name for name, variable in VARIABLES.items() if variable.group == group)
+
+
+CURVES: tuple[str, ...] = tuple(
+    name
+    for name, variable in VARIABLES.items()
+    if variable.group in ("curve", "on request") and variable.dims == ("time",)
+)
+"""Numbers over time that have a name of their own."""
+
+ATTRIBUTES: tuple[Attribute, ...] = (
+    Attribute(
+        "experiment",
+        "the experiment as TOML. Own arrays are named by their digest, own probes are left out. Of "
+        "a log, what is known of it: `name`, `weight_decay`, `init_scale`",
+        always=True,
+    ),
+    Attribute(
+        "experiment_hash",
+        "SHA-256 of what the computation depends on; empty for a log without an experiment",
+        always=True,
+    ),
+    Attribute("homogeneity", "degree of the model in its parameters, 0 where it has none", True),
+    Attribute(
+        "ending",
+        "`completed`, `crossed`, `stationary`, `max_steps`, `max_gradients`, `max_seconds`, "
+        "`too_stiff`, `step_underflow` or `diverged` (values that are not finite), see "
+        "[the flow engine](flow.md)",
+        always=True,
+    ),
+    Attribute("lazyrich_version", "the version that wrote it", always=True),
+    Attribute(
+        "thresholds",
+        "JSON: the [thresholds](#the-transition) by which the run is judged, where they are not "
+        "the default ones",
+    ),
+    Attribute("source", "what logged the run, of a run that another program logged"),
+    Attribute(
+        "own_params",
+        "SHA-256 of initial parameters passed to `simulate`; empty for the model's own",
+    ),
+    Attribute(
+        "loss_floor",
+        "training loss of outputs that are off by the tolerance, "
+        r"$(\text{rtol} \times \text{rms of the labels})^2$; zero for classification and for "
+        "discrete optimisers",
+    ),
+    Attribute(
+        "resolved_until",
+        "last recorded time at which the training loss is not below `loss_floor`: later wiggles "
+        "are the solver's. NaN if the loss is always below",
+    ),
+    Attribute(
+        "solver",
+        "JSON: `name`, `num_steps` (accepted), `num_rejected`, `num_gradients`, `num_jacobians`; "
+        "`methods`, the same of each method from its time `since` on, where a run changed its "
+        "method",
+    ),
+    Attribute("seconds", "JSON: wall time of each stage, compilation included"),
+    Attribute("machine", "JSON: device, cores, system, Python and JAX versions"),
+    Attribute("labels", "what the labels of a classification became, such as `yes is 1, no is -1`"),
+    Attribute("extended_at", "JSON: times at which [`extend`][lazyrich.extend] went on"),
+)
+"""Every attribute that a record can have."""
+
+
+def variables_table(*groups: Group) -> str:
+    """The variables of some groups as a table in Markdown, a row a meaning."""
+    rows: dict[str, list[str]] = {}
+    for variable in VARIABLES.values():
+        if variable.group in groups:
+            rows.setdefault(variable.meaning, []).append(f"`{variable.name}`")
+    return _table("variable", [(", ".join(names), meaning) for meaning, names in rows.items()])
+
+
+def attributes_table() -> str:
+    """The attributes as a table in Markdown."""
+    return _table("attribute", [(f"`{part.name}`", part.meaning) for part in ATTRIBUTES])
+
+
+def _table(head: str, rows: list[tuple[str, str]]) -> str:
+    lines = [f"| {head} | meaning |", "|---|---|"]
+    return "\n".join(lines + [f"| {name} | {meaning} |" for name, meaning in rows])
