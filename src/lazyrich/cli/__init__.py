@@ -9,6 +9,8 @@ import typer
 from .._core.errors import InputError, one_line
 from .cache import keep_compiled
 from .forecast import HELP as FORECAST_HELP, forecast
+from .judge import HELP as JUDGE_HELP, judge
+from .report import HELP as REPORT_HELP, report
 from .reproduce import HELP as REPRODUCE_HELP, reproduce
 from .run import HELP as RUN_HELP, run
 from .sweep import HELP as SWEEP_HELP, consolidate, status, sweep
@@ -29,6 +31,8 @@ app.command(help=SWEEP_HELP)(sweep)
 app.command()(status)
 app.command(help=REPRODUCE_HELP)(reproduce)
 app.command()(consolidate)
+app.command(help=REPORT_HELP)(report)
+app.command(help=JUDGE_HELP)(judge)
 
 
 @app.command("list")

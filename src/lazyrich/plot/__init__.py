@@ -8,4 +8,4 @@ from ._rates import rates as rates
 from ._report import report as report
 from ._run import run as run
 from ._scores import scores as scores
-from ._study import write_study as write_study
+from ._study import write_study as write_study, write_sweeps as write_sweeps

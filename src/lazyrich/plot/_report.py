@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import jinja2
+import matplotlib
 import numpy as np
 import xarray as xr
 from jaxtyping import Float
+from matplotlib.figure import Figure
 
 from .._core.files import replacing
 from ..forecasts import Forecast
@@ -37,20 +39,26 @@ def report(
         [`plot.run`][lazyrich.plot.run] takes them.
     """
     summary = summarise(record, thresholds)
-    image = io.BytesIO()
-    run(record, forecast, curves=curves).savefig(image, format="svg")
     page = render(
         "report.html",
         summary=summary,
-        figure=base64.b64encode(image.getvalue()).decode(),
+        figure=embedded(run(record, forecast, curves=curves)),
         description=record.attrs["experiment"],
-        version=record.attrs["lazyrich_version"],
+        version=record.attrs.get("lazyrich_version", "unknown"),
         source=record.attrs.get("source"),
         headline=MEANINGS[summary["outcome"]],
         said=forecast.summary() if isinstance(forecast, Forecast) else forecast,
     )
     with replacing(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
+
+
+def embedded(figure: Figure) -> str:
+    """A figure as it goes into a page; the same figure is the same text."""
+    image = io.BytesIO()
+    with matplotlib.rc_context({"svg.hashsalt": "lazyrich"}):
+        figure.savefig(image, format="svg", metadata={"Date": None})
+    return base64.b64encode(image.getvalue()).decode()
 
 
 def render(template: str, **fields: Any) -> str:

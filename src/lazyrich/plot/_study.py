@@ -1,7 +1,5 @@
 """A study as one self-contained page."""
 
-import base64
-import io
 import json
 import math
 import os
@@ -21,7 +19,7 @@ from ._family import family as plot_family
 from ._forecasts import forecasts as plot_forecasts
 from ._maps import map as plot_map
 from ._rates import has_rates, rates as plot_rates
-from ._report import render
+from ._report import embedded, render
 from ._run import run as plot_run
 from ._scores import scores as plot_scores
 from ._tables import markdown, notes, overview
@@ -37,18 +35,39 @@ def write_study(
     network. Figures are PDF and PNG. `report.md` has the tables alone.
     """
     folder = Path(folder)
-    sections = []
-    for result in results:
-        figures = [_drawn(folder, *drawn) for drawn in _figures(result)]
-        sections.append({**_numbers(result), "overview": overview(result), "figures": figures})
-    page = render("study.html", title=title, preset=preset, sections=sections)
-    with replacing(folder / "report.html") as path:
-        path.write_text(page, encoding="utf-8")
+    _write_page(title, preset, results, folder / "report.html")
     with replacing(folder / "report.md") as path:
         path.write_text(markdown(results), encoding="utf-8")
     content = {"study": title, "preset": preset, "panels": [_numbers(r) for r in results]}
     with replacing(folder / "report.json") as path:
         path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def write_sweeps(
+    title: str, results: list[PanelResult], page: str | os.PathLike[str]
+) -> list[Path]:
+    """Writes the page of a store's sweeps, see [`sweeps_of`][lazyrich.studies.sweeps_of].
+
+    A figure a sweep goes beside it, as PDF and PNG. Returns the paths of all that was written.
+    """
+    return _write_page(title, None, results, Path(page))
+
+
+def _write_page(
+    title: str, preset: str | None, results: list[PanelResult], page: Path
+) -> list[Path]:
+    """Writes a page and its figures; returns their paths."""
+    sections, written = [], [page]
+    for result in results:
+        figures = []
+        for name, figure, caption in _figures(result):
+            figures.append(_drawn(page.parent, name, figure, caption))
+            written += [page.parent / f"{name}.{suffix}" for suffix in ("pdf", "png")]
+        sections.append({**_numbers(result), "overview": overview(result), "figures": figures})
+    text = render("study.html", title=title, preset=preset, sections=sections)
+    with replacing(page) as path:
+        path.write_text(text, encoding="utf-8")
+    return written
 
 
 def _numbers(result: PanelResult) -> dict[str, Any]:
@@ -83,9 +102,7 @@ def _drawn(folder: Path, name: str, figure: Figure, caption: str) -> dict[str, s
     for suffix in ("pdf", "png"):
         with replacing(folder / f"{name}.{suffix}") as path:
             figure.savefig(path, dpi=160)
-    image = io.BytesIO()
-    figure.savefig(image, format="svg")
-    return {"image": base64.b64encode(image.getvalue()).decode(), "caption": caption}
+    return {"image": embedded(figure), "caption": caption}
 
 
 def _figures(result: PanelResult) -> Iterator[tuple[str, Figure, str]]:

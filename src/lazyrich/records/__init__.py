@@ -1,6 +1,7 @@
 """What a run recorded, and what happened in it."""
 
 from .file import open_record as open_record, save_record as save_record
+from .log_file import Log as Log, read_log as read_log
 from .logged import record as record
 from .reclassify import reclassify as reclassify
 from .schema import (

@@ -9,6 +9,7 @@ import xarray as xr
 
 from .._core.errors import InputError, one_line
 from .._core.files import opened, replacing
+from .schema import CURVES
 
 
 def save_record(record: xr.Dataset, path: str | os.PathLike[str]) -> None:
@@ -32,8 +33,11 @@ def open_record(path: str | os.PathLike[str]) -> xr.Dataset:
     except Exception as error:
         accepted = f"should be a record's netCDF file ({one_line(error, 200)})"
         raise InputError("record", str(path), accepted) from None
-    if "experiment" not in record.attrs:
+    if not isinstance(record.attrs.get("experiment"), str) or "time" not in record.coords:
         raise InputError("record", str(path), "should be a record that lazyrich wrote")
+    for name in ("time", *(curve for curve in CURVES if curve in record)):
+        if record[name].dims != ("time",) or record[name].dtype.kind not in "fiu":
+            raise InputError("record", f"{path}: {name}", "should be numbers over time")
     return record
 
 

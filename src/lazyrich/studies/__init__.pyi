@@ -1,4 +1,5 @@
 from ._reproduce import PanelResult as PanelResult, Row as Row, reproduce as reproduce
+from ._stored import sweeps_of as sweeps_of
 from .catalogue import (
     curves_at as curves_at,
     load as load,

@@ -195,11 +195,15 @@ def result_of(
         passage = None if panel.forecast is True else panel.forecast
         asked = Asked(passage=passage, thresholds=panel.thresholds)
         dataset, first = with_forecasts(dataset, sweep, asked, listener)
-    found = dataset["outcome"].values.ravel().tolist()
-    counts = {kind: found.count(kind) for kind in CODES if kind in found}
     rows = compare(sweep.experiment.published, dataset)
     verdicts = [check_claim(claim, dataset) for claim in panel.claims]
-    return PanelResult(name, sweep, dataset, counts, rows, verdicts, panel.note, first)
+    return PanelResult(name, sweep, dataset, counts_of(dataset), rows, verdicts, panel.note, first)
+
+
+def counts_of(dataset: xr.Dataset) -> dict[str, int]:
+    """How many runs of a sweep's dataset came out in each way."""
+    found = dataset["outcome"].values.ravel().tolist()
+    return {kind: found.count(kind) for kind in CODES if kind in found}
 
 
 def compare(published: Published | None, dataset: xr.Dataset) -> list[Row]:

@@ -92,6 +92,8 @@ class Transition:
     def advice(self) -> str:
         """What to do next, in a line."""
         advice = advice_on(self.outcome, self.state, self.ending)
+        if self.logged and self.outcome == "failed":
+            return "lower the learning rate, or clip gradients: the logged values are not finite"
         return advice.replace("raise t1", "train for longer") if self.logged else advice
 
     @property
