@@ -94,6 +94,10 @@ OTHERS = (
     ["forecast", "absent"],
     ["forecast", "tiny.toml", "--samples", "0"],
     ["list"],
+    ["report", "absent"],
+    ["report", "tiny.toml"],
+    ["judge", "tiny.toml"],
+    ["judge", "absent.csv", "--column", "step"],
 )
 LINES = [
     ["run", "tiny.toml", "--no-forecast", "--set", f"{key}={value}"]

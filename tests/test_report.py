@@ -28,7 +28,13 @@ def call(monkeypatch, *arguments):
 def tiny(**changes: Any) -> lr.Experiment:
     task = lr.tasks.SparseClassification(n=16, d=60, k=1, num_test=50)
     times = lr.dynamics.Times(num_log=20, num_linear=5)
-    fields: dict[str, Any] = {"task": task, "weight_decay": 1e-2, "t1": 300.0, "times": times, "name": NAME}
+    fields: dict[str, Any] = {
+        "task": task,
+        "weight_decay": 1e-2,
+        "t1": 300.0,
+        "times": times,
+        "name": NAME,
+    }
     return lr.Experiment(**(fields | changes))
 
 
