@@ -257,7 +257,7 @@ def test_clock_does_not_know_the_scales(tmp_path):
     runs = found.drop_vars("forecast_t50")
     with pytest.raises(lr.InputError, match=r"dataset = \(1, 2\): should be over the sweep's axes"):
         lr.sweeps.forecast_runs(runs, SPARSE, {"seed": [13]})
-    with pytest.raises(lr.InputError, match=r"see lr\.forecast_runs"):
+    with pytest.raises(lr.InputError, match=r"see lr\.sweeps\.forecast_runs"):
         lr.sweeps.forecast_scores(runs)
 
 
