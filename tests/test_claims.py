@@ -34,56 +34,55 @@ def parts(*tables):
 def claim(kind, **fields):
     plain = ("equals", "at_least", "at_most", "share_above")
     along = {"along": "init_scale"} if kind not in plain else {}
-    return lr.claims.Claim(
-        **{"text": "it does", "quantity": "t50", "kind": kind, **along, **fields}
-    )
+    table = {"text": "it does", "quantity": "t50", "kind": kind, **along, **fields}
+    return lr.claims.AbstractClaim.from_table(table, "claim")
 
 
 def test_order():
-    verdict = lr.claims.check_claim(claim("increases"), runs())
-    assert verdict.holds == "yes"
-    assert (verdict.estimate, verdict.low, verdict.high) == pytest.approx((1, 1, 1))
-    assert "medians 102, 322.6, 1020 at 1, 10, 100" in verdict.ours
-    assert "Spearman" in verdict.how
-    assert "mean over runs that differ in it alone" in verdict.how
-    assert "over seeds" in verdict.how
-    assert lr.claims.check_claim(claim("decreases"), runs()).holds == "no"
+    result = claim("increases").check(runs())
+    assert result.holds == "yes"
+    assert (result.estimate, result.low, result.high) == pytest.approx((1, 1, 1))
+    assert "medians 102, 322.6, 1020 at 1, 10, 100" in result.ours
+    assert "Spearman" in result.how
+    assert "mean over runs that differ in it alone" in result.how
+    assert "over seeds" in result.how
+    assert claim("decreases").check(runs()).holds == "no"
     # Seeds that disagree leave room for both: rank correlations 1, -1, 0.5.
     mixed = np.array([[1.0, 3.0, 1.0], [2.0, 2.0, 3.0], [3.0, 1.0, 2.0]])
-    verdict = lr.claims.check_claim(claim("increases"), runs(mixed))
-    assert verdict.holds == "cannot say"
-    assert verdict.estimate == pytest.approx(0.5 / 3)
+    result = claim("increases").check(runs(mixed))
+    assert result.holds == "cannot say"
+    assert result.estimate == pytest.approx(0.5 / 3)
     # A stronger order than there is: 0.5 in every seed.
     weak = np.repeat([[1.0], [3.0], [2.0]], 3, axis=1)
-    assert lr.claims.check_claim(claim("increases"), runs(weak)).holds == "yes"
-    assert lr.claims.check_claim(claim("increases", value=0.6), runs(weak)).holds == "no"
+    assert claim("increases").check(runs(weak)).holds == "yes"
+    assert claim("increases", value=0.6).check(runs(weak)).holds == "no"
 
 
 def test_seeds_in_step_with_another_key_are_seeds():
     data = runs().rename(seed="seed,dynamics.seed")
     coords = dict.fromkeys(("seed", "dynamics.seed"), ("seed,dynamics.seed", SEEDS))
     data = data.drop_vars("seed,dynamics.seed").assign_coords(coords)
-    verdict = lr.claims.check_claim(claim("power_law", value=0.5), data)
-    assert verdict.holds == "yes"
-    assert "over seeds" in verdict.how
-    assert "9 runs of 3 seeds" in verdict.ours
-    assert "mean over runs" in lr.claims.check_claim(claim("increases"), data).how
+    result = claim("power_law", value=0.5).check(data)
+    assert result.holds == "yes"
+    assert "over seeds" in result.how
+    assert "9 runs of 3 seeds" in result.ours
+    assert "mean over runs" in claim("increases").check(data).how
 
 
 def test_an_order_of_few_runs_says_nothing():
     alone = runs(seeds=np.array([0]))
-    verdict = lr.claims.check_claim(claim("increases"), alone)
-    assert verdict.holds == "cannot say"
-    assert verdict.estimate == pytest.approx(1)
-    assert "by chance has 0.17" in verdict.ours
+    result = claim("increases").check(alone)
+    assert result.holds == "cannot say"
+    assert result.estimate == pytest.approx(1)
+    assert "by chance has 0.17" in result.ours
     # Five in a row: one in 120, and its interval is over runs.
     five = runs(seeds=np.array([0]), scales=np.geomspace(1, 100, 5))
-    verdict = lr.claims.check_claim(claim("increases"), five)
-    assert verdict.holds == "yes"
-    assert "over runs" in verdict.how
+    result = claim("increases").check(five)
+    assert result.holds == "yes"
+    assert "over runs" in result.how
     # Two seeds in the same order: one in 36.
-    assert lr.claims.check_claim(claim("increases"), runs(seeds=np.arange(2))).holds == "yes"
-    flat = lr.claims.check_claim(claim("increases"), runs(np.full((3, 3), 7.0)))
+    assert claim("increases").check(runs(seeds=np.arange(2))).holds == "yes"
+    flat = claim("increases").check(runs(np.full((3, 3), 7.0)))
     assert flat.holds == "cannot say"
 
 
@@ -91,126 +90,119 @@ def test_what_never_came_is_the_last_and_is_counted():
     late = runs()
     late["t50"][2] = np.nan
     late["outcome"][2] = "not_within_budget"
-    verdict = lr.claims.check_claim(claim("increases"), late)
-    assert (verdict.holds, verdict.num_never, verdict.num_left_out) == ("yes", 3, 0)
-    assert "never at 1, 10, 100" in verdict.ours
-    assert "3 never" in verdict.ours
+    result = claim("increases").check(late)
+    assert (result.holds, result.num_never, result.num_left_out) == ("yes", 3, 0)
+    assert "never at 1, 10, 100" in result.ours
+    assert "3 never" in result.ours
     # Dropped, they would leave this order standing.
     wrong = runs()
     wrong["t50"][0] = np.nan
     wrong["outcome"][0] = "untrained"
-    assert lr.claims.check_claim(claim("increases"), wrong).holds != "yes"
+    assert claim("increases").check(wrong).holds != "yes"
     # No slope can take them in.
-    law = lr.claims.check_claim(claim("power_law", value=0.5), late)
+    law = claim("power_law", value=0.5).check(late)
     assert law.holds == "cannot say"
     assert "did not come" in law.ours
     # A run that diverged has no time, late or early.
     lost = runs()
     lost["outcome"][1] = "diverged"
-    verdict = lr.claims.check_claim(claim("increases"), lost)
-    assert (verdict.holds, verdict.num_left_out) == ("cannot say", 3)
+    result = claim("increases").check(lost)
+    assert (result.holds, result.num_left_out) == ("cannot say", 3)
 
 
 def test_laws():
-    verdict = lr.claims.check_claim(claim("power_law", value=0.5, tolerance=0.05), runs())
-    assert verdict.holds == "yes"
-    assert verdict.estimate == pytest.approx(0.5, abs=1e-9)
+    result = claim("power_law", value=0.5, tolerance=0.05).check(runs())
+    assert result.holds == "yes"
+    assert result.estimate == pytest.approx(0.5, abs=1e-9)
     # Each seed's own slope and the t interval over them.
     rng = np.random.default_rng(0)
     noisy = 100 * SCALES[:, None] ** 0.5 * np.exp(0.05 * rng.normal(size=(3, 3)))
-    verdict = lr.claims.check_claim(claim("power_law", value=0.5, tolerance=0.2), runs(noisy))
+    result = claim("power_law", value=0.5, tolerance=0.2).check(runs(noisy))
     slopes = [np.polyfit(np.log(SCALES), np.log(noisy[:, s]), 1)[0] for s in range(3)]
     width = stats.t.ppf(0.975, 2) * np.std(slopes, ddof=1) / np.sqrt(3)
-    assert verdict.estimate == pytest.approx(np.mean(slopes))
-    assert verdict.high - verdict.estimate == pytest.approx(width)
-    assert lr.claims.check_claim(claim("power_law", value=2.0), runs(noisy)).holds == "no"
-    edge = claim("power_law", value=verdict.high, tolerance=0.01)
-    assert lr.claims.check_claim(edge, runs(noisy)).holds == "cannot say"
+    assert result.estimate == pytest.approx(np.mean(slopes))
+    assert result.high - result.estimate == pytest.approx(width)
+    assert claim("power_law", value=2.0).check(runs(noisy)).holds == "no"
+    edge = claim("power_law", value=result.high, tolerance=0.01)
+    assert edge.check(runs(noisy)).holds == "cannot say"
     # weight_decay * t50 = 1 log(alpha) + 2
     t50 = 1e3 * (np.log(SCALES)[:, None] + 2 + 0.01 * SEEDS)
     law = claim("log_law", quantity="weight_decay * t50", value=1.0, tolerance=0.01)
-    assert lr.claims.check_claim(law, runs(t50)).holds == "yes"
+    assert law.check(runs(t50)).holds == "yes"
 
 
 def test_levels():
     where = {"init_scale": 10.0}
     at_ten = claim("equals", value=320.0, where=where)
-    verdict = lr.claims.check_claim(at_ten, runs())
+    result = at_ten.check(runs())
     low, middle, high = 1e2 * 10**0.5 * np.array([1, 1.02, 1.04])
-    assert (verdict.low, verdict.estimate, verdict.high) == pytest.approx((low, middle, high))
-    assert verdict.holds == "yes"
-    assert lr.claims.check_claim(claim("equals", value=600.0, where=where), runs()).holds == "no"
+    assert (result.low, result.estimate, result.high) == pytest.approx((low, middle, high))
+    assert result.holds == "yes"
+    assert claim("equals", value=600.0, where=where).check(runs()).holds == "no"
     close = claim("equals", value=320.0, tolerance=0.02, where=where)
-    assert lr.claims.check_claim(close, runs()).holds == "cannot say"
-    assert lr.claims.check_claim(claim("at_least", value=300.0, where=where), runs()).holds == "yes"
-    assert lr.claims.check_claim(claim("at_most", value=300.0, where=where), runs()).holds == "no"
+    assert close.check(runs()).holds == "cannot say"
+    assert claim("at_least", value=300.0, where=where).check(runs()).holds == "yes"
+    assert claim("at_most", value=300.0, where=where).check(runs()).holds == "no"
     few = claim("at_least", value=0.0, where={**where, "seed": [0, 1]})
-    assert lr.claims.check_claim(few, runs()).holds == "cannot say"
-    assert lr.claims.check_claim(few.model_copy(update={"min_runs": 2}), runs()).holds == "yes"
+    assert few.check(runs()).holds == "cannot say"
+    assert few.model_copy(update={"min_runs": 2}).check(runs()).holds == "yes"
     never = runs(np.full((3, 3), np.nan), "not_within_budget")
-    assert lr.claims.check_claim(claim("at_most", value=1e3), never).holds == "no"
-    assert lr.claims.check_claim(claim("at_least", value=1e3), never).holds == "yes"
+    assert claim("at_most", value=1e3).check(never).holds == "no"
+    assert claim("at_least", value=1e3).check(never).holds == "yes"
     # Nor is it of a delay after what did not come.
     for quantity in ("t50 / t_train", "t50 - t_train"):
         untold = runs(np.full((3, 3), np.nan), "untrained", t_train=np.full((3, 3), np.nan))
-        verdict = lr.claims.check_claim(claim("at_least", quantity=quantity, value=2.0), untold)
-        assert (verdict.holds, verdict.num_left_out) == ("cannot say", 9)
+        result = claim("at_least", quantity=quantity, value=2.0).check(untold)
+        assert (result.holds, result.num_left_out) == ("cannot say", 9)
         fitted = runs(np.full((3, 3), np.nan), "not_within_budget", t_train=np.full((3, 3), 5.0))
-        assert lr.claims.check_claim(verdict.claim, fitted).holds == "yes"
+        assert result.claim.check(fitted).holds == "yes"
     # Beyond the horizon of 1e4 nothing is known.
-    assert lr.claims.check_claim(claim("at_least", value=1e5), never).holds == "cannot say"
-    assert lr.claims.check_claim(claim("at_most", value=1e5), never).holds == "cannot say"
+    assert claim("at_least", value=1e5).check(never).holds == "cannot say"
+    assert claim("at_most", value=1e5).check(never).holds == "cannot say"
 
 
 def test_outcomes():
     some = runs()
     some["outcome"][0, 0] = "immediate"
-    every = lr.claims.Claim(text="it groks", kind="outcomes", value="grokked")
-    verdict = lr.claims.check_claim(every, some)
-    assert verdict.holds == "no"
-    assert "8 of 9" in verdict.ours
-    assert "1 immediate" in verdict.ours
+    every = lr.claims.Outcomes(text="it groks", value="grokked")
+    result = every.check(some)
+    assert result.holds == "no"
+    assert "8 of 9" in result.ours
+    assert "1 immediate" in result.ours
     low, high = stats.binomtest(8, 9).proportion_ci()
-    assert (verdict.low, verdict.high) == pytest.approx((low, high))
+    assert (result.low, result.high) == pytest.approx((low, high))
     most = every.model_copy(update={"share": 0.8})
-    assert lr.claims.check_claim(most, some).holds == "yes"
+    assert most.check(some).holds == "yes"
     either = every.model_copy(update={"value": ("grokked", "immediate")})
-    assert lr.claims.check_claim(either, some).holds == "yes"
+    assert either.check(some).holds == "yes"
     two = every.model_copy(update={"where": {"init_scale": 100.0, "seed": [0, 1]}})
-    assert lr.claims.check_claim(two, some).holds == "cannot say"
+    assert two.check(some).holds == "cannot say"
     one = every.model_copy(update={"where": {"init_scale": 1.0, "seed": 0}})
-    assert lr.claims.check_claim(one, some).holds == "no"  # immediate
+    assert one.check(some).holds == "no"  # immediate
     rarely = one.model_copy(update={"share": 0.1})
-    assert lr.claims.check_claim(rarely, some).holds == "cannot say"
+    assert rarely.check(some).holds == "cannot say"
     some["outcome"][1, 1] = "missing"
-    assert lr.claims.check_claim(either, some).holds == "cannot say"
+    assert either.check(some).holds == "cannot say"
 
 
 def test_shares():
     # Eight of nine runs above 1; without a number one is left out, and of the rest all are.
     right = np.ones((3, 3)) * 2
     right[1, 1] = 0.5
-    verdict = lr.claims.check_claim(
-        claim("share_above", quantity="right", value=1), runs(right=right)
-    )
-    assert (verdict.holds, verdict.num_runs) == ("no", 9)
+    result = claim("share_above", quantity="right", value=1).check(runs(right=right))
+    assert (result.holds, result.num_runs) == ("no", 9)
     interval = stats.binomtest(8, 9).proportion_ci(0.95, "exact")
-    assert (verdict.estimate, verdict.low, verdict.high) == pytest.approx((8 / 9, *interval))
+    assert (result.estimate, result.low, result.high) == pytest.approx((8 / 9, *interval))
     most = claim("share_above", quantity="right", value=1, share=0.8)
-    assert lr.claims.check_claim(most, runs(right=right)).holds == "yes"
-    assert (
-        lr.claims.check_claim(claim("share_above", quantity="right"), runs(right=right)).holds
-        == "yes"
-    )
+    assert most.check(runs(right=right)).holds == "yes"
+    assert claim("share_above", quantity="right").check(runs(right=right)).holds == "yes"
     right[0], right[1, 1] = np.nan, np.nan
-    verdict = lr.claims.check_claim(
-        claim("share_above", quantity="right", value=1), runs(right=right)
-    )
-    assert (verdict.holds, verdict.num_runs, verdict.num_left_out) == ("yes", 5, 4)
+    result = claim("share_above", quantity="right", value=1).check(runs(right=right))
+    assert (result.holds, result.num_runs, result.num_left_out) == ("yes", 5, 4)
     right[1:, :2] = np.nan
-    verdict = lr.claims.check_claim(claim("share_above", quantity="right"), runs(right=right))
-    assert verdict.holds == "cannot say"
-    assert "2 of 3 runs needed" in verdict.ours
+    result = claim("share_above", quantity="right").check(runs(right=right))
+    assert result.holds == "cannot say"
+    assert "2 of 3 runs needed" in result.ours
 
 
 def test_changes_of_sign():
@@ -220,23 +212,21 @@ def test_changes_of_sign():
     later = 3 * np.log(SCALES[:, None] / (2 * turns))
     data = runs(score=score, later=later)
     at = claim("changes_sign", quantity="score", value=5, tolerance=0.3)
-    verdict = lr.claims.check_claim(at, data)
-    assert (verdict.estimate, verdict.low, verdict.high) == pytest.approx((5, 4, 6))
-    assert verdict.holds == "yes"
-    assert "3 of 3 lines" in verdict.ours
-    assert lr.claims.check_claim(at.model_copy(update={"value": 10.0}), data).holds == "no"
-    assert (
-        lr.claims.check_claim(at.model_copy(update={"tolerance": 0.1}), data).holds == "cannot say"
-    )
+    result = at.check(data)
+    assert (result.estimate, result.low, result.high) == pytest.approx((5, 4, 6))
+    assert result.holds == "yes"
+    assert "3 of 3 lines" in result.ours
+    assert at.model_copy(update={"value": 10.0}).check(data).holds == "no"
+    assert at.model_copy(update={"tolerance": 0.1}).check(data).holds == "cannot say"
     # Seed by seed the one turns at half of where the other does, exactly.
     ratio = at.model_copy(update={"beside": "later", "value": 0.5, "tolerance": 0.01})
-    verdict = lr.claims.check_claim(ratio, data)
-    assert (verdict.estimate, verdict.low, verdict.high) == pytest.approx((0.5, 0.5, 0.5))
-    assert verdict.holds == "yes"
+    result = ratio.check(data)
+    assert (result.estimate, result.low, result.high) == pytest.approx((0.5, 0.5, 0.5))
+    assert result.holds == "yes"
     score[:, 0] = 1.0  # a line that keeps its sign
-    verdict = lr.claims.check_claim(at, runs(score=score))
-    assert verdict.holds == "cannot say"
-    assert "2 of 3 lines needed" in verdict.ours
+    result = at.check(runs(score=score))
+    assert result.holds == "cannot say"
+    assert "2 of 3 lines needed" in result.ours
     # There, back and there again: the middle of the first place and the last.
     x = np.array([1.0, 10.0, 100.0, 1000.0])
     assert sign_change(x, np.array([-1.0, 1.0, -1.0, 1.0])) == pytest.approx(10**1.5)
@@ -251,9 +241,7 @@ def test_quantities():
 
     def at(quantity, value, scale=10.0):
         fields = {"quantity": quantity, "value": value, "tolerance": 1e-9}
-        return lr.claims.check_claim(
-            claim("equals", where={"init_scale": scale}, **fields), data
-        ).holds
+        return claim("equals", where={"init_scale": scale}, **fields).check(data).holds
 
     assert at("late.test_loss", 3.0) == "yes"
     assert at("max.test_accuracy", 0.9) == "yes"
@@ -282,7 +270,7 @@ def test_times_of_curves():
         data[name] = (keys, np.broadcast_to(curve, three))
 
     def at(quantity):
-        return lr.claims.check_claim(claim("equals", quantity=quantity, value=1.0), data).estimate
+        return claim("equals", quantity=quantity, value=1.0).check(data).estimate
 
     assert at("when_min.distance") == at("when_max.cosine") == pytest.approx(1e-2)
     assert at("t50.distance") == pytest.approx(10**1.5)  # half way to 0.8
@@ -306,32 +294,28 @@ def over_losses():
 
 def test_runs_beside_their_like():
     data, hinge = over_losses(), {"loss.kind": "Hinge"}
-    fields = {"where": hinge, "against": {"loss.kind": "Logistic"}, "tolerance": 1e-9}
-    verdict = lr.claims.check_claim(claim("equals", value=1.5, **fields), data)
-    assert (verdict.holds, verdict.num_runs, verdict.low, verdict.high) == ("yes", 3, 1.5, 1.5)
-    assert "t50 over that at loss.kind = Logistic" in verdict.how
+    fields = {"where": hinge, "against": {"loss.kind": "Logistic"}}
+    result = claim("equals", value=1.5, tolerance=1e-9, **fields).check(data)
+    assert (result.holds, result.num_runs, result.low, result.high) == ("yes", 3, 1.5, 1.5)
+    assert "t50 over that at loss.kind = Logistic" in result.how
     less = claim("equals", value=10.0, compared="difference", **fields)
-    assert lr.claims.check_claim(less, data).estimate == 10.0  # of 5, 10 and 25
-    assert "t50 less that at" in lr.claims.check_claim(less, data).how
+    assert less.check(data).estimate == 10.0  # of 5, 10 and 25
+    assert "t50 less that at" in less.check(data).how
     # A partner that never came says nothing; a run that never came is later.
     late = over_losses()
     late["t50"][0, 0] = late["t50"][1, 1] = np.nan
     late["outcome"][0, 0] = late["outcome"][1, 1] = "not_within_budget"
-    verdict = lr.claims.check_claim(claim("at_least", value=1.4, min_runs=1, **fields), late)
-    assert (verdict.num_runs, verdict.num_never, verdict.num_left_out) == (2, 1, 1)
+    result = claim("at_least", value=1.4, min_runs=1, **fields).check(late)
+    assert (result.num_runs, result.num_never, result.num_left_out) == (2, 1, 1)
     with pytest.raises(lr.InputError, match="several differ in other keys"):
-        lr.claims.check_claim(claim("equals", value=1.0, against={"seed": [0, 1]}), data)
-    with pytest.raises(lr.InputError, match=r"against = .*: should be left out for outcomes"):
-        lr.claims.Claim(text="", kind="outcomes", value="grokked", against=hinge)
+        claim("equals", value=1.0, against={"seed": [0, 1]}).check(data)
 
 
 def test_keys_inside_of_tables_that_are_swept():
     data = over_losses()
 
     def count(where):
-        return lr.claims.check_claim(
-            claim("at_least", value=0.0, min_runs=1, where=where), data
-        ).num_runs
+        return claim("at_least", value=0.0, min_runs=1, where=where).check(data).num_runs
 
     # Not the kind of the experiment that was varied, which none of these runs need have.
     assert count({"loss.kind": "Logistic"}) == 3
@@ -345,7 +329,7 @@ def test_keys_inside_of_tables_that_are_swept():
     with pytest.raises(lr.InputError, match=r"loss.breadth.*should stand in every table of loss"):
         count({"loss.breadth": 0.1})
     with pytest.raises(lr.InputError, match=r"along = 'loss.width': should stand in every table"):
-        lr.claims.check_claim(claim("power_law", value=1.0, along="loss.width"), data)
+        claim("power_law", value=1.0, along="loss.width").check(data)
 
 
 def test_along_a_key_inside_of_tables():
@@ -362,35 +346,69 @@ def test_along_a_key_inside_of_tables():
     names = [json.dumps(table) for table in tables]
     data = xr.Dataset(variables, {"dynamics": names, "seed": SEEDS}, {"experiment": ""})
     along, sgd = "dynamics.learning_rate", {"dynamics.kind": "SGD"}
-    verdict = lr.claims.check_claim(claim("increases", along=along, where=sgd), data)
-    assert (verdict.estimate, verdict.low) == pytest.approx((1.0, 1.0))
+    result = claim("increases", along=along, where=sgd).check(data)
+    assert (result.estimate, result.low) == pytest.approx((1.0, 1.0))
     heavy = {"dynamics.momentum": 0.9}
-    verdict = lr.claims.check_claim(claim("power_law", value=1.0, along=along, where=heavy), data)
-    assert verdict.estimate == pytest.approx(1.0)
-    assert verdict.num_runs == 9
+    result = claim("power_law", value=1.0, along=along, where=heavy).check(data)
+    assert result.estimate == pytest.approx(1.0)
+    assert result.num_runs == 9
     light, at = {"dynamics.momentum": 0.0, along: 10.0}, {**heavy, along: 10.0}
-    verdict = lr.claims.check_claim(claim("equals", value=0.01, against=light, where=at), data)
-    assert verdict.estimate == pytest.approx(0.01)
-    assert verdict.holds == "yes"
+    result = claim("equals", value=0.01, against=light, where=at).check(data)
+    assert result.estimate == pytest.approx(0.01)
+    assert result.holds == "yes"
 
 
 def test_claims_that_make_no_sense_are_refused():
-    with pytest.raises(lr.InputError, match="along = None: should be a key for increases"):
-        lr.claims.Claim(text="", kind="increases", quantity="t50")
-    with pytest.raises(lr.InputError, match="along = 'seed': should be left out for equals"):
-        lr.claims.Claim(text="", kind="equals", quantity="t50", along="seed", value=1.0)
-    with pytest.raises(lr.InputError, match="value = None: should be a number for at_least"):
-        lr.claims.Claim(text="", kind="at_least", quantity="t50")
-    with pytest.raises(lr.InputError, match="should be among grokked, misgrokked"):
-        lr.claims.Claim(text="", kind="outcomes", value=("groks",))
-    with pytest.raises(lr.InputError, match="quantity = 'outcome': should be a number"):
-        lr.claims.Claim(text="", kind="at_most", value=1.0)
-    with pytest.raises(lr.InputError, match="beside = 't10': should be left out for at_most"):
-        lr.claims.Claim(text="", kind="at_most", value=1.0, quantity="t50", beside="t10")
-    with pytest.raises(lr.InputError, match=r"value = 0\.0: should be positive for changes_sign"):
-        lr.claims.Claim(text="", kind="changes_sign", value=0.0, quantity="t50", along="seed")
-    with pytest.raises(lr.InputError, match="beside = 'a b': should be a name, or two"):
-        lr.claims.check_claim(claim("changes_sign", value=1.0, beside="a b"), runs())
+    refused: dict[str, dict[str, Any]] = {
+        "along = None: missing; increases needs it": {"kind": "increases", "quantity": "t50"},
+        "along = 'seed': unknown key; accepted are": {
+            "kind": "equals", "quantity": "t50", "value": 1.0, "along": "seed"
+        },
+        "value = None: missing; at_least needs it": {"kind": "at_least", "quantity": "t50"},
+        "should be among grokked, misgrokked": {"kind": "outcomes", "value": ["groks"]},
+        "quantity = None: missing; at_most needs it": {"kind": "at_most", "value": 1.0},
+        "quantity = 'outcome': should be a number": {
+            "kind": "at_most", "value": 1.0, "quantity": "outcome"
+        },
+        "quantity = 'a b': should be a name, or two": {
+            "kind": "at_most", "value": 1.0, "quantity": "a b"
+        },
+        "beside = 't10': unknown key": {
+            "kind": "at_most", "value": 1.0, "quantity": "t50", "beside": "t10"
+        },
+        r"value = 0\.0: should be greater than 0": {
+            "kind": "changes_sign", "value": 0.0, "quantity": "t50", "along": "seed"
+        },
+        "beside = 'a b': should be a name, or two": {
+            "kind": "changes_sign", "value": 1.0, "quantity": "t50", "along": "seed",
+            "beside": "a b",
+        },
+        r"claim\.kind = 'likes': should be one of at_least, at_most": {"kind": "likes"},
+        "against = .*: unknown key": {
+            "kind": "outcomes", "value": "grokked", "against": {"seed": 1}
+        },
+        "against = .*: should be left out with beside": {
+            "kind": "changes_sign", "value": 1.0, "quantity": "t50", "along": "seed",
+            "beside": "t10", "against": {"seed": 1},
+        },
+    }  # fmt: skip
+    for message, table in refused.items():
+        with pytest.raises(lr.InputError, match=message):
+            lr.claims.AbstractClaim.from_table({"text": "it does", **table}, "claim")
+
+
+def test_every_kind_has_a_name_in_files():
+    named = [
+        "at_least", "at_most", "changes_sign", "decreases", "equals", "increases", "log_law",
+        "outcomes", "power_law", "share_above",
+    ]  # fmt: skip
+    kinds = lr.claims.AbstractClaim.kinds
+    assert {name: kind.__name__ for name, kind in kinds.items() if name in named} == {
+        name: "".join(word.title() for word in name.split("_")) for name in named
+    }
+    again = lr.claims.LogLaw(text="a law", quantity="t50", along="init_scale", value=1.0).table()
+    assert again["kind"] == "log_law"
+    assert lr.claims.AbstractClaim.from_table(again, "claim").table() == again
 
 
 def test_ranks_and_samples():

@@ -578,7 +578,9 @@ def forgotten():
 
 
 def test_the_name_of_a_kind_is_taken_once(forgotten):
-    with pytest.raises(lr.InputError, match=r"class = 'MLP': .*lazyrich\.models\.mlp\.MLP.*another name"):
+    with pytest.raises(
+        lr.InputError, match=r"class = 'MLP': .*lazyrich\.models\.mlp\.MLP.*another name"
+    ):
         type("MLP", (AbstractModel,), {
             "__module__": "a_notebook", "homogeneity": property(lambda self: None),
             "init": at_zero, "apply": scaled,

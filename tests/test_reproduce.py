@@ -200,9 +200,9 @@ def test_studies_that_there_are_not_are_refused(tmp_path, study):
     (study / "bad.toml").write_text(PANEL.format(name="bad") + "\n[over]\nseed = 3\n")
     with pytest.raises(lr.InputError, match=r"over.seed = 3: should be a list"):
         lr.studies.panels(study)
-    odd = '\n[[quick.claims]]\ntext = "odd"\nkind = "increases"\n'
+    odd = '\n[[quick.claims]]\ntext = "odd"\nkind = "increases"\nquantity = "t50"\n'
     (study / "bad.toml").write_text(PANEL.format(name="bad") + odd)
-    with pytest.raises(lr.InputError, match=r"quick.claims.along = None: should be a key"):
+    with pytest.raises(lr.InputError, match=r"quick.claims.along = None: missing; increases"):
         lr.studies.panels(study)
     # Found before anything is run.
     nowhere = (
@@ -212,6 +212,50 @@ def test_studies_that_there_are_not_are_refused(tmp_path, study):
     with pytest.raises(lr.InputError, match=r"claims.where = \{'seed': 9\}: should hold for some"):
         lr.reproduce(study, tmp_path / "store", workers=0)
     assert not (tmp_path / "store").exists()
+
+
+OWN_CLAIM = """
+import numpy as np
+import lazyrich as lr
+
+
+class LargestNorm(lr.claims.AbstractQuantityClaim):
+    most: float
+
+    def judge(self, found):
+        largest = float(np.max(found.values))
+        return self.result(
+            found, how="maximum", published=f"at most {self.most:g}", ours=f"{largest:.6g}",
+            numbers=(largest, largest, largest), holds="yes" if largest <= self.most else "no",
+        )
+"""
+
+
+def test_a_claim_of_ones_own_stands_in_a_panel(study, tmp_path, monkeypatch, capsys):
+    claims = "".join(
+        f'\n[[claims]]\ntext = "at most {most}"\nkind = "largest_norm"\n'
+        f'quantity = "late.param_norm"\nmost = {most}\n'
+        for most in (1e-3, 1e3)
+    )
+    (study / "own.toml").write_text(
+        PANEL.format(name="own") + '[over]\nseed = "range:3"\n' + claims
+    )
+    (tmp_path / "own_claims.py").write_text(OWN_CLAIM)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    arguments = ["reproduce", study, "--panel", "own", "--preset", "paper", "--workers", 0]
+    assert call(monkeypatch, *arguments, "--out", "out") == 2
+    assert "claims.kind = 'largest_norm': should be one of at_least" in capsys.readouterr().err
+    assert call(monkeypatch, *arguments, "--out", "out", "--import", "no_claims") == 2
+    assert "import = 'no_claims': should be a module of this folder" in capsys.readouterr().err
+    assert call(monkeypatch, *arguments, "--out", "out", "--import", "own_claims") == 0
+    content = json.loads((tmp_path / "out" / "report.json").read_text())
+    small, large = content["panels"][0]["claims"]
+    (one,) = Store(tmp_path / "out" / "store").sweeps()
+    norms = lr.open_store(tmp_path / "out" / "store", one)["param_norm"].isel(record=-1)
+    assert (small["holds"], large["holds"]) == ("no", "yes")
+    assert small["estimate"] == pytest.approx(float(norms.max()), rel=1e-6)
+    assert small["ours"] == f"{norms.max():.6g}; 3 runs of 3 seeds"
 
 
 def test_losses_can_be_swept_as_tables(study):

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable
-from typing import Any, ClassVar, get_args, get_origin
+from typing import Any, ClassVar, TypeVar, get_args, get_origin
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +10,8 @@ import numpy as np
 import pydantic
 
 from .errors import InputError, did_you_mean
+
+_Member = TypeVar("_Member", bound="Choice")
 
 
 class Description(pydantic.BaseModel):
@@ -48,6 +50,11 @@ class Description(pydantic.BaseModel):
         except pydantic.ValidationError as error:
             raise _first_problem(error, type(self)) from None
 
+    @classmethod
+    def kind_name(cls) -> str:
+        """What the class is called in files and messages."""
+        return cls.__name__
+
     def revision(self) -> dict[str, Any]:
         """What enters the content hash beside fields that once stood for other numbers."""
         return {}
@@ -65,7 +72,7 @@ class Description(pydantic.BaseModel):
 class Choice(Description):
     """One of several descriptions that can stand in the same place.
 
-    In a file it is a table whose `kind` is the class's name. Each direct subclass of
+    In a file it is a table whose `kind` is the class's `kind_name`. Each direct subclass of
     `Choice` is such a place; its final subclasses are what may stand there, but for those
     that are `derived`: made from another choice on the way, and never described. A field with
     such a place as its annotation takes the table, too.
@@ -80,18 +87,19 @@ class Choice(Description):
         if Choice in cls.__bases__:
             cls.kinds = {}
         elif not inspect.isabstract(cls) and not cls.derived:
-            known = cls.kinds.get(cls.__name__)
+            name = cls.kind_name()
+            known = cls.kinds.get(name)
             # A class that is defined again in its place, as a cell of a notebook is, replaces it.
             if known is not None and _defined(known) != _defined(cls):
                 accepted = f"is the name of a kind already, {_defined(known)}: give it another name"
-                raise InputError("class", cls.__name__, accepted)
-            cls.kinds[cls.__name__] = cls
+                raise InputError("class", name, accepted)
+            cls.kinds[name] = cls
 
     def table(self) -> dict[str, Any]:
-        return {"kind": type(self).__name__, **super().table()}
+        return {"kind": self.kind_name(), **super().table()}
 
     @classmethod
-    def from_table(cls, table: Any, key: str) -> "Choice":
+    def from_table(cls: type[_Member], table: Any, key: str) -> _Member:
         """Builds the member that `table["kind"]` names; `key` is where `table` stands."""
         if not isinstance(table, dict):
             raise InputError(key, table, f"should be {cls.advice(table, key)}")
@@ -181,6 +189,6 @@ def _first_problem(error: pydantic.ValidationError, cls: type[Description]) -> I
     if problem["type"] == "extra_forbidden":
         return unknown_key(key, value, list(cls.model_fields))
     if problem["type"] == "missing":
-        return InputError(key, None, f"missing; {cls.__name__} needs it")
+        return InputError(key, None, f"missing; {cls.kind_name()} needs it")
     message = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
     return InputError(key, value, message)

@@ -87,9 +87,9 @@ def sample(
     - **Takes** `beside`, another one, which the runs should have too.
     - **Raises** [`InputError`][lazyrich.InputError] for a quantity that is not there.
     """
-    named = [(quantity, _words(quantity, "quantity"))]
+    named = [(quantity, words_of(quantity, "quantity"))]
     if beside is not None:
-        named.append((beside, _words(beside, "beside")))
+        named.append((beside, words_of(beside, "beside")))
     names = [name for _, words in named for name in words[::2]]
     parts = [name.split(".", 1)[-1] for name in names] + [n.replace(".", "_") for n in names]
     if any(name.partition(".")[0] in _WHEN for name in names):
@@ -102,7 +102,11 @@ def sample(
     return Sample(found[0][known], kept, int(np.sum(~known)), others)
 
 
-def _words(quantity: str, argument: str) -> list[str]:
+def words_of(quantity: str, argument: str) -> list[str]:
+    """A quantity's one word, or two operands with the operation between.
+
+    - **Raises** [`InputError`][lazyrich.InputError] for anything else.
+    """
     words = quantity.split(" ")
     if len(words) not in (1, 3) or (len(words) == 3 and words[1] not in _OPERATIONS):
         accepted = f"should be a name, or two with {' '.join(_OPERATIONS)} and blanks between"

@@ -9,7 +9,7 @@ import typer
 
 from .._core.errors import InputError
 from .._core.terminal import sweep_progress
-from .settings import Data, Scheduler, Workers
+from .settings import Data, Scheduler, Workers, import_own
 
 if TYPE_CHECKING:
     from ..studies._reproduce import PanelResult
@@ -27,6 +27,7 @@ Examples:
   lazyrich reproduce lyu2024 --panel 3 --preset paper --out lyu
   lazyrich reproduce open/tightness
   lazyrich reproduce kumar2024 --panel 6a --preset paper --data mnist
+  lazyrich reproduce my_study --import my_claims
   lazyrich reproduce maps --scheduler tls://10.0.0.1:8786
 """
 
@@ -41,6 +42,12 @@ def reproduce(
         Path | None, typer.Option(metavar="DIR", help="Where to write [reproduced/STUDY-PRESET].")
     ] = None,
     data: Data = None,
+    own: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--import", metavar="MODULE", help="Your module with kinds of claims; repeat."
+        ),
+    ] = None,
     workers: Workers = None,
     scheduler: Scheduler = None,
 ) -> None:
@@ -49,6 +56,9 @@ def reproduce(
         raise InputError("study", study, "a report needs pip install 'lazyrich[view]'")
     from ..plot import write_study
     from ..studies._reproduce import reproduce as run
+
+    for module in own or ():
+        import_own(module)
 
     if panel is None and "/" in study and not Path(study).exists():
         study, _, panel = study.rpartition("/")
@@ -89,5 +99,5 @@ def _print(result: "PanelResult") -> None:
             f"  {key:<22} published {row.published:<10.4g} measured {row.median:<10.4g} "
             f"ratio {row.ratio:<8.3f} {'agrees' if row.agrees else 'differs'}"
         )
-    for verdict in result.verdicts:
-        print(f"  {verdict.claim.text}: {verdict.holds} ({verdict.ours})")
+    for checked in result.claims:
+        print(f"  {checked.claim.text}: {checked.holds} ({checked.ours})")

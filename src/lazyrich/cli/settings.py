@@ -3,6 +3,7 @@
 import sys
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -80,10 +81,8 @@ def own_model(named: str) -> Any:
             f"is model.kind={named}"
         )
         raise InputError("model", named, accepted)
-    if "" not in sys.path and str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
     try:
-        found = getattr(import_module(module), function)()
+        found = getattr(_module(module), function)()
     except Exception as error:
         words = f"{type(error).__name__}: {error}"
         accepted = f"should be a function without arguments in a module of this folder ({words})"
@@ -91,6 +90,25 @@ def own_model(named: str) -> Any:
     if isinstance(found, tuple) and len(found) == 2 and all(map(callable, found)):
         return Functions(init_params=found[0], function=found[1])
     return found
+
+
+def import_own(module: str) -> None:
+    """Imports a module of the user's, whose kinds can then be named in files.
+
+    - **Raises** [`InputError`][lazyrich.InputError] if it cannot be imported.
+    """
+    try:
+        _module(module)
+    except Exception as error:
+        words = f"{type(error).__name__}: {error}"
+        accepted = f"should be a module of this folder, or an installed one ({words})"
+        raise InputError("import", module, accepted) from None
+
+
+def _module(name: str) -> ModuleType:
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    return import_module(name)
 
 
 def _check_left(named: str, changes: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ import json
 import math
 import os
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,7 +12,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from .._core.files import replacing
-from ..claims import Verdict
+from ..claims import AbstractQuantityClaim, ChangesSign, ClaimResult
 from ..maps import boundary, phase_diagram
 from ..studies._reproduce import PanelResult
 from ..sweeps.forecasts import forecast_scores, num_timed
@@ -82,15 +83,15 @@ def _numbers(result: PanelResult) -> dict[str, Any]:
         "notes": notes(result),
         "tolerance": None if published is None else published.tolerance,
         "rows": [{k: _known(v) for k, v in row._asdict().items()} for row in result.rows],
-        "claims": [_claim(verdict) for verdict in result.verdicts],
+        "claims": [_claim(claim) for claim in result.claims],
         "experiment": result.sweep.experiment.description,
         "sweep": result.sweep.content_hash,
     }
 
 
-def _claim(verdict: Verdict) -> dict[str, Any]:
-    fields = {k: _known(v) for k, v in verdict._asdict().items()}
-    return {**fields, "claim": verdict.claim.text, "source": verdict.claim.source}
+def _claim(result: ClaimResult) -> dict[str, Any]:
+    numbers = {field.name: _known(getattr(result, field.name)) for field in fields(result)}
+    return {**numbers, "claim": result.claim.text, "source": result.claim.source}
 
 
 def _known(value: Any) -> Any:
@@ -112,7 +113,7 @@ def _figures(result: PanelResult) -> Iterator[tuple[str, Figure, str]]:
     # Of keys that change in step the first stands for all.
     varied = [axis.keys[0] for axis in result.sweep.axes if len(axis) > 1]
     keys = [key for key in varied if key != "seed"]
-    turns = [str(v.claim.along) for v in result.verdicts if v.claim.kind == "changes_sign"]
+    turns = [c.claim.along for c in result.claims if isinstance(c.claim, ChangesSign)]
     if result.forecast is not None and turns:
         caption = "Test scores of every run over those that were forecast, medians and ranges."
         yield result.name, plot_scores(dataset, turns[0]), caption
@@ -149,7 +150,8 @@ def _map(result: PanelResult, x: str, y: str) -> tuple[Figure, str]:
             " Contours are times as forecast before training, over those that came; the last map "
             "has their ratio."
         )
-    differs = any(v.claim.quantity == "t_test - t_train" for v in result.verdicts)
+    quantities = [c.claim for c in result.claims if isinstance(c.claim, AbstractQuantityClaim)]
+    differs = any(claim.quantity == "t_test - t_train" for claim in quantities)
     delay: Literal["ratio", "difference"] = "difference" if differs else "ratio"
     return plot_map(phase_diagram(dataset, x, y), line, delay, expected), caption
 

@@ -22,7 +22,7 @@ def overview(result: PanelResult) -> dict[str, str]:
     """How a panel's runs came out, and how much of both tables is as it should be."""
     outcomes = [f"{n} {kind.replace('_', ' ')}" for kind, n in result.outcomes.items()]
     agree = sum(row.agrees for row in result.rows)
-    found = [verdict.holds for verdict in result.verdicts]
+    found = [claim.holds for claim in result.claims]
     kinds = {"yes": "hold", "no": "do not", "cannot say": "cannot be said"}
     claims = [f"{found.count(kind)} {word}" for kind, word in kinds.items() if kind in found]
     return {
@@ -42,8 +42,8 @@ def markdown(results: Sequence[PanelResult]) -> str:
         parts.append(f"### Panel {result.name}\n\n{runs}: {overview(result)['outcomes']}.\n")
         if result.rows:
             parts.append(_table(_MEASURED, [_cells(row) for row in result.rows]))
-        if result.verdicts:
-            rows = [(v.claim.text, v.how, v.published, v.ours, v.holds) for v in result.verdicts]
+        if result.claims:
+            rows = [(v.claim.text, v.how, v.published, v.ours, v.holds) for v in result.claims]
             parts.append(_table(_CLAIMED, rows))
         parts += [f"{note}\n" for note in notes(result)]
     return "\n".join(parts)

@@ -10,7 +10,7 @@ import xarray as xr
 
 from .._core.errors import InputError
 from .._core.keys import at_key, inside, is_inside
-from ..claims import Verdict, check_claim
+from ..claims import AbstractClaim, ClaimResult
 from ..claims.sample import sample
 from ..experiments.published import Published, holds
 from ..forecasts import Forecast
@@ -59,7 +59,7 @@ class PanelResult(NamedTuple):
     dataset: xr.Dataset
     outcomes: dict[str, int]
     rows: list[Row]
-    verdicts: list[Verdict]
+    claims: list[ClaimResult]
     note: str | None
     forecast: Forecast | None = None
 
@@ -156,8 +156,7 @@ def _even(size: int, sweep: Sweep) -> int:
 
 def foresee(panel: Panel, sweep: Sweep, preset: Preset) -> None:
     """Raises [`InputError`][lazyrich.InputError] for what is said of runs that there are not."""
-    places = [("claims.where", claim.where) for claim in panel.claims]
-    places += [("claims.against", claim.against) for claim in panel.claims]
+    places = [(f"claims.{key}", where) for c in panel.claims for key, where in c.selections()]
     if preset == "paper" and panel.experiment.published is not None:
         places += [("published.at.where", part.where) for part in panel.experiment.published.at]
     for name, where in places:
@@ -196,8 +195,16 @@ def result_of(
         asked = Asked(passage=passage, thresholds=panel.thresholds)
         dataset, first = with_forecasts(dataset, sweep, asked, listener)
     rows = compare(sweep.experiment.published, dataset)
-    verdicts = [check_claim(claim, dataset) for claim in panel.claims]
-    return PanelResult(name, sweep, dataset, counts_of(dataset), rows, verdicts, panel.note, first)
+    claims = [_checked(claim, dataset) for claim in panel.claims]
+    return PanelResult(name, sweep, dataset, counts_of(dataset), rows, claims, panel.note, first)
+
+
+def _checked(claim: AbstractClaim, dataset: xr.Dataset) -> ClaimResult:
+    """A claim in a panel's runs; its errors say which claim."""
+    try:
+        return claim.check(dataset)
+    except InputError as error:
+        raise error.under(f"claims[{claim.text!r}]") from None
 
 
 def counts_of(dataset: xr.Dataset) -> dict[str, int]:

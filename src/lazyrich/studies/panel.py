@@ -10,7 +10,7 @@ from .._core.description import Description
 from .._core.errors import InputError
 from .._core.files import contents
 from .._core.toml import MAX_BYTES, parse_toml
-from ..claims import Claim
+from ..claims import AbstractClaim
 from ..experiments.experiment import Experiment
 from ..forecasts.seen import How
 from ..records.transition import Thresholds
@@ -27,9 +27,9 @@ class Panel(Description):
     lists or in the short form of the command line (`seed = "range:5"`), keys that change in step
     under both names (`"init_scale,t1" = [[1.0, 1e3], [10.0, 1e4]]`); without it, the panel is a
     single run. `[[claims]]` are what should hold of the runs, each a
-    [`Claim`][lazyrich.claims.Claim]; `note` says where and why ours differ from what was published;
-    `[thresholds]` are those by which outcomes and times are read off. With `forecast = true`
-    every run is forecast as well, see
+    [claim][lazyrich.claims.AbstractClaim]; `note` says where and why ours differ from what was
+    published; `[thresholds]` are those by which outcomes and times are read off. With
+    `forecast = true` every run is forecast as well, see
     [`forecast_runs`][lazyrich.sweeps.forecast_runs], and claims may be about that:
     `t50 / forecast_t50`.
 
@@ -39,13 +39,13 @@ class Panel(Description):
 
     experiment: Experiment
     over: dict[str, list[Any]] = pydantic.Field(default_factory=dict)
-    claims: tuple[Claim, ...] = ()
+    claims: tuple[AbstractClaim, ...] = ()
     note: str | None = None
     forecast: bool | How = False
     thresholds: Thresholds = Thresholds()
     quick: dict[str, Any] = pydantic.Field(default_factory=dict)
     quick_over: dict[str, list[Any]] | None = None
-    quick_claims: tuple[Claim, ...] | None = None
+    quick_claims: tuple[AbstractClaim, ...] | None = None
     quick_note: str | None = None
     quick_thresholds: Thresholds | None = None
 
@@ -109,13 +109,10 @@ def _own(prefix: str, table: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _claims(name: str, tables: Any) -> tuple[Claim, ...]:
+def _claims(name: str, tables: Any) -> tuple[AbstractClaim, ...]:
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
         raise InputError(name, tables, f"should be tables under [[{name}]]")
-    try:
-        return tuple(Claim(**table) for table in tables)
-    except InputError as error:
-        raise error.under(name) from None
+    return tuple(AbstractClaim.from_table(table, name) for table in tables)
 
 
 def _varied(name: str, table: Any) -> dict[str, list[Any]]:
