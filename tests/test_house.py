@@ -4,6 +4,8 @@ The direction of imports is checked by import-linter, in `make lint`.
 """
 
 import inspect
+import operator
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +20,10 @@ PUBLIC: list[str] = vars(lr)["__all__"]
 NAMESPACES = [
     name for name in PUBLIC if inspect.ismodule(getattr(lr, name))
 ]  # each a package with pages of its own
+
+FORECAST = set(lr.Forecast._fields)
+ROLES = {"kernel", "rich"}
+LOGGED = lr.record([1, 2], {"train_loss": [1.0, 0.0], "test_loss": [1.0, 0.0]})
 
 
 def test_the_root_holds_packages():
@@ -78,6 +84,27 @@ def test_snippets_run(page, tmp_path, monkeypatch):
     space: dict[str, object] = {}
     for block in blocks:
         exec(compile(block.split("```")[0], str(page), "exec"), space)
+
+
+def theorems():
+    """The rows of the table of theorems: statement, quantity, function and test."""
+    lines = (ROOT / "docs" / "where.md").read_text().splitlines()
+    return [re.split(r"\s*\|\s*", line)[1:-1] for line in lines if "::" in line]
+
+
+def test_the_table_of_theorems_names_what_there_is():
+    rows = theorems()
+    assert len(rows) > 30
+    variables = {*lr.records.VARIABLES, *lr.summarise(LOGGED)}
+    for statement, quantity, function, tests in rows:
+        found = re.findall(r"\[lazyrich\.([\w.]+)\]", function)
+        assert found, statement
+        for name in found:
+            assert operator.attrgetter(name)(lr), statement
+        for file, test in re.findall(r"`(test_\w+\.py)::(test_\w+)`", tests):
+            assert f"def {test}(" in (ROOT / "tests" / file).read_text(), statement
+        for name in re.findall(r"`(\w+)`", quantity):
+            assert name in variables | FORECAST | ROLES or hasattr(lr.dynamics, name), statement
 
 
 def test_files_are_small():
