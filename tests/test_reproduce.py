@@ -1,4 +1,5 @@
 import json
+import re
 import sys
 from typing import Any
 
@@ -8,7 +9,7 @@ import xarray as xr
 
 import lazyrich as lr
 from lazyrich import cli
-from lazyrich.plot._study import _record
+from lazyrich.plot.figures.run import record_of
 from lazyrich.studies._reproduce import PanelResult, _planned, compare, foresee
 from lazyrich.sweeps import Sweep, batches
 from lazyrich.sweeps._execution import run_sweep
@@ -214,8 +215,10 @@ def test_studies_that_there_are_not_are_refused(tmp_path, study):
     assert not (tmp_path / "store").exists()
 
 
-OWN_CLAIM = """
+OWN = """
 import numpy as np
+from matplotlib.figure import Figure
+
 import lazyrich as lr
 
 
@@ -228,27 +231,39 @@ class LargestNorm(lr.claims.AbstractQuantityClaim):
             found, how="maximum", published=f"at most {self.most:g}", ours=f"{largest:.6g}",
             numbers=(largest, largest, largest), holds="yes" if largest <= self.most else "no",
         )
+
+
+class NormBars(lr.plot.figures.AbstractFigure):
+    colour: str = "black"
+
+    def draw(self, result):
+        figure = Figure()
+        norms = result.dataset["late_param_norm"].values.ravel()
+        figure.subplots().bar(range(len(norms)), norms, color=self.colour)
+        return lr.plot.figures.Drawing(figure, f"{len(norms)} norms in {self.colour}.")
 """
 
 
-def test_a_claim_of_ones_own_stands_in_a_panel(study, tmp_path, monkeypatch, capsys):
+@pytest.mark.slow
+def test_claims_and_figures_of_ones_own_stand_in_a_panel(study, tmp_path, monkeypatch, capsys):
     claims = "".join(
         f'\n[[claims]]\ntext = "at most {most}"\nkind = "largest_norm"\n'
         f'quantity = "late.param_norm"\nmost = {most}\n'
         for most in (1e-3, 1e3)
     )
-    (study / "own.toml").write_text(
-        PANEL.format(name="own") + '[over]\nseed = "range:3"\n' + claims
-    )
-    (tmp_path / "own_claims.py").write_text(OWN_CLAIM)
+    figure = '[figure]\nkind = "norm_bars"\ncolour = "red"\n'
+    text = PANEL.format(name="own") + '[over]\nseed = "range:3"\n'
+    (study / "own.toml").write_text(text + claims + figure)
+    (tmp_path / "own_kinds.py").write_text(OWN)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     arguments = ["reproduce", study, "--panel", "own", "--preset", "paper", "--workers", 0]
     assert call(monkeypatch, *arguments, "--out", "out") == 2
     assert "claims.kind = 'largest_norm': should be one of at_least" in capsys.readouterr().err
-    assert call(monkeypatch, *arguments, "--out", "out", "--import", "no_claims") == 2
-    assert "import = 'no_claims': should be a module of this folder" in capsys.readouterr().err
-    assert call(monkeypatch, *arguments, "--out", "out", "--import", "own_claims") == 0
+    assert call(monkeypatch, *arguments, "--out", "out", "--import", "no_kinds") == 2
+    assert "import = 'no_kinds': should be a module of this folder" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert call(monkeypatch, *arguments, "--out", "out", "--import", "own_kinds") == 0
     content = json.loads((tmp_path / "out" / "report.json").read_text())
     small, large = content["panels"][0]["claims"]
     (one,) = Store(tmp_path / "out" / "store").sweeps()
@@ -256,6 +271,76 @@ def test_a_claim_of_ones_own_stands_in_a_panel(study, tmp_path, monkeypatch, cap
     assert (small["holds"], large["holds"]) == ("no", "yes")
     assert small["estimate"] == pytest.approx(float(norms.max()), rel=1e-6)
     assert small["ours"] == f"{norms.max():.6g}; 3 runs of 3 seeds"
+    assert "3 norms in red." in (tmp_path / "out" / "report.html").read_text()
+    assert (tmp_path / "out" / "own.pdf").is_file()
+
+
+@pytest.mark.parametrize(
+    ("figure", "message"),
+    [
+        ('"map"', "figure = 'map': should be a table with a `kind`"),
+        ('{ x = "seed" }', "figure = .*: should be a table with a `kind`"),
+        ('{ kind = "Map" }', "figure.kind = 'Map': should be one of family, forecasts, map"),
+        ('{ kind = "map", z = "seed" }', "figure.z = 'seed': unknown key"),
+        ('{ kind = "family", key = "t1" }', "figure.key = 't1': should be varied by the panel"),
+        ('{ kind = "scores" }', "figure.along = None: missing; scores needs it"),
+    ],
+)  # fmt: skip
+def test_a_figure_that_cannot_be_is_refused_before_anything_is_run(
+    figure, message, study, tmp_path, monkeypatch, capsys
+):
+    (study / "run.toml").write_text(f"figure = {figure}\n" + PANEL.format(name="run"))
+    arguments = ["reproduce", study, "--panel", "run", "--out", tmp_path / "out", "--workers", 0]
+    assert call(monkeypatch, *arguments) == 2
+    assert re.search(message, capsys.readouterr().err)
+    assert not (tmp_path / "out").exists()
+
+
+def test_figures_are_those_that_panels_declare(study):
+    kinds: dict[tuple[Any, str, lr.studies.Preset], lr.plot.figures.AbstractFigure] = {
+        ("lyu2024", "1a", "paper"): lr.plot.figures.Run(),
+        ("lyu2024", "2c", "quick"): lr.plot.figures.Family(key="weight_decay"),
+        ("kumar2024", "3e", "paper"): lr.plot.figures.Map(delay="difference"),
+        ("open", "misgrokking", "paper"): lr.plot.figures.Scores(along="task.k"),
+        ("open", "practice", "paper"): lr.plot.figures.Rates(),
+        ("forecast", "sparse", "paper"): lr.plot.figures.Forecasts(),
+        ("forecast", "sparse", "quick"): lr.plot.figures.Family(key="init_scale"),
+        # What declares none: as many keys as it varies.
+        (study, "run", "paper"): lr.plot.figures.Run(),
+        (study, "map", "paper"): lr.plot.figures.Map(),
+    }
+    for (folder, name, preset), figure in kinds.items():
+        panel = lr.studies.panels(folder)[name]
+        sweep = Sweep.over(*panel.varied(preset))
+        result = PanelResult(name, sweep, xr.Dataset(), {}, [], [], panel.at(preset))
+        assert lr.plot.figures.figure_of(result) == figure
+
+
+def test_a_panel_brings_its_curves_in_its_own_folder(study):
+    published = '\n[published]\nsource = "a table"\ncurves = "{}"\ntime_per_step = 0.5\n'
+    (study / "run.toml").write_text(PANEL.format(name="run") + published.format("run.csv"))
+    with pytest.raises(lr.InputError, match=r"published.curves = 'run.csv': should be a file in"):
+        lr.studies.panels(study)
+    (study / "run.csv").write_text("curve,x,y\ntest_acc,2,0.5\ntest_acc,4,0.75\n")
+    panel = lr.studies.panels(study)["run"]
+    record = xr.Dataset(
+        {n: ("record", v) for n, v in {"time": [0.0, 9.0], "test_accuracy": [0.5, 1.0]}.items()}
+        | {"outcome": ("seed", ["grokked"])}
+    )
+    sweep = Sweep.over(*panel.varied("paper"))
+    result = PanelResult("run", sweep, record, {}, [], [], panel)
+    drawn = lr.plot.figures.Run().draw(result)
+    assert drawn.caption == "The run; circles are published."
+    circles = [k for k in drawn.figure.axes[0].get_lines() if k.get_marker() == "o"]
+    np.testing.assert_array_equal(np.array(circles[0].get_xydata()), [[1.0, 0.5], [2.0, 0.75]])
+    # A record alone does not say where its panel is.
+    assert lr.studies.published_curves(panel.experiment.published) == {}
+    (study / "run.csv").write_text("curve,x\ntest_acc,2\n")
+    with pytest.raises(lr.InputError, match=r"should be a CSV file with columns curve, x and y"):
+        lr.studies.panels(study)
+    (study / "run.toml").write_text(PANEL.format(name="run") + published.format("../../x.csv"))
+    with pytest.raises(lr.InputError, match=r"published.curves = '../../x.csv': should be a file"):
+        lr.studies.panels(study)
 
 
 def test_losses_can_be_swept_as_tables(study):
@@ -351,12 +436,12 @@ def test_figures_of_families(study, tmp_path):
 def test_a_run_on_the_log_clock_shows_times_and_losses_by_their_exponents():
     experiment = lr.studies.load("lyu2024/4")
     sweep = Sweep.over(experiment, {"seed": [0]}, 1)
-    result = PanelResult("4", sweep, xr.Dataset(), {}, [], [], None)
+    result = PanelResult("4", sweep, xr.Dataset(), {}, [], [])
     columns = {
         "time": [0.0, 1.0, 1e3, np.nan], "train_log_loss": [1.0, -1.0, -2302.585093, np.nan],
         "normalised_margin": [-1.0, -0.1, 0.2, np.nan],
     }  # fmt: skip
-    record = _record(xr.Dataset({k: ("record", v) for k, v in columns.items()}), result)
+    record = record_of(xr.Dataset({k: ("record", v) for k, v in columns.items()}), result)
     assert record["time"].values.tolist() == [0.0, 1.0, 1e3]
     # What was not recorded has no axes.
     loss, margin = lr.plot.run(record).axes
@@ -375,8 +460,8 @@ def test_a_run_of_a_committee_shows_its_baselines_and_how_its_kernel_turns():
         "param_norm": [1.0, 1.0, 7.0], "kernel_alignment_labels": [0.02, 0.02, 0.03],
     }  # fmt: skip
     sweep = Sweep.over(panel.experiment, {"seed": [0]}, 1)
-    result = PanelResult("1", sweep, xr.Dataset(), {}, [], [], None)
-    record = _record(xr.Dataset({k: ("record", v) for k, v in columns.items()}), result)
+    result = PanelResult("1", sweep, xr.Dataset(), {}, [], [])
+    record = record_of(xr.Dataset({k: ("record", v) for k, v in columns.items()}), result)
     first, loss, _, kernel = lr.plot.run(record).axes
     named = ["train", "test", "test, linearised", "test, initial kernel"]
     assert [line.get_label() for line in first.get_lines()] == named

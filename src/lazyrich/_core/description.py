@@ -1,6 +1,7 @@
 """Frozen, validated descriptions: what experiments are made of."""
 
 import inspect
+import re
 from collections.abc import Callable
 from typing import Any, ClassVar, TypeVar, get_args, get_origin
 
@@ -124,6 +125,11 @@ class Choice(Description):
             return f'a table with a `kind`, {{"kind": "{value}"}}, or {place}.{value}(...)'
         known = ", ".join(sorted(cls.kinds))
         return f"a table with a `kind` among {known}, or one of them from {place}"
+
+
+def small_letters(name: str) -> str:
+    """A class's name in small letters, with underscores between words."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
 
 
 # Where kinds of what stands at a key are found.

@@ -1,7 +1,6 @@
 """What a claim is, and what checking it returns."""
 
 import abc
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -9,7 +8,7 @@ from typing import Any, Literal
 import pydantic
 import xarray as xr
 
-from .._core.description import Choice
+from .._core.description import Choice, small_letters
 
 Holds = Literal["yes", "no", "cannot say"]
 
@@ -31,7 +30,7 @@ class AbstractClaim(Choice):
 
     @classmethod
     def kind_name(cls) -> str:
-        return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
+        return small_letters(cls.__name__)
 
     @abc.abstractmethod
     def check(self, dataset: xr.Dataset) -> "ClaimResult":

@@ -45,7 +45,7 @@ def reproduce(
     own: Annotated[
         list[str] | None,
         typer.Option(
-            "--import", metavar="MODULE", help="Your module with kinds of claims; repeat."
+            "--import", metavar="MODULE", help="Your module with kinds of claims or figures."
         ),
     ] = None,
     workers: Workers = None,
@@ -55,7 +55,8 @@ def reproduce(
     if not (find_spec("matplotlib") and find_spec("jinja2")):
         raise InputError("study", study, "a report needs pip install 'lazyrich[view]'")
     from ..plot import write_study
-    from ..studies._reproduce import reproduce as run
+    from ..plot.figures import check_figure
+    from ..studies import panels, reproduce as run
 
     for module in own or ():
         import_own(module)
@@ -64,7 +65,8 @@ def reproduce(
         study, _, panel = study.rpartition("/")
     title = Path(study).name
     folder = out or Path("reproduced") / f"{title}-{preset}"
-    folder.mkdir(parents=True, exist_ok=True)
+    for one in panels(study).values():
+        check_figure(one, preset)
     with contextlib.ExitStack() as stack:
         shown: dict[str, object] = {}
 

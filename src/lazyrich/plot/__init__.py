@@ -1,5 +1,6 @@
 """Figures of a run, of many runs and of a study."""
 
+from . import figures as figures
 from ._family import family as family
 from ._forecasts import forecasts as forecasts
 from ._laws import collapse as collapse, scaling as scaling

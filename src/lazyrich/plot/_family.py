@@ -1,5 +1,6 @@
 """Runs of a sweep along one key, as curves over time."""
 
+from pathlib import Path
 from typing import Any
 
 import matplotlib
@@ -21,7 +22,12 @@ _FORECAST: dict[str, Any] = {"marker": "D", "markersize": 3.6, "mec": "black", "
 _DASHES: dict[str, Any] = {"train": (0, (4, 2)), "test": "solid"}
 
 
-def family(dataset: xr.Dataset, key: str, published: Published | None = None) -> Figure:
+def family(
+    dataset: xr.Dataset,
+    key: str,
+    published: Published | None = None,
+    folder: Path | None = None,
+) -> Figure:
     """Fit, loss and parameter norm over log time, one colour a value of `key`; and how far weights
     are from the kernel predictor's, where that was recorded.
 
@@ -31,7 +37,8 @@ def family(dataset: xr.Dataset, key: str, published: Published | None = None) ->
     the other.
 
     - **Takes** a sweep's dataset, and a key that it varies; `published`, whose curves say by
-        `at` which value they are of.
+        `at` which value they are of; `folder`, where their file is, if the curves do not come with
+        the library.
     - **Returns** a matplotlib figure, to save or to show.
     """
     accurate = "test_accuracy" in dataset
@@ -47,7 +54,7 @@ def family(dataset: xr.Dataset, key: str, published: Published | None = None) ->
     colours = matplotlib.colormaps["viridis"](np.linspace(0.0, 0.85, len(found)))
     figure = Figure(figsize=(4.2 * len(rows), 3.8), layout="constrained")
     axes = figure.subplots(1, len(rows), sharex=True, squeeze=False)[0]
-    circles = [_circles(published, key, value) for value in found.tolist()]
+    circles = [_circles(published, key, value, folder) for value in found.tolist()]
     for axis, row in zip(axes, rows, strict=True):
         both = {p: f"{p}_{row}" for p in _DASHES}
         parts = {"test": single[row]} if row in single else both
@@ -130,14 +137,16 @@ def _cut(axis: Axes, test_losses: Float[np.ndarray, "run record"]) -> None:
         axis.set_ylim(bottom=_FAR_BELOW * positive.min())
 
 
-def _circles(published: Published | None, key: str, value: Any) -> dict[str, Any]:
+def _circles(
+    published: Published | None, key: str, value: Any, folder: Path | None
+) -> dict[str, Any]:
     """The published curves of one value of the key."""
     if published is None:
         return {}
     parts = tuple(part for part in published.at if key in part.where)
     own = published.model_copy(update={"at": parts})
     named = {p for part in parts if same(value, part.where[key]) for p in part.curves}
-    curves = curves_at(own, lambda k: value if k == key else None)
+    curves = curves_at(own, lambda k: value if k == key else None, folder)
     return {probe: curve for probe, curve in curves.items() if probe in named}
 
 

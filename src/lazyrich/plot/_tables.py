@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from ..studies._reproduce import PanelResult, Row
+from ..studies import PanelResult, Row
 from ._report import number
 
 _OVERVIEW = ("panel", "how it came out", "published numbers that agree", "claims")
@@ -14,7 +14,7 @@ _CLAIMED = ("claim", "how measured", "published", "ours", "holds?")
 def notes(result: PanelResult) -> list[str]:
     """Where and why ours differ: what the source's numbers and the panel itself say."""
     published = result.published
-    found = [None if published is None else published.note, result.note]
+    found = [None if part is None else part.note for part in (published, result.panel)]
     return [" ".join(note.split()) for note in found if note]
 
 

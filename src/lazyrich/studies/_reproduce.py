@@ -3,7 +3,8 @@
 import math
 import os
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -31,7 +32,8 @@ Listener = Callable[[str, Progress], None]
 _PARTS = 8
 
 
-class Row(NamedTuple):
+@dataclass(frozen=True)
+class Row:
     """A published number beside ours: the median over runs, and their range.
 
     `where` says of which runs, empty for all of them; a time that did not come counts as later
@@ -50,9 +52,15 @@ class Row(NamedTuple):
     num_never: int = 0
 
 
-class PanelResult(NamedTuple):
-    """What a panel came to: its runs, how they came out, the comparison, the claims, and what was
-    forecast of the first run."""
+@dataclass(frozen=True)
+class PanelResult:
+    """What a panel came to.
+
+    - `sweep` and `dataset`, its runs; `outcomes`, how many have each outcome; `rows`, the published
+        numbers beside ours; `claims`, each with its result.
+    - `panel`, the panel in its preset, None for a sweep that belongs to no panel; `forecast`, that
+        of the first run.
+    """
 
     name: str
     sweep: Sweep
@@ -60,13 +68,19 @@ class PanelResult(NamedTuple):
     outcomes: dict[str, int]
     rows: list[Row]
     claims: list[ClaimResult]
-    note: str | None
+    panel: Panel | None = None
     forecast: Forecast | None = None
 
     @property
     def published(self) -> Published | None:
         """What it is compared with."""
         return self.sweep.experiment.published
+
+    @property
+    def keys(self) -> list[str]:
+        """The keys that its runs vary, without the seed; of keys in step, the first."""
+        varied = [axis.keys[0] for axis in self.sweep.axes if len(axis) > 1]
+        return [key for key in varied if key != "seed"]
 
 
 def reproduce(
@@ -196,7 +210,7 @@ def result_of(
         dataset, first = with_forecasts(dataset, sweep, asked, listener)
     rows = compare(sweep.experiment.published, dataset)
     claims = [_checked(claim, dataset) for claim in panel.claims]
-    return PanelResult(name, sweep, dataset, counts_of(dataset), rows, claims, panel.note, first)
+    return PanelResult(name, sweep, dataset, counts_of(dataset), rows, claims, panel, first)
 
 
 def _checked(claim: AbstractClaim, dataset: xr.Dataset) -> ClaimResult:

@@ -32,7 +32,7 @@ def sweeps_of(
         dataset = reclassify(dataset, thresholds)
         name = _file_name(sweep.experiment.name, digest, {result.name for result in results})
         rows = compare(sweep.experiment.published, dataset)
-        results.append(PanelResult(name, sweep, dataset, counts_of(dataset), rows, [], None))
+        results.append(PanelResult(name, sweep, dataset, counts_of(dataset), rows, []))
     if not results:
         raise InputError("store", opened.url, "should hold a sweep with runs")
     return results

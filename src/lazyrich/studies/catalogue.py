@@ -58,37 +58,66 @@ def panels(study: str | os.PathLike[str]) -> dict[str, Panel]:
         known = ", ".join(sorted({name.split("/")[0] for name in names()}))
         accepted = f"should be one of {known}, or a folder with a TOML file a panel"
         raise InputError("study", os.fspath(study), accepted)
-    return {file.stem: Panel.load(file) for file in files}
+    found = {file.stem: Panel.load(file) for file in files}
+    for panel in found.values():
+        published_curves(panel.experiment.published, panel.folder)
+    return found
 
 
-def published_curves(published: Published | None) -> dict[str, Float[np.ndarray, "2 k"]]:
+def published_curves(
+    published: Published | None, folder: Path | None = None
+) -> dict[str, Float[np.ndarray, "2 k"]]:
     """A panel's digitised curves: name to times and values, empty if there are none.
 
     Curves are named as in the source; times are gradient-flow times.
+
+    - **Takes** `folder`, the panel's own. Without it only curves that come with the library are
+        found; a record of a panel elsewhere has none.
+    - **Raises** [`InputError`][lazyrich.InputError] for a file outside of both folders, and for
+        one that is not there although the folder is given.
     """
     if published is None or published.curves is None:
         return {}
-    file = (_folder() / published.curves).resolve()
-    if not (file.is_relative_to(_folder().resolve()) and file.is_file()):
-        raise InputError("published.curves", published.curves, f"should be a file in {_folder()}")
     points: dict[str, list[tuple[float, float]]] = {}
-    with file.open(encoding="utf-8", newline="") as lines:
-        for row in csv.DictReader(lines):
-            time = float(row["x"]) * published.time_per_step
-            points.setdefault(row["curve"], []).append((time, float(row["y"])))
+    file = _curves_file(published.curves, folder)
+    if file is None:
+        return {}
+    try:
+        with file.open(encoding="utf-8", newline="") as lines:
+            for row in csv.DictReader(lines):
+                time = float(row["x"]) * published.time_per_step
+                points.setdefault(row["curve"], []).append((time, float(row["y"])))
+    except (KeyError, TypeError, ValueError) as error:
+        accepted = f"should be a CSV file with columns curve, x and y ({error!r})"
+        raise InputError("published.curves", published.curves, accepted) from None
     return {name: np.array(curve).T for name, curve in points.items()}
 
 
+def _curves_file(name: str, own: Path | None) -> Path | None:
+    """The file of a panel's curves, in its own folder or in that of all panels."""
+    inside = False
+    for folder in filter(None, (own, _folder())):
+        file = (folder / name).resolve()
+        if file.is_relative_to(folder.resolve()):
+            inside = True
+            if file.is_file():
+                return file
+    if inside and own is None:
+        return None
+    raise InputError("published.curves", name, f"should be a file in {own or _folder()}")
+
+
 def curves_at(
-    published: Published | None, value: Callable[[str], Any]
+    published: Published | None, value: Callable[[str], Any], folder: Path | None = None
 ) -> dict[str, Float[np.ndarray, "2 k"]]:
     """The digitised curves that show one run, by probe: times and values.
 
-    - **Takes** `value`, which gives the run's value of a dotted key.
+    - **Takes** `value`, which gives the run's value of a dotted key; `folder` as
+        [`published_curves`][lazyrich.studies.published_curves] does.
     """
     if published is None:
         return {}
-    curves = published_curves(published)
+    curves = published_curves(published, folder)
     names = published.curves_of(value)
     return {probe: curves[name] for probe, name in names.items() if name in curves}
 

@@ -33,8 +33,13 @@ class Panel(Description):
     [`forecast_runs`][lazyrich.sweeps.forecast_runs], and claims may be about that:
     `t50 / forecast_t50`.
 
+    `[figure]` says how the runs are drawn: a `kind` of
+    [`lazyrich.plot.figures`][lazyrich.plot.figures.AbstractFigure] and its fields. Without it, a
+    single run, runs over one key and runs over two each have a figure.
+
     `[quick]` holds changes to the experiment, by dotted keys. `[quick.over]`, `[[quick.claims]]`,
-    `[quick.thresholds]` and `quick.note` replace what stands above; a note is not taken over.
+    `[quick.figure]`, `[quick.thresholds]` and `quick.note` replace what stands above; a note is
+    not taken over. `folder` is where the panel's file is, and the published curves beside it.
     """
 
     experiment: Experiment
@@ -43,11 +48,14 @@ class Panel(Description):
     note: str | None = None
     forecast: bool | How = False
     thresholds: Thresholds = Thresholds()
+    figure: dict[str, Any] | None = None
+    folder: Path | None = None
     quick: dict[str, Any] = pydantic.Field(default_factory=dict)
     quick_over: dict[str, list[Any]] | None = None
     quick_claims: tuple[AbstractClaim, ...] | None = None
     quick_note: str | None = None
     quick_thresholds: Thresholds | None = None
+    quick_figure: dict[str, Any] | None = None
 
     @classmethod
     def load(cls, path: Path) -> "Panel":
@@ -66,6 +74,7 @@ class Panel(Description):
         return cls(
             experiment=Experiment.from_table(table, path.parent),
             **own,
+            folder=path.parent,
             quick=quick,
             **{f"quick_{key}": value for key, value in of_quick.items()},
         )
@@ -89,7 +98,7 @@ class Panel(Description):
         return panel.experiment, over or {"seed": [panel.experiment.seed]}
 
 
-_PARTS = ("over", "claims", "note", "thresholds")
+_PARTS = ("over", "claims", "note", "thresholds", "figure")
 
 
 def _own(prefix: str, table: dict[str, Any]) -> dict[str, Any]:
@@ -99,6 +108,9 @@ def _own(prefix: str, table: dict[str, Any]) -> dict[str, Any]:
         found["over"] = _varied(f"{prefix}over", found["over"])
     if "claims" in found:
         found["claims"] = _claims(f"{prefix}claims", found["claims"])
+    figure = found.get("figure")
+    if figure is not None and not (isinstance(figure, dict) and "kind" in figure):
+        raise InputError(f"{prefix}figure", figure, "should be a table with a `kind`")
     if "thresholds" in found:
         if not isinstance(found["thresholds"], dict):
             raise InputError(f"{prefix}thresholds", found["thresholds"], "should be a table")

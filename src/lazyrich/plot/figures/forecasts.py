@@ -1,0 +1,20 @@
+"""Forecasts of a panel's runs against what came."""
+
+from ...studies import PanelResult
+from ...sweeps.forecasts import num_timed
+from .._forecasts import forecasts
+from ._base import AbstractFigure, Drawing
+from ._scored import scored
+
+
+class Forecasts(AbstractFigure):
+    """Times of every run as forecast, as [`plot.forecasts`][lazyrich.plot.forecasts] draws it.
+
+    The panel has `forecast`, and more than one run with both times.
+    """
+
+    def draw(self, result: PanelResult) -> Drawing | None:
+        if not result.keys or num_timed(result.dataset) < 2:
+            return None
+        caption = "Every run with a forecast; bars are its interval, the dashed line agreement."
+        return Drawing(forecasts(result.dataset), f"{caption} {scored(result.dataset)}")

@@ -1,0 +1,63 @@
+"""A panel as a phase diagram."""
+
+from typing import Literal
+
+import xarray as xr
+
+from ...maps import boundary, phase_diagram
+from ...studies import PanelResult
+from ...sweeps import Sweep
+from .._maps import map as plot_map
+from ._base import AbstractFigure, Drawing, check_varied
+
+# Outcomes without a long delay, and with one.
+_EARLY, _LATE = ("immediate", "gradual"), ("grokked", "improved", "misgrokked")
+
+
+class Map(AbstractFigure):
+    r"""A phase diagram over two keys, as [`plot.map`][lazyrich.plot.map] draws it.
+
+    - **Takes** `x` and `y`, the first two keys that the panel varies if left out; `delay`, whether
+        to show $t_\mathrm{test}$ over $t_\mathrm{train}$ or the `difference` of the two.
+    """
+
+    x: str | None = None
+    y: str | None = None
+    delay: Literal["ratio", "difference"] = "ratio"
+
+    def check(self, sweep: Sweep) -> None:
+        check_varied(sweep, "x", self.x)
+        check_varied(sweep, "y", self.y)
+
+    def draw(self, result: PanelResult) -> Drawing | None:
+        x = self.x or next((key for key in result.keys if key != self.y), None)
+        y = self.y or next((key for key in result.keys if key != x), None)
+        if x is None or y is None:
+            return None
+        dataset = result.dataset
+        line = _line(dataset, x, y, "outcome")
+        caption = "Outcomes, delays and times of half the test change."
+        if line is not None:
+            caption += (
+                " The line is where runs go from immediate to a change that is late, for the "
+                "better or the worse; its band has 10 to 90 % of the seeds."
+            )
+        expected = None
+        if result.forecast is not None:
+            expected = _line(dataset, x, y, "forecast_outcome")
+            caption += (
+                " Contours are times as forecast before training, over those that came; the last "
+                "map has their ratio."
+            )
+        figure = plot_map(phase_diagram(dataset, x, y), line, self.delay, expected)
+        return Drawing(figure, caption)
+
+
+def _line(
+    dataset: xr.Dataset, x: str, y: str, of: Literal["outcome", "forecast_outcome"]
+) -> xr.Dataset | None:
+    """From what comes soon to what comes late, None where there is no such line."""
+    if (dataset[of] == "missing").all() or dataset[x].dtype.kind not in "fiu":
+        return None
+    line = boundary(dataset, x, y, between=(_EARLY, _LATE), of=of)
+    return line if line["place"].notnull().any() else None

@@ -1,0 +1,21 @@
+"""Optimisers of a panel beside the gradient flow."""
+
+from ...studies import PanelResult
+from .._rates import has_rates, rates
+from ._base import AbstractFigure, Drawing
+
+
+class Rates(AbstractFigure):
+    """Optimisers over their rates beside a flow, as [`plot.rates`][lazyrich.plot.rates] draws it.
+
+    The panel varies `dynamics` over tables, of which one is a flow.
+    """
+
+    def draw(self, result: PanelResult) -> Drawing:
+        caption = "Half times, plateaus and last norms beside the gradient flow's, over the rate."
+        return Drawing(rates(result.dataset), caption)
+
+    @staticmethod
+    def suits(result: PanelResult) -> bool:
+        """Whether the runs are of a flow and of optimisers with rates."""
+        return "dynamics" in result.keys and has_rates(result.dataset["dynamics"].values.tolist())

@@ -1,0 +1,41 @@
+"""One run of a panel."""
+
+import xarray as xr
+
+from ...studies import PanelResult, curves_at
+from .._run import run
+from ._base import AbstractFigure, Drawing
+from ._scored import scored
+
+
+class Run(AbstractFigure):
+    """The first run over time, as [`plot.run`][lazyrich.plot.run] draws it."""
+
+    def draw(self, result: PanelResult) -> Drawing:
+        first = result.dataset.isel(dict.fromkeys(result.dataset["outcome"].dims, 0))
+        several = "The run of the first seed" if len(result.sweep) > 1 else "The run"
+        shown = "; circles are published" if result.published and result.published.curves else ""
+        if result.forecast is not None:
+            shown += f"; green and faint is what was forecast. {scored(result.dataset)}"
+        folder = None if result.panel is None else result.panel.folder
+        curves = curves_at(result.published, result.sweep.experiment.value, folder)
+        figure = run(record_of(first, result), result.forecast, curves=curves)
+        return Drawing(figure, f"{several}{shown}".rstrip(".") + ".")
+
+
+def record_of(run: xr.Dataset, result: PanelResult) -> xr.Dataset:
+    """The curves of one run of a dataset, as a record's."""
+    known = run["time"].notnull().values
+    curves = {
+        name: ("time", variable.values[known], variable.attrs)
+        for name, variable in run.data_vars.items()
+        if variable.dims == ("record",) and name != "time"
+    }
+    experiment = result.sweep.experiment
+    attributes = {
+        "experiment": experiment.description,
+        "homogeneity": experiment.model.homogeneity or 0,
+    }
+    long_name, units = experiment.time_axis
+    labels = {"long_name": long_name, "units": units}
+    return xr.Dataset(curves, {"time": ("time", run["time"].values[known], labels)}, attributes)
