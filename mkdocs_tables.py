@@ -1,9 +1,10 @@
-"""Writes the tables of the documentation that the code knows: `python mkdocs_tables.py`."""
+"""Writes from the code what the documentation and `--help` show: `python mkdocs_tables.py`."""
 
 import re
 import sys
 from pathlib import Path
 
+from lazyrich.cli.kinds import KEYS_FILE, keys_text
 from lazyrich.records.schema import attributes_table, variables_table
 
 ROOT = Path(__file__).parent
@@ -32,13 +33,16 @@ def filled(page: str) -> str:
 
 
 def main() -> None:
-    """Rewrites the pages that differ."""
+    """Rewrites the pages, and the keys that `--help` shows, where they differ."""
     for path in sorted((ROOT / "docs").glob("*.md")):
-        before = path.read_text(encoding="utf-8")
-        after = filled(before)
-        if after != before:
-            path.write_text(after, encoding="utf-8")
-            print(f"written to {path}", file=sys.stderr)
+        _write(path, filled(path.read_text(encoding="utf-8")))
+    _write(KEYS_FILE, keys_text())
+
+
+def _write(path: Path, text: str) -> None:
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        path.write_text(text, encoding="utf-8")
+        print(f"written to {path}", file=sys.stderr)
 
 
 if __name__ == "__main__":

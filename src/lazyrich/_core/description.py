@@ -56,6 +56,11 @@ class Description(pydantic.BaseModel):
         """What the class is called in files and messages."""
         return cls.__name__
 
+    @classmethod
+    def file_keys(cls) -> list[str]:
+        """The keys that a file or a command line may set; those of a table within are dotted."""
+        return [key for name, field in cls.model_fields.items() for key in _keys_in(name, field)]
+
     def revision(self) -> dict[str, Any]:
         """What enters the content hash beside fields that once stood for other numbers."""
         return {}
@@ -81,6 +86,8 @@ class Choice(Description):
 
     kinds: ClassVar[dict[str, type[Any]]]
     derived: ClassVar[bool] = False
+    own_code: ClassVar[str] = ""
+    """How a kind that is made of code is given, because a file cannot; empty for all others."""
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
@@ -95,6 +102,10 @@ class Choice(Description):
                 accepted = f"is the name of a kind already, {_defined(known)}: give it another name"
                 raise InputError("class", name, accepted)
             cls.kinds[name] = cls
+
+    @classmethod
+    def file_keys(cls) -> list[str]:
+        return [] if cls.own_code else super().file_keys()
 
     def table(self) -> dict[str, Any]:
         return {"kind": self.kind_name(), **super().table()}
@@ -151,6 +162,16 @@ def _from_file(name: str, value: Any, annotation: Any) -> Any:
     if get_origin(annotation) is tuple and isinstance(value, list):
         return tuple(value)
     return value
+
+
+def _keys_in(name: str, field: Any) -> list[str]:
+    """The keys of a field: one, or those of the description that stands in it."""
+    for kind in (field.annotation, *get_args(field.annotation)):
+        if isinstance(kind, type) and issubclass(kind, Choice):
+            return [f"{name}.kind"]
+        if isinstance(kind, type) and issubclass(kind, Description):
+            return [f"{name}.{key}" for key in kind.file_keys()]
+    return [name]
 
 
 def _wants_numbers(annotation: Any) -> bool:

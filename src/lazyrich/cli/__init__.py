@@ -3,6 +3,7 @@
 import os
 import sys
 import warnings
+from typing import Annotated
 
 import typer
 
@@ -10,6 +11,7 @@ from .._core.errors import InputError, one_line
 from .cache import keep_compiled
 from .forecast import HELP as FORECAST_HELP, forecast
 from .judge import HELP as JUDGE_HELP, judge
+from .kinds import kinds_text
 from .report import HELP as REPORT_HELP, report
 from .reproduce import HELP as REPRODUCE_HELP, reproduce
 from .run import HELP as RUN_HELP, run
@@ -36,10 +38,18 @@ app.command(help=JUDGE_HELP)(judge)
 
 
 @app.command("list")
-def list_() -> None:
+def list_(
+    kinds: Annotated[
+        bool,
+        typer.Option("--kinds", help="List every kind with its keys, and every probe, instead."),
+    ] = False,
+) -> None:
     """List every panel, a line each."""
     from .. import studies
 
+    if kinds:
+        print(kinds_text())
+        return
     for name in studies.names():
         experiment = studies.load(name)
         task, model = type(experiment.task).__name__, type(experiment.model).__name__

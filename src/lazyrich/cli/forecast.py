@@ -30,7 +30,7 @@ Examples:
 Verdicts, of a run that is long enough: grok (the test score rises long after the fit), misgrok (it
 falls), immediate (no delay), none (no change, or the training data are not fitted), cannot_say (use
 --solve). Beside it stands the outcome by t1, in the words of 'lazyrich run'. Keys for --set and
---threshold are those of 'lazyrich run'.
+--threshold are those of 'lazyrich run'; 'lazyrich list --kinds' lists every kind.
 Exit codes: 0 done, 1 the computation failed, 2 the input cannot be used, 130 interrupted.
 """
 

@@ -14,7 +14,9 @@ from .settings import Data, Scheduler, Workers, import_own
 if TYPE_CHECKING:
     from ..studies._reproduce import PanelResult
 
-HELP = """Run what a study's panels miss, and compare them with what was published.
+HELP = """Run the panels of a study, and compare them with the published numbers.
+
+Runs that the store holds already are not run again.
 
 STUDY is one that comes with the library ('lazyrich list' shows their panels), or a folder
 with a TOML file a panel; STUDY/P is its panel P alone. DIR receives report.html, report.md (the

@@ -12,6 +12,7 @@ import typer
 from .._core.errors import ComputationError, InputError
 from .._core.files import discard, replacing
 from .._core.terminal import interruptible, progress
+from .kinds import KEYS_FILE
 from .settings import (
     Data,
     Set,
@@ -30,7 +31,9 @@ if TYPE_CHECKING:
     from ..forecasts import Forecast
     from ..records.transition import Thresholds
 
-HELP = """Run one experiment and write its record, summary, figures and report.
+_KEYS = KEYS_FILE.read_text(encoding="utf-8")
+
+HELP = f"""Run one experiment and write its record, summary, figures and report.
 
 EXPERIMENT is a panel's name ('lazyrich list' shows them), a TOML file, or a batch's file
 of a store with --row: that run is computed again, as it was.
@@ -47,50 +50,9 @@ Examples:
 
 \b
 Keys for --set:
-  name, seed           free text; fixes data and parameters
-  init_scale           alpha, multiplies the parameters
-  weight_decay         lambda in loss + (lambda/2) |theta|^2
-  divide_loss          whether the loss is divided by output_scale^2
-  t1                   horizon, in gradient-flow time (learning rate x steps)
-  task.kind            SparseClassification: n, d, k, num_test, random_labels
-                       SeparatedClassification: n, d, gamma, num_test, k, random_labels
-                       SparseRegression: n, d, k, num_test
-                       MatrixCompletion: d, num_observed
-                       ModularArithmetic: p, operation, train_fraction, random_labels
-                       PolynomialRegression: n, d, num_test, convention, coupled
-                       KernelEigenvector: n, d, index, num_test
-                       StudentTeacher: n, d, widths, outputs, num_test, activation, bias,
-                       gain
-                       Images: source, n, num_test, folder, sha256
-                       Arrays: path to a .npz with x_train, y_train, x_test, y_test
-                       SplitArrays: path to a CSV or .npz, label (column or array),
-                       num_train, num_test, standardise, stratify, split_seed
-  model.kind           DiagonalLinear: depth
-                       MatrixFactorisation: size
-                       MLP: widths, outputs, activation, bias, zero_last,
-                       initialisation, parametrisation, output_scale, one_hot
-                       Transformer: width, heads, mlp_width, num_tokens, output_scale
-                       CommitteeMachine: width, epsilon, output_scale, readouts,
-                       inputs
-                       Doubled, Centred: model, one of the above, as model.model.*
-                       Linearised: base_point, model, likewise
-                       CommitteeStatistics, CondensedCommittee: what dynamics.closure
-                       makes of a CommitteeMachine; width, epsilon, output_scale, root_d
-                       Functions, FromEquinox: your own, from Python, or by
-                       model=MODULE:FUNCTION, which returns a model or a pair
-                       (init_params, function); only --set runs your code, no file does
-  loss.kind            Logistic, Exponential, CrossEntropy, Squared
-                       Hinge, SquaredHinge: width
-  dynamics.kind        ReducedFlow: rtol, max_steps (diagonal nets)
-                       Flow: method, rtol, control, clock, closure, densify, stationary,
-                       max_steps, max_gradients, max_seconds (any model),
-                       stop: a table probe, level, rises, sustained
-                       GradientDescent: learning_rate
-                       SGD: and batch_size, seed, momentum, nesterov
-                       LabelNoiseSGD: and batch_size, seed, noise
-                       Adam, AdamW: and batch_size, seed, beta1, beta2, epsilon
-  times.*              first, num_log, num_linear: when to record
-  probes               what to record
+{_KEYS}  model.model.*      keys of the model inside of Doubled, Centred or Linearised
+
+'lazyrich list --kinds' shows the defaults, and the names of probes.
 
 \b
 Before it begins, what is to be expected of it is written to forecast.json, and laid over its

@@ -28,6 +28,7 @@ Examples:
 
 \b
 Values: 1,10,100   log:LOW:HIGH:COUNT   linear:LOW:HIGH:COUNT   range:COUNT
+Keys are those of --set: 'lazyrich run --help' lists them, 'lazyrich list --kinds' every kind.
 Exit codes: 0 done, 1 it cannot go on, 2 the input cannot be used, 3 runs are left because
 the walltime was over, 130 interrupted. What is done is kept in every case.
 """

@@ -28,6 +28,11 @@ from .identity import explicit
 from .published import Published
 
 
+def _said(words: str) -> Any:
+    """What the help of the command line says of a field."""
+    return pydantic.Field(description=words)
+
+
 class Experiment(Description):
     r"""Task, model, loss, scales, dynamics, probes and seed.
 
@@ -50,15 +55,17 @@ class Experiment(Description):
     task: AbstractTask
     model: AbstractModel = DiagonalLinear()
     loss: AbstractLoss = Logistic()
-    init_scale: Annotated[float, Gt(0)] = 1.0
-    weight_decay: Annotated[float, Ge(0)] = 0.0
-    divide_loss: bool = False
-    t1: Annotated[float, Gt(0)] = 1e4
-    seed: Annotated[int, Ge(0), pydantic.Field(lt=2**63)] = 0
+    init_scale: Annotated[float, Gt(0), _said("alpha, multiplies the parameters")] = 1.0
+    weight_decay: Annotated[float, Ge(0), _said("lambda in loss + (lambda/2) |theta|^2")] = 0.0
+    divide_loss: Annotated[bool, _said("divide the loss by output_scale^2: true or false")] = False
+    t1: Annotated[float, Gt(0), _said("horizon, in flow time (learning rate x steps)")] = 1e4
+    seed: Annotated[int, Ge(0), pydantic.Field(lt=2**63), _said("fixes data and parameters")] = 0
     dynamics: AbstractDynamics = ReducedFlow()
-    times: Times = Times()
-    probes: tuple[str | AbstractProbe, ...] = tuple(BUILT_IN)
-    name: str = "experiment"
+    times: Annotated[Times, _said("when to record")] = Times()
+    probes: Annotated[tuple[str | AbstractProbe, ...], _said("what to record, a list of names")] = (
+        tuple(BUILT_IN)
+    )
+    name: Annotated[str, _said("free text")] = "experiment"
     published: Published | None = None
 
     def model_post_init(self, context: object) -> None:

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -11,6 +11,8 @@ from jaxtyping import Array, PRNGKeyArray, Shaped
 from .._core.description import described_function
 from .._core.precision import as_double, in_double, promoted
 from ._base import AbstractModel
+
+_OWN_CODE = "your own, from Python or by --set model=MODULE:FUNCTION, whose function returns it"
 
 
 class Functions(AbstractModel):
@@ -28,6 +30,8 @@ class Functions(AbstractModel):
     A file cannot hold it: an experiment with such a model runs, and its record names the
     functions, but [`Experiment.load`][lazyrich.Experiment.load] cannot bring them back.
     """
+
+    own_code: ClassVar[str] = _OWN_CODE
 
     init_params: Callable[..., Any]
     function: Callable[..., Any]
@@ -69,6 +73,8 @@ class FromEquinox(AbstractModel):
     - Parameters and inputs of any real type are computed with in float64: a module as Equinox makes
         it, in float32, is taken as it is.
     """
+
+    own_code: ClassVar[str] = _OWN_CODE
 
     module: Any
     degree: float | None = None

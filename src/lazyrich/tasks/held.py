@@ -32,6 +32,11 @@ class AbstractHeld(AbstractTask):
         """The arrays in a file, by field."""
 
     @classmethod
+    def file_keys(cls) -> list[str]:
+        others = [name for name in cls.model_fields if name not in cls.array_names]
+        return ["path", "sha256", *cls.file_options, *others]
+
+    @classmethod
     def from_file(cls, table: dict[str, Any], folder: Path) -> "AbstractHeld":
         """Builds the task from a table with a `path`, which starts from `folder`.
 
@@ -39,8 +44,7 @@ class AbstractHeld(AbstractTask):
             cannot be read, or contents of another digest than `sha256`.
         """
         fields = {key: value for key, value in table.items() if key != "kind"}
-        others = [name for name in cls.model_fields if name not in cls.array_names]
-        accepted = ["path", "sha256", *cls.file_options, *others]
+        accepted = cls.file_keys()
         for key, value in fields.items():
             if key not in accepted:
                 raise unknown_key(key, value, accepted)
