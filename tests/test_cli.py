@@ -197,10 +197,11 @@ def test_ctrl_c_ends_a_solve_at_once_and_leaves_nothing_half_written(tmp_path):
         time.sleep(1)
         assert process.poll() is None
         process.send_signal(signal.SIGINT)
-        started = time.monotonic()
-        rest = process.stderr.read()
-        assert process.wait(timeout=20) == 130
-    assert time.monotonic() - started < 20
+        try:
+            rest = process.communicate(timeout=20)[1]
+        finally:
+            process.kill()  # a process that was started in the background ignores the signal
+    assert process.returncode == 130
     assert "interrupted" in rest
     assert list((tmp_path / "out").iterdir()) == []
 
