@@ -3,13 +3,17 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test batteries lint bench panels mutations docs lock clean
+.PHONY: demo test slow batteries lint bench panels mutations docs lock clean
 
 demo: $(READY)
 	$(BIN)/lazyrich run lyu2024/1a --out demo --force
 
 test: $(READY)
-	$(BIN)/pytest -n 2 -m "not battery"
+	$(BIN)/pytest -n 2 -m "not slow and not battery"
+
+# Tests of several seconds each, most of it compilation: half an hour. CI runs them, too.
+slow: $(READY)
+	$(BIN)/pytest -n 2 -m "slow and not battery"
 
 # Generated tables of combinations, hostile files and command lines.
 batteries: $(READY)
