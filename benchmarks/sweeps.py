@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 
 import lazyrich as lr
 from lazyrich.sweeps import Sweep, batches
-from lazyrich.sweeps._execution import crew, run_sweep
+from lazyrich.sweeps._execution import run_sweep, worker_pool
 from lazyrich.sweeps._store import Store
 
 RESULTS = Path(__file__).with_name("sweeps.json")
@@ -49,10 +49,10 @@ def grid(num_runs: int, num_seeds: int = 25) -> Sweep:
     return Sweep.over(EXPERIMENT, over)
 
 
-def measure(sweep: Sweep, hands: Any) -> dict[str, float]:
+def measure(sweep: Sweep, pool: Any) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as store:
         begun = time.perf_counter()
-        run_sweep(sweep, store, hands)
+        run_sweep(sweep, store, pool)
         wall = time.perf_counter() - begun
         kept = Store(store)
         files = kept.files()
@@ -114,17 +114,17 @@ def draw(rows: list[dict[str, float]], path: Path) -> None:
 
 def main(sizes: list[int]) -> None:
     rows = []
-    with crew(NUM_WORKERS, None) as hands:
+    with worker_pool(NUM_WORKERS, None) as pool:
         begun = time.perf_counter()
         with tempfile.TemporaryDirectory() as store:
             first = Sweep.over(
                 EXPERIMENT, {"seed": range(100, 104), "init_scale": np.arange(1, 65.0)}
             )
-            run_sweep(first, store, hands)
+            run_sweep(first, store, pool)
         start = time.perf_counter() - begun
         print(f"starting workers, compiling: {start:.1f} s")
         for size in sizes:
-            rows.append(measure(grid(size), hands))
+            rows.append(measure(grid(size), pool))
             print(json.dumps(rows[-1], indent=1), flush=True)
     plans = [plan(size) for size in (10_000, 100_000, 1_000_000)]
     print(json.dumps(plans, indent=1))

@@ -27,11 +27,11 @@ import lazyrich as lr
 from lazyrich.sweeps import Sweep
 from lazyrich.sweeps._execution import (
     Progress,
-    crew,
     driver,
     estimate,
     run_sweep,
     suggested_size,
+    worker_pool,
     workers,
 )
 from lazyrich.sweeps._execution.batch import Done, Job, run_batch
@@ -56,8 +56,8 @@ def compiled(tmp_path_factory) -> Iterator[None]:
 @pytest.fixture(scope="module")
 def two() -> Iterator[Any]:
     """Two worker processes."""
-    with crew(2, None) as hands:
-        yield hands
+    with worker_pool(2, None) as pool:
+        yield pool
 
 
 def here(over: Any, store: Any, experiment: lr.Experiment = BASE, **options: Any) -> xr.Dataset:
@@ -173,19 +173,19 @@ def test_nothing_is_begun_that_would_not_fit(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(driver, "run_batch", slow)
         patch.setattr(time, "monotonic", lambda: now[0])
-        with crew(0, None) as hands:
+        with worker_pool(0, None) as pool:
             # Two of three fit into 30 seconds with a margin: the third would end on the dot.
-            assert run_sweep(planned(), tmp_path / "s", hands, walltime=30.0) == 2
+            assert run_sweep(planned(), tmp_path / "s", pool, walltime=30.0) == 2
             assert now[0] == 20.0
     (state,) = lr.status(tmp_path / "s")
     assert (state.num_done, state.num_missing) == (4, 2)
     # How long batches take is known from the files: not even the first is begun.
     before = stamps(tmp_path / "s")
-    with crew(0, None) as hands:
-        assert run_sweep(planned(), tmp_path / "s", hands, walltime=1e-4) == 2
+    with worker_pool(0, None) as pool:
+        assert run_sweep(planned(), tmp_path / "s", pool, walltime=1e-4) == 2
     assert stamps(tmp_path / "s") == before
-    with crew(0, None) as hands:
-        assert run_sweep(planned(), tmp_path / "s", hands, walltime=1e6) == 0
+    with worker_pool(0, None) as pool:
+        assert run_sweep(planned(), tmp_path / "s", pool, walltime=1e6) == 0
     assert here(OVER, tmp_path / "s").identical(here(OVER, tmp_path / "t"))
 
 
@@ -209,10 +209,10 @@ class Watched:
 @pytest.mark.parametrize(("limits", "most"), [({"max_running": 1}, 1), ({"walltime": 1e6}, 2)])
 def test_no_more_is_handed_out_than_asked_for(limits, most, tmp_path, two):
     watched = Watched(two.client())
-    hands = workers.Crew(contextlib.ExitStack(), 0, None)
-    hands._client = watched
+    pool = workers.WorkerPool(contextlib.ExitStack(), 0, None)
+    pool._client = watched
     watched.wait_for_workers(2)
-    run_sweep(planned(size=1), tmp_path / "s", hands, **limits)
+    run_sweep(planned(size=1), tmp_path / "s", pool, **limits)
     assert watched.most == most
     assert (lr.open_store(tmp_path / "s")["outcome"] != "missing").all()
 
@@ -221,14 +221,14 @@ def test_a_scheduler_that_remembers_a_batch_does_not_keep_its_file_from_being_wr
     tmp_path, two
 ):
     watched = Watched(two.client())  # holds every result, so the scheduler does not forget it
-    hands = workers.Crew(contextlib.ExitStack(), 0, None)
-    hands._client = watched
-    run_sweep(planned(), tmp_path / "s", hands)
-    run_sweep(planned(), tmp_path / "t", hands)  # the same sweep into another store
+    pool = workers.WorkerPool(contextlib.ExitStack(), 0, None)
+    pool._client = watched
+    run_sweep(planned(), tmp_path / "s", pool)
+    run_sweep(planned(), tmp_path / "t", pool)  # the same sweep into another store
     assert (lr.open_store(tmp_path / "t")["outcome"] != "missing").all()
     kept = Store(tmp_path / "s")
     (tmp_path / "s" / "batches" / kept.files()[0]).unlink()
-    run_sweep(planned(), tmp_path / "s", hands)  # and again what was lost since
+    run_sweep(planned(), tmp_path / "s", pool)  # and again what was lost since
     assert (lr.open_store(tmp_path / "s")["outcome"] != "missing").all()
 
 
@@ -392,10 +392,10 @@ def test_a_driver_that_is_killed_leaves_nobody_behind(tmp_path):
 def test_workers_that_cannot_be_there_end_a_sweep(tmp_path, monkeypatch):
     monkeypatch.setattr(workers, "_WORKER", ("--no-such-option",))
     with (
-        crew(1, None) as hands,
+        worker_pool(1, None) as pool,
         pytest.raises(lr.ComputationError, match=r"no-such-option") as error,
     ):
-        run_sweep(planned(), tmp_path / "s", hands)
+        run_sweep(planned(), tmp_path / "s", pool)
     assert "\n" not in str(error.value)
 
 
@@ -455,13 +455,13 @@ def test_kills_at_random_moments_change_nothing(tmp_path, two, monkeypatch):
     monkeypatch.setattr(handler, "emit", logged.append)
     for name in ("distributed", "distributed.client"):
         monkeypatch.setattr(logging.getLogger(name), "handlers", [handler])
-    with crew(2, None) as hands:
-        client = hands.client()
+    with worker_pool(2, None) as pool:
+        client = pool.client()
         address = client.scheduler.address
         client.wait_for_workers(2)
         killer = threading.Thread(target=kill)
         killer.start()
-        run_sweep(sweep, store, hands)
+        run_sweep(sweep, store, pool)
         during = len(kills)
         killer.join()
     run_sweep(sweep, tmp_path / "undisturbed", two)

@@ -35,7 +35,7 @@ from lazyrich._core.npz import archive
 from lazyrich.cli.settings import resolve_row
 from lazyrich.experiments.sizes import check_fits
 from lazyrich.sweeps import Sweep, parse_axes
-from lazyrich.sweeps._execution import crew, suggested_size, take_environment, workers
+from lazyrich.sweeps._execution import suggested_size, take_environment, worker_pool, workers
 from lazyrich.sweeps._execution.workers import checked_address, connected
 from lazyrich.sweeps._store.sealed import seal, unseal
 
@@ -48,9 +48,9 @@ ROOT = Path(__file__).parent.parent
 @pytest.fixture(scope="module")
 def two() -> Iterator[Any]:
     """Two worker processes, and who listens while they are there."""
-    with crew(2, None) as hands:
-        hands.client().wait_for_workers(2)
-        yield hands
+    with worker_pool(2, None) as pool:
+        pool.client().wait_for_workers(2)
+        yield pool
 
 
 def listening(processes: list[psutil.Process]) -> list[Any]:
@@ -558,11 +558,11 @@ def test_a_hostile_sweep_does_not_stop_the_others(whole, tmp_path):
         (store / "sweeps" / f"{number:016x}.toml").write_text(bad)
     os.mkfifo(store / "sweeps" / f"{9:016x}.toml")
     (store / "running").mkdir(exist_ok=True)
-    for number, beat in enumerate(
+    for number, heartbeat in enumerate(
         ["[" * 100_000, '{"sweep": 1, "rate": NaN, "running": [], "time": 1e999}', "null", "[]",
          json.dumps({"sweep": good.stem, "rate": "x" * 10**6, "running": {}, "time": 0})]
     ):  # fmt: skip
-        (store / "running" / f"{number}.json").write_text(beat)
+        (store / "running" / f"{number}.json").write_text(heartbeat)
     with pytest.warns(UserWarning, match="is damaged") as caught:
         states = lr.status(store)
     assert [state.num_done for state in states if state.sweep == good.stem] == [6]

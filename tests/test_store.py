@@ -24,7 +24,7 @@ from lazyrich._run.batch import simulate_stacked
 from lazyrich.records.summary import summarise
 from lazyrich.records.transition import CODES
 from lazyrich.sweeps import Sweep, batches
-from lazyrich.sweeps._execution import crew, run_sweep
+from lazyrich.sweeps._execution import run_sweep, worker_pool
 from lazyrich.sweeps._execution.batch import Job, rerun, run_batch
 from lazyrich.sweeps._store import Damaged, Results, Store, dataset
 from lazyrich.sweeps._store.batch_file import from_bytes, to_bytes
@@ -603,7 +603,7 @@ def test_arrays_are_kept_beside_the_sweep(tmp_path):
     assert rerun(kept, tmp_path / "sweeps")[0].task == task
 
 
-def beat(store: Path, name: str, **changes: Any) -> None:
+def heartbeat(store: Path, name: str, **changes: Any) -> None:
     sweep = Sweep.over(BASE, OVER, 2)
     file = Store(store).file_of(sweep, 1)
     content = {"sweep": sweep.content_hash, "time": time.time(), "running": [file], "rate": 2.0}
@@ -617,8 +617,8 @@ def test_status_counts_who_is_at_work(store):
     assert (state.num_running, state.rate, state.seconds_left) == (0, None, None)
     assert state.seconds_per_run is not None
     assert state.seconds_per_run > 0
-    beat(store, "a.json")
-    beat(store, "b.json", running=[], rate=3.0)
+    heartbeat(store, "a.json")
+    heartbeat(store, "b.json", running=[], rate=3.0)
     (state,) = lr.status(store)
     assert (state.num_running, state.rate, state.seconds_left) == (2, 5.0, 0.4)
     # Killed some time ago, by a clock that is off, of another sweep, or not ours at all.
@@ -627,7 +627,7 @@ def test_status_counts_who_is_at_work(store):
         {"time": "now"}, {"running": 3}, {"rate": None},
     ]  # fmt: skip
     for i, changes in enumerate(others):
-        beat(store, f"x{i}.json", **changes)
+        heartbeat(store, f"x{i}.json", **changes)
     (store / "running" / "y.json").write_text("[]")
     (store / "running" / "z.json").write_text("nonsense")
     (again,) = lr.status(store)
@@ -698,5 +698,8 @@ def test_beginning_a_store_twice_at_once(tmp_path, monkeypatch):
 
 def test_a_sweep_that_was_read_from_a_file_that_lacks_something_is_not_run(tmp_path):
     sweep = Sweep.over(BASE, OVER, 2).model_copy(update={"known_as": "0" * 64})
-    with crew(0, None) as hands, pytest.raises(lr.InputError, match="pass the experiment itself"):
-        run_sweep(sweep, tmp_path / "s", hands)
+    with (
+        worker_pool(0, None) as pool,
+        pytest.raises(lr.InputError, match="pass the experiment itself"),
+    ):
+        run_sweep(sweep, tmp_path / "s", pool)

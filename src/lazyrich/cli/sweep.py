@@ -72,7 +72,7 @@ def sweep(
 ) -> None:
     """Run a sweep; `HELP` is what users read."""
     from ..sweeps import Sweep, parse_axes, parse_box, random as at_random, sobol as evenly
-    from ..sweeps._execution import crew, estimate, run_sweep, suggested_size
+    from ..sweeps._execution import estimate, run_sweep, suggested_size, worker_pool
 
     varied = dict(parse_axes(over or [], zip_ or []))
     if sobol:
@@ -87,11 +87,11 @@ def sweep(
     if dry_run:
         print(interruptible(lambda: estimate(planned, workers)))
         return
-    with sweep_progress(described.name) as listener, crew(workers, scheduler) as hands:
+    with sweep_progress(described.name) as listener, worker_pool(workers, scheduler) as pool:
         num_left = run_sweep(
             planned,
             store,
-            hands,
+            pool,
             max_running=max_running,
             walltime=walltime,
             listener=listener,

@@ -12,7 +12,7 @@ from ..experiments.experiment import Experiment
 from ..sweeps import Over, Sweep, axes_of
 from ..sweeps._execution.driver import Listener
 from ..sweeps._execution.sweeping import run_sweep, silent, suggested_size
-from ..sweeps._execution.workers import crew
+from ..sweeps._execution.workers import worker_pool
 from ..sweeps._store import Store, assemble
 from .refinement import Bisection, Crossings
 
@@ -70,11 +70,11 @@ def refine(
     known: dict[Line, dict[Any, str]] = {line: {} for line in lines}
     size = suggested_size(experiment)
     rounds = []
-    with crew(workers, scheduler) as hands:
+    with worker_pool(workers, scheduler) as pool:
         while proposed := search.propose(known):
             points: Over = {(*keys, x): [(*line, place) for line, place in proposed]}
             planned = Sweep.over(experiment, points, size)
-            run_sweep(planned, store, hands, listener=listener)
+            run_sweep(planned, store, pool, listener=listener)
             dataset = assemble(Store(store), planned)
             rounds.append(_by_run(dataset, (*keys, x)))
             for (line, place), outcome in zip(proposed, dataset["outcome"].values, strict=True):

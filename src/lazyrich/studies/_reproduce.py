@@ -20,7 +20,7 @@ from ..maps.diagram import quantile
 from ..records.reclassify import reclassify
 from ..records.transition import CODES
 from ..sweeps import Sweep
-from ..sweeps._execution import Progress, crew, run_sweep, suggested_size
+from ..sweeps._execution import Progress, run_sweep, suggested_size, worker_pool
 from ..sweeps._store import Store, assemble
 from ..sweeps.forecasts import with_forecasts
 from . import panels
@@ -114,7 +114,7 @@ def reproduce(
         chosen = _on_data(chosen, data)
     # All of them are looked through before the first is run.
     plans = {name: _planned(one, preset) for name, one in chosen.items()}
-    with crew(workers, scheduler) as hands:
+    with worker_pool(workers, scheduler) as pool:
         for name, (version, sweep) in plans.items():
 
             def tell(progress: Progress, name: str = name) -> None:
@@ -125,7 +125,7 @@ def reproduce(
                 if listener is not None:
                     listener(f"{name}, forecasts", Progress(of, done, 0, 0.0))
 
-            run_sweep(sweep, store, hands, listener=tell)
+            run_sweep(sweep, store, pool, listener=tell)
             results.append(result_of(name, version, sweep, Store(store), foresaw))
     return results
 

@@ -5,4 +5,4 @@ from .driver import Progress as Progress
 from .environment import take_environment as take_environment
 from .estimate import Estimate as Estimate, estimate as estimate
 from .sweeping import run_sweep as run_sweep, suggested_size as suggested_size, sweep as sweep
-from .workers import Crew as Crew, crew as crew
+from .workers import WorkerPool as WorkerPool, worker_pool as worker_pool

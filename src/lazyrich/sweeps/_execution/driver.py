@@ -13,7 +13,7 @@ from .._store import Store
 from .._sweep import Sweep
 from ..batches import Batch
 from .batch import Done, Job, run_batch
-from .beat import Beat
+from .heartbeat import Heartbeat
 
 # How often a batch is handed out again: after its worker was lost, which says little of the
 # batch, and after it raised, which says more.
@@ -63,7 +63,7 @@ class Campaign:
         self._num_before = self._num_done = num_done
         self._num_failed, self._longest = 0, longest
         self.out_of_time = False
-        self._beat = Beat(store, sweep)
+        self._heartbeat = Heartbeat(store, sweep)
 
     @property
     def is_timed(self) -> bool:
@@ -96,12 +96,12 @@ class Campaign:
         elapsed = max(time.monotonic() - self._begun, 1e-6)
         rate = (self._num_done - self._num_before) / elapsed
         progress = Progress(len(self.sweep), self._num_done, self._num_failed, rate, note)
-        self._beat.offer(progress._asdict(), running)
+        self._heartbeat.offer(progress._asdict(), running)
         self._listener(progress)
 
     def end(self) -> None:
         """Takes back the sign that this process is at work."""
-        self._beat.end()
+        self._heartbeat.end()
 
 
 def run_here(campaign: Campaign) -> None:

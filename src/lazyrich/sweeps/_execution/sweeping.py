@@ -21,7 +21,7 @@ from .._sweep import Sweep
 from ..axes import Over
 from ..repeats import refuse_repeats
 from .driver import Campaign, Listener, Progress, run_here, run_on
-from .workers import Crew, crew
+from .workers import WorkerPool, worker_pool
 
 
 @contextlib.contextmanager
@@ -76,9 +76,12 @@ def sweep(
     described = Sweep.over(experiment, over)
     size = suggested_size(experiment, len(described)) if batch_size is None else batch_size
     described = Sweep(experiment=experiment, axes=described.axes, batch_size=size)
-    with listening(listener, progress, experiment.name) as heard, crew(workers, scheduler) as hands:
+    with (
+        listening(listener, progress, experiment.name) as heard,
+        worker_pool(workers, scheduler) as pool,
+    ):
         run_sweep(
-            described, store, hands, max_running=max_running, walltime=walltime, listener=heard
+            described, store, pool, max_running=max_running, walltime=walltime, listener=heard
         )
     return assemble(Store(store), described)
 
@@ -86,13 +89,13 @@ def sweep(
 def run_sweep(
     described: Sweep,
     store: str | os.PathLike[str],
-    hands: Crew,
+    pool: WorkerPool,
     *,
     max_running: int | None = None,
     walltime: float | None = None,
     listener: Listener = silent,
 ) -> int:
-    """Does what is left of a sweep with the workers of a crew, see [`sweep`][lazyrich.sweep].
+    """Runs what is left of a sweep on the workers of a pool, see [`sweep`][lazyrich.sweep].
 
     - **Returns** how many runs are left: none, unless there was no time for them.
     """
@@ -107,7 +110,7 @@ def run_sweep(
     try:
         kept = Store.begin(store)
         kept.add(described)
-        return _finish(kept, described, hands, max_running, walltime, listener)
+        return _finish(kept, described, pool, max_running, walltime, listener)
     except OSError as error:
         words = " ".join(str(error).split())
         raise ComputationError(f"{os.fspath(store)}: {words}; what is done is kept") from error
@@ -116,7 +119,7 @@ def run_sweep(
 def _finish(
     kept: Store,
     described: Sweep,
-    hands: Crew,
+    pool: WorkerPool,
     max_running: int | None,
     walltime: float | None,
     listener: Listener,
@@ -140,10 +143,10 @@ def _finish(
                 campaign.tell(f"{name} is damaged, is done again and kept in damaged/: {how}")
         if not left:
             campaign.tell()
-        elif (client := hands.client()) is None:
+        elif (client := pool.client()) is None:
             run_here(campaign)
         else:
-            run_on(client, campaign, max_running, hands.check)
+            run_on(client, campaign, max_running, pool.check)
     finally:
         campaign.end()
     if not campaign.out_of_time:

@@ -35,7 +35,7 @@ ENVIRONMENT = {
 }
 
 
-class Crew:
+class WorkerPool:
     """Workers that are started when they are first asked for, and serve until the end.
 
     - **Takes** `workers`, processes to start, as many as cores by default; 0 for none, so that
@@ -58,10 +58,10 @@ class Crew:
 
 
 @contextlib.contextmanager
-def crew(workers: int | None, scheduler: Any) -> Iterator[Crew]:
-    """A [`Crew`][] that is sent home at the end."""
+def worker_pool(workers: int | None, scheduler: Any) -> Iterator[WorkerPool]:
+    """A [`WorkerPool`][] whose workers end with the block."""
     with contextlib.ExitStack() as stack:
-        yield Crew(stack, workers, scheduler)
+        yield WorkerPool(stack, workers, scheduler)
 
 
 @contextlib.contextmanager

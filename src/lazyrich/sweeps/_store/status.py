@@ -15,7 +15,7 @@ from .table import sources
 # A process that has not been heard of for so long is not at work any more.
 _SILENCE = 120.0
 # Bytes of what it says: thousands of batches at work have fifty letters each.
-_MAX_BEAT = 2**20
+_MAX_HEARTBEAT = 2**20
 
 
 class Status(NamedTuple):
@@ -50,10 +50,10 @@ def status(store: str | os.PathLike[str]) -> list[Status]:
     Files that describe no sweep are named in a warning.
     """
     opened = Store(store)
-    beats = _beats(opened)
+    heartbeats = _heartbeats(opened)
     sweeps, damaged = opened.examined_sweeps()
     warn_damaged(opened, damaged, "it is left out")
-    return [_of_sweep(opened, name, sweep, beats) for name, sweep in sweeps.items()]
+    return [_of_sweep(opened, name, sweep, heartbeats) for name, sweep in sweeps.items()]
 
 
 def warn_damaged(store: Store, damaged: dict[str, str], loss: str) -> None:
@@ -62,7 +62,7 @@ def warn_damaged(store: Store, damaged: dict[str, str], loss: str) -> None:
         warnings.warn(f"{store.url}: {name} is damaged, {loss}: {how}", stacklevel=3)
 
 
-def _of_sweep(store: Store, name: str, sweep: Sweep, beats: list[dict[str, Any]]) -> Status:
+def _of_sweep(store: Store, name: str, sweep: Sweep, heartbeats: list[dict[str, Any]]) -> Status:
     outcomes: dict[str, int] = {}
     damaged: dict[str, str] = {}
     num_done, seconds = 0, 0.0
@@ -78,9 +78,9 @@ def _of_sweep(store: Store, name: str, sweep: Sweep, beats: list[dict[str, Any]]
         if len(source.runs) == len(summary["hashes"]):
             for outcome, count in summary["outcomes"].items():
                 outcomes[outcome] = outcomes.get(outcome, 0) + count
-    own = [beat for beat in beats if beat["sweep"] == sweep.content_hash]
-    rate = sum(beat["rate"] for beat in own) or None
-    files = {file for beat in own for file in beat["running"]} - set(store.files())
+    own = [heartbeat for heartbeat in heartbeats if heartbeat["sweep"] == sweep.content_hash]
+    rate = sum(heartbeat["rate"] for heartbeat in own) or None
+    files = {file for heartbeat in own for file in heartbeat["running"]} - set(store.files())
     num_missing = len(sweep) - num_done
     return Status(
         sweep=name,
@@ -97,15 +97,15 @@ def _of_sweep(store: Store, name: str, sweep: Sweep, beats: list[dict[str, Any]]
     )
 
 
-def _beats(store: Store) -> list[dict[str, Any]]:
+def _heartbeats(store: Store) -> list[dict[str, Any]]:
     """What processes at work have said lately."""
     found = []
     for name in store.folder.names("running"):
         try:
-            beat = json.loads(store.folder.read(f"running/{name}", _MAX_BEAT))
-            rate, when = float(beat["rate"]), float(beat["time"])
-            running = [file for file in beat["running"] if isinstance(file, str)]
-            kept = {"sweep": str(beat["sweep"]), "rate": rate, "running": running}
+            heartbeat = json.loads(store.folder.read(f"running/{name}", _MAX_HEARTBEAT))
+            rate, when = float(heartbeat["rate"]), float(heartbeat["time"])
+            running = [file for file in heartbeat["running"] if isinstance(file, str)]
+            kept = {"sweep": str(heartbeat["sweep"]), "rate": rate, "running": running}
             if abs(time.time() - when) < _SILENCE and 0 <= rate < math.inf:
                 found.append(kept)
         except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError):

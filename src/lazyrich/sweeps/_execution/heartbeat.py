@@ -14,7 +14,7 @@ from .._sweep import Sweep
 _SECONDS = 2.0
 
 
-class Beat:
+class Heartbeat:
     """A file in a store's `running/`, renewed every two seconds, with how far a sweep has come.
 
     Nothing depends on it but what `lazyrich status` shows: if it cannot be written, it is not.
