@@ -108,26 +108,26 @@ def test_closed_is_the_same_function_with_the_same_kernel():
     params = start._replace(moved=start.moved + 0.3 * jax.random.normal(jax.random.key(1), (3, 3)))
     x = jax.random.normal(jax.random.key(2), (7, 3))
     trained = machine(readouts="trained")
-    for make in (lr.models.closed, lr.models.condensed):
-        ours, its_params = make(model, params)
+    for name in ("closed", "condensed"):
+        ours, its_params = getattr(model, name)(params)
         np.testing.assert_allclose(ours.apply(its_params, x), model.apply(params, x))
         kernel = ours.tangent_kernel(its_params, x)
         np.testing.assert_allclose(kernel, model.tangent_kernel(params, x), rtol=1e-10)
         np.testing.assert_allclose(ours.norm(its_params), model.norm(params))
         with pytest.raises(lr.InputError, match=r"^dynamics.closure = True: .*frozen readouts"):
-            make(trained, trained.init(jax.random.key(0), 3))
+            getattr(trained, name)(trained.init(jax.random.key(0), 3))
 
 
 def test_the_flow_of_few_neurons_is_the_closure_in_mean_and_second_moment():
     model = machine(width=9)
     weights = model.init(jax.random.key(0), 3)
     x, r = jax.random.normal(jax.random.key(1), (5, 3)), jnp.array([0.3, -1.0, 0.7, 0.2, -0.4])
-    few, params = lr.models.condensed(model, weights)
+    few, params = model.condensed(weights)
     assert params.rest.shape == (3, 3)
     velocity = jax.vjp(lambda p: few.apply(p, x), params)[1](r)[0]
 
     def moments(p):
-        return lr.models.closed(few, p).params
+        return few.closed(p).params
 
     here, moved = jax.jvp(moments, (params,), (velocity,))
     np.testing.assert_allclose(here.second, weights.T @ weights / 9, rtol=1e-12)

@@ -9,7 +9,7 @@ from jax.flatten_util import ravel_pytree
 
 from lazyrich.dynamics import GradientFlow, gauss_newton
 from lazyrich.losses import CrossEntropy, Logistic, Squared
-from lazyrich.models import DiagonalLinear, Functions, MatrixFactorisation, _base
+from lazyrich.models import DiagonalLinear, Functions, MatrixFactorisation, _jacobian
 from lazyrich.solvers._shifted_gram import (
     Nystrom,
     cholesky_solve,
@@ -189,7 +189,7 @@ def dense_kernel(model, params, x):
 @partial(jax.jit, static_argnums=0)
 def three_kernels(model, params, x):
     """The model's own, contracted, dense."""
-    contracted = _base.contract(lambda p: model.apply(p, x), params)
+    contracted = _jacobian.contract(lambda p: model.apply(p, x), params)
     return model.tangent_kernel(params, x), contracted, dense_kernel(model, params, x)
 
 
@@ -201,9 +201,9 @@ def test_contract_is_the_dense_product(shape, rows, monkeypatch):
     if rows is not None:
         # Blocks of `rows`, the last one shorter unless they divide.
         size = ravel_pytree(params)[0].size
-        monkeypatch.setattr(_base, "_JACOBIAN_ENTRIES", rows * size + size // 2)
+        monkeypatch.setattr(_jacobian, "_JACOBIAN_ENTRIES", rows * size + size // 2)
     # Not by `three_kernels`: a program compiled for other blocks would answer.
-    ours = jax.jit(lambda p: _base.contract(lambda p: model.apply(p, x), p))(params)
+    ours = jax.jit(lambda p: _jacobian.contract(lambda p: model.apply(p, x), p))(params)
     dense = jax.jit(lambda p: dense_kernel(model, p, x))(params)
     np.testing.assert_allclose(ours, dense, rtol=1e-11, atol=1e-12)
 

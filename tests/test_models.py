@@ -270,8 +270,8 @@ def test_outputs_counted_from_the_start():
     gradient = jax.grad(lambda p: model.apply(p, X)[0])(here)
     np.testing.assert_array_equal(gradient.origin, np.zeros((6, 4)))
     np.testing.assert_array_equal(model.trained(here), params)
-    assert lr.models.output_scale_of(model) == 3.0
-    assert lr.models.output_scale_of(lr.models.DiagonalLinear()) is None
+    assert model.alpha_out == 3.0
+    assert lr.models.DiagonalLinear().alpha_out is None
 
 
 def test_what_is_compiled_for_a_model_serves_others_of_its_shape():

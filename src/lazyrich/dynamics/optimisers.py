@@ -9,7 +9,6 @@ from annotated_types import Ge, Gt, Lt
 from jaxtyping import Array
 
 from .._core.errors import InputError
-from ..models.wrappers.linearised import refuse_decaying_origin
 from ..tasks import Samples
 from ._base import Problem
 from .discrete import LABEL_NOISE, AbstractDiscrete, AbstractStochastic, Draws
@@ -109,7 +108,10 @@ class Adam(AbstractAdam):
 
     def check(self, problem: Problem) -> None:
         super().check(problem)
-        refuse_decaying_origin(problem.model, "Adam")
+        if problem.model.origin_decays:
+            # Adam would scale the decay of the origin as it does that of what is trained.
+            accepted = "Adam puts decay into its gradient; use fixed, or AdamW"
+            raise InputError("model.base_point", "decaying", accepted)
 
     def transformation(self, weight_decay: Array) -> optax.GradientTransformation:
         scale = optax.scale_by_adam(self.beta1, self.beta2, self.epsilon)

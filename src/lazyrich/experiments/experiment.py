@@ -19,7 +19,7 @@ from .._core.shown import as_html, rows
 from .._core.toml import MAX_BYTES, parse_toml
 from ..dynamics import AbstractDynamics, Flow, ReducedFlow, Times
 from ..losses import AbstractLoss, Logistic
-from ..models import AbstractModel, DiagonalLinear, output_scale_of
+from ..models import AbstractModel, DiagonalLinear
 from ..probes import BUILT_IN, ON_REQUEST, AbstractProbe
 from ..probes._base import check_probe
 from ..tasks import AbstractTask
@@ -286,7 +286,7 @@ class Experiment(Description):
         """What the loss is divided by before it is descended."""
         if not self.divide_loss:
             return 1.0
-        scale = output_scale_of(self.model)
+        scale = self.model.alpha_out
         if scale is None:
             accepted = (
                 f"needs a model with an output_scale, which {type(self.model).__name__} lacks"
@@ -309,7 +309,7 @@ class Experiment(Description):
 
 def default_dynamics(model: AbstractModel) -> AbstractDynamics:
     """The gradient flow of a model, by its exact reduction where it has one."""
-    return ReducedFlow() if model.has_exact_flow else Flow()
+    return ReducedFlow() if model.diagonal_depth is not None else Flow()
 
 
 _PROBES = BUILT_IN | ON_REQUEST

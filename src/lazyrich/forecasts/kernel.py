@@ -10,8 +10,8 @@ import jax.random as jr
 from jaxtyping import Array, Float, Shaped
 
 from ..dynamics import Problem
-from ..models import MLP, AbstractModel
-from ..models._base import contract
+from ..models import AbstractModel
+from ..models._jacobian import contract
 
 # Outputs up to which a kernel is held. A classification flow factors as large a matrix in every
 # step; that of the squared loss is taken apart once.
@@ -174,13 +174,9 @@ def _block(
     model: AbstractModel, params: Any, x: Shaped[Array, "n d"]
 ) -> Float[Array, "n n"] | None:
     """The kernel of the first output alone; None where it would cost too much."""
-    if isinstance(model, MLP) and len(x) <= _BLOCK:
-        one = model.model_copy(update={"outputs": 1})
-        weights = (*params.weights[:-1], params.weights[-1][:1])
-        later = params.later
-        if later is not None:
-            later = (*later[:-1], later[-1][:1])
-        return _dense(one, params._replace(weights=weights, later=later), x)
+    one = model.first_output(params)
+    if one is not None and len(x) <= _BLOCK:
+        return _dense(one.model, one.params, x)
     if len(x) <= _BLOCK_BY_PASSES:
         return contract(lambda p: model.apply(p, x)[:, 0], params)
     return None

@@ -8,12 +8,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
 from .._core.precision import promoted
-from ..models import MLP, AbstractModel, Centred, Doubled, Linearised
+from ..models import AbstractModel
 
 # Entries of the rows held at once where they are made whole: 256 MiB of float64.
 _ENTRIES = 2**25
-
-Factors = list[tuple[Float[Array, "m a"], Float[Array, "m b"]]]
 
 
 @promoted
@@ -28,9 +26,9 @@ def row_gram(
 
     Each row is the gradient of one linear function $r_i$ of the outputs at one input: a class's
     output, a difference of two, a labelled output. A layer's gradient is an outer product, so
-    that for MLPs and what is built of them (doubled, centred, linearised) the result is a sum
-    over layers of products of small Gram matrices, and no gradient is made. With one output it
-    is the model's kernel. Other models pay a backward pass a row, or `m` for each block of
+    that for models that have `gradient_factors`, such as MLPs, doubled or not, the result is a
+    sum over layers of products of small Gram matrices, and no gradient is made. With one output
+    it is the model's kernel. Other models pay a backward pass a row, or `m` for each block of
     rows where all do not fit into 256 MiB.
 
     - **Takes** `other`, inputs and functions of the columns, the rows' own if left out.
@@ -45,29 +43,14 @@ def row_gram(
         if other is None:
             return kernel * (r[:, None] * r[None])
         return kernel[:m, m:] * (r[:, None] * other[1][None])
-    left = _factors(model, params, x, r)
+    left = model.gradient_factors(params, x, r)
     if left is None:
         own = (x, r)
         return _by_rows(model, params, own, own if other is None else other)
-    right = left if other is None else _factors(model, params, *other)
+    right = left if other is None else model.gradient_factors(params, *other)
     assert right is not None
     products = [(a @ a2.T) * (b @ b2.T) for (a, b), (a2, b2) in zip(left, right, strict=True)]
     return sum(products[1:], products[0])
-
-
-def _factors(model: AbstractModel, params: Any, x: Array, r: Array) -> Factors | None:
-    """Every layer's inputs and forces: a row's gradient is their outer product."""
-    if isinstance(model, Linearised):
-        return _factors(model.model, params.origin, x, r)
-    if isinstance(model, Centred):
-        return _factors(model.model, params.moved, x, r)
-    if isinstance(model, Doubled):
-        plus = _factors(model.model, params.plus, x, r / jnp.sqrt(2.0))
-        minus = _factors(model.model, params.minus, x, -r / jnp.sqrt(2.0))
-        return None if plus is None or minus is None else plus + minus
-    if isinstance(model, MLP):
-        return model.gradient_factors(params, x, r)
-    return None
 
 
 def _by_rows(

@@ -1,19 +1,12 @@
 """What learns."""
 
 from ._base import (
-    AbstractLinearModel as AbstractLinearModel,
     AbstractModel as AbstractModel,
-    measured_homogeneity as measured_homogeneity,
-    output_scale_of as output_scale_of,
+    Factors as Factors,
+    Posed as Posed,
+    Readout as Readout,
 )
-from .closed import (
-    Closed as Closed,
-    closed as closed,
-    closes as closes,
-    condensed as condensed,
-    is_closed as is_closed,
-    statistics_of as statistics_of,
-)
+from .closed import closes as closes, condensed as condensed, statistics_of as statistics_of
 from .committee_machine import (
     CommitteeMachine as CommitteeMachine,
     CommitteeParams as CommitteeParams,
@@ -28,13 +21,21 @@ from .diagonal_linear import (
     DiagonalParams as DiagonalParams,
     power_difference as power_difference,
 )
+from .linear import AbstractLinearModel as AbstractLinearModel
 from .matrix_factorisation import (
     FactorParams as FactorParams,
     MatrixFactorisation as MatrixFactorisation,
 )
+from .measured import measured_homogeneity as measured_homogeneity
 from .mlp import MLP as MLP, MLPParams as MLPParams
 from .own import FromEquinox as FromEquinox, Functions as Functions
+from .theory import Theory as Theory
 from .transformer import Transformer as Transformer, TransformerParams as TransformerParams
+from .wrappers._base import (
+    AbstractExpanded as AbstractExpanded,
+    AbstractWrapper as AbstractWrapper,
+    Expansion as Expansion,
+)
 from .wrappers.centred import Centred as Centred
 from .wrappers.doubled import Doubled as Doubled, DoubledParams as DoubledParams
-from .wrappers.linearised import Expansion as Expansion, Linearised as Linearised
+from .wrappers.linearised import Linearised as Linearised

@@ -3,11 +3,10 @@
 import abc
 import math
 from collections.abc import Callable
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
-import jax.flatten_util
 import jax.numpy as jnp
 from annotated_types import Gt
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
@@ -15,9 +14,32 @@ from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 from .._core.description import Choice
 from .._core.errors import InputError
 from .._core.precision import promoted
+from ._jacobian import contract
+from .theory import Theory
 
 OutputScale = Annotated[float, Gt(0)]
 r"""$\alpha_\text{out}$, which multiplies the outputs: never to be mixed up with `init_scale`."""
+
+Factors = list[tuple[Float[Array, "m a"], Float[Array, "m b"]]]
+"""Gradients of `m` numbers, block by block of the parameters: outer products of two rows."""
+
+
+class Posed(NamedTuple):
+    """A model and parameters of it."""
+
+    model: "AbstractModel"
+    params: Any
+
+
+class Readout(NamedTuple):
+    """The last layer of a net where that is zero: outputs are linear in it, and in nothing else.
+
+    - `features`, what each output weighs, one for a bias included; `place`, which takes rows of
+        weights, one an output, and gives the change of parameters with them in the last layer.
+    """
+
+    features: Float[Array, "n k"]
+    place: Callable[[Float[Array, "c k"]], Any]
 
 
 class AbstractModel(Choice):
@@ -67,9 +89,17 @@ class AbstractModel(Choice):
         return False
 
     @property
-    def has_exact_flow(self) -> bool:
-        """Whether [`ReducedFlow`][lazyrich.dynamics.ReducedFlow] follows its gradient flow."""
-        return False
+    def diagonal_depth(self) -> int | None:
+        r"""$L$ where parameters are $(u, v)$ and weights $u^{\odot L} - v^{\odot L}$; else None.
+
+        [`ReducedFlow`][lazyrich.dynamics.ReducedFlow] follows the flow of such a model exactly.
+        """
+        return None
+
+    @property
+    def alpha_out(self) -> float | None:
+        r"""$\alpha_\text{out}$, a number that multiplies all outputs; None without one."""
+        return None
 
     @property
     def keeps_signs(self) -> bool:
@@ -130,6 +160,21 @@ class AbstractModel(Choice):
         return params
 
     @property
+    def has_origin(self) -> bool:
+        """Whether parameters carry along where they began, which training leaves alone."""
+        return False
+
+    @property
+    def origin_decays(self) -> bool:
+        """Whether weight decay shrinks that origin all the same."""
+        return False
+
+    def theory(self, classification: bool) -> Theory:
+        """What theory knows of where training begins and ends, for a kind of loss."""
+        del classification
+        return Theory(family=type(self).__name__)
+
+    @property
     def has_mobility(self) -> bool:
         """Whether `mobility` is anything but the forces themselves."""
         return False
@@ -137,8 +182,7 @@ class AbstractModel(Choice):
     def mobility(self, params: Any, forces: Any) -> Any:
         """The velocity that `forces`, a gradient, give to `params`: the forces themselves.
 
-        Parameters that stand for others move as these make them, see
-        [`closed`][lazyrich.models.closed].
+        Parameters that stand for others move as these make them, see `closed`.
         """
         del params
         return forces
@@ -157,6 +201,78 @@ class AbstractModel(Choice):
         """
         x = self.cast_inputs(x)
         return contract(lambda params: self.apply(params, x), params)
+
+    def kernels_onto(
+        self, params: Any, x: Shaped[Array, "n d"], other: Shaped[Array, "m d"]
+    ) -> tuple[Float[Array, "k k"], Float[Array, "l k"]]:
+        r"""The tangent kernel on `x`, and that between `other` and `x`."""
+        whole = self.tangent_kernel(params, jnp.concatenate([x, other]))
+        n = len(x) * len(whole) // (len(x) + len(other))
+        return whole[:n, :n], whole[n:, :n]
+
+    def gradient_factors(
+        self, params: Any, x: Shaped[Array, "n d"], r: Float[Array, " n *c"]
+    ) -> Factors | None:
+        r"""$J(x_i)^\top r_i$, block by block an outer product; None where it is not made of any."""
+        del params, x, r
+        return None
+
+    def layer_weights(self, params: Any) -> tuple[Float[Array, "out in"], ...]:
+        """Weights of the layers, first to last, of a net that consists of them; else none."""
+        del params
+        return ()
+
+    def zero_readout(self, params: Any, x: Shaped[Array, "n d"]) -> Readout | None:
+        """The last layer, where it is zero and the model knows it; else None."""
+        del params, x
+        return None
+
+    def first_output(self, params: Any) -> Posed | None:
+        """The same net with the first of its outputs alone; None where that is not a model."""
+        del params
+        return None
+
+    @property
+    def closes(self) -> bool:
+        """Whether outputs and their flow hang on statistics of the parameters alone."""
+        return False
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether parameters are such statistics, and not a net's own."""
+        return False
+
+    @promoted
+    def closed(self, params: Any) -> Posed:
+        """The same function in the statistics that it and its flow hang on.
+
+        - **Raises** [`InputError`][lazyrich.InputError] for a model that has none.
+        """
+        del params
+        raise self._not_closing()
+
+    @promoted
+    def condensed(self, params: Any) -> Posed:
+        """The same function, its flow and its norm in at most `d + 1` neurons, whatever its width.
+
+        - **Raises** [`InputError`][lazyrich.InputError] for a model whose flow does not close.
+        """
+        del params
+        raise self._not_closing()
+
+    @promoted
+    def statistics(self, params: Any) -> tuple[Any, Any]:
+        """The statistics behind the outputs, which are linear in them, after their model.
+
+        - **Raises** [`InputError`][lazyrich.InputError] for a model that has none.
+        """
+        model, found = self.closed(params)
+        answer: tuple[Any, Any] = model.statistics(found)
+        return answer
+
+    def _not_closing(self) -> InputError:
+        accepted = f"needs a CommitteeMachine with frozen readouts, not {type(self).__name__}"
+        return InputError("dynamics.closure", True, accepted)
 
 
 def outputs_of(model: AbstractModel, params: Any, x: Shaped[Array, "n d"]) -> jax.ShapeDtypeStruct:
@@ -197,14 +313,6 @@ def _shapes(params: Any) -> str:
     return str(jax.tree.map(lambda leaf: leaf.shape, params))
 
 
-def output_scale_of(model: AbstractModel) -> float | None:
-    r"""The $\alpha_\text{out}$ of a model, or of the one inside it; None without one."""
-    inner: Any = model
-    while not hasattr(inner, "output_scale") and hasattr(inner, "model"):
-        inner = inner.model
-    return getattr(inner, "output_scale", None)
-
-
 def _flatten(model: AbstractModel) -> tuple[tuple[Any, ...], AbstractModel]:
     names = type(model).numbers
     if not names:
@@ -216,79 +324,3 @@ def _flatten(model: AbstractModel) -> tuple[tuple[Any, ...], AbstractModel]:
 def _unflatten(rest: AbstractModel, values: Any) -> AbstractModel:
     names = type(rest).numbers
     return rest.model_copy(update=dict(zip(names, values, strict=True))) if names else rest
-
-
-class AbstractLinearModel(AbstractModel):
-    r"""A model linear in its input: its parameters stand for weights $w(\theta)$.
-
-    What theory says of it is said of the weights: their norms, margins and predictors.
-    """
-
-    @abc.abstractmethod
-    def weights(self, params: Any) -> Float[Array, "..."]:
-        r"""$w(\theta)$: what the output is linear in."""
-
-    @abc.abstractmethod
-    def evaluate(self, weights: Float[Array, "..."], x: Shaped[Array, "n d"]) -> Float[Array, " n"]:
-        """Outputs on `x` of given weights, whatever parameters they came from."""
-
-    @promoted
-    def apply(self, params: Any, x: Shaped[Array, "n d"]) -> Float[Array, " n"]:
-        return self.evaluate(self.weights(params), x)
-
-
-# Rows of the Jacobian held at once: 256 MiB of float64.
-_JACOBIAN_ENTRIES = 2**25
-
-
-def contract(outputs: Callable[[Any], Array], params: Any) -> Float[Array, "m m"]:
-    """The tangent kernel of any function of `params`, by one backward pass an output.
-
-    The Jacobian is made a block of rows at a time and never held whole past 256 MiB; two
-    blocks meet in a product. Costs `m` backward passes for a small Jacobian and `m` for
-    each pair of blocks for a large one.
-    """
-    flat, unravel = jax.flatten_util.ravel_pytree(params)
-
-    def raveled(flat: Array) -> Array:
-        return jnp.ravel(outputs(unravel(flat)))
-
-    values, pullback = jax.vjp(raveled, flat)
-    num_outputs = values.size
-    rows = max(1, min(num_outputs, _JACOBIAN_ENTRIES // flat.size))
-    identity = jnp.eye(num_outputs, dtype=values.dtype)
-
-    def block(start: int) -> Array:
-        return jax.vmap(lambda row: pullback(row)[0])(identity[start : start + rows])
-
-    starts = range(0, num_outputs, rows)
-    if len(starts) == 1:
-        jacobian = block(0)
-        return jacobian @ jacobian.T
-    lines = []
-    for i in starts:
-        left = block(i)
-        lines.append(jnp.concatenate([left @ block(j).T for j in starts], axis=1))
-    return jnp.concatenate(lines, axis=0)
-
-
-@promoted
-def measured_homogeneity(
-    model: AbstractModel, params: Any, x: Shaped[Array, "n d"], tolerance: float = 1e-6
-) -> float | None:
-    r"""The degree found by scaling: $\log_2 (f(2\theta; x) / f(\theta; x))$ where it is one number.
-
-    - **Returns** None if outputs scale by different powers, or if all of them are zero, or are
-        not finite.
-    """
-    f = jnp.ravel(model.apply(params, x))
-    doubled = jnp.ravel(model.apply(jax.tree.map(lambda p: 2 * p, params), x))
-    size = jnp.max(jnp.abs(f))
-    if not bool((size > 0) & jnp.isfinite(jnp.max(jnp.abs(doubled)))):
-        return None
-    f, doubled, size = f / size, doubled / size, jnp.ones(())  # squares may overflow
-    slope = float(jnp.vdot(f, doubled) / jnp.vdot(f, f))
-    if slope <= 0 or bool(jnp.max(jnp.abs(doubled - slope * f)) > tolerance * slope * size):
-        return None
-    degree = float(jnp.log2(slope))
-    return float(round(degree)) if abs(degree - round(degree)) < tolerance else degree

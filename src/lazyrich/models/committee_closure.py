@@ -24,6 +24,18 @@ class AbstractCommitteeClosure(AbstractModel):
     def homogeneity(self) -> None:
         return None
 
+    @property
+    def alpha_out(self) -> Any:
+        return self.output_scale
+
+    @property
+    def closes(self) -> bool:
+        return True
+
+    @property
+    def is_closed(self) -> bool:
+        return True
+
     def init(self, key: PRNGKeyArray, dim: int) -> Any:
         del key, dim
         accepted = "is made of a CommitteeMachine's weights: name that, and dynamics.closure"

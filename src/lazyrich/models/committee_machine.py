@@ -9,7 +9,9 @@ from jax import lax
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
 from .._core.precision import in_double, promoted
-from ._base import AbstractModel
+from ._base import AbstractModel, Posed
+from .committee_statistics import CommitteeStatistics, Statistics
+from .condensed_committee import Condensed, CondensedCommittee
 
 
 class CommitteeParams(NamedTuple):
@@ -50,6 +52,41 @@ class CommitteeMachine(AbstractModel):
         if self.readouts == "frozen":
             return weights
         return CommitteeParams(weights, jnp.ones(self.width))
+
+    @property
+    def alpha_out(self) -> float:
+        return self.output_scale
+
+    @property
+    def closes(self) -> bool:
+        return self.readouts == "frozen"
+
+    @promoted
+    def closed(self, params: Any) -> Posed:
+        if not self.closes:
+            raise self._not_closing()
+        weights = jnp.asarray(params)
+        second = weights.T @ weights / self.width
+        statistics = Statistics(jnp.mean(weights, axis=0), second)
+        return Posed(CommitteeStatistics(**self._numbers), statistics)
+
+    @promoted
+    def condensed(self, params: Any) -> Posed:
+        if not self.closes:
+            raise self._not_closing()
+        weights = jnp.asarray(params)
+        mean = jnp.mean(weights, axis=0)
+        # Turned so that all neurons but the first D are zero; the mean is in none of them.
+        rest = jnp.linalg.qr(weights - mean[None], mode="r")
+        found = Condensed(jnp.sqrt(float(self.width)) * mean, rest)
+        return Posed(CondensedCommittee(**self._numbers), found)
+
+    @property
+    def _numbers(self) -> dict[str, Any]:
+        """Fields of its closures."""
+        root_d = self.inputs == "over_root_d"
+        names = ("width", "epsilon", "output_scale")
+        return {name: getattr(self, name) for name in names} | {"root_d": root_d}
 
     def scaled(self, x: Shaped[Array, "n d"]) -> Shaped[Array, "n d"]:
         """Inputs as weights meet them."""

@@ -1,11 +1,12 @@
 """What a committee machine's neurons come to: their mean and their second moment."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
 from .._core.precision import promoted
+from ._base import Posed
 from .committee_closure import AbstractCommitteeClosure
 
 
@@ -30,7 +31,8 @@ class CommitteeStatistics(AbstractCommitteeClosure):
     This is gradient flow with a mobility: a symmetric matrix, which depends on $(\bar w, M)$,
     between the gradient and the velocity. The kernel it moves outputs by is the net's own,
     $\frac{\alpha_\text{out}^2}{N} (x \cdot x') (1 + \epsilon \bar w \cdot (x + x') + \epsilon^2
-    x^\top M x')$. Made by [`closed`][lazyrich.models.closed], and never named in a file.
+    x^\top M x')$. Made by `CommitteeMachine.closed`, and never named in a
+    file.
 
     - **Source** the sufficient statistics of Kumar et al., ICLR 2024, arXiv:2310.06110; that
         their flow closes is derived in `docs/kumar2024.md`.
@@ -65,6 +67,21 @@ class CommitteeStatistics(AbstractCommitteeClosure):
     @promoted
     def tangent_kernel(self, params: Statistics, x: Shaped[Array, "n d"]) -> Float[Array, "n n"]:
         return self.cross_kernel(params, x, x)
+
+    @promoted
+    def closed(self, params: Statistics) -> Posed:
+        return Posed(self, params)
+
+    @promoted
+    def statistics(self, params: Statistics) -> tuple[Any, Statistics]:
+        return self, params
+
+    @promoted
+    def kernels_onto(
+        self, params: Statistics, x: Shaped[Array, "n d"], other: Shaped[Array, "m d"]
+    ) -> tuple[Float[Array, "n n"], Float[Array, "m n"]]:
+        # From the structure: test points cost nothing of note.
+        return self.tangent_kernel(params, x), self.cross_kernel(params, other, x)
 
     @promoted
     def cross_kernel(

@@ -6,7 +6,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
 from .._core.precision import promoted
+from ._base import Posed
 from .committee_closure import AbstractCommitteeClosure
+from .committee_statistics import CommitteeStatistics, Statistics
 
 
 class Condensed(NamedTuple):
@@ -29,7 +31,7 @@ class CondensedCommittee(AbstractCommitteeClosure):
 
     Its gradient flow is the committee's own, its norm and its kernel are, too, and it is the
     closure in $\bar w$ and $M = \frac1N \sum_k v_k v_k^\top$ in a form in which no error can make
-    $M$ indefinite. Made by [`condensed`][lazyrich.models.condensed], and never named in a file.
+    $M$ indefinite. Made by `CommitteeMachine.condensed`, and never named in a file.
 
     - **Source** the sufficient statistics of Kumar et al., ICLR 2024, arXiv:2310.06110; that
         their flow closes, and this form of it, are derived in `docs/kumar2024.md`.
@@ -50,3 +52,15 @@ class CondensedCommittee(AbstractCommitteeClosure):
         rest = self.epsilon / jnp.sqrt(float(self.width)) * (x @ params.rest.T)
         bend = slope[:, None] * slope[None] + rest @ rest.T
         return self.output_scale**2 / self.width * (x @ x.T) * bend
+
+    @promoted
+    def closed(self, params: Condensed) -> Posed:
+        mean, rest = params.mean / jnp.sqrt(float(self.width)), params.rest
+        second = jnp.outer(mean, mean) + rest.T @ rest / self.width
+        names = ("width", "epsilon", "output_scale", "root_d")
+        model = CommitteeStatistics(**{name: getattr(self, name) for name in names})
+        return Posed(model, Statistics(mean, second))
+
+    @promoted
+    def condensed(self, params: Condensed) -> Posed:
+        return Posed(self, params)

@@ -1,5 +1,6 @@
 """Diagonal linear networks."""
 
+from dataclasses import replace
 from typing import Annotated, NamedTuple
 
 import jax.numpy as jnp
@@ -8,7 +9,8 @@ from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
 from .._core.columns import gram, matvec
 from .._core.precision import in_double, promoted
-from ._base import AbstractLinearModel
+from .linear import AbstractLinearModel
+from .theory import Late, Theory
 
 
 class DiagonalParams(NamedTuple):
@@ -48,8 +50,8 @@ class DiagonalLinear(AbstractLinearModel):
         return self.depth
 
     @property
-    def has_exact_flow(self) -> bool:
-        return True
+    def diagonal_depth(self) -> int:
+        return self.depth
 
     @property
     def keeps_signs(self) -> bool:
@@ -67,6 +69,19 @@ class DiagonalLinear(AbstractLinearModel):
     @promoted
     def weights(self, params: DiagonalParams) -> Float[Array, " d"]:
         return power_difference(params.u, params.v, self.depth)
+
+    def theory(self, classification: bool) -> Theory:
+        # Of numbers, that the late norm is of order 2/L is known for depth 2 alone.
+        late: Late | None = "lq" if classification or self.depth == 2 else None
+        found = Theory("l2", late, 2 / self.depth, family=type(self).__name__)
+        if not classification:
+            return found
+        return replace(found, family=f"{found.family}, depth {self.depth}", of_any_task=True)
+
+    @promoted
+    def kernel_weights(self, params: DiagonalParams) -> Float[Array, " d"]:
+        h = params.u ** (2 * self.depth - 2) + params.v ** (2 * self.depth - 2)
+        return h / jnp.max(h)
 
     @promoted
     def evaluate(self, weights: Float[Array, " d"], x: Shaped[Array, "n d"]) -> Float[Array, " n"]:

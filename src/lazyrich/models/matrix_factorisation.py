@@ -10,7 +10,8 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, Shaped
 
 from .._core.errors import InputError
 from .._core.precision import in_double, promoted
-from ._base import AbstractLinearModel
+from .linear import AbstractLinearModel
+from .theory import Theory
 
 
 class FactorParams(NamedTuple):
@@ -63,6 +64,19 @@ class MatrixFactorisation(AbstractLinearModel):
     @promoted
     def weights(self, params: FactorParams) -> Float[Array, "d d"]:
         return params.u @ params.u.T - params.v @ params.v.T
+
+    def theory(self, classification: bool) -> Theory:
+        entries, family = self.size**2, type(self).__name__
+        if classification:
+            return Theory(entries=entries, family=family, of_any_task=True)
+        return Theory("completion", "nuclear", 1.0, entries, family, of_any_task=True)
+
+    @promoted
+    def kernel_weights(self, params: FactorParams) -> Float[Array, "d d"] | None:
+        # From multiples of the identity all entries of a symmetric matrix weigh the same.
+        if all(bool(jnp.all(f == f[0, 0] * jnp.eye(len(f)))) for f in params):
+            return jnp.ones((self.size, self.size))
+        return None
 
     @promoted
     def evaluate(self, weights: Float[Array, "d d"], x: Shaped[Array, "n 2"]) -> Float[Array, " n"]:

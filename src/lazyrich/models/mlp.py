@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
 from .._core.errors import InputError
 from .._core.precision import in_double, promoted
-from ._base import AbstractModel, OutputScale
+from ._base import AbstractModel, Factors, OutputScale, Posed, Readout
 
 Width = Annotated[int, Ge(1)]
 
@@ -85,6 +85,10 @@ class MLP(AbstractModel):
     @property
     def has_kinks(self) -> bool:
         return self.activation in ("relu", "leaky_relu")
+
+    @property
+    def alpha_out(self) -> float:
+        return self.output_scale
 
     @in_double
     def init(self, key: PRNGKeyArray, dim: int) -> MLPParams:
@@ -162,7 +166,7 @@ class MLP(AbstractModel):
     @promoted
     def gradient_factors(
         self, params: MLPParams, x: Shaped[Array, "n d"], r: Float[Array, " n *c"]
-    ) -> list[tuple[Float[Array, "n a"], Float[Array, "n b"]]]:
+    ) -> Factors:
         r"""Inputs and forces of every layer, last to first: what makes up $J(x_i)^\top r_i$.
 
         The gradient of $r_i \cdot f(x_i)$ with respect to a layer's weights, and bias as one
@@ -181,6 +185,34 @@ class MLP(AbstractModel):
             if layer > 0:
                 force = force @ (factor * weights) * slope(before[layer - 1])
         return found
+
+    def layer_weights(self, params: MLPParams) -> tuple[Float[Array, "out in"], ...]:
+        return params.weights
+
+    def zero_readout(self, params: MLPParams, x: Shaped[Array, "n d"]) -> Readout | None:
+        last = params.weights[-1]
+        if not self.outputs or np.any(last):
+            return None
+        # The gradient of class c with respect to row c of the last layer; no other row has one.
+        unit = jnp.zeros((len(x), len(last))).at[:, 0].set(1.0)
+        inputs, force = self.gradient_factors(params, x, unit)[0]
+
+        def place(rows: Float[Array, "c k"]) -> MLPParams:
+            change: MLPParams = jax.tree.map(jnp.zeros_like, params)
+            width = last.shape[1]
+            weights, later = (*change.weights[:-1], rows[:, :width]), change.later
+            if later:
+                later = (*later[:-1], rows[:, width])
+            return change._replace(weights=weights, later=later)
+
+        return Readout(inputs * force[:, :1], place)
+
+    def first_output(self, params: MLPParams) -> Posed:
+        one = self.model_copy(update={"outputs": 1})
+        weights, later = (*params.weights[:-1], params.weights[-1][:1]), params.later
+        if later is not None:
+            later = (*later[:-1], later[-1][:1])
+        return Posed(one, params._replace(weights=weights, later=later))
 
     def _last_bias(self, params: MLPParams) -> Array | None:
         """That of the last layer, which is the first one of a net without hidden layers."""

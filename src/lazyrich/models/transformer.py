@@ -70,6 +70,10 @@ class Transformer(AbstractModel):
     def has_kinks(self) -> bool:
         return True
 
+    @property
+    def alpha_out(self) -> float:
+        return self.output_scale
+
     @in_double
     def init(self, key: PRNGKeyArray, dim: int) -> TransformerParams:
         vocabulary, size = dim // self.num_tokens + 1, self.width // self.heads

@@ -13,7 +13,7 @@ from jaxtyping import Array, ArrayLike, Float, Shaped
 
 from .._core.precision import promoted
 from ..kernel import row_gram
-from ..models import MLP, AbstractModel
+from ..models import AbstractModel, Readout
 from ._base import Predictor, constrained_labels, minimise_nonnegative
 from .constraints import tree_norm
 from .l2_max_margin import l2_max_margin
@@ -65,8 +65,9 @@ def tangent_max_margin(
 
     $\min \frac12 \|h\|^2$ subject to $\langle \nabla f_{y_i} - \nabla f_j, h\rangle \ge 1$: what
     the kernel phase of classification tends to, from a start whose outputs are zero. No kernel
-    of all outputs is formed. Signs need an $n \times n$ Gram matrix. An MLP whose last layer is
-    zero has the kernel (hidden Gram matrix) $\otimes$ identity, and needs
+    of all outputs is formed. Signs need an $n \times n$ Gram matrix. A net whose last layer is
+    zero, and that says so by `zero_readout` as an MLP does, has the kernel (hidden Gram matrix)
+    $\otimes$ identity, and needs
     [`multiclass_max_margin`][lazyrich.predictors.multiclass_max_margin] of its hidden layer. Any
     other model pays a product with $J$ and one with $J^\top$ a step of accelerated projected
     gradients, which close a gap far more slowly.
@@ -80,8 +81,9 @@ def tangent_max_margin(
     y = constrained_labels(y, one.shape)
     if one.ndim == 1:
         return _of_signs(model, params, x, y, tolerance)
-    if isinstance(model, MLP) and not np.any(params.weights[-1]):
-        return _of_last_layer(model, params, x, y, one.shape[1], tolerance, max_seconds)
+    last = model.zero_readout(params, x)
+    if last is not None:
+        return _of_last_layer(last, y, one.shape[1], tolerance, max_seconds)
     return _by_products(model, params, x, y, one.shape, tolerance, max_seconds)
 
 
@@ -102,26 +104,10 @@ def _of_signs(
 
 
 def _of_last_layer(
-    model: MLP,
-    params: Any,
-    x: Array,
-    y: Array,
-    num_classes: int,
-    tolerance: float,
-    max_seconds: float,
+    last: Readout, y: Array, num_classes: int, tolerance: float, max_seconds: float
 ) -> TangentMargin:
-    # The gradient of class c with respect to row c of the last layer; no other row has one.
-    unit = jnp.zeros((len(x), num_classes)).at[:, 0].set(1.0)
-    inputs, force = model.gradient_factors(params, x, unit)[0]
-    features = inputs * force[:, :1]
-    found = multiclass_max_margin(features, y, num_classes, tolerance, max_seconds=max_seconds)
-    direction = jax.tree.map(jnp.zeros_like, params)
-    width = params.weights[-1].shape[1]
-    rows = jnp.asarray(found.weights)
-    direction = eqx.tree_at(lambda p: p.weights[-1], direction, rows[:, :width])
-    if params.later:
-        direction = eqx.tree_at(lambda p: p.later[-1], direction, rows[:, width])
-    return _named(found, direction, "last layer")
+    found = multiclass_max_margin(last.features, y, num_classes, tolerance, max_seconds=max_seconds)
+    return _named(found, last.place(jnp.asarray(found.weights)), "last layer")
 
 
 def _by_products(

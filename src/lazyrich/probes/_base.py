@@ -5,6 +5,7 @@ from collections.abc import Collection
 from typing import Any, ClassVar, Literal
 
 import equinox as eqx
+import jax
 from jaxtyping import Array, Float, Shaped
 
 from .._core.errors import InputError, did_you_mean
@@ -43,6 +44,13 @@ class Setting(eqx.Module):
     def is_linear(self) -> bool:
         """Whether the model computes a linear function, which has weights."""
         return isinstance(self.model, AbstractLinearModel)
+
+    @property
+    def weights_shape(self) -> tuple[int, ...]:
+        """The shape of a linear model's weights, empty for other models."""
+        if not isinstance(self.model, AbstractLinearModel):
+            return ()
+        return tuple(jax.eval_shape(self.model.weights, self.params).shape)
 
 
 class Moment(eqx.Module):

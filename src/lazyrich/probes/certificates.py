@@ -52,9 +52,8 @@ class Stationarity(AbstractProbe):
     side: Side = eqx.field(static=True)
 
     def applies(self, setting: Setting) -> bool:
-        # Expansions carry an origin along, which is neither rich nor lazy.
-        whole = setting.model.trained(setting.params) is setting.params
-        if setting.x_train is None or not whole:
+        # An origin that is carried along is neither rich nor lazy.
+        if setting.x_train is None or setting.model.has_origin:
             return False
         known = self.side == "kernel" or setting.model.homogeneity is not None
         return known and (setting.loss.is_classification or setting.y_train.size <= _MOST_OUTPUTS)

@@ -6,7 +6,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..models import Statistics, closed, closes, statistics_of
+from ..models import Statistics
 from ._base import AbstractProbe, Moment, Setting
 
 
@@ -64,10 +64,10 @@ class CommitteeError(AbstractProbe):
         return f"population error: {self.part}" if self.part else "population error"
 
     def applies(self, setting: Setting) -> bool:
-        return closes(setting.model) and setting.teacher is not None
+        return setting.model.closes and setting.teacher is not None
 
     def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
-        model, statistics = statistics_of(setting.model, moment.params)
+        model, statistics = setting.model.statistics(moment.params)
         parts = error_parts(setting, statistics, model.epsilon, model.output_scale)
         found: Array = getattr(parts, self.part or "total")
         return found
@@ -80,7 +80,7 @@ class MeanWeight(AbstractProbe):
     meaning: ClassVar = r"$\lVert\bar w\rVert_2$ of a committee's neurons"
 
     def applies(self, setting: Setting) -> bool:
-        return closes(setting.model)
+        return setting.model.closes
 
     def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
         return jnp.linalg.norm(_now(moment, setting).mean)
@@ -97,7 +97,7 @@ class SecondMoment(AbstractProbe):
     measure: Literal["trace", "norm"] = eqx.field(static=True)
 
     def applies(self, setting: Setting) -> bool:
-        return closes(setting.model)
+        return setting.model.closes
 
     def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
         second = _now(moment, setting).second
@@ -106,5 +106,5 @@ class SecondMoment(AbstractProbe):
 
 def _now(moment: Moment, setting: Setting) -> Statistics:
     """Statistics of the parameters themselves, whether outputs are centred or not."""
-    found = closed(setting.model, moment.params)
+    found = setting.model.closed(moment.params)
     return found.model.trained(found.params)

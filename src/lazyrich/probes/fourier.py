@@ -1,13 +1,12 @@
 """Fourier modes of the weights that meet residues."""
 
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._core.precision import promoted
-from ..models import DoubledParams, Expansion, MLPParams
 from ._base import AbstractProbe, Moment, Setting
 
 
@@ -47,7 +46,7 @@ def participation(spectrum: Float[Array, "h m"]) -> Float[Array, ""]:
 class FourierParticipation(AbstractProbe):
     r"""Inverse participation ratio of the weights' Fourier spectra over residues.
 
-    Of an MLP on two one-hot blocks, such as
+    Of a net of layers on two one-hot blocks, such as
     [`ModularArithmetic`][lazyrich.tasks.ModularArithmetic]'s: `first` is about a neuron's weights
     from the two residues, `last` about those to the outputs, where classes are residues. It rises
     from the value of noise towards 1 as neurons settle on a frequency each. A spectrum over
@@ -70,24 +69,14 @@ class FourierParticipation(AbstractProbe):
     layer: Literal["first", "last"] = eqx.field(static=True)
 
     def applies(self, setting: Setting) -> bool:
-        params = _mlp_params(setting.params)
-        if setting.labels != "classes" or params is None:
+        layers = setting.model.layer_weights(setting.params)
+        if setting.labels != "classes" or not layers:
             return False
         # The outputs, one a residue, tell whether inputs are blocks of as many.
-        inputs, outputs = params.weights[0].shape[1], params.weights[-1].shape[0]
+        inputs, outputs = layers[0].shape[1], layers[-1].shape[0]
         return bool(inputs % outputs == 0)
 
     def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
-        params = _mlp_params(setting.model.trained(moment.params))
-        assert params is not None  # `applies` has made sure
-        weights = params.weights[0] if self.layer == "first" else params.weights[-1].T
-        return participation(residue_spectrum(weights, params.weights[-1].shape[0]))
-
-
-def _mlp_params(params: Any) -> MLPParams | None:
-    """Those of an MLP, inside whatever holds it."""
-    if isinstance(params, DoubledParams):
-        return _mlp_params(params.plus)
-    if isinstance(params, Expansion):
-        return _mlp_params(params.moved)
-    return params if isinstance(params, MLPParams) else None
+        layers = setting.model.layer_weights(moment.params)
+        weights = layers[0] if self.layer == "first" else layers[-1].T
+        return participation(residue_spectrum(weights, layers[-1].shape[0]))

@@ -6,7 +6,6 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..models import MatrixFactorisation
 from ._base import AbstractProbe, Moment, Setting
 
 Order = Literal[1, 2]
@@ -63,7 +62,7 @@ class NuclearNorm(AbstractProbe):
     meaning: ClassVar = "of weights that are a matrix"
 
     def applies(self, setting: Setting) -> bool:
-        return isinstance(setting.model, MatrixFactorisation)
+        return len(setting.weights_shape) == 2
 
     def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
         del setting

@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..models import is_closed
 from ._base import AbstractProbe, Moment, Setting
 from .norms import weights_of
 
@@ -29,7 +28,7 @@ class Drift(AbstractProbe):
 
     def applies(self, setting: Setting) -> bool:
         # Of statistics it would be no distance between parameters.
-        return not is_closed(setting.model)
+        return not setting.model.is_closed
 
     def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
         # Parameters are shrunk, not the start blown up: e^{lambda t} overflows late.

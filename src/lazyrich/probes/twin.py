@@ -7,8 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
-from ..models import AbstractModel, CommitteeStatistics, Statistics, closed, closes
-from ..models.wrappers.centred import Centred
+from ..models import AbstractModel, Statistics
 from ._base import AbstractProbe, Moment, Setting
 from .committee import error_parts
 
@@ -51,19 +50,9 @@ def twin_of(
     x_test: Shaped[Array, "m d"],
 ) -> Twin:
     """The twin of a model at `params`."""
-    if closes(model):
-        # From the structure: neither neurons nor test points cost anything of note.
-        model, params = closed(model, params)
-        inner, now = model, params
-        if isinstance(model, Centred):
-            inner, now = model.model, params.moved
-        assert isinstance(inner, CommitteeStatistics)
-        kernel = inner.tangent_kernel(now, x_train)
-        cross = inner.cross_kernel(now, x_test, x_train)
-    else:
-        whole = model.tangent_kernel(params, jnp.concatenate([x_train, x_test]))
-        n = x_train.shape[0]
-        kernel, cross = whole[:n, :n], whole[n:, :n]
+    if model.closes:
+        model, params = model.closed(params)
+    kernel, cross = model.kernels_onto(params, x_train, x_test)
     values, vectors = jnp.linalg.eigh(kernel)
     return Twin(
         f_test=model.apply(params, x_test),
@@ -134,7 +123,7 @@ class KernelRegression(_OfTwin):
         return f"{self.over} error of regression with the initial kernel"
 
     def applies(self, setting: Setting) -> bool:
-        closes_here = closes(setting.model) and setting.teacher is not None
+        closes_here = setting.model.closes and setting.teacher is not None
         return super().applies(setting) and (self.over == "test" or closes_here)
 
     def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
@@ -145,7 +134,8 @@ class KernelRegression(_OfTwin):
         weights = jnp.where(known, weights / jnp.where(known, twin.values, 1), 0.0)
         if self.over == "test":
             return jnp.mean((twin.cross @ weights - setting.y_test) ** 2)
-        model, moved = moved_by(setting, twin.vectors @ weights)
+        model, _ = setting.model.statistics(setting.params)
+        moved = moved_by(setting, twin.vectors @ weights)
         return error_parts(setting, moved, model.epsilon, model.output_scale).total
 
 
@@ -161,25 +151,19 @@ class TwinError(_OfTwin):
     def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
         twin = _twin(setting)
         forces = twin.vectors @ (gone(setting, moment.time) * twin.residual)
-        model, moved = moved_by(setting, forces)
-        if not isinstance(setting.model, Centred):
-            start = closed(setting.model, setting.params).params
-            moved = jax.tree.map(jnp.add, start, moved)
+        model, start = setting.model.statistics(setting.params)
+        moved = jax.tree.map(jnp.add, start, moved_by(setting, forces))
         return error_parts(setting, moved, model.epsilon, model.output_scale).total
 
 
-def moved_by(
-    setting: Setting, forces: Float[Array, " n"]
-) -> tuple[CommitteeStatistics, Statistics]:
+def moved_by(setting: Setting, forces: Float[Array, " n"]) -> Statistics:
     """How far forces on the outputs move statistics, to first order from the start."""
-    model, params = closed(setting.model, setting.params)
-    if isinstance(model, Centred):
-        model, params = model.model, params.moved
-    assert isinstance(model, CommitteeStatistics)
+    model, params = setting.model.closed(setting.params)
     x_train = setting.x_train
     assert x_train is not None  # beside every twin
     _, pullback = jax.vjp(lambda p: model.apply(p, x_train), params)
-    return model, model.mobility(params, pullback(forces)[0])
+    moved: Statistics = model.trained(model.mobility(params, pullback(forces)[0]))
+    return moved
 
 
 def _twin(setting: Setting) -> Twin:

@@ -13,9 +13,9 @@ from jaxtyping import Array, Bool, Float, Int
 from ..._integrate.lanes import Lanes, gathered, march_together, unlike
 from ..._integrate.march import March, System, restart, start
 from ..._integrate.status import COMPLETED, ENDINGS, Ending
-from ...models import DiagonalLinear, DiagonalParams
+from ...models import DiagonalParams
 from .._base import Effort, Problem, Trajectory
-from .reduction import Reduced, Replay, first_step, kernel_at_start, reduce
+from .reduction import Reduced, Replay, depth_of, first_step, kernel_at_start, reduce
 
 # Past depth 2, u is the inverse power of a difference that decays like e^{-(L-2) lambda t}
 # while its terms stay: by (L-2) lambda t = 28, float64 has no digits left in it (measured
@@ -32,8 +32,7 @@ class Legs(NamedTuple):
 
     @classmethod
     def of(cls, problem: Problem, times: Float[np.ndarray, " t"]) -> "Legs":
-        assert isinstance(problem.model, DiagonalLinear)  # `_checked_start` has made sure
-        rate, t1 = (problem.model.depth - 2) * float(problem.weight_decay), float(times[-1])
+        rate, t1 = (depth_of(problem) - 2) * float(problem.weight_decay), float(times[-1])
         num = max(1, int(np.ceil(rate * t1 / _LEG)))
         return cls(np.array([t1 * i / num for i in range(num)] + [t1]), times, rate)
 

@@ -16,12 +16,21 @@ from ..._integrate import march as _march
 from ..._integrate.checkpoint import Checkpoint
 from ..._integrate.clock import LinearClock
 from ..._integrate.status import COMPLETED, ENDINGS, RUNNING
-from ...models import AbstractModel, DiagonalLinear, DiagonalParams
+from ...models import AbstractModel, DiagonalParams
 from ...solvers.rodas5p import Rodas5P
 from .._base import AbstractDynamics, Problem, Progress, Trajectory, recorded_params
 from .._rate import first_times, loss_floor
 from .legs import Legs, Trajectories, begin, effort, follow_all, go_on, reached
-from .reduction import Reduced, Replay, field, first_step, kernel_at_start, linearise, reduce
+from .reduction import (
+    Reduced,
+    Replay,
+    depth_of,
+    field,
+    first_step,
+    kernel_at_start,
+    linearise,
+    reduce,
+)
 
 
 class ReducedFlow(AbstractDynamics):
@@ -56,7 +65,7 @@ class ReducedFlow(AbstractDynamics):
     max_steps: Annotated[int, Ge(1)] = 4096
 
     def can_follow(self, model: AbstractModel) -> bool:
-        return model.has_exact_flow
+        return model.diagonal_depth is not None
 
     @property
     def forgets(self) -> bool:
@@ -178,12 +187,9 @@ class _Run(eqx.Module):
 
 def _checked_start(problem: Problem) -> DiagonalParams:
     """The parameters at time 0."""
-    model = problem.model
-    if not isinstance(model, DiagonalLinear):
-        name = type(model).__name__
-        raise InputError("dynamics.kind", "ReducedFlow", f"needs model DiagonalLinear, not {name}")
+    depth = depth_of(problem)
     for name, values in zip(DiagonalParams._fields, problem.params, strict=True):
-        if model.depth > 2 and not np.all(np.asarray(values) > 0):
+        if depth > 2 and not np.all(np.asarray(values) > 0):
             lowest = float(np.min(values))
-            raise InputError(f"params.{name}", lowest, f"should be positive at depth {model.depth}")
+            raise InputError(f"params.{name}", lowest, f"should be positive at depth {depth}")
     return DiagonalParams(*problem.params)

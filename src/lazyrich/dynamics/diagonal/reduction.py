@@ -12,7 +12,7 @@ from ..._core.columns import block_columns, fold_columns, rmatvec
 from ..._core.errors import InputError
 from ..._integrate.norms import rms
 from ...losses import AbstractLoss
-from ...models import DiagonalLinear, DiagonalParams, power_difference
+from ...models import DiagonalParams, power_difference
 from ...solvers.rodas5p import Linearisation
 from .._base import Problem
 
@@ -126,13 +126,24 @@ def linearise(tau: Any, nu: Array, system: Reduced) -> Linearisation:
     return Linearisation(value, slope, -curvature[:, None] * response / n, measure)
 
 
+def depth_of(problem: Problem) -> int:
+    """The $L$ of a model that reduces.
+
+    - **Raises** [`InputError`][lazyrich.InputError] for any other.
+    """
+    depth = problem.model.diagonal_depth
+    if depth is None:
+        name = type(problem.model).__name__
+        raise InputError("dynamics.kind", "ReducedFlow", f"needs model DiagonalLinear, not {name}")
+    return depth
+
+
 # 2 MiB of float64.
 _WIDE_ENTRIES = 2**18
 
 
 def reduce(problem: Problem, start: DiagonalParams) -> Reduced:
     """The system of `problem` from `start`."""
-    assert isinstance(problem.model, DiagonalLinear)  # dynamics have made sure
     labels = problem.train.y
     unit = 1.0 if problem.loss.is_classification else float(rms(labels)) or 1.0
     x = problem.train.x
@@ -145,7 +156,7 @@ def reduce(problem: Problem, start: DiagonalParams) -> Reduced:
         weight_decay=jnp.asarray(problem.weight_decay, jnp.float64),
         output_unit=jnp.asarray(unit),
         x_size=_size(x),
-        depth=problem.model.depth,
+        depth=depth_of(problem),
         loss=problem.loss,
     )
 

@@ -1,17 +1,17 @@
 """Any model, its outputs counted from those of its start."""
 
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray, Shaped
+from jaxtyping import Array, Float, Shaped
 
 from ..._core.precision import promoted
-from .._base import AbstractModel
-from .linearised import Expansion
+from .._base import Factors, Posed
+from ._base import AbstractExpanded, Expansion
 
 
-class Centred(AbstractModel):
+class Centred(AbstractExpanded):
     r"""$f(\theta; x) - f(\theta_0; x)$: outputs start at exactly zero, with the kernel of $f$.
 
     Its parameters are an [`Expansion`][lazyrich.models.Expansion]: $\theta$, which is trained,
@@ -23,32 +23,6 @@ class Centred(AbstractModel):
         NeurIPS 2019, arXiv:1812.07956.
     """
 
-    numbers: ClassVar[tuple[str, ...]] = ("model",)
-
-    model: AbstractModel
-
-    @property
-    def homogeneity(self) -> None:
-        return None
-
-    @property
-    def has_kinks(self) -> bool:
-        return self.model.has_kinks
-
-    @property
-    def keeps_signs(self) -> bool:
-        return self.model.keeps_signs
-
-    def init(self, key: PRNGKeyArray, dim: int) -> Expansion:
-        start = self.model.init(key, dim)
-        return Expansion(start, start)
-
-    def cast_inputs(self, x: Shaped[Array, "n d"]) -> Shaped[Array, "n d"]:
-        return self.model.cast_inputs(x)
-
-    def check_inputs(self, x: Shaped[Array, "n d"], key: str) -> None:
-        self.model.check_inputs(x, key)
-
     @promoted
     def apply(self, params: Expansion, x: Shaped[Array, "n d"]) -> Float[Array, " n *c"]:
         origin = jax.lax.stop_gradient(params.origin)
@@ -58,13 +32,6 @@ class Centred(AbstractModel):
     def tangent_kernel(self, params: Expansion, x: Shaped[Array, "n d"]) -> Float[Array, "m m"]:
         return self.model.tangent_kernel(params.moved, x)
 
-    def trained(self, params: Expansion) -> Any:
-        return self.model.trained(params.moved)
-
-    def decayed(self, params: Expansion) -> Expansion:
-        moved = self.model.decayed(params.moved)
-        return Expansion(moved, jax.tree.map(jnp.zeros_like, params.origin))
-
     @property
     def has_mobility(self) -> bool:
         return self.model.has_mobility
@@ -72,6 +39,39 @@ class Centred(AbstractModel):
     def mobility(self, params: Expansion, forces: Expansion) -> Expansion:
         return Expansion(self.model.mobility(params.moved, forces.moved), forces.origin)
 
+    def gradient_factors(
+        self, params: Expansion, x: Shaped[Array, "n d"], r: Float[Array, " n *c"]
+    ) -> Factors | None:
+        return self.model.gradient_factors(params.moved, x, r)
+
+    def kernels_onto(
+        self, params: Expansion, x: Shaped[Array, "n d"], other: Shaped[Array, "m d"]
+    ) -> tuple[Float[Array, "k k"], Float[Array, "l k"]]:
+        return self.model.kernels_onto(params.moved, x, other)
+
+    @property
+    def closes(self) -> bool:
+        return self.model.closes
+
+    @property
+    def is_closed(self) -> bool:
+        return self.model.is_closed
+
     @promoted
-    def norm(self, params: Expansion) -> Float[Array, ""]:
-        return self.model.norm(params.moved)
+    def closed(self, params: Expansion) -> Posed:
+        return _centred(*map(self.model.closed, params))
+
+    @promoted
+    def condensed(self, params: Expansion) -> Posed:
+        return _centred(*map(self.model.condensed, params))
+
+    @promoted
+    def statistics(self, params: Expansion) -> tuple[Any, Any]:
+        """Those of the parameters less those of the start."""
+        (model, moved), (_, origin) = map(self.model.statistics, params)
+        return model, jax.tree.map(jnp.subtract, moved, origin)
+
+
+def _centred(moved: Posed, origin: Posed) -> Posed:
+    """What is centred in other numbers, at its parameters and at those of its start."""
+    return Posed(Centred(model=moved.model), Expansion(moved.params, origin.params))

@@ -1,12 +1,13 @@
 """Two copies of a model against each other, so that outputs start at exactly zero."""
 
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
 from ..._core.precision import promoted
-from .._base import AbstractModel
+from .._base import Factors
+from ._base import AbstractWrapper
 
 
 class DoubledParams(NamedTuple):
@@ -16,7 +17,7 @@ class DoubledParams(NamedTuple):
     minus: Any
 
 
-class Doubled(AbstractModel):
+class Doubled(AbstractWrapper):
     r"""$f(x) = (g(\theta_+; x) - g(\theta_-; x)) / \sqrt 2$, from $\theta_+ = \theta_-$.
 
     Outputs start at exactly zero, as theory asks, while the tangent kernel there is that of $g$,
@@ -27,22 +28,14 @@ class Doubled(AbstractModel):
         factor keeps the kernel.
     """
 
-    numbers: ClassVar[tuple[str, ...]] = ("model",)
-
-    model: AbstractModel
-
     @property
     def homogeneity(self) -> float | None:
         degree = self.model.homogeneity
         return None if degree is None else float(degree)
 
     @property
-    def has_kinks(self) -> bool:
-        return self.model.has_kinks
-
-    @property
-    def keeps_signs(self) -> bool:
-        return self.model.keeps_signs
+    def has_origin(self) -> bool:
+        return self.model.has_origin
 
     def init(self, key: PRNGKeyArray, dim: int) -> DoubledParams:
         start = self.model.init(key, dim)
@@ -53,13 +46,24 @@ class Doubled(AbstractModel):
         plus, minus = (self.model.apply(copy, x) for copy in params)
         return (plus - minus) / jnp.sqrt(2.0)
 
-    def cast_inputs(self, x: Shaped[Array, "n d"]) -> Shaped[Array, "n d"]:
-        return self.model.cast_inputs(x)
-
-    def check_inputs(self, x: Shaped[Array, "n d"], key: str) -> None:
-        self.model.check_inputs(x, key)
-
     @promoted
     def tangent_kernel(self, params: DoubledParams, x: Shaped[Array, "n d"]) -> Float[Array, "m m"]:
         plus, minus = (self.model.tangent_kernel(copy, x) for copy in params)
         return (plus + minus) / 2
+
+    def trained(self, params: DoubledParams) -> DoubledParams:
+        return DoubledParams(*map(self.model.trained, params))
+
+    def decayed(self, params: DoubledParams) -> DoubledParams:
+        return DoubledParams(*map(self.model.decayed, params))
+
+    def layer_weights(self, params: DoubledParams) -> tuple[Float[Array, "out in"], ...]:
+        return self.model.layer_weights(params.plus)
+
+    def gradient_factors(
+        self, params: DoubledParams, x: Shaped[Array, "n d"], r: Float[Array, " n *c"]
+    ) -> Factors | None:
+        half = r / jnp.sqrt(2.0)
+        plus = self.model.gradient_factors(params.plus, x, half)
+        minus = self.model.gradient_factors(params.minus, x, -half)
+        return None if plus is None or minus is None else plus + minus

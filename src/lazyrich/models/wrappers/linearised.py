@@ -1,25 +1,18 @@
 """A model's first-order Taylor expansion."""
 
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray, Shaped
+from jaxtyping import Array, Float, Shaped
 
-from ..._core.errors import InputError
 from ..._core.precision import promoted
-from .._base import AbstractModel
+from .._base import Factors
+from ..theory import Theory
+from ._base import AbstractExpanded, Expansion
 
 
-class Expansion(NamedTuple):
-    """Parameters of a linearised model: `moved`, which are trained, and the `origin` around
-    which the model was expanded; two pytrees alike."""
-
-    moved: Any
-    origin: Any
-
-
-class Linearised(AbstractModel):
+class Linearised(AbstractExpanded):
     r"""$f(\theta_0; x) + J(\theta_0; x)(\theta - \theta_0)$: the twin of `model` that stays lazy.
 
     Trained alike it is what the model would do if its tangent kernel never changed. Its
@@ -38,27 +31,24 @@ class Linearised(AbstractModel):
         `decaying`, Lyu et al., ICLR 2024, arXiv:2311.18817: kernel regime.
     """
 
-    numbers: ClassVar[tuple[str, ...]] = ("model",)
-
-    model: AbstractModel
     base_point: Literal["fixed", "decaying"] = "fixed"
 
     @property
-    def homogeneity(self) -> None:
-        return None
+    def has_kinks(self) -> bool:
+        return False
 
-    def init(self, key: PRNGKeyArray, dim: int) -> Expansion:
-        return self.expand(self.model.init(key, dim))
+    @property
+    def keeps_signs(self) -> bool:
+        return False
 
-    def expand(self, params: Any) -> Expansion:
-        """The start of a twin around `params` of the model."""
-        return Expansion(params, params)
+    @property
+    def origin_decays(self) -> bool:
+        return self.base_point == "decaying"
 
-    def cast_inputs(self, x: Shaped[Array, "n d"]) -> Shaped[Array, "n d"]:
-        return self.model.cast_inputs(x)
-
-    def check_inputs(self, x: Shaped[Array, "n d"], key: str) -> None:
-        self.model.check_inputs(x, key)
+    def theory(self, classification: bool) -> Theory:
+        # Lazy to the end, it is in no family of runs that leave the kernel phase.
+        del classification
+        return Theory(family=type(self).__name__)
 
     @promoted
     def apply(self, params: Expansion, x: Shaped[Array, "n d"]) -> Float[Array, " n *c"]:
@@ -73,17 +63,10 @@ class Linearised(AbstractModel):
         """The model's at its origin."""
         return self.model.tangent_kernel(params.origin, x)
 
-    def trained(self, params: Expansion) -> Any:
-        return params.moved
+    def gradient_factors(
+        self, params: Expansion, x: Shaped[Array, "n d"], r: Float[Array, " n *c"]
+    ) -> Factors | None:
+        return self.model.gradient_factors(params.origin, x, r)
 
     def decayed(self, params: Expansion) -> Expansion:
-        if self.base_point == "decaying":
-            return params
-        return params._replace(origin=jax.tree.map(jnp.zeros_like, params.origin))
-
-
-def refuse_decaying_origin(model: AbstractModel, kind: str) -> None:
-    """Raises for an optimiser whose decay does not shrink all parameters by one factor."""
-    if isinstance(model, Linearised) and model.base_point == "decaying":
-        accepted = f"{kind} puts decay into its gradient; use fixed, or AdamW"
-        raise InputError("model.base_point", "decaying", accepted)
+        return params if self.origin_decays else super().decayed(params)

@@ -1,0 +1,88 @@
+"""What models that are made of another one have in common."""
+
+from dataclasses import replace
+from typing import Any, ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray, Shaped
+
+from ..._core.precision import promoted
+from .._base import AbstractModel
+from ..theory import Theory
+
+
+class AbstractWrapper(AbstractModel):
+    """A model made of another: what is not said otherwise, the other says."""
+
+    numbers: ClassVar[tuple[str, ...]] = ("model",)
+
+    model: AbstractModel
+
+    @property
+    def has_kinks(self) -> bool:
+        return self.model.has_kinks
+
+    @property
+    def keeps_signs(self) -> bool:
+        return self.model.keeps_signs
+
+    @property
+    def alpha_out(self) -> float | None:
+        return self.model.alpha_out
+
+    @property
+    def origin_decays(self) -> bool:
+        return self.model.origin_decays
+
+    def theory(self, classification: bool) -> Theory:
+        # What predictors there are is said of the weights of the model inside.
+        inner = self.model.theory(classification)
+        return replace(Theory(), family=inner.family, of_any_task=inner.of_any_task)
+
+    def cast_inputs(self, x: Shaped[Array, "n d"]) -> Shaped[Array, "n d"]:
+        return self.model.cast_inputs(x)
+
+    def check_inputs(self, x: Shaped[Array, "n d"], key: str) -> None:
+        self.model.check_inputs(x, key)
+
+
+class Expansion(NamedTuple):
+    """Parameters counted from a start: `moved`, which are trained, and the `origin`, where they
+    began; two pytrees alike."""
+
+    moved: Any
+    origin: Any
+
+
+class AbstractExpanded(AbstractWrapper):
+    """A model whose parameters are an [`Expansion`][lazyrich.models.Expansion] of another's."""
+
+    @property
+    def homogeneity(self) -> None:
+        return None
+
+    @property
+    def has_origin(self) -> bool:
+        return True
+
+    def init(self, key: PRNGKeyArray, dim: int) -> Expansion:
+        return self.expand(self.model.init(key, dim))
+
+    def expand(self, params: Any) -> Expansion:
+        """The start around `params` of the model."""
+        return Expansion(params, params)
+
+    def trained(self, params: Expansion) -> Any:
+        return self.model.trained(params.moved)
+
+    def decayed(self, params: Expansion) -> Expansion:
+        moved = self.model.decayed(params.moved)
+        return Expansion(moved, jax.tree.map(jnp.zeros_like, params.origin))
+
+    @promoted
+    def norm(self, params: Expansion) -> Float[Array, ""]:
+        return self.model.norm(params.moved)
+
+    def layer_weights(self, params: Expansion) -> tuple[Float[Array, "out in"], ...]:
+        return self.model.layer_weights(params.moved)
