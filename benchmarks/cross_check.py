@@ -15,7 +15,7 @@ import numpy as np
 import xarray as xr
 
 import lazyrich as lr
-from lazyrich._run.results import machine
+from lazyrich._run.result import machine
 
 RATE = 0.1
 LEVELS = {

@@ -24,7 +24,7 @@ from scipy.optimize import linprog
 import lazyrich as lr
 from lazyrich._core.columns import gram, matvec, rmatvec
 from lazyrich._core.precision import in_double
-from lazyrich._run.prepared import build_problem
+from lazyrich._run.data import build_problem
 from lazyrich.dynamics import Problem, Trajectory
 from lazyrich.dynamics.diagonal import reduction as _reduction
 

@@ -53,8 +53,8 @@ import lazyrich as lr
 from lazyrich._core.precision import in_double
 from lazyrich._integrate import march as _march
 from lazyrich._integrate.status import RUNNING
-from lazyrich._run.measure import gathered
-from lazyrich._run.prepared import build_problem
+from lazyrich._run.achieved import gathered
+from lazyrich._run.data import build_problem
 from lazyrich.dynamics import Problem
 from lazyrich.dynamics._method import Method, _radius
 from lazyrich.dynamics.gradient_flow import GradientFlow

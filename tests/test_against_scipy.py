@@ -11,7 +11,7 @@ from scipy.integrate import solve_ivp
 from scipy.special import expit
 
 import lazyrich as lr
-from lazyrich._run.simulate import Run
+from lazyrich._run.prepared import prepare
 from tests.helpers import relative_error, silent
 
 RTOL = 1e-3
@@ -178,10 +178,10 @@ def reference(case: Case, posed: Posed, times: np.ndarray) -> np.ndarray:
 def errors(case: Case, rtol: float = RTOL) -> tuple[float, float, str]:
     """Largest relative errors of parameters and of losses above the tolerance, and the method."""
     posed = pose(case, rtol)
-    run = Run(posed.experiment, posed.params)
+    problem = prepare(posed.experiment, posed.params).problem
     times = np.array([0.0, *np.geomspace(1e-3, 1, 7) * case.t1])
     right = reference(case, posed, times)
-    trajectory = posed.experiment.dynamics.follow(run.problem, times, silent)
+    trajectory = posed.experiment.dynamics.follow(problem, times, silent)
     assert trajectory.ending == "completed"
     worst = worst_loss = 0.0
     for place, time in enumerate(times):

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import lazyrich as lr
-from lazyrich._run.prepared import Ground
+from lazyrich._run.context import probed
+from lazyrich._run.prepared import prepare
 from lazyrich.probes import Moment
 from tests.helpers import relative_error
 
@@ -143,12 +144,12 @@ def test_the_flow_of_few_neurons_is_the_closure_in_mean_and_second_moment():
 
 def test_the_error_over_all_inputs_is_the_integral(whole):
     # At the start and at the end, from the neurons.
-    ground = Ground(neurons())
-    teacher = np.asarray(ground.teacher(ground.problem))
-    model = ground.experiment.model
+    prepared = prepare(neurons())
+    teacher = np.asarray(prepared.data.teacher(prepared.problem))
+    model = prepared.experiment.model
 
     def gap(x):
-        f = np.asarray(model.apply(ground.problem.params, jnp.asarray(x)))
+        f = np.asarray(model.apply(prepared.problem.params, jnp.asarray(x)))
         return (f - 0.5 * (x @ teacher) ** 2) ** 2
 
     assert float(whole["population_error"][0]) == pytest.approx(integral(gap), rel=1e-12)
@@ -159,9 +160,9 @@ def test_the_error_over_all_inputs_is_the_integral(whole):
 
 
 def test_kernels_by_brute_force(whole):
-    ground = Ground(neurons())
-    model, params = ground.experiment.model, ground.problem.params
-    x, y = ground.split.train.x, np.asarray(ground.split.train.y)
+    prepared = prepare(neurons())
+    model, params = prepared.experiment.model, prepared.problem.params
+    x, y = prepared.data.split.train.x, np.asarray(prepared.data.split.train.y)
 
     def features(x):
         return np.asarray(jax.jacrev(lambda p: model.apply(p, x))(params)).reshape(len(x), -1)
@@ -179,15 +180,17 @@ def test_kernels_by_brute_force(whole):
     probe = lr.probes.KernelTop("label_power", num=2)
     here = Moment(jnp.zeros(()), params, None, jnp.zeros(4), jnp.zeros(30))
     share = np.sum((y @ vectors[:, 2:]) ** 2) / np.sum(y**2)
-    assert float(probe(here, ground.setting)) == pytest.approx(share)
+    assert float(probe(here, probed(prepared, prepared.data.test.y).context)) == pytest.approx(
+        share
+    )
     assert 0.01 < share < 0.99
     solved = np.linalg.solve(kernel, y)
     assert float(whole["task_difficulty"][0]) == pytest.approx(y @ solved, rel=1e-6)
     # Regression with it, on the test data and over all inputs.
-    test = next(iter(ground.split.test))
+    test = next(iter(prepared.data.split.test))
     cross = features(test.x) @ features(x).T
     loss = np.mean((cross @ solved - np.asarray(test.y)) ** 2)
-    teacher = np.asarray(ground.teacher(ground.problem))
+    teacher = np.asarray(prepared.data.teacher(prepared.problem))
 
     def gap(points):
         f = features(jnp.asarray(points)) @ features(x).T @ solved

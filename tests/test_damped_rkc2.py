@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 import json
 
@@ -6,8 +7,7 @@ import numpy as np
 import pytest
 
 import lazyrich as lr
-from lazyrich._run.prepared import Ground
-from lazyrich._run.simulate import Run
+from lazyrich._run.prepared import prepare
 from lazyrich.dynamics._method import choose
 
 from .test_stabilised import one_step, slope, solve
@@ -104,14 +104,14 @@ def experiment(method="auto", rtol=1e-2, **changes):
 
 
 def test_is_chosen_for_nets_with_kinks():
-    run = Run(experiment())
-    run.observer()
-    method = choose("auto", "linear", run.problem, 1e4)
+    prepared = prepare(experiment())
+    problem = dataclasses.replace(prepared.problem, watched=prepared.data.watched)
+    method = choose("auto", "linear", problem, 1e4)
     assert method.name == "DampedRKC2"
     assert "kinks" in method.reason
     smooth = experiment().with_changes({"model.activation": "quadratic", "init_scale": 1.0})
-    assert choose("auto", "linear", Ground(smooth).problem, 1e4).name == "RKC2"
-    doubled = lr.models.Doubled(model=run.experiment.model)
+    assert choose("auto", "linear", prepare(smooth).problem, 1e4).name == "RKC2"
+    doubled = lr.models.Doubled(model=prepared.experiment.model)
     assert doubled.has_kinks
     assert not lr.models.Doubled(model=smooth.model).has_kinks
     own = lr.models.Functions(init_params=print, function=print, kinks=True)

@@ -14,7 +14,8 @@ import xarray as xr
 
 import lazyrich as lr
 from lazyrich._integrate import march as _march
-from lazyrich._run.simulate import Run
+from lazyrich._run.prepared import prepare
+from lazyrich._run.solve import grids
 from lazyrich.dynamics import Problem
 from lazyrich.dynamics._method import Method, choose, choose_together
 from lazyrich.tasks import Samples
@@ -261,10 +262,10 @@ def test_memory_of_a_step_is_within_twice_the_matrices_it_names(kind):
             loss=lr.losses.Squared(),
             dynamics=lr.dynamics.Flow(),
         )
-    run = Run(panel)
-    method = choose("rosenbrock", "linear", run.problem, 10.0)
+    problem = prepare(panel).problem
+    method = choose("rosenbrock", "linear", problem, 10.0)
     assert isinstance(panel.dynamics, lr.dynamics.Flow)
-    system, march = panel.dynamics.prepare(run.problem, run.times, None, method)
+    system, march = panel.dynamics.prepare(problem, grids([panel], [problem])[0], None, method)
     arrays, static = eqx.partition(system, eqx.is_array)
     step = jax.jit(lambda arrays, march: _march.advance(eqx.combine(arrays, static), march))
     used: Any = step.lower(arrays, march).compile().memory_analysis()
@@ -401,10 +402,10 @@ def test_a_flow_that_turns_stiff_is_given_to_another_method():
 def test_runs_of_a_batch_change_their_method_each_for_itself():
     flow, times = lr.dynamics.Flow(), np.array([0.0, 0.01, 0.1, 3.0])
     problems = [turning_problem(scale) for scale in (0.05, 1e-4, 0.03)]  # the second stays small
-    grids = [times, times / 1e3, times]
-    alone = [flow.follow(p, g, silent) for p, g in zip(problems, grids, strict=True)]
-    together = flow.follow_together(
-        problems, grids, lambda ended, steps: None, [lambda time, params: {"params": params}] * 3
+    times_of = [times, times / 1e3, times]
+    alone = [flow.follow(p, g, silent) for p, g in zip(problems, times_of, strict=True)]
+    together = flow.solve(
+        problems, times_of, lambda now: None, [lambda time, params: {"params": params}] * 3
     )
     assert [len(one.effort.methods) for one in alone] == [2, 0, 2]
     for one, many in zip(alone, together, strict=True):
@@ -603,9 +604,11 @@ def test_inputs_and_labels_that_do_not_fit_are_refused():
 
 def test_progress_is_told_times_that_increase():
     heard = []
-    run = Run(completion())
-    run.experiment.dynamics.follow(run.problem, run.times, lambda t, n: heard.append((t, n)))
-    times, steps = zip(*heard, strict=True)
-    assert list(times) == sorted(times)
-    assert times[-1] == 1e5
+    experiment = completion()
+    problem = prepare(experiment).problem
+    times = grids([experiment], [problem])
+    experiment.dynamics.solve([problem], times, lambda now: heard.append((now.time, now.num_steps)))
+    reached, steps = zip(*heard, strict=True)
+    assert list(reached) == sorted(reached)
+    assert reached[-1] == 1e5
     assert steps[0] == _march.SEGMENT

@@ -16,7 +16,7 @@ import xarray as xr
 
 import lazyrich as lr
 from lazyrich import cli
-from lazyrich._run.prepared import Ground
+from lazyrich._run.prepared import prepare
 from lazyrich.dynamics import Problem
 from lazyrich.forecasts.calibration import family_of
 from lazyrich.forecasts.conclude import calibrated
@@ -176,7 +176,7 @@ def sparse():
 def test_kernel_flow_is_the_true_flow_of_a_large_start():
     # To first order in phi, which is 1/alpha^2 of theta_0: outputs agree to that.
     experiment = SPARSE.with_changes({"init_scale": 1e3})
-    problem = Ground(experiment).problem
+    problem = prepare(experiment).problem
     phase = kernel_phase(problem, experiment.t1)
     early = (phase.times > 0) & (phase.times < 0.5 * phase.t_end)
     times = np.concatenate([[0.0], phase.times[early]])
@@ -272,7 +272,7 @@ def test_a_forecast_is_of_an_outcome_by_the_horizon():
 
 
 def test_a_constant_that_says_little_says_so():
-    phase = kernel_phase(Ground(SPARSE).problem, SPARSE.t1)
+    phase = kernel_phase(prepare(SPARSE).problem, SPARSE.t1)
     for direction, weight in (("grok", 0), ("misgrok", 2)):
         ((given, text),) = calibrated(family_of(SPARSE, direction), phase, None)[2]
         assert given == weight
@@ -385,7 +385,7 @@ def test_a_model_of_ones_own(sparse):
 
 def test_passage_begins_where_the_kernel_flow_is():
     # Outputs of the parameters handed over are the kernel flow's, to the order left out.
-    problem = Ground(SPARSE.with_changes({"init_scale": 1e3})).problem
+    problem = prepare(SPARSE.with_changes({"init_scale": 1e3})).problem
     phase = kernel_phase(problem, SPARSE.t1)
     index = int(np.searchsorted(phase.times, phase.clock.when(np.log(1e-3))))
     params = params_at(phase, index)

@@ -12,7 +12,7 @@ import pytest
 import scipy.optimize
 
 import lazyrich as lr
-from lazyrich._run.prepared import Ground
+from lazyrich._run.prepared import prepare
 from lazyrich.forecasts.kernel import is_linear_in_parameters
 
 LINEAR = lr.models.MLP(widths=(), activation="identity", bias=False)
@@ -136,7 +136,7 @@ def test_a_model_is_found_to_be_linear_in_its_parameters(model, decay, linear):
         task=task, model=model, loss=lr.losses.Squared(), weight_decay=decay,
         dynamics=lr.dynamics.Flow(),
     )  # fmt: skip
-    problem = Ground(experiment).problem
+    problem = prepare(experiment).problem
     assert is_linear_in_parameters(problem.model, problem.params, problem.train.x) == linear
 
 

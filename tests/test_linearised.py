@@ -8,7 +8,7 @@ from scipy.integrate import solve_ivp
 from scipy.linalg import expm
 
 import lazyrich as lr
-from lazyrich._run.prepared import Ground
+from lazyrich._run.prepared import prepare
 from tests.helpers import relative_error
 
 TIMES = lr.dynamics.Times(num_log=12, num_linear=4, first=0.01)
@@ -37,9 +37,9 @@ class Parts:
     """The base's start, and its outputs and Jacobian there, on training and test inputs."""
 
     def __init__(self, experiment):
-        ground = Ground(experiment)
-        model, train, test = experiment.model, ground.problem.train, ground.test
-        flat, unravel = jax.flatten_util.ravel_pytree(ground.problem.params)
+        prepared = prepare(experiment)
+        model, train, test = experiment.model, prepared.problem.train, prepared.data.test
+        flat, unravel = jax.flatten_util.ravel_pytree(prepared.problem.params)
         self.params, self.y, self.y_test = map(np.asarray, (flat, train.y, test.y))
         parts = []
         for x in (train.x, test.x):
@@ -138,7 +138,7 @@ def test_optimisers_leave_the_origin_to_its_rule(base_point):
     )
     record = lr.simulate(lr.linearise(experiment, base_point))
     at = Parts(experiment)
-    model, x = experiment.model, jnp.asarray(Ground(experiment).problem.train.x)
+    model, x = experiment.model, jnp.asarray(prepare(experiment).problem.train.x)
     outputs = lambda p: model.apply(p.reshape(5, 4), x)
     delta = np.zeros_like(at.params)
     shrink = 1.0

@@ -9,7 +9,7 @@ import pytest
 import xarray as xr
 
 import lazyrich as lr
-from lazyrich._run.prepared import Ground
+from lazyrich._run.prepared import prepare
 from tests.helpers import relative_error
 
 FEW = lr.dynamics.Times(first=0.1, num_log=6, num_linear=2)
@@ -106,7 +106,7 @@ def test_arrays_are_recorded_alone_in_batches_and_in_files(dynamics, tmp_path):
     assert record["parameters"].sizes["parameter"] == 20
     # Twice the margin's outputs: the diagonal holds the squares of what the parameters give.
     u, v = np.split(record["parameters"].values[-1], 2)
-    x = np.asarray(Ground(experiment).problem.train.x)
+    x = np.asarray(prepare(experiment).problem.train.x)
     np.testing.assert_allclose(
         np.diag(record["outer"].values[-1]), ((u**2 - v**2) @ x.T) ** 2, rtol=1e-6, atol=1e-12
     )

@@ -191,7 +191,7 @@ def test_a_batch_is_its_runs():
     times = [np.linspace(0, t1, num) for t1, num in ((50.0, 9), (400.0, 9), (300.0, 7), (1e6, 9))]
     flow = lr.dynamics.ReducedFlow(rtol=1e-5, max_steps=150)
     heard: list[int] = []
-    together = flow.follow_together(problems, times, lambda ended, steps: heard.append(ended))
+    together = flow.solve(problems, times, lambda now: heard.append(now.num_ended))
     assert [one.ending for one in together] == ["completed"] * 3 + ["max_steps"]
     assert heard == sorted(heard)
     assert heard[-1] == 4
@@ -202,11 +202,10 @@ def test_a_batch_is_its_runs():
         np.testing.assert_array_equal(ours.states[0], alone.states[0])
         np.testing.assert_allclose(ours.states[1], alone.states[1], rtol=1e-9)
         assert relative_error(final(ours).u, final(alone).u) < 1e-9
+        np.testing.assert_allclose(ours.final, final(ours), rtol=1e-12)
 
 
 def test_what_cannot_share_a_solve_is_refused():
     problems = [diagonal_problem(2, lr.losses.Logistic(), 0.1, n=n) for n in (5, 6)]
     with pytest.raises(lr.InputError, match="may differ in"):
-        lr.dynamics.ReducedFlow().follow_together(
-            problems, [np.array([0.0, 1.0])] * 2, lambda ended, steps: None
-        )
+        lr.dynamics.ReducedFlow().solve(problems, [np.array([0.0, 1.0])] * 2, lambda now: None)

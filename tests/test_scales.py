@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 
 import lazyrich as lr
-from lazyrich._run.prepared import Ground
+from lazyrich._run.prepared import prepare
 
 
 def model(output_scale=1.0, epsilon=0.5):
@@ -60,7 +60,7 @@ def test_the_flow_is_the_limit_of_descent(lazy):
 
 
 def test_a_centred_model_starts_from_zero_whatever_its_scale(lazy):
-    y = np.asarray(Ground(experiment()).split.train.y)
+    y = np.asarray(prepare(experiment()).data.split.train.y)
     assert float(lazy["train_loss"][0]) == pytest.approx(np.mean(y**2), rel=1e-12)
     # At early times runs of all scales are alike, if the loss is divided.
     other = lr.simulate(experiment(model=model(1e3), divide_loss=True))

@@ -20,7 +20,7 @@ import xarray as xr
 import zarr
 
 import lazyrich as lr
-from lazyrich._run.batch import simulate_stacked
+from lazyrich._run.simulate import simulate_batch
 from lazyrich.records.summary import summarise
 from lazyrich.records.transition import CODES
 from lazyrich.sweeps import Sweep, batches
@@ -168,7 +168,7 @@ def test_a_file_has_all_that_produced_it(whole):
     again = rerun(kept)
     assert [e.content_hash for e in again] == kept.hashes
     assert {e.seed for e in again} == {1}
-    stacked = simulate_stacked(again)
+    stacked = simulate_batch(again)
     for name, values in stacked.values.items():
         assert values.tobytes() == kept.curves[name].tobytes()
     about = kept.about

@@ -8,7 +8,7 @@ import pytest
 import scipy.stats
 
 import lazyrich as lr
-from lazyrich._run.prepared import Ground
+from lazyrich._run.prepared import prepare
 from lazyrich.tasks import AbstractTask, Samples, Split
 
 
@@ -361,12 +361,14 @@ def test_the_coupled_draw_uses_the_same_numbers_twice():
     experiment = lr.Experiment(
         task=task, model=lr.models.CommitteeMachine(width=8), loss=lr.losses.Squared()
     )
-    ground = Ground(experiment)
-    weights, x = np.asarray(ground.problem.params), np.asarray(ground.split.train.x)
+    prepared = prepare(experiment)
+    weights, x = np.asarray(prepared.problem.params), np.asarray(prepared.data.split.train.x)
     np.testing.assert_allclose(weights[:6], np.sqrt(5) * x, rtol=1e-12)
-    np.testing.assert_allclose(weights[0], task.teacher(ground.data_key), rtol=1e-12)
-    apart = Ground(experiment.with_changes({"task.coupled": False}))
-    shared = np.isin(np.asarray(apart.problem.params), np.sqrt(5) * np.asarray(apart.split.train.x))
+    np.testing.assert_allclose(weights[0], task.teacher(prepared.data.data_key), rtol=1e-12)
+    apart = prepare(experiment.with_changes({"task.coupled": False}))
+    shared = np.isin(
+        np.asarray(apart.problem.params), np.sqrt(5) * np.asarray(apart.data.split.train.x)
+    )
     assert not shared.any()
 
 
@@ -377,10 +379,10 @@ def test_labels_are_an_eigenvector_of_the_centred_kernel():
         loss=lr.losses.Squared(),
         init_scale=2.0,
     )
-    ground = Ground(experiment)
-    x = jnp.concatenate([ground.split.train.x, ground.test.x])
-    y = np.concatenate([ground.split.train.y, ground.test.y])
-    kernel = np.asarray(experiment.model.tangent_kernel(ground.problem.params, x))
+    prepared = prepare(experiment)
+    x = jnp.concatenate([prepared.data.split.train.x, prepared.data.test.x])
+    y = np.concatenate([prepared.data.split.train.y, prepared.data.test.y])
+    kernel = np.asarray(experiment.model.tangent_kernel(prepared.problem.params, x))
     middle = np.eye(14) - 1 / 14
     values = np.linalg.eigvalsh(middle @ kernel @ middle)
     np.testing.assert_allclose(middle @ kernel @ middle @ y, values[-2] * y, atol=1e-10)

@@ -5,8 +5,9 @@ import pytest
 import xarray as xr
 
 import lazyrich as lr
-from lazyrich._run import batch as _together, prepared as _ground
-from lazyrich._run.prepared import Ground
+from lazyrich._run import after_solve as _after_solve, prepared as _prepared
+from lazyrich._run.data import SharedData
+from lazyrich._run.simulate import simulate_batch
 from tests.helpers import small_experiment
 
 
@@ -43,14 +44,14 @@ def assert_same(ours, theirs):
 
 def test_a_batch_is_its_runs(alone, monkeypatch):
     drawn = []
-    draw = Ground.__init__
+    draw = SharedData.of
 
-    def counted(self, *arguments):
+    def counted(*arguments):
         drawn.append(1)
-        draw(self, *arguments)
+        return draw(*arguments)
 
-    monkeypatch.setattr(Ground, "__init__", counted)
-    _ground._grounds.clear()
+    monkeypatch.setattr(SharedData, "of", counted)
+    _prepared._kept.clear()
     stages = []
     together = lr.simulate_many(lanes(), listener=lambda stage, *_: stages.append(stage))
     assert [record.attrs["ending"] for record in together] == ["completed"] * 2 + ["max_steps"]
@@ -63,20 +64,25 @@ def test_a_batch_is_its_runs(alone, monkeypatch):
 
 
 def test_test_data_that_do_not_fit_are_drawn_for_every_run(alone, monkeypatch):
-    monkeypatch.setattr(_together, "_TEST_BYTES", 0)
+    monkeypatch.setattr(_after_solve, "MOST_HELD", 0)
+    _prepared._kept.clear()
     for ours, theirs in zip(lr.simulate_many(lanes()), alone, strict=True):
         assert_same(ours, theirs)
 
 
-def test_grounds_kept_are_few():
-    found = _ground.grounds_of([experiment for experiment in lanes() for _ in range(2)])
-    assert len({id(ground) for ground in found}) == 2
-    _ground.grounds_of([lanes()[0].with_changes({"seed": seed}) for seed in range(7)])
-    assert len(_ground._grounds) == _ground._MAX_GROUNDS
+def test_data_kept_are_few(monkeypatch):
+    found = _prepared.prepare_all([experiment for experiment in lanes() for _ in range(2)])
+    assert len({id(prepared.data) for prepared in found}) == 2
+    many = [lanes()[0].with_changes({"seed": seed}) for seed in range(7)]
+    _prepared.prepare_all(many)
+    assert len(_prepared._kept) == _prepared._MAX_SHARED
+    monkeypatch.setattr(_prepared, "_MAX_BYTES", 0)
+    _prepared.prepare_all(many[-1:])
+    assert len(_prepared._kept) == 1  # larger data are let go of
 
 
 def test_stacked_rows_are_the_records(alone):
-    stacked = _together.simulate_stacked(lanes())
+    stacked = simulate_batch(lanes())
     assert stacked.times.shape == stacked.values["drift"].shape == (3, 80)
     for i, record in enumerate(alone):
         num = record.sizes["time"]

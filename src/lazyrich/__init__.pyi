@@ -17,9 +17,8 @@ from . import (
     tasks as tasks,
 )
 from ._core.errors import ComputationError as ComputationError, InputError as InputError
-from ._run.batch import simulate_many as simulate_many
 from ._run.extend import extend as extend, parameters as parameters
-from ._run.simulate import simulate as simulate
+from ._run.simulate import simulate as simulate, simulate_many as simulate_many
 from .experiments import Experiment as Experiment, linearise as linearise
 from .forecasts import Forecast as Forecast, forecast as forecast
 from .plot import report as report

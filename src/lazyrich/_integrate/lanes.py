@@ -1,7 +1,7 @@
 """Many marches of one shape in one compiled call."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -15,15 +15,26 @@ from .march import March, advance
 from .status import RUNNING
 
 
-class Lanes:
-    """Modules as one: arrays on a leading axis where they differ, and single where not."""
+class _Grouped(NamedTuple):
+    """Arrays that some lanes share and others do not: each once, and which one a lane has."""
 
-    def __init__(self, arrays: list[Any], static: Any, axes: tuple[int | None, ...]):
-        self.arrays, self.static, self.axes = arrays, static, axes
+    distinct: Any  # leading axis over them
+    rows: Int[np.ndarray, " r"]
+
+
+class Lanes:
+    """Modules as one: arrays on a leading axis where they differ, and single where not.
+
+    - **Takes** `arrays`, of all modules; `kinds`, whether one array serves all lanes (`shared`),
+        each lane has its own (`own`), or some lanes share theirs (`grouped`).
+    """
+
+    def __init__(self, arrays: list[Any], static: Any, kinds: tuple[str, ...]):
+        self.arrays, self.static, self.kinds = arrays, static, kinds
 
     @classmethod
     def of(cls, modules: Sequence[Any]) -> "Lanes":
-        """The modules of each lane.
+        """The modules of each lane; an array that several of them hold is held once.
 
         - **Raises** [`InputError`][lazyrich.InputError] for those that differ in more than
             numbers.
@@ -36,12 +47,9 @@ class Lanes:
         columns = list(zip(*leaves, strict=True)) if alike else []
         if not alike or any(len({(a.shape, a.dtype) for a in column}) > 1 for column in columns):
             raise unlike(len(modules))
-        stacked = [gathered(column) for column in columns]
-        axes = tuple(
-            None if array is column[0] else 0
-            for array, column in zip(stacked, columns, strict=True)
-        )
-        return cls(stacked, (statics[0], structures[0]), axes)
+        stacked = [_stacked(column) for column in columns]
+        kinds = tuple(kind for _, kind in stacked)
+        return cls([array for array, _ in stacked], (statics[0], structures[0]), kinds)
 
     @classmethod
     def spread(cls, one: Any, together: Any) -> "Lanes":
@@ -49,23 +57,24 @@ class Lanes:
         dynamic, static = eqx.partition(together, eqx.is_array)
         arrays, structure = jax.tree.flatten(dynamic)
         single = jax.tree.leaves(eqx.filter(one, eqx.is_array))
-        axes = tuple(
-            0 if many.ndim > few.ndim else None for many, few in zip(arrays, single, strict=True)
+        kinds = tuple(
+            "own" if many.ndim > few.ndim else "shared"
+            for many, few in zip(arrays, single, strict=True)
         )
-        return cls(arrays, (static, structure), axes)
+        return cls(arrays, (static, structure), kinds)
 
     @property
     def together(self) -> Any:
-        """The module that holds the arrays of all lanes."""
+        """The module that holds the arrays of all lanes, of which none is grouped."""
         return eqx.combine(jax.tree.unflatten(self.static[1], self.arrays), self.static[0])
 
-    def take(self, chosen: Any) -> "Lanes":
-        """The lanes at `chosen` places."""
+    def one(self, place: int) -> Any:
+        """The module of the lane at `place`, of lanes of which none is grouped."""
         arrays = [
-            array if axis is None else np.asarray(array)[chosen]
-            for array, axis in zip(self.arrays, self.axes, strict=True)
+            jnp.asarray(array if kind == "shared" else array[place])
+            for array, kind in zip(self.arrays, self.kinds, strict=True)
         ]
-        return Lanes(arrays, self.static, self.axes)
+        return Lanes(arrays, self.static, self.kinds).together
 
     def call(self, function: Callable[..., Any], *operands: PyTree) -> Any:
         """`function(module, *operands)` for every lane, in one compiled call.
@@ -73,20 +82,25 @@ class Lanes:
         Compiled for a power of two, of which only the lanes that there are run: the last batch
         of a sweep, which is smaller, is not compiled anew.
         """
-        own = [array for array, axis in zip(self.arrays, self.axes, strict=True) if axis == 0]
-        num = jax.tree.leaves((own, operands))[0].shape[0]
-        capacity = 1 << (num - 1).bit_length()
+        by_kind: dict[str, list[Any]] = {"shared": [], "own": [], "grouped": []}
+        for array, kind in zip(self.arrays, self.kinds, strict=True):
+            by_kind[kind].append(array)
+        rows = [group.rows for group in by_kind["grouped"]]
+        num = jax.tree.leaves((by_kind["own"], rows, operands))[0].shape[0]
+        own, rows, operands = jax.tree.map(_padded, (by_kind["own"], rows, operands))
+        distinct = [_padded(group.distinct) for group in by_kind["grouped"]]
+        arrays = (by_kind["shared"], own, distinct, rows)
+        found = _call(function, arrays, self.static, self.kinds, operands, jnp.asarray(num))
+        return jax.tree.map(lambda a: a if len(a) == num else a[:num], found)
 
-        def filled(array: Any) -> Any:
-            if num == capacity:
-                return array
-            missing = np.zeros((capacity - num, *array.shape[1:]), array.dtype)
-            return np.concatenate([array, missing])
 
-        shared = [array for array, axis in zip(self.arrays, self.axes, strict=True) if axis is None]
-        own, operands = jax.tree.map(filled, (own, operands))
-        found = _call(function, (shared, own), self.static, self.axes, operands, jnp.asarray(num))
-        return found if num == capacity else jax.tree.map(lambda a: a[:num], found)
+def _padded(array: Any) -> Any:
+    """With zeros up to a leading axis of a power of two."""
+    num = len(array)
+    capacity = 1 << (num - 1).bit_length()
+    if num == capacity:
+        return array
+    return np.concatenate([array, np.zeros((capacity - num, *array.shape[1:]), array.dtype)])
 
 
 def march_together(lanes: Lanes, march: March, progress: Callable[[int, int], None]) -> March:
@@ -117,19 +131,25 @@ def unlike(num_runs: int) -> InputError:
 @eqx.filter_jit
 def _call(
     function: Callable[..., Any],
-    arrays: tuple[list[Array], list[Array]],
+    arrays: tuple[list[Array], ...],
     static: Any,
-    axes: tuple[int | None, ...],
+    kinds: tuple[str, ...],
     operands: tuple[PyTree, ...],
     num_lanes: Int[Array, ""],
 ) -> Any:
     def one(lane: Any) -> Any:
-        shared, own = iter(arrays[0]), iter(arrays[1])
-        leaves = [next(shared) if axis is None else next(own)[lane] for axis in axes]
+        shared, own, distinct, rows = map(iter, arrays)
+
+        def leaf(kind: str) -> Array:
+            if kind == "shared":
+                return next(shared)
+            return next(own)[lane] if kind == "own" else next(distinct)[next(rows)[lane]]
+
+        leaves = [leaf(kind) for kind in kinds]
         module = eqx.combine(jax.tree.unflatten(static[1], leaves), static[0])
         return function(module, *jax.tree.map(lambda a: a[lane], operands))
 
-    capacity = jax.tree.leaves((arrays[1], operands))[0].shape[0]
+    capacity = jax.tree.leaves((arrays[1], arrays[3], operands))[0].shape[0]
     empty = jax.tree.map(
         lambda like: jnp.zeros((capacity, *like.shape), like.dtype), jax.eval_shape(one, 0)
     )
@@ -140,9 +160,20 @@ def _call(
     return lax.fori_loop(0, num_lanes, add, empty)
 
 
+def _stacked(column: Sequence[Any]) -> tuple[Any, str]:
+    """The arrays of all lanes, and how they are kept."""
+    distinct = {id(array): array for array in column}
+    first, *others = distinct.values()
+    if all(np.array_equal(other, first) for other in others):
+        return first, "shared"
+    if len(distinct) == len(column):
+        return np.stack([np.asarray(array) for array in column]), "own"
+    place = {key: i for i, key in enumerate(distinct)}
+    rows = np.array([place[id(array)] for array in column])
+    return _Grouped(np.stack([np.asarray(a) for a in distinct.values()]), rows), "grouped"
+
+
 def gathered(column: Sequence[Any]) -> Any:
     """The first array where all are equal, else all of them on a leading axis."""
-    first = column[0]
-    if all(array is first or np.array_equal(array, first) for array in column[1:]):
-        return first
-    return np.stack([np.asarray(array) for array in column])
+    array, kind = _stacked(column)
+    return array if kind != "grouped" else array.distinct[array.rows]

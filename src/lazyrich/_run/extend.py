@@ -4,7 +4,6 @@ import json
 import tomllib
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.flatten_util
 import jax.numpy as jnp
@@ -15,12 +14,13 @@ from jaxtyping import Array
 from threadpoolctl import threadpool_limits
 
 from .._core.errors import InputError
-from .._core.precision import in_double
-from ..dynamics import Trajectory
+from .._core.precision import as_double, in_double
 from ..experiments.experiment import Experiment
 from ..models import condensed
-from .results import Stacked
-from .simulate import FINAL, Listener, Run, digest_of, listening, replayed, with_final
+from .prepared import prepare
+from .result import FINAL, digest_of
+from .simulate import listening
+from .solve import Listener, Stopwatch, solve_batch
 
 
 @in_double
@@ -46,8 +46,8 @@ def parameters(record: xr.Dataset, experiment: Experiment, time: float | None = 
 
     def followed(key: Array) -> Any:
         params = experiment.model.init(key, dim)
-        is_closed = getattr(experiment.dynamics, "closure", False)
-        return condensed(experiment.model, params).params if is_closed else params
+        closed = experiment.dynamics.follows_closure
+        return condensed(experiment.model, params).params if closed else params
 
     shapes = jax.eval_shape(followed, jr.key(0))
     leaves = jax.tree.map(lambda leaf: np.zeros(leaf.shape), shapes)
@@ -108,79 +108,19 @@ def extend(
     """
     longer = experiment.with_changes({"t1": float(t1)})
     end = check_extends(record, longer)
-    if digest_of(params) != record.attrs["own_params"]:
+    own = None if params is None else as_double(params, "params")
+    if digest_of(own) != record.attrs["own_params"]:
         raise InputError("params", "others", "should be those that the run began with")
     reached = parameters(record, experiment)
     with (
         threadpool_limits(limits=1, user_api="blas"),
         listening(listener, progress, experiment.name) as told,
     ):
-        later = _later(longer, params, reached, end, told)
+        clock = Stopwatch(told)
+        clock.start("sampling data")
+        prepared = prepare(longer, own).going_on(reached, end)
+        later = solve_batch([prepared], told, clock=clock).record(0, keep_params=True)
     return _joined(record, later, end)
-
-
-def _later(
-    experiment: Experiment, params: Any, reached: Any, end: float, listener: Listener
-) -> xr.Dataset:
-    """The record after `end`, from the parameters reached there."""
-    run = Run(experiment, params, listener)
-    run.clock.start("solving the flow")
-    after = run.times[run.times > end] - end
-    times = np.concatenate([[0.0], after])
-
-    def progress(time: float, num_steps: int) -> None:
-        done = float(np.searchsorted(times, time)) / len(times)
-        listener("solving the flow", done, f"t = {end + time:.3g}, {num_steps} steps")
-
-    dynamics, observer = experiment.dynamics, None
-    if not dynamics.replays:
-        observer = run.observer()
-    params_here = jax.tree.map(np.asarray, reached)
-    problem = eqx.tree_at(lambda p: p.params, run.problem, params_here, is_leaf=_is_params(run))
-    if observer is not None:
-        found = dynamics.follow(problem, times, progress, _Later(observer, end))
-    else:
-        run.check()
-        found = dynamics.follow(problem, times, progress)
-    run.clock.start("measuring")
-    shifted = Trajectory(
-        times=found.times + end,
-        states=found.states,
-        params_at=_At(found.params_at, end),
-        ending=found.ending,
-        effort=found.effort,
-        observed=found.observed,
-        final=found.final,
-    )
-    if observer is not None:
-        outcome = run.outcome(shifted, shifted.observed, shifted.final)
-    else:
-        outcome = replayed(run, shifted, listener)
-    return with_final(Stacked.of([outcome]).record(experiment, 0), outcome)
-
-
-def _is_params(run: Run) -> Any:
-    return lambda leaf: leaf is run.problem.params
-
-
-class _Later(eqx.Module):
-    """An observer whose clock began before the solve's."""
-
-    observe: Any
-    begin: float
-
-    def __call__(self, time: Any, params: Any) -> Any:
-        return self.observe(time + self.begin, params)
-
-
-class _At(eqx.Module):
-    """Parameters by the whole run's time."""
-
-    params_at: Any
-    begin: float
-
-    def __call__(self, time: Any, state: Any) -> Any:
-        return self.params_at(time - self.begin, state)
 
 
 def _joined(before: xr.Dataset, after: xr.Dataset, end: float) -> xr.Dataset:

@@ -182,9 +182,8 @@ def _run(
     thresholds: "Thresholds",
     before: "xr.Dataset | None",
 ) -> dict[str, Any]:
-    from .._run.batch import simulate_many
     from .._run.extend import extend
-    from .._run.simulate import simulate
+    from .._run.simulate import simulate, simulate_many
     from ..forecasts.with_run import follows_the_flow, foresee_and_simulate
     from ..records.file import save_record
     from ..records.summary import summarise

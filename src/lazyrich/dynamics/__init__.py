@@ -7,6 +7,7 @@ from ._base import (
     AbstractDynamics as AbstractDynamics,
     Effort as Effort,
     Problem as Problem,
+    SolveProgress as SolveProgress,
     Trajectory as Trajectory,
 )
 from .diagonal.reduced_flow import ReducedFlow as ReducedFlow

@@ -1,6 +1,7 @@
 """What dynamics take and return."""
 
 import abc
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, NamedTuple
 
@@ -102,6 +103,41 @@ FIRST = 0.01
 Progress = Callable[[float, int], None]
 """Told the simulated time and the number of steps now and then."""
 
+Observe = Callable[[Any, Any], Any]
+"""What to record at a time, with the parameters there: a pytree of arrays."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SolveProgress:
+    """How far the solve of a batch is.
+
+    - `fraction` of it that is done; `num_ended`, problems that have reached their end.
+    - `time`, reached by the problem that is being solved; None where several are at once.
+    - `num_steps`, taken by the problems that are being solved.
+    """
+
+    fraction: float
+    num_ended: int
+    time: float | None
+    num_steps: int
+
+
+Report = Callable[[SolveProgress], None]
+"""Told now and then how far a solve is."""
+
+
+def reporting(report: Report, num_problems: int, num_before: int) -> Callable[[int, int], None]:
+    """A function to tell how many of the problems that share a call have ended, and their steps.
+
+    - **Takes** `num_before`, of all `num_problems`, those that had ended before.
+    """
+
+    def told(num_ended: int, num_steps: int) -> None:
+        ended = num_before + num_ended
+        report(SolveProgress(ended / num_problems, ended, None, num_steps))
+
+    return told
+
 
 def recorded_params(time: Any, params: Any) -> Any:
     """Parameters from a state that is the parameters."""
@@ -112,8 +148,21 @@ def recorded_params(time: Any, params: Any) -> Any:
 class AbstractDynamics(Choice):
     """How parameters move."""
 
-    replays: ClassVar[bool]
-    """Whether a trajectory can give back the parameters of every record from small states."""
+    keeps_states: ClassVar[bool] = False
+    """Whether the parameters at every recorded time follow from small states that are kept.
+
+    If they do, probes are computed after the solve, and test data come in blocks. If not, probes
+    are computed inside the solve, and test data are in memory.
+    """
+
+    @property
+    def follows_closure(self) -> bool:
+        """Whether the closed statistics of a model are followed in place of its parameters."""
+        return False
+
+    def as_flow(self) -> "AbstractDynamics | None":
+        """These dynamics if they solve the gradient flow with error control, else None."""
+        return None
 
     def can_follow(self, model: AbstractModel) -> bool:
         """Whether these dynamics are defined for a model."""
@@ -136,16 +185,42 @@ class AbstractDynamics(Choice):
         problem: Problem,
         times: Float[np.ndarray, " t"],
         progress: Progress,
-        observe: Callable[[Any, Any], Any] | None = None,
+        observe: Observe | None = None,
         checkpoint: Checkpoint | None = None,
     ) -> Trajectory:
         """Follows `problem` from time 0 and keeps the states at `times`, increasing.
 
         - **Takes** `progress`, told the simulated time and the steps taken now and then;
             `observe(time, params)`, a pytree of arrays to keep in place of the states, which
-            dynamics that replay leave to their caller; `checkpoint`, where to keep what has
+            dynamics that keep states leave to their caller; `checkpoint`, where to keep what has
             been reached and from where to go on.
         """
+
+    def solve(
+        self,
+        problems: Sequence[Problem],
+        times: Sequence[Float[np.ndarray, " _"]],
+        report: Report,
+        observers: Sequence[Observe] | None = None,
+        checkpoint: Checkpoint | None = None,
+    ) -> list[Trajectory]:
+        """Follows every problem of a batch to its end; by default one after the other.
+
+        - **Takes** for each problem its times and, unless these dynamics keep states, what to
+            observe, as `follow` does; `report`, told how far the solve is; `checkpoint`, for a
+            batch of one problem.
+        """
+        found: list[Trajectory] = []
+        for place, (problem, grid) in enumerate(zip(problems, times, strict=True)):
+
+            def progress(time: float, num_steps: int, place: int = place, grid: Any = grid) -> None:
+                # Records are spread as the interest is; time itself is nearly all late phase.
+                done = float(np.searchsorted(grid, time)) / len(grid)
+                report(SolveProgress((place + done) / len(problems), place, time, num_steps))
+
+            observe = None if observers is None else observers[place]
+            found.append(self.follow(problem, grid, progress, observe, checkpoint))
+        return found
 
     def first_times(self, problems: Sequence[Problem]) -> list[float]:
         """The first time after 0 to record for each of these problems, unless it is named."""

@@ -3,7 +3,7 @@
 import abc
 import time
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 import equinox as eqx
 import jax
@@ -21,7 +21,15 @@ from .._integrate.status import Ending
 from ..losses import AbstractLoss
 from ..models import AbstractModel
 from ..tasks import Samples
-from ._base import AbstractDynamics, Effort, Problem, Progress, Trajectory, recorded_params
+from ._base import (
+    AbstractDynamics,
+    Effort,
+    Observe,
+    Problem,
+    Progress,
+    Trajectory,
+    recorded_params,
+)
 
 # Between two looks from outside: seconds aimed at, and the steps of the first chunk.
 _CHUNK_SECONDS, _FIRST_CHUNK = 1.0, 256
@@ -41,8 +49,6 @@ class AbstractDiscrete(AbstractDynamics):
 
     - **Takes** `learning_rate`, $\eta$.
     """
-
-    replays: ClassVar[bool] = False
 
     learning_rate: Annotated[float, Gt(0)] = 1e-2
 
@@ -81,7 +87,7 @@ class AbstractDiscrete(AbstractDynamics):
         problem: Problem,
         times: Float[np.ndarray, " t"],
         progress: Progress,
-        observe: Callable[[Any, Any], Any] | None = None,
+        observe: Observe | None = None,
         checkpoint: Checkpoint | None = None,
     ) -> Trajectory:
         self.check(problem)

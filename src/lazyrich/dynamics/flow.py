@@ -3,8 +3,8 @@
 import functools
 import math
 import time
-from collections.abc import Callable, Sequence
-from typing import Annotated, Any, ClassVar, Literal
+from collections.abc import Sequence
+from typing import Annotated, Literal
 
 import equinox as eqx
 import jax
@@ -23,7 +23,16 @@ from .._integrate.log_state import LogState
 from .._integrate.norms import rms, tree_norm
 from .._integrate.status import ENDINGS, RUNNING, Ending
 from ..models import AbstractModel
-from ._base import AbstractDynamics, Problem, Progress, Trajectory, recorded_params
+from ._base import (
+    AbstractDynamics,
+    Observe,
+    Problem,
+    Progress,
+    Report,
+    Trajectory,
+    recorded_params,
+    reporting,
+)
 from ._method import Method, choose, choose_together, speed
 from ._rate import first_times, loss_floor, output_unit
 from ._relay import Relay, Switched, effort_of
@@ -79,8 +88,6 @@ class Flow(AbstractDynamics):
         does not admit, and for one that needs more memory than there is.
     """
 
-    replays: ClassVar[bool] = False
-
     method: Literal["auto", "rosenbrock", "rock2", "rkc2", "damped_rkc2", "tsit5"] = "auto"
     rtol: Annotated[float, Gt(0), Lt(0.1)] = 1e-3
     control: Literal["both", "parameters", "outputs"] = "both"
@@ -94,6 +101,13 @@ class Flow(AbstractDynamics):
     max_seconds: Annotated[float, Gt(0)] = 1e9
 
     @property
+    def follows_closure(self) -> bool:
+        return self.closure
+
+    def as_flow(self) -> "Flow":
+        return self
+
+    @property
     def forgets(self) -> bool:
         # Log time and stationarity count from the beginning; a stop counts records.
         return self.clock == "linear" and self.stop is None and self.stationary == 0
@@ -103,7 +117,7 @@ class Flow(AbstractDynamics):
         problem: Problem,
         times: Float[np.ndarray, " t"],
         progress: Progress,
-        observe: Callable[[Any, Any], Any] | None = None,
+        observe: Observe | None = None,
         checkpoint: Checkpoint | None = None,
     ) -> Trajectory:
         method = choose(self.method, self.clock, problem, float(times[-1]))
@@ -131,25 +145,28 @@ class Flow(AbstractDynamics):
     def loss_floor(self, problem: Problem) -> float:
         return loss_floor(problem, self.rtol)
 
-    def follow_together(
+    def solve(
         self,
-        problems: list[Problem],
-        times: list[Float[np.ndarray, " _"]],
-        progress: Callable[[int, int], None],
-        observers: Sequence[Callable[[Any, Any], Any]],
+        problems: Sequence[Problem],
+        times: Sequence[Float[np.ndarray, " _"]],
+        report: Report,
+        observers: Sequence[Observe] | None = None,
+        checkpoint: Checkpoint | None = None,
     ) -> list[Trajectory]:
-        """Follows problems of one shape in one compiled solve, each to its own end.
+        """Follows several problems of one shape in one compiled solve, each to its own end.
 
-        - **Takes** for each problem its times, as many as every other's, and what to observe;
-            `progress`, told how many have ended and the steps taken by those that run.
-            `max_seconds` does not apply.
+        `max_seconds` does not apply to several problems.
+
         - **Raises** [`InputError`][lazyrich.InputError] for problems of different shapes.
         """
+        if len(problems) == 1:  # of which the state can be kept, and the time looked at
+            return super().solve(problems, times, report, observers, checkpoint)
+        observes = [None] * len(problems) if observers is None else observers
         ends = [float(grid[-1]) for grid in times]
-        method = choose_together(self.method, self.clock, problems, ends)
+        method = choose_together(self.method, self.clock, list(problems), ends)
         lanes = [
             self.prepare(problem, grid, observe, method)
-            for problem, grid, observe in zip(problems, times, observers, strict=True)
+            for problem, grid, observe in zip(problems, times, observes, strict=True)
         ]
         relays = [Relay(method, *lane) for lane in lanes]
         going = relays
@@ -157,18 +174,15 @@ class Flow(AbstractDynamics):
             stacked = jax.tree.map(
                 lambda *leaves: np.stack(leaves), *(relay.march for relay in going)
             )
-            others = len(relays) - len(going)
-
-            def report(ended: int, steps: int, others: int = others) -> None:
-                progress(others + ended, steps)
-
-            ended = march_together(Lanes.of([relay.system for relay in going]), stacked, report)
+            told = reporting(report, len(relays), len(relays) - len(going))
+            ended = march_together(Lanes.of([relay.system for relay in going]), stacked, told)
             for place, relay in enumerate(going):
                 relay.march = jax.tree.map(lambda a, i=place: a[i], ended)
                 relay.settle()
             going = [relay for relay in going if int(relay.march.status) == RUNNING]
+        observed = observers is not None
         return [
-            self.finish(method, relay.march, None, relay.switched, observed=True)
+            self.finish(method, relay.march, None, relay.switched, observed=observed)
             for relay in relays
         ]
 
@@ -176,7 +190,7 @@ class Flow(AbstractDynamics):
         self,
         problem: Problem,
         times: Float[np.ndarray, " t"],
-        observe: Callable[[Any, Any], Any] | None,
+        observe: Observe | None,
         method: Method,
     ) -> tuple["_march.System", "_march.March"]:
         """The system to step and its state at time 0."""

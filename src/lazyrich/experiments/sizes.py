@@ -35,7 +35,7 @@ def check_fits(experiment: Experiment) -> None:
     if task is not None:
         n, d, m = (f"task.{key}" for key in task.keys)
         count(task.num_train * (task.dim * task.num_bytes + _FLOAT), n, d)
-        if experiment.dynamics.replays:
+        if experiment.dynamics.keeps_states:
             # Test inputs come in blocks; outputs at all times are held together.
             block = min(task.num_test, task.block)
             count(block * task.dim * task.num_bytes, d)

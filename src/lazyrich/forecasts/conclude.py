@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._run.simulate import grids
+from .._run.solve import grids
 from ..experiments.experiment import Experiment
 from ..records.summary import early_and_late
 from ..records.transition import Outcome, Thresholds, Transition

@@ -9,8 +9,8 @@ from threadpoolctl import threadpool_limits
 
 from .._core.precision import in_double
 from .._core.shown import as_html, interval, number, rows
-from .._run.measure import rms
-from .._run.prepared import Ground
+from .._run.achieved import rms
+from .._run.prepared import PreparedProblem, prepare
 from ..experiments.experiment import Experiment
 from ..records.summary import jsonable, textbook_of
 from ..records.transition import Outcome, Thresholds
@@ -137,22 +137,22 @@ def forecast(
         asked = Asked(num_samples, passage, max_test, thresholds)
         asked.check()
         begun = time.perf_counter()
-        ground = Ground(experiment, params)
+        prepared = prepare(experiment, params)
         sampling = {"sampling data": time.perf_counter() - begun}
-        found = forecast_on(experiment, ground, asked)
+        found = forecast_on(prepared, asked)
         return found._replace(seconds=sampling | found.seconds)
 
 
-def forecast_on(experiment: Experiment, ground: Ground, asked: Asked) -> Forecast:
-    """The same of an experiment on a prepared problem, in double precision."""
+def forecast_on(prepared: PreparedProblem, asked: Asked) -> Forecast:
+    """The same of a prepared problem, in double precision."""
     seconds: dict[str, float] = {}
     begun = time.perf_counter()
 
     def done(stage: str) -> None:
         seconds[stage] = time.perf_counter() - begun - sum(seconds.values())
 
-    problem = ground.problem_of(experiment)
-    seen = look(problem, ground, experiment, asked, done)
+    experiment, problem = prepared.experiment, prepared.problem
+    seen = look(prepared, asked, done)
     number = number_of(problem, seen.rich)
     like = likeness(
         seen.phase, seen.rich, len(problem.train.y), seen.t_fit, seen.scores.early, number
@@ -162,8 +162,7 @@ def forecast_on(experiment: Experiment, ground: Ground, asked: Asked) -> Forecas
     wanted = family.solve and seen.subsets is None
     if asked.passage == "solved" or (asked.passage is None and wanted):
         solved = solve_passage(
-            experiment,
-            problem.model,
+            prepared,
             seen.phase,
             seen.course,
             asked.thresholds,

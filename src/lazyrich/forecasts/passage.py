@@ -1,6 +1,6 @@
 """The transition itself, solved from the end of the kernel phase on."""
 
-import json
+import dataclasses
 import math
 from typing import Any, NamedTuple
 
@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._run.simulate import simulate
-from ..dynamics import Flow, ReducedFlow
+from .._run.prepared import PreparedProblem
+from .._run.solve import solve_batch
+from ..dynamics import Flow
 from ..dynamics.diagonal.reduction import reduce
-from ..experiments.experiment import Experiment
-from ..models import AbstractLinearModel, AbstractModel, DiagonalLinear
+from ..models import AbstractLinearModel, DiagonalLinear
 from ..records.transition import Thresholds, Transition
 from .course import Course
 from .kernel import pull
@@ -77,18 +77,17 @@ def params_at(phase: KernelPhase, index: int) -> Any:
 
 
 def solve_passage(
-    experiment: Experiment,
-    model: AbstractModel,
+    prepared: PreparedProblem,
     phase: KernelPhase,
     flow: Course,
     thresholds: Thresholds,
     max_test: int,
 ) -> Passage | None:
-    """Solves an experiment from the end of the kernel phase to its horizon; None without one.
+    """Solves a prepared problem from the end of the kernel phase to its horizon; None without one.
 
-    - **Takes** `model`, the one whose parameters move: the experiment's own, or its closure;
-        `flow`, the course of the kernel flow.
+    - **Takes** `flow`, the course of the kernel flow.
     """
+    experiment, data = prepared.experiment, prepared.data
     begin = phase.clock.when(_LOG_BEGIN)
     if math.isnan(phase.t_end) or not 0 < begin < experiment.t1:
         return None
@@ -98,42 +97,32 @@ def solve_passage(
     if rest <= 0 or index + 1 == len(phase.times):
         return None
     times = experiment.times.model_copy(update={"first": min(0.01 * begin, 0.1 * rest)})
-    task: Any = experiment.task
-    if isinstance(experiment.model, AbstractLinearModel) and hasattr(task, "num_test"):
-        # At 100,000 inputs a pass over all test data costs more than the flow. What the tasks of
-        # linear models train on does not hang on how many there are.
-        task = task.model_copy(update={"num_test": min(task.num_test, max_test)})
-    dynamics = experiment.dynamics
-    if isinstance(dynamics, Flow):
-        # What is closed has been: the kernel phase is the closure's own.
-        dynamics = dynamics.model_copy(update={"closure": False})
-    elif not isinstance(dynamics, ReducedFlow):
-        dynamics = Flow()
+    if isinstance(experiment.model, AbstractLinearModel):
+        # At 100,000 inputs a pass over all test data costs more than the flow.
+        data = data.with_few_tests(max_test)
     changed = experiment.model_copy(
         update={
-            "task": task,
-            "model": model,
             "t1": rest,
             "times": times,
             "probes": tuple(flow.curves),
-            "dynamics": dynamics,
-            "published": None,
+            "dynamics": experiment.dynamics.as_flow() or Flow(),
         }
     )
-    record = simulate(changed, params=params_at(phase, index))
-    later = record["time"].values
+    problem = dataclasses.replace(prepared.problem, params=params_at(phase, index))
+    result = solve_batch([PreparedProblem(changed, problem, data)])
+    later, curves = result.recorded(0), result.curves(0)
     joined = {
-        name: np.concatenate([values[: index + 1], record[name].values[1:]])
+        name: np.concatenate([values[: index + 1], curves[name][1:]])
         for name, values in flow.curves.items()
     }
     every = np.concatenate([phase.times[: index + 1], begin + later[1:]])
     course = Course(every, joined, flow.scales)
-    solver = json.loads(record.attrs["solver"])
+    effort = result.efforts[0]
     return Passage(
         begin,
         course,
-        course.events(thresholds, record.attrs["ending"]),
+        course.events(thresholds, result.endings[0]),
         {name: float(values[-1]) for name, values in joined.items()},
-        int(solver["num_steps"]) + int(solver["num_rejected"]),
-        int(solver["num_gradients"]),
+        effort.num_steps + effort.num_rejected,
+        effort.num_gradients,
     )

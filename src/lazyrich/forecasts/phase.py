@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Shaped
 from scipy.interpolate import PchipInterpolator
 from scipy.optimize import brentq
 
-from .._run.measure import evaluate_all
+from .._run.weights import evaluate_all
 from ..dynamics import Problem
 from ..models import AbstractLinearModel, AbstractModel
 from ..tasks import Samples

@@ -12,10 +12,9 @@ import numpy as np
 from jaxtyping import Array, Float, Shaped
 
 from .._core.errors import InputError
-from .._run.prepared import Ground
-from .._run.simulate import grids
+from .._run.prepared import PreparedProblem
+from .._run.solve import grids
 from ..dynamics import Problem
-from ..experiments.experiment import Experiment
 from ..predictors import Predictor
 from ..probes import accuracy
 from ..records.transition import Scales, ScoredBy, Thresholds, score_of_loss, scored_by
@@ -107,17 +106,12 @@ class Seen(NamedTuple):
         return "misgrok" if self.scores.late < self.scores.early else "grok"
 
 
-def look(
-    problem: Problem,
-    ground: Ground,
-    experiment: Experiment,
-    asked: Asked,
-    done: Callable[[str], None],
-) -> Seen:
-    """Follows the kernel flow of an experiment's problem; `done` is called with the name of every
+def look(prepared: PreparedProblem, asked: Asked, done: Callable[[str], None]) -> Seen:
+    """Follows the kernel flow of a prepared problem; `done` is called with the name of every
     stage as it ends."""
+    experiment, problem = prepared.experiment, prepared.problem
     t1 = experiment.t1
-    certified = {role: p for role, p in ground.predictors.items() if p.is_certified}
+    certified = {role: p for role, p in prepared.data.predictors.items() if p.is_certified}
     rich = certified.get("rich")
     done("computing predictors")
     size = asked.size(problem)
@@ -127,7 +121,7 @@ def look(
     else:
         phase = subsets.phase
     done("following the kernel flow")
-    test = _some(ground.split.test, asked.max_test)
+    test = _some(prepared.data.split.test, asked.max_test)
     outputs = outputs_of(phase, test, [jnp.asarray(p.weights) for p in certified.values()])
     curves = _curves(phase, outputs)
     best = {

@@ -9,8 +9,10 @@ from threadpoolctl import threadpool_limits
 
 from .._core.errors import ComputationError
 from .._core.precision import in_double
-from .._run.prepared import Ground
-from .._run.simulate import Listener, silently, simulate_on
+from .._integrate.checkpoint import Checkpoint
+from .._run.prepared import prepare
+from .._run.simulate import identity_of
+from .._run.solve import Listener, Stopwatch, silently, solve_batch
 from ..dynamics import Adam, AdamW
 from ..experiments.experiment import Experiment
 from ..records.transition import Thresholds
@@ -41,13 +43,16 @@ def foresee_and_simulate(
     - **Returns** the record, the one that [`simulate`][lazyrich.simulate] gives.
     """
     with threadpool_limits(limits=1, user_api="blas"):
-        listener("sampling data", None, "")
-        ground = Ground(experiment)
+        clock = Stopwatch(listener)
+        clock.start("sampling data")
+        prepared = prepare(experiment)
+        clock.stop()
         listener("forecasting", None, "")
         try:
-            foreseen(
-                forecast_on(experiment, ground, Asked(passage="calibrated", thresholds=thresholds))
-            )
+            foreseen(forecast_on(prepared, Asked(passage="calibrated", thresholds=thresholds)))
         except (ComputationError, MemoryError, jax.errors.JaxRuntimeError) as error:
             foreseen(str(error).splitlines()[0] or type(error).__name__)
-        return simulate_on(ground, listener, checkpoint)
+        kept = None
+        if checkpoint is not None:
+            kept = Checkpoint(checkpoint, identity_of(experiment, None))
+        return solve_batch([prepared], listener, kept, clock).record(0, keep_params=True)

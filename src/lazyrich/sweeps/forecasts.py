@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from .._core.errors import InputError
 from .._core.precision import in_double
-from .._run.prepared import ground_key, grounds_of
+from .._run.prepared import key_of_data, prepare
 from ..experiments.experiment import Experiment
 from ..forecasts.forecast import Forecast, forecast_on
 from ..forecasts.seen import Asked, How
@@ -89,9 +89,9 @@ def with_forecasts(
     runs = [sweep.run(index) for index in range(len(sweep))]
     first = None
     with threadpool_limits(limits=1, user_api="blas"):
-        for done, index in enumerate(_by_ground(runs)):
+        for done, index in enumerate(_by_data(runs)):
             place, run = np.unravel_index(index, shape), runs[index]
-            found = forecast_on(run, grounds_of([run])[0], asked)
+            found = forecast_on(prepare(run), asked)
             first = found if index == 0 else first
             t50 = float(dataset["t50"].values[place])
             came = str(dataset["outcome"].values[place])
@@ -110,10 +110,10 @@ def with_forecasts(
     return dataset.assign(variables), first
 
 
-def _by_ground(runs: Sequence[Experiment]) -> list[int]:
-    """The places of runs in an order in which those on one ground follow each other."""
+def _by_data(runs: Sequence[Experiment]) -> list[int]:
+    """The places of runs in an order in which those that share data follow each other."""
     first: dict[Hashable, int] = {}
-    return sorted(range(len(runs)), key=lambda i: (first.setdefault(ground_key(runs[i]), i), i))
+    return sorted(range(len(runs)), key=lambda i: (first.setdefault(key_of_data(runs[i]), i), i))
 
 
 def _of(found: Forecast, t50: float) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ..._integrate.lanes import Lanes, gathered, march_together, unlike
 from ..._integrate.march import March, System, restart, start
-from ..._integrate.status import COMPLETED, ENDINGS, Ending
+from ..._integrate.status import COMPLETED, ENDINGS
 from ...models import DiagonalParams
 from .._base import Effort, Problem, Trajectory
 from .reduction import Reduced, Replay, depth_of, first_step, kernel_at_start, reduce
@@ -97,41 +97,13 @@ def effort(num_accepted: int, num_rejected: int) -> Effort:
     return Effort("Rodas5P", num_accepted, num_rejected, 8 * num_tried, num_tried)
 
 
-class Trajectories(NamedTuple):
-    """Solves of a batch, with a leading axis over problems.
-
-    - `times`, NaN beyond those recorded, as many as the longest grid has; `states`, what
-        the lanes of `replay`, a [`Replay`][] each, take with a time.
-    """
-
-    times: Float[np.ndarray, "p t"]
-    states: tuple[Int[np.ndarray, "p t"], Float[np.ndarray, "p t n"]]
-    replay: Lanes
-    endings: list[Ending]
-    efforts: list[Effort]
-
-    def one(self, place: int) -> Trajectory:
-        """The solve of one problem."""
-        num = int(np.isfinite(self.times[place]).sum())
-        return Trajectory(
-            times=self.times[place, :num],
-            states=jax.tree.map(lambda a: jnp.asarray(a[place, :num]), self.states),
-            params_at=jax.tree.map(
-                lambda a: jnp.asarray(a) if eqx.is_array(a) else a,
-                self.replay.take(place).together,
-            ),
-            ending=self.endings[place],
-            effort=self.efforts[place],
-        )
-
-
-def follow_all(
+def solve_together(
     problems: Sequence[Problem],
     params: Sequence[DiagonalParams],
     times: Sequence[Float[np.ndarray, " _"]],
     system_of: Callable[[Reduced, Any, Any], System],
     progress: Callable[[int, int], None],
-) -> Trajectories:
+) -> list[Trajectory]:
     """Marches every problem through its first leg, those that have a second through it, ...
 
     - **Takes** `params` at time 0; `system_of` a reduced system, its requests and horizon.
@@ -216,21 +188,37 @@ def _from(first: Reduced, together: Reduced, start: DiagonalParams) -> Lanes:
 
 def _trajectories(
     first: Reduced, every: Lanes, starts: DiagonalParams, legs: Sequence[Legs], march: March
-) -> Trajectories:
-    times = np.full(march.times.shape, np.nan)
+) -> list[Trajectory]:
     begins = np.zeros(starts.u.shape[:2])
-    for row, begin, lane, num in zip(times, begins, legs, march.num_saved, strict=True):
-        row[:num] = lane.times[:num]
-        begin[: lane.num] = lane.bounds[:-1]
+    for row, lane in zip(begins, legs, strict=True):
+        row[: lane.num] = lane.bounds[:-1]
     one = Replay(first, jnp.asarray(begins[0]), jax.tree.map(lambda p: jnp.asarray(p[0]), starts))
     together = eqx.tree_at(
         lambda r: (r.system, r.begins, r.starts), one, (every.together, begins, starts)
     )
-    counts = zip(march.num_accepted, march.num_rejected, strict=True)
-    return Trajectories(
-        times,
-        (np.stack([lane.leg_of(row) for lane, row in zip(legs, times, strict=True)]), march.values),
-        Lanes.spread(one, together),
-        [ENDINGS[int(status)] for status in march.status],
-        [effort(int(accepted), int(rejected)) for accepted, rejected in counts],
-    )
+    replays = Lanes.spread(one, together)
+    times = [lane.times[:num] for lane, num in zip(legs, march.num_saved, strict=True)]
+    states = [
+        (jnp.asarray(lane.leg_of(recorded)), jnp.asarray(values[: len(recorded)]))
+        for lane, recorded, values in zip(legs, times, march.values, strict=True)
+    ]
+    last = [jax.tree.map(lambda a: a[-1], kept) for kept in states]
+    last_states = jax.tree.map(lambda *leaves: np.stack(leaves), *last)
+    finals = replays.call(params_at, np.array([grid[-1] for grid in times]), last_states)
+    return [
+        Trajectory(
+            times=recorded,
+            states=kept,
+            params_at=replays.one(place),
+            ending=ENDINGS[int(march.status[place])],
+            effort=effort(int(march.num_accepted[place]), int(march.num_rejected[place])),
+            final=jax.tree.map(lambda a, i=place: a[i], finals),
+        )
+        for place, (recorded, kept) in enumerate(zip(times, states, strict=True))
+    ]
+
+
+@eqx.filter_jit
+def params_at(replay: Replay, time: Array, state: tuple[Array, Array]) -> DiagonalParams:
+    """The parameters at a time from the state there."""
+    return replay(time, state)

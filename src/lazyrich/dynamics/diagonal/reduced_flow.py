@@ -1,6 +1,6 @@
 """The exact reduction of diagonal linear nets to one number a sample."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar
 
 import diffrax
@@ -18,9 +18,18 @@ from ..._integrate.clock import LinearClock
 from ..._integrate.status import COMPLETED, ENDINGS, RUNNING
 from ...models import AbstractModel, DiagonalParams
 from ...solvers.rodas5p import Rodas5P
-from .._base import AbstractDynamics, Problem, Progress, Trajectory, recorded_params
+from .._base import (
+    AbstractDynamics,
+    Observe,
+    Problem,
+    Progress,
+    Report,
+    Trajectory,
+    recorded_params,
+    reporting,
+)
 from .._rate import first_times, loss_floor
-from .legs import Legs, Trajectories, begin, effort, follow_all, go_on, reached
+from .legs import Legs, begin, effort, go_on, params_at, reached, solve_together
 from .reduction import (
     Reduced,
     Replay,
@@ -59,13 +68,16 @@ class ReducedFlow(AbstractDynamics):
         flow of Woodworth et al., COLT 2020, arXiv:2002.09277.
     """
 
-    replays: ClassVar[bool] = True
+    keeps_states: ClassVar[bool] = True
 
     rtol: Annotated[float, Gt(0), Lt(0.1)] = 1e-4
     max_steps: Annotated[int, Ge(1)] = 4096
 
     def can_follow(self, model: AbstractModel) -> bool:
         return model.diagonal_depth is not None
+
+    def as_flow(self) -> "ReducedFlow":
+        return self
 
     @property
     def forgets(self) -> bool:
@@ -76,7 +88,7 @@ class ReducedFlow(AbstractDynamics):
         problem: Problem,
         times: Float[np.ndarray, " t"],
         progress: Progress,
-        observe: Callable[[Any, Any], Any] | None = None,
+        observe: Observe | None = None,
         checkpoint: Checkpoint | None = None,
     ) -> Trajectory:
         del observe  # its caller observes the small states it leaves
@@ -106,12 +118,16 @@ class ReducedFlow(AbstractDynamics):
             run = _Run(jnp.asarray(leg), starts, go_on(system, run.march))
         num_saved = int(run.march.num_saved)
         recorded = legs.times[:num_saved]
+        states = (jnp.asarray(legs.leg_of(recorded)), run.march.values[:num_saved])
+        replay = Replay(reduced, jnp.asarray(legs.bounds[:-1]), run.starts)
+        last = jax.tree.map(lambda a: a[-1], states)
         return Trajectory(
             times=recorded,
-            states=(jnp.asarray(legs.leg_of(recorded)), run.march.values[:num_saved]),
-            params_at=Replay(reduced, jnp.asarray(legs.bounds[:-1]), run.starts),
+            states=states,
+            params_at=replay,
             ending=ENDINGS[int(run.march.status)],
             effort=effort(int(run.march.num_accepted), int(run.march.num_rejected)),
+            final=params_at(replay, jnp.asarray(recorded[-1]), last),
         )
 
     def first_times(self, problems: Sequence[Problem]) -> list[float]:
@@ -120,31 +136,25 @@ class ReducedFlow(AbstractDynamics):
     def loss_floor(self, problem: Problem) -> float:
         return loss_floor(problem, self.rtol)
 
-    def follow_together(
+    def solve(
         self,
         problems: Sequence[Problem],
         times: Sequence[Float[np.ndarray, " _"]],
-        progress: Callable[[int, int], None],
+        report: Report,
+        observers: Sequence[Observe] | None = None,
+        checkpoint: Checkpoint | None = None,
     ) -> list[Trajectory]:
-        """Follows problems of one shape in one compiled solve, each to its own end.
+        """Follows several problems of one shape in one compiled solve, each to its own end.
 
-        - **Takes** for each problem its times; `progress`, told how many have ended and the
-            steps taken by those that run. Inputs and labels that are one array for all
-            problems are held once.
+        Inputs and labels that are one array for all problems are held once.
+
         - **Raises** [`InputError`][lazyrich.InputError] for problems of different shapes.
         """
-        every = self.follow_all(problems, times, progress)
-        return [every.one(i) for i in range(len(problems))]
-
-    def follow_all(
-        self,
-        problems: Sequence[Problem],
-        times: Sequence[Float[np.ndarray, " _"]],
-        progress: Callable[[int, int], None],
-    ) -> Trajectories:
-        """What `follow_together` does; its result has a leading axis over problems."""
+        if len(problems) == 1:  # of which the state can be kept
+            return super().solve(problems, times, report, observers, checkpoint)
         params = [_checked_start(problem) for problem in problems]
-        return follow_all(problems, params, times, self._system, progress)
+        told = reporting(report, len(problems), 0)
+        return solve_together(problems, params, times, self._system, told)
 
     def _system(self, reduced: Reduced, requests: Any, stop: Any) -> "_march.System":
         return _march.System(

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..._core.errors import InputError
-from ..._run.batch import simulate_stacked
-from ..._run.results import Stacked, machine
+from ..._run.result import BatchResult, machine
+from ..._run.simulate import simulate_batch
 from ...experiments.experiment import Experiment
 from ...predictors import CERTIFIED
 from ...records.summary import early_and_late
@@ -91,7 +91,7 @@ def compute(job: Job) -> Results:
     experiments = [job.experiment.with_changes(changes) for changes in job.changes]
     errors: dict[int, str] = {}
     try:
-        parts = [(np.arange(len(experiments)), simulate_stacked(experiments))]
+        parts = [(np.arange(len(experiments)), simulate_batch(experiments))]
     except MemoryError:
         raise
     except Exception:
@@ -99,7 +99,7 @@ def compute(job: Job) -> Results:
         parts = []
         for place, experiment in enumerate(experiments):
             try:
-                parts.append((np.array([place]), simulate_stacked([experiment])))
+                parts.append((np.array([place]), simulate_batch([experiment])))
             except MemoryError:
                 raise
             except Exception as error:
@@ -149,7 +149,7 @@ _COSTS = ("num_steps", "num_rejected", "num_gradients", "num_jacobians", "num_pr
 def _results(
     job: Job,
     experiments: list[Experiment],
-    parts: list[tuple[np.ndarray, Stacked]],
+    parts: list[tuple[np.ndarray, BatchResult]],
     errors: dict[int, str],
 ) -> Results:
     num_runs = len(job.runs)
@@ -166,10 +166,7 @@ def _results(
     for places, part in parts:
         for stage, seconds in part.seconds.items():
             stages[stage] = stages.get(stage, 0.0) + seconds
-        words |= {
-            name: {"long_name": part.long_names[name], "units": part.units.get(name, "1")}
-            for name in part.values
-        }
+        words |= {name: part.words(name) for name in part.values}
         length = part.times.shape[1]
         times[places, :length] = part.times
         for name, values in part.values.items():
@@ -178,13 +175,12 @@ def _results(
             numbers.setdefault(name, np.full(num_runs, np.nan))[places] = column
             words[name] = {"long_name": long_name, "units": "1"}
         for row, place in enumerate(places.tolist()):
-            known = ~np.isnan(part.times[row])
-            its_curves = {name: values[row][known] for name, values in part.values.items()}
+            recorded, its_curves = part.recorded(row), part.curves(row)
             its_numbers = {name: float(values[place]) for name, values in numbers.items()}
             scales = scales_of_numbers(its_numbers, experiments[place].weight_decay)
-            events = read_off(part.times[row][known], its_curves, part.endings[row], scales=scales)
+            events = read_off(recorded, its_curves, part.endings[row], scales=scales)
             outcomes[place], endings[place] = events.outcome, part.endings[row]
-            states = early_and_late(part.times[row][known], its_curves, events)
+            states = early_and_late(recorded, its_curves, events)
             rows[place] = {
                 **events.numbers(),
                 **{
@@ -219,20 +215,21 @@ def _results(
     )
 
 
-def _achieved(part: Stacked) -> Iterator[tuple[str, np.ndarray, str]]:
+def _achieved(part: BatchResult) -> Iterator[tuple[str, np.ndarray, str]]:
     """What the predictors achieve and how near to KKT the runs end, as numbers by name."""
     for key, table in part.table.items():
         for place, role in enumerate(part.roles):
             if table.dtype.kind == "f":
-                long_name = f"{part.long_names[f'predictor_{key}']} of the {role} predictor"
+                words = part.words(f"predictor_{key}")
+                long_name = f"{words['long_name']} of the {role} predictor"
                 yield f"{role}_{key}", table[:, place], long_name
             elif key == "status":
                 certified = np.isin(table[:, place], CERTIFIED).astype(float)
                 yield f"{role}_certified", certified, f"whether the {role} predictor is certified"
     for name, column in part.scales.items():
-        yield name, column, part.long_names[name]
+        yield name, column, part.words(name)["long_name"]
     for name, residuals in part.kkt.items():
-        yield f"kkt_{name}", residuals, part.long_names[f"kkt_{name}"]
+        yield f"kkt_{name}", residuals, part.words(f"kkt_{name}")["long_name"]
 
 
 def _words(name: str, words: dict[str, dict[str, str]]) -> dict[str, str]:

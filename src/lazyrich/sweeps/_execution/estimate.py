@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..._run.batch import simulate_stacked
+from ..._run.simulate import simulate_batch
 from .._sweep import Sweep
 from ..batches import batches
 
@@ -67,10 +67,10 @@ def estimate(sweep: Sweep, workers: int | None = None) -> Estimate:
     for run in sorted(drawn.tolist()):
         experiment = sweep.run(run)
         begun = time.perf_counter()
-        simulate_stacked([experiment])
+        simulate_batch([experiment])
         first = time.perf_counter() - begun
         begun = time.perf_counter()
-        result = simulate_stacked([experiment])
+        result = simulate_batch([experiment])
         seconds.append(time.perf_counter() - begun)
         compiling = max(compiling, first - seconds[-1])
         gradients.append(float(result.efforts[0].num_gradients))

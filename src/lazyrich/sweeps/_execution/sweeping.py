@@ -183,8 +183,8 @@ def suggested_size(experiment: Experiment, num_runs: int = _LARGEST * _FEWEST) -
     def followed(key: Array) -> Any:
         params = experiment.model.init(key, split.train.x.shape[1])
         # A net that is followed by its closure costs what this does, at any width.
-        is_closed = getattr(experiment.dynamics, "closure", False)
-        return condensed(experiment.model, params).params if is_closed else params
+        closed = experiment.dynamics.follows_closure
+        return condensed(experiment.model, params).params if closed else params
 
     shapes = jax.eval_shape(followed, jr.key(0))
     num_followed = sum(leaf.size for leaf in jax.tree.leaves(shapes))

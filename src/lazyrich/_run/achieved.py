@@ -1,0 +1,92 @@
+"""What predictors achieve on the data of a run, and what scores are measured against."""
+
+import dataclasses
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Shaped
+
+from ..dynamics import Problem
+from ..models import AbstractLinearModel, AbstractModel
+from ..predictors import Predictor
+from ..probes import accuracy
+from ..tasks import Blocks, Samples
+from .weights import evaluate_all
+
+
+@dataclasses.dataclass(frozen=True)
+class HeldOut:
+    """What is known of test data that need not be in memory.
+
+    - `y`, labels; `predicted`, `(p, m)`, outputs of the predictors.
+    """
+
+    y: Shaped[Array, " m *c"]
+    predicted: Float[Array, "p m"]
+
+
+def gathered(blocks: Blocks) -> Samples:
+    """Samples that come in blocks, all of them in memory."""
+    parts = list(blocks)
+    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
+
+
+def outputs_of_predictors(
+    model: AbstractModel, predictors: dict[str, Predictor], x: Shaped[Array, "m d"]
+) -> Float[Array, "p m"]:
+    """Outputs of the predictors on inputs in memory; none where there are none."""
+    if not predictors:
+        return jnp.zeros((0, len(x)))
+    assert isinstance(model, AbstractLinearModel)  # predictors are known for these alone
+    weights = jnp.stack([jnp.asarray(p.weights) for p in predictors.values()])
+    return evaluate_all(model, weights, x)
+
+
+def scales_of(problem: Problem, held_out: HeldOut) -> dict[str, float]:
+    """Numbers that scores are measured against; NaN where one has no meaning."""
+    loss, y_train, y_test = problem.loss, problem.train.y, held_out.y
+    outputs, chance = problem.outputs, math.nan
+    if loss.meaning(y_train, y_test) != "reals" and len(y_test):
+        chance = float(np.max(np.unique(np.asarray(y_test), return_counts=True)[1]) / len(y_test))
+    return {
+        "train_variance": loss.variance(outputs, y_train),
+        "test_variance": loss.variance((len(y_test), *outputs[1:]), y_test),
+        "blank_loss": loss.blank(outputs, y_train),
+        "test_chance": chance,
+    }
+
+
+def rms(params: Any) -> float:
+    """Root mean square of all parameters, NaN where there is none."""
+    values = [np.ravel(leaf).astype(float) for leaf in jax.tree.leaves(params)]
+    number = sum(len(each) for each in values)
+    return math.sqrt(sum(float(each @ each) for each in values) / number) if number else math.nan
+
+
+def predictor_table(
+    predictors: dict[str, Predictor], problem: Problem, held_out: HeldOut
+) -> dict[str, np.ndarray]:
+    """What each predictor achieves, a value for each by column; empty if there are none.
+
+    Columns have the names of a record's variables without `predictor_`.
+    """
+    if not predictors:
+        return {}
+    found, loss, y_train = list(predictors.values()), problem.loss, problem.train.y
+    # Numbers of the model as arrays, which are not compiled in.
+    model = jax.tree.map(jnp.asarray, problem.model)
+    f_train = outputs_of_predictors(model, predictors, problem.train.x)
+    f = {"train": (f_train, y_train), "test": (held_out.predicted, held_out.y)}
+    columns: dict[str, Any] = {"label": [predictor.name for predictor in found]}
+    for part, (outputs, labels) in f.items():
+        if loss.meaning(y_train, held_out.y) == "signs":
+            columns[f"{part}_accuracy"] = jax.vmap(lambda f, y=labels: accuracy(f, y))(outputs)
+        if not loss.is_classification:
+            losses = jax.vmap(lambda f, y=labels: loss.mean(f, y))(outputs)
+            columns[f"{part}_loss"] = losses
+    for key in ("objective", "bound", "gap", "status", "why"):
+        columns[key] = [getattr(predictor, key) for predictor in found]
+    return {key: np.asarray(values) for key, values in columns.items()}

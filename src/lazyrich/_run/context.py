@@ -1,0 +1,80 @@
+"""What probes are told of a run."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Shaped
+
+from ..probes import BUILT_IN, AbstractProbe, Setting, follows_twin, twin_of
+from .observer import Observer, check_probes
+from .prepared import PreparedProblem
+
+
+@dataclasses.dataclass(frozen=True)
+class ProbedRun:
+    """A run's context for probes, and the probes of its experiment that apply."""
+
+    context: Setting
+    probes: tuple[AbstractProbe, ...]
+
+
+def probed(
+    prepared: PreparedProblem,
+    y_test: Shaped[Array, " m *c"],
+    x_test: Shaped[Array, "m d"] | None = None,
+) -> ProbedRun:
+    """The context of a run.
+
+    - **Takes** test data; without `x_test`, of which not all are in memory at once, there is no
+        linearised twin.
+    """
+    experiment, problem = prepared.experiment, prepared.problem
+    predictors = prepared.data.predictors
+
+    def weights(role: str) -> Array | None:
+        return jnp.asarray(predictors[role].weights) if role in predictors else None
+
+    context = Setting(
+        y_train=problem.train.y,
+        y_test=y_test,
+        params=problem.params,
+        init_scale=jnp.asarray(experiment.init_scale),
+        weight_decay=jnp.asarray(experiment.weight_decay),
+        kernel=weights("kernel"),
+        rich=weights("rich"),
+        # Its numbers as arrays, which are not compiled in.
+        model=jax.tree.map(jnp.asarray, problem.model),
+        loss=experiment.loss,
+        labels=experiment.loss.meaning(problem.train.y, y_test),
+        loss_divisor=jnp.asarray(problem.loss_divisor),
+        teacher=prepared.data.teacher(problem),
+    )
+    probes, x_train = experiment.probe_modules, problem.train.x
+    if any(probe.needs_inputs for probe in probes):
+        context = dataclasses.replace(context, x_train=x_train)
+    if any(p.needs_twin for p in probes) and x_test is not None and follows_twin(context):
+        twin = twin_of(context.model, problem.params, x_train, problem.train.y, x_test)
+        context = dataclasses.replace(context, twin=twin)
+    return ProbedRun(context, tuple(probe for probe in probes if probe.applies(context)))
+
+
+def observer_of(
+    prepared: PreparedProblem, x_test: Shaped[Array, "m d"], run: ProbedRun
+) -> Observer:
+    """What a solver is to record of a run."""
+    begin: Any = 0.0 if prepared.begin == 0 else jnp.asarray(prepared.begin)
+    return Observer(run.context, prepared.problem.train.x, x_test, run.probes, begin)
+
+
+def check_own_probes(prepared: PreparedProblem, num_records: int) -> None:
+    """Tries probes of the user's own on a block of test data.
+
+    - **Raises** [`InputError`][lazyrich.InputError] for one that fails.
+    """
+    if all(probe in BUILT_IN for probe in prepared.experiment.probes):
+        return
+    block = next(iter(prepared.data.split.test))
+    observer = observer_of(prepared, block.x, probed(prepared, block.y, block.x))
+    check_probes(observer, prepared.problem.params, num_records)

@@ -1,0 +1,200 @@
+"""Data, keys and predictors: what runs of one task, seed, model and loss share."""
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.random as jr
+import numpy as np
+from jaxtyping import Array, Shaped
+
+from .._core.errors import InputError
+from .._core.precision import as_double
+from ..dynamics import Problem
+from ..experiments.experiment import Experiment
+from ..experiments.sizes import check_fits
+from ..models import closes, condensed, measured_homogeneity, statistics_of
+from ..models._base import outputs_of
+from ..predictors import Predictor
+from ..tasks import Blocks, PolynomialRegression, Samples, Split
+from .achieved import HeldOut, gathered, outputs_of_predictors, predictor_table, scales_of
+from .references import references
+
+# Bytes of test inputs that are held for a batch; beyond, they are drawn again for every run.
+MOST_HELD = 2**28
+# Test inputs on which the error of a step is controlled, beside the training inputs.
+_WATCHED = 256
+# A single block of test data is kept up to this size, to be drawn once.
+_KEPT_BYTES = 2**24
+
+
+@dataclasses.dataclass(frozen=True)
+class SharedData:
+    """Data and predictors that runs share which differ only in scales, decay, horizon and records.
+
+    - `experiment`, the first of these runs, and `problem`, its flow. The predictors are computed
+        from its initial parameters: they depend on their direction and not on their scale.
+    - `data_key` and `init_key`, from which data and initial parameters are drawn.
+    """
+
+    experiment: Experiment
+    problem: Problem
+    split: Split
+    data_key: Array
+    init_key: Array
+
+    @classmethod
+    def of(cls, experiment: Experiment, params: Any = None) -> "SharedData":
+        """Draws the data of an experiment and checks them.
+
+        - **Takes** `params`, initial parameters in place of the model's own.
+        - **Raises** [`InputError`][lazyrich.InputError] for labels, inputs or parameters that do
+            not fit the model and the loss, or for more than fits in memory.
+        """
+        check_fits(experiment)
+        data_key, init_key = jr.split(jr.key(experiment.seed))
+        if experiment.task.drawn_with_model:
+            data_key = init_key
+        split: Split = experiment.task.sample_for(data_key, experiment.loss.takes)
+        if experiment.task.labels_from_start:
+            start = _initial_params(experiment, init_key, split.train.x.shape[1], params)
+            model = experiment.model
+            split = experiment.task.labelled(split, lambda x: model.tangent_kernel(start, x))
+        problem = build_problem(experiment, split.train, init_key, params)
+        test = _checked(experiment, problem, split.test)
+        return cls(experiment, problem, Split(problem.train, test), data_key, init_key)
+
+    @functools.cached_property
+    def predictors(self) -> dict[str, Predictor]:
+        """The predictors that theory names."""
+        return references(self.problem)
+
+    @functools.cached_property
+    def test(self) -> Samples:
+        """All test data, in memory."""
+        return gathered(self.split.test)
+
+    @functools.cached_property
+    def num_test_bytes(self) -> int:
+        """About what all test inputs would take in memory."""
+        block = next(iter(self.split.test))
+        return int(block.x.nbytes) * self.split.test.num_blocks
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of the inputs that are in memory."""
+        held = [self.split.train, *([self.test] if "test" in vars(self) else [])]
+        return sum(samples.x.nbytes for samples in held)
+
+    @functools.cached_property
+    def watched(self) -> Shaped[Array, "m d"]:
+        """Test inputs on which the error of a step is controlled."""
+        return self.test.x[:_WATCHED]
+
+    @functools.cached_property
+    def held_out(self) -> HeldOut:
+        """What is known of all test data, which are in memory unless `remember` was called."""
+        model = self.experiment.model
+        return HeldOut(self.test.y, outputs_of_predictors(model, self.predictors, self.test.x))
+
+    def remember(self, held_out: HeldOut) -> None:
+        """Keeps what a pass over all test data has shown, for data that do not fit in memory."""
+        vars(self)["held_out"] = held_out  # as the cached property does
+
+    @functools.cached_property
+    def table(self) -> dict[str, np.ndarray]:
+        """What each predictor achieves."""
+        return predictor_table(self.predictors, self.problem, self.held_out)
+
+    @functools.cached_property
+    def scales(self) -> dict[str, float]:
+        """What scores are measured against."""
+        return scales_of(self.problem, self.held_out)
+
+    def teacher(self, problem: Problem) -> Array | None:
+        """The teacher of the labels, where the model is given inputs as they are drawn for it."""
+        task = self.experiment.task
+        if not closes(problem.model):
+            return None
+        divides = statistics_of(problem.model, problem.params)[0].root_d
+        if not isinstance(task, PolynomialRegression) or divides != task.unit_inputs:
+            return None
+        return task.quadratic_teacher(self.data_key)
+
+    @functools.cached_property
+    def unscaled_params(self) -> Any:
+        """The model's own initial parameters, before `init_scale` multiplies them."""
+        model, dim = self.experiment.model, self.problem.train.x.shape[1]
+        return jax.tree.map(np.asarray, as_double(model.init(self.init_key, dim), "params"))
+
+    def with_few_tests(self, max_test: int) -> "SharedData":
+        """The same with the first blocks of test data only, of `max_test` samples or a few more."""
+        block = next(iter(self.split.test))
+        num_blocks = min(self.split.test.num_blocks, -(-max_test // max(1, len(block.y))))
+        few = Split(self.split.train, Blocks(self.split.test.make, num_blocks))
+        found = dataclasses.replace(self, split=few)
+        vars(found)["predictors"] = self.predictors  # a cached property, which is not copied
+        return found
+
+
+def posed(experiment: Experiment, train: Samples, params: Any) -> Problem:
+    """The flow that an experiment follows from `params`."""
+    decay, divisor = experiment.weight_decay, experiment.loss_divisor
+    model, loss = experiment.model, experiment.loss
+    if experiment.dynamics.follows_closure:
+        model, params = condensed(model, params)
+    return Problem(train, params, decay, model, loss, loss_divisor=divisor)
+
+
+def _initial_params(experiment: Experiment, key: Any, dim: int, params: Any) -> Any:
+    if params is None:
+        start = as_double(experiment.model.init(key, dim), "params")
+        return jax.tree.map(lambda p: experiment.init_scale * p, start)
+    params = as_double(params, "params")
+    experiment.model.check_params(params, dim)
+    return params
+
+
+def build_problem(experiment: Experiment, train: Samples, key: Any, params: Any = None) -> Problem:
+    """The flow an experiment describes, from `params` or from the model's own initialisation.
+
+    - **Raises** [`InputError`][lazyrich.InputError] for labels, inputs or parameters that do not
+        fit the model and the loss, or if the model is not of the degree that it declares.
+    """
+    model, loss = experiment.model, experiment.loss
+    params = _initial_params(experiment, key, train.x.shape[1], params)
+    model.check_inputs(train.x, "task")
+    x = model.cast_inputs(train.x)
+    y = loss.labels(train.y, outputs_of(model, params, x).shape, "task.y_train")
+    train, few = Samples(x, y), x[:8]
+    measured = measured_homogeneity(model, params, few)
+    declared = model.homogeneity
+    if declared is not None and measured is not None and measured != declared:
+        accepted = f"outputs scale by the power {measured:g} of the parameters"
+        raise InputError("model.degree", declared, accepted)
+    return posed(experiment, train, params)
+
+
+def _checked(experiment: Experiment, problem: Problem, test: Blocks) -> Blocks:
+    """Test data as `problem` has its training data, refused for what would refuse these.
+
+    A block is looked at when it is drawn; a single one at once, before anything is computed.
+    """
+    model, loss, dim = experiment.model, experiment.loss, problem.train.x.shape[1]
+    per_sample = jax.eval_shape(problem.model.apply, problem.params, problem.train.x).shape[1:]
+
+    def make(index: int) -> Samples:
+        block = test.make(index)
+        if block.x.shape[1:] != (dim,):
+            accepted = f"should have {dim} columns, as the training inputs"
+            raise InputError("task.x_test", block.x.shape, accepted)
+        model.check_inputs(block.x, "task.x_test")
+        outputs = (len(block.x), *per_sample)
+        return Samples(model.cast_inputs(block.x), loss.labels(block.y, outputs, "task.y_test"))
+
+    if test.num_blocks == 1:
+        only = make(0)
+        if only.x.nbytes <= _KEPT_BYTES:
+            return Blocks(lambda index: only, 1)
+    return Blocks(make, test.num_blocks)

@@ -1,0 +1,60 @@
+"""How near to a KKT point of margin maximisation the runs of a batch end."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+from jaxtyping import Array, Float, Shaped
+
+from .._integrate.lanes import Lanes
+from ..models import AbstractModel, DiagonalLinear
+from ..predictors.constraints import KKTSystem, Limits
+from ..predictors.kkt import kkt_multipliers, kkt_residual, kkt_system
+from ..records.schema import names_of
+from .context import ProbedRun
+from .prepared import PreparedProblem
+
+KKT = tuple(name.removeprefix("kkt_") for name in names_of("kkt"))
+
+
+class _Constrained(eqx.Module):
+    """A model and the margins that constrain it: every training sample is a constraint."""
+
+    model: AbstractModel
+    x: Shaped[Array, "n d"]
+    y: Shaped[Array, " n"]
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(len(self.y), np.inf)
+
+
+def final_residuals(
+    prepared: Sequence[PreparedProblem], runs: Sequence[ProbedRun], finals: Sequence[Any]
+) -> dict[str, Float[np.ndarray, " r"]]:
+    """Residuals of the parameters at the end, by name; empty where they have no meaning."""
+    context = runs[0].context
+    if context.labels != "signs" or not isinstance(prepared[0].experiment.model, DiagonalLinear):
+        return {}
+    lanes = Lanes.of(
+        [
+            _Constrained(run.context.model, each.problem.train.x, each.problem.train.y)
+            for run, each in zip(runs, prepared, strict=True)
+        ]
+    )
+    params = jax.tree.map(lambda *leaves: np.stack(leaves), *finals)
+    systems = lanes.call(_system, params)
+    pairs = zip(np.asarray(systems.matrix), np.asarray(systems.linear), strict=True)
+    multipliers = np.stack([kkt_multipliers(matrix, linear) for matrix, linear in pairs])
+    found = lanes.call(_residual, params, multipliers)
+    return dict(zip(KKT, map(np.asarray, found), strict=True))
+
+
+def _system(of: _Constrained, params: Any) -> KKTSystem:
+    return kkt_system(of.model, params, of.x, of.y, of.limits)
+
+
+def _residual(of: _Constrained, params: Any, multipliers: Array) -> tuple[Array, Array]:
+    return kkt_residual(of.model, params, of.x, of.y, of.limits, multipliers)

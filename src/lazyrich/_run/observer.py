@@ -1,0 +1,82 @@
+"""Probes at one moment of a run, inside a solver."""
+
+import dataclasses
+import math
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Shaped
+
+from .._core.errors import InputError
+from ..models import AbstractLinearModel
+from ..probes import AbstractProbe, Moment, Setting
+
+
+class Observer(eqx.Module):
+    """Every probe at one moment of a run, for a solver to ask; test data are in memory."""
+
+    setting: Setting
+    x_train: Shaped[Array, "n d"]
+    x_test: Shaped[Array, "m d"]
+    probes: tuple[AbstractProbe, ...]
+    begin: float | Float[Array, ""] = 0.0  # the run's time at the solver's time 0
+
+    def __call__(self, time: Any, params: Any) -> dict[str, Array]:
+        """Values by the probes' names."""
+        model = self.setting.model
+        if isinstance(model, AbstractLinearModel):
+            weights = model.weights(params)
+            f_train = model.evaluate(weights, self.x_train)
+            f_test = model.evaluate(weights, self.x_test)
+        else:
+            weights = None
+            f_train, f_test = model.apply(params, self.x_train), model.apply(params, self.x_test)
+        moment = Moment(jnp.asarray(time + self.begin), params, weights, f_train, f_test)
+        return {probe.name: probe(moment, self.setting) for probe in self.probes}
+
+
+# Bytes that a probe's values may take in a record.
+_MOST_BYTES = 2**31
+_TAKEN = ("time", "predictor")  # axes that records have
+
+
+def check_probes(observer: Observer, params: Any, num_records: int) -> None:
+    """Tries every probe on shapes, before anything is solved.
+
+    - **Raises** [`InputError`][lazyrich.InputError] for one that fails, that returns no array of
+        real numbers with the axes it names, or more than a record holds.
+    """
+    for probe in observer.probes:
+        alone = dataclasses.replace(observer, probes=(probe,))
+        try:
+            found = jax.eval_shape(lambda p, alone=alone: alone(jnp.zeros(()), p), params)
+        except jax.errors.TracerArrayConversionError:
+            accepted = "computes with NumPy on values that are compiled: use jax.numpy in it"
+            raise InputError("probes", probe.name, accepted) from None
+        except jax.errors.ConcretizationTypeError:
+            accepted = "branches on values, or makes Python numbers of them: use jnp.where in it"
+            raise InputError("probes", probe.name, accepted) from None
+        except InputError:
+            raise
+        except Exception as error:
+            message = " ".join(str(error).split())[:200]
+            accepted = f"should return numbers, and raises {type(error).__name__}: {message}"
+            raise InputError("probes", probe.name, accepted) from None
+        value, dims = found[probe.name], probe.dims
+        if not hasattr(value, "shape") or value.dtype.kind not in "biuf":
+            raise InputError("probes", probe.name, "should return one array of real numbers")
+        if len(value.shape) != len(dims) or set(dims) & set(_TAKEN) or len(set(dims)) != len(dims):
+            accepted = (
+                f"returns shape {value.shape} and names the axes {dims}: it should return a "
+                f"number, or name each axis in `dims`, none of them {' or '.join(_TAKEN)}"
+            )
+            raise InputError("probes", probe.name, accepted)
+        size = 8 * num_records * math.prod(value.shape)
+        if size > _MOST_BYTES:
+            accepted = (
+                f"takes {size:,} bytes at {num_records} times, at most {_MOST_BYTES:,} are kept: "
+                "lower times.num_log and times.num_linear"
+            )
+            raise InputError("probes", probe.name, accepted)

@@ -1,0 +1,225 @@
+"""The result of a batch of runs, and the records made of it."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import platform
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Any
+
+import jax
+import jax.flatten_util
+import numpy as np
+import xarray as xr
+from jaxtyping import Float
+
+from .._core.errors import InputError
+from ..dynamics import Effort, Ending, Trajectory
+from ..experiments.experiment import Experiment
+from ..predictors._base import doubt_of
+from ..probes import AbstractProbe
+from ..records.schema import VARIABLES, names_of
+from .achieved import rms
+from .context import ProbedRun
+from .kkt import final_residuals
+from .prepared import PreparedProblem
+
+SCALES = names_of("scale")
+FINAL = "final_parameters"
+
+# Parameters that a record keeps of where a run ended: 128 MB.
+_MOST_KEPT = 2**24
+
+
+@dataclasses.dataclass(frozen=True)
+class BatchResult:
+    """What the runs of a batch resulted in, with a leading axis over them.
+
+    - `times` and `values`, by the probes' names: a record each, NaN beyond what a run has
+        recorded and in runs to which a probe does not apply.
+    - `roles`, the predictors; `table`, what each achieves, `(runs, roles)` by column name.
+    - `kkt`, the final residuals, empty where they have no meaning; `scales`, what scores are
+        measured against.
+    - `probes`, those that apply to at least one run, by name.
+    - `seconds`, spent on the whole batch, by stage; `loss_floors`, of the training loss.
+    - `own_params`, the SHA-256 of initial parameters of the user's own, else empty; `finals`, the
+        parameters at the end.
+    """
+
+    experiments: tuple[Experiment, ...]
+    times: Float[np.ndarray, "r t"]
+    values: dict[str, Float[np.ndarray, "r t ..."]]
+    probes: dict[str, AbstractProbe]
+    roles: tuple[str, ...]
+    table: dict[str, np.ndarray]
+    kkt: dict[str, Float[np.ndarray, " r"]]
+    scales: dict[str, Float[np.ndarray, " r"]]
+    endings: list[Ending]
+    efforts: list[Effort]
+    loss_floors: list[float]
+    own_params: list[str]
+    finals: list[Any]
+    seconds: dict[str, float] = dataclasses.field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        prepared: Sequence[PreparedProblem],
+        runs: Sequence[ProbedRun],
+        trajectories: Sequence[Trajectory],
+        values: Sequence[dict[str, np.ndarray]],
+    ) -> "BatchResult":
+        """The result of prepared problems that were solved, and of what was measured in them."""
+        probes = {probe.name: probe for run in runs for probe in run.probes}
+        data = [each.data for each in prepared]
+        num_records = max(len(solved.times) for solved in trajectories)
+        shared = {name: np.array([one.scales[name] for one in data]) for name in data[0].scales}
+        sizes = {"init_rms": np.array([rms(each.problem.params) for each in prepared])}
+        return cls(
+            experiments=tuple(each.experiment for each in prepared),
+            times=_padded(
+                [s.times + each.begin for s, each in zip(trajectories, prepared, strict=True)],
+                num_records,
+            ),
+            values={
+                name: _padded([found.get(name) for found in values], num_records, name)
+                for name in probes
+            },
+            probes=probes,
+            roles=tuple(data[0].predictors),
+            table={key: np.stack([one.table[key] for one in data]) for key in data[0].table},
+            kkt=final_residuals(prepared, runs, [solved.final for solved in trajectories]),
+            scales=shared | sizes,
+            endings=[solved.ending for solved in trajectories],
+            efforts=[solved.effort for solved in trajectories],
+            loss_floors=[each.experiment.dynamics.loss_floor(each.problem) for each in prepared],
+            own_params=[digest_of(each.own_params) for each in prepared],
+            finals=[solved.final for solved in trajectories],
+        )
+
+    def with_seconds(self, seconds: dict[str, float]) -> "BatchResult":
+        """The same with what was spent on it."""
+        return dataclasses.replace(self, seconds=seconds)
+
+    def words(self, name: str) -> dict[str, str]:
+        """The long name and the unit of a variable of the records."""
+        if name in self.probes:
+            return {"long_name": self.probes[name].long_name, "units": self.probes[name].units}
+        return {"long_name": VARIABLES[name].long_name, "units": "1"}
+
+    def curves(self, place: int) -> dict[str, np.ndarray]:
+        """The values of every probe in the run at `place`, as long as it is."""
+        num = self._num_records(place)
+        return {name: values[place, :num] for name, values in self.values.items()}
+
+    def recorded(self, place: int) -> Float[np.ndarray, " t"]:
+        """The times that the run at `place` has recorded."""
+        return self.times[place, : self._num_records(place)]
+
+    def _num_records(self, place: int) -> int:
+        return int(np.isfinite(self.times[place]).sum())
+
+    def _resolved_until(self, place: int) -> float:
+        """The last recorded time before the training loss is below its floor for good.
+
+        The last of all if it never is, or if the loss is not recorded; NaN if it always is.
+        """
+        times, curves = self.recorded(place), self.curves(place)
+        if "train_loss" not in curves:
+            return float(times[-1]) if len(times) else float("nan")
+        resolved = np.flatnonzero(~(curves["train_loss"] < self.loss_floors[place]))
+        return float(times[resolved[-1]]) if resolved.size else float("nan")
+
+    def _described(self, name: str, place: int) -> dict[str, str]:
+        words = self.words(name)
+        role = self.probes[name].against if name in self.probes else ""
+        if role not in self.roles:
+            return words
+        column = self.roles.index(role)
+        label, status, why = (
+            str(self.table[key][place, column]) for key in ("label", "status", "why")
+        )
+        words |= {"predictor": role, "predictor_status": status}
+        doubt = doubt_of(label, status, why)
+        return words | ({"warning": doubt} if doubt else {})
+
+    def record(self, place: int, *, keep_params: bool = False) -> xr.Dataset:
+        """The record of the run at `place`.
+
+        - **Takes** `keep_params`, whether it holds the parameters at the end, unless they are too
+            many.
+        """
+        experiment = self.experiments[place]
+        long_name, units = experiment.time_axis
+        axis = {"long_name": long_name, "units": units}
+        variables: dict[str, Any] = {
+            name: (("time", *self.probes[name].dims), values, self._described(name, place))
+            for name, values in self.curves(place).items()
+        }
+        for key, column in self.table.items():
+            name = f"predictor_{key}"
+            variables[name] = ("predictor", column[place], self.words(name))
+        for key, residuals in self.kkt.items():
+            variables[f"kkt_{key}"] = ((), residuals[place], self.words(f"kkt_{key}"))
+        for key in SCALES:
+            variables[key] = ((), self.scales[key][place], self.words(key))
+        roles = np.array(self.roles, dtype=None if self.roles else "<U6")
+        coords = {"time": ("time", self.recorded(place), axis), "predictor": roles}
+        shares = {stage: spent / len(self.endings) for stage, spent in self.seconds.items()}
+        attributes = {
+            "experiment": experiment.description,
+            "experiment_hash": experiment.content_hash,
+            "homogeneity": experiment.model.homogeneity or 0,
+            "own_params": self.own_params[place],
+            "loss_floor": self.loss_floors[place],
+            "resolved_until": self._resolved_until(place),
+            "ending": self.endings[place],
+            "solver": json.dumps(self.efforts[place].table()),
+            "seconds": json.dumps(shares),
+            "machine": json.dumps(machine()),
+            "lazyrich_version": version("lazyrich"),
+        }
+        if words := experiment.task.mapping(experiment.loss.takes):
+            attributes["labels"] = words
+        record = xr.Dataset(variables, coords, attributes)
+        if not keep_params:
+            return record
+        flat = np.asarray(jax.flatten_util.ravel_pytree(self.finals[place])[0])
+        if flat.size > _MOST_KEPT:
+            return record
+        return record.assign({FINAL: ("parameter", flat, VARIABLES[FINAL].labels)})
+
+
+def _padded(rows: Sequence[Any], num_records: int, name: str = "time") -> np.ndarray:
+    """Rows of different lengths on a leading axis, NaN beyond the end of each."""
+    shapes = {np.shape(row)[1:] for row in rows if row is not None}
+    if len(shapes) > 1:
+        accepted = "should have one shape in all runs of a batch; run these by themselves"
+        raise InputError("probes", name, accepted)
+    whole = np.full((len(rows), num_records, *shapes.pop()), np.nan)
+    for place, row in zip(whole, rows, strict=True):
+        if row is not None:
+            place[: len(row)] = row
+    return whole
+
+
+def digest_of(params: Any) -> str:
+    """SHA-256 of parameters passed in, which the experiment does not know; else empty."""
+    digest = hashlib.sha256()
+    for leaf in jax.tree.leaves(params):
+        array = np.ascontiguousarray(leaf)
+        digest.update(f"{array.dtype.str} {array.shape}".encode() + array.tobytes())
+    return "" if params is None else digest.hexdigest()
+
+
+def machine() -> dict[str, Any]:
+    """What a run was computed with."""
+    return {
+        "device": str(jax.devices()[0].device_kind),
+        "cores": os.cpu_count(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "jax": jax.__version__,
+    }

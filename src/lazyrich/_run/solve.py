@@ -1,0 +1,133 @@
+"""From prepared problems to the result of a batch: the one path that every run takes."""
+
+import time
+from collections.abc import Callable, Sequence
+
+import equinox as eqx
+import numpy as np
+from jaxtyping import Float
+
+from .._integrate.checkpoint import Checkpoint
+from ..dynamics import Problem, SolveProgress
+from ..experiments.experiment import Experiment
+from .after_solve import measure_after
+from .context import check_own_probes, observer_of, probed
+from .observer import check_probes
+from .prepared import PreparedProblem
+from .result import BatchResult
+
+Listener = Callable[[str, float | None, str], None]
+"""Told the stage, the fraction of it done where that is known, and a word on where it stands."""
+
+Times = Float[np.ndarray, " t"]
+
+
+def silently(stage: str, fraction: float | None, detail: str = "") -> None:
+    """A listener that does not listen."""
+    del stage, fraction, detail
+
+
+class Stopwatch:
+    """Seconds spent in each stage, told to a listener as they begin."""
+
+    def __init__(self, listener: Listener):
+        self.seconds: dict[str, float] = {}
+        self._listener, self._stage, self._since = listener, "", 0.0
+
+    def start(self, stage: str) -> None:
+        """Ends the stage before and begins another."""
+        self.stop()
+        self._stage, self._since = stage, time.perf_counter()
+        self._listener(stage, None, "")
+
+    def stop(self) -> None:
+        """Ends the stage."""
+        if self._stage:
+            self.seconds[self._stage] = time.perf_counter() - self._since
+        self._stage = ""
+
+
+def solve_batch(
+    prepared: Sequence[PreparedProblem],
+    listener: Listener = silently,
+    checkpoint: Checkpoint | None = None,
+    clock: Stopwatch | None = None,
+) -> BatchResult:
+    """Solves prepared problems and measures them.
+
+    - **Takes** problems of one dynamics; `checkpoint`, for a batch of one; `clock`, which holds
+        the seconds that were spent before.
+    - **Raises** [`InputError`][lazyrich.InputError] for problems that cannot share a solve.
+    """
+    clock = Stopwatch(listener) if clock is None else clock
+    dynamics = prepared[0].experiment.dynamics
+    clock.start("computing predictors")
+    for each in prepared:
+        assert each.data.predictors is not None
+    times = _times(prepared)
+    clock.start("solving the flow")
+
+    def report(now: SolveProgress) -> None:
+        listener("solving the flow", now.fraction, _words(now, prepared))
+
+    first_of_data = {id(each.data): i for i, each in reversed([*enumerate(prepared)])}.values()
+    if dynamics.keeps_states:
+        for i in first_of_data:
+            check_own_probes(prepared[i], len(times[i]))
+        problems = [each.to_solve for each in prepared]
+        trajectories = dynamics.solve(problems, times, report, checkpoint=checkpoint)
+        clock.start("measuring")
+        runs, values = measure_after(
+            prepared, trajectories, lambda done: listener("measuring", done, "")
+        )
+    else:
+        runs = [probed(each, each.data.test.y, each.data.test.x) for each in prepared]
+        observers = [
+            observer_of(each, each.data.test.x, run)
+            for each, run in zip(prepared, runs, strict=True)
+        ]
+        for i in first_of_data:
+            check_probes(observers[i], prepared[i].problem.params, len(times[i]))
+        problems = [_watched(each) for each in prepared]
+        trajectories = dynamics.solve(problems, times, report, observers, checkpoint)
+        clock.start("measuring")
+        values = [
+            {name: np.asarray(found) for name, found in solved.observed.items()}
+            for solved in trajectories
+        ]
+    result = BatchResult.of(prepared, runs, trajectories, values)
+    clock.stop()
+    return result.with_seconds(clock.seconds)
+
+
+def grids(experiments: Sequence[Experiment], problems: Sequence[Problem]) -> list[Times]:
+    """When to record each experiment; all of them have one dynamics and shape."""
+    asked = [e.times.first for e in experiments if e.times.first is not None]
+    if len(asked) < len(experiments):  # `grid` goes by what is asked for where there is some
+        asked = list(experiments[0].dynamics.first_times(problems))
+    return [e.times.grid(e.t1, first) for e, first in zip(experiments, asked, strict=True)]
+
+
+def _times(prepared: Sequence[PreparedProblem]) -> list[Times]:
+    """When to record each run, from the time at which its solve begins."""
+    whole = grids([each.experiment for each in prepared], [each.problem for each in prepared])
+    return [
+        grid if each.begin == 0 else np.concatenate([[0.0], grid[grid > each.begin] - each.begin])
+        for each, grid in zip(prepared, whole, strict=True)
+    ]
+
+
+def _watched(prepared: PreparedProblem) -> Problem:
+    """The problem to solve, whose outputs on test data are to be accurate, too."""
+    return eqx.tree_at(
+        lambda problem: problem.watched,
+        prepared.to_solve,
+        prepared.data.watched,
+        is_leaf=lambda leaf: leaf is None,
+    )
+
+
+def _words(now: SolveProgress, prepared: Sequence[PreparedProblem]) -> str:
+    if len(prepared) > 1 or now.time is None:
+        return f"{now.num_ended} of {len(prepared)}, {now.num_steps} steps"
+    return f"t = {prepared[0].begin + now.time:.3g}, {now.num_steps} steps"
