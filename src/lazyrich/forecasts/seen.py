@@ -167,7 +167,7 @@ def _curves(phase: KernelPhase, outputs: Outputs) -> dict[str, Float[np.ndarray,
 
 
 @eqx.filter_jit
-def _along(measure: Any, f: Float[Array, "t n *c"], y: Shaped[Array, " n *c"]) -> Array:
+def _along(measure: Any, f: Float[Array, "t n *c"], y: Shaped[Array, " n ..."]) -> Array:
     return jax.vmap(lambda f: measure(f, y))(f)
 
 
