@@ -1,5 +1,6 @@
 """The flow engine against closed forms, the exact reduction and brute force."""
 
+import dataclasses
 from typing import Any
 
 import diffrax
@@ -412,7 +413,8 @@ def test_runs_of_a_batch_change_their_method_each_for_itself():
         assert one.ending == many.ending
         # When the method changes may differ in the last digit.
         parts = [
-            [part._replace(since=0.0) for part in e.methods] for e in (one.effort, many.effort)
+            [dataclasses.replace(part, since=0.0) for part in e.methods]
+            for e in (one.effort, many.effort)
         ]
         assert parts[0] == parts[1]
         ours, theirs = jax.tree.leaves(one.states), jax.tree.leaves(many.observed["params"])

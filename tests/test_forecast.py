@@ -18,6 +18,7 @@ import lazyrich as lr
 from lazyrich import cli
 from lazyrich._run.prepared import prepare
 from lazyrich.dynamics import Problem
+from lazyrich.forecasts import with_run
 from lazyrich.forecasts.calibration import family_of
 from lazyrich.forecasts.conclude import calibrated
 from lazyrich.forecasts.course import Course
@@ -545,3 +546,16 @@ def test_command_line(monkeypatch, capsys, tmp_path):
     code, shown = call(tmp_path / "mine.toml", "--samples", 25)
     assert code == 2
     assert shown.err.count("\n") == 1
+
+
+def test_a_forecast_that_fails_does_not_end_the_run(monkeypatch):
+    experiment = SPARSE.with_changes({"task.num_test": 50, "t1": 10.0})
+
+    def failing(*_):
+        raise ZeroDivisionError("a fault\nin two lines")
+
+    monkeypatch.setattr(with_run, "forecast_on", failing)
+    told = []
+    record = with_run.foresee_and_simulate(experiment, told.append)
+    assert told == ["a fault in two lines"]
+    assert record.attrs["ending"] == "completed"

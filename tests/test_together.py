@@ -1,13 +1,18 @@
 """Batches against runs alone: one compiled call, shared data, the same records."""
 
+import equinox as eqx
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray as xr
 
 import lazyrich as lr
+from lazyrich._integrate.lanes import Lanes
 from lazyrich._run import after_solve as _after_solve, prepared as _prepared
 from lazyrich._run.data import SharedData
 from lazyrich._run.simulate import simulate_batch
+from lazyrich.dynamics import Effort
 from tests.helpers import small_experiment
 
 
@@ -113,3 +118,72 @@ def test_other_dynamics_run_one_after_the_other():
     records = lr.simulate_many(experiments)
     assert [float(record.time[-1]) for record in records] == [1.0, 2.0]
     assert_same(records[1], lr.simulate(experiments[1]))
+
+
+def test_a_batch_of_one_is_a_run(tmp_path):
+    experiment, path = lanes()[0], tmp_path / "run"
+    params = jax.tree.map(lambda p: 30 * p, experiment.model.init(jax.random.key(3), 60))
+    ours = lr.simulate_many([experiment], params=[params], keep_params=True, checkpoint=path)[0]
+    assert_same(ours, lr.simulate(experiment, params=params, keep_params=True))
+    assert ours.attrs["own_params"]
+    np.testing.assert_array_equal(lr.parameters(ours, experiment).u, ours.final_parameters[:60])
+
+
+def test_what_is_not_of_every_run_is_refused(tmp_path):
+    params = lanes()[0].model.init(jax.random.key(3), 60)
+    with pytest.raises(lr.InputError, match="one for each run of a batch of 3"):
+        lr.simulate_many(lanes(), params=[params])
+    with pytest.raises(lr.InputError, match="keeps a single run, not a batch of 3"):
+        lr.simulate_many(lanes(), checkpoint=tmp_path / "run")
+
+
+class Line(eqx.Module):
+    """`slope * x + offset`."""
+
+    slope: jax.Array
+    offset: jax.Array
+
+
+def test_an_array_that_some_lanes_share_is_held_once():
+    slopes = [jnp.arange(3.0), jnp.ones(3)]
+    lines = [Line(slopes[i % 2], jnp.asarray(float(i))) for i in range(5)]
+    lanes = Lanes.of(lines)
+    assert lanes.kinds == ("grouped", "own")
+    assert lanes.arrays[0].distinct.shape == (2, 3)
+    x = np.arange(5.0)
+    found = lanes.call(lambda line, x: line.slope * x + line.offset, x)
+    for i, line in enumerate(lines):
+        np.testing.assert_array_equal(found[i], line.slope * x[i] + line.offset)
+    assert Lanes.of(lines[::2]).kinds == ("shared", "own")
+
+
+class Frozen(lr.dynamics.AbstractDynamics):
+    """Parameters that stay where they are: dynamics of one's own, which only follow."""
+
+    def follow(self, problem, times, progress, observe=None, checkpoint=None):
+        progress(times[-1], 1)
+        seen = [observe(jnp.asarray(time), problem.params) for time in times]
+        return lr.dynamics.Trajectory(
+            times=times,
+            states=None,
+            params_at=lambda time, state: state,
+            ending="completed",
+            effort=Effort("none", 1, 0, 0, 0),
+            observed=jax.tree.map(lambda *leaves: jnp.stack(leaves), *seen),
+            final=problem.params,
+        )
+
+
+def test_dynamics_of_ones_own_solve_one_problem_after_the_other():
+    heard = []
+    times = lr.dynamics.Times(num_log=2, num_linear=0)
+    experiments = lanes(dynamics=Frozen(), times=times)
+    records = lr.simulate_many(experiments, listener=lambda *word: heard.append(word))
+    for experiment, record in zip(experiments, records, strict=True):
+        np.testing.assert_allclose(record.train_loss, np.log(2))  # of outputs that are zero
+        # Drift is relative to parameters that decay.
+        decay = experiment.weight_decay * record.time
+        np.testing.assert_allclose(record.drift, np.expm1(decay), rtol=1e-9, atol=1e-12)
+    done = [fraction for stage, fraction, _ in heard if stage == "solving the flow" and fraction]
+    assert done == sorted(done)
+    assert len(done) == 3

@@ -14,7 +14,7 @@ from .._core.precision import as_double
 from ..dynamics import Problem
 from ..experiments.experiment import Experiment
 from ..experiments.sizes import check_fits
-from ..models import closes, condensed, measured_homogeneity, statistics_of
+from ..models import measured_homogeneity
 from ..models._base import outputs_of
 from ..predictors import Predictor
 from ..tasks import Blocks, PolynomialRegression, Samples, Split
@@ -115,9 +115,9 @@ class SharedData:
     def teacher(self, problem: Problem) -> Array | None:
         """The teacher of the labels, where the model is given inputs as they are drawn for it."""
         task = self.experiment.task
-        if not closes(problem.model):
+        if not problem.model.closes:
             return None
-        divides = statistics_of(problem.model, problem.params)[0].root_d
+        divides = problem.model.statistics(problem.params)[0].root_d
         if not isinstance(task, PolynomialRegression) or divides != task.unit_inputs:
             return None
         return task.quadratic_teacher(self.data_key)
@@ -143,7 +143,7 @@ def posed(experiment: Experiment, train: Samples, params: Any) -> Problem:
     decay, divisor = experiment.weight_decay, experiment.loss_divisor
     model, loss = experiment.model, experiment.loss
     if experiment.dynamics.follows_closure:
-        model, params = condensed(model, params)
+        model, params = model.condensed(params)
     return Problem(train, params, decay, model, loss, loss_divisor=divisor)
 
 

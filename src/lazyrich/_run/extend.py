@@ -16,7 +16,6 @@ from threadpoolctl import threadpool_limits
 from .._core.errors import InputError
 from .._core.precision import as_double, in_double
 from ..experiments.experiment import Experiment
-from ..models import condensed
 from .prepared import prepare
 from .result import FINAL, digest_of
 from .simulate import listening
@@ -47,7 +46,7 @@ def parameters(record: xr.Dataset, experiment: Experiment, time: float | None = 
     def followed(key: Array) -> Any:
         params = experiment.model.init(key, dim)
         closed = experiment.dynamics.follows_closure
-        return condensed(experiment.model, params).params if closed else params
+        return experiment.model.condensed(params).params if closed else params
 
     shapes = jax.eval_shape(followed, jr.key(0))
     leaves = jax.tree.map(lambda leaf: np.zeros(leaf.shape), shapes)

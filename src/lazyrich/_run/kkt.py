@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, Shaped
 
 from .._integrate.lanes import Lanes
-from ..models import AbstractModel, DiagonalLinear
+from ..models import AbstractModel
 from ..predictors.constraints import KKTSystem, Limits
 from ..predictors.kkt import kkt_multipliers, kkt_residual, kkt_system
 from ..records.schema import names_of
@@ -36,7 +36,7 @@ def final_residuals(
 ) -> dict[str, Float[np.ndarray, " r"]]:
     """Residuals of the parameters at the end, by name; empty where they have no meaning."""
     context = runs[0].context
-    if context.labels != "signs" or not isinstance(prepared[0].experiment.model, DiagonalLinear):
+    if context.labels != "signs" or prepared[0].experiment.model.diagonal_depth is None:
         return {}
     lanes = Lanes.of(
         [

@@ -3,7 +3,7 @@
 import abc
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -41,7 +41,8 @@ class Problem(eqx.Module):
         return tuple(jax.eval_shape(lambda p: self.model.apply(p, x), self.params).shape)
 
 
-class Part(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Part:
     """What one of several methods took of a solve, from the time `since` on."""
 
     name: str
@@ -53,7 +54,8 @@ class Part(NamedTuple):
     num_products: int
 
 
-class Effort(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Effort:
     """What a solve cost, and why this way.
 
     - `num_gradients` counts right-hand sides over the whole data; `num_products` those of
@@ -75,7 +77,7 @@ class Effort(NamedTuple):
 
     def table(self) -> dict[str, Any]:
         """As plain values; `methods` only where there are several."""
-        table = self._asdict() | {"methods": [part._asdict() for part in self.methods]}
+        table = dataclasses.asdict(self) | {"methods": [*map(dataclasses.asdict, self.methods)]}
         if not self.methods:
             del table["methods"]
         return table
@@ -158,6 +160,11 @@ class AbstractDynamics(Choice):
     @property
     def follows_closure(self) -> bool:
         """Whether the closed statistics of a model are followed in place of its parameters."""
+        return False
+
+    @property
+    def rescales_gradients(self) -> bool:
+        """Whether steps are not in proportion to the gradient, so that time is not the flow's."""
         return False
 
     def as_flow(self) -> "AbstractDynamics | None":

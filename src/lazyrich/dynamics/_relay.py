@@ -133,7 +133,8 @@ def effort_of(method: Method, march: March, switched: Switched | None) -> Effort
         whole.num_jacobians - first.num_jacobians,
         whole.num_products - first.num_products,
     )
-    return whole._replace(
+    return dataclasses.replace(
+        whole,
         name=f"{method.name}, then {later.name}",
         reason=f"{method.reason}; from t = {second.since:.3g} on {later.name}: {later.reason}",
         methods=(first, second),

@@ -269,7 +269,7 @@ def _go(walk: _Walk, marks: Int[Array, " t"], stop: Array, state: _State) -> _St
         unserved = (state.num_saved < marks.size) & (mark(state) <= stop)
         return ~state.failed & ((state.step < stop) | unserved)
 
-    def leg(state: _State) -> _State:
+    def segment(state: _State) -> _State:
         target = jnp.minimum(mark(state), stop)
         state = jax.lax.fori_loop(state.step, target, lambda _, s: walk.step(s), state)
         return jax.lax.cond(state.step == mark(state), save, lambda s: s, state)
@@ -289,7 +289,7 @@ def _go(walk: _Walk, marks: Int[Array, " t"], stop: Array, state: _State) -> _St
             ),
         )
 
-    return jax.lax.while_loop(more, leg, state)
+    return jax.lax.while_loop(more, segment, state)
 
 
 def _next_chunk(chunk: int, seconds: float) -> int:

@@ -99,6 +99,10 @@ class AbstractAdam(AbstractStochastic):
     beta2: Fraction = 0.999
     epsilon: Annotated[float, Gt(0)] = 1e-8
 
+    @property
+    def rescales_gradients(self) -> bool:
+        return True
+
 
 class Adam(AbstractAdam):
     r"""Adam on the loss with its decay: $\lambda\theta$ is part of the gradient.

@@ -5,7 +5,7 @@ import math
 import jax.numpy as jnp
 import numpy as np
 
-from ..dynamics import Adam, AdamW, Flow, Problem, ReducedFlow
+from ..dynamics import Problem
 from ..experiments.experiment import Experiment
 from ..models import DiagonalLinear, MatrixFactorisation
 from ..predictors import Predictor
@@ -24,10 +24,10 @@ def doubts_of_dynamics(experiment: Experiment, phase: KernelPhase) -> list[Reaso
     """Where the run does not follow the gradient flow, or the kernel flow was not followed."""
     found, dynamics = [], experiment.dynamics
     kind = type(dynamics).__name__
-    if isinstance(dynamics, Adam | AdamW):
+    if dynamics.rescales_gradients:
         text = f"times are those of the gradient flow, which {kind} does not follow"
         found.append(Reason(2, text))
-    elif not isinstance(dynamics, Flow | ReducedFlow):
+    elif dynamics.as_flow() is None:
         found.append(Reason(1, f"{kind} follows the gradient flow only at small learning rates"))
     if experiment.time_axis[1] != "1":
         text = "times are those of the flow; the run's times, and its horizon, are their logarithms"

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +24,8 @@ from .verdict import Reason
 _LOG_BEGIN = math.log(0.05)
 
 
-class Passage(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Passage:
     """A solve from where the kernel flow stood at time `begin`.
 
     - `course`, the kernel flow's up to there and the solve's from there on; `events`, read off it.

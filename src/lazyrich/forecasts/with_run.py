@@ -3,27 +3,27 @@
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import xarray as xr
 from threadpoolctl import threadpool_limits
 
-from .._core.errors import ComputationError
 from .._core.precision import in_double
 from .._integrate.checkpoint import Checkpoint
 from .._run.prepared import prepare
 from .._run.simulate import identity_of
 from .._run.solve import Listener, Stopwatch, silently, solve_batch
-from ..dynamics import Adam, AdamW
 from ..experiments.experiment import Experiment
 from ..records.transition import Thresholds
 from .forecast import Forecast, forecast_on
 from .seen import Asked
 
+# Letters of why there is no forecast, at most.
+_MAX_WORDS = 300
+
 
 def follows_the_flow(experiment: Experiment) -> bool:
     """Whether a run's times are those that forecasts speak of."""
     in_time = experiment.time_axis[1] == "1"
-    return in_time and not isinstance(experiment.dynamics, Adam | AdamW)
+    return in_time and not experiment.dynamics.rescales_gradients
 
 
 @in_double
@@ -48,10 +48,12 @@ def foresee_and_simulate(
         prepared = prepare(experiment)
         clock.stop()
         listener("forecasting", None, "")
+        found: Forecast | str
         try:
-            foreseen(forecast_on(prepared, Asked(passage="calibrated", thresholds=thresholds)))
-        except (ComputationError, MemoryError, jax.errors.JaxRuntimeError) as error:
-            foreseen(str(error).splitlines()[0] or type(error).__name__)
+            found = forecast_on(prepared, Asked(passage="calibrated", thresholds=thresholds))
+        except Exception as error:  # whatever it is: a forecast that fails never ends a run
+            found = " ".join(str(error).split())[:_MAX_WORDS] or type(error).__name__
+        foreseen(found)
         kept = None
         if checkpoint is not None:
             kept = Checkpoint(checkpoint, identity_of(experiment, None))

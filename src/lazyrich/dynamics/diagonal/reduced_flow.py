@@ -29,7 +29,6 @@ from .._base import (
     reporting,
 )
 from .._rate import first_times, loss_floor
-from .legs import Legs, begin, effort, go_on, params_at, reached, solve_together
 from .reduction import (
     Reduced,
     Replay,
@@ -40,6 +39,7 @@ from .reduction import (
     linearise,
     reduce,
 )
+from .segments import Segments, begin, effort, go_on, params_at, reached, solve_together
 
 
 class ReducedFlow(AbstractDynamics):
@@ -93,33 +93,33 @@ class ReducedFlow(AbstractDynamics):
     ) -> Trajectory:
         del observe  # its caller observes the small states it leaves
         start = jax.tree.map(jnp.asarray, _checked_start(problem))
-        legs, reduced, leg = Legs.of(problem, times), reduce(problem, start), 0
-        system = self._system(reduced, *legs.requests(leg))
+        segments, reduced, segment = Segments.of(problem, times), reduce(problem, start), 0
+        system = self._system(reduced, *segments.requests(segment))
         first = first_step(reduced, kernel_at_start(reduced), system.horizon)
         march = begin(system, jnp.asarray(first))
-        starts = jax.tree.map(lambda p: jnp.zeros((legs.num, p.size)).at[leg].set(p), start)
-        run = _Run(jnp.asarray(leg), starts, march)
+        starts = jax.tree.map(lambda p: jnp.zeros((segments.num, p.size)).at[segment].set(p), start)
+        run = _Run(jnp.asarray(segment), starts, march)
         if checkpoint is not None and (kept := checkpoint.load(run)) is not None:
-            run, leg = kept, int(kept.leg)
-            start = jax.tree.map(lambda p: p[leg], run.starts)
-            system = self._system(reduce(problem, start), *legs.requests(leg))
+            run, segment = kept, int(kept.segment)
+            start = jax.tree.map(lambda p: p[segment], run.starts)
+            system = self._system(reduce(problem, start), *segments.requests(segment))
         while True:
             while int(run.march.status) == RUNNING:
                 march = _march.advance_one(system, run.march)
-                run = _Run(run.leg, run.starts, march)
-                progress(legs.time(leg, float(march.t)), int(march.num_accepted))
+                run = _Run(run.segment, run.starts, march)
+                progress(segments.time(segment, float(march.t)), int(march.num_accepted))
                 if checkpoint is not None:
                     checkpoint.offer(run)
-            if int(run.march.status) != COMPLETED or leg + 1 == legs.num:
+            if int(run.march.status) != COMPLETED or segment + 1 == segments.num:
                 break
-            start, leg = reached(system, run.march), leg + 1
-            system = self._system(reduce(problem, start), *legs.requests(leg))
-            starts = jax.tree.map(lambda every, p, i=leg: every.at[i].set(p), run.starts, start)
-            run = _Run(jnp.asarray(leg), starts, go_on(system, run.march))
+            start, segment = reached(system, run.march), segment + 1
+            system = self._system(reduce(problem, start), *segments.requests(segment))
+            starts = jax.tree.map(lambda every, p, i=segment: every.at[i].set(p), run.starts, start)
+            run = _Run(jnp.asarray(segment), starts, go_on(system, run.march))
         num_saved = int(run.march.num_saved)
-        recorded = legs.times[:num_saved]
-        states = (jnp.asarray(legs.leg_of(recorded)), run.march.values[:num_saved])
-        replay = Replay(reduced, jnp.asarray(legs.bounds[:-1]), run.starts)
+        recorded = segments.times[:num_saved]
+        states = (jnp.asarray(segments.segment_of(recorded)), run.march.values[:num_saved])
+        replay = Replay(reduced, jnp.asarray(segments.bounds[:-1]), run.starts)
         last = jax.tree.map(lambda a: a[-1], states)
         return Trajectory(
             times=recorded,
@@ -190,8 +190,8 @@ class _Measure(eqx.Module):
 class _Run(eqx.Module):
     """A run between two segments: what going on needs."""
 
-    leg: Int[Array, ""]
-    starts: DiagonalParams  # of the legs begun; leading axis over all of them
+    segment: Int[Array, ""]
+    starts: DiagonalParams  # of the segments begun; leading axis over all of them
     march: _march.March
 
 

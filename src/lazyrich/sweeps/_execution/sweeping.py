@@ -15,7 +15,6 @@ from ..._core.precision import in_double
 from ..._core.terminal import sweep_progress
 from ...experiments.experiment import Experiment
 from ...experiments.sizes import check_fits
-from ...models import condensed
 from .._store import Store, assemble
 from .._sweep import Sweep
 from ..axes import Over
@@ -184,7 +183,7 @@ def suggested_size(experiment: Experiment, num_runs: int = _LARGEST * _FEWEST) -
         params = experiment.model.init(key, split.train.x.shape[1])
         # A net that is followed by its closure costs what this does, at any width.
         closed = experiment.dynamics.follows_closure
-        return condensed(experiment.model, params).params if closed else params
+        return experiment.model.condensed(params).params if closed else params
 
     shapes = jax.eval_shape(followed, jr.key(0))
     num_followed = sum(leaf.size for leaf in jax.tree.leaves(shapes))
