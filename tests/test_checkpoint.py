@@ -242,7 +242,7 @@ def test_a_stopped_run_goes_on_to_the_same_end(name, observing, tmp_path, monkey
         return
     monkeypatch.setattr(discrete, "_next_chunk", lambda chunk, seconds: chunk)
     monkeypatch.setattr(discrete, "_FIRST_CHUNK", 40)
-    # The reduced flow has two segments.
+    # The reduced flow has two intervals.
     depth, t1 = {"rosenbrock": (2, 400.0), "reduced": (3, 1000.0)}.get(name, (2, 5.0))
     problem = diagonal_problem(depth, lr.losses.Squared(), 0.01, n=6, d=8)
     times = np.linspace(0.0, t1, 23)

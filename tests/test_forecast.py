@@ -555,7 +555,7 @@ def test_a_forecast_that_fails_does_not_end_the_run(monkeypatch):
         raise ZeroDivisionError("a fault\nin two lines")
 
     monkeypatch.setattr(with_run, "forecast_on", failing)
-    told: list[Any] = []
+    told: list[str | lr.Forecast] = []
     record = with_run.foresee_and_simulate(experiment, told.append)
     assert told == ["a fault in two lines"]
     assert record.attrs["ending"] == "completed"

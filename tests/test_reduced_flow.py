@@ -178,7 +178,7 @@ def test_what_it_cannot_follow_is_refused():
 
 def test_a_batch_is_its_runs():
     depth, loss = 3, lr.losses.Logistic()
-    # Two samples of data, of which the first serves twice; one to thirteen segments, grids of
+    # Two samples of data, of which the first serves twice; one to thirteen intervals, grids of
     # two lengths, and a run that the budget of steps does not suffice for.
     shared = diagonal_problem(depth, loss, 0.01, 2.0)
     again = eqx.tree_at(lambda p: p.params, shared, jax.tree.map(lambda p: 3 * p, shared.params))

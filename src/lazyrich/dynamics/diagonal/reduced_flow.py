@@ -29,6 +29,7 @@ from .._base import (
     reporting,
 )
 from .._rate import first_times, loss_floor
+from .intervals import Intervals, begin, effort, go_on, params_at, reached, solve_together
 from .reduction import (
     Reduced,
     Replay,
@@ -39,7 +40,6 @@ from .reduction import (
     linearise,
     reduce,
 )
-from .segments import Segments, begin, effort, go_on, params_at, reached, solve_together
 
 
 class ReducedFlow(AbstractDynamics):
@@ -93,33 +93,37 @@ class ReducedFlow(AbstractDynamics):
     ) -> Trajectory:
         del observe  # its caller observes the small states it leaves
         start = jax.tree.map(jnp.asarray, _checked_start(problem))
-        segments, reduced, segment = Segments.of(problem, times), reduce(problem, start), 0
-        system = self._system(reduced, *segments.requests(segment))
+        intervals, reduced, interval = Intervals.of(problem, times), reduce(problem, start), 0
+        system = self._system(reduced, *intervals.requests(interval))
         first = first_step(reduced, kernel_at_start(reduced), system.horizon)
         march = begin(system, jnp.asarray(first))
-        starts = jax.tree.map(lambda p: jnp.zeros((segments.num, p.size)).at[segment].set(p), start)
-        run = _Run(jnp.asarray(segment), starts, march)
+        starts = jax.tree.map(
+            lambda p: jnp.zeros((intervals.num, p.size)).at[interval].set(p), start
+        )
+        run = _Run(jnp.asarray(interval), starts, march)
         if checkpoint is not None and (kept := checkpoint.load(run)) is not None:
-            run, segment = kept, int(kept.segment)
-            start = jax.tree.map(lambda p: p[segment], run.starts)
-            system = self._system(reduce(problem, start), *segments.requests(segment))
+            run, interval = kept, int(kept.interval)
+            start = jax.tree.map(lambda p: p[interval], run.starts)
+            system = self._system(reduce(problem, start), *intervals.requests(interval))
         while True:
             while int(run.march.status) == RUNNING:
                 march = _march.advance_one(system, run.march)
-                run = _Run(run.segment, run.starts, march)
-                progress(segments.time(segment, float(march.t)), int(march.num_accepted))
+                run = _Run(run.interval, run.starts, march)
+                progress(intervals.time(interval, float(march.t)), int(march.num_accepted))
                 if checkpoint is not None:
                     checkpoint.offer(run)
-            if int(run.march.status) != COMPLETED or segment + 1 == segments.num:
+            if int(run.march.status) != COMPLETED or interval + 1 == intervals.num:
                 break
-            start, segment = reached(system, run.march), segment + 1
-            system = self._system(reduce(problem, start), *segments.requests(segment))
-            starts = jax.tree.map(lambda every, p, i=segment: every.at[i].set(p), run.starts, start)
-            run = _Run(jnp.asarray(segment), starts, go_on(system, run.march))
+            start, interval = reached(system, run.march), interval + 1
+            system = self._system(reduce(problem, start), *intervals.requests(interval))
+            starts = jax.tree.map(
+                lambda every, p, i=interval: every.at[i].set(p), run.starts, start
+            )
+            run = _Run(jnp.asarray(interval), starts, go_on(system, run.march))
         num_saved = int(run.march.num_saved)
-        recorded = segments.times[:num_saved]
-        states = (jnp.asarray(segments.segment_of(recorded)), run.march.values[:num_saved])
-        replay = Replay(reduced, jnp.asarray(segments.bounds[:-1]), run.starts)
+        recorded = intervals.times[:num_saved]
+        states = (jnp.asarray(intervals.interval_of(recorded)), run.march.values[:num_saved])
+        replay = Replay(reduced, jnp.asarray(intervals.bounds[:-1]), run.starts)
         last = jax.tree.map(lambda a: a[-1], states)
         return Trajectory(
             times=recorded,
@@ -188,10 +192,10 @@ class _Measure(eqx.Module):
 
 
 class _Run(eqx.Module):
-    """A run between two segments: what going on needs."""
+    """A run between two intervals: what going on needs."""
 
-    segment: Int[Array, ""]
-    starts: DiagonalParams  # of the segments begun; leading axis over all of them
+    interval: Int[Array, ""]
+    starts: DiagonalParams  # of the intervals begun; leading axis over all of them
     march: _march.March
 
 

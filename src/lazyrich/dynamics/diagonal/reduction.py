@@ -18,7 +18,7 @@ from .._base import Problem
 
 
 class Reduced(eqx.Module):
-    """The system of one segment; `nu` stands for the state, of shape `(n,)`."""
+    """The system of one interval; `nu` stands for the state, of shape `(n,)`."""
 
     x: Shaped[Array, "n d"]
     y: Float[Array, " n"]
@@ -85,17 +85,17 @@ class Reduced(eqx.Module):
 
 
 class Replay(eqx.Module):
-    """Parameters at a time from a state `(segment, nu)`; segments restart from `starts`."""
+    """Parameters at a time from a state `(interval, nu)`; intervals restart from `starts`."""
 
     system: Reduced
-    begins: Array  # (num_segments,)
-    starts: DiagonalParams  # leading axis num_segments
+    begins: Array  # (num_intervals,)
+    starts: DiagonalParams  # leading axis num_intervals
 
     def __call__(self, time: Any, state: tuple[Array, Array]) -> DiagonalParams:
-        segment, nu = state
-        start = jax.tree.map(lambda a: a[segment], self.starts)
+        interval, nu = state
+        start = jax.tree.map(lambda a: a[interval], self.starts)
         system = eqx.tree_at(lambda system: system.start, self.system, start)
-        return system.params(system.clock(time - self.begins[segment]), nu)
+        return system.params(system.clock(time - self.begins[interval]), nu)
 
 
 def field(tau: Any, nu: Array, system: Reduced) -> Array:

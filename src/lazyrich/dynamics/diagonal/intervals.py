@@ -1,4 +1,4 @@
-"""Marches of reduced systems, segment by segment, and of many at once."""
+"""Marches of reduced systems, interval by interval, and of many at once."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -23,15 +23,15 @@ from .reduction import Reduced, Replay, depth_of, first_step, kernel_at_start, r
 _LENGTH = 8.0
 
 
-class Segments(NamedTuple):
-    """Where a horizon is cut, and what each segment is asked for on its own clock."""
+class Intervals(NamedTuple):
+    """Where a horizon is cut, and what each interval is asked for on its own clock."""
 
     bounds: Float[np.ndarray, " l"]
     times: Float[np.ndarray, " t"]
     rate: float  # (L-2) lambda
 
     @classmethod
-    def of(cls, problem: Problem, times: Float[np.ndarray, " t"]) -> "Segments":
+    def of(cls, problem: Problem, times: Float[np.ndarray, " t"]) -> "Intervals":
         rate, t1 = (depth_of(problem) - 2) * float(problem.weight_decay), float(times[-1])
         num = max(1, int(np.ceil(rate * t1 / _LENGTH)))
         return cls(np.array([t1 * i / num for i in range(num)] + [t1]), times, rate)
@@ -43,41 +43,41 @@ class Segments(NamedTuple):
     def clock(self, elapsed: Any) -> Any:
         return -np.expm1(-self.rate * elapsed) / self.rate if self.rate > 0 else elapsed
 
-    def time(self, segment: int, clock: float) -> float:
-        """The time at which a segment's clock shows `clock`; its end exactly."""
-        begin, end = self.bounds[segment : segment + 2]
+    def time(self, interval: int, clock: float) -> float:
+        """The time at which an interval's clock shows `clock`; its end exactly."""
+        begin, end = self.bounds[interval : interval + 2]
         if clock >= self.clock(end - begin):
             return float(end)
         elapsed = -np.log1p(-self.rate * clock) / self.rate if self.rate > 0 else clock
         return float(min(begin + elapsed, end))
 
-    def segment_of(self, times: Float[np.ndarray, " t"]) -> Int[np.ndarray, " t"]:
-        """The segment that records each time; where two meet, the later."""
+    def interval_of(self, times: Float[np.ndarray, " t"]) -> Int[np.ndarray, " t"]:
+        """The interval that records each time; where two meet, the later."""
         return np.minimum(np.searchsorted(self.bounds, times, "right") - 1, self.num - 1)
 
-    def requests(self, segment: int, num: int = 0) -> tuple[np.ndarray, np.ndarray]:
-        """Every time on the clock of `segment`, infinite past it, `num` at least; and its end.
+    def requests(self, interval: int, num: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """Every time on the clock of `interval`, infinite past it, `num` at least; and its end.
 
         Those before it have been served and are not looked at.
         """
-        begin, end = self.bounds[segment : segment + 2]
+        begin, end = self.bounds[interval : interval + 2]
         stop = np.asarray(self.clock(end - begin))
         # The same time can round to another clock in an array than alone.
         clock = np.minimum(self.clock(np.clip(self.times, begin, end) - begin), stop)
-        past = np.inf if segment + 1 < self.num else stop
+        past = np.inf if interval + 1 < self.num else stop
         clock = np.where(self.times >= end, past, clock)
         return np.pad(clock, (0, max(0, num - clock.size)), constant_values=np.inf), stop
 
 
 @eqx.filter_jit
 def begin(system: System, first_step: Float[Array, ""]) -> March:
-    """The first segment, about to begin."""
+    """The first interval, about to begin."""
     return start(system, jnp.zeros_like(system.args.y), first_step)
 
 
 @eqx.filter_jit
 def go_on(system: System, march: March) -> March:
-    """A later segment, about to begin where the march of the one before has ended."""
+    """A later interval, about to begin where the march of the one before has ended."""
     return restart(system, march, 1e-3 * system.horizon)
 
 
@@ -87,7 +87,7 @@ def _go_on_if(system: System, march: March, going: Bool[Array, ""]) -> March:
 
 @eqx.filter_jit
 def reached(system: System, march: March) -> DiagonalParams:
-    """The parameters at the end of a segment that was completed."""
+    """The parameters at the end of an interval that was completed."""
     return system.args.params(system.horizon, march.y)
 
 
@@ -104,24 +104,24 @@ def solve_together(
     system_of: Callable[[Reduced, Any, Any], System],
     progress: Callable[[int, int], None],
 ) -> list[Trajectory]:
-    """Marches every problem through its first segment, those that have a second through it, ...
+    """Marches every problem through its first interval, those that have a second through it, ...
 
     - **Takes** `params` at time 0; `system_of` a reduced system, its requests and horizon.
     - **Raises** [`InputError`][lazyrich.InputError] for problems that differ in more than
         numbers.
     """
-    segments = [Segments.of(problem, grid) for problem, grid in zip(problems, times, strict=True)]
-    num_segments, num_times = max(lane.num for lane in segments), max(map(len, times))
+    intervals = [Intervals.of(problem, grid) for problem, grid in zip(problems, times, strict=True)]
+    num_intervals, num_times = max(lane.num for lane in intervals), max(map(len, times))
     first = reduce(problems[0], DiagonalParams(*map(jnp.asarray, params[0])))
     every = _reduced_together(first, problems, params)
     start = every.together.start
-    starts = jax.tree.map(lambda p: np.zeros((len(p), num_segments, p.shape[1])), start)
+    starts = jax.tree.map(lambda p: np.zeros((len(p), num_intervals, p.shape[1])), start)
     # Those that have ended stay in the batch, where they cost nothing: one size, compiled once.
     going, march = np.ones(len(problems), bool), None
-    for segment in range(num_segments):
+    for interval in range(num_intervals):
         for kept, new in zip(starts, start, strict=True):
-            kept[going, segment] = new[going]
-        asked = [lane.requests(min(segment, lane.num - 1), num_times) for lane in segments]
+            kept[going, interval] = new[going]
+        asked = [lane.requests(min(interval, lane.num - 1), num_times) for lane in intervals]
         requests, stops = (np.stack(column) for column in zip(*asked, strict=True))
         lanes = _from(first, every.together, start)
         reduced, single = lanes.together, system_of(first, requests[0], stops[0])
@@ -136,9 +136,9 @@ def solve_together(
             march = systems.call(begin, first_step(reduced, kernels, stops))
         else:
             march = systems.call(_go_on_if, march, going)
-        more = going & np.array([lane.num > segment + 1 for lane in segments])
+        more = going & np.array([lane.num > interval + 1 for lane in intervals])
 
-        # A segment that is not a problem's last does not end it.
+        # An interval that is not a problem's last does not end it.
         def told(ended: int, steps: int, others: int = int(more.sum())) -> None:
             progress(max(0, ended - others), steps)
 
@@ -151,7 +151,7 @@ def solve_together(
             lambda new, old, rows=going[:, None]: np.where(rows, new, old), ends, start
         )
     assert march is not None
-    return _trajectories(first, every, starts, segments, march)
+    return _trajectories(first, every, starts, intervals, march)
 
 
 def _reduced_together(
@@ -187,20 +187,24 @@ def _from(first: Reduced, together: Reduced, start: DiagonalParams) -> Lanes:
 
 
 def _trajectories(
-    first: Reduced, every: Lanes, starts: DiagonalParams, segments: Sequence[Segments], march: March
+    first: Reduced,
+    every: Lanes,
+    starts: DiagonalParams,
+    intervals: Sequence[Intervals],
+    march: March,
 ) -> list[Trajectory]:
     begins = np.zeros(starts.u.shape[:2])
-    for row, lane in zip(begins, segments, strict=True):
+    for row, lane in zip(begins, intervals, strict=True):
         row[: lane.num] = lane.bounds[:-1]
     one = Replay(first, jnp.asarray(begins[0]), jax.tree.map(lambda p: jnp.asarray(p[0]), starts))
     together = eqx.tree_at(
         lambda r: (r.system, r.begins, r.starts), one, (every.together, begins, starts)
     )
     replays = Lanes.spread(one, together)
-    times = [lane.times[:num] for lane, num in zip(segments, march.num_saved, strict=True)]
+    times = [lane.times[:num] for lane, num in zip(intervals, march.num_saved, strict=True)]
     states = [
-        (jnp.asarray(lane.segment_of(recorded)), jnp.asarray(values[: len(recorded)]))
-        for lane, recorded, values in zip(segments, times, march.values, strict=True)
+        (jnp.asarray(lane.interval_of(recorded)), jnp.asarray(values[: len(recorded)]))
+        for lane, recorded, values in zip(intervals, times, march.values, strict=True)
     ]
     last = [jax.tree.map(lambda a: a[-1], kept) for kept in states]
     last_states = jax.tree.map(lambda *leaves: np.stack(leaves), *last)
