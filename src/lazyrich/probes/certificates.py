@@ -45,7 +45,8 @@ class Stationarity(AbstractProbe):
     named: ClassVar = ("{side}_stationarity", "stationarity residual of the {side} predictor")
     meaning: ClassVar = (
         "[KKT residual](predictors.md#any-homogeneous-model-and-along-a-run) of the "
-        "predictor's problem: the gradients that do not cancel; for a homogeneous model"
+        "predictor's problem: the part of the gradients that does not cancel; for a homogeneous "
+        "model"
     )
     needs_inputs: ClassVar[bool] = True
 
@@ -74,8 +75,8 @@ class Complementarity(Stationarity):
 
     named: ClassVar = ("{side}_complementarity", "complementarity residual of the {side} predictor")
     meaning: ClassVar = (
-        "the KKT residual of samples that are not on the margin and have weight all the "
-        "same, for classification"
+        "KKT residual of samples that are not on the margin but have a multiplier; for "
+        "classification"
     )
 
     def applies(self, setting: Setting) -> bool:

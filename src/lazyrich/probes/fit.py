@@ -50,7 +50,7 @@ class LogLoss(_Fit):
     """Natural logarithm of the mean loss, exact where the loss itself underflows."""
 
     named: ClassVar = ("{part}_log_loss", "log of the {part} loss")
-    meaning: ClassVar = "its natural logarithm, exact where the loss underflows"
+    meaning: ClassVar = "natural logarithm of the loss, exact also where the loss underflows"
 
     def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
         return setting.loss.log_mean(*self.pair(moment, setting))
@@ -61,8 +61,8 @@ class Accuracy(_Fit):
 
     named: ClassVar = ("{part}_accuracy", "{part} accuracy")
     meaning: ClassVar = (
-        "fraction of right signs, a zero output half right, or of right classes, ties "
-        "shared out; for labels that are either"
+        "fraction of right signs, where a zero output counts half, or of right classes, where "
+        "ties count in equal shares; for labels that are signs or classes"
     )
 
     def applies(self, setting: Setting) -> bool:

@@ -63,7 +63,7 @@ class FourierParticipation(AbstractProbe):
     )
     meaning: ClassVar = (
         "inverse participation ratio of the neurons' Fourier spectra over residues, for "
-        "MLPs on one-hot residues: 1 for one frequency a neuron, $3/p$ for white noise in "
+        "MLPs on one-hot residues: 1 for one frequency per neuron, $3/p$ for white noise in "
         "the two blocks of the first layer, $4/(p+1)$ in the last"
     )
     layer: Literal["first", "last"] = eqx.field(static=True)

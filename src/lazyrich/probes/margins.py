@@ -34,8 +34,8 @@ class Margin(AbstractProbe):
 
     named: ClassVar = ("margin", "smallest training margin")
     meaning: ClassVar = (
-        "smallest training margin of any classifier: $y_i f_i$, or the right output minus "
-        "the largest other"
+        "smallest training margin of any classifier: $y_i f_i$, or the output of the right class "
+        "minus the largest other output"
     )
 
     def applies(self, setting: Setting) -> bool:
@@ -54,7 +54,7 @@ class HomogeneousMargin(Margin):
     """
 
     named: ClassVar = ("normalised_margin", "smallest training margin over the norm to the degree")
-    meaning: ClassVar = r"that over $\lVert\theta\rVert_2^L$, for a model of degree $L$"
+    meaning: ClassVar = r"`margin` divided by $\lVert\theta\rVert_2^L$, for a model of degree $L$"
 
     def applies(self, setting: Setting) -> bool:
         return super().applies(setting) and setting.model.homogeneity is not None
@@ -81,7 +81,7 @@ class SoftmaxSaturation(AbstractProbe):
     named: ClassVar = ("softmax_saturation", "training samples with a saturated softmax")
     meaning: ClassVar = (
         "fraction of training samples whose softmax is exactly 1 at the label in float64, "
-        r"so that $-\log p$ and its pull are exactly zero; for cross-entropy"
+        r"so that $-\log p$ and its gradient are exactly zero; for cross-entropy"
     )
 
     def applies(self, setting: Setting) -> bool:

@@ -25,7 +25,7 @@ class WeightNorm(AbstractProbe):
     r"""$\|w\|_p$ of the linear function computed, $p$ = `order`."""
 
     named: ClassVar = ("weight_norm_l{order}", "L{order} norm of the weights")
-    meaning: ClassVar = "norms of $w$, the weights of the function that a linear model computes"
+    meaning: ClassVar = "norm of $w$, the weights of the function that a linear model computes"
     order: Order = eqx.field(static=True)
 
     def applies(self, setting: Setting) -> bool:
@@ -44,7 +44,9 @@ class NormalisedMargin(AbstractProbe):
     """
 
     named: ClassVar = ("margin_l{order}", "L{order}-normalised margin")
-    meaning: ClassVar = r"$\min_i y_i f(x_i)$ over that norm, for signs"
+    meaning: ClassVar = (
+        r"$\min_i y_i f(x_i)$ divided by this norm of $w$; for labels that are signs"
+    )
     order: Order = eqx.field(static=True)
 
     def applies(self, setting: Setting) -> bool:
@@ -59,7 +61,7 @@ class NuclearNorm(AbstractProbe):
     r"""$\|W\|_*$, the sum of singular values, of a model whose weights are a matrix."""
 
     named: ClassVar = ("nuclear_norm", "nuclear norm of the weights")
-    meaning: ClassVar = "of weights that are a matrix"
+    meaning: ClassVar = "nuclear norm of $w$, where $w$ is a matrix"
 
     def applies(self, setting: Setting) -> bool:
         return len(setting.weights_shape) == 2

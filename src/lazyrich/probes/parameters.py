@@ -16,7 +16,7 @@ class Parameters(AbstractProbe):
     """
 
     named: ClassVar = ("parameters", "parameters")
-    meaning: ClassVar = "all parameters, flattened; over `parameter`"
+    meaning: ClassVar = "all parameters, flattened, along the dimension `parameter`"
 
     @property
     def dims(self) -> tuple[str, ...]:

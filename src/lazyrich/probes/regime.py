@@ -22,8 +22,8 @@ class Drift(AbstractProbe):
 
     named: ClassVar = ("drift", "drift from decayed initialisation")
     meaning: ClassVar = (
-        r"$\lVert e^{\lambda t}\theta(t)/\alpha - \bar\theta\rVert_2$, the departure from "
-        "pure decay"
+        r"$\lVert e^{\lambda t}\theta(t)/\alpha - \bar\theta\rVert_2$, the distance from "
+        "pure decay of the initial parameters"
     )
 
     def applies(self, setting: Setting) -> bool:
@@ -70,7 +70,7 @@ class CosineTo(_Towards):
     """
 
     named: ClassVar = ("cosine_to_{predictor}", "cosine to the {predictor} predictor")
-    meaning: ClassVar = "cosine of $w$ with the predictor's weights, where there is one"
+    meaning: ClassVar = "cosine of $w$ with the weights of the predictor, where it exists"
 
     def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
         weights, target = self.pair(moment, setting)
@@ -85,8 +85,8 @@ class DistanceTo(_Towards):
 
     named: ClassVar = ("distance_to_{predictor}", "relative distance to the {predictor} predictor")
     meaning: ClassVar = (
-        r"$\lVert w - w^*\rVert_2 / \lVert w^*\rVert_2$ from the predictor's weights, for "
-        "regression"
+        r"$\lVert w - w^*\rVert_2 / \lVert w^*\rVert_2$, the distance from the weights $w^*$ of "
+        "the predictor; for regression"
     )
 
     def applies(self, setting: Setting) -> bool:

@@ -55,7 +55,7 @@ class KernelVelocity(KernelDistance):
     """
 
     named: ClassVar = ("kernel_velocity", "speed at which the tangent kernel turns")
-    meaning: ClassVar = "radians per time at which that kernel turns"
+    meaning: ClassVar = "speed at which the direction of this kernel changes, in radians per time"
 
     def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
         assert setting.x_train is not None  # `applies` has made sure

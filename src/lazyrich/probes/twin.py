@@ -88,7 +88,7 @@ class TwinLoss(_OfTwin):
     """
 
     named: ClassVar = ("twin_{part}_loss", "{part} loss of the linearised twin")
-    meaning: ClassVar = "loss of the linearised twin, trained with the run from the same start"
+    meaning: ClassVar = "loss of the linearised twin, trained from the same initial parameters"
     part: Literal["train", "test"] = eqx.field(static=True)
 
     def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
@@ -143,7 +143,7 @@ class TwinError(_OfTwin):
     """The exact population error of the linearised twin of a committee machine."""
 
     named: ClassVar = ("twin_population_error", "population error of the linearised twin")
-    meaning: ClassVar = "its exact mean squared error over all inputs"
+    meaning: ClassVar = "exact mean squared error of the linearised twin over all inputs"
 
     def applies(self, setting: Setting) -> bool:
         return KernelRegression("population").applies(setting)

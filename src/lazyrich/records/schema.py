@@ -89,12 +89,12 @@ def _number(name: str, long_name: str, meaning: str, group: Group = "scale") -> 
     return Variable(name, (), long_name, meaning, group)
 
 
-_SCORES = "its accuracies, for signs"
-_LOSSES = "its losses, for regression"
-_CERTIFICATE = "its [certificate](predictors.md), and why it is not certified"
+_SCORES = "accuracies of the predictor, for labels that are signs"
+_LOSSES = "losses of the predictor, for regression"
+_CERTIFICATE = "[certificate](predictors.md) of the predictor, and why it is not certified"
 _OF_LABELS = (
-    "variance of the labels, summed over outputs: the least squared loss of a constant; for the "
-    "squared loss"
+    "variance of the labels, summed over outputs: the smallest squared loss of a constant; for "
+    "the squared loss"
 )
 _KKT = (
     "KKT residuals of the last parameters; for a diagonal linear network and labels that are signs"
@@ -107,21 +107,21 @@ VARIABLES: dict[str, Variable] = {
             "time",
             ("time",),
             AXES["1"].long_name,
-            "gradient-flow time; `units` say where it is $\\log_{10}(1 + t)$, a step or an epoch",
+            "gradient-flow time; or, if `units` say so, $\\log_{10}(1 + t)$, a step or an epoch",
             "time",
         ),
-        Variable("step", ("time",), "step", "step of the optimiser, of a log that has it", "time"),
+        Variable("step", ("time",), "step", "step of the optimiser, if a log has it", "time"),
         Variable(
             "epoch",
             ("time",),
             "epoch",
-            "passes over the training data, of a log that has them",
+            "passes over the training data, if a log has them",
             "time",
         ),
         *_of(BUILT_IN.values(), "curve"),
         *_of(ON_REQUEST.values(), "on request"),
         Variable("predictor", ("predictor",), "predictor", "`kernel` or `rich`", "predictor"),
-        _column("label", "name", "its name, such as `L1 max margin`"),
+        _column("label", "name", "name of the predictor, such as `L1 max margin`"),
         _column("train_accuracy", "train accuracy", _SCORES),
         _column("test_accuracy", "test accuracy", _SCORES),
         _column("train_loss", "train loss", _LOSSES),
@@ -154,7 +154,7 @@ VARIABLES: dict[str, Variable] = {
             "final_parameters",
             ("parameter",),
             "parameters at the end of the run",
-            "parameters at the end, flattened, where `keep_params=True` kept them",
+            "parameters at the end, flattened; only with `keep_params=True`",
             "end",
         ),
     )
@@ -177,16 +177,17 @@ CURVES: tuple[str, ...] = tuple(
 ATTRIBUTES: tuple[Attribute, ...] = (
     Attribute(
         "experiment",
-        "the experiment as TOML. Own arrays are named by their digest, own probes are left out. Of "
-        "a log, what is known of it: `name`, `weight_decay`, `init_scale`",
+        "the experiment as TOML. Your own arrays are named by their digest; your own probes are "
+        "left out. For a log, the known keys: `name`, `weight_decay`, `init_scale`",
         always=True,
     ),
     Attribute(
         "experiment_hash",
-        "SHA-256 of what the computation depends on; empty for a log without an experiment",
+        "SHA-256 of everything that the computation depends on; empty for a log without an "
+        "experiment",
         always=True,
     ),
-    Attribute("homogeneity", "degree of the model in its parameters, 0 where it has none", True),
+    Attribute("homogeneity", "degree of the model in its parameters, 0 without a degree", True),
     Attribute(
         "ending",
         "`completed`, `crossed`, `stationary`, `max_steps`, `max_gradients`, `max_seconds`, "
@@ -194,38 +195,41 @@ ATTRIBUTES: tuple[Attribute, ...] = (
         "[the flow engine](flow.md)",
         always=True,
     ),
-    Attribute("lazyrich_version", "the version that wrote it", always=True),
+    Attribute("lazyrich_version", "the version that wrote the record", always=True),
     Attribute(
         "thresholds",
-        "JSON: the [thresholds](#the-transition) by which the run is judged, where they are not "
-        "the default ones",
+        "JSON: the [thresholds](#the-transition) by which the run is judged, if they are not "
+        "the defaults",
     ),
-    Attribute("source", "what logged the run, of a run that another program logged"),
+    Attribute("source", "the program that logged the run, for a log of another program"),
     Attribute(
         "own_params",
-        "SHA-256 of initial parameters passed to `simulate`; empty for the model's own",
+        "SHA-256 of initial parameters passed to `simulate`; empty for those of the model",
     ),
     Attribute(
         "loss_floor",
-        "training loss of outputs that are off by the tolerance, "
+        "training loss of outputs with an error equal to the tolerance, "
         r"$(\text{rtol} \times \text{rms of the labels})^2$; zero for classification and for "
         "discrete optimisers",
     ),
     Attribute(
         "resolved_until",
-        "last recorded time at which the training loss is not below `loss_floor`: later wiggles "
-        "are the solver's. NaN if the loss is always below",
+        "last recorded time at which the training loss is not below `loss_floor`; later "
+        "fluctuations are solver errors. NaN if the loss is always below",
     ),
     Attribute(
         "solver",
         "JSON: `name`, `num_steps` (accepted), `num_rejected`, `num_gradients`, `num_jacobians`; "
-        "`methods`, the same of each method from its time `since` on, where a run changed its "
+        "`methods`, the same for each method from its time `since` on, if the run changed its "
         "method",
     ),
     Attribute("seconds", "JSON: wall time of each stage, compilation included"),
     Attribute("machine", "JSON: device, cores, system, Python and JAX versions"),
-    Attribute("labels", "what the labels of a classification became, such as `yes is 1, no is -1`"),
-    Attribute("extended_at", "JSON: times at which [`extend`][lazyrich.extend] went on"),
+    Attribute(
+        "labels",
+        "numbers that replace the labels of a classification, such as `yes is 1, no is -1`",
+    ),
+    Attribute("extended_at", "JSON: times from which [`extend`][lazyrich.extend] continued"),
 )
 """Every attribute that a record can have."""
 
