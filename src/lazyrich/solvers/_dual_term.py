@@ -1,4 +1,4 @@
-"""The term that a method on the dual of a loss needs."""
+"""The base class of terms that DualROS34PW2 can solve."""
 
 import abc
 from collections.abc import Callable
@@ -9,10 +9,10 @@ from jaxtyping import Array, Float, PyTree
 
 
 class AbstractDualTerm(diffrax.AbstractTerm[Any, Any]):
-    r"""A vector field $\frac1n J(\theta)^\top s(f(\theta)) - \lambda\theta$ that shows its parts.
+    r"""A vector field $\frac1n J(\theta)^\top s(f(\theta)) - \lambda\theta$ given by its parts.
 
-    $f$ are outputs of shape `(n,)` or `(n, c)`, $J$ is their Jacobian, and the dual $s$ is minus
-    the derivative of a loss in an output.
+    $f$ are the outputs, of shape `(n,)` or `(n, c)`, and $J$ is their Jacobian. The dual $s$ is
+    minus the derivative of the loss with respect to an output.
     """
 
     @property
@@ -28,7 +28,7 @@ class AbstractDualTerm(diffrax.AbstractTerm[Any, Any]):
     @property
     @abc.abstractmethod
     def constant_curvature(self) -> float | None:
-        """$-s'$ if it is the same for all outputs; otherwise `None`."""
+        """$-s'$ if it has the same value for all outputs; otherwise `None`."""
 
     @abc.abstractmethod
     def outputs(self, params: PyTree) -> Float[Array, " n *c"]:
@@ -46,11 +46,11 @@ class AbstractDualTerm(diffrax.AbstractTerm[Any, Any]):
 
     @abc.abstractmethod
     def jacobian(self, params: PyTree) -> Float[Array, "m p"]:
-        r"""$J$, by raveled outputs and raveled parameters."""
+        r"""$J$: a row for each entry of the raveled outputs, a column for each parameter."""
 
     @abc.abstractmethod
     def prefers_parameters(self, params: PyTree) -> bool:
-        """Whether a linear system is better solved for parameters than for outputs."""
+        """Whether stages should solve a `(p, p)` system instead of an `(m, m)` system."""
 
     @abc.abstractmethod
     def tangent_kernel(self, params: PyTree) -> Float[Array, "m m"]:

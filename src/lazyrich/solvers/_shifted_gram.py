@@ -1,4 +1,4 @@
-"""Linear systems with a shifted Gram matrix: by Cholesky, or by products alone."""
+"""Linear systems with a shifted Gram matrix, by Cholesky factors or by conjugate gradients."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -11,22 +11,23 @@ import lineax as lx
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
-# A Nyström preconditioner of this rank costs as many products with the Gram matrix.
+# The rank of the Nyström preconditioner. It costs as many products with the Gram matrix.
 _RANK = 100
 _MAX_ITERATIONS = 200
-# So often the residual is computed and not updated, for another product.
+# The residual is computed anew every this many iterations, which costs one product more.
 _REFRESH = 10
 
 
 def cholesky_solve(
     matrix: Float[Array, "m m"], shift: Array | float = 0.0
 ) -> tuple[Callable[[Array], Array], Bool[Array, ""]]:
-    """Solves with `matrix` plus `shift` on its diagonal, positive definite but for rounding.
+    """Solves with `matrix` plus `shift` times the identity, by a Cholesky factor.
 
-    The shift is added where the factor is made: its own matrix would be one more to hold.
+    The sum must be positive definite up to rounding. If the factorisation fails, it is repeated
+    once with a larger diagonal: $m$ times the machine epsilon times the largest diagonal entry is
+    added.
 
-    - **Returns** the solve, and whether the diagonal had to be raised, by $m$ roundings of
-        the largest entry, before the factorisation went through.
+    - **Returns** the solve, and whether the larger diagonal was needed.
     """
     size, dtype = len(matrix), matrix.dtype
     jitter = size * jnp.finfo(dtype).eps * jnp.max(jnp.diagonal(matrix))
@@ -40,17 +41,18 @@ def cholesky_solve(
         raised = matrix + (shift + tries * jitter) * jnp.eye(size, dtype=dtype)
         return jnp.linalg.cholesky(raised), tries + 1
 
-    # A loop and not a branch: in a batch of runs, a branch would be taken by all of them.
+    # A loop instead of a branch: under `vmap` both sides of a branch are computed for all runs.
     lower, tries = lax.while_loop(broken, factor, (jnp.zeros_like(matrix), jnp.zeros((), int)))
     failed = tries > 1
     return lambda v: jsl.cho_solve((lower, True), v), failed
 
 
 def normal_solve(matrix: Float[Array, "m p"], shift: Array) -> Callable[[Array], Array]:
-    r"""Solves with $A^\top A + \text{shift} \cdot I$, from $A$ itself.
+    r"""Solves with $A^\top A + \text{shift} \cdot I$ without forming $A^\top A$.
 
-    The triangular factor is that of $A$ above $\sqrt{\text{shift}} I$: a product $A^\top A$, or
-    $A A^\top$, of columns whose sizes are $10^9$ apart has no digit of the smaller.
+    The triangular factor comes from a QR decomposition of $A$ stacked on $\sqrt{\text{shift}} I$.
+    If the norms of two columns differ by $10^9$, the products $A^\top A$ and $A A^\top$ lose all
+    digits of the smaller column.
     """
     size = matrix.shape[1]
     below = jnp.sqrt(shift) * jnp.eye(size, dtype=matrix.dtype)
@@ -74,11 +76,11 @@ def nystrom(product: Callable[[Array], Array], size: int, dtype: jnp.dtype) -> N
     rank = min(_RANK, size)
     sketch = jnp.linalg.qr(jr.normal(jr.key(0), (size, rank), dtype))[0]
     image = jax.vmap(product, in_axes=1, out_axes=1)(sketch)
-    # In units of its largest entry, a product that is tiny, or zero, does not underflow.
+    # Scaled by the largest entry, so that tiny products do not underflow.
     unit = jnp.max(jnp.abs(image))
     unit = jnp.where(unit > 0, unit, jnp.ones_like(unit))
     image = image / unit
-    # A shift keeps the small Gram matrix positive definite; it is taken off again.
+    # The shift keeps the small Gram matrix positive definite. It is subtracted from the result.
     shift = jnp.finfo(dtype).eps * jnp.maximum(1.0, jnp.linalg.norm(image))
     image = image + shift * sketch
     core = sketch.T @ image
@@ -94,10 +96,11 @@ def conjugate_gradient_solve(
     approximation: Nystrom,
     tolerance: float,
 ) -> Callable[[Array], tuple[Array, Int[Array, ""]]]:
-    r"""Solves with $\text{shift} \cdot I + G$ from products with $G$, preconditioned.
+    r"""Solves with $\text{shift} \cdot I + G$ by preconditioned conjugate gradients.
 
-    - **Takes** `tolerance`, on the residual's norm over that of the right-hand side.
-    - **Returns** the solve, giving the solution and the number of products it took.
+    - **Takes** `product`, $v \mapsto Gv$; `tolerance` for the norm of the residual over the norm
+        of the right-hand side.
+    - **Returns** the solve. It gives the solution and the number of products with $G$.
     - **Reference** as [`nystrom`][], equation (1.3): the preconditioner.
     """
     basis, values = approximation
@@ -112,8 +115,8 @@ def conjugate_gradient_solve(
         tag = lx.positive_semidefinite_tag
         operator = lx.FunctionLinearOperator(lambda u: u + product(u) / shift, like, tag)
         cheap = lx.FunctionLinearOperator(precondition, like, tag)
-        # lineax's relative tolerance holds for each entry, so that one entry of zero would
-        # never be met: of a right-hand side of norm 1 an absolute one asks what is meant.
+        # lineax applies its relative tolerance to each entry, and an entry of zero never meets
+        # it. For a right-hand side of norm 1, the absolute tolerance is the relative one.
         size = jnp.linalg.norm(v)
         size = jnp.where(size > 0, size, jnp.ones_like(size))
         solution = lx.linear_solve(

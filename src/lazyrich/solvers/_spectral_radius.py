@@ -1,4 +1,4 @@
-"""How fast the fastest component of a vector field moves, by power iteration."""
+"""The spectral radius of the Jacobian of a vector field, by power iteration."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -8,17 +8,18 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
-# Two successive norms this close end the iteration, and then the estimate of a symmetric
-# Jacobian is low by about 10 % at worst: see the solvers' `safety`.
+# The iteration ends when two successive norms agree to this relative tolerance. The estimate for
+# a symmetric Jacobian is then at most about 10 % too low: see the solvers' `safety`.
 _TOLERANCE = 0.01
 _MAX_COLD, _MAX_WARM = 50, 3
-# What a warm start is mixed with: enough for a direction that has only just become the
-# fastest to be found within a few products, too little (its square) to move the estimate.
+# The start vector is the last eigenvector plus this much of other directions. A direction that has
+# just become dominant is then found within a few products, and the estimate changes only by the
+# square of this number.
 _MIXTURE = 0.05
 
 
 class SpectralRadius(NamedTuple):
-    """An estimate, the direction it was found along, and the Jacobian products it took."""
+    """An estimate, its approximate eigenvector, and the number of Jacobian products used."""
 
     radius: Float[Array, ""]
     vector: Float[Array, " n"]
@@ -36,28 +37,28 @@ def spectral_radius(
 ) -> SpectralRadius:
     r"""Estimates $\rho(\partial f/\partial y)$ by power iteration with Jacobian products.
 
-    The iteration goes on from `vector`, mixed with the slope and with fixed noise so that
-    no direction stays absent, until two norms $\|Jv\|$ agree to 1 %: one product when
-    nothing has changed, at most 5, or `max_cold` if `cold`. The larger of the last two is
-    returned, since they oscillate when the fastest pair is complex.
+    The iteration starts from `vector`, mixed with the slope and with fixed noise so that every
+    direction is present. It ends when two successive norms $\|Jv\|$ agree to 1 %, after at most
+    3 products, or `max_cold` if `cold`. The larger of the last two norms is returned, because
+    the norms oscillate when the dominant eigenvalues are a complex pair.
 
-    For a symmetric $J$ every norm is a lower bound, and a spectrum with no gap at its end
-    is approached slowly: multiply by a safety factor. A direction that overtakes the
-    fastest is missed for some steps if the state does not move along it. Where $J$ is not
-    symmetric the norm can also lie above $\rho$, up to $\|J\|_2$.
+    For a symmetric $J$ every norm is a lower bound of $\rho$, and the convergence is slow if the
+    largest eigenvalues are close to each other: multiply by a safety factor. If another direction
+    becomes dominant and the state does not move along it, the estimate misses it for some steps.
+    For a $J$ that is not symmetric the norm can exceed $\rho$, up to $\|J\|_2$.
 
     - **Takes** `slope`, the value of `field` at `y`; `vector` and `radius`, the last
-        estimate, or zero and anything; `cold`, whether to disregard that `radius`.
-    - **Returns** zero if all products were zero, and not-a-number if one was.
+        estimate, or zero and any number; `cold`, whether to ignore that `radius`.
+    - **Returns** zero if all products are zero, and not-a-number if one is not-a-number.
     - **Reference** Sommeijer, Shampine & Verwer, J. Comput. Appl. Math. 88 (1998),
-        315--326, with differences of `field` for products.
+        315--326, who use differences of `field` for the products.
     """
     start = _unit(_unit(vector) + _MIXTURE * (_unit(slope) + _unit(_noise(y))))
     limit = jnp.where(cold, max_cold, _MAX_WARM)
 
     def go_on(carry: tuple[Array, Array, Array, Array]) -> Array:
         _, new, old, count = carry
-        # Not-a-number compares false, and so ends the iteration.
+        # A comparison with not-a-number is false and ends the iteration.
         return (count == 0) | ((count < limit) & (jnp.abs(new - old) > _TOLERANCE * new))
 
     def product(carry: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
@@ -74,7 +75,7 @@ def spectral_radius(
 
 
 def _noise(y: Float[Array, " n"]) -> Float[Array, " n"]:
-    """Fixed signs, by hashing positions: `jax.random` would take longer to compile."""
+    """Fixed signs from hashed positions. `jax.random` would take longer to compile."""
     bits = jnp.arange(y.size, dtype=jnp.uint32)
     for factor in (0x9E3779B1, 0x7FEB352D, 0x846CA68B):
         bits = (bits ^ (bits >> 15)) * jnp.uint32(factor)
@@ -82,6 +83,6 @@ def _noise(y: Float[Array, " n"]) -> Float[Array, " n"]:
 
 
 def _unit(v: Float[Array, " n"]) -> Float[Array, " n"]:
-    """The vector over its norm; zero stays zero."""
+    """The vector divided by its norm. A vector of zeros stays zero."""
     norm = jnp.linalg.norm(v)
     return v / jnp.where(norm == 0, 1, norm)

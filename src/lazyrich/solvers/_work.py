@@ -1,4 +1,4 @@
-"""What steps cost."""
+"""The work of steps."""
 
 from typing import NamedTuple
 
@@ -7,12 +7,12 @@ from jaxtyping import Array, Int
 
 
 class Work(NamedTuple):
-    """What the last attempted step took; a solver's state carries it as `work`.
+    """The work of the last attempted step. A solver's state carries it as `work`.
 
     - `num_gradients`, evaluations of the vector field;
-    - `num_products`, of its Jacobian, or of the outputs' Jacobian, with a vector;
+    - `num_products`, products of its Jacobian, or of the outputs' Jacobian, with a vector;
     - `num_matrices`, Jacobians or tangent kernels formed and factored;
-    - `num_jittered`, factorisations that needed a larger diagonal than they were asked for.
+    - `num_jittered`, factorisations that succeeded only with a larger diagonal.
     """
 
     num_gradients: Int[Array, ""]
@@ -27,6 +27,6 @@ def work(
     num_matrices: int | Array = 0,
     num_jittered: int | Array = 0,
 ) -> Work:
-    """Counts as arrays of one type, so that a solver's state never changes type."""
+    """Counts as arrays of one dtype, so that a solver's state never changes dtype."""
     counts = (num_gradients, num_products, num_matrices, num_jittered)
     return Work(*(jnp.asarray(count, jnp.int32) for count in counts))

@@ -1,4 +1,4 @@
-"""A Rosenbrock method for regression that carries the dual beside the parameters."""
+"""A Rosenbrock method for regression whose state holds the parameters and the dual."""
 
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple, cast
@@ -27,52 +27,51 @@ from .ros34pw2 import (
     with_stage,
 )
 
-# The rounding of a step times a slope, over a parameter, from which on the slope is left out.
-_UNSURE = 1e-4
+# If the rounding error of the last increment exceeds this part of a parameter, a parabola gives it.
+_MAX_ROUNDING = 1e-4
 
 _Rounding = Callable[[Array], PyTree]
 _Solve = Callable[[PyTree, Array], tuple[PyTree, Array, Int[Array, ""]]]
 
 
 class DualState(NamedTuple):
-    """What one step leaves to the next."""
+    """The state that one step passes to the next."""
 
-    dual: Float[Array, " n *c"]  # the method's own, which agrees with s(f) to its error
+    dual: Float[Array, " n *c"]  # an unknown of the method, equal to s(f) up to its error
     work: Work
 
 
 class DualROS34PW2(diffrax.AbstractAdaptiveSolver[DualState]):
-    r"""ROS34PW2 for gradient flow on regression, an equation for $\theta$ and its dual.
+    r"""ROS34PW2 for gradient flow on regression, solved for $\theta$ and its dual.
 
-    The flow $\dot\theta = \frac1n J^\top r - \lambda\theta$ with $r = c(y - f(\theta))$ is
-    stiff in a particular way: once the data are fitted, $r$ is small, of the order of $\lambda$,
-    and yet a change of $\theta$ far smaller than the step's error moves $c(y - f)$ by more than
-    that. A stage that evaluates the dual from its own parameters is thrown by forces that
-    are not there. Here $r$ is an unknown of its own, tied to $\theta$ by the algebraic equation
-    $0 = c(y - f(\theta)) - r$, and the method is applied to that index-1
-    differential-algebraic equation. With $a = 1/(h\gamma) + \lambda$ and $K = J J^\top$, a
-    stage solves
+    The flow is $\dot\theta = \frac1n J^\top r - \lambda\theta$ with $r = c(y - f(\theta))$,
+    where $c$ is the curvature of the loss, 2 for the squared loss. Once the data are fitted, $r$
+    is small, of the order of $\lambda$. A change of $\theta$ far smaller than the error of a step
+    then changes $c(y - f)$ by more than $r$ itself. A stage that computes $r$ from its own
+    parameters would therefore have a wrong force. Here $r$ is a separate unknown with the
+    algebraic equation $0 = c(y - f(\theta)) - r$, and the method is applied to this
+    differential-algebraic equation of index 1. With $a = 1/(h\gamma) + \lambda$ and
+    $K = J J^\top$, a stage solves
 
     $$\left(\tfrac1c I + \tfrac{1}{na} K\right) \rho = \tfrac1c q - \tfrac1a J g, \qquad
     u = \tfrac1a \left(g + \tfrac1n J^\top \rho\right),$$
 
-    $g$ and $q$ being the right-hand sides of the two equations, and $c$ the curvature of
-    the loss, 2 for the squared loss. Steps are then set by accuracy alone, from fitting times
-    of $1/\|K\|$ to decay times of $1/\lambda$.
+    where $g$ and $q$ are the right-hand sides of the two equations. Only accuracy limits the
+    step, from fitting times of $1/\|K\|$ to decay times of $1/\lambda$.
 
-    Order 3 until the data are fitted, about 2 in the slow phase after it. A step costs five
-    gradients, four products each with $J$ and $J^\top$, a
-    kernel and its Cholesky factor; beyond `max_outputs` outputs, conjugate gradients with
-    a Nyström preconditioner take the factor's place. Where there are few parameters, a stage
-    solves for $u$ first, $(aI + \frac cn J^\top J) u = g + \frac1n J^\top q$, by a triangular
-    factor of the Jacobian: columns of scales 1 and $10^6$ then cost no digits.
+    The order is 3 until the data are fitted, and about 2 in the slow phase after that. A step
+    costs five gradients, four products each with $J$ and $J^\top$, a kernel and its Cholesky
+    factor. With more than `max_outputs` outputs, conjugate gradients with a Nyström
+    preconditioner replace the factor. With few parameters, a stage solves for $u$ first,
+    $(aI + \frac cn J^\top J) u = g + \frac1n J^\top q$, by a triangular factor of the Jacobian.
+    Columns with scales of 1 and $10^6$ then lose no digits.
 
-    - **Takes** `max_outputs`, up to which the kernel is formed; `tolerance`, the relative
-        residual asked of conjugate gradients.
+    - **Takes** `max_outputs`, the largest number of outputs for which the kernel is formed;
+        `tolerance`, the relative residual of conjugate gradients.
     - **Raises** [`InputError`][lazyrich.InputError] unless the term is a
         [`GradientFlow`][lazyrich.dynamics.GradientFlow] on a loss of constant curvature.
-    - **Reference** coefficients as in [`ROS34PW2`][lazyrich.solvers.ROS34PW2], made for such
-        equations; the use of the dual as the algebraic variable is derived in `docs/flow.md`.
+    - **Reference** coefficients as in [`ROS34PW2`][lazyrich.solvers.ROS34PW2], which is made for
+        equations of index 1. `docs/flow.md` derives the use of the dual as the algebraic variable.
     """
 
     term_structure: ClassVar = diffrax.AbstractTerm
@@ -114,7 +113,7 @@ class DualROS34PW2(diffrax.AbstractAdaptiveSolver[DualState]):
             us, rhos, products = carry
             y, r = combine(y0, before[i], us), combine(dual, before[i], rhos)
             f, pull_here = flow.outputs_and_pullback(y)
-            # The algebraic equation has no derivative, hence no coupling.
+            # The algebraic equation contains no derivative, so it has no coupling term.
             g = combine(flow.pull(pull_here, r, y), coupling[i] / h, us)
             u, rho, more = solve(g, flow.dual(f) - r)
             return with_stage(us, i, u), rhos.at[i].set(rho), products + more
@@ -127,14 +126,14 @@ class DualROS34PW2(diffrax.AbstractAdaptiveSolver[DualState]):
         zero = jax.tree.map(jnp.zeros_like, y0)
         ok = finite((y1, slope))
         error = jax.tree.map(lambda e: jnp.where(ok, e, jnp.inf), combine(zero, ERROR, us))
-        # The first slope is the stages' and not the vector field's: a force that lasts much
-        # less than the step, as at the start of training, would throw off all of the step.
+        # The first slope comes from the stages and not from the vector field. A force that lasts
+        # much shorter than the step, as at the start of training, would spoil the whole cubic.
         k0 = combine(zero, FIRST_SLOPES, us)
         k1 = jax.tree.map(lambda k: h * k, slope)
         if rounding is not None:
-            # Where forces that cancel leave no digits of the last slope, a parabola does.
+            # Where cancelling forces leave no correct digit, the slope of a parabola is used.
             unsure = jax.tree.map(lambda e: jnp.abs(h) * e, rounding(end_dual))
-            k1 = jax.tree.map(_or_that_of_a_parabola, k1, k0, y0, y1, unsure)
+            k1 = jax.tree.map(_last_increment, k1, k0, y0, y1, unsure)
         dense = {"y0": y0, "y1": y1, "k0": k0, "k1": k1}
         taken = work(5, products, taken.num_matrices, taken.num_jittered)
         state = DualState(end_dual, taken)
@@ -143,9 +142,10 @@ class DualROS34PW2(diffrax.AbstractAdaptiveSolver[DualState]):
     def _solver(
         self, flow: AbstractDualTerm, y0: PyTree, a: Array
     ) -> tuple[_Solve, _Rounding | None, Work]:
-        """The solve for a stage and its dual, telling its products; what it took to make.
+        """The solve for a stage, the rounding errors of forces if known, and the work so far.
 
-        Between them, where it is known, the rounding of the forces of a dual.
+        The solve gives a stage, its dual and the number of products used. The second result is
+        `None` or maps a dual to the rounding errors of its forces.
         """
         num_outputs = jax.eval_shape(flow.outputs, y0).size
         if num_outputs <= self.max_outputs and flow.prefers_parameters(y0):
@@ -171,8 +171,8 @@ class DualROS34PW2(diffrax.AbstractAdaptiveSolver[DualState]):
         pullback: Callable[[Array], PyTree],
         a: Array,
     ) -> tuple[Callable[[Array], tuple[Array, Int[Array, ""] | int]], Work]:
-        """The solve with $\\frac1c I + K/(na)$, telling its products; what it took to make."""
-        # Not the labels': those can be classes.
+        """The solve with $\\frac1c I + K/(na)$, which also counts products; the work so far."""
+        # The shape of the outputs and not of the labels: labels can be classes.
         outputs = jax.eval_shape(flow.outputs, y0)
         shape, size, dtype = outputs.shape, outputs.size, outputs.dtype
         scale = 1 / (flow.num_samples * a)
@@ -185,7 +185,7 @@ class DualROS34PW2(diffrax.AbstractAdaptiveSolver[DualState]):
         def product(c: Array) -> Array:
             return scale * push(pullback(c.reshape(shape))).ravel()
 
-        # The preconditioner must not change with the stage, or the stages' errors would not
+        # All stages use the same preconditioner. Otherwise the errors of the stages would not
         # cancel.
         low_rank: Nystrom = nystrom(product, size, dtype)
         shift = jnp.asarray(1 / _curvature(flow), dtype)
@@ -199,7 +199,7 @@ class DualROS34PW2(diffrax.AbstractAdaptiveSolver[DualState]):
 
 
 def _by_parameters(flow: AbstractDualTerm, y0: PyTree, a: Array) -> tuple[_Solve, _Rounding, Work]:
-    r"""$(aI + \frac cn J^\top J) u = g + \frac1n J^\top q$, and $\rho = q - cJu$."""
+    r"""As `_solver`, by $(aI + \frac cn J^\top J) u = g + \frac1n J^\top q$, $\rho = q - cJu$."""
     unravel = jax.flatten_util.ravel_pytree(y0)[1]
     jacobian, n, curvature = flow.jacobian(y0), flow.num_samples, _curvature(flow)
     direct = normal_solve(jnp.sqrt(curvature / n) * jacobian, a)
@@ -216,16 +216,16 @@ def _by_parameters(flow: AbstractDualTerm, y0: PyTree, a: Array) -> tuple[_Solve
     return solve, rounding, work(num_matrices=1)
 
 
-def _or_that_of_a_parabola(k1: Array, k0: Array, y0: Array, y1: Array, unsure: Array) -> Array:
-    """The last slope, or where it is unsure that of a parabola with the first."""
+def _last_increment(k1: Array, k0: Array, y0: Array, y1: Array, unsure: Array) -> Array:
+    """The last increment `k1`; where `unsure` is large, that of the parabola through `k0`."""
     size = jnp.maximum(jnp.abs(y0), jnp.abs(y1))
-    return jnp.where(unsure > _UNSURE * size, 2 * (y1 - y0) - k0, k1)
+    return jnp.where(unsure > _MAX_ROUNDING * size, 2 * (y1 - y0) - k0, k1)
 
 
 def _checked(terms: Any) -> AbstractDualTerm:
     flow, _ = unwrapped(terms, 0)
     if not isinstance(flow, AbstractDualTerm):
-        accepted = "DualROS34PW2 needs a term that shows its dual, such as GradientFlow"
+        accepted = "DualROS34PW2 needs a term that provides the dual, such as GradientFlow"
         raise InputError("terms", type(flow).__name__, accepted)
     _curvature(flow)
     return flow

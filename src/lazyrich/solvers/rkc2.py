@@ -1,4 +1,4 @@
-"""RKC2, and what every stabilised explicit Runge--Kutta method here shares."""
+"""RKC2, and the parts that all stabilised explicit Runge--Kutta methods here share."""
 
 import abc
 from functools import lru_cache
@@ -21,55 +21,55 @@ class Family(NamedTuple):
     r"""Methods of several degrees that share one recurrence over their stages.
 
     With $D_j = Y_j - y_0$, $F_j = f(t_0 + c_j h, Y_j)$ and $D_0 = D_{-1} = 0$, stage $j$
-    is $D_j = a_j D_{j-1} + b_j D_{j-2} + h(m_j F_{j-1} + g_j F_0)$, and stage $s$ is the
-    end of the step. The error is $D_s, D_{s-1}, hF_0, hF_{s-1}, hF_s$ times `error`.
+    is $D_j = a_j D_{j-1} + b_j D_{j-2} + h(m_j F_{j-1} + g_j F_0)$, and the step ends at stage
+    $s$. The error estimate is the sum of $D_s, D_{s-1}, hF_0, hF_{s-1}, hF_s$ times `error`.
     """
 
     degrees: np.ndarray  # (k,), rising
     intervals: np.ndarray  # (k,): stable while h times the spectrum lies in [-interval, 0]
     stages: np.ndarray  # (k, s, 4): a, b, m, g of stage j at j - 1, zero beyond the degree
-    nodes: np.ndarray  # (k, s): c, likewise
+    nodes: np.ndarray  # (k, s): c of stage j at j - 1
     error: np.ndarray  # (k, 5)
 
 
-# Steps that share an estimate of the radius: `safety` has room for what it grows by meanwhile,
-# and a step that is unstable all the same has an error that rejects it.
+# The number of steps that use one estimate of the radius. `safety` covers the growth of the radius
+# meanwhile. A step that is unstable anyway has a large error and is rejected.
 _MAX_AGE = 5
-# And where the fewest stages there are would do for twice the radius: a better estimate of it
-# would change nothing, and was a quarter of the work on nets of ReLUs late in training.
-_MAX_AGE_AT_EASE = 25
-# Where a step takes so many stages, or more than there are, an estimate costs little beside them,
-# and an old one too large costs more.
+# The same where even twice the radius needs only the fewest stages. A better estimate would change
+# nothing there, and cost a quarter of the work for ReLU networks late in training.
+_MAX_AGE_FEW_STAGES = 25
+# From this many stages on, every step estimates the radius. The estimate then costs little compared
+# with the stages, and an old estimate that is too large costs more.
 _MANY_STAGES = 40
 
 
 class StabilisedState(NamedTuple):
-    """What one step leaves to the next."""
+    """The state that one step passes to the next."""
 
     slope: Float[Array, " n"]  # the vector field where the step ended, raveled
-    vector: Float[Array, " n"]  # along the fastest component
-    radius: Float[Array, ""]  # of the spectrum, with no safety factor; infinite if unknown
+    vector: Float[Array, " n"]  # approximate eigenvector of the largest eigenvalue
+    radius: Float[Array, ""]  # spectral radius without safety factor; infinite if unknown
     age: Int[Array, ""]  # steps since the radius was estimated
     work: Work
-    past: Any = None  # what else a method remembers
+    history: Any = None  # what a subclass remembers of previous steps
 
 
 class Stages(NamedTuple):
-    """What the stages of a step from `start` came to, raveled."""
+    """The result of the stages of a step from `start`, raveled."""
 
     start: Float[Array, " n"]
-    moved: Float[Array, " n"]  # D_s
-    moved_before: Float[Array, " n"]  # D_{s-1}
+    increment: Float[Array, " n"]  # D_s
+    increment_before: Float[Array, " n"]  # D_{s-1}
     slopes: Float[Array, "3 n"]  # h times F_0, F_{s-1}, F_s
-    error: Float[Array, "5"]  # the family's
+    error: Float[Array, "5"]  # the family's coefficients
 
 
 class AbstractStabilised(diffrax.AbstractAdaptiveSolver[StabilisedState]):
-    """Takes as many stages as the spectral radius asks for, from one family of methods."""
+    """Takes as many stages as the spectral radius requires, from one family of methods."""
 
     term_structure: ClassVar = diffrax.AbstractTerm
     interpolation_cls: ClassVar[Any] = diffrax.ThirdOrderHermitePolynomialInterpolation
-    bounds: ClassVar[tuple[int, int]]  # on `max_stages`; the lower is the fewest there are
+    bounds: ClassVar[tuple[int, int]]  # on `max_stages`; the lower is the smallest degree
 
     max_stages: eqx.AbstractVar[int]
     safety: eqx.AbstractVar[float]
@@ -91,30 +91,32 @@ class AbstractStabilised(diffrax.AbstractAdaptiveSolver[StabilisedState]):
         return 2
 
     def init(self, terms: Any, t0: Any, t1: Any, y0: Any, args: Any) -> StabilisedState:
-        # The first step does the work, as any step after a jump does: the field is then
-        # compiled in one place less.
+        # The first step evaluates the field, as any step after a jump does. The field is then
+        # compiled in one place fewer.
         del terms, t0, t1, args
         nothing = jnp.zeros_like(ravel_pytree(y0)[0])
         unknown, age = jnp.full((), jnp.inf, nothing.dtype), jnp.zeros((), jnp.int32)
-        return StabilisedState(nothing, nothing, unknown, age, work(), self.no_past(nothing))
+        return StabilisedState(
+            nothing, nothing, unknown, age, work(), self.initial_history(nothing)
+        )
 
-    def no_past(self, like: Float[Array, " n"]) -> Any:
-        """What is remembered before the first step."""
+    def initial_history(self, like: Float[Array, " n"]) -> Any:
+        """The history before the first step."""
         del like
         return None
 
-    def raised(self, index: Int[Array, ""], past: Any) -> Int[Array, ""]:
-        """The index of a degree, raised to one that damps what was seen in the steps before."""
-        del past
+    def raise_degree(self, index: Int[Array, ""], history: Any) -> Int[Array, ""]:
+        """The index of a degree, raised if the history shows that more damping is needed."""
+        del history
         return index
 
-    def judge(
-        self, t0: Any, t1: Any, stages: Stages, past: Any
+    def estimate_error(
+        self, t0: Any, t1: Any, stages: Stages, history: Any
     ) -> tuple[Float[Array, " n"], dict[str, Array], Any]:
-        """A step's error, what its interpolation takes beside both ends, and the new past."""
-        del t0, t1, past
+        """The error estimate, the interpolation's data other than both ends, the new history."""
+        del t0, t1, history
         slopes, e = stages.slopes, stages.error
-        error = e[0] * stages.moved + e[1] * stages.moved_before
+        error = e[0] * stages.increment + e[1] * stages.increment_before
         return error + e[2:] @ slopes, {"k0": slopes[0], "k1": slopes[2]}, None
 
     def func(self, terms: Any, t0: Any, y0: Any, args: Any) -> Any:
@@ -130,7 +132,7 @@ class AbstractStabilised(diffrax.AbstractAdaptiveSolver[StabilisedState]):
         solver_state: StabilisedState,
         made_jump: Any,
     ) -> tuple[Any, Any, dict[str, Any], StabilisedState, diffrax.RESULTS]:
-        # Leaf by leaf, a state of eight would take twice as long to compile.
+        # Raveled: a state of eight leaves would take twice as long to compile.
         start, unravel = ravel_pytree(y0)
 
         def field(t: Any, y: Array) -> Array:
@@ -141,10 +143,10 @@ class AbstractStabilised(diffrax.AbstractAdaptiveSolver[StabilisedState]):
         h = t1 - t0
         family = self.family
         reach = self.safety * jnp.abs(h) * solver_state.radius
-        at_ease = 2 * reach <= family.intervals[0]
+        few_stages = 2 * reach <= family.intervals[0]
         last = np.searchsorted(family.degrees, _MANY_STAGES)
         many = family.intervals[min(int(last), len(family.degrees) - 1)]
-        max_age = jnp.where(at_ease, _MAX_AGE_AT_EASE, jnp.where(reach > many, 0, _MAX_AGE))
+        max_age = jnp.where(few_stages, _MAX_AGE_FEW_STAGES, jnp.where(reach > many, 0, _MAX_AGE))
         stale = cold | (solver_state.age >= max_age)
 
         def estimate() -> SpectralRadius:
@@ -161,15 +163,15 @@ class AbstractStabilised(diffrax.AbstractAdaptiveSolver[StabilisedState]):
 
         # diffrax solves backwards by negating the control, not the vector field.
         control = jnp.asarray(terms.contr(t0, t1), start.dtype)
-        # A radius that is not a number sorts beyond every interval.
+        # `searchsorted` puts a radius that is not-a-number after every interval.
         index = jnp.searchsorted(family.intervals, self.safety * jnp.abs(h) * radius)
         stable = index < len(family.degrees)
-        index = self.raised(index, solver_state.past)
+        index = self.raise_degree(index, solver_state.history)
         num_stages = jnp.where(stable, jnp.asarray(family.degrees)[index], 0)
         stages = jnp.asarray(family.stages, start.dtype)
         nodes = jnp.asarray(family.nodes, h.dtype)
 
-        # A loop over all stages, the last included, so that the field is compiled once.
+        # One loop over all stages, including the last, so that the field is compiled once.
         def stage(j: Any, carry: tuple[Array, Array, Array, Array]) -> tuple[Any, ...]:
             d, d_before, f, _ = carry
             a, b, m, g = stages[index, j]
@@ -185,18 +187,18 @@ class AbstractStabilised(diffrax.AbstractAdaptiveSolver[StabilisedState]):
             control * jnp.stack([slope, f_before, f]),
             jnp.asarray(family.error, start.dtype)[index],
         )
-        error, dense, past = self.judge(t0, t1, every, solver_state.past)
+        error, dense, history = self.estimate_error(t0, t1, every, solver_state.history)
 
-        # A step that left the field's domain, or that cannot be stable, has no result. Its
-        # error is infinite, so that it is rejected, and its end is not a number: an infinite
-        # end would make the controller's ratio of error to size one too.
+        # A step that leaves the field's domain, or that cannot be stable, has no result. Its error
+        # is infinite, so that the controller rejects the step. Its end is not-a-number: with an
+        # infinite end the controller's ratio of error to size would be not-a-number.
         ok = stable & jnp.all(jnp.isfinite(d) & jnp.isfinite(f) & jnp.isfinite(error))
         y1 = unravel(jnp.where(ok, start + d, jnp.nan))
         return (
             y1,
             unravel(jnp.where(ok, error, jnp.inf)),
             {"y0": y0, "y1": y1, **{k: unravel(v) if v.ndim else v for k, v in dense.items()}},
-            StabilisedState(f, vector, radius, age, work(num_stages + cold, num_products), past),
+            StabilisedState(f, vector, radius, age, work(num_stages + cold, num_products), history),
             cast(diffrax.RESULTS, diffrax.RESULTS.successful),
         )
 
@@ -204,32 +206,31 @@ class AbstractStabilised(diffrax.AbstractAdaptiveSolver[StabilisedState]):
 class RKC2(AbstractStabilised):
     r"""Runge--Kutta--Chebyshev: explicit, second order, for spectra near the negative axis.
 
-    With $s$ stages a step is stable for eigenvalues in $[-\beta(s)/h, 0]$,
-    $\beta(s) \approx 0.65\,s^2$, where an unstabilised method of the same cost reaches
-    only $O(s)$. Beyond a neighbourhood of zero $|R|$ is at most about 0.95, which leaves room for
-    small imaginary parts. The fewest stages that suffice are chosen at every step, from an
-    estimate of the spectral radius of the field's Jacobian.
+    With $s$ stages a step is stable for eigenvalues in $[-\beta(s)/h, 0]$ with
+    $\beta(s) \approx 0.65\,s^2$. An unstabilised method of the same cost reaches only $O(s)$.
+    Outside a neighbourhood of zero $|R|$ is at most about 0.95, which leaves room for small
+    imaginary parts. Every step uses the fewest stages that are stable for the estimated spectral
+    radius of the field's Jacobian.
 
-    A step costs $s$ evaluations of the field, and one to three Jacobian products every few
-    steps, or every 25 while the fewest stages would do for twice the radius; the first, and
-    one after a jump, an evaluation and some tens of products more. It holds eight vectors the
-    size of the state. If `max_stages` do not suffice the step is not taken: its result is
-    not-a-number, its error infinite, and any adaptive controller shortens it. Constant steps
-    then yield not-a-number.
+    A step costs $s$ evaluations of the field. Every few steps the radius is estimated with one to
+    three Jacobian products; if the fewest stages suffice for twice the radius, every 25 steps. The
+    first step, and a step after a jump, cost one evaluation and some tens of products more. A step
+    holds eight vectors of the size of the state. If `max_stages` do not suffice, the step has the
+    result not-a-number and an infinite error, and an adaptive controller shortens it. With
+    constant steps the solution is then not-a-number.
 
-    The estimate of the error is that of the method's own third-order term, so the error
-    at the end falls as the tolerance to the power 2/3. In single precision it cannot fall
-    below about $10^{-7} h \rho \|y\|$.
+    The error estimate is that of the method's own third-order term, so the error at the end is
+    proportional to the tolerance to the power 2/3. In single precision the error is at least about
+    $10^{-7} h \rho \|y\|$.
 
-    - **Takes** `max_stages`; `safety`, by which the estimated radius is multiplied, since
-        power iteration approaches it from below. State and field are pytrees of real
-        arrays. The number of stages being dynamic, derivatives of a solution need
-        `diffrax.ForwardMode`.
+    - **Takes** `max_stages`; `safety`, a factor for the estimated radius, because power iteration
+        underestimates it. State and field are pytrees of real arrays. The number of stages is
+        dynamic, so derivatives of a solution need `diffrax.ForwardMode`.
     - **Raises** `InputError` unless `max_stages` is from 2 to 500 and `safety` at least 1.
     - **Reference** Sommeijer, Shampine & Verwer, J. Comput. Appl. Math. 88 (1998),
         315--326, with their $\varepsilon = 2/13$; checked against the code in
-        OrdinaryDiffEq.jl. Here $\beta(s)$ is exact, not $0.653\,s^2$ or so, and from 25
-        stages on only degrees 4 % apart are used.
+        OrdinaryDiffEq.jl. Here $\beta(s)$ is exact, where they use about $0.653\,s^2$. Above 25
+        stages only degrees 4 % apart are used.
     """
 
     bounds: ClassVar[tuple[int, int]] = (2, 500)
@@ -247,7 +248,7 @@ class RKC2(AbstractStabilised):
 
 
 def degrees_up_to(last: int, first: int) -> np.ndarray:
-    """Degrees from `first` to `last`: all of them at first, then 4 % apart."""
+    """Degrees from `first` to `last`: all of the small ones, then degrees 4 % apart."""
     degrees = [first]
     while degrees[-1] < last:
         degrees.append(min(max(degrees[-1] + 1, round(1.04 * degrees[-1])), last))
@@ -284,7 +285,7 @@ def chebyshev(max_stages: int) -> Family:
 def family(
     degrees: np.ndarray, intervals: np.ndarray, stages: np.ndarray, error: np.ndarray
 ) -> Family:
-    """A family, its nodes found by solving y' = 1, cut off beyond each degree."""
+    """A family whose nodes come from solving y' = 1, with zeros beyond each degree."""
     stages[np.arange(stages.shape[1]) >= degrees[:, None]] = 0
     nodes = np.zeros((len(degrees), stages.shape[1] + 2))
     for j, (a, b, m, g) in enumerate(stages.transpose(1, 2, 0)):

@@ -17,26 +17,24 @@ class ROCK2(AbstractStabilised):
 
     With $s$ stages a step is stable for eigenvalues in $[-\beta(s)/h, 0]$,
     $\beta(s) \approx 0.805\,s^2$, a quarter more than [`RKC2`][lazyrich.solvers.RKC2] and
-    close to the most an explicit method of order 2 can have. Its cost, its choice of
-    stages, and what it does with a step that `max_stages` cannot make stable, are those
-    of RKC2.
+    close to the largest possible value for an explicit method of order 2. The cost, the choice
+    of stages, and the result of a step that `max_stages` cannot make stable are those of RKC2.
 
-    The stability polynomial is $R(z) = (1 + 2\sigma z + \tau z^2)\,P_{s-2}(z)$, where the
-    $P_j$ are orthogonal on the stability interval with weight the square of the first
-    factor over that of Chebyshev's polynomials, so that their recurrence makes the first
-    $s - 2$ stages. The error is the difference to the end of the first-order method that
-    leaves the first factor as $(1 + \sigma z)^2$; it is of second order, and bounded for
-    however stiff a component. The error at the end falls in proportion to the tolerance.
+    The stability polynomial is $R(z) = (1 + 2\sigma z + \tau z^2)\,P_{s-2}(z)$. The $P_j$ are
+    orthogonal on the stability interval; their weight is the square of the first factor times
+    the weight of Chebyshev's polynomials. Their recurrence gives the first $s - 2$ stages. The
+    error estimate is the difference to a first-order method whose first factor is
+    $(1 + \sigma z)^2$. The estimate is of second order, and bounded for arbitrarily stiff
+    components. The error at the end is proportional to the tolerance.
 
-    - **Takes** `max_stages`; `safety`, by which the estimated radius is multiplied, since
-        power iteration approaches it from below. State and field are pytrees of real
-        arrays. The number of stages being dynamic, derivatives of a solution need
-        `diffrax.ForwardMode`.
+    - **Takes** `max_stages`; `safety`, a factor for the estimated radius, because power iteration
+        underestimates it. State and field are pytrees of real arrays. The number of stages is
+        dynamic, so derivatives of a solution need `diffrax.ForwardMode`.
     - **Raises** `InputError` unless `max_stages` is from 3 to 500 and `safety` at least 1.
-    - **Reference** Abdulle & Medovikov, Numer. Math. 90 (2001), 1--18. Their tables are
-        not used: the polynomials are computed, damped so that $|R| = 0.95$ at both ends
-        of where it oscillates. It nowhere exceeds that in between, whereas the published
-        ones reach 0.9625, for intervals of up to $0.810\,s^2$.
+    - **Reference** Abdulle & Medovikov, Numer. Math. 90 (2001), 1--18. Their tables are not
+        used. The polynomials are computed, and damped so that $|R| = 0.95$ at both ends of the
+        interval where $R$ oscillates. Between the ends $|R|$ is at most 0.95. The published
+        polynomials reach 0.9625, with intervals of up to $0.810\,s^2$.
     """
 
     bounds: ClassVar[tuple[int, int]] = (3, 500)
@@ -50,13 +48,14 @@ class ROCK2(AbstractStabilised):
 
 
 class _Polynomials(NamedTuple):
-    r"""Polynomials $w(x) P_j(x)$, $|x| \le 1$ being where $R$ oscillates, `k` of them at once.
+    r"""Polynomials $w(x) P_j(x)$ for `k` degrees at once; $R$ oscillates where $|x| \le 1$.
 
-    Degree $m$ in each row is that of $P$ in $R$; $x = a$ is $z = 0$, and $z = d(x - a)$.
+    Each row has its own degree $m$, that of $P$ in $R$. The point $z = 0$ is $x = a$, and
+    $z = d(x - a)$.
     """
 
     ends: np.ndarray  # (k, 2): R at x = 1 and x = -1
-    ratio: np.ndarray  # (k,): R'' R / R'^2 at a, which second order wants to be 1
+    ratio: np.ndarray  # (k,): R'' R / R'^2 at a, which is 1 for second order
     scale: np.ndarray  # (k,): d
     centre: np.ndarray  # (m, k): P_{j+1} = 2 (x - centre_j) P_j - 4 coupling_j P_{j-1}
     coupling: np.ndarray  # (m, k)
@@ -66,8 +65,8 @@ class _Polynomials(NamedTuple):
 @lru_cache
 def _orthogonal(max_stages: int) -> Family:
     s = degrees_up_to(max_stages, ROCK2.bounds[0])
-    # Newton's method for the zeros of w, 1 - u / s^2 +- i v / s^2, and a = 1 + c / s^2: these
-    # u, v, c tend to constants in s, and start from a fit to what they turned out to be.
+    # Newton's method for the zeros of w, 1 - u / s^2 +- i v / s^2, and a = 1 + c / s^2. These
+    # u, v, c tend to constants as s grows. The initial values are a fit to the solutions.
     unknown = np.array([3.181, 3.383, 0.127]) + np.outer(1 / s**2, [0.5, 2.0, 0.2])
     for _ in range(4):
         now = _residual(s, unknown)
@@ -79,7 +78,7 @@ def _orthogonal(max_stages: int) -> Family:
     a, re, im = _places(s, unknown)
     size = (a - re) ** 2 + im**2
     sigma = (a - re) / (p.scale * size)
-    # The paper's tau is sigma^2 + sigma * tilt.
+    # In the paper's notation tau = sigma^2 + sigma * tilt.
     tilt = im**2 / (p.scale * size * (a - re))
 
     one, zero = np.ones_like(sigma), np.zeros_like(sigma)
@@ -96,7 +95,7 @@ def _orthogonal(max_stages: int) -> Family:
 
 
 def _places(s: np.ndarray, unknown: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Where z = 0 is, and the real and imaginary part of the zeros of w."""
+    """The point x where z = 0, and the real and imaginary parts of the zeros of w."""
     u, v, c = unknown.T / s**2
     return 1 + c, 1 - u, v
 
@@ -111,7 +110,7 @@ def _residual(s: np.ndarray, unknown: np.ndarray) -> np.ndarray:
 
 
 def _polynomials(s: np.ndarray, unknown: np.ndarray) -> _Polynomials:
-    """Stieltjes' procedure on Gauss--Chebyshev nodes, which integrate all it needs exactly."""
+    """Stieltjes' procedure on Gauss--Chebyshev nodes, exact for these integrals."""
     a, re, im = _places(s, unknown)
     num = s.max() + 1
     nodes = np.cos((np.arange(num) + 0.5) * np.pi / num)
@@ -121,7 +120,7 @@ def _polynomials(s: np.ndarray, unknown: np.ndarray) -> _Polynomials:
     weight = w[:, :num] ** 2
 
     before, p = np.zeros_like(x), np.ones_like(x)
-    # First and second derivative at a, of this P and the one before.
+    # First and second derivatives at a, of this P and of the P before.
     (d0, d), (e0, e) = np.zeros((2, 2, len(s)))
     norm = np.ones(len(s))
     centre: list[np.ndarray] = []

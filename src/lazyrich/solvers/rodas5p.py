@@ -1,4 +1,4 @@
-"""Rodas5P: a stiffly accurate Rosenbrock method that can be told the Jacobian."""
+"""Rodas5P: a stiffly accurate Rosenbrock method with an optional user-supplied Jacobian."""
 
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple, cast
@@ -116,14 +116,14 @@ _DENSE = [
 
 
 def _strict(rows: list[list[float]]) -> np.ndarray:
-    """Rows of a strictly lower triangle as a square matrix."""
+    """The rows of a strictly lower triangle as a square matrix."""
     return np.stack([np.pad(row, (0, len(rows) - len(row))) for row in rows])
 
 
 class Linearisation(NamedTuple):
     """A vector field and its first derivatives at one point, the state raveled to `(n,)`.
 
-    `measure` turns a raveled error into the quantity the controller should see.
+    `measure` maps a raveled error to the quantity that the step size controller uses.
     """
 
     value: Float[Array, " n"]
@@ -133,7 +133,7 @@ class Linearisation(NamedTuple):
 
 
 class _Quartic(diffrax.AbstractLocalInterpolation):
-    """The method's own continuous extension, fourth order."""
+    """The continuous extension of the method, of fourth order."""
 
     t0: Any  # type: ignore[misc]  # diffrax declares these as abstract variables
     t1: Any  # type: ignore[misc]
@@ -156,16 +156,16 @@ class _Quartic(diffrax.AbstractLocalInterpolation):
 class Rodas5P(diffrax.AbstractAdaptiveSolver[None]):
     r"""Eight-stage Rosenbrock--Wanner method of order 5 with an embedded order 4.
 
-    Stiffly accurate and A-stable with $R(\infty) = 0$, so the step is set by accuracy
-    alone; its continuous extension has order 4. A step costs eight evaluations of the
-    vector field, one Jacobian, one LU factorisation of an $n \times n$ matrix and eight
-    back-substitutions, with $n$ the number of state entries: for small states, or states
-    with a cheap Jacobian.
+    The method is stiffly accurate and A-stable with $R(\infty) = 0$, so only accuracy limits the
+    step. The continuous extension has order 4. A step costs eight evaluations of the vector field,
+    one Jacobian, one LU factorisation of an $n \times n$ matrix and eight back-substitutions,
+    where $n$ is the number of state entries. The method suits small states, and states with a
+    cheap Jacobian.
 
-    - **Takes** `linearise(t, y, args)`, returning a
-        [`Linearisation`][lazyrich.solvers.Linearisation]; it must hold forwards in time and
-        ignore diffrax's time reversal. Left out, derivatives come from automatic
-        differentiation and errors are measured as they are.
+    - **Takes** `linearise(t, y, args)`, which returns a
+        [`Linearisation`][lazyrich.solvers.Linearisation]. It describes the field forwards in
+        time, whatever the direction in which diffrax solves. By default automatic differentiation
+        gives the derivatives, and errors are used as they are.
     - **Reference** Steinebach, BIT Numer. Math. 63 (2023), 27: the coefficients,
         in the transformed variables of Hairer & Wanner II, (IV.7.25).
     """
@@ -210,7 +210,7 @@ class Rodas5P(diffrax.AbstractAdaptiveSolver[None]):
             at = self.linearise(t0, y0, args)
 
         shifted = jnp.eye(start.size, dtype=start.dtype) / (h * _GAMMA) - at.jacobian
-        # Not `lu_solve`, which would find the permutation anew in every stage.
+        # `lu_solve` would compute the permutation again in every stage.
         factor, _, permutation = lax.linalg.lu(shifted)
         before, coupling = (jnp.asarray(_strict(rows), start.dtype) for rows in (_A, _C))
         nodes, weights = jnp.asarray(_NODES, start.dtype), jnp.asarray(_TIME_WEIGHTS, start.dtype)
@@ -228,8 +228,8 @@ class Rodas5P(diffrax.AbstractAdaptiveSolver[None]):
         stages = stage(0, at.value, jnp.zeros((8, start.size), start.dtype))
         stages = lax.fori_loop(1, 8, later_stage, stages)
         end = start + before[7] @ stages + stages[7]
-        # Outside the field's domain the error is infinite, not NaN: the controller then
-        # rejects the step and shortens it as much as it may.
+        # Outside the field's domain the error is infinite instead of NaN: the controller then
+        # rejects the step and shortens it by the largest allowed factor.
         ok = jnp.all(jnp.isfinite(end))
         error = jnp.where(ok, at.measure(stages[7]), jnp.inf)
         slopes = jnp.asarray(_DENSE, start.dtype) @ stages

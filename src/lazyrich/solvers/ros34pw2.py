@@ -1,4 +1,4 @@
-"""ROS34PW2: a Rosenbrock method that keeps its order whatever matrix it is given."""
+"""ROS34PW2: a Rosenbrock method that keeps its order for any approximate Jacobian."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, NamedTuple, cast
@@ -33,23 +33,23 @@ ERROR = (0.2777499476479681, -1.4032398951759992, 1.7726301276675507, 0.5)
 
 
 class RosenbrockState(NamedTuple):
-    """What one step leaves to the next: only what it took."""
+    """The state that one step passes to the next: only the work of the step."""
 
     work: Work
 
 
 def no_stages(like: PyTree) -> PyTree:
-    """Four stages on a leading axis, none of them computed yet."""
+    """Arrays for four stages on a leading axis, filled with zeros."""
     return jax.tree.map(lambda leaf: jnp.zeros((4, *jnp.shape(leaf)), jnp.result_type(leaf)), like)
 
 
 def with_stage(stages: PyTree, index: Array, stage: PyTree) -> PyTree:
-    """The stages with one more."""
+    """The stages with stage number `index` set."""
     return jax.tree.map(lambda all_, one: all_.at[index].set(one), stages, stage)
 
 
 def combine(start: PyTree, coefficients: Sequence[float] | Array, stages: PyTree) -> PyTree:
-    """`start` plus the stages times their coefficients."""
+    """`start` plus the sum of the stages times their coefficients."""
 
     def one(start: Array, stages: Array) -> Array:
         return start + jnp.tensordot(jnp.asarray(coefficients, stages.dtype), stages, 1)
@@ -58,16 +58,16 @@ def combine(start: PyTree, coefficients: Sequence[float] | Array, stages: PyTree
 
 
 def finite(tree: PyTree) -> Array:
-    """Whether no entry is infinite or not a number."""
+    """Whether all entries are finite."""
     return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]))
 
 
 def _first_slopes() -> tuple[float, ...]:
     r"""Weights $p$ for $y(t_0 + \theta h) = y_0 + \theta p + \theta^2 (y_1 - y_0 - p)$.
 
-    In the untransformed stages the order conditions for any $W$ up to order 2 are $\sum p_i
-    = 1$ and $\sum p_i \alpha_i = \sum p_i \gamma_i = 0$, $\alpha_i$ and $\gamma_i$ being row
-    sums; of the weights that meet them these are the smallest.
+    In the untransformed stages the order conditions for any $W$ up to order 2 are $\sum p_i = 1$
+    and $\sum p_i \alpha_i = \sum p_i \gamma_i = 0$, where $\alpha_i$ and $\gamma_i$ are row sums.
+    These $p$ are the solution of minimal norm.
     """
     inverse = np.eye(4) / GAMMA - np.array(COUPLING)  # of the matrix of the gamma_ij
     gammas = np.linalg.inv(inverse)
@@ -80,7 +80,7 @@ FIRST_SLOPES = _first_slopes()
 
 
 class Quadratic(diffrax.AbstractLocalInterpolation):
-    """A parabola through both ends, with `k0` the step times the slope at the first."""
+    """The parabola through both ends; `k0` is the step times the slope at the first end."""
 
     t0: Any  # type: ignore[misc]  # diffrax declares these as abstract variables
     t1: Any  # type: ignore[misc]
@@ -103,19 +103,18 @@ class Quadratic(diffrax.AbstractLocalInterpolation):
 class ROS34PW2(diffrax.AbstractAdaptiveSolver[RosenbrockState]):
     r"""Four-stage Rosenbrock-W method of order 3 with an embedded order 2.
 
-    Stiffly accurate and L-stable with the exact Jacobian; of order 3 with any matrix $W$ in
-    its place, so that an approximation that is cheap to invert will do. A step costs four
-    evaluations of the vector field and four solves with $I/(h\gamma) - W$.
+    The method is stiffly accurate, and L-stable with the exact Jacobian. It has order 3 with any
+    matrix $W$ in place of the Jacobian, so $W$ may be an approximation that is cheap to invert.
+    A step costs four evaluations of the vector field and four solves with $I/(h\gamma) - W$.
 
-    - **Takes** `approximate(t, y, args)`, returning an $W$ with a method
-        `shifted_solve(shift)`; it must hold forwards in time. Left out, a term's own
-        `approximate_jacobian` is asked, such as the Gauss--Newton matrix of a
-        [`GradientFlow`][lazyrich.dynamics.GradientFlow]; failing that, the Jacobian is
-        formed by automatic differentiation and factored.
+    - **Takes** `approximate(t, y, args)`, which returns a $W$ with a method
+        `shifted_solve(shift)`. It describes the field forwards in time. By default $W$ is the
+        term's own `approximate_jacobian`, such as the Gauss--Newton matrix of a
+        [`GradientFlow`][lazyrich.dynamics.GradientFlow]. A term without this method gets the
+        exact Jacobian by automatic differentiation, factored by LU.
     - **Reference** Rang & Angermann, BIT Numer. Math. 45 (2005), 761--787: the
-        coefficients, in the transformed variables of Hairer & Wanner II, (IV.7.25). Where
-        the field depends on time its time derivative counts as zero in $W$, which the
-        order survives.
+        coefficients, in the transformed variables of Hairer & Wanner II, (IV.7.25). The time
+        derivative of a field that depends on time is left out of $W$; the order stays 3.
     """
 
     term_structure: ClassVar = diffrax.AbstractTerm
@@ -145,7 +144,7 @@ class ROS34PW2(diffrax.AbstractAdaptiveSolver[RosenbrockState]):
         made_jump: Any,
     ) -> tuple[Any, Any, dict[str, Any], RosenbrockState, diffrax.RESULTS]:
         del solver_state, made_jump
-        # Signed: diffrax solves backwards by negating the control, not the vector field.
+        # `h` has a sign: diffrax solves backwards by negating the control, not the vector field.
         h = terms.contr(t0, t1)
         solve, taken = self._matrix(terms, t0, y0, args).shifted_solve(1 / (h * GAMMA))
         before, coupling, nodes = (jnp.asarray(a, h.dtype) for a in (BEFORE, COUPLING, NODES))
@@ -158,8 +157,8 @@ class ROS34PW2(diffrax.AbstractAdaptiveSolver[RosenbrockState]):
         stages = jax.lax.fori_loop(0, 4, stage, no_stages(y0))
         y1 = combine(y0, END, stages)
         zero = jax.tree.map(jnp.zeros_like, y0)
-        # Outside the field's domain the error is infinite, not NaN: the controller then
-        # rejects the step and shortens it as much as it may.
+        # Outside the field's domain the error is infinite instead of NaN: the controller then
+        # rejects the step and shortens it by the largest allowed factor.
         ok = finite(y1)
         error = jax.tree.map(lambda e: jnp.where(ok, e, jnp.inf), combine(zero, ERROR, stages))
         dense = {"y0": y0, "y1": y1, "k0": combine(zero, FIRST_SLOPES, stages)}
@@ -176,9 +175,9 @@ class ROS34PW2(diffrax.AbstractAdaptiveSolver[RosenbrockState]):
 
 
 def unwrapped(terms: Any, t: Any) -> tuple[Any, Any]:
-    """A term without what diffrax wraps around it to solve in either direction, and its time.
+    """A term and its time without diffrax's wrappers for the direction of time.
 
-    Wrapped for solving backwards, a term's time runs from -t0 up.
+    Under diffrax's wrapper for solving backwards, time runs from -t0 upwards.
     """
     while hasattr(terms, "term") and hasattr(terms, "direction"):
         terms, t = terms.term, t * terms.direction
@@ -186,7 +185,7 @@ def unwrapped(terms: Any, t: Any) -> tuple[Any, Any]:
 
 
 class _Dense(AbstractMatrix):
-    """The exact Jacobian, by automatic differentiation."""
+    """The exact Jacobian by automatic differentiation."""
 
     def __init__(self, term: Any, t: Any, y: PyTree, args: Any):
         flat, self._unravel = jax.flatten_util.ravel_pytree(y)

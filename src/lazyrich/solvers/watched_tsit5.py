@@ -1,4 +1,4 @@
-"""Tsit5, which notices when stability and not accuracy keeps its steps short."""
+"""Tsit5 with stiffness detection."""
 
 from typing import Any, ClassVar, NamedTuple
 
@@ -10,36 +10,37 @@ from jaxtyping import Array, Bool, Int
 
 from ._work import Work, work
 
-# A step times the spectral radius from which on stability is what keeps it short: the method is
-# stable to 3.5 or so on the negative axis, and steps swing about that.
+# Above this product of step and spectral radius, stability limits the step. The stability interval
+# on the negative axis is about 3.5 long, and the product fluctuates below it.
 _AT_THE_BOUND = 2.2
-# Steps at the bound that settle it, and steps below it that undo what was noticed.
-_SETTLED, _UNDONE = 15, 6
+# Steps at the bound after which a problem counts as stiff; steps below it that reset this count.
+_STIFF, _RESET = 15, 6
 
-# The error inside a step, where records are made, over that at its end, which is what the pair
-# estimates: on a flow of exponential loss the interpolant was off by 2.5 times as much.
-_INSIDE = 2.0
+# The error inside a step, where records are made, over the error at its end, which the pair
+# estimates. On a flow with exponential loss the interpolant's error was 2.5 times larger.
+_INTERIOR_ERROR = 2.0
 
 
 class WatchedState(NamedTuple):
-    """What one step leaves to the next."""
+    """The state that one step passes to the next."""
 
     inner: Any
-    at_bound: Int[Array, ""]  # steps
-    below: Int[Array, ""]  # steps since the last at the bound
+    at_bound: Int[Array, ""]  # number of steps at the bound
+    below: Int[Array, ""]  # number of steps since the last step at the bound
     stiff: Bool[Array, ""]
     work: Work
 
 
 class WatchedTsit5(diffrax.AbstractAdaptiveSolver[WatchedState]):
-    r"""diffrax's `Tsit5`, with counts of its gradients and an eye on stiffness.
+    r"""diffrax's `Tsit5` with counts of gradients and with stiffness detection.
 
-    The last two stages of a step are at the same time, so their slopes differ by about the
-    Jacobian times the difference of their states, which in a stiff problem lies along the fastest
-    component: the ratio of the two norms is an estimate of the spectral radius that costs nothing.
+    The last two stages of a step are at the same time. Their slopes differ by about the Jacobian
+    times the difference of their states, and in a stiff problem this difference lies along the
+    fastest component. The ratio of the two norms is therefore an estimate of the spectral radius,
+    at no extra cost.
 
-    - **Takes** `switches`, whether a problem that turns out stiff is to be given to another
-        method.
+    - **Takes** `switches`, whether the integrator should change to another method when the problem
+        becomes stiff.
     - **Reference** Hairer & Wanner II, IV.2, "stiffness detection", for Dormand & Prince's pair.
     """
 
@@ -77,7 +78,7 @@ class WatchedTsit5(diffrax.AbstractAdaptiveSolver[WatchedState]):
         y1, error, dense, inner, result = solver.step(
             terms, t0, t1, y0, args, solver_state.inner, made_jump
         )
-        error = jax.tree.map(lambda e: _INSIDE * e, error)
+        error = jax.tree.map(lambda e: _INTERIOR_ERROR * e, error)
         before = jnp.asarray(solver.tableau.a_lower[-2])
         stage = jax.tree.map(
             lambda y, k: y + jnp.tensordot(before.astype(k.dtype), k[: before.size], 1),
@@ -88,9 +89,9 @@ class WatchedTsit5(diffrax.AbstractAdaptiveSolver[WatchedState]):
         reach = _norm(slopes) / _norm(jax.tree.map(jnp.subtract, y1, stage))
         bound = reach > _AT_THE_BOUND
         below = jnp.where(bound, 0, solver_state.below + 1)
-        at_bound = jnp.where(below >= _UNDONE, 0, solver_state.at_bound + bound)
+        at_bound = jnp.where(below >= _RESET, 0, solver_state.at_bound + bound)
         counts = work(6 + jnp.asarray(first, jnp.int32))
-        state = WatchedState(inner, at_bound, below, at_bound >= _SETTLED, counts)
+        state = WatchedState(inner, at_bound, below, at_bound >= _STIFF, counts)
         return y1, error, dense, state, result
 
 
