@@ -99,9 +99,9 @@ def test_what_is_not_there_or_not_right_is_named(folder):
     path = folder / FILES[1]
     whole = path.read_bytes()
     for data, word in (
-        (whole[:-1], "holds 11 entries, and says (12,)"),
-        (b"\0\0\x0d" + whole[3:], "no IDX file of bytes"),
-        (whole[:3], "no IDX file of bytes"),
+        (whole[:-1], "has 11 entries, but its header says (12,)"),
+        (b"\0\0\x0d" + whole[3:], "is not an IDX file of bytes"),
+        (whole[:3], "is not an IDX file of bytes"),
         (b"\x1f\x8b" + whole, "should be a readable file"),
     ):
         path.write_bytes(data)

@@ -81,7 +81,7 @@ def test_what_labels_mean_is_up_to_the_loss_and_the_outputs_and_not_to_their_typ
             np.testing.assert_array_equal(classes, [0, 1, 1, 0])
             assert loss.meaning(classes, classes) == "classes"
         assert lr.losses.Squared().meaning(numbers, numbers) == "reals"
-        with pytest.raises(lr.InputError, match=r"^y\[0.*\] = 0: .* 0 and 1 make 2\*y - 1$"):
+        with pytest.raises(lr.InputError, match=r"^y\[0.*\] = 0: .* 0 and 1 by 2\*y - 1$"):
             lr.losses.Logistic().labels(y, (4,), "y")
     if np.dtype(dtype).kind in "if":
         signs = np.array([-1, 1, 1]).astype(dtype)
@@ -97,17 +97,17 @@ def test_what_labels_mean_is_up_to_the_loss_and_the_outputs_and_not_to_their_typ
 @pytest.mark.parametrize(
     ("loss", "y", "outputs", "message"),
     [
-        ("Logistic", [1, 2], (2,), r"y\[1\] = 2: .*labels 1 and 2 make np.where\(y == 2, 1, -1\)"),
+        ("Logistic", [1, 2], (2,), r"y\[1\] = 2: .*labels 1 and 2 by np.where\(y == 2, 1, -1\)"),
         ("Logistic", [0.0, 255.0], (2,), r"y\[0\] = 0: .*np.where\(y == 255, 1, -1\)"),
         ("Hinge", [0, 1, 2], (3,), r"y\[0\] = 0: .*for classes use CrossEntropy"),
         ("Exponential", [0.1, 1, 2], (3,), r"y\[0\] = 0.1: .*for numbers use Squared"),
         ("Logistic", [[0, 1], [1, 0]], (2,), r"y = 'labels \(2, 2\)': .*argmax\(axis=1\)"),
-        ("Logistic", [[3, 1], [1, 0]], (2,), r"y = 'labels \(2, 2\)': .*one label a sample"),
+        ("Logistic", [[3, 1], [1, 0]], (2,), r"y = 'labels \(2, 2\)': .*one label for each sample"),
         ("Logistic", [1, -1], (2, 3), r"model = 'outputs \(2, 3\)': .*\(2,\).*CrossEntropy"),
         ("Logistic", [1, -1], (2, 1), r"model = 'outputs \(2, 1\)': .*outputs = 0"),
-        ("CrossEntropy", [[0, 1], [1, 0]], (2, 2), r"y = .*one-hot rows make y.argmax"),
-        ("CrossEntropy", [[0, 2], [1, 0]], (2, 2), r"y = .*one whole number a sample"),
-        ("CrossEntropy", [-1, 1], (2, 2), r"y\[0\] = -1: .*make \(y \+ 1\) // 2"),
+        ("CrossEntropy", [[0, 1], [1, 0]], (2, 2), r"y = .*one-hot rows by y.argmax"),
+        ("CrossEntropy", [[0, 2], [1, 0]], (2, 2), r"y = .*one whole number for each sample"),
+        ("CrossEntropy", [-1, 1], (2, 2), r"y\[0\] = -1: .*by \(y \+ 1\) // 2"),
         ("CrossEntropy", [0, -2], (2, 3), r"y\[1\] = -2: .*classes from 0 on"),
         ("CrossEntropy", [0, 3], (2, 3), r"y\[1\] = 3: .*below the model's 3 outputs"),
         ("CrossEntropy", [0, 2**40], (2, 3), r"y\[1\] = 1099511627776: .*below"),
@@ -115,11 +115,11 @@ def test_what_labels_mean_is_up_to_the_loss_and_the_outputs_and_not_to_their_typ
         ("CrossEntropy", [0, 0.5], (2, 3), r"y\[1\] = 0.5: .*whole numbers"),
         ("CrossEntropy", [0, 1], (2,), r"model = 'outputs \(2,\)': .*Logistic"),
         ("CrossEntropy", [0, 0], (2, 1), r"model = 'outputs \(2, 1\)': .*Logistic"),
-        ("Squared", [0.5, 1.0], (2, 3), r"y\[0\] = 0.5: .*classes.*model of one output"),
+        ("Squared", [0.5, 1.0], (2, 3), r"y\[0\] = 0.5: .*classes.*model with one output"),
         ("Squared", [0, 3], (2, 3), r"y\[1\] = 3: .*below the model's 3 outputs"),
-        ("Squared", [[1, 2], [3, 4]], (2,), r"y = 'labels \(2, 2\)': .*, 1 a sample, not 2"),
-        ("Squared", [[1, 2], [3, 4]], (2, 3), r"y = 'labels \(2, 2\)': .*, 3 a sample, not 2"),
-        ("Squared", [1, 2, 3], (2,), r"y = \(3,\): needs a label for each of 2 inputs"),
+        ("Squared", [[1, 2], [3, 4]], (2,), r"y = 'labels \(2, 2\)': .*: 1 for each sample, got 2"),
+        ("Squared", [[1, 2], [3, 4]], (2, 3), r"y = 'labels \(2, 2\)': .*: 3 for each sample"),
+        ("Squared", [1, 2, 3], (2,), r"y = \(3,\): should have a label for each of 2 inputs"),
         ("Squared", [1, np.nan], (2,), r"y\[1\] = nan: should be finite"),
         ("Squared", ["a", "b"], (2,), r"y = '<U1': should be an array of real numbers"),
         ("Squared", [1j, 2], (2,), r"y = 'complex128': should be an array of real numbers"),

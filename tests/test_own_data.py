@@ -133,15 +133,15 @@ def test_tables_are_read_with_and_without_header(tmp_path):
 @pytest.mark.parametrize(
     ("text", "label", "words"),
     [
-        ("a,b\n1,2\n3\n", None, "line 3 has 1 entries where the first has 2"),
+        ("a,b\n1,2\n3\n", None, "line 3 has 1 entries, but the first line has 2"),
         ("a,b\n1,x\nNA,y\n", "b", "line 3, a: 'NA' should be a number"),
         ("a,b\n1,\n", "b", "lacks a label in line 2, b"),
-        ("a,b\n", "b", "holds a header and no samples"),
-        ("", None, "holds no lines"),
-        ("1\n2\n", None, "should have two columns or more"),
+        ("a,b\n", "b", "has a header but no samples"),
+        ("", None, "has no lines"),
+        ("1\n2\n", None, "should have two or more columns"),
         ("a,b\n1,2\n", "c", "should be one of the columns a, b"),
-        ("1,2\n", 5, "or its place from 0 to 1"),
-        ("1,2\n", True, "should be a column's name"),
+        ("1,2\n", 5, "or its number from 0 to 1"),
+        ("1,2\n", True, "should be the name of a column"),
     ],
 )
 def test_a_bad_table_is_one_line(text, label, words, tmp_path):
@@ -227,7 +227,7 @@ def test_a_model_of_the_command_line(tmp_path, monkeypatch):
     for settings, line in (
         (
             [],
-            "model.kind = 'doors_own:pair': is code, which is not run at a file's word: add --set",
+            "model.kind = 'doors_own:pair': is code, and a file cannot make lazyrich run code",
         ),
         (["model=doors_own:absent"], "model = 'doors_own:absent': should be a function without"),
         (["model=doors_own:broken"], "model = 'doors_own:broken': should be a function without"),
@@ -255,7 +255,7 @@ def test_a_model_without_an_exact_flow_is_followed_by_default():
     tight = diagonal.with_changes({"dynamics.rtol": 1e-6})
     assert tight.with_changes({"model.depth": 3}).dynamics == tight.dynamics
     assert tight.with_changes({"model.kind": "MLP"}).dynamics == lr.dynamics.Flow()
-    with pytest.raises(lr.InputError, match="cannot follow model MLP; leave dynamics out"):
+    with pytest.raises(lr.InputError, match="does not support model MLP; leave dynamics out"):
         tight.with_changes({"model.kind": "MLP", "dynamics.kind": "ReducedFlow"})
     record = lr.simulate(net)
     assert record.attrs["ending"] == "completed"

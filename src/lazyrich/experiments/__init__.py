@@ -1,4 +1,4 @@
-"""One run, described before it begins."""
+"""Descriptions of single runs."""
 
 from .experiment import Experiment as Experiment
 from .linearise import linearise as linearise

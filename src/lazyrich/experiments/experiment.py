@@ -1,4 +1,4 @@
-"""One experiment: a frozen description that names a run exactly."""
+"""An experiment: a frozen description that identifies a run exactly."""
 
 import hashlib
 import json
@@ -23,49 +23,50 @@ from ..models import AbstractModel, DiagonalLinear
 from ..probes import BUILT_IN, ON_REQUEST, AbstractProbe
 from ..probes._base import check_probe
 from ..tasks import AbstractTask
-from ..tasks.held import AbstractHeld, held_task
+from ..tasks._array_task import AbstractArrayTask, array_task
 from .identity import explicit
 from .published import Published
 
 
-def _said(words: str) -> Any:
-    """What the help of the command line says of a field."""
+def _help(words: str) -> Any:
+    """A field with its text in the help of the command line."""
     return pydantic.Field(description=words)
 
 
 class Experiment(Description):
     r"""Task, model, loss, scales, dynamics, probes and seed.
 
-    - **Takes** `task`, `model`, `loss`; `dynamics`, if left out the exact reduction where the
-        model has one and [`Flow`][lazyrich.dynamics.Flow] elsewhere; `init_scale`, $\alpha$, which
-        multiplies the parameters; `weight_decay`, the $\lambda$ of $\mathcal L +
-        \frac\lambda2 \|\theta\|^2$; `divide_loss`, whether $\mathcal L / \alpha_\text{out}^2$
-        is descended in place of $\mathcal L$, $\alpha_\text{out}$ being the model's
-        `output_scale`; `t1`, the horizon in gradient-flow time; `times`, when to record;
-        `probes`, what to record, by name or your own; `seed`, which fixes data and
-        parameters; `name`, free text; `published`, numbers to compare with.
-    - With `divide_loss`, $t$ is the flow time of the divided loss: kernels grow like
-        $\alpha_\text{out}^2$, so at early times runs of all scales are alike at equal $t$. A
-        learning rate of $\eta_0 / \alpha_\text{out}^2$ on $\mathcal L$ is one of $\eta_0$ on
-        the divided loss, and $t = \eta_0 \times$ step. Recorded losses are never divided.
-    - **Raises** [`InputError`][lazyrich.InputError] naming the key, the value and what is
-        accepted.
+    - **Takes** `task`, `model`, `loss`; `dynamics`, by default the exact reduction if the model
+        has one, otherwise [`Flow`][lazyrich.dynamics.Flow]; `init_scale`, the factor $\alpha$ of
+        the initial parameters; `weight_decay`, the $\lambda$ of $\mathcal L +
+        \frac\lambda2 \|\theta\|^2$; `divide_loss`, whether to descend $\mathcal L /
+        \alpha_\text{out}^2$ instead of $\mathcal L$, where $\alpha_\text{out}$ is the model's
+        `output_scale`; `t1`, the last time, in gradient-flow time; `times`, when to record;
+        `probes`, what to record, by name or your own; `seed` of the data and the parameters;
+        `name`, any text; `published`, numbers to compare with.
+    - With `divide_loss`, $t$ is the flow time of the divided loss. Kernels grow like
+        $\alpha_\text{out}^2$, so at equal early times runs of all scales are alike. A
+        learning rate of $\eta_0 / \alpha_\text{out}^2$ on $\mathcal L$ is the learning rate
+        $\eta_0$ on the divided loss, and $t = \eta_0 \times$ step. Recorded losses are never
+        divided.
+    - **Raises** [`InputError`][lazyrich.InputError] with the key, the value and the accepted
+        values.
     """
 
     task: AbstractTask
     model: AbstractModel = DiagonalLinear()
     loss: AbstractLoss = Logistic()
-    init_scale: Annotated[float, Gt(0), _said("alpha, multiplies the parameters")] = 1.0
-    weight_decay: Annotated[float, Ge(0), _said("lambda in loss + (lambda/2) |theta|^2")] = 0.0
-    divide_loss: Annotated[bool, _said("divide the loss by output_scale^2: true or false")] = False
-    t1: Annotated[float, Gt(0), _said("horizon, in flow time (learning rate x steps)")] = 1e4
-    seed: Annotated[int, Ge(0), pydantic.Field(lt=2**63), _said("fixes data and parameters")] = 0
+    init_scale: Annotated[float, Gt(0), _help("alpha, multiplies the parameters")] = 1.0
+    weight_decay: Annotated[float, Ge(0), _help("lambda in loss + (lambda/2) |theta|^2")] = 0.0
+    divide_loss: Annotated[bool, _help("divide the loss by output_scale^2: true or false")] = False
+    t1: Annotated[float, Gt(0), _help("horizon, in flow time (learning rate x steps)")] = 1e4
+    seed: Annotated[int, Ge(0), pydantic.Field(lt=2**63), _help("fixes data and parameters")] = 0
     dynamics: AbstractDynamics = ReducedFlow()
-    times: Annotated[Times, _said("when to record")] = Times()
-    probes: Annotated[tuple[str | AbstractProbe, ...], _said("what to record, a list of names")] = (
+    times: Annotated[Times, _help("when to record")] = Times()
+    probes: Annotated[tuple[str | AbstractProbe, ...], _help("what to record, a list of names")] = (
         tuple(BUILT_IN)
     )
-    name: Annotated[str, _said("free text")] = "experiment"
+    name: Annotated[str, _help("free text")] = "experiment"
     published: Published | None = None
 
     def model_post_init(self, context: object) -> None:
@@ -74,7 +75,7 @@ class Experiment(Description):
             self.__dict__["dynamics"] = default_dynamics(self.model)
         if not self.dynamics.can_follow(self.model):
             kind, model = type(self.dynamics).__name__, type(self.model).__name__
-            accepted = f"cannot follow model {model}; leave dynamics out, or use Flow"
+            accepted = f"does not support model {model}; leave dynamics out, or use Flow"
             raise InputError("dynamics.kind", kind, accepted)
         _ = self.loss_divisor
 
@@ -94,14 +95,14 @@ class Experiment(Description):
         task = fields.get("task")
         if folder is not None and isinstance(task, dict):
             try:
-                fields["task"] = held_task(task, folder) or task
+                fields["task"] = array_task(task, folder) or task
             except InputError as error:
                 raise error.under("task") from None
         model = fields.get("model")
         if isinstance(model, dict) and ":" in str(kind := model.get("kind")):
             accepted = (
-                "is code, which is not run at a file's word: add --set model=module:function, "
-                "or in Python Experiment.load(path, model=...)"
+                "is code, and a file cannot make lazyrich run code: add "
+                "--set model=module:function, or in Python Experiment.load(path, model=...)"
             )
             raise InputError("model.kind", kind, accepted)
         for key, part in _PARTS.items():
@@ -114,10 +115,10 @@ class Experiment(Description):
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], **replaced: Any) -> "Experiment":
-        """Reads a TOML file; a path to arrays in it is taken from the file's folder.
+        """Reads a TOML file. A path to arrays in the file is relative to the file's folder.
 
-        - **Takes** `replaced`, fields in place of the file's: what no file can hold, such as
-            `model=` one of your own.
+        - **Takes** `replaced`, fields that replace those of the file, such as `model=` for a
+            model of your own, which no file can contain.
         """
         path = Path(path)
         try:
@@ -135,29 +136,29 @@ class Experiment(Description):
         folder: Path,
         key: str = "toml",
         *,
-        beside: bool = False,
+        same_folder: bool = False,
         **replaced: Any,
     ) -> "Experiment":
-        """Parses the text of a TOML file that stands in `folder`, `replaced` as for `load`.
+        """Parses the text of a TOML file located in `folder`, with `replaced` as for `load`.
 
-        With `beside`, for text that nobody vouches for, its arrays are in that folder too.
+        With `same_folder`, for text from an unknown source, its arrays must be in `folder` itself.
         """
         try:
             table = parse_toml(text)
         except ValueError as error:
             raise InputError("experiment", key, f"is not valid TOML: {error}") from None
         task = table.get("task")
-        if beside and isinstance(task, dict):
-            check_beside(task)
+        if same_folder and isinstance(task, dict):
+            check_same_folder(task)
         return cls.from_table({**table, **replaced}, folder)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes a TOML file that `load` reads back without loss.
+        """Writes a TOML file that `load` reads without loss.
 
-        Arrays go beside it, into a `.npz` file of the same stem.
+        Arrays are written to a `.npz` file of the same stem in the same folder.
         """
         path, arrays = Path(path), None
-        if isinstance(self.task, AbstractHeld):
+        if isinstance(self.task, AbstractArrayTask):
             arrays = path.with_suffix(".npz")
             self.task.save(arrays)
         text = self.to_toml(None if arrays is None else arrays.name)
@@ -165,7 +166,7 @@ class Experiment(Description):
             temporary.write_text(text, encoding="utf-8")
 
     def to_toml(self, arrays_path: str | None = None) -> str:
-        """The experiment as TOML; arrays are named by `arrays_path` and their digest.
+        """The experiment as TOML. Arrays are given by `arrays_path` and their digest.
 
         - **Raises** [`InputError`][lazyrich.InputError] for a probe that is not built in.
         """
@@ -173,14 +174,14 @@ class Experiment(Description):
         for probe in self.probes:
             if not isinstance(probe, str):
                 raise InputError(
-                    "probes", probe.name, "only built-in probes can be named in a file"
+                    "probes", probe.name, "only built-in probes can be written to a file"
                 )
         table["probes"] = list(self.probes)
-        if isinstance(self.task, AbstractHeld):
+        if isinstance(self.task, AbstractArrayTask):
             table["task"] = self.task.named()
             if arrays_path is not None:
                 table["task"]["path"] = arrays_path
-        # Plain values first: in TOML, what follows a table's header belongs to it.
+        # Plain values first: in TOML, all lines after a table's header belong to the table.
         plain = _writable(table)
         ordered = sorted(plain.items(), key=lambda item: isinstance(item[1], dict))
         return tomli_w.dumps(dict(ordered))
@@ -200,27 +201,26 @@ class Experiment(Description):
 
     @property
     def description(self) -> str:
-        """The experiment as TOML, as far as a file can hold it: own probes are left out."""
+        """The experiment as TOML, without what a file cannot contain, such as own probes."""
         named = tuple(probe for probe in self.probes if isinstance(probe, str))
         return self.model_copy(update={"probes": named}).to_toml()
 
     @property
     def content_hash(self) -> str:
-        """SHA-256 of what the computation depends on, as 64 hexadecimal digits.
+        """SHA-256 of everything that the computation depends on, as 64 hexadecimal digits.
 
-        Left out are `name` and `published`, which change nothing, and every field that
-        has its default value, so that a field added later leaves old hashes alone. In
-        exchange a default, once released, is never changed. Functions, probes and kinds of
-        your own count by what they compute: their code, and the contents of their fields,
-        closures, defaults and globals.
+        The hash leaves out `name` and `published`, which do not change the numbers, and every field
+        with its default value. A field added later therefore does not change old hashes; in return
+        a default never changes after its release. Functions, probes and kinds of your own are
+        hashed by their code and by the contents of their fields, closures, defaults and globals.
 
         - **Raises** [`InputError`][lazyrich.InputError] for a function or an object of your own
-            without lasting content, such as an open file, an iterator or a random state.
+            without permanent content, such as an open file, an iterator or a random state.
         """
         content = explicit(self.model_copy(update={"published": None}), "")
         content.pop("name", None)
         content.pop("published", None)
-        if self.probes == _FIRST_PROBES:
+        if self.probes == _FIRST_DEFAULT_PROBES:
             content.pop("probes")
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
@@ -228,10 +228,10 @@ class Experiment(Description):
     def with_changes(self, changes: Mapping[str, Any], folder: Path | None = None) -> "Experiment":
         """The experiment with dotted keys such as `task.n` set to new values.
 
-        A new `kind` drops the fields of the old one, and so does a `task.path`, which is read
-        if `folder`, from where it starts, is given. Dynamics that cannot follow a new model are
-        replaced by its default. Published numbers are dropped unless the changes leave the
-        setting alone (seed, name, dynamics, recording).
+        A new `kind` drops the fields of the old kind. A `task.path` drops the fields of the old
+        task, and is read if `folder` is given, to which the path is relative. Dynamics that do not
+        support a new model are replaced by its default dynamics. Published numbers are dropped if a
+        change affects anything but seed, name, dynamics and recording.
         """
         fields = {name: getattr(self, name) for name in type(self).model_fields}
         table = {name: value for name, value in fields.items() if value is not None}
@@ -242,7 +242,7 @@ class Experiment(Description):
             *parents, leaf = key.split(".")
             place: Any = table
             for depth, parent in enumerate(parents):
-                # Only what is changed is taken apart: a model of the user's own cannot be.
+                # Only changed parts become tables, because a user's own model cannot become one.
                 if isinstance(place.get(parent), Description):
                     place[parent] = place[parent].table()
                 if not isinstance(place.get(parent), dict):
@@ -256,7 +256,7 @@ class Experiment(Description):
         if not changed <= set(unchanged):
             table.pop("published", None)
         if "model" in changed and "dynamics" not in changed:
-            # One that was never asked to follow the new model gives way, if it cannot.
+            # The old dynamics were not chosen for the new model, so its default can replace them.
             dynamics = table.pop("dynamics")
             found = type(self).from_table(table, folder)
             kept = dynamics.can_follow(found.model)
@@ -264,51 +264,51 @@ class Experiment(Description):
         return type(self).from_table(table, folder)
 
     def with_data(self, folder: str | os.PathLike[str]) -> "Experiment | None":
-        """The experiment on data from files in `folder`, None if its task reads none."""
+        """The experiment with data from files in `folder`; None if its task reads no files."""
         task = self.task.with_data(str(Path(folder).resolve()))
         return None if task is None else self.model_copy(update={"task": task})
 
     def value(self, key: str) -> Any:
-        """What stands at a dotted key; tables as such."""
+        """The value at a dotted key, which can be a table."""
         found = at_key(self, key, _NONE)
         if found is _NONE:
             raise unknown_key(key, None, self.keys())
         return found
 
     def keys(self) -> list[str]:
-        """Every dotted key that `with_changes` takes."""
+        """All dotted keys that `with_changes` accepts."""
         table = self.table()
         table.pop("published", None)
         return dotted(table)
 
     @property
     def loss_divisor(self) -> float:
-        """What the loss is divided by before it is descended."""
+        """The number by which the loss is divided for the descent."""
         if not self.divide_loss:
             return 1.0
         scale = self.model.alpha_out
         if scale is None:
             accepted = (
-                f"needs a model with an output_scale, which {type(self.model).__name__} lacks"
+                f"needs a model with an output_scale, but {type(self.model).__name__} has none"
             )
             raise InputError("divide_loss", True, accepted)
         return scale**2
 
     @property
     def time_axis(self) -> tuple[str, str]:
-        """What records call their times, and the unit."""
+        """The long name and the unit of the times in a record."""
         if getattr(self.dynamics, "clock", "linear") == "log":
             return "log10 of one plus gradient-flow time", "log10(1 + t)"
         return "gradient-flow time", "1"
 
     @property
     def probe_modules(self) -> tuple[AbstractProbe, ...]:
-        """The probes themselves, names looked up."""
+        """The probes as objects; names are looked up."""
         return tuple(_PROBES[probe] if isinstance(probe, str) else probe for probe in self.probes)
 
 
 def default_dynamics(model: AbstractModel) -> AbstractDynamics:
-    """The gradient flow of a model, by its exact reduction where it has one."""
+    """The gradient flow of a model, by its exact reduction if it has one."""
     return ReducedFlow() if model.diagonal_depth is not None else Flow()
 
 
@@ -316,8 +316,8 @@ _PROBES = BUILT_IN | ON_REQUEST
 
 _NONE = object()
 
-# What records held by default at first: files that spell it out mean the default.
-_FIRST_PROBES = (
+# The first version recorded these by default; files that list them mean the default.
+_FIRST_DEFAULT_PROBES = (
     "train_loss", "test_loss", "train_log_loss", "test_log_loss", "train_accuracy",
     "test_accuracy", "param_norm", "weight_norm_l1", "weight_norm_l2", "margin_l1", "margin_l2",
     "nuclear_norm", "drift", "cosine_to_kernel", "cosine_to_rich", "distance_to_kernel",
@@ -328,7 +328,7 @@ _PARTS: dict[str, type[Description]] = {"times": Times, "published": Published}
 
 
 def _writable(value: Any) -> Any:
-    """Tables as a file can hold them: what it cannot hold is named."""
+    """Tables as a file can contain them; other objects are replaced by their names."""
     if isinstance(value, dict):
         return {str(key): _writable(item) for key, item in value.items() if item is not None}
     if isinstance(value, list | tuple):
@@ -338,8 +338,8 @@ def _writable(value: Any) -> Any:
     return described_function(value if callable(value) else type(value))
 
 
-def check_beside(task: dict[str, Any]) -> None:
-    """Refuses a task whose data are anywhere but in the folder of the text that names it."""
+def check_same_folder(task: dict[str, Any]) -> None:
+    """Refuses a task whose data are outside the folder of the text that names them."""
     path = task.get("path")
     if isinstance(path, str) and Path(path).name != path:
         raise InputError("task.path", path, "should name a file in the same folder")

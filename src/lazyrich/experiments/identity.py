@@ -1,4 +1,4 @@
-"""What the numbers of a run depend on, as nested tables of plain values."""
+"""All that the numbers of a run depend on, as nested tables of plain values."""
 
 import json
 from collections.abc import Hashable
@@ -10,93 +10,95 @@ import jax
 from .._core.description import Description, described_function
 from .._core.fingerprint import fingerprint, is_own, name_of
 from ..probes import BUILT_IN, ON_REQUEST, AbstractProbe
-from ..tasks.held import AbstractHeld
+from ..tasks._array_task import AbstractArrayTask
 
 Met = list[tuple[Any, str]]
-"""Things of the user's own that were met on the way, and the SHA-256 of what each computes."""
+"""The user's own objects in a description, each with the SHA-256 of what it computes."""
 
 
-def explicit(value: Any, key: str, met: Met | None = None) -> Any:
-    """Nested tables of what decides the numbers, without what has its default value.
+def explicit(value: Any, key: str, own_objects: Met | None = None) -> Any:
+    """Nested tables of everything that the numbers depend on, without default values.
 
-    Of kinds of the user's own the code counts too, and every field: their defaults may change.
+    For the user's own kinds the tables include the code and every field, because their defaults
+    may change.
 
-    - **Takes** `met`, a list to which things of the user's own are added.
-    - **Raises** [`InputError`][lazyrich.InputError] under `key` for what cannot be hashed.
+    - **Takes** `own_objects`, a list to which the user's own objects are added.
+    - **Raises** [`InputError`][lazyrich.InputError] under `key` for an object that cannot be
+        hashed.
     """
-    met = [] if met is None else met
+    own_objects = [] if own_objects is None else own_objects
     if isinstance(value, Description):
-        return _described(value, key, met)
+        return _described(value, key, own_objects)
     if isinstance(value, AbstractProbe):
-        return _probe(value, key, met)
+        return _probe(value, key, own_objects)
     if isinstance(value, tuple | list):
-        return [explicit(item, f"{key}[{place}]", met) for place, item in enumerate(value)]
+        return [explicit(item, f"{key}[{place}]", own_objects) for place, item in enumerate(value)]
     if isinstance(value, dict) and all(isinstance(name, str) for name in value):
-        return {name: explicit(item, f"{key}.{name}", met) for name, item in value.items()}
+        return {name: explicit(item, f"{key}.{name}", own_objects) for name, item in value.items()}
     if value is None or type(value) in (bool, int, float, str):
         return value
     digest = fingerprint(value, key)
-    met.append((value, digest))
+    own_objects.append((value, digest))
     return [described_function(value) if callable(value) else type(value).__name__, digest]
 
 
-def canonical(value: Any, key: str, met: Met | None = None) -> str:
-    """The same as one line of text, equal for equal contents."""
-    return json.dumps(explicit(value, key, met), sort_keys=True, separators=(",", ":"))
+def canonical(value: Any, key: str, own_objects: Met | None = None) -> str:
+    """The result of `explicit` as one line of text, equal for equal contents."""
+    return json.dumps(explicit(value, key, own_objects), sort_keys=True, separators=(",", ":"))
 
 
-def _described(value: Description, key: str, met: Met) -> dict[str, Any]:
+def _described(value: Description, key: str, own_objects: Met) -> dict[str, Any]:
     own = is_own(type(value))
-    if isinstance(value, AbstractHeld) and not own:
+    if isinstance(value, AbstractArrayTask) and not own:
         return value.named(defaults=False)
     kept = {name: item for name, item in value.table().items() if name == "kind"}
     for name, field in type(value).model_fields.items():
         item = getattr(value, name)
         if name not in value.incidental and (own or field.is_required() or item != field.default):
-            kept[name] = explicit(item, f"{key}.{name}" if key else name, met)
+            kept[name] = explicit(item, f"{key}.{name}" if key else name, own_objects)
     if own:
-        kept["code"] = _code(type(value), key, met)
-    # What is set beside the fields, such as private attributes.
+        kept["code"] = _code(type(value), key, own_objects)
+    # Values set in addition to the fields, such as private attributes.
     private = getattr(value, "__pydantic_private__", None)
     kept |= value.revision()
     return kept | ({"private": fingerprint(private, key)} if private else {})
 
 
-def _probe(value: AbstractProbe, key: str, met: Met) -> dict[str, Any]:
+def _probe(value: AbstractProbe, key: str, own_objects: Met) -> dict[str, Any]:
     said = {"probe": value.name, "type": name_of(type(value))}
     known = (BUILT_IN | ON_REQUEST).get(value.name)
     digest = fingerprint(value, key)
     if known is not None and digest == fingerprint(known, key):
         return said
     arrays, rest = eqx.partition(value, eqx.is_array)
-    del arrays  # not compiled in
-    met.append((jax.tree.structure(rest), fingerprint(rest, key)))
+    del arrays  # not part of the compiled code
+    own_objects.append((jax.tree.structure(rest), fingerprint(rest, key)))
     return {**said, "content": digest}
 
 
-def _code(kind: type, key: str, met: Met) -> str:
+def _code(kind: type, key: str, own_objects: Met) -> str:
     digest = fingerprint(kind, key)
-    met.append((kind, digest))
+    own_objects.append((kind, digest))
     return digest
 
 
 _MAX_KNOWN = 1024
 
-# What JAX may have compiled in, by the equality that JAX goes by.
+# Objects that JAX may have compiled in, compared by the equality that JAX uses.
 _known: dict[Hashable, str] = {}
 
 
-def forget_stale(met: Met) -> None:
-    """Drops what has been compiled with things that are equal to these and compute otherwise.
+def forget_stale(own_objects: Met) -> None:
+    """Clears JAX's caches if they may hold code for an equal object that computes otherwise.
 
-    JAX compiles a function once for all arguments that are equal. A function whose global was
-    set to another value, or an object whose `__eq__` leaves out a field, is equal and not the
-    same: its old numbers would come back.
+    JAX compiles a function once for all arguments that are equal. If the global variable of a
+    function has a new value, or if the `__eq__` of an object ignores a field, two objects are equal
+    but compute different numbers. JAX would then return the numbers of the first.
     """
-    for thing, digest in met:
+    for thing, digest in own_objects:
         try:
             known = _known.setdefault(thing, digest)
-        except TypeError:  # cannot be compiled in
+        except TypeError:  # not hashable, so JAX does not compile it in
             continue
         if known != digest or len(_known) > _MAX_KNOWN:
             jax.clear_caches()

@@ -1,4 +1,4 @@
-"""The linearised twin of an experiment."""
+"""The linearised counterpart of an experiment."""
 
 from typing import Literal
 
@@ -10,16 +10,16 @@ from .experiment import Experiment
 def linearise(
     experiment: Experiment, base_point: Literal["fixed", "decaying"] = "fixed"
 ) -> Experiment:
-    """The same experiment on the model's first-order Taylor expansion around its start.
+    """The same experiment with the model's first-order Taylor expansion around its initialisation.
 
-    Data, initial parameters, loss, scales, dynamics, times and probes are the same, so its
-    record and the experiment's can be laid over one another. A twin has no reduction: in the
-    place of [`ReducedFlow`][lazyrich.dynamics.ReducedFlow] it is followed by
+    Data, initial parameters, loss, scales, dynamics, times and probes are the same, so the two
+    records can be compared at equal times. A linearised model has no reduction:
+    [`ReducedFlow`][lazyrich.dynamics.ReducedFlow] is replaced by
     [`Flow`][lazyrich.dynamics.Flow].
 
-    - **Takes** `base_point` as [`Linearised`][lazyrich.models.Linearised]. To
-        [`simulate`][lazyrich.simulate] a twin around `params` of your own, pass it
-        `twin.model.expand(params)`.
+    - **Takes** `base_point` as [`Linearised`][lazyrich.models.Linearised]. If you give `params`
+        of your own to [`simulate`][lazyrich.simulate] for an experiment linearised around them,
+        give it `twin.model.expand(params)`.
     """
     reduced = isinstance(experiment.dynamics, ReducedFlow)
     changes = {

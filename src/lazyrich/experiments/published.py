@@ -1,4 +1,4 @@
-"""What the source of a panel reports."""
+"""The numbers and curves that the source of a panel reports."""
 
 import json
 import math
@@ -13,12 +13,12 @@ from .._core.errors import InputError
 
 
 class PublishedAt(Description):
-    """What a source reports of some of a panel's runs alone.
+    """Numbers and curves that a source reports for some of a panel's runs only.
 
-    - **Takes** `where`, the runs: values by dotted key, such as `{"init_scale": 10.0}`, a list
-        for any of its values; `numbers`, as those of
-        [`Published`][lazyrich.experiments.Published]; `curves`, names in its file by the probe
-        that they show, such as `{"test_accuracy": "test_acc_he_x10"}`.
+    - **Takes** `where`, which selects the runs: values by dotted key, such as
+        `{"init_scale": 10.0}`, or a list of accepted values; `numbers`, as those of
+        [`Published`][lazyrich.experiments.Published]; `curves`, the names of curves in the file,
+        keyed by probe, such as `{"test_accuracy": "test_acc_he_x10"}`.
     """
 
     where: dict[str, Any]
@@ -27,12 +27,12 @@ class PublishedAt(Description):
 
 
 class Published(Description):
-    """What the source of a panel reports, in our units.
+    """Numbers and curves that the source of a panel reports, in the units of lazyrich.
 
-    `numbers` are keyed by the names of `summary.json`, and agree with ours if their ratio is
-    within `1 + tolerance`; `note` says where and why they do not. `curves` is a CSV file with
-    columns `curve,x,y` beside the panel's file, whose `x` becomes time by `time_per_step`.
-    `at` holds numbers and curves that belong to some values of what the panel varies.
+    The keys of `numbers` are those of `summary.json`. A number agrees if its ratio to the measured
+    one is within `1 + tolerance`; `note` says where numbers disagree and why. `curves` is a CSV
+    file with columns `curve,x,y` in the folder of the panel's file; `x` times `time_per_step` is
+    the time. `at` contains numbers and curves for some values of the keys that the panel varies.
     """
 
     source: str
@@ -58,7 +58,7 @@ class Published(Description):
         return {key: value for key, value in super().table().items() if key != "at"} | parts
 
     def numbers_of(self, value: Callable[[str], Any]) -> dict[str, float]:
-        """The numbers that hold for one run, whose keys have the values that `value` gives."""
+        """The published numbers for one run. `value` gives the value of a key in this run."""
         found = dict(self.numbers)
         for part in self.at:
             if holds(part.where, value):
@@ -66,7 +66,7 @@ class Published(Description):
         return found
 
     def curves_of(self, value: Callable[[str], Any]) -> dict[str, str]:
-        """The names of the curves that show one run, by probe."""
+        """The names of the published curves for one run, keyed by probe."""
         found = dict(_CURVES)
         for part in self.at:
             if holds(part.where, value):
@@ -74,7 +74,7 @@ class Published(Description):
         return found
 
 
-# What a panel with a single run calls its curves.
+# The name of each curve in the file of a panel with a single run.
 _CURVES = {
     "train_accuracy": "train_acc",
     "test_accuracy": "test_acc",
@@ -85,13 +85,13 @@ _CURVES = {
 
 
 def holds(where: Mapping[str, Any], value: Callable[[str], Any]) -> bool:
-    """Whether the values of a run are those of `where`."""
+    """Whether the values of a run match `where`."""
     return all(same(value(key), wanted) for key, wanted in where.items())
 
 
 def same(value: Any, wanted: Any) -> bool:
-    """Whether two values are one; of a list, any. Numbers may differ in the tenth digit, and
-    datasets hold tables as their JSON."""
+    """Whether two values are equal, or one of the list `wanted` is. Numbers may differ by rounding,
+    and datasets hold tables as JSON."""
     if isinstance(wanted, list | tuple):
         return any(same(value, one) for one in wanted)
     if isinstance(wanted, Mapping) and isinstance(value, str):

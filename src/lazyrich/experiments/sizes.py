@@ -1,23 +1,22 @@
-"""Whether an experiment fits in memory, asked before any of it is there."""
+"""Whether an experiment fits in memory, checked before anything is allocated."""
 
 from typing import Any
 
 from .._core.room import check_room
 from .experiment import Experiment
 
-# Parameters are held this often at least: at the start, along the run, and as its velocity.
+# The smallest number of copies of the parameters: initial, current and their velocity.
 _COPIES = 3
 _FLOAT = 8
 
 
 def check_fits(experiment: Experiment) -> None:
-    """Refuses an experiment whose data, parameters and records cannot be held.
+    """Refuses an experiment whose data, parameters and records do not fit in memory.
 
-    Counted is what every run holds, each array once or as often as it must be, so nothing is
-    refused that fits. Tasks and models of a user's own that do not say their sizes are not
-    counted.
+    The estimate contains only arrays that every run holds, so no experiment that fits is refused.
+    A user's own tasks and models that do not report their sizes are not counted.
 
-    - **Raises** [`InputError`][lazyrich.InputError] under the key that most of it is due to.
+    - **Raises** [`InputError`][lazyrich.InputError] under the key that sets the largest part.
     """
     values: dict[str, Any] = {}
     parts: dict[str, int] = {}
@@ -36,24 +35,25 @@ def check_fits(experiment: Experiment) -> None:
         n, d, m = (f"task.{key}" for key in task.keys)
         count(task.num_train * (task.dim * task.num_bytes + _FLOAT), n, d)
         if experiment.dynamics.keeps_states:
-            # Test inputs come in blocks; outputs at all times are held together.
+            # Test inputs come in blocks, but the outputs at all times are in memory together.
             block = min(task.num_test, task.block)
             count(block * task.dim * task.num_bytes, d)
             count(task.num_test * _FLOAT * (1 + num_times), m)
         else:
             count(task.num_test * (task.dim * task.num_bytes + _FLOAT), m, d)
-        for key, num_bytes in task.beside.items():
+        for key, num_bytes in task.other.items():
             count(num_bytes, f"task.{key}")
         num_params = experiment.model.num_params(task.dim)
         if num_params is not None:
-            keys = experiment.keys()  # a method of descriptions, and no table's
+            keys = experiment.keys()  # a method of descriptions, not of a table
             inside = [key for key in keys if key.startswith("model.")]
             count(_COPIES * _FLOAT * num_params, d, *inside)
     check_room(parts, values)
 
 
 def _size(value: Any) -> float:
-    """The largest number in a field; those that are none count nothing."""
+    """The largest number in a field; zero if the field has no number."""
+
     if isinstance(value, tuple | list):
         return max(map(_size, value), default=0.0)
     is_number = isinstance(value, int) and not isinstance(value, bool)

@@ -17,8 +17,8 @@ from .logistic import Logistic
 class CrossEntropy(AbstractLoss):
     r"""$\ell(f, y) = \log \sum_j e^{f_j - f_y}$ for outputs `(n, c)` and classes `(n,)`.
 
-    With $m$ the log of the odds of the right class, $f_y - \log \sum_{j \ne y} e^{f_j}$, it is
-    the logistic loss of $m$: exact however certain the outputs are.
+    This is the logistic loss of $m = f_y - \log \sum_{j \ne y} e^{f_j}$, the log-odds of the right
+    class. In this form it is accurate even for outputs of extreme size.
     """
 
     is_classification: ClassVar[bool] = True
@@ -29,11 +29,11 @@ class CrossEntropy(AbstractLoss):
 
     @promoted
     def dual(self, f: Float[Array, "n c"], y: Shaped[Array, " n"]) -> Float[Array, "n c"]:
-        # The right class as one minus its probability would round to zero once certain.
+        # One minus the probability of the right class would round to zero at large log-odds.
         right = _is_label(f, y)
         others = jax.nn.softmax(jnp.where(right, -jnp.inf, f), axis=1)
-        doubt = jax.nn.sigmoid(-_log_odds(f, y))[:, None]
-        return doubt * jnp.where(right, 1.0, -others)
+        error = jax.nn.sigmoid(-_log_odds(f, y))[:, None]
+        return error * jnp.where(right, 1.0, -others)
 
     @promoted
     def curvature(self, f: Float[Array, "n c"], y: Shaped[Array, " n"]) -> Float[Array, "n c"]:
@@ -43,7 +43,7 @@ class CrossEntropy(AbstractLoss):
 
     @promoted
     def curvature_root(self, f: Array, y: Array, v: Array) -> Array:
-        # diag(p) - p p^T = B B^T with B = diag(sqrt p) - p sqrt(p)^T, as p sums to one.
+        # diag(p) - p p^T = B B^T with B = diag(sqrt p) - p sqrt(p)^T, because p sums to one.
         del y
         p = jax.nn.softmax(f, axis=1)
         root = jnp.sqrt(p)
@@ -68,10 +68,10 @@ class CrossEntropy(AbstractLoss):
     def labels(self, y: Any, outputs: tuple[int, ...], key: str) -> Int[Array, " n"]:
         labels = finite_labels(y, outputs, key)
         if are_one_hot(labels):
-            accepted = "CrossEntropy needs classes (n,); of one-hot rows make y.argmax(axis=1)"
+            accepted = "CrossEntropy needs classes (n,); convert one-hot rows by y.argmax(axis=1)"
             raise InputError(key, f"labels {labels.shape}", accepted)
         if labels.shape[1:] not in ((), (1,)):
-            accepted = "CrossEntropy needs one whole number a sample, its class"
+            accepted = "CrossEntropy needs one whole number for each sample, its class"
             raise InputError(key, f"labels {labels.shape}", accepted)
         if len(outputs) != 2 or outputs[1] < 2:
             accepted = (

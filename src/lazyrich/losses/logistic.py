@@ -29,8 +29,8 @@ class Logistic(AbstractLoss):
 
     @promoted
     def log_value(self, f: Array, y: Array) -> Array:
-        # log log(1 + q), q = exp(-m). Past m = 20 the second-order expansion
-        # -m + log(1 - q / 2) is exact to q**2 < 1e-17, and stays so when q underflows.
+        # log log(1 + q) with q = exp(-m). Past m = 20 the second-order expansion
+        # -m + log(1 - q / 2) has an error of q**2 < 1e-17, and it holds even if q underflows.
         m = y * f
         late = -m - 0.5 * jnp.exp(-jnp.maximum(m, 20.0))
         early = jnp.log(jax.nn.softplus(-jnp.minimum(m, 20.0)))

@@ -12,17 +12,17 @@ from ..tasks import Meaning
 from ._base import AbstractLoss, finite_labels, in_shape
 from ._classes import classes_of
 
-# Labels up to which a squared loss, and what is derived from it, neither overflows nor vanishes.
+# Up to labels of this size, a squared loss and derived quantities neither overflow nor underflow.
 _EXTREME = 1e152
 
 
 class Squared(AbstractLoss):
     r"""$\ell(f, y) = \|f - y\|^2$, without a factor ½, summed over the outputs of a sample.
 
-    Labels are any real numbers, one for each output; or, for outputs `(n, c)` with $c \ge 2$,
-    classes `(n,)`, whole numbers below $c$ that stand for the unit vectors $e_y$ (one-hot
-    targets). Accuracy is then that of the largest output. Labels of one output that are all -1 or
-    1 have an accuracy, too: that of the sign.
+    Labels are real numbers, one for each output. For outputs `(n, c)` with $c \ge 2$ they can also
+    be classes `(n,)`, whole numbers below $c$. A class $y$ means the unit vector $e_y$ as target
+    (one-hot), and accuracy compares the class with the largest output. Labels of one output that
+    are all -1 or 1 also have an accuracy, that of the sign.
     """
 
     is_classification: ClassVar[bool] = False
@@ -50,7 +50,7 @@ class Squared(AbstractLoss):
         return jnp.log(_over_outputs(gap**2)) if f.ndim == 2 else 2.0 * jnp.log(jnp.abs(gap))
 
     def variance(self, outputs: tuple[int, ...], y: ArrayLike) -> float:
-        """That of the targets, summed over outputs; exactly 0 where they are all equal."""
+        """The variance of the targets, summed over outputs; exactly 0 if all are equal."""
         targets = np.asarray(_targets(jnp.zeros(outputs), jnp.asarray(y)), dtype=float)
         targets = targets.reshape(len(targets), -1)
         if np.all(targets == targets[:1]):
@@ -62,24 +62,24 @@ class Squared(AbstractLoss):
         labels = finite_labels(y, outputs, key)
         num_outputs = outputs[1] if len(outputs) == 2 else 1
         if num_outputs == 1 or labels.shape[1:] not in ((), (1,)):
-            return _of_ordinary_size(in_shape("Squared", labels, outputs, key), key)
-        # One label beside many outputs can only name one of them.
+            return _with_finite_squares(in_shape("Squared", labels, outputs, key), key)
+        # One label for several outputs can only be a class.
         return classes_of("Squared", labels, num_outputs, key)
 
     def meaning(self, y_train: Array, y_test: Array) -> Meaning:
-        # `labels` gives whole numbers where they are classes, and nowhere else.
+        # `labels` returns integers for classes only.
         classes = jnp.issubdtype(y_train.dtype, jnp.integer)
         return "classes" if classes else super().meaning(y_train, y_test)
 
 
-def _of_ordinary_size(labels: Any, key: str) -> Array:
-    """Labels whose squares are numbers."""
+def _with_finite_squares(labels: Any, key: str) -> Array:
+    """Labels whose squares neither overflow nor underflow."""
     labels = jnp.asarray(labels, jnp.float64)
     largest = float(jnp.max(jnp.abs(labels), initial=0.0))
     if largest > 0 and not 1 / _EXTREME <= largest <= _EXTREME:
         accepted = (
-            f"should be zero or between {1 / _EXTREME:g} and {_EXTREME:g} in size, whose squares "
-            "float64 can hold; multiply labels and initial outputs by the same constant"
+            f"should be zero or between {1 / _EXTREME:g} and {_EXTREME:g} in size, because float64 "
+            "must hold the squares; multiply labels and initial outputs by the same constant"
         )
         raise InputError(key, largest, accepted)
     return labels

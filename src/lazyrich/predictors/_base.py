@@ -86,7 +86,7 @@ def as_data(
         raise InputError(
             f"y[{bad[0]}]",
             float(labels[bad[0]]),
-            "labels should be -1 or 1; of labels 0 and 1 make 2*y - 1",
+            "labels should be -1 or 1; convert labels 0 and 1 by 2*y - 1",
         )
     return jnp.asarray(native(x)), jnp.asarray(labels)
 

@@ -1,4 +1,4 @@
-"""What a run recorded, and what happened in it."""
+"""Records of runs, and what happened in a run: times, scores and outcome."""
 
 from .file import open_record as open_record, save_record as save_record
 from .log_file import Log as Log, read_log as read_log

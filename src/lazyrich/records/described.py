@@ -1,4 +1,4 @@
-"""What a record says of itself in its attributes, read with care: a file may say anything."""
+"""Tables in the attributes of a record. They are checked, because a file can contain anything."""
 
 import json
 from typing import Any
@@ -8,32 +8,32 @@ import xarray as xr
 from .._core.errors import InputError
 from .._core.toml import parse_toml
 
-# Letters of a description: one with many times to record at is long.
+# The largest number of letters of a description. A list of many recording times is long.
 _MOST = 2**22
 
 
 def description_of(record: xr.Dataset) -> dict[str, Any]:
-    """The tables of the experiment that a record, or a sweep's dataset, is of.
+    """The tables of the experiment that belongs to a record or to a sweep's dataset.
 
-    - **Raises** [`InputError`][lazyrich.InputError] for text that is no TOML.
+    - **Raises** [`InputError`][lazyrich.InputError] for text that is not valid TOML.
     """
     text = record.attrs.get("experiment", "")
     try:
         return parse_toml(text, _MOST)
     except (TypeError, ValueError) as error:
-        accepted = f"should hold the experiment as TOML ({error})"
+        accepted = f"should contain the experiment as TOML ({error})"
         raise InputError("record", "experiment", accepted) from None
 
 
-def told(record: xr.Dataset, name: str) -> dict[str, Any]:
-    """An attribute that holds a table as JSON, empty where there is none.
+def json_attribute(record: xr.Dataset, name: str) -> dict[str, Any]:
+    """The table in an attribute, which holds it as JSON; empty if there is no such attribute.
 
-    - **Raises** [`InputError`][lazyrich.InputError] for text that is no such table.
+    - **Raises** [`InputError`][lazyrich.InputError] for text that is not a JSON object.
     """
     try:
         found = json.loads(record.attrs.get(name, "{}"))
     except (TypeError, ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
-        raise InputError("record", name, "should hold a table as JSON")
+        raise InputError("record", name, "should be a JSON object")
     return found

@@ -1,4 +1,4 @@
-"""A log file of another program: CSV or JSON lines."""
+"""Log files of other programs: CSV or JSON lines."""
 
 import csv
 import io
@@ -21,13 +21,13 @@ from .schema import CURVES
 from .transition import Thresholds
 
 MAX_BYTES = 2**26
-"""Bytes of a log, at most."""
+"""The largest size of a log file, in bytes."""
 _MAX_ROWS, _MAX_COLUMNS, _MAX_NAME, _MAX_DEPTH = 1_000_000, 2_000, 200, 4
 _MAX_CELLS = 2**26
 
 _AXES = ("step", "time", "epoch")
 _JUDGED = ("train_accuracy", "test_accuracy", "train_loss", "test_loss")
-# What programs call the number of steps, of passes over the data, and gradient-flow time.
+# Usual names for the number of steps, the number of passes over the data, and gradient-flow time.
 _CALLED: dict[str, tuple[str, ...]] = {
     "step": ("step", "steps", "global_step", "iteration", "iterations", "iter", "it", "update"),
     "epoch": ("epoch", "epochs"),
@@ -44,12 +44,12 @@ _MEASURES = {
 
 @dataclass(frozen=True)
 class Log:
-    """What a log file holds, as a record, and how it was read.
+    """The content of a log file as a record, and how it was read.
 
-    - `record`, which everything that takes a record takes.
-    - `columns`, of the file, by the names of the record's variables.
+    - `record`, like the record of a run.
+    - `columns`, the names of columns in the file, keyed by the record's variables.
     - `unused`, columns that were not read.
-    - `notes`, a line for each choice that was made.
+    - `notes`, one line for each decision of the reader.
     """
 
     record: xr.Dataset
@@ -60,7 +60,7 @@ class Log:
 
 @dataclass
 class _Rows:
-    """Rows of numbers, those of one step joined: values, and which were given."""
+    """Rows of numbers, one for each step, and which of the numbers the file contains."""
 
     values: Float[np.ndarray, "row column"]
     given: Bool[np.ndarray, "row column"]
@@ -74,18 +74,18 @@ def read_log(
     time_per_step: float | None = None,
     thresholds: Thresholds | None = None,
 ) -> Log:
-    """Reads a log of one run: a CSV file with a header, or JSON lines, an object each.
+    """Reads a log of one run: a CSV file with a header, or JSON lines with an object in each.
 
-    Columns are found by their usual names: a step (or a time, or an epoch), and losses and
-    accuracies of training and test data, such as `train/loss` or `val_acc`. Test values count
-    where they were logged; training values are those logged last. A log ends before the first
-    value that is written and is not finite.
+    Columns are recognised by their usual names: a step (or a time, or an epoch), and losses and
+    accuracies of training and test data, such as `train/loss` or `val_acc`. The record has the
+    rows with test values. If such a row has no training values, the last earlier ones are used.
+    The record ends before the first value that is infinite or not-a-number.
 
-    - **Takes** `columns`, of the file, by name of a record's variable, or `step`, `epoch` and
-        `time`, where they cannot be found by name; `time_per_step` and `thresholds` as
-        [`record`][lazyrich.record] takes them.
+    - **Takes** `columns`, for columns that are not recognised: their names, keyed by the name of a
+        record's variable or by `step`, `epoch` or `time`; `time_per_step` and `thresholds`, as in
+        [`record`][lazyrich.record].
     - **Raises** [`InputError`][lazyrich.InputError] for a file that is too large or malformed, a
-        column that is not there or not clear, and whatever a record cannot hold.
+        column that is missing or ambiguous, and values that [`record`][lazyrich.record] refuses.
     """
     path = Path(path)
     try:
@@ -96,7 +96,7 @@ def read_log(
     as_json = path.suffix.lower() in (".jsonl", ".ndjson", ".json") or text.lstrip()[:1] == "{"
     rows = list(_json_rows(text) if as_json else _csv_rows(text))
     if not rows:
-        raise InputError("log", str(path), "should hold at least one row of numbers")
+        raise InputError("log", str(path), "should contain at least one row of numbers")
     names = list(dict.fromkeys(name for _, row in rows for name in row))
     found = _chosen(names, dict(columns or {}))
     axis = next((name for name in _AXES if name in found), None)
@@ -117,7 +117,7 @@ def _log(
 ) -> Log:
     if not any(set(pair) <= set(found) for pair in (_JUDGED[:2], _JUDGED[2:])):
         accepted = "should have columns of train and test accuracy, or train and test loss; found "
-        accepted += f"{_listed(found.values())} of {_listed(names)}: name them by NAME=COLUMN"
+        accepted += f"{_listed(found.values())} of {_listed(names)}: name columns by NAME=COLUMN"
         raise InputError("log", str(path), accepted)
     table = _joined(rows, list(found.values()), found[axis])
     series = {name: table.values[:, i] for i, name in enumerate(found)}
@@ -129,12 +129,12 @@ def _log(
         first = int(np.argmax(broken))
         kept[first:] = False
         at = f"{axis} {series[axis][first]:g}"
-        notes.append(f"values are not finite from {at} on: the log is read up to there")
+        notes.append(f"values are not finite from {at} on: the record ends before it")
     if not kept.any():
         accepted = "should have rows with finite values of training and test data"
         raise InputError("log", str(path), accepted)
     series = {name: values[kept] for name, values in series.items()}
-    beside = {
+    columns = {
         name: series[name]
         for name in ("step", "epoch")
         if name in series and name != axis and np.all(np.isfinite(series[name]))
@@ -145,8 +145,8 @@ def _log(
         {name: values for name, values in series.items() if name not in _AXES},
         unit="time" if is_scaled else axis,
         time_per_step=time_per_step,
-        steps=beside.get("step"),
-        epochs=beside.get("epoch"),
+        steps=columns.get("step"),
+        epochs=columns.get("epoch"),
         name=path.stem,
         thresholds=thresholds,
         ending="diverged" if broken.any() else "completed",
@@ -161,7 +161,7 @@ def _fill(
     given: dict[str, Bool[np.ndarray, " row"]],
     notes: list[str],
 ) -> Bool[np.ndarray, " row"]:
-    """Carries training values on, and says which rows have all that a test is judged by."""
+    """Fills in earlier training values, and returns which rows have all test values."""
     kept = np.all([given[name] for name in series if name.startswith("test_")], axis=0)
     last = {
         name: np.maximum.accumulate(np.where(given[name], np.arange(len(kept)), -1))
@@ -173,7 +173,7 @@ def _fill(
         notes.append(f"{int(kept.sum()):,} of {len(kept):,} rows have test values")
     carried = [name for name in last if np.any(kept & ~given[name])]
     if carried:
-        notes.append(f"{' and '.join(carried)}: values are those logged last before a test")
+        notes.append(f"{' and '.join(carried)}: values are the last ones logged before a test")
     for name, row in last.items():
         series[name] = series[name][np.maximum(row, 0)]
     return kept
@@ -186,13 +186,13 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def _words(column: str) -> set[str]:
-    """The words of a column's name, of `trainLoss` and `train/loss` as well."""
+    """The words in a column's name. `trainLoss` and `train/loss` both have two."""
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", column)
     return set(re.findall(r"[a-z]+", spaced.lower()))
 
 
 def _meaning(column: str) -> str | None:
-    """The variable that a column is by its name; `loss` and `accuracy` where no part is named."""
+    """The variable that a column's name means, or only `loss` or `accuracy` if no part is named."""
     plain = re.sub(r"[^a-z]+", "_", column.lower()).strip("_")
     for name, called in _CALLED.items():
         if plain in called or (name in _AXES and plain.rpartition("_")[2] in called[:2]):
@@ -209,7 +209,7 @@ def _meaning(column: str) -> str | None:
 
 
 def _chosen(names: list[str], given: dict[str, str]) -> dict[str, str]:
-    """Columns by the variables that they are."""
+    """The chosen columns, keyed by variable."""
     for name, column in given.items():
         if name not in (*_AXES, *CURVES):
             accepted = f"unknown name{did_you_mean(name, (*_AXES, *CURVES))}; accepted are "
@@ -223,7 +223,7 @@ def _chosen(names: list[str], given: dict[str, str]) -> dict[str, str]:
         if meaning is not None and meaning not in given:
             candidates.setdefault(meaning, []).append(column)
     for measure in _MEASURES:
-        # Where no part is named beside one that is of test data, it is the training data's.
+        # A loss without "train" or "test" in its name, next to a test loss, is a training loss.
         bare = candidates.pop(measure, [])
         if (
             bare
@@ -233,19 +233,20 @@ def _chosen(names: list[str], given: dict[str, str]) -> dict[str, str]:
             candidates.setdefault(f"train_{measure}", bare)
     found = dict(given)
     for name, columns in candidates.items():
-        # Data called `test` before any that are called otherwise.
+        # Columns called `test` come before other test data, such as `val`.
         exact = [column for column in columns if _words(column) & {"test"}] or columns
         exact = [column for column in columns if column == name] or exact
         if len(exact) > 1 and name in (*_AXES, *_JUDGED):
-            accepted = f"could be any of {_listed(exact)}: name one by {name}=COLUMN"
+            accepted = f"could be any of {_listed(exact)}: choose one by {name}=COLUMN"
             raise InputError("log", name, accepted)
         found[name] = exact[0]
     return found
 
 
 def _joined(rows: list[tuple[int, dict[str, float]]], columns: list[str], axis: str) -> _Rows:
-    """Rows with an axis, those at one place of it joined: training and test values are often
-    written one after the other."""
+    """Rows merged by their value on the axis. Rows without one are left out.
+
+    Many programs write training and test values of one step in two rows."""
     places: list[float] = []
     joined: list[dict[str, float]] = []
     without = 0
@@ -266,19 +267,20 @@ def _joined(rows: list[tuple[int, dict[str, float]]], columns: list[str], axis: 
     if not joined:
         raise InputError("log", axis, "should have a value in some row")
     if len(joined) * len(columns) > _MAX_CELLS:
-        raise InputError("log", len(joined), "has more rows than are read")
+        accepted = f"should have at most {_MAX_CELLS:,} numbers, rows times columns"
+        raise InputError("log", f"{len(joined)} rows", accepted)
     values = np.array([[row.get(name, np.nan) for name in columns] for row in joined])
     given = np.array([[name in row for name in columns] for row in joined])
     rows_are = "1 row is" if without == 1 else f"{without:,} rows are"
-    notes = [f"{rows_are} left out, without {axis}"] if without else []
+    notes = [f"{rows_are} left out, because they have no {axis}"] if without else []
     return _Rows(values, given, notes)
 
 
 def _check_row(line: int, row: Mapping[str, Any], num_cells: int) -> None:
     if len(row) > _MAX_COLUMNS or num_cells > _MAX_CELLS:
-        raise InputError(f"log, line {line}", f"{len(row)} columns", "has more than are read")
+        raise InputError(f"log, line {line}", f"{len(row)} columns", "has too many columns")
     if line > _MAX_ROWS:
-        raise InputError("log", f"line {line:,}", f"has more than {_MAX_ROWS:,} rows")
+        raise InputError("log", f"line {line:,}", f"should have at most {_MAX_ROWS:,} rows")
 
 
 def _csv_rows(text: str) -> Iterator[tuple[int, dict[str, float]]]:
@@ -289,12 +291,12 @@ def _csv_rows(text: str) -> Iterator[tuple[int, dict[str, float]]]:
     try:
         head = [name.strip() for name in next(reader, [])]
         if len(set(head)) < len(head):
-            raise InputError("log, line 1", _listed(head), "should name every column once")
+            raise InputError("log, line 1", _listed(head), "should name each column once")
         for row in reader:
             if not any(cell.strip() for cell in row):
                 continue
             if len(row) > len(head):
-                accepted = f"has {len(row)} cells, and the header {len(head)}"
+                accepted = f"has {len(row)} cells, but the header has {len(head)}"
                 raise InputError(f"log, line {reader.line_num}", row[-1], accepted)
             cells += len(row)
             _check_row(reader.line_num, dict.fromkeys(head), cells)
@@ -314,7 +316,7 @@ def _json_rows(text: str) -> Iterator[tuple[int, dict[str, float]]]:
             row = json.loads(words)
         except (ValueError, RecursionError) as error:
             reason = one_line(error, 200)
-            accepted = f"should be one JSON object a line ({reason})"
+            accepted = f"should be one JSON object in each line ({reason})"
             raise InputError(f"log, line {line}", words[:80], accepted) from None
         if not isinstance(row, dict):
             raise InputError(f"log, line {line}", row, "should be a JSON object")
@@ -325,7 +327,7 @@ def _json_rows(text: str) -> Iterator[tuple[int, dict[str, float]]]:
 
 
 def _flat(row: dict[str, Any], prefix: str, depth: int) -> Iterator[tuple[str, float]]:
-    """Numbers of nested objects, their names joined by `/`."""
+    """The numbers in nested objects; names are joined by `/`."""
     for key, value in row.items():
         name = f"{prefix}{key}"[:_MAX_NAME]
         if isinstance(value, dict) and depth < _MAX_DEPTH:
@@ -337,7 +339,7 @@ def _flat(row: dict[str, Any], prefix: str, depth: int) -> Iterator[tuple[str, f
 
 
 def _number(value: Any) -> float | None:
-    """A cell as a number; None for one that is empty or no number."""
+    """A cell as a number; None for a cell that is empty or not a number."""
     if isinstance(value, str):
         value = value.strip()
     if value is None or value == "" or isinstance(value, list | dict):

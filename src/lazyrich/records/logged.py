@@ -1,4 +1,4 @@
-"""A record of a run that another program logged."""
+"""A record of curves that another program logged."""
 
 import json
 import math
@@ -41,22 +41,22 @@ def record(
     ending: str = "completed",
     source: str = "another program",
 ) -> xr.Dataset:
-    r"""A record of curves that another program logged, for all that takes a record.
+    r"""A record of curves that another program logged. Use it like the record of a run.
 
-    - **Takes** `times`, `(t,)`, increasing; `curves`, `(t,)` each by name: accuracies or losses of
-        `train` and `test` data, and as much else as was logged. Accuracies are fractions; percents
-        are found and divided by 100, with a warning that says so.
-    - `unit`, what `times` are: gradient-flow `time`, a `step` or an `epoch`. With `time_per_step`
-        they are steps, and time is $t$ = `time_per_step` × step: the learning rate of plain
-        gradient descent, over $1 - \beta$ with momentum. `steps` and `epochs`, `(t,)`, stand on a
-        second axis of figures.
-    - `experiment`, if the log is of a run of one; else a `name`, `weight_decay` $\lambda$ of
-        $\mathcal L + \frac\lambda2 \|\theta\|^2$ and `init_scale`, as far as they are known.
-    - `scales`, what scores are measured against, such as `test_chance`, the largest share of one
+    - **Takes** `times`, `(t,)`, increasing; `curves`, series `(t,)` by name: accuracies or losses
+        of training (`train`) and test data, and any other curves. Accuracies are fractions.
+        Percents are recognised and divided by 100, with a warning.
+    - `unit`, the unit of `times`: gradient-flow `time`, a `step` or an `epoch`. With
+        `time_per_step` they are steps, and the time is $t$ = `time_per_step` × step. The time per
+        step is the learning rate for plain gradient descent, and the learning rate over
+        $1 - \beta$ with momentum. `steps` and `epochs`, `(t,)`, give figures a second axis.
+    - `experiment`, if the log belongs to a run of one; otherwise, if known, a `name`,
+        `weight_decay` $\lambda$ of $\mathcal L + \frac\lambda2 \|\theta\|^2$ and `init_scale`.
+    - `scales`, reference values for scores, such as `test_chance`, the largest share of one
         label among the test data, or `train_variance` and `test_variance`, the losses of the best
-        constant, for a regression.
+        constant output, for a regression.
     - `long_names`, of curves that are not in `lazyrich.records.VARIABLES`, by name.
-    - `thresholds`, by which the run is judged; `ending`, how it ended; `source`, what logged it.
+    - `thresholds` for the outcome; `ending`, how the run ended; `source`, the program that logged.
     - **Raises** [`InputError`][lazyrich.InputError] for lengths that differ, times that do not
         increase, losses and accuracies that are not finite or out of range, and unknown names.
     """
@@ -65,7 +65,8 @@ def record(
     coords: dict[str, Any] = {}
     if time_per_step is not None:
         if steps is not None:
-            raise InputError("steps", "given", "are the times where time_per_step is given")
+            accepted = "should be left out: with time_per_step, times are steps"
+            raise InputError("steps", "given", accepted)
         coords["step"] = ("time", _whole(at), VARIABLES["step"].labels)
         at = at * time_per_step
     for key, values in (("step", steps), ("epoch", epochs)):
@@ -87,13 +88,13 @@ def record(
 
 
 def _axis(unit: str, time_per_step: float | None, experiment: Experiment | None) -> str:
-    """The units of the axis of time."""
+    """The units of the time axis."""
     if unit not in _UNITS:
         accepted = f"should be one of {', '.join(_UNITS)}{did_you_mean(str(unit), _UNITS)}"
         raise InputError("unit", unit, accepted)
     if time_per_step is not None:
         if unit != "time":
-            accepted = "should be left out where time_per_step makes times of steps"
+            accepted = "should be left out: with time_per_step, times are steps"
             raise InputError("unit", unit, accepted)
         if not (math.isfinite(time_per_step) and time_per_step > 0):
             raise InputError("time_per_step", time_per_step, "should be positive and finite")
@@ -105,7 +106,7 @@ def _axis(unit: str, time_per_step: float | None, experiment: Experiment | None)
 def _described(
     experiment: Experiment | None, name: str, weight_decay: float | None, init_scale: float | None
 ) -> dict[str, Any]:
-    """What the record says of the experiment."""
+    """The tables of the experiment, or what is known of it."""
     given = {"weight_decay": weight_decay, "init_scale": init_scale}
     known = {key: float(value) for key, value in given.items() if value is not None}
     if experiment is None:
@@ -125,7 +126,7 @@ def _described(
 
 
 def _numbers(key: str, values: Any) -> Float[np.ndarray, " t"]:
-    """A series as an array of doubles."""
+    """A series as a float64 array."""
     try:
         array = np.asarray(values)
         if array.dtype.kind not in "biuf":
@@ -140,7 +141,7 @@ def _numbers(key: str, values: Any) -> Float[np.ndarray, " t"]:
 def _times(key: str, values: Any) -> Float[np.ndarray, " t"]:
     times = _numbers(key, values)
     if not len(times):
-        raise InputError(key, [], "should hold at least one time")
+        raise InputError(key, [], "should contain at least one time")
     if not np.all(np.isfinite(times)):
         place = int(np.argmin(np.isfinite(times)))
         raise InputError(f"{key}[{place}]", float(times[place]), "should be finite")
@@ -150,7 +151,7 @@ def _times(key: str, values: Any) -> Float[np.ndarray, " t"]:
     if len(back):
         place = int(back[0]) + 1
         before, now = float(times[place - 1]), float(times[place])
-        accepted = f"times should increase, and the one before is {before:g}"
+        accepted = f"times should increase, but the time before is {before:g}"
         raise InputError(f"{key}[{place}]", now, accepted)
     return times
 
@@ -163,7 +164,7 @@ def _of_length(key: str, values: Any, num: int) -> Float[np.ndarray, " t"]:
 
 
 def _whole(values: Float[np.ndarray, " t"]) -> Shaped[np.ndarray, " t"]:
-    """Steps as whole numbers, where they are."""
+    """Steps as integers if all of them are whole numbers."""
     is_whole = np.all(np.isfinite(values)) and np.all(values % 1 == 0) and np.max(values) < 2**53
     return values.astype(np.int64) if is_whole else values
 
@@ -185,7 +186,7 @@ def _curves(curves: Any, num: int, long_names: dict[str, str]) -> dict[str, Any]
         raise InputError("long_names", unused[0], accepted)
     pairs = (_JUDGED[:2], _JUDGED[2:])
     if not any(set(pair) <= set(found) for pair in pairs):
-        accepted = "should hold train_accuracy and test_accuracy, or train_loss and test_loss"
+        accepted = "should contain train_accuracy and test_accuracy, or train_loss and test_loss"
         raise InputError("curves", sorted(map(str, found)), accepted)
     for curve in _JUDGED:
         _check_finite(curve, found.get(curve))
@@ -202,13 +203,13 @@ def _check_finite(curve: str, values: Float[np.ndarray, " t"] | None) -> None:
     if values is None or np.all(np.isfinite(values)):
         return
     place = int(np.argmin(np.isfinite(values)))
-    accepted = "should be finite: leave out times without a value, and end the log before values "
-    accepted += "that broke, with ending='diverged'"
+    accepted = "should be finite: leave out times without a value, and end the log before the "
+    accepted += "values become infinite or not-a-number, with ending='diverged'"
     raise InputError(f"curves.{curve}[{place}]", float(values[place]), accepted)
 
 
 def _as_fractions(found: dict[str, Float[np.ndarray, " t"]]) -> None:
-    """Divides accuracies in percent by 100: all of them, since one program logs them alike."""
+    """Divides accuracies in percent by 100. One program logs all of them in the same unit."""
     accuracies = {name: found[name] for name in _JUDGED[:2] if name in found}
     if not accuracies:
         return

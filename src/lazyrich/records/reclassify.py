@@ -1,4 +1,4 @@
-"""A sweep's runs by thresholds of one's own."""
+"""Outcomes of a sweep's runs by other thresholds."""
 
 import tomllib
 from typing import Any
@@ -18,11 +18,11 @@ _UNREAD = ("failed", "missing")
 def reclassify(dataset: xr.Dataset, thresholds: Thresholds) -> xr.Dataset:
     """A sweep's dataset with outcomes, times, early and late values by other thresholds.
 
-    A sweep reads them off with [`Thresholds`][lazyrich.Thresholds] as they are by default. The
-    curves are kept, so that nothing has to be run again.
+    The dataset of a sweep has them by the default [`Thresholds`][lazyrich.Thresholds]. The new
+    ones are computed from the curves, so no run is repeated.
 
     - **Takes** a sweep's dataset with its curves.
-    - **Raises** [`InputError`][lazyrich.InputError] for a dataset without them.
+    - **Raises** [`InputError`][lazyrich.InputError] for a dataset without curves.
     """
     axes = dataset["outcome"].dims
     if "time" not in dataset or dataset["time"].dims != (*axes, "record"):
@@ -59,19 +59,19 @@ def reclassify(dataset: xr.Dataset, thresholds: Thresholds) -> xr.Dataset:
                 numbers[name] = np.full(outcomes.shape, np.nan)
             numbers[name][place] = value
     changed: dict[str, Any] = {
-        name: (axes, values, dataset[name].attrs if name in dataset else _about(name))
+        name: (axes, values, dataset[name].attrs if name in dataset else _labels(name))
         for name, values in numbers.items()
     }
     changed["outcome"] = (axes, outcomes.astype(str), dataset["outcome"].attrs)
     return dataset.assign(changed)
 
 
-def _about(name: str) -> dict[str, str]:
+def _labels(name: str) -> dict[str, str]:
     return {"long_name": name.replace("_", " "), "units": "1"}
 
 
 def _decays(dataset: xr.Dataset) -> Float[np.ndarray, "..."]:
-    """The weight decay of every run, NaN where it is unknown."""
+    """The weight decay of every run, NaN if unknown."""
     outcome = dataset["outcome"]
     if "weight_decay" in dataset.coords:
         return xr.broadcast(dataset["weight_decay"], outcome)[0].transpose(*outcome.dims).values

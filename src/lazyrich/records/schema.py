@@ -1,6 +1,6 @@
-"""What a record holds, in one place: every variable and attribute, its name and its meaning.
+"""The schema of a record: the name and the meaning of every variable and attribute.
 
-Records of runs and of logs are labelled from here, and so are the tables in `docs/record.md`.
+Records of runs and of logs take their labels from this module, and so does `docs/record.md`.
 """
 
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ class Variable:
     """One variable of a record.
 
     - `name`, `dims`, `units` (`"1"` for a pure number) and `long_name`, as in the dataset.
-    - `meaning`, a line of Markdown; `group`, the part of the record that it belongs to.
+    - `meaning`, a line of Markdown; `group`, its part of the record.
     """
 
     name: str
@@ -31,13 +31,13 @@ class Variable:
 
     @property
     def labels(self) -> dict[str, str]:
-        """The attributes that the variable has in every record."""
+        """The attributes that this variable has in every record."""
         return {"long_name": self.long_name, "units": self.units}
 
 
 @dataclass(frozen=True)
 class Attribute:
-    """One attribute of a record; `always`, whether a log's record has it, too."""
+    """One attribute of a record; `always`, whether the record of a log has it as well."""
 
     name: str
     meaning: str
@@ -46,7 +46,7 @@ class Attribute:
 
 @dataclass(frozen=True)
 class Axis:
-    """What stands on the axis of time: `sentence` in tables, `label` under figures."""
+    """The quantity on the time axis: `sentence` for tables, `label` for figures."""
 
     long_name: str
     sentence: str
@@ -67,11 +67,11 @@ AXES: dict[str, Axis] = {
     "step": Axis("step", "steps of the optimiser", "step"),
     "epoch": Axis("epoch", "passes over the training data", "epoch"),
 }
-"""The axes that `time` can be, by its `units`."""
+"""The possible axes of time, keyed by the `units` of `time`."""
 
 
 def axis_of(record: xr.Dataset) -> Axis:
-    """The axis of time of a record, or of a sweep's dataset."""
+    """The time axis of a record or of a sweep's dataset."""
     return AXES.get(str(record["time"].attrs.get("units", "1")), AXES["1"])
 
 
@@ -141,7 +141,7 @@ VARIABLES: dict[str, Variable] = {
         _number(
             "test_chance",
             "largest share of one label among the test data",
-            "largest share of one label among the test data: the accuracy of the best constant",
+            "largest share of one label among the test data: accuracy of the best constant",
         ),
         _number(
             "init_rms",
@@ -159,11 +159,11 @@ VARIABLES: dict[str, Variable] = {
         ),
     )
 }
-"""Every variable that a record can hold, but for probes of a user's own."""
+"""Every variable that a record can contain, except a user's own probes."""
 
 
 def names_of(group: Group) -> tuple[str, ...]:
-    """The names of a group's variables, in their order."""
+    """The names of the variables in a group, in order."""
     return tuple(name for name, variable in VARIABLES.items() if variable.group == group)
 
 
@@ -172,7 +172,7 @@ CURVES: tuple[str, ...] = tuple(
     for name, variable in VARIABLES.items()
     if variable.group in ("curve", "on request") and variable.dims == ("time",)
 )
-"""Numbers over time that have a name of their own."""
+"""The curves over time that have a name of their own."""
 
 ATTRIBUTES: tuple[Attribute, ...] = (
     Attribute(
@@ -235,7 +235,7 @@ ATTRIBUTES: tuple[Attribute, ...] = (
 
 
 def variables_table(*groups: Group) -> str:
-    """The variables of some groups as a table in Markdown, a row a meaning."""
+    """The variables of some groups as a Markdown table, one row for each meaning."""
     rows: dict[str, list[str]] = {}
     for variable in VARIABLES.values():
         if variable.group in groups:
@@ -244,7 +244,7 @@ def variables_table(*groups: Group) -> str:
 
 
 def attributes_table() -> str:
-    """The attributes as a table in Markdown."""
+    """The attributes as a Markdown table."""
     return _table("attribute", [(f"`{part.name}`", part.meaning) for part in ATTRIBUTES])
 
 

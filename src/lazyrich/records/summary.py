@@ -1,4 +1,4 @@
-"""A record in a few numbers: the content of `summary.json`."""
+"""The summary of a record: the content of `summary.json`."""
 
 import math
 from collections.abc import Mapping
@@ -12,25 +12,25 @@ from .._core.keys import at_key
 from ..experiments.experiment import Experiment
 from ..experiments.published import Published
 from ..predictors._base import doubt_of
-from .described import description_of, told
+from .described import description_of, json_attribute
 from .schema import axis_of
 from .transition import Thresholds, Transition, thresholds_of, transition
 
 
 def textbook_time(init_scale: float, weight_decay: float) -> float:
-    r"""$(1/\lambda) \log \alpha$, the transition time of the limit theorems; NaN without one.
+    r"""$(1/\lambda) \log \alpha$, the transition time of the limit theorems; NaN if undefined.
 
-    The theorems let $\alpha \to \infty$ in $\theta(0) = \alpha \bar\theta$ with $\bar\theta$ fixed:
-    any multiple of $\alpha$ has the same limit. At a finite scale the choice matters: two values
-    that differ by a factor $q$ differ by $(1/\lambda) \log q$ in time.
+    The theorems hold for $\alpha \to \infty$ in $\theta(0) = \alpha \bar\theta$ with fixed
+    $\bar\theta$, so any multiple of $\alpha$ has the same limit. At a finite scale the choice
+    matters: a factor $q$ in $\alpha$ changes the time by $(1/\lambda) \log q$.
 
-    - **Takes** `init_scale`, one of two meanings of $\alpha$: that of an experiment, which
-        multiplies the model's own initial parameters (for a diagonal net these have norm 1, so that
-        it is $\|\theta(0)\|$), or the scale of one coordinate, the root mean square of
-        $\theta(0)$. `textbook` in summaries and forecasts has the former, and
-        `textbook_per_coordinate` the latter.
+    - **Takes** `init_scale`, one of two definitions of $\alpha$: the factor of an experiment, which
+        multiplies the model's initial parameters (those of a diagonal net have norm 1, so the
+        factor is $\|\theta(0)\|$), or the scale of one coordinate, the root mean square of
+        $\theta(0)$. In summaries and forecasts `textbook` uses the first definition, and
+        `textbook_per_coordinate` the second.
     - **Source** Lyu et al., ICLR 2024, arXiv:2311.18817: end of the kernel regime. The theorem
-        for diagonal nets has the scale of each coordinate, the figures have $\|\theta(0)\|$.
+        for diagonal nets uses the scale of each coordinate, the figures use $\|\theta(0)\|$.
     """
     if weight_decay == 0 or init_scale <= 1:
         return math.nan
@@ -40,16 +40,16 @@ def textbook_time(init_scale: float, weight_decay: float) -> float:
 def summarise(record: xr.Dataset, thresholds: Thresholds | None = None) -> dict[str, Any]:
     """Outcome, times, early and late state, predictors, cost and published numbers.
 
-    Ready for JSON: what is unknown is None.
+    All values can be written as JSON; unknown values are None.
 
-    - **Takes** a record, of a run or of a log; `thresholds`, if left out those that the record
-        brings along, else the default ones.
+    - **Takes** a record, of a run or of a log; `thresholds`, by default those in the record, or
+        the default ones if it has none.
     """
     thresholds = thresholds_of(record) if thresholds is None else thresholds
     described = description_of(record)
     events = transition(record, thresholds)
     init_rms = float(record["init_rms"]) if "init_rms" in record else math.nan
-    seconds = told(record, "seconds")
+    seconds = json_attribute(record, "seconds")
     summary: dict[str, Any] = {
         "experiment": described.get("name", "experiment"),
         "experiment_hash": record.attrs.get("experiment_hash") or None,
@@ -67,10 +67,10 @@ def summarise(record: xr.Dataset, thresholds: Thresholds | None = None) -> dict[
             for key in ("stationarity", "complementarity")
             if f"kkt_{key}" in record
         },
-        "solver": told(record, "solver") or None,
+        "solver": json_attribute(record, "solver") or None,
         "wall_seconds": sum(seconds.values()) if seconds else None,
         "seconds": seconds,
-        "machine": told(record, "machine") or None,
+        "machine": json_attribute(record, "machine") or None,
     }
     if "published" in described:
         published = Published(**described["published"])
@@ -81,14 +81,14 @@ def summarise(record: xr.Dataset, thresholds: Thresholds | None = None) -> dict[
 
 
 def _textbook(record: xr.Dataset, init_scale: float | None) -> float:
-    """The textbook time of a record; the theory is one of homogeneous models."""
+    """The textbook time of a record; NaN for models that are not homogeneous."""
     if init_scale is None or not record.attrs.get("homogeneity"):
         return math.nan
     return textbook_time(init_scale, description_of(record)["weight_decay"])
 
 
 def textbook_of(experiment: Experiment, init_scale: float | None = None) -> float:
-    """With the experiment's own scale or another; the theory is one of homogeneous models."""
+    """The textbook time for the experiment's scale or another one; NaN if not homogeneous."""
     if experiment.model.homogeneity is None:
         return math.nan
     scale = experiment.init_scale if init_scale is None else init_scale
@@ -96,7 +96,7 @@ def textbook_of(experiment: Experiment, init_scale: float | None = None) -> floa
 
 
 def _states(record: xr.Dataset, events: Transition) -> dict[str, Any]:
-    """Every probe's median over the kernel plateau, and its last value."""
+    """The median over the kernel plateau and the last value of every probe."""
     curves = {
         str(name): record[name].values
         for name in record.data_vars
@@ -119,7 +119,7 @@ def early_and_late(
 
 
 def _median(values: Float[np.ndarray, " t"]) -> float:
-    # As `np.median`, which takes ten times as long on a few hundred numbers.
+    # Same as `np.median`, which takes ten times as long for a few hundred numbers.
     known = np.sort(values[~np.isnan(values)])
     middle = len(known) // 2
     if not len(known):
@@ -140,7 +140,7 @@ def _predictors(record: xr.Dataset) -> dict[str, Any]:
 
 
 def _warnings(record: xr.Dataset) -> list[str]:
-    """What to know of the numbers, one line each: of predictors that are not certified."""
+    """Warnings about the numbers, one line each: predictors that are not certified."""
     if "predictor_status" not in record:
         return []
     rows = _predictors(record).values()
@@ -149,7 +149,7 @@ def _warnings(record: xr.Dataset) -> list[str]:
 
 
 def compare(numbers: Mapping[str, float], summary: dict[str, Any]) -> dict[str, Any]:
-    """Published numbers beside ours; dotted keys lead into the summary."""
+    """Published and measured numbers side by side; dotted keys select parts of the summary."""
     rows = {}
     for key, theirs in numbers.items():
         ours = at_key(summary, key)
@@ -159,7 +159,7 @@ def compare(numbers: Mapping[str, float], summary: dict[str, Any]) -> dict[str, 
 
 
 def jsonable(value: Any) -> Any:
-    """Plain values for JSON: `null` for a number that is not finite."""
+    """Plain values for JSON; numbers that are not finite become None."""
     if isinstance(value, dict):
         return {str(key): jsonable(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

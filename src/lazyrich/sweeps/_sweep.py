@@ -18,8 +18,8 @@ from .._core.description import Description
 from .._core.errors import InputError
 from .._core.fingerprint import fingerprint, is_own
 from .._core.toml import parse_toml
-from ..experiments.experiment import Experiment, check_beside
-from ..tasks.held import AbstractHeld
+from ..experiments.experiment import Experiment, check_same_folder
+from ..tasks._array_task import AbstractArrayTask
 from .axes import Axis, Over, axes_of
 from .unbuilt import Unbuilt, classes, lost
 
@@ -122,7 +122,7 @@ class Sweep(Description):
         if isinstance(self.experiment, Unbuilt):
             return None
         task = self.experiment.task
-        return f"{task.digest}.npz" if isinstance(task, AbstractHeld) else None
+        return f"{task.digest}.npz" if isinstance(task, AbstractArrayTask) else None
 
     @property
     def description(self) -> str:
@@ -160,7 +160,7 @@ class Sweep(Description):
             raise InputError("sweep", key, f"should be a sweep's TOML ({error})") from None
         task = experiment.get("task")
         if isinstance(task, dict):
-            check_beside(task)
+            check_same_folder(task)
         axes = axes_of(over)
         try:
             sweep = cls.over(Experiment.from_table(experiment, folder), over, size)

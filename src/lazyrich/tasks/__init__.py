@@ -1,4 +1,4 @@
-"""What is to be learned."""
+"""Data sets: inputs and labels, drawn from a key or read from files."""
 
 from ._base import (
     AbstractTask as AbstractTask,

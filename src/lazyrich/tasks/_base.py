@@ -1,4 +1,4 @@
-"""What a task is, and the data it yields."""
+"""The base class of tasks, and the data that a task returns."""
 
 import abc
 from collections.abc import Callable, Iterator, Mapping
@@ -11,15 +11,15 @@ from jaxtyping import Array, PRNGKeyArray, Shaped
 from .._core.description import Choice
 
 Meaning = Literal["signs", "classes", "reals"]
-"""What a loss takes labels for: -1 or 1, whole numbers that name classes, or real numbers."""
+"""The meaning of labels: -1 or 1, class numbers, or real numbers."""
 
 
 class Samples(eqx.Module):
-    """Inputs `x` of shape `(n, d)` in any real type; labels `y`, one or a row a sample.
+    """Inputs `x` of shape `(n, d)` and labels `y`, one or one row for each sample, of real types.
 
-    Inputs keep the narrowest type that holds them exactly; a model that does not compute in it
-    gets them in float64. Labels are `(n,)`, or `(n, c)` for `c` outputs, of any real type: what
-    they mean is decided by the loss and the model's outputs.
+    Inputs keep the narrowest type that holds them exactly; a model that cannot compute in this
+    type gets them in float64. Labels have shape `(n,)`, or `(n, c)` for `c` outputs. The loss and
+    the model's outputs decide what labels mean.
     """
 
     x: Shaped[Array, "n d"]
@@ -27,7 +27,7 @@ class Samples(eqx.Module):
 
 
 class Blocks(eqx.Module):
-    """Samples too many to hold at once, made a block at a time, the same every time."""
+    """Samples made block by block, because all would not fit in memory; the same every time."""
 
     make: Callable[[int], Samples] = eqx.field(static=True)
     num_blocks: int = eqx.field(static=True)
@@ -48,12 +48,12 @@ TEST_BLOCK = 500
 
 
 class Sizes(NamedTuple):
-    """How large a task's data are, known from its description only.
+    """The size of a task's data, computed from the description only.
 
-    - `num_train` and `num_test` samples of `dim` inputs, `num_bytes` each; `block`, test samples
-        that are in memory at once where they come in blocks.
-    - `keys`, the fields that these three numbers are due to; `beside`, bytes of anything else
-        by the field that it is due to.
+    - `num_train` and `num_test` samples of `dim` inputs, `num_bytes` bytes for each input;
+        `block`, the number of test samples in memory at once if they come in blocks.
+    - `keys`, the fields that set `num_train`, `dim` and `num_test`; `other`, the bytes of any
+        further arrays, keyed by the field that sets their size.
     """
 
     num_train: int
@@ -62,37 +62,37 @@ class Sizes(NamedTuple):
     num_bytes: int = 8
     keys: tuple[str, str, str] = ("n", "d", "num_test")
     block: int = TEST_BLOCK
-    beside: Mapping[str, int] = {}
+    other: Mapping[str, int] = {}
 
 
 class AbstractTask(Choice):
-    """What is to be learned: a frozen description and a pure function of a key."""
+    """A learning problem: a frozen description, and data as a pure function of a key."""
 
     @property
     def drawn_with_model(self) -> bool:
-        """Whether the key of the data is the one that the model starts from."""
+        """Whether the data are drawn with the key that also initialises the model."""
         return False
 
     @property
     def labels_from_start(self) -> bool:
-        """Whether labels hang on the model's start, see `labelled`."""
+        """Whether labels depend on the initialised model, see `labelled`."""
         return False
 
     def labelled(self, split: Split, kernel: Callable[[Array], Array]) -> Split:
-        """The data with their labels, given the tangent kernel at the model's start.
+        """The data with labels computed from the tangent kernel of the initialised model.
 
-        For tasks that ask for it; all others know their labels from their key.
+        Only for tasks with `labels_from_start`; other tasks return `split` unchanged.
         """
         del kernel
         return split
 
     def sizes(self) -> Sizes | None:
-        """How large the data are, so that what cannot fit is refused; None if unknown."""
+        """The size of the data, so that a too large experiment is refused; None if unknown."""
         return None
 
     @abc.abstractmethod
     def sample(self, key: PRNGKeyArray) -> Split:
-        """Draws the data; the description and the key name them exactly."""
+        """Draws the data. They depend only on the description and the key."""
 
     @property
     def is_drawn(self) -> bool:
@@ -100,17 +100,17 @@ class AbstractTask(Choice):
         return True
 
     def sample_for(self, key: PRNGKeyArray, meaning: Meaning) -> Split:
-        """The data with labels as a loss takes them, for tasks that map theirs."""
+        """The data with labels converted to the meaning that a loss requires."""
         del meaning
         return self.sample(key)
 
     def mapping(self, meaning: Meaning) -> str:
-        """What labels have become for such a loss, in one line; empty if they are as they were."""
+        """One line on how labels are converted to this meaning; empty if they are unchanged."""
         del meaning
         return ""
 
     def with_data(self, folder: str) -> "AbstractTask | None":
-        """The same task on data from files in `folder`, None if it reads none."""
+        """The same task with data from files in `folder`; None if the task reads no files."""
         del folder
         return None
 
@@ -118,7 +118,7 @@ class AbstractTask(Choice):
 def test_blocks(
     draw: Callable[[PRNGKeyArray, int], Samples], key: PRNGKeyArray, num_test: int
 ) -> Blocks:
-    """`num_test` samples in blocks, block `i` drawn from `fold_in(key, i)`."""
+    """`num_test` samples in blocks; block `i` is drawn from `fold_in(key, i)`."""
     num_blocks = -(-num_test // TEST_BLOCK)
 
     def make(index: int) -> Samples:

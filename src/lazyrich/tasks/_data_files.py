@@ -1,4 +1,4 @@
-"""Tables of numbers and labels in files of a user's own."""
+"""Tables of inputs and labels in files of the user."""
 
 import csv
 import io
@@ -13,22 +13,22 @@ from .._core.files import contents, opened
 from .._core.npz import Archive, archive
 from .._core.room import available
 
-# Bytes of a file of data that are read at most: what is larger does not fit the memory of most
-# machines as float64.
+# The largest file that is read, in bytes. As float64, a larger file exceeds the memory of most
+# machines.
 _MAX_BYTES = 2**32
-# Bytes that one of a CSV file takes while its lines are split: a digit and a comma become a text.
+# Memory per byte of a CSV file while its lines are split: each entry becomes a string object.
 _TEXT_BYTES = 32
 
 _DELIMITERS = ",;\t"
 
 
 def read_table(path: Path, label: str | int | None) -> dict[str, np.ndarray]:
-    """`x` and `y` from a CSV file or from a `.npz` archive, by the file's first bytes.
+    """Arrays `x` and `y` from a CSV file or a `.npz` archive, recognised by the first bytes.
 
-    - **Takes** `label`: in a CSV file the column that holds the labels, by name or by place, the
-        last one if it is None; in an archive the name of the array of labels, `y` if it is None.
-    - **Raises** [`InputError`][lazyrich.InputError] naming the line and the column of an entry
-        that is no number.
+    - **Takes** `label`: in a CSV file the column of the labels, by name or by number, by default
+        the last one; in an archive the name of the array of labels, by default `y`.
+    - **Raises** [`InputError`][lazyrich.InputError] with line and column of an entry that is not
+        a number.
     """
     packed = False
     try:
@@ -38,7 +38,7 @@ def read_table(path: Path, label: str | int | None) -> dict[str, np.ndarray]:
             if packed:
                 with archive(file) as held:
                     return _from_archive(path, held, label)
-        # Entries are texts before they are numbers.
+        # Entries are strings before they are numbers.
         data = contents(path, min(_MAX_BYTES, available() // _TEXT_BYTES))
     except (OSError, ValueError) as error:
         if isinstance(error, InputError):
@@ -49,7 +49,7 @@ def read_table(path: Path, label: str | int | None) -> dict[str, np.ndarray]:
 
 
 def names_in(path: Path) -> list[str]:
-    """Names of the arrays in a `.npz` file; none if it is not one."""
+    """The names of the arrays in a `.npz` file; empty for any other file."""
     try:
         with opened(path, _MAX_BYTES) as file, archive(file) as held:
             return held.names
@@ -80,10 +80,10 @@ def _from_csv(path: Path, data: bytes, label: str | int | None) -> dict[str, np.
     except csv.Error as error:
         raise InputError("path", str(path), f"should be a CSV file ({error})") from None
     if not rows:
-        raise InputError("path", str(path), "holds no lines")
+        raise InputError("path", str(path), "has no lines")
     width = len(rows[0])
     if width < 2:
-        accepted = "should have two columns or more, separated by comma, semicolon or tab"
+        accepted = "should have two or more columns, separated by comma, semicolon or tab"
         raise InputError("path", str(path), accepted)
     header = _header(rows[0], rows[1:], label)
     place = _place(header, width, label)
@@ -91,10 +91,10 @@ def _from_csv(path: Path, data: bytes, label: str | int | None) -> dict[str, np.
     body = rows[1:] if header else rows
     for number, row in enumerate(body, 2 if header else 1):
         if len(row) != width:
-            accepted = f"line {number} has {len(row)} entries where the first has {width}"
+            accepted = f"line {number} has {len(row)} entries, but the first line has {width}"
             raise InputError("path", str(path), accepted)
     if not body:
-        raise InputError("path", str(path), "holds a header and no samples")
+        raise InputError("path", str(path), "has a header but no samples")
     inputs = [i for i in range(width) if i != place]
     x = np.empty((len(body), width - 1))
     for column, i in enumerate(inputs):
@@ -114,9 +114,9 @@ def _is_number(entry: str) -> bool:
 def _header(
     first: Sequence[str], rest: Sequence[Sequence[str]], label: str | int | None
 ) -> list[str]:
-    """The names of the columns, empty if the first line is a sample.
+    """The names of the columns; empty if the first line is a sample.
 
-    It is a header where a label is named, or where a column of numbers begins with a word.
+    The first line is a header if `label` is a name, or if a word is above a column of numbers.
     """
     names = [entry.strip() for entry in first]
     if isinstance(label, str):
@@ -127,7 +127,7 @@ def _header(
 
 
 def _place(header: list[str], width: int, label: str | int | None) -> int:
-    """The column of the labels."""
+    """The number of the column with the labels."""
     if label is None:
         return width - 1
     if isinstance(label, str):
@@ -135,7 +135,7 @@ def _place(header: list[str], width: int, label: str | int | None) -> int:
             raise InputError("label", label, f"should be one of the columns {', '.join(header)}")
         return header.index(label)
     if isinstance(label, bool) or not -width <= label < width:
-        accepted = f"should be a column's name, or its place from 0 to {width - 1}"
+        accepted = f"should be the name of a column, or its number from 0 to {width - 1}"
         raise InputError("label", label, accepted)
     return label % width
 
@@ -147,8 +147,8 @@ def _numbers(path: Path, name: str, entries: list[str], header: bool) -> np.ndar
         bad = next(i for i, entry in enumerate(entries) if not _is_number(entry))
         where = f"line {bad + (2 if header else 1)}, {name}"
         accepted = (
-            f"{where}: {entries[bad][:60]!r} should be a number; remove the sample, write the "
-            "column in numbers, or name it as `label`"
+            f"{where}: {entries[bad][:60]!r} should be a number; remove the sample, replace the "
+            "words of the column by numbers, or select the column by `label`"
         )
         raise InputError("path", str(path), accepted) from None
 
@@ -163,10 +163,10 @@ def _labels(path: Path, name: str, entries: list[str], header: bool) -> np.ndarr
 
 
 def whole_label(value: Any) -> str | int | None:
-    """A `label` as a file or a command line gives it.
+    """A `label` given by a file or a command line, checked.
 
-    - **Raises** [`InputError`][lazyrich.InputError] unless it is a name or a place.
+    - **Raises** [`InputError`][lazyrich.InputError] unless it is a name or a whole number.
     """
     if value is None or (isinstance(value, str | int) and not isinstance(value, bool)):
         return value
-    raise InputError("label", value, "should be a column's name, or its place from 0 on")
+    raise InputError("label", value, "should be the name of a column, or its number from 0 on")

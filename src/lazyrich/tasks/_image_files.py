@@ -1,4 +1,4 @@
-"""Labelled images in files: MNIST's own format, NumPy's and OpenML's."""
+"""Labelled images in files of MNIST's own format, of NumPy and of OpenML."""
 
 import functools
 import gzip
@@ -28,18 +28,19 @@ MNIST = (
     "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
     "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 )
-"""SHA-256 of MNIST's four files, unpacked."""
+"""SHA-256 of MNIST's four files, uncompressed."""
 
 _NPZ, _ARFF = "mnist.npz", "mnist_784.arff"
 _NPZ_NAMES = ("x_train", "y_train", "x_test", "y_test")
-# Bytes of a file, packed or not: MNIST's largest has 47 million, OpenML's 123 million.
+# The largest file that is read, in bytes, uncompressed. MNIST's largest file has 47 million,
+# OpenML's 123 million.
 _MAX_BYTES = 2**28
-# Images of MNIST's training set, which come first in OpenML's single table.
+# The number of images in MNIST's training set. They come first in OpenML's single table.
 _NUM_TRAIN = 60_000
 
 
-class Pictures(NamedTuple):
-    """Images `(n, rows, columns)` and their classes, of both parts, as bytes."""
+class ImageArrays(NamedTuple):
+    """Images `(n, rows, columns)` and their classes, for training and test sets, as bytes."""
 
     x_train: np.ndarray
     y_train: np.ndarray
@@ -48,9 +49,9 @@ class Pictures(NamedTuple):
 
 
 def find(folder: Path) -> Path:
-    """The file that pictures are read from: the first of the four, a `.npz` or an `.arff`.
+    """The file with the images: the first of MNIST's four files, a `.npz` or an `.arff`.
 
-    - **Raises** [`InputError`][lazyrich.InputError] naming what is missing and where it goes.
+    - **Raises** [`InputError`][lazyrich.InputError] that names the missing files and their folder.
     """
     there = [_packed_or_not(folder / name) for name in FILES]
     if None not in there:
@@ -61,19 +62,20 @@ def find(folder: Path) -> Path:
             return path
     missing = [name for name, path in zip(FILES, there, strict=True) if path is None]
     accepted = (
-        f"lacks {', '.join(missing)}; put MNIST's files there, packed (.gz) or not, or {_NPZ} or "
-        f"OpenML's {_ARFF}, or name their folder with --data DIR (task.folder)"
+        f"lacks {', '.join(missing)}; put MNIST's files into this folder, compressed (.gz) or not, "
+        f"or {_NPZ}, or OpenML's {_ARFF}; or name their folder with --data DIR (task.folder)"
     )
     raise InputError("task.folder", str(folder), accepted)
 
 
 @functools.lru_cache(maxsize=2)
-def load(folder: Path, sha256: tuple[str, ...]) -> Pictures:
-    """Pictures of a folder, checked: those that packed and unpacked files hold are the same.
+def load(folder: Path, sha256: tuple[str, ...]) -> ImageArrays:
+    """The images in a folder, checked by their digests.
 
-    - **Takes** `sha256` of the four files of MNIST's format, unpacked; other formats are
-        checked against it, too.
-    - **Raises** [`InputError`][lazyrich.InputError] if they are missing, damaged or others.
+    - **Takes** `sha256` of the four files of MNIST's format, uncompressed. Images from files of
+        other formats are converted to this format and must have the same digests.
+    - **Raises** [`InputError`][lazyrich.InputError] for files that are missing or damaged, or
+        that have other digests.
     """
     path = find(folder)
     try:
@@ -92,34 +94,34 @@ def load(folder: Path, sha256: tuple[str, ...]) -> Pictures:
     for name, array, expected in zip(FILES, arrays, sha256, strict=True):
         found = hashlib.sha256(idx_bytes(array)).hexdigest()
         if found != expected:
-            accepted = f"{name} has SHA-256 {found}, unpacked, and not {expected} (task.sha256)"
+            accepted = f"{name} has SHA-256 {found} when uncompressed, not {expected} (task.sha256)"
             raise InputError("task.folder", str(path.parent), accepted)
-    return Pictures(*arrays)
+    return ImageArrays(*arrays)
 
 
 def read_idx(path: Path) -> np.ndarray:
-    """An array of bytes from an IDX file, packed by gzip or not.
+    """An array of bytes from an IDX file, compressed by gzip or not.
 
-    The format: two zeros, a type (8, bytes), the number of axes, every axis' length in four
-    bytes, the largest first, and the entries.
+    The format is: two bytes of zero, a type (8 for bytes), the number of axes, the length of
+    every axis in four bytes (most significant byte first), and the entries.
 
-    - **Raises** `ValueError` for what is no such file.
+    - **Raises** `ValueError` for a file of another format.
     """
     found = _packed_or_not(path)
     if found is None:
         raise FileNotFoundError(f"no {path.name}")
     data = _unpacked(found)
     if len(data) < 4 or data[:3] != b"\0\0\x08":
-        raise ValueError(f"{found.name} is no IDX file of bytes")
+        raise ValueError(f"{found.name} is not an IDX file of bytes")
     shape = struct.unpack_from(f">{data[3]}I", data, 4)
     body = data[4 + 4 * data[3] :]
     if len(body) != math.prod(shape):
-        raise ValueError(f"{found.name} holds {len(body)} entries, and says {shape}")
+        raise ValueError(f"{found.name} has {len(body)} entries, but its header says {shape}")
     return np.frombuffer(body, np.uint8).reshape(shape)
 
 
 def idx_bytes(array: np.ndarray) -> bytes:
-    """The IDX file of an array of bytes."""
+    """The contents of the IDX file for an array of bytes."""
     if array.dtype != np.uint8:
         raise InputError("task.folder", array.dtype.name, "images and labels should be bytes")
     head = b"\0\0\x08" + bytes([array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape)
@@ -134,7 +136,7 @@ def _packed_or_not(path: Path) -> Path | None:
 
 
 def _unpacked(path: Path) -> bytes:
-    """A file's bytes, unpacked if they are packed by gzip; `ValueError` if they are too many."""
+    """The contents of a file, uncompressed; `ValueError` if there are too many bytes."""
     with opened(path, _MAX_BYTES) as file:
         packed = file.read(2) == b"\x1f\x8b"
         file.seek(0)
@@ -143,12 +145,14 @@ def _unpacked(path: Path) -> bytes:
         while chunk := stream.read(2**20):
             data += chunk
             if len(data) > _MAX_BYTES:
-                raise ValueError(f"{path.name} unpacks to more than {_MAX_BYTES:,} bytes")
+                raise ValueError(
+                    f"{path.name} has more than {_MAX_BYTES:,} bytes when uncompressed"
+                )
     return bytes(data)
 
 
 def _from_arff(path: Path) -> Iterator[np.ndarray]:
-    """Rows of pixels and a class, perhaps in quotes, after a line `@data`."""
+    """Rows of pixels with a class, after a line `@data`. Classes may be in quotes."""
     lines = _unpacked(path).decode("ascii").splitlines()
     begin = next((i for i, line in enumerate(lines) if line.strip().lower() == "@data"), None)
     if begin is None:

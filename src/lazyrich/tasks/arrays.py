@@ -1,4 +1,4 @@
-"""A user's own data."""
+"""Training and test arrays of the user."""
 
 import os
 from pathlib import Path
@@ -13,25 +13,25 @@ from .._core.errors import InputError
 from .._core.files import opened
 from .._core.npz import archive
 from .._core.precision import in_double, real_array
+from ._array_task import AbstractArrayTask
 from ._base import Blocks, Samples, Split
-from .held import AbstractHeld
 from .split_arrays import SplitArrays
 
 _NAMES = ("x_train", "y_train", "x_test", "y_test")
 
 
-class Arrays(AbstractHeld):
-    """Train and test arrays of your own, from memory or from a `.npz` file.
+class Arrays(AbstractArrayTask):
+    """Training and test arrays of your own, from memory or from a `.npz` file.
 
     - **Takes** `x_train` `(n, d)`, `y_train` `(n,)` or `(n, c)`, `x_test` `(m, d)`, `y_test`
-        like `y_train`, real and finite, of any type. What labels mean is the loss's to say, see
-        [`AbstractLoss.labels`][lazyrich.losses.AbstractLoss]: their type changes nothing. Or, with
-        [`Arrays.load`][lazyrich.tasks.Arrays.load], a file that holds arrays of these names.
+        like `y_train`, real and finite, of any type. The loss decides what labels mean, see
+        [`AbstractLoss.labels`][lazyrich.losses.AbstractLoss]; their type does not matter.
+        [`Arrays.load`][lazyrich.tasks.Arrays.load] reads arrays of these names from a file.
     - **Raises** [`InputError`][lazyrich.InputError] for a missing array, shapes that do
-        not fit together, or an entry that is not finite.
+        not fit each other, or an entry that is not finite.
 
-    Two of them are equal when their contents are, wherever they came from. Data in one piece
-    are split by [`Arrays.split`][lazyrich.tasks.Arrays.split].
+    Two tasks are equal if their arrays are equal, from whatever source. To split data into
+    training and test set, use [`Arrays.split`][lazyrich.tasks.Arrays.split].
     """
 
     array_names: ClassVar[tuple[str, ...]] = _NAMES
@@ -69,14 +69,14 @@ class Arrays(AbstractHeld):
     def load(cls, path: str | os.PathLike[str]) -> "Arrays":
         """Reads `x_train`, `y_train`, `x_test` and `y_test` from a `.npz` file."""
         try:
-            # The file may come from anywhere: no pickles, and no size is believed unchecked.
+            # The file may come from anywhere: no pickles are loaded, and sizes are checked first.
             with opened(path) as file, archive(file) as held:
                 missing = [name for name in _NAMES if name not in held.names]
                 if missing:
                     raise InputError(
                         "path",
                         str(path),
-                        f"lacks {', '.join(missing)}; it should hold {', '.join(_NAMES)}",
+                        f"lacks {', '.join(missing)}; it should contain {', '.join(_NAMES)}",
                     )
                 arrays = {name: held.read(name) for name in _NAMES}
         except (OSError, ValueError) as error:
@@ -103,11 +103,11 @@ class Arrays(AbstractHeld):
         stratify: bool = False,
         num_test: int | None = None,
     ) -> SplitArrays:
-        """Data in one piece, split at random: a [`SplitArrays`][lazyrich.tasks.SplitArrays].
+        """Splits data at random: a [`SplitArrays`][lazyrich.tasks.SplitArrays].
 
-        - **Takes** `x` `(n, d)`; `y`, numbers or words; `num_train` samples to train on;
-            `seed`, which fixes the split. Without it every `seed` of the experiment draws
-            another one, as does a sweep over `seed`.
+        - **Takes** `x` `(n, d)`; `y`, numbers or words; `num_train`, the number of training
+            samples; `seed` of the split. Without `seed`, every `seed` of the experiment draws
+            another split, and so does a sweep over `seed`.
         """
         return SplitArrays(
             x=x,

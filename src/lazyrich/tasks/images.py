@@ -18,20 +18,21 @@ from ._image_files import MNIST, load
 class Images(AbstractTask):
     r"""Images of digits, pixels from 0 to 1, labelled by classes from 0 to 9.
 
-    - **Takes** `source`: `digits`, 1,797 images of 8 x 8 pixels that scikit-learn ships, the
-        default, which needs the extra `data`; or `mnist`, 28 x 28, from files in `folder`:
-        MNIST's four files, packed or not, or the same as `mnist.npz` (arrays `x_train`,
+    - **Takes** `source`: by default `digits`, 1,797 images of 8 x 8 pixels that scikit-learn
+        contains (needs the extra `data`); or `mnist`, 28 x 28 pixels, from files in `folder`:
+        MNIST's four files, compressed or not, or the same data as `mnist.npz` (arrays `x_train`,
         `y_train`, `x_test`, `y_test`) or as OpenML's `mnist_784.arff`.
-    - `n`, `num_test`: images drawn at random. Those of `digits` come from the whole set, those
-        of `mnist` from its training and from its test set.
-    - `sha256`, what the four files unpacked must be, in the order train images, train labels,
-        test images, test labels: MNIST's; those of other data in the same format name them.
-    - `folder` is where the data are, not which they are: it does not count in
-        [`content_hash`][lazyrich.Experiment].
-    - **Raises** [`InputError`][lazyrich.InputError] before anything is computed if files are
-        missing (it names them and the folder), damaged or others, or hold too few images.
+    - `n`, `num_test`: numbers of images, drawn at random. With `digits` all images are drawn from
+        the whole set, with `mnist` from its training set and from its test set.
+    - `sha256`, the digests of the four uncompressed files, in the order training images, training
+        labels, test images, test labels. By default those of MNIST; set them for other data in
+        the same format.
+    - `folder`, the place of the files. The [`content_hash`][lazyrich.Experiment] does not depend
+        on it.
+    - **Raises** [`InputError`][lazyrich.InputError] before computing if files are missing,
+        damaged or have other digests, or contain too few images.
     - **Source** LeCun et al., Proc. IEEE 86 (1998), 2278--2324; Alpaydin & Kaynak, Cascading
-        classifiers, Kybernetika 34 (1998), 369--374, for the small ones.
+        classifiers, Kybernetika 34 (1998), 369--374, for `digits`.
     """
 
     incidental: ClassVar[frozenset[str]] = frozenset({"folder"})

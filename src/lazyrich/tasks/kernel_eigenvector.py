@@ -1,4 +1,4 @@
-"""Labels that a model's own kernel finds easy, or hard."""
+"""Labels that are an eigenvector of the model's initial tangent kernel."""
 
 from collections.abc import Callable
 from typing import Annotated
@@ -16,14 +16,14 @@ from ._base import AbstractTask, Blocks, Samples, Sizes, Split
 class KernelEigenvector(AbstractTask):
     r"""Gaussian inputs $N(0, I/d)$, labelled by an eigenvector of the centred initial kernel.
 
-    $K_0$ of the model at its start on all inputs, train and test, rows and columns less their
-    means; its eigenvectors in decreasing order of their eigenvalues, of mean square one over
-    all inputs and with the sign that makes the largest entry positive. The larger the index,
-    the worse the kernel is aligned with the labels.
+    The kernel is $K_0$ of the initialised model on all inputs, training and test; the means of
+    rows and columns are subtracted. Its eigenvectors are in decreasing order of their eigenvalues.
+    They are scaled to a mean square of one over all inputs, with the sign that makes the largest
+    entry positive. The larger the index, the worse the kernel is aligned with the labels.
 
-    - **Takes** `n`, `d`, `num_test`; `index`, the eigenvector's place from 1 on.
+    - **Takes** `n`, `d`, `num_test`; `index`, the number of the eigenvector, from 1 on.
     - **Source** Kumar et al., ICLR 2024, arXiv:2310.06110, figure 5: "the $k$-th eigenvector".
-        Its scale is ours.
+        The paper does not state the scale.
     """
 
     n: Annotated[int, Ge(1)] = 100
@@ -44,7 +44,7 @@ class KernelEigenvector(AbstractTask):
     def sizes(self) -> Sizes:
         kernel = 8 * (self.n + self.num_test) ** 2
         key = "n" if self.n > self.num_test else "num_test"
-        return Sizes(self.n, self.d, self.num_test, block=self.num_test, beside={key: kernel})
+        return Sizes(self.n, self.d, self.num_test, block=self.num_test, other={key: kernel})
 
     @in_double
     def sample(self, key: PRNGKeyArray) -> Split:

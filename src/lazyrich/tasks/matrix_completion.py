@@ -15,11 +15,11 @@ from ._base import AbstractTask, Blocks, Samples, Sizes, Split
 class MatrixCompletion(AbstractTask):
     r"""Some entries of the multiplication table $M_{ij} = ij/d^2$, $0 \le i, j < d$.
 
-    Inputs are pairs $(i, j)$, shape `(n, 2)`; the training pairs are drawn without
-    replacement from all $d^2$, and the test set is every other pair. $M$ is symmetric of rank
-    one, with nuclear norm $\sum_i i^2 / d^2$.
+    Inputs are pairs $(i, j)$, shape `(n, 2)`. The training pairs are drawn without replacement
+    from all $d^2$ pairs, and the test set is all other pairs. $M$ is symmetric, of rank one, with
+    nuclear norm $\sum_i i^2 / d^2$.
 
-    - **Raises** [`InputError`][lazyrich.InputError] if no pair is left to test.
+    - **Raises** [`InputError`][lazyrich.InputError] if no pair remains for the test set.
     - **Source** Lyu et al., ICLR 2024, arXiv:2311.18817, figure 3: $d = 97$ and 470 pairs.
     """
 

@@ -1,4 +1,4 @@
-"""Arithmetic of residues."""
+"""Modular arithmetic."""
 
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
@@ -19,19 +19,19 @@ Operation = Literal["addition", "subtraction", "multiplication", "division", "x2
 
 
 class ModularArithmetic(AbstractTask):
-    r"""All pairs of residues modulo `p`, each labelled by an operation on it.
+    r"""All pairs of residues modulo `p`, labelled by the result of an operation.
 
     Inputs are two one-hot blocks, shape `(n, 2p)`, `int8`; labels are classes in $[0, p)$. The
-    pairs are split once at random: the first $\lfloor$`train_fraction` $\cdot$ all$\rfloor$
-    train, the others test.
+    pairs are split once at random: the first $\lfloor$`train_fraction` $\cdot$ all$\rfloor$ are
+    the training set, the others the test set.
 
-    - **Takes** `operation`: `addition`, `subtraction`, `multiplication`, `division` ($a b^{-1}$,
-        over $b \ne 0$ alone, `p` prime), `x2_plus_xy` ($a^2 + ab$), or a function of your
-        own, from two integer arrays `(m,)` to one; its values are taken modulo `p`.
-    - `random_labels`, whether labels are independent of the inputs: a control in which there
-        is nothing to be learned. Half of the pairs then tells nothing of the others.
-    - **Raises** [`InputError`][lazyrich.InputError] if a part is empty, or for division modulo
-        a number that is not prime.
+    - **Takes** `operation`: `addition`, `subtraction`, `multiplication`, `division` ($a b^{-1}$
+        for $b \ne 0$ and a prime `p`), `x2_plus_xy` ($a^2 + ab$), or a function of your own that
+        maps two integer arrays `(m,)` to one; its values are taken modulo `p`.
+    - `random_labels`, whether labels are independent of the inputs. This is a control: training
+        pairs then contain no information on test pairs.
+    - **Raises** [`InputError`][lazyrich.InputError] if a part of the split is empty, or for
+        division modulo a number that is not prime.
     - **Source** Lyu et al., ICLR 2024, arXiv:2311.18817, figure 2: addition, $p = 97$, 3763 of
         9409 pairs.
     """
@@ -47,11 +47,11 @@ class ModularArithmetic(AbstractTask):
             raise InputError("p", self.p, "should be prime for division")
         num_pairs = self.p * (self.p - (self.operation == "division"))
         if not 0 < int(self.train_fraction * num_pairs) < num_pairs:
-            accepted = f"should leave pairs on both sides of {num_pairs}"
+            accepted = f"should leave training and test pairs of all {num_pairs}"
             raise InputError("train_fraction", self.train_fraction, accepted)
 
     def table(self) -> dict[str, Any]:
-        # A file can name a function of the user's, not hold it.
+        # A file can contain the name of a user's function, not the function.
         own = {"operation": described_function(self.operation)} if callable(self.operation) else {}
         return {**super().table(), **own}
 

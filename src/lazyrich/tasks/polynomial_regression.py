@@ -15,12 +15,12 @@ class PolynomialRegression(AbstractTask):
     r"""The square of a linear function, with $\beta \sim N(0, I)$.
 
     - **Takes** `convention`: `small_inputs` is $x \sim N(0, I/D)$, $y = \frac12 (\beta \cdot
-        x)^2$; `unit_inputs` is $x \sim N(0, I)$, $y = (\beta \cdot x / \sqrt D)^2$, twice as
-        much, for models that divide their inputs by $\sqrt D$.
-    - `coupled`, whether $\beta$ and the training inputs are drawn from the key that the
-        model starts from, as in the source's notebook: a
-        [`CommitteeMachine`][lazyrich.models.CommitteeMachine] then starts with
-        its first $n$ weight vectors on the training inputs, the first of them on $\beta$.
+        x)^2$; `unit_inputs` is $x \sim N(0, I)$, $y = (\beta \cdot x / \sqrt D)^2$, which is twice
+        as large, for models that divide their inputs by $\sqrt D$.
+    - `coupled`, whether $\beta$ and the training inputs are drawn from the key that initialises
+        the model, as in the source's notebook. The first $n$ initial weight vectors of a
+        [`CommitteeMachine`][lazyrich.models.CommitteeMachine] are then the training inputs, and
+        the first of them is $\beta$.
     - **Source** Kumar et al., ICLR 2024, arXiv:2310.06110: $D = 100$, 550 samples.
     """
 
@@ -41,17 +41,17 @@ class PolynomialRegression(AbstractTask):
 
     @property
     def label_scale(self) -> float:
-        r"""$\tau$ of $y = \frac\tau2 (\beta \cdot x)^2$, $x$ of variance $1/D$."""
+        r"""$\tau$ in $y = \frac\tau2 (\beta \cdot x)^2$, for $x$ of variance $1/D$."""
         return 1.0 if self.convention == "small_inputs" else 2.0
 
     @in_double
     def teacher(self, key: PRNGKeyArray) -> Float[Array, " d"]:
-        r"""The $\beta$ of the data that `sample` draws from a key."""
+        r"""The $\beta$ of the data that `sample` draws from the same key."""
         return jr.normal(key if self.coupled else jr.split(key, 3)[0], (self.d,))
 
     @in_double
     def quadratic_teacher(self, key: PRNGKeyArray) -> Float[Array, " d"]:
-        r"""$\sqrt\tau \beta$, shape `(d,)`: labels are $\frac12$ of the square of it times $x$."""
+        r"""$v = \sqrt\tau \beta$, shape `(d,)`: labels are $\frac12 (v \cdot x)^2$."""
         return jnp.sqrt(self.label_scale) * self.teacher(key)
 
     def sizes(self) -> Sizes:

@@ -1,4 +1,4 @@
-"""Gaussian clouds pushed apart along one dense direction."""
+"""Gaussian classes separated along one dense direction."""
 
 from typing import Annotated
 
@@ -14,22 +14,22 @@ from ._base import AbstractTask, Samples, Sizes, Split, test_blocks
 
 
 class SeparatedClassification(AbstractTask):
-    r"""L2-separated classes: a Gaussian, cut by a hyperplane and pulled apart.
+    r"""Gaussian inputs, divided into two classes by a hyperplane and moved apart.
 
     $z \sim N(0, I_d)$, $y = \operatorname{sign}\langle z, w^*\rangle$ and $x = z +
-    \tfrac{\gamma}{2} y w^*$ with $\|w^*\|_2 = 1$: the direction $w^*$ separates the classes
-    with L2 margin above $\gamma / 2$. Here $w^*$ has entries $\pm 1/\sqrt k$, signs drawn once,
-    in its first $k$ coordinates, and zeros after them. With $k = d$ no small set of coordinates
-    stands for it; with $k = 1$ one coordinate does. Gaussians are alike in all directions, so
-    whatever hangs on inner products of inputs alone, the max L2 margin above all, has one law
-    for every $k$. Inputs are `float32`.
+    \tfrac{\gamma}{2} y w^*$ with $\|w^*\|_2 = 1$. The direction $w^*$ separates the classes with an
+    L2 margin above $\gamma / 2$. The first $k$ entries of $w^*$ are $\pm 1/\sqrt k$, with signs
+    drawn once; the others are zero. With $k = d$ the labels depend on all coordinates, with
+    $k = 1$ on one. The Gaussian distribution is isotropic, so quantities that depend only on inner
+    products of inputs, such as the max L2 margin, have the same distribution for every $k$.
+    Inputs are `float32`.
 
-    - **Takes** `gamma`, $\gamma$; `k`, zero for $d$; `random_labels`, whether labels are fair signs
-        independent of the inputs, whose law stays: a control in which there is nothing to be
-        learned.
+    - **Takes** `gamma`, $\gamma$; `k`, where zero means $d$; `random_labels`, whether labels are
+        random signs independent of the inputs, whose distribution is unchanged. This is a control:
+        training samples then contain no information on test labels.
     - **Raises** [`InputError`][lazyrich.InputError] if `k` exceeds `d`.
     - **Source** Lyu et al., ICLR 2024, arXiv:2311.18817, figure 1 (b);
-        the paper leaves the direction of $w^*$ open.
+        the paper does not state the direction of $w^*$.
     """
 
     n: Annotated[int, Ge(1)] = 32

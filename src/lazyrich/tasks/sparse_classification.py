@@ -1,4 +1,4 @@
-"""Labels that depend on a few coordinates of many."""
+"""Classification by the first few of many coordinates."""
 
 from typing import Annotated
 
@@ -14,14 +14,14 @@ from ._base import AbstractTask, Samples, Sizes, Split, test_blocks
 
 
 class SparseClassification(AbstractTask):
-    r"""Signs whose label is the vote of the first few.
+    r"""Random signs as inputs, labelled by a weighted vote of the first few.
 
     $x \sim \mathrm{Unif}\{\pm 1\}^d$ and $y = \operatorname{sign}\langle x_{1:k}, w^*
-    \rangle$ with $w^* \in \{\pm 1\}^k$ drawn once, $k$ odd so that no vote ties.
+    \rangle$ with $w^* \in \{\pm 1\}^k$ drawn once. $k$ is odd, so the sum is never zero.
     Inputs are `int8`.
 
-    - **Takes** `random_labels`, whether labels are fair signs independent of the inputs: a
-        control in which there is nothing to be learned.
+    - **Takes** `random_labels`, whether labels are random signs independent of the inputs. This is
+        a control: training samples then contain no information on test labels.
     - **Raises** [`InputError`][lazyrich.InputError] if `k` is even or exceeds `d`.
     - **Source** Lyu et al., ICLR 2024, arXiv:2311.18817, figure 1 (a).
     """
@@ -58,7 +58,7 @@ class SparseClassification(AbstractTask):
 
 
 def signs(key: PRNGKeyArray, num: int, dim: int) -> Int8[Array, "{num} {dim}"]:
-    """Independent fair signs; one random bit each, where `jr.rademacher` spends a word."""
+    """Independent random signs, one random bit each; `jr.rademacher` uses a word for each."""
     return _unpack(jr.bits(key, (num, -(-dim // 32)), jnp.uint32), dim)
 
 

@@ -1,4 +1,4 @@
-"""Targets that are a sum over a few coordinates of many."""
+"""Regression on the first few of many coordinates."""
 
 from typing import Annotated
 
@@ -14,14 +14,14 @@ from .sparse_classification import signs
 
 
 class SparseRegression(AbstractTask):
-    r"""A linear function of the first few of many signs.
+    r"""Random signs as inputs, labelled by a linear function of the first few.
 
     $x \sim \mathrm{Unif}\{\pm 1\}^d$ and $y = \langle x_{1:k}, w^* \rangle / \sqrt k$ with
-    $w^* \in \{\pm 1\}^k$ drawn once, so that $y$ has variance 1. Inputs are `int8`.
+    $w^* \in \{\pm 1\}^k$ drawn once, so $y$ has variance 1. Inputs are `int8`.
 
     - **Raises** [`InputError`][lazyrich.InputError] if `k` exceeds `d`.
     - **Source** sparse linear regression as in appendix B.2 of Lyu et al., ICLR 2024,
-        arXiv:2311.18817, which leaves sizes open.
+        arXiv:2311.18817, which does not state sizes.
     """
 
     n: Annotated[int, Ge(1)] = 40

@@ -1,4 +1,4 @@
-"""A user's own data in one piece, split at random."""
+"""Data of the user, split at random into training and test set."""
 
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -12,34 +12,34 @@ from jaxtyping import Bool, Float, Int, PRNGKeyArray, Real
 
 from .._core.errors import InputError
 from .._core.precision import in_double, native
+from ._array_task import AbstractArrayTask
 from ._base import Blocks, Meaning, Samples, Split
 from ._data_files import read_table, whole_label
-from .held import AbstractHeld
 
-# Different labels that can be classes, and letters of one.
+# The largest number of different labels that can be classes, and the longest label in letters.
 _MAX_CLASSES, _MAX_LETTERS = 10_000, 200
 
 
-class SplitArrays(AbstractHeld):
-    """Samples of your own in one piece, split into training and test data at random.
+class SplitArrays(AbstractArrayTask):
+    """Samples of your own, split into training and test data at random.
 
-    Every `seed` of an experiment draws another split; with `split_seed` the split is one and
-    the same for all of them.
+    Every `seed` of an experiment draws another split; with `split_seed` all seeds have the same
+    split.
 
-    - **Takes** `x` `(n, d)`, real numbers; `y` `(n,)` or `(n, c)`, real numbers or, with `(n,)`,
-        words; `num_train`, samples to train on, and `num_test`, to test on, all others if it is
-        None. `standardise`, whether each column is shifted and scaled to mean 0 and variance 1
-        over the training samples; a column that is constant there is only shifted. `stratify`,
-        whether every label has its share of the training data, to a sample.
-    - Labels are mapped where the loss takes others: two different ones, of numbers or of words,
-        to -1 and 1 in their order for a loss of signs; any to classes 0, 1, ... for a loss of
-        classes, unless they are such already. `mapping` says how, as does the record's
-        attribute `labels`.
-    - In a TOML file or on a command line, `path` names a CSV file, with `label` the column of
-        the labels by name or by place from 0 on, the last one if left out; or a `.npz` file of
-        arrays `x` and `y`, or of the name that `label` gives.
-    - **Raises** [`InputError`][lazyrich.InputError] for shapes that do not fit together, an
-        entry that is not finite, more samples than there are, or labels that cannot be mapped.
+    - **Takes** `x` `(n, d)`, real numbers; `y` `(n,)` or `(n, c)`, real numbers, or words of shape
+        `(n,)`; `num_train` training samples; `num_test` test samples, by default all others.
+        `standardise`, whether each column is shifted and scaled to mean 0 and variance 1 over the
+        training samples; a column that is constant there is only shifted. `stratify`, whether
+        each label has the same share of the training data as of all data, up to one sample.
+    - Labels are converted to what the loss requires. For a loss of signs two different numbers or
+        words become -1 and 1, in sorted order. For a loss of classes the labels become 0, 1, ...
+        unless they already are classes. `mapping` describes the conversion, and so does the
+        attribute `labels` of the record.
+    - In a TOML file or on a command line, `path` names a CSV file, and `label` the column of the
+        labels by name or by number from 0 on, by default the last one; or `path` names a `.npz`
+        file of arrays `x` and `y`, and `label` the array of labels if it is not `y`.
+    - **Raises** [`InputError`][lazyrich.InputError] for shapes that do not fit each other, an
+        entry that is not finite, too few samples, or labels that cannot be converted.
     """
 
     array_names: ClassVar[tuple[str, ...]] = ("x", "y")
@@ -69,10 +69,10 @@ class SplitArrays(AbstractHeld):
         if len(self.y) != n:
             raise InputError("y", self.y.shape, f"should have a label for each of {n} inputs")
         if self.num_train + (self.num_test or 1) > n:
-            accepted = f"should leave {self.num_test or 1} or more of {n} samples to test on"
+            accepted = f"should leave {self.num_test or 1} or more of {n} samples for the test set"
             raise InputError("num_train", self.num_train, accepted)
         if self.stratify and self.y.ndim > 1:
-            raise InputError("stratify", True, "is for one label a sample")
+            raise InputError("stratify", True, "needs one label for each sample")
         if self.stratify:
             _, places = _classes(self.y)
             if int(places.max()) >= self.num_train:
@@ -114,7 +114,7 @@ class SplitArrays(AbstractHeld):
         return self._mapped(meaning)[1]
 
     def _mapped(self, meaning: Meaning) -> tuple[Real[np.ndarray, " n *c"], str]:
-        """Labels as a loss takes them, and in a line what has become of which."""
+        """Labels in the meaning that a loss requires, and one line on their conversion."""
         words = self.y.dtype.kind in "US"
         if self.y.ndim > 1 or (meaning == "reals" and not words):
             return self.y.astype(float), ""
@@ -122,17 +122,17 @@ class SplitArrays(AbstractHeld):
         if meaning == "classes":
             if not words and np.array_equal(found, np.arange(len(found))):
                 return places.astype(np.int32), ""
-            return places.astype(np.int32), _said(found, range(len(found)))
+            return places.astype(np.int32), _described(found, range(len(found)))
         if not words and set(found.tolist()) <= {-1, 1}:
             return self.y.astype(float), ""
         if len(found) != 2:
             some = ", ".join(map(str, found[:4])) + (", ..." if len(found) > 4 else "")
             accepted = "should be two different labels; for more, use loss CrossEntropy"
             raise InputError("y", f"{len(found)} different labels: {some}", accepted)
-        return 2.0 * places - 1.0, _said(found, (-1, 1))
+        return 2.0 * places - 1.0, _described(found, (-1, 1))
 
 
-def _said(found: np.ndarray, values: Any) -> str:
+def _described(found: np.ndarray, values: Any) -> str:
     names = [name if isinstance(name, str) else f"{name:g}" for name in found.tolist()]
     some = [f"{name} is {value}" for name, value in zip(names, values, strict=True)]
     return ", ".join(some[:12]) + (f", ... ({len(some)} classes)" if len(some) > 12 else "")
@@ -147,10 +147,10 @@ def _classes(y: np.ndarray) -> tuple[np.ndarray, Int[np.ndarray, " n"]]:
 
 
 def _standardised(x: np.ndarray, train: Int[np.ndarray, " k"]) -> Float[np.ndarray, "n d"]:
-    """Columns of mean 0 and variance 1 over the training samples."""
+    """Columns shifted and scaled to mean 0 and variance 1 over the training samples."""
     seen = x[train].astype(float)
     mean = seen.mean(axis=0)
-    # Largest entry first: squares of numbers beyond 1e154 overflow.
+    # Divided by the largest entry first, because squares of numbers above 1e154 overflow.
     size = np.max(np.abs(seen - mean), axis=0, initial=0.0)
     flat = size <= 1e-12 * np.max(np.abs(seen), axis=0, initial=0.0)
     size = np.where(flat, 1.0, size)
@@ -159,9 +159,9 @@ def _standardised(x: np.ndarray, train: Int[np.ndarray, " k"]) -> Float[np.ndarr
 
 
 def _stratified(places: Int[np.ndarray, " n"], num_train: int) -> Int[np.ndarray, " n"]:
-    """An order whose first `num_train` entries hold each label's share, to a sample.
+    """An order whose first `num_train` entries contain each label's share, up to one sample.
 
-    Shares are rounded by the largest remainder; every label has one sample at least.
+    Shares are rounded by the largest remainder, and each label has at least one sample.
     """
     counts = np.bincount(places)
     exact = counts * num_train / len(places)
@@ -179,7 +179,7 @@ def _stratified(places: Int[np.ndarray, " n"], num_train: int) -> Int[np.ndarray
 def _inputs(value: Any) -> np.ndarray:
     x = native(np.array(value))
     if x.dtype.kind not in "iuf":
-        accepted = "should be an array of real numbers; write columns of words in numbers"
+        accepted = "should be an array of real numbers; replace words by numbers"
         raise InputError("x", x.dtype.name, accepted)
     if x.ndim != 2 or 0 in x.shape:
         raise InputError("x", x.shape, "should be 2-dimensional and not empty")
@@ -193,12 +193,13 @@ def _labels(value: Any) -> np.ndarray:
     if y.dtype.kind not in "iufU":
         raise InputError("y", y.dtype.name, "should be an array of real numbers or of words")
     if y.ndim not in (1, 2) or 0 in y.shape or (y.ndim == 2 and y.dtype.kind == "U"):
-        accepted = "should be 1-dimensional, or for numbers (n, c), and not empty"
+        accepted = "should be 1-dimensional, or (n, c) for numbers, and not empty"
         raise InputError("y", y.shape, accepted)
     if y.dtype.kind == "U":
         if y.dtype.itemsize > 4 * _MAX_LETTERS:
             longest = y.dtype.itemsize // 4
-            raise InputError("y", f"a label of {longest} letters", f"at most {_MAX_LETTERS}")
+            accepted = f"should have at most {_MAX_LETTERS} letters"
+            raise InputError("y", f"a label of {longest} letters", accepted)
         y.setflags(write=False)
         return y
     return _finite("y", y)

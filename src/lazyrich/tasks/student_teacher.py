@@ -1,4 +1,4 @@
-"""What a random net of the student's kind computes."""
+"""Regression on the outputs of a random network."""
 
 import itertools
 from typing import Annotated, Literal
@@ -18,16 +18,16 @@ Teacher = list[tuple[Array, Array]]
 
 
 class StudentTeacher(AbstractTask):
-    r"""Inputs $x \sim N(0, I_d)$, labelled by a random net.
+    r"""Inputs $x \sim N(0, I_d)$, labelled by a random network.
 
-    The teacher has hidden layers of `widths` and `outputs`, and a bias in every layer; weights
-    and biases are uniform within `gain` over the root of the fan-in, with a gain of one as those
-    of an [`MLP`][lazyrich.models.MLP] of `initialisation` `uniform`. Labels have shape
+    The teacher has hidden layers of `widths`, then `outputs`, with a bias in every layer. Weights
+    and biases are uniform in $\pm$ `gain` over the root of the fan-in. With `gain = 1` this is the
+    `initialisation` `uniform` of an [`MLP`][lazyrich.models.MLP]. Labels have shape
     `(n, outputs)`.
 
-    - **Takes** `n`, `num_test`, samples; `d`; `widths`; `outputs`; `activation`, `tanh` or
-        `relu`; `bias`, whether there are any; `gain`.
-    - **Source** Liu et al., ICLR 2023, arXiv:2210.01117, as taken up by Kumar et al., ICLR
+    - **Takes** `n` and `num_test`, numbers of samples; `d`; `widths`; `outputs`; `activation`,
+        `tanh` or `relu`; `bias`, whether the teacher has biases; `gain`.
+    - **Source** Liu et al., ICLR 2023, arXiv:2210.01117, as used by Kumar et al., ICLR
         2024, arXiv:2310.06110, figure 8.
     """
 
@@ -44,8 +44,8 @@ class StudentTeacher(AbstractTask):
         layers = (self.d, *self.widths, self.outputs)
         teacher = sum(a * b for a, b in itertools.pairwise(layers))
         labels = (self.n + self.num_test) * self.outputs
-        beside = {"widths": 8 * teacher, "outputs": 8 * labels}
-        return Sizes(self.n, self.d, self.num_test, beside=beside)
+        other = {"widths": 8 * teacher, "outputs": 8 * labels}
+        return Sizes(self.n, self.d, self.num_test, other=other)
 
     @in_double
     def sample(self, key: PRNGKeyArray) -> Split:
@@ -60,7 +60,7 @@ class StudentTeacher(AbstractTask):
 
     @in_double
     def teacher(self, key: PRNGKeyArray) -> Teacher:
-        """Weights and bias of each layer of a teacher."""
+        """Weights and biases of each layer of a teacher drawn from `key`."""
         sizes = [self.d, *self.widths, self.outputs]
         layers = []
         keys = jr.split(key, 2 * (len(sizes) - 1)).reshape(-1, 2)
@@ -77,7 +77,7 @@ class StudentTeacher(AbstractTask):
 def labelled(
     teacher: Teacher, x: Float[Array, "n d"], activation: Literal["tanh", "relu"] = "tanh"
 ) -> Float[Array, "n c"]:
-    """What a teacher says of inputs."""
+    """The outputs of a teacher."""
     *hidden, (weights, bias) = teacher
     phi = {"tanh": jnp.tanh, "relu": jax.nn.relu}[activation]
     for w, b in hidden:

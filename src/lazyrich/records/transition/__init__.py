@@ -1,4 +1,4 @@
-"""What happened in a run, in words and times."""
+"""Times, scores and outcome of a run."""
 
 from .change import Change as Change, word_of as word_of
 from .crossing import change_times as change_times

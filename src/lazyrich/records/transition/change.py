@@ -1,4 +1,4 @@
-"""The word for a change of the test score, from numbers alone."""
+"""The outcome of a run as a function of a few numbers."""
 
 import math
 from dataclasses import dataclass
@@ -6,31 +6,31 @@ from dataclasses import dataclass
 from .thresholds import Thresholds
 from .words import Outcome
 
-# Test scores nearer than this to the ceiling have reached it: a few test samples differ.
+# Test scores within this distance of the ceiling count as equal to it: a few samples differ.
 NEAR = 0.03
-# What scores of counted samples may lack of a difference that they have: 0.95 - 0.85 < 0.1.
+# Rounding of differences of scores, which are fractions of counts: 0.95 - 0.85 < 0.1 in float64.
 ROUNDING = 1e-9
-# The share of the way from chance to the level from which a score is good, where no ceiling says
-# how much of it there is to go.
+# If no ceiling is known, a score is good from this fraction of the distance between chance and the
+# level on.
 _MOST = 0.75
-# The share of the way from the plateau to the level, or to the ceiling, from which a rise is more
+# A rise of this fraction of the distance from the plateau to the level, or to the ceiling, is more
 # than an improvement.
 _ENOUGH = 0.5
 
 
 @dataclass(frozen=True)
 class Change:
-    """The test score of a run that fits its training data, before and after.
+    """The test score of a run that fits its training data, early and late.
 
     - `plateau`, `final`: the score on the plateau after the fit, and at the end.
-    - `t_train`: the time of the fit, 0 where the data are fitted from the beginning; `t_change`,
-        that at which half of the change is done for good, NaN where it has not held.
-    - `ceiling`: the best score of a certified predictor; `chance`, that of the best constant; NaN
-        where they are unknown.
-    - `gone`: under `Thresholds.loss`, the fraction of the plateau's test loss that is gone at the
-        end.
-    - `reaches`: whether the final score is at the level of `Thresholds.test`, or the final loss at
-        that of `Thresholds.loss`; None to compare `final` with `Thresholds.test`.
+    - `t_train`: the time of the fit, 0 if the data are fitted from the beginning; `t_change`, the
+        time from which at least half of the change is kept, NaN if there is none.
+    - `ceiling`: the best score of a certified predictor; `chance`, that of the best constant
+        output; NaN if unknown.
+    - `gone`: with `Thresholds.loss`, by which fraction the test loss of the plateau has decreased
+        at the end.
+    - `reaches`: whether the final score reaches `Thresholds.test`, or the final loss
+        `Thresholds.loss`; None to compare `final` with `Thresholds.test`.
     """
 
     plateau: float
@@ -44,47 +44,48 @@ class Change:
 
     @property
     def delay_ratio(self) -> float:
-        """`t_change / t_train`; infinite where the data are fitted from the beginning."""
+        """`t_change / t_train`; infinite if the data are fitted from the beginning."""
         if math.isnan(self.t_change):
             return math.nan
         return self.t_change / self.t_train if self.t_train > 0 else math.inf
 
     @property
     def size(self) -> float:
-        """The change of the score, from where both are at least at chance."""
+        """The change of the score, with scores below chance replaced by chance."""
         return self.above_chance(self.final) - self.above_chance(self.plateau)
 
     @property
     def rise(self) -> float:
-        """How far the score rises: an accuracy from where it is at least at chance, below which
-        all are alike; an R2 as it is, since below that of a constant it says how much noise there
-        is."""
+        """The increase of the score.
+
+        Accuracies below chance are replaced by chance, because they mean nothing. An R2 is not,
+        because an R2 below that of a constant output measures the noise."""
         return self.size if self.chance > 0 else self.final - self.plateau
 
     def above_chance(self, score: float) -> float:
-        """The score, chance where it is below: what is no better than a constant is all alike."""
+        """The score, or chance if the score is lower, because such scores mean nothing."""
         return score if math.isnan(self.chance) else max(score, self.chance)
 
     def has_ceiling(self, thresholds: Thresholds) -> bool:
-        """Whether there is a ceiling that stands above chance."""
+        """Whether a ceiling is known and above chance."""
         return self.ceiling - self.chance >= thresholds.change
 
     def is_good(self, thresholds: Thresholds) -> bool:
-        """Whether the final score is at the level, or at the ceiling where that stands above
-        chance; where no ceiling is known, whether it is most of the way from chance to the
-        level."""
+        """Whether the final score reaches the level, or a ceiling that is above chance.
+
+        If no ceiling is known, most of the distance from chance to the level is enough."""
         at_level = self.final >= thresholds.test if self.reaches is None else self.reaches
         return at_level or self._is_high(self.final, thresholds)
 
     def was_good(self, thresholds: Thresholds) -> bool:
-        """The same of the plateau."""
+        """Whether the score on the plateau is good in the same sense."""
         at_level = self.plateau >= thresholds.test
         return at_level or self._is_high(self.plateau, thresholds)
 
     def _is_high(self, score: float, thresholds: Thresholds) -> bool:
         if not math.isnan(self.ceiling):
             return self.has_ceiling(thresholds) and score >= self.ceiling - NEAR
-        # Where a loss says what generalising is, nothing short of it will do.
+        # If a loss defines generalisation, only this loss counts.
         way = thresholds.test - self.chance
         return thresholds.loss is None and way > 0 and score >= self.chance + _MOST * way
 
@@ -92,11 +93,12 @@ class Change:
 def word_of(change: Change, thresholds: Thresholds) -> Outcome:
     """The outcome of a run that fits its training data.
 
-    Below `Thresholds.change` in size it is `immediate` or `unchanged`, by whether the score is
-    good. A fall is `misgrokked`. A rise that ends well or makes half of the way there is, by its
-    delay, `immediate`, `gradual` or `grokked`; one that does not is `improved`, as is one of
-    an R2 that stays below chance. A change that has not held for long enough has not come. Under
-    `Thresholds.loss` a loss that comes to be low enough is a rise, too, whatever the score.
+    If the change is smaller than `Thresholds.change`, the outcome is `immediate` for a good score
+    and `unchanged` otherwise. A decrease is `misgrokked`. An increase to a good score, or by half
+    of the distance to it, is `immediate`, `gradual` or `grokked`, depending on the delay. A
+    smaller increase is `improved`, and so is that of an R2 which stays below chance. A change
+    counts only if it holds for long enough. With `Thresholds.loss`, a loss that becomes low enough
+    is an increase, for any score.
     """
     good, least = change.is_good(thresholds), thresholds.change - ROUNDING
     falls = change.size <= -least

@@ -1,4 +1,4 @@
-"""When a curve crosses a level."""
+"""Times at which a curve crosses a level."""
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -9,7 +9,7 @@ NEVER = (np.nan, np.nan, np.nan)
 def reach(
     times: Float[np.ndarray, " t"], score: Float[np.ndarray, " t"], level: float, k: int
 ) -> tuple[float, float]:
-    """The crossing of `level` from below that holds for `k` records, and the first one."""
+    """The crossing of `level` from below that holds for `k` records, and the first crossing."""
     above = score >= level
     held = above.copy()
     for later in range(1, k):
@@ -26,7 +26,7 @@ def crossing(
 ) -> float:
     """The time of the first record that has `reached`, interpolated in log time; NaN if none has.
 
-    Between time 0 and the first record after it, it is the latter: an upper bound.
+    Between time 0 and the first record after time 0 it is the time of that record, an upper bound.
     """
     hits = np.flatnonzero(reached)
     if len(hits) == 0:
@@ -43,7 +43,7 @@ def crossing(
 def change_times(
     times: Float[np.ndarray, " t"], values: Float[np.ndarray, " t"], early: float, late: float
 ) -> tuple[float, float, float]:
-    """First times at 10, 50 and 90 % of the way from `early` to `late`."""
+    """First times at 10, 50 and 90 % of the change from `early` to `late`."""
     if late == early:
         return NEVER
     done = (values - early) / (late - early)
@@ -52,7 +52,7 @@ def change_times(
 
 
 def is_bound(times: Float[np.ndarray, " t"], found: float) -> bool:
-    """Whether a time that was found is only an upper bound: that of the first record after 0."""
+    """Whether a time is only an upper bound, because it is the first record after time 0."""
     if np.isnan(found) or found <= 0:
         return False
     return bool(found <= times[times > 0][0])

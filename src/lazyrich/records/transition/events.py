@@ -1,4 +1,4 @@
-"""What happened in a run: the result."""
+"""The result of reading a record: times, scores and outcome."""
 
 import dataclasses
 import math
@@ -9,35 +9,36 @@ from ..._core.shown import as_html, number, rows
 from .scores import ScoredBy
 from .words import Outcome, State, advice_on, state_of
 
-# A training score at the end that is said where it is lower.
+# A training score at the end below this value is mentioned.
 _FITS = 0.99
 
 
 @dataclass(frozen=True)
 class Transition:
-    """Times are gradient-flow times; NaN is a time that did not come within the budget.
+    """Times are gradient-flow times; a time is NaN if the event did not happen within the budget.
 
-    - `outcome`, how the run came out; `state`, whether a longer one could change that; `says`,
-        both in a sentence; `advice`, what to do next.
+    - `outcome`, the outcome of the run; `state`, whether a longer run could change the outcome;
+        `says`, both in a sentence; `advice`, what to do next.
     - `t_train`, `t_test`: the first time from which the score holds for `sustained`
-        recorded times; `t_train_first`, `t_test_first`: the first touch.
+        recorded times; `t_train_first`, `t_test_first`: the first crossing.
     - `t10`, `t50`, `t90`: first crossings of 10, 50 and 90 % of the change of the test
         score from its plateau to its end; `t10_loss`, `t50_loss`, `t90_loss`: of the test
-        loss, from its extreme after the fit; `t50_sustained`: of the score, held.
-    - `t_change`: when half of the change of the score is done for good, scores below chance taken
-        as chance; under `Thresholds.loss`, `t_test`. `delay_ratio` and `delay_difference` are those
-        of `t_change` and `t_train`.
-    - `plateau`: first and last time of the window that stands for the kernel plateau;
-        `plateau_score`, the median test score in it; `final_score`, of the last `sustained`
-        records; `train_score`, the same of the training data.
-    - `ceiling`: the best test score of a certified predictor; `chance`, that of the best constant.
-    - `settled`: whether scores, directions and norm have come to rest.
-    - `t_train_is_bound`: the data were fitted before the first record after 0, so that `t_train`,
-        its time, is only an upper bound, and delays are lower ones.
-    - `scored_by`: `accuracy`; `R2`, 1 - loss / variance of the labels; `loss at time 0`, the
-        fraction of it that is gone, of records of earlier versions, without the variance.
+        loss, from its extremum after the fit; `t50_sustained`: as `t50`, held.
+    - `t_change`: the time from which at least half of the change of the score is kept, where scores
+        below chance count as chance; with `Thresholds.loss`, `t_test`. `delay_ratio` and
+        `delay_difference` compare `t_change` with `t_train`.
+    - `plateau`: first and last time of the window that defines the kernel plateau;
+        `plateau_score`, the median test score in the window; `final_score`, that of the last
+        `sustained` records; `train_score`, the same for the training data.
+    - `ceiling`: the best test score of a certified predictor; `chance`, that of the best constant
+        output.
+    - `settled`: whether scores, directions and norm no longer change.
+    - `t_train_is_bound`: whether the data were fitted before the first record after 0. Then
+        `t_train`, the time of that record, is only an upper bound, and delays are lower bounds.
+    - `scored_by`: `accuracy`; `R2`, which is 1 - loss / variance of the labels; or `loss at time 0`
+        for records of earlier versions without the variance, 1 - loss / loss at time 0.
     - `ending`: how the solve ended.
-    - `unit`: `t`, or `step` or `epoch` where a log has these for times; `logged`: whether another
+    - `unit`: `t`, or `step` or `epoch` if these are the times of a log; `logged`: whether another
         program logged the run.
     """
 
@@ -85,12 +86,12 @@ class Transition:
 
     @property
     def state(self) -> State:
-        """`settled`; `moving`; `stopped`, by a budget that ended it before `t1`."""
+        """`settled`; `moving`; or `stopped`, if a budget ended the run before `t1`."""
         return state_of(self.ending, self.settled)
 
     @property
     def advice(self) -> str:
-        """What to do next, in a line."""
+        """What to do next, in one line."""
         advice = advice_on(self.outcome, self.state, self.ending)
         if self.logged and self.outcome == "failed":
             return "lower the learning rate, or clip gradients: the logged values are not finite"
@@ -98,21 +99,21 @@ class Transition:
 
     @property
     def says(self) -> str:
-        """What happened, in a line."""
+        """What happened, in one line."""
         name = {"accuracy": "accuracy", "R2": "R2"}.get(self.scored_by, "score")
         parts = [*self._fit(), *self._change(name)]
-        beside = [
+        references = [
             f"{word} {value:.3g}"
             for word, value in (("ceiling", self.ceiling), ("chance", self.chance))
             if not math.isnan(value)
         ]
-        if beside and not math.isnan(self.final_score):
-            parts.append(", ".join(beside))
+        if references and not math.isnan(self.final_score):
+            parts.append(", ".join(references))
         stopped = f"stopped by {self.ending}" if self.state == "stopped" else self.state
         return "; ".join([*parts, stopped])
 
     def numbers(self) -> dict[str, float]:
-        """Every part that is a number; a truth is 0 or 1."""
+        """Every field that is a number; true is 1 and false is 0."""
         return {
             field.name: float(value)
             for field in _MEASURED
@@ -120,7 +121,7 @@ class Transition:
         }
 
     def table(self) -> dict[str, Any]:
-        """Every part by name, `state`, `says` and `advice` among them."""
+        """Every field by name, and `state`, `says` and `advice`."""
         parts = {field.name: getattr(self, field.name) for field in _MEASURED}
         return parts | {"state": self.state, "says": self.says, "advice": self.advice}
 
@@ -162,14 +163,14 @@ class Transition:
         return [text]
 
 
-# Parts that are of the run; the others say how to speak of it.
+# The fields that describe the run; the other fields describe the log.
 _MEASURED = tuple(
     field for field in dataclasses.fields(Transition) if field.name not in ("unit", "logged")
 )
 
 
 def time_names() -> tuple[str, ...]:
-    """The parts of a [`Transition`][lazyrich.Transition] that are times."""
+    """The fields of a [`Transition`][lazyrich.Transition] that are times."""
     return tuple(
         field.name
         for field in dataclasses.fields(Transition)
@@ -178,7 +179,7 @@ def time_names() -> tuple[str, ...]:
 
 
 def nothing(outcome: Outcome, ending: str) -> Transition:
-    """Where no part is known."""
+    """A result whose numbers are all unknown."""
     numbers: dict[str, Any] = {
         field.name: math.nan for field in dataclasses.fields(Transition) if field.type is float
     }

@@ -1,4 +1,4 @@
-"""What the scores of a run are measured against, out of a record or of a sweep's numbers."""
+"""Reference values for the scores of a run, from a record or from a sweep's numbers."""
 
 import math
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from .scores import Scales
 
 
 def scales_of_record(record: xr.Dataset) -> Scales:
-    """What its scores are measured against, as far as a record holds it."""
+    """The reference values for scores that a record contains."""
     roles = record["predictor"].values.tolist() if "predictor" in record.coords else []
     numbers = {
         str(name): float(record[name])
@@ -24,7 +24,7 @@ def scales_of_record(record: xr.Dataset) -> Scales:
                 numbers[f"{role}_{key}"] = float(row[f"predictor_{key}"])
         numbers[f"{role}_certified"] = float(row["predictor_status"].item() in _CERTIFIED)
     weight_decay = float(description_of(record).get("weight_decay", math.nan))
-    # Decay acts in flow time: how far it has acted by a step or an epoch is unknown.
+    # Weight decay acts in flow time. How far it has acted by a step or an epoch is unknown.
     if str(record["time"].attrs.get("units", "1")) in ("step", "epoch"):
         weight_decay = math.nan
     return scales_of_numbers(numbers, weight_decay)
@@ -35,7 +35,7 @@ _ROLES = ("kernel", "rich")
 
 
 def scales_of_numbers(numbers: Mapping[str, float], weight_decay: float = math.nan) -> Scales:
-    """The same from the numbers of a run of a sweep, by name; what is missing is unknown."""
+    """The same from the numbers of a run in a sweep, by name; missing values are unknown."""
 
     def number(name: str) -> float:
         return float(numbers.get(name, math.nan))

@@ -1,4 +1,4 @@
-"""Scores of a run, and what they are measured against."""
+"""Scores of a run, and the reference values for them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ Curves = Mapping[str, Float[np.ndarray, " t"]]
 
 @dataclass(frozen=True)
 class Scales:
-    """What losses and scores of a run are measured against; NaN where that is unknown.
+    """Reference values for losses and scores of a run; NaN if unknown.
 
     - `train_variance`, `test_variance`: mean squared distance of the labels from their mean,
-        summed over outputs, which is the least squared loss of a constant.
-    - `blank_loss`: the mean training loss of an output of zero.
+        summed over outputs. It is the squared loss of the best constant output.
+    - `blank_loss`: the mean training loss of outputs that are zero.
     - `chance`: the largest share of one label among the test data, for accuracies.
-    - `best_accuracy`, `best_loss`: the best that a certified predictor achieves on test data.
+    - `best_accuracy`, `best_loss`: the best test values of a certified predictor.
     - `weight_decay`: lambda.
     """
 
@@ -32,15 +32,15 @@ class Scales:
     weight_decay: float = np.nan
 
     def variance(self, part: str) -> float:
-        """That of the labels of `train` or `test`."""
+        """The variance of the labels of `train` or `test`."""
         return self.train_variance if part == "train" else self.test_variance
 
 
 def scored_by(curves: Curves, scales: Scales) -> ScoredBy:
-    """What scores are: accuracies where there are any, else relative to the labels' variance.
+    """The kind of score: accuracy if recorded, otherwise one minus loss over label variance.
 
-    Records of earlier versions do not have the variance; they are judged by the fraction of the
-    loss at time 0 that is gone.
+    Records of earlier versions do not contain the variance. For them the loss at time 0 replaces
+    the variance.
     """
     accuracy = curves.get("test_accuracy")
     if accuracy is not None and not np.all(np.isnan(accuracy)):
@@ -49,7 +49,7 @@ def scored_by(curves: Curves, scales: Scales) -> ScoredBy:
 
 
 def score_of(curves: Curves, part: str, scales: Scales) -> Float[np.ndarray, " t"]:
-    """The score of `train` or `test` data at every record; NaN where labels do not vary."""
+    """The score of `train` or `test` data at every record; NaN if labels do not vary."""
     by = scored_by(curves, scales)
     if by == "accuracy":
         return np.asarray(curves[f"{part}_accuracy"])
@@ -58,14 +58,14 @@ def score_of(curves: Curves, part: str, scales: Scales) -> Float[np.ndarray, " t
 
 
 def score_of_loss(loss: Float[np.ndarray, "*t"], scale: float) -> Float[np.ndarray, "*t"]:
-    """1 - loss / scale; NaN where the scale is zero."""
+    """1 - loss / scale; NaN if the scale is zero."""
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         score = 1 - np.asarray(loss, dtype=float) / scale
     return np.where(scale > 0, score, np.nan)
 
 
 def ceiling_of(by: ScoredBy, scales: Scales) -> float:
-    """The best score of a certified predictor; NaN where there is none."""
+    """The best score of a certified predictor; NaN if there is none."""
     if by == "accuracy":
         return scales.best_accuracy
     if by == "R2":
@@ -74,5 +74,5 @@ def ceiling_of(by: ScoredBy, scales: Scales) -> float:
 
 
 def chance_of(by: ScoredBy, scales: Scales) -> float:
-    """The score of the best constant; NaN where it is unknown."""
+    """The score of the best constant output; NaN if unknown."""
     return scales.chance if by == "accuracy" else {"R2": 0.0}.get(by, np.nan)

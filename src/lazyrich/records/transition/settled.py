@@ -1,4 +1,4 @@
-"""Whether a longer run could change what came."""
+"""Whether a longer run could change the result."""
 
 from collections.abc import Sequence
 
@@ -7,10 +7,10 @@ from jaxtyping import Float
 
 from .scores import Curves
 
-# What decay takes from the norm is e^(-lambda t): before this lambda t it has not acted, and
-# what it will do has yet to come.
+# Weight decay reduces a free norm by e^(-lambda t). Before this value of lambda t it has hardly
+# acted, so the run can still change.
 _DECAYED = 0.3
-# The same where the norm was not recorded: from here on only what the data hold up is left.
+# The same if the norm was not recorded. After this value only parameters that fit data remain.
 _DECAYED_UNSEEN = 10.0
 
 
@@ -23,11 +23,11 @@ def has_settled(
     rate: float,
     grows_freely: bool,
 ) -> bool:
-    """Whether scores, directions and norm move by less than `rate` in the last factor of e.
+    """Whether scores, directions and norm change by less than `rate` in the last factor of e.
 
-    - **Takes** `weight_decay`, NaN where it is unknown; `grows_freely`, whether the norm of
-        fitted training data grows without end when there is no decay, as it does for losses of
-        classification: then it is left out.
+    - **Takes** `weight_decay`, NaN if unknown; `grows_freely`, whether the norm grows without
+        bound once the training data are fitted and there is no weight decay, as it does for losses
+        of classification. Then the norm is not considered.
     """
     if len(times) < 3 or times[-1] <= 0:
         return False
@@ -48,9 +48,9 @@ def has_settled(
 
 
 def _drift(times: Float[np.ndarray, " t"], values: Float[np.ndarray, " t"]) -> float:
-    """How far a curve moves over its records, noise left out; 0 for one without values.
+    """The change of a curve over its records without its noise; 0 for a curve without values.
 
-    The halves of the window, in log time, have their middles half of its width apart.
+    The curve is split into two halves in log time, whose midpoints are half of its length apart.
     """
     known = ~np.isnan(values)
     times, values = times[known], values[known]

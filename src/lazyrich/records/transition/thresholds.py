@@ -1,4 +1,4 @@
-"""The numbers by which runs are judged."""
+"""The thresholds that define a fit, a change and a delay."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -8,26 +8,26 @@ from annotated_types import Ge, Gt, Interval
 
 from ..._core.description import Description
 from ..._core.errors import InputError
-from ..described import told
+from ..described import json_attribute
 
 
 class Thresholds(Description):
-    """Where a fit counts as a fit. Scores are at most 1, see [`transition`][lazyrich.transition].
+    """When a fit, a change or a delay counts. For scores see [`transition`][lazyrich.transition].
 
-    - `train`, `test`: the scores from which data count as fitted and as generalised to.
-    - `train_loss`: for classification, the fraction of the loss of a zero output that must be
-        gone from the training loss, too. Outputs may have the right signs long before they have
-        any size: from a small start every training sample is on its side after the first step,
-        and accuracy alone would see a delay in what is no fit yet.
-    - `loss`: a mean loss from which on downwards data count as fitted and as generalised to,
-        in place of `train`, `test` and `train_loss`: accuracy alone can make a delay, and
-        some papers count by losses. Plateau and change stay those of the score.
-    - `delay`: the ratio of the time of the change to that of the fit from which it is grokking.
-    - `immediate`: the ratio below which there is no delay.
-    - `change`: the least difference of test scores that is a change.
-    - `settled`: a score, a cosine, and the logarithm of the parameters' norm move by less in the
-        last factor of e in time once a run has settled.
-    - `sustained`: recorded times in a row for which a level must hold.
+    - `train`, `test`: the scores from which on data count as fitted and as generalised to.
+    - `train_loss`: for classification, by which fraction of the loss of zero outputs the training
+        loss must also have decreased. Outputs can have the right signs long before they have any
+        size: after a small initialisation all training samples are on the right side after one
+        step. The accuracy would then show a delay before there is a fit.
+    - `loss`: a mean loss; data with at most this loss count as fitted and as generalised to. It
+        replaces `train`, `test` and `train_loss`, because delays of accuracies can be artefacts,
+        and some papers use losses. Plateau and change still use the score.
+    - `delay`: grokking needs at least this ratio of the time of the change to that of the fit.
+    - `immediate`: below this ratio there is no delay.
+    - `change`: the smallest difference of test scores that counts as a change.
+    - `settled`: in a settled run a score, a cosine, and the logarithm of the parameters' norm
+        change by less than this in the last factor of e in time.
+    - `sustained`: the number of consecutive records for which a level must hold.
     """
 
     train: Annotated[float, Interval(gt=0, le=1)] = 0.99
@@ -41,9 +41,9 @@ class Thresholds(Description):
     sustained: Annotated[int, Ge(1)] = 3
 
     def changed(self, settings: Sequence[str]) -> "Thresholds":
-        """These with `settings` such as `test=0.9` made, as the command line has them.
+        """These thresholds with `settings` such as `test=0.9`, as given on the command line.
 
-        - **Raises** [`InputError`][lazyrich.InputError] for a key that is none, or a value out of
+        - **Raises** [`InputError`][lazyrich.InputError] for an unknown key, or a value out of
             range.
         """
         found: dict[str, Any] = self.table()
@@ -62,9 +62,9 @@ class Thresholds(Description):
 
 
 def thresholds_of(record: xr.Dataset) -> Thresholds:
-    """The thresholds that a record brings along, else the default ones."""
+    """The thresholds in a record, or the default ones if it has none."""
     try:
-        return Thresholds(**told(record, "thresholds"))
+        return Thresholds(**json_attribute(record, "thresholds"))
     except InputError as error:
         raise error.under("thresholds") from None
 

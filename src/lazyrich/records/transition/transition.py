@@ -1,4 +1,4 @@
-"""What happened in a run: crossings, plateau and change, read off its curves."""
+"""Crossings, plateau and change of the scores, computed from the curves of a record."""
 
 import dataclasses
 import math
@@ -17,24 +17,24 @@ from .settled import has_settled
 from .thresholds import Thresholds, thresholds_of
 from .words import Outcome, is_broken
 
-# The share of the way from the fit back to a constant beyond which a fit is lost.
+# A fit is lost if more than this fraction of the distance to a constant output is lost.
 _COLLAPSED = 0.5
 
 
 def transition(record: xr.Dataset, thresholds: Thresholds | None = None) -> Transition:
-    r"""Reads off a record when it fitted, when it generalised, and how it ended.
+    r"""When a run fitted its training data, when it generalised, and how it ended.
 
     The score is the accuracy; for labels that are real numbers, $R^2$: one minus the loss over the
-    labels' variance. The kernel plateau is the first half, in log time, between the
-    fit of the training data and half of the later change of the test score; early
-    values are medians over it. Crossings are interpolated linearly in log time; one before the
-    first record after time 0 has that record's time.
+    labels' variance. The kernel plateau is the first half, in log time, of the interval between
+    the fit of the training data and half of the later change of the test score; early
+    values are medians over it. Crossings are interpolated linearly in log time. A crossing before
+    the first record after time 0 has the time of that record.
 
     - **Takes** a record, of a run or of a log, with accuracies or losses of training and test
-        data; `thresholds`, if left out those that the record brings along, else the default ones.
+        data; `thresholds`, by default those in the record, or the default ones if it has none.
     - **Raises** [`InputError`][lazyrich.InputError] for a record without these curves.
-    - **Source** two-threshold delays and k = 3 sustained evaluations as in Power et al.
-        2022 and after; 10/50/90 % times of the test change as read off Lyu et al. 2024.
+    - **Source** delays between two thresholds and k = 3 sustained evaluations as in Power et al.
+        2022 and later papers; 10/50/90 % times of the test change as in Lyu et al. 2024.
     """
     curves = {
         str(name): record[name].values
@@ -65,7 +65,7 @@ def read_off(
     thresholds: Thresholds = Thresholds(),
     scales: Scales = Scales(),
 ) -> Transition:
-    """The same from arrays: `curves` by the names of probes, and how the solve ended."""
+    """The same from arrays: `curves` keyed by the names of probes, and how the solve ended."""
     if len(times) == 0:
         return nothing("failed" if is_broken(ending) else "untrained", ending)
     by = scored_by(curves, scales)
@@ -73,7 +73,7 @@ def read_off(
     k = thresholds.sustained
     t_train, t_train_first, lost = _fit(times, curves, train, thresholds, scales)
     fitted = lost <= 0
-    reached, level = _aim(curves, "test", test, thresholds)
+    reached, level = _target(curves, "test", test, thresholds)
     t_test, t_test_first = reach(times, reached, level, k)
     settled = has_settled(
         times,
@@ -97,43 +97,43 @@ def read_off(
         t_train_is_bound=is_bound(times, t_train),
         scored_by=by,
     )
-    # Labels that do not vary have a fit only by a loss that was named.
+    # Labels that do not vary can be fitted only in terms of a given loss.
     unscored = np.isnan(test).all() or (np.isnan(train).all() and thresholds.loss is None)
-    blind: Outcome | None = None
+    fixed_outcome: Outcome | None = None
     if is_broken(ending):
-        blind = "failed"
+        fixed_outcome = "failed"
     elif unscored:
-        blind = "unscored"
+        fixed_outcome = "unscored"
     elif np.isnan(t_train):
-        blind = "untrained"
+        fixed_outcome = "untrained"
     elif lost > _COLLAPSED:
-        blind = "collapsed"
+        fixed_outcome = "collapsed"
     if np.isnan(t_train) or unscored:
-        assert blind is not None
-        return dataclasses.replace(found, outcome=blind)
+        assert fixed_outcome is not None
+        return dataclasses.replace(found, outcome=fixed_outcome)
     at_level = reached[-k:] >= level
-    judged = _judged(found, blind, times, test, curves, at_level, thresholds)
-    gone = thresholds.train - judged.train_score
-    if judged.outcome == "misgrokked" and not fitted and gone >= thresholds.change - ROUNDING:
-        # The test score goes with the fit: nothing was learned in the place of it.
-        return dataclasses.replace(judged, outcome="collapsed")
-    return judged
+    result = _with_change(found, fixed_outcome, times, test, curves, at_level, thresholds)
+    gone = thresholds.train - result.train_score
+    if result.outcome == "misgrokked" and not fitted and gone >= thresholds.change - ROUNDING:
+        # The test score is lost together with the fit, so nothing else was learned.
+        return dataclasses.replace(result, outcome="collapsed")
+    return result
 
 
-def _judged(
+def _with_change(
     found: Transition,
-    blind: Outcome | None,
+    fixed_outcome: Outcome | None,
     times: Float[np.ndarray, " t"],
     test: Float[np.ndarray, " t"],
     curves: Curves,
     at_level: Bool[np.ndarray, " k"],
     thresholds: Thresholds,
 ) -> Transition:
-    """Plateau and change of a run that fitted its training data, and the word for them."""
+    """Plateau, change and outcome of a run that fitted its training data."""
     plateau = _plateau(times, test, found.t_train, found.final_score)
     early, late = float(np.median(test[plateau])), found.final_score
     after = times >= times[plateau][0]
-    # A log may have accuracies only.
+    # A log can lack losses.
     loss = np.asarray(curves.get("test_loss", np.full(len(times), np.nan)), dtype=float)
     loss_early = float(np.median(loss[plateau]))
     by_loss = thresholds.loss is not None and loss_early > 0
@@ -160,12 +160,12 @@ def _judged(
         done = (done - change.above_chance(early)) / change.size
         t_change = reach(times[after], done, 0.5, thresholds.sustained)[0]
     elif change.rise >= least:
-        t_change = t50_sustained  # of an R2 below chance all the while
+        t_change = t50_sustained  # for an R2 that is always below chance
     change = dataclasses.replace(change, t_change=t_change)
     t10_loss, t50_loss, t90_loss = _loss_times(times[after], loss[after]) if moved else NEVER
     return dataclasses.replace(
         found,
-        outcome=word_of(change, thresholds) if blind is None else blind,
+        outcome=word_of(change, thresholds) if fixed_outcome is None else fixed_outcome,
         t10=t10,
         t50=t50,
         t90=t90,
@@ -188,38 +188,40 @@ def _fit(
     thresholds: Thresholds,
     scales: Scales,
 ) -> tuple[float, float, float]:
-    """When training data were fitted for good, when first, and how much of the fit is lost at the
-    end: 0 or less for nothing, 1 where it is back at a constant output."""
+    """When training data were fitted for good, when first, and the lost fraction of the fit.
+
+    The fraction is for the end of the run. It is at most 0 if the fit is kept, and 1 for a constant
+    output."""
     by = scored_by(curves, scales)
     loss = curves.get("train_loss")
     first = math.nan if loss is None else float(loss[0])
     blank = float(first if math.isnan(scales.blank_loss) else scales.blank_loss)
-    curve, level = _aim(curves, "train", score, thresholds)
+    curve, level = _target(curves, "train", score, thresholds)
     chance = chance_of(by, scales)
     constant = -blank if thresholds.loss is not None else (0.0 if math.isnan(chance) else chance)
-    aims = [(curve, level, constant)]
+    targets = [(curve, level, constant)]
     too = thresholds.train_loss > 0 and thresholds.loss is None
     if by == "accuracy" and too and loss is not None:
         loss = np.asarray(loss)
-        aims.append((-loss, -(1 - thresholds.train_loss) * blank, -blank))
+        targets.append((-loss, -(1 - thresholds.train_loss) * blank, -blank))
     k = thresholds.sustained
-    found = [reach(times, curve, level, k) for curve, level, _ in aims]
-    held, touched = (float(np.max(each)) for each in zip(*found, strict=True))  # NaN wins
-    return held, touched, max(_lost(curve[-k:], level, end) for curve, level, end in aims)
+    found = [reach(times, curve, level, k) for curve, level, _ in targets]
+    held, first_crossing = (float(np.max(each)) for each in zip(*found, strict=True))  # keeps NaN
+    return held, first_crossing, max(_lost(curve[-k:], level, end) for curve, level, end in targets)
 
 
 def _lost(curve: Float[np.ndarray, " k"], level: float, constant: float) -> float:
-    """The share of the way from a level down to a constant's that a curve has gone at its end."""
+    """The final distance of a curve below a level, over that of a constant output."""
     below = level - float(np.median(curve))
     if below <= 0 or level <= constant:
         return 0.0 if below <= 0 else math.inf
     return below / (level - constant)
 
 
-def _aim(
+def _target(
     curves: Curves, part: str, score: Float[np.ndarray, " t"], thresholds: Thresholds
 ) -> tuple[Float[np.ndarray, " t"], float]:
-    """What should rise to a level, and the level."""
+    """The curve that should rise to a level, and the level."""
     if thresholds.loss is not None:
         return -np.asarray(curves[f"{part}_loss"]), -thresholds.loss
     return score, thresholds.train if part == "train" else thresholds.test
@@ -241,6 +243,6 @@ def _plateau(
 def _loss_times(
     times: Float[np.ndarray, " t"], loss: Float[np.ndarray, " t"]
 ) -> tuple[float, float, float]:
-    """The same for a loss, from its extreme on: it may still improve on the plateau."""
+    """The same for a loss, from its extremum on, since it may still improve on the plateau."""
     turn = int(np.argmin(loss) if loss[-1] > loss[0] else np.argmax(loss))
     return change_times(times[turn:], loss[turn:], float(loss[turn]), float(loss[-1]))

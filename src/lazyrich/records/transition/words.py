@@ -1,4 +1,4 @@
-"""The words for how a run came out, in one place: order, meaning, and what to do next."""
+"""The outcomes of runs: their order, their meaning, and what to do next."""
 
 from typing import Literal, get_args
 
@@ -14,28 +14,29 @@ Outcome = Literal[
     "unscored",
     "failed",
 ]
-"""How a run came out: its change of test score by size, time and direction."""
+"""The outcome of a run: size, time and direction of the change of its test score."""
 
 State = Literal["settled", "moving", "stopped"]
-"""Whether a longer run could change the outcome: no; yes; a budget ended it before `t1`."""
+"""Whether a longer run could change the outcome: no; yes; or a budget ended it before `t1`."""
 
 FORMER: tuple[str, ...] = ("not_within_budget", "diverged")
-"""Words in stores that earlier versions wrote; runs are no longer called so."""
+"""Outcomes in stores that earlier versions wrote; no longer used for new runs."""
 
 MEANINGS: dict[str, str] = {
-    "grokked": "fitted its training data first and generalised long after",
-    "misgrokked": "generalised better first and lost it late, its training data still fitted",
-    "immediate": "generalises as soon as it fits: no delay",
+    "grokked": "fitted its training data first and generalised much later",
+    "misgrokked": "generalised better at first and worse later; it still fits its training data",
+    "immediate": "generalises at the time of the fit: no delay",
     "gradual": "generalised after it fitted, with a delay too short to be grokking",
-    "improved": "fits its training data and scores better since, by less than half of the way to "
-    "the level, or no better than a constant",
-    "unchanged": "fits its training data; its test score changes little after, below the level",
+    "improved": "fits its training data, and its score rises later, but by less than half of the "
+    "distance to the level, or not above that of a constant output",
+    "unchanged": "fits its training data; its test score changes little later, and stays below the "
+    "level",
     "untrained": "does not fit its training data",
-    "collapsed": "fitted its training data and lost most of the fit again",
-    "unscored": "labels that do not vary: there is no score to judge by",
-    "failed": "the numbers broke; what was reached is shown",
-    "not_within_budget": "fitted its training data and did not reach the test level (former word)",
-    "diverged": "failed, or spent its budget (former word)",
+    "collapsed": "fitted its training data and lost most of the fit later",
+    "unscored": "has labels that do not vary, so no score is defined",
+    "failed": "the solve failed; the results up to that time are shown",
+    "not_within_budget": "fitted its training data and did not reach the test level (former name)",
+    "diverged": "failed, or used up its budget (former name)",
 }
 
 OUTCOMES: tuple[str, ...] = (
@@ -53,13 +54,13 @@ OUTCOMES: tuple[str, ...] = (
     "grokked",
     "missing",
 )
-"""Every word of a sweep, the one that claims least first; `missing` has not been run."""
+"""Every outcome of a sweep, from the weakest claim to the strongest; `missing` was not run."""
 
 CODES: tuple[str, ...] = (
     "grokked", "misgrokked", "immediate", "not_within_budget", "diverged", "untrained", "failed",
     "missing", "gradual", "improved", "unchanged", "collapsed", "unscored",
 )  # fmt: skip
-"""The same in the order of their codes in files: new ones come last."""
+"""The same in the order of their codes in files. New ones are added at the end."""
 
 assert {*CODES} == {*OUTCOMES} == {*get_args(Outcome), *FORMER, "missing"}
 assert {*MEANINGS} == {*OUTCOMES} - {"missing"}
@@ -67,24 +68,24 @@ assert {*MEANINGS} == {*OUTCOMES} - {"missing"}
 FITTED: tuple[str, ...] = (
     "grokked", "misgrokked", "immediate", "gradual", "improved", "unchanged", "not_within_budget",
 )  # fmt: skip
-"""Outcomes of runs that fitted their training data and did not lose most of the fit again."""
+"""Outcomes of runs that fitted their training data and kept most of the fit."""
 
 CHANGED: tuple[str, ...] = ("grokked", "misgrokked", "immediate", "gradual", "improved")
-"""Outcomes of runs whose test score came to its last value within the horizon."""
+"""Outcomes of runs whose test score reached its last value within the horizon."""
 
 LATER: tuple[str, ...] = ("not_within_budget", "unchanged", "improved", "gradual", "grokked")
-"""Outcomes of runs in which a time that is missing counts as later than the horizon."""
+"""Outcomes for which a missing time counts as later than the horizon."""
 
 _BROKEN = ("diverged", "step_underflow")
 
 
 def is_broken(ending: str) -> bool:
-    """Whether a solve ended because its numbers broke."""
+    """Whether a solve ended because of values that are not finite, or of too small a step."""
     return ending in _BROKEN
 
 
 def state_of(ending: str, settled: bool) -> State:
-    """`settled` and `moving` are of runs that reached their end, or whose user ended them."""
+    """`settled` or `moving` for runs that reached their end, or that the user ended."""
     if settled or ending == "stationary":
         return "settled"
     return "moving" if ending in ("completed", "crossed") else "stopped"
@@ -94,7 +95,7 @@ _ENDED = {
     "max_steps": "used up its steps before t1",
     "max_gradients": "used up dynamics.max_gradients before t1",
     "max_seconds": "used up dynamics.max_seconds before t1",
-    "too_stiff": "spent its steps where stability kept them short",
+    "too_stiff": "used up its steps, which stability kept small",
     "step_underflow": "could not make its step small enough",
     "diverged": "met values that are not finite",
 }
@@ -110,7 +111,7 @@ _ENDINGS = {
 
 
 def word_on_ending(ending: str) -> str:
-    """How a solve ended early and what to do about it; empty for one that did not."""
+    """How and why a solve ended early, and what to do; empty for a solve that did not."""
     if ending not in _ENDED:
         return ""
     return f"{_ENDED[ending]}; the record ends early: {_ENDINGS[ending]}"
@@ -118,30 +119,32 @@ def word_on_ending(ending: str) -> str:
 
 _NEXT: dict[tuple[str, bool], str] = {
     ("grokked", True): "repeat it with other seeds and with random labels as a control",
-    ("grokked", False): "raise t1 to see where the test score settles",
+    ("grokked", False): "raise t1 until the test score settles",
     ("misgrokked", True): "stop at the plateau (t10), or lower weight_decay, to keep its score",
-    ("misgrokked", False): "raise t1 to see where the test score settles",
+    ("misgrokked", False): "raise t1 until the test score settles",
     ("immediate", True): "raise init_scale or lower the number of training samples for a delay",
-    ("immediate", False): "raise t1: decay has yet to act, and may still change the score",
+    ("immediate", False): "raise t1: weight decay has not acted yet, and can change the score",
     ("gradual", True): "raise init_scale or lower weight_decay for a longer delay",
-    ("gradual", False): "raise t1 to see where the test score settles",
-    ("improved", True): "it has settled: more training samples may raise the score, time does not",
-    ("improved", False): "raise t1: the test score is still to settle",
+    ("gradual", False): "raise t1 until the test score settles",
+    ("improved", True): "it has settled: more training samples may raise the score, a longer run "
+    "will not",
+    ("improved", False): "raise t1: the test score still changes",
     ("unchanged", True): "it has settled: change the data, the model or weight_decay, not t1",
-    ("unchanged", False): "raise t1: the parameters still move, and the score may change",
+    ("unchanged", False): "raise t1: the parameters still change, and so may the score",
     ("untrained", True): "it has settled: lower weight_decay, or use a model that can fit the data",
-    ("untrained", False): "raise t1: the training data are still to be fitted",
+    ("untrained", False): "raise t1: the training data are not fitted yet",
     ("collapsed", True): "lower weight_decay: it outweighs the loss",
     ("collapsed", False): "lower weight_decay: it outweighs the loss",
-    ("unscored", True): "give labels that vary, or --threshold loss=VALUE to judge by the loss",
-    ("unscored", False): "give labels that vary, or --threshold loss=VALUE to judge by the loss",
-    ("failed", True): "look at the ending",
-    ("failed", False): "look at the ending",
+    ("unscored", True): "use labels that vary, or judge by the loss: --threshold loss=VALUE",
+    ("unscored", False): "use labels that vary, or judge by the loss: --threshold loss=VALUE",
+    ("failed", True): "see how the solve ended",
+    ("failed", False): "see how the solve ended",
 }
 
 
 def advice_on(outcome: str, state: State, ending: str) -> str:
-    """One line on what to do next; empty for a former word."""
+    """One line on what to do next; empty for a former outcome."""
+
     if (state == "stopped" or outcome == "failed") and ending in _ENDINGS:
         return _ENDINGS[ending]
     return _NEXT.get((outcome, state == "settled"), "")

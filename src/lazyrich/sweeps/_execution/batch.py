@@ -126,7 +126,7 @@ def rerun(results: Results, arrays: Path | None = None) -> list[Experiment]:
         accepted = f"describes {len(about['changes'])} runs, and holds {len(results.hashes)}"
         raise InputError("experiment", results.hashes[0], accepted)
     text = about["experiment"]
-    base = Experiment.from_toml(text, Path() if arrays is None else arrays, beside=True)
+    base = Experiment.from_toml(text, Path() if arrays is None else arrays, same_folder=True)
     experiments = [base.with_changes(changes) for changes in about["changes"]]
     for experiment, digest in zip(experiments, results.hashes, strict=True):
         if experiment.content_hash != digest:

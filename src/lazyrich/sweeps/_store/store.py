@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ..._core.errors import InputError
 from ..._core.room import available
-from ...tasks.held import AbstractHeld
+from ...tasks._array_task import AbstractArrayTask
 from .._sweep import MAX_BYTES, Sweep
 from ..batches import Batch, batches
 from .batch_file import FORMAT, Results, check_format, check_summary, from_bytes, to_bytes
@@ -72,7 +72,7 @@ class Store:
         name = sweep.content_hash[:_DIGITS]
         if not self.folder.exists(f"sweeps/{name}.toml"):
             task, arrays = sweep.experiment.task, sweep.arrays
-            if isinstance(task, AbstractHeld) and arrays is not None:
+            if isinstance(task, AbstractArrayTask) and arrays is not None:
                 with tempfile.TemporaryDirectory() as scratch:
                     task.save(Path(scratch) / arrays)
                     self.folder.write(f"sweeps/{arrays}", (Path(scratch) / arrays).read_bytes())

@@ -1,4 +1,4 @@
-"""Tasks whose data are arrays, which a description names and a file holds."""
+"""The base class of tasks that consist of arrays, given in Python or in a file."""
 
 import abc
 import hashlib
@@ -15,21 +15,21 @@ from ._base import AbstractTask
 from ._data_files import names_in
 
 
-class AbstractHeld(AbstractTask):
-    """A task made of arrays: `array_names` are its fields that hold them.
+class AbstractArrayTask(AbstractTask):
+    """A task made of arrays. `array_names` are the fields that hold them.
 
-    Two of them are equal when their contents are, wherever they came from. In a TOML file the
-    arrays are a `path` from the file's folder, checked against `sha256` where that is given.
+    Two tasks are equal if their arrays are equal, from whatever source. In a TOML file the arrays
+    are given by a `path` relative to the file's folder, and checked if `sha256` is given.
     """
 
     array_names: ClassVar[tuple[str, ...]]
     file_options: ClassVar[tuple[str, ...]] = ()
-    """Keys beside `path` that say how a file is read."""
+    """Keys other than `path` that say how to read a file."""
 
     @classmethod
     @abc.abstractmethod
     def read(cls, path: Path, **options: Any) -> dict[str, np.ndarray]:
-        """The arrays in a file, by field."""
+        """The arrays in a file, keyed by field."""
 
     @classmethod
     def file_keys(cls) -> list[str]:
@@ -37,11 +37,11 @@ class AbstractHeld(AbstractTask):
         return ["path", "sha256", *cls.file_options, *others]
 
     @classmethod
-    def from_file(cls, table: dict[str, Any], folder: Path) -> "AbstractHeld":
-        """Builds the task from a table with a `path`, which starts from `folder`.
+    def from_file(cls, table: dict[str, Any], folder: Path) -> "AbstractArrayTask":
+        """Builds the task from a table with a `path` relative to `folder`.
 
-        - **Raises** [`InputError`][lazyrich.InputError] for a key that nothing reads, a file that
-            cannot be read, or contents of another digest than `sha256`.
+        - **Raises** [`InputError`][lazyrich.InputError] for an unknown key, a file that cannot be
+            read, or arrays whose digest differs from `sha256`.
         """
         fields = {key: value for key, value in table.items() if key != "kind"}
         accepted = cls.file_keys()
@@ -54,11 +54,11 @@ class AbstractHeld(AbstractTask):
         options = {key: fields.pop(key) for key in cls.file_options if key in fields}
         task = cls(**cls.read(folder / path, **options), **fields)
         if digest is not None and digest != task.digest:
-            raise InputError("sha256", digest, f"the arrays' contents are {task.digest}")
+            raise InputError("sha256", digest, f"the arrays have the digest {task.digest}")
         return task
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the arrays as a `.npz` file, which can be read back."""
+        """Writes the arrays to a `.npz` file that can be read back."""
         with replacing(path) as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, **{name: getattr(self, name) for name in self.array_names})
 
@@ -73,7 +73,7 @@ class AbstractHeld(AbstractTask):
         return digest.hexdigest()
 
     def named(self, *, defaults: bool = True) -> dict[str, Any]:
-        """The description with the digest in place of the arrays; `defaults` may be left out."""
+        """The description with the digest in place of the arrays, with or without `defaults`."""
         found = {"kind": type(self).__name__, "sha256": self.digest}
         for name, field in type(self).model_fields.items():
             value = getattr(self, name)
@@ -90,15 +90,15 @@ class AbstractHeld(AbstractTask):
         return hash(tuple(self.named().items()))
 
 
-def held_task(table: dict[str, Any], folder: Path) -> AbstractHeld | None:
-    """The task of a table that names a file of arrays in `folder`; None if it does not.
+def array_task(table: dict[str, Any], folder: Path) -> AbstractArrayTask | None:
+    """The task of a table that names a file of arrays in `folder`; None for other tables.
 
-    Without a `kind` the file says which it is, by the arrays that it holds.
+    If the table has no `kind`, the names of the arrays in the file decide the kind.
     """
     path, kind = table.get("path"), table.get("kind")
     if kind is None and isinstance(path, str):
         kind = "Arrays" if "x_train" in names_in(folder / path) else "SplitArrays"
     cls = AbstractTask.kinds.get(kind) if isinstance(kind, str) else None
-    if cls is None or not issubclass(cls, AbstractHeld):
+    if cls is None or not issubclass(cls, AbstractArrayTask):
         return None
     return cls.from_file(table, folder)
