@@ -1,4 +1,4 @@
-"""What many runs say together: phase diagrams, boundaries, scaling laws."""
+"""Results of many runs: phase diagrams, boundaries, scaling laws."""
 
 from .boundary import boundary as boundary
 from .diagram import phase_diagram as phase_diagram

@@ -1,4 +1,4 @@
-"""Where, along one key of a sweep, one outcome gives way to another."""
+"""Boundaries between two outcomes along one key of a sweep."""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -15,7 +15,7 @@ from .diagram import quantile
 
 Outcomes = str | tuple[str, ...]
 
-# A line's status, and what the number of such lines is called.
+# The status of a line, and how lines of this status are described.
 STATUSES = {
     "located": "lines with one change between the two outcomes",
     "one_side": "lines with one of the two outcomes and not the other",
@@ -27,9 +27,9 @@ STATUSES = {
 
 
 class Change(NamedTuple):
-    """Two neighbouring known places between which the side changes.
+    """Two neighbouring known places with outcomes on different sides.
 
-    `through` is the first outcome of neither side between them, None if there is none.
+    `through` is the first other outcome between them, None if there is none.
     """
 
     first: int
@@ -38,10 +38,10 @@ class Change(NamedTuple):
 
 
 def sides_of(between: tuple[Outcomes, Outcomes]) -> dict[str, int]:
-    """Which side, 0 or 1, an outcome is on; outcomes of neither are left out.
+    """The side, 0 or 1, of each outcome in `between`. Other outcomes are left out.
 
     - **Raises** [`InputError`][lazyrich.InputError] unless `between` is two outcomes, or two
-        groups of them, that do not overlap.
+        groups of outcomes that do not overlap.
     """
     groups = [(side,) if isinstance(side, str) else tuple(side) for side in between]
     names = [name for group in groups for name in group]
@@ -57,7 +57,7 @@ def sides_of(between: tuple[Outcomes, Outcomes]) -> dict[str, int]:
 
 
 def changes(outcomes: list[str], sides: dict[str, int]) -> list[Change]:
-    """Every change of side along a row of known outcomes, by place in the row."""
+    """Every change of side in a row of known outcomes, by index in the row."""
     decided = [i for i, outcome in enumerate(outcomes) if outcome in sides]
     found = []
     for i, j in pairwise(decided):
@@ -73,29 +73,28 @@ def boundary(
     between: tuple[Outcomes, Outcomes] = (("immediate", "gradual"), "grokked"),
     of: Literal["outcome", "forecast_outcome"] = "outcome",
 ) -> xr.Dataset:
-    r"""Where along `x` the outcome changes between two, for every value of `y`.
+    r"""The value of `x` at which the outcome changes between two, for every value of `y`.
 
-    A line is the runs that share every key but `x`: one for each `y` and each seed. On it
-    the boundary lies between two neighbouring known places, its bracket, and is taken to be
-    in their middle (of their logarithms if every `x` is positive). Runs that are missing or
-    failed say nothing and are passed over. Only a line with exactly one change has a place;
-    the others are counted by what they are.
+    A line is the runs that share every key except `x`: one line for each `y` and each seed. The
+    bracket of a line is the pair of neighbouring known places between which the outcome changes.
+    The boundary is taken as the middle of the bracket, in logarithms if every `x` is positive.
+    Runs that are missing or failed are ignored. Only a line with exactly one change has a
+    boundary; other lines are counted by their status.
 
-    - **Takes** a sweep's dataset, `x` numeric, with several places a line: a grid, or the
+    - **Takes** a sweep's dataset, with numeric `x` and several places on a line: a grid, or the
         places that a [`Bisection`][lazyrich.maps.Bisection] chose; `between`, two outcomes or two
-        groups of outcomes, in either order; `of`, whether the runs' outcomes or those that
-        [`forecast_runs`][lazyrich.sweeps.forecast_runs] expected of them.
-    - **Returns** over `y`: `place`, the median over the lines that have one, NaN if fewer
-        than half do (of those with two known outcomes); `low` and `high`, the 10 %
-        quantile of the brackets' lower ends and the 90 % quantile of their upper ends, so
-        that the interval holds both the spread over seeds and the spacing of the places;
-        `num_located`, `num_one_side`, `num_several`, `num_interrupted`, `num_neither`,
-        `num_too_few`. Over `(y, line)`: `crossing`; `half_width`, half of its bracket's
-        width, in natural logarithms if every `x` is positive; `num_changes`; and `status`,
-        one of the names after `num_`. The keys of a line are coordinates along `line`. What
-        does not exist is NaN.
-    - **Raises** [`InputError`][lazyrich.InputError] for an unknown key or outcome, if no
-        line has two places, and for a dataset without forecasts where it is to be of them.
+        groups of outcomes, in either order; `of`, whether to use the outcomes of the runs or those
+        that [`forecast_runs`][lazyrich.sweeps.forecast_runs] predicted.
+    - **Returns** over `y`: `place`, the median over the lines with a boundary, NaN if fewer than
+        half of the lines with two known outcomes have one; `low` and `high`, the 10 % quantile of
+        the lower ends of the brackets and the 90 % quantile of the upper ends, an interval that
+        contains both the spread over seeds and the spacing of the places; `num_located`,
+        `num_one_side`, `num_several`, `num_interrupted`, `num_neither`, `num_too_few`. Over
+        `(y, line)`: `crossing`, the boundary; `half_width`, half of the bracket's width, in natural
+        logarithms if every `x` is positive; `num_changes`; and `status`, one of the names after
+        `num_`. The keys of a line are coordinates along `line`. Undefined values are NaN.
+    - **Raises** [`InputError`][lazyrich.InputError] for an unknown key or outcome, if no line has
+        two places, and if `of` needs forecasts that the dataset does not have.
     """
     sides = sides_of(between)
     if x == y:
@@ -119,7 +118,7 @@ def boundary(
     known = ~np.isin(table, ("missing", "failed"))
     if not np.any(np.sum(table != "missing", axis=2) > 1):
         raise InputError(
-            "x", x, "should take several values while the other keys stay: a grid, not a scatter"
+            "x", x, "should take several values at fixed values of the other keys, as on a grid"
         )
 
     scaled = xs.astype(float)
@@ -188,7 +187,7 @@ def _status(outcomes: list[str], sides: dict[str, int]) -> tuple[str, list[Chang
 
 
 def _lines(runs: Runs, others: list[str]) -> tuple[Int[np.ndarray, " run"], dict[str, Any]]:
-    """Which combination of the other keys a run has, and those keys along `line`."""
+    """The line of each run, by the values of the other keys, and these keys along `line`."""
     if not others:
         return np.zeros(runs.data.sizes["run"], dtype=int), {}
     columns = [levels(runs.key(key, key)) for key in others]
@@ -197,6 +196,6 @@ def _lines(runs: Runs, others: list[str]) -> tuple[Int[np.ndarray, " run"], dict
     shown: dict[str, Any] = {}
     for key, (values, _), code in zip(others, columns, combinations.T, strict=True):
         picked = values[code]
-        # Runs in which the key has no value make lines of their own.
+        # Runs without a value of the key form lines of their own.
         shown[key] = ("line", np.where(code < 0, np.nan, picked) if np.any(code < 0) else picked)
     return line.reshape(-1), shown

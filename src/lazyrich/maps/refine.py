@@ -1,4 +1,4 @@
-"""Locating a boundary with few runs."""
+"""Boundaries located with few runs."""
 
 import itertools
 import os
@@ -22,11 +22,12 @@ Line = tuple[Any, ...]
 class Refined(NamedTuple):
     """A boundary located with few runs.
 
-    - `dataset`, over `run`, everything that was run, ready for
-        [`boundary`][lazyrich.maps.boundary] and [`phase_diagram`][lazyrich.maps.phase_diagram].
-    - `crossings`, by the values of all keys but `x`, in the order of `keys`, where on the
-        lattice the outcome changes.
-    - `num_runs`, and `num_lattice`, those of the full grid; `num_rounds`, of proposals.
+    - `dataset`, all runs over `run`, for [`boundary`][lazyrich.maps.boundary] and
+        [`phase_diagram`][lazyrich.maps.phase_diagram].
+    - `crossings`, the places on the lattice where the outcome changes, by the values of all keys
+        except `x`, in the order of `keys`.
+    - `num_runs`, and `num_lattice`, the number of runs of the full grid; `num_rounds`, the number
+        of proposals.
     """
 
     dataset: xr.Dataset
@@ -49,16 +50,16 @@ def refine(
     scheduler: Any = None,
     listener: Listener = silent,
 ) -> Refined:
-    """Puts runs where the outcome changes, until the change lies between neighbours on a grid.
+    """Adds runs where the outcome changes, until the change lies between neighbours of a grid.
 
-    Every line of the grid along `x` is bisected, see [`Bisection`][lazyrich.maps.Bisection]; each
-    round is a sweep of its own in `store`, so the same call goes on after whatever ended it,
-    and what a full grid has computed there already is not computed again.
+    Every line of the grid along `x` is bisected, see [`Bisection`][lazyrich.maps.Bisection]. Each
+    round is a separate sweep in `store`. The same call therefore continues after an interruption,
+    and runs of a full grid in the same store are not repeated.
 
-    - **Takes** `over`, the full grid: the values of `x`, increasing and as dense as the boundary
-        is to be known, and those of the other keys, such that neighbours resemble one
-        another; `between`, the two outcomes, or two groups of them; `every`, the first pass's
-        stride along `x`; the rest as [`sweep`][lazyrich.sweep] does.
+    - **Takes** `over`, the full grid: the values of `x`, increasing and with the spacing that the
+        boundary should be known to, and values of the other keys, in an order in which neighbours
+        have similar boundaries; `between`, the two outcomes, or two groups of outcomes; `every`,
+        the stride of the first pass along `x`; the rest as in [`sweep`][lazyrich.sweep].
     - **Raises** what [`sweep`][lazyrich.sweep] raises.
     """
     axes = {axis.name: [point[0] for point in axis.points] for axis in axes_of(over)}
@@ -90,7 +91,7 @@ def refine(
 
 
 def _by_run(dataset: xr.Dataset, keys: tuple[str, ...]) -> xr.Dataset:
-    """The same with its one dimension named `run`."""
+    """The dataset with its one dimension named `run`."""
     (dim,) = dataset["outcome"].dims
     columns = {key: ("run", np.asarray(dataset[key].values)) for key in keys}
     return dataset.drop_vars(keys).rename({dim: "run"}).assign_coords(columns)

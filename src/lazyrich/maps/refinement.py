@@ -1,4 +1,4 @@
-"""Locating boundaries with few runs: which places of a lattice to run next."""
+"""The choice of the next runs for locating a boundary with few runs."""
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from .._core.errors import InputError
 from .boundary import Outcomes, changes, sides_of
 
 Place = int | float
-# Places are keys: integers for some lattices, floats for others.
+# Places are dictionary keys: integers for some lattices, floats for others.
 Known = Mapping[Any, str]
 Line = TypeVar("Line", bound=Hashable)
 
@@ -18,10 +18,10 @@ Line = TypeVar("Line", bound=Hashable)
 class Crossings(NamedTuple):
     """What is known of the boundaries on one line.
 
-    - `brackets`: adjacent places of the lattice between which a boundary lies.
-    - `ended`: pairs of places between which the outcome passes through a third one, and
-        that outcome: the search ends there.
-    - `done`: whether nothing more is to be run on this line.
+    - `brackets`: neighbouring places of the lattice with a boundary between them.
+    - `ended`: pairs of places with a third outcome between them, and that outcome. The search
+        between them has ended.
+    - `done`: whether the line needs no more runs.
     """
 
     brackets: tuple[tuple[Place, Place], ...]
@@ -33,20 +33,19 @@ class Crossings(NamedTuple):
 class Bisection:
     r"""Finds where outcomes change along the lines of a lattice, with few runs.
 
-    A line is the values of one key, all other keys fixed. Every `lead`-th line leads: it
-    is first run at both ends and at every `every`-th place between. The lines between wait
-    for the leading ones next to them and are then first run at both ends and just outside
-    the brackets found there, `margin` places away. If a line that follows shows another
-    number of changes than both its leaders, it gets the coarse pass as well. After that,
-    every pair of neighbouring known places on different sides is halved until they are
-    adjacent. So each boundary that the first pass separates is found: between any two
-    neighbouring places that were run, either the side is the same, or they are adjacent, or
-    a third outcome lies between them. An island of one outcome narrower than the first
-    pass can be missed; with `lead = 1` no line rests on its neighbours.
+    A line is the values of one key at fixed values of all other keys. Every `lead`-th line is a
+    leader. A leader is first run at both ends and at every `every`-th place between. The lines
+    between two leaders wait for both. They are then run at both ends and at places `margin`
+    outside the brackets of the leaders. If the number of changes on a line differs from that on
+    both leaders, the line gets the coarse pass as well. After that, every pair of neighbouring
+    known places on different sides is bisected until the places are adjacent. At the end, any two
+    neighbouring known places are on the same side, or adjacent, or have a third outcome between
+    them, so every boundary that the first pass separates is found. The search can miss an interval
+    of one outcome that is narrower than the first pass. With `lead = 1` all lines are independent.
 
-    It holds no state: `propose` depends on the outcomes alone, so a search goes on from
-    whatever a store holds. Outcomes at places that are not on the lattice are passed over,
-    and `missing` is not known.
+    The search has no state: `propose` depends only on the outcomes, so the search continues from
+    the contents of a store. Outcomes at places outside the lattice are ignored, and `missing`
+    counts as unknown.
 
     - **Takes** `lattice`, places in increasing order, at least two; `between`, two outcomes
         or two groups of outcomes; `every`, `lead` and `margin`, whole numbers from 1.
@@ -61,7 +60,7 @@ class Bisection:
 
     def __post_init__(self) -> None:
         sides_of(self.between)
-        # Plain numbers, of the kind given: a whole number stays one in an experiment.
+        # Plain numbers of the given type: a whole number stays a whole number in an experiment.
         object.__setattr__(self, "lattice", tuple(np.asarray(self.lattice).tolist()))
         places = np.asarray(self.lattice, dtype=float)
         if len(places) < 2 or not np.all(np.diff(places) > 0):
@@ -73,22 +72,22 @@ class Bisection:
                 raise InputError(key, getattr(self, key), "should be at least 1")
 
     def propose(self, known: Mapping[Line, Known]) -> list[tuple[Line, Place]]:
-        """The places to run next, all of which may be run at once; none when it is done.
+        """The places to run next, in any order or at once; empty when the search is done.
 
-        - **Takes** for each line, in an order in which neighbours resemble one another,
-            the outcome at every place that was run; an empty mapping for a new line.
+        - **Takes** the outcomes at all places that were run, for each line, in an order in which
+            neighbouring lines have similar boundaries; an empty mapping for a new line.
         - **Returns** pairs of line and place, in the order of the lines.
         """
-        wanted = self._wanted(known)
-        return [(line, self.lattice[i]) for line, places in wanted.items() for i in places]
+        needed = self._needed(known)
+        return [(line, self.lattice[i]) for line, places in needed.items() for i in places]
 
     def done(self, known: Mapping[Line, Known]) -> bool:
-        """Whether nothing is left to run."""
+        """Whether no more runs are needed."""
         return not self.propose(known)
 
     def located(self, known: Mapping[Line, Known]) -> dict[Line, Crossings]:
-        """What is known of every line's boundaries; exact to the lattice where it is done."""
-        wanted = self._wanted(known)
+        """The known boundaries of every line, exact on the lattice for lines that are done."""
+        needed = self._needed(known)
         found = {}
         for i, line in enumerate(known):
             row = self._row(known[line])
@@ -99,18 +98,18 @@ class Bisection:
                     ended.append((low, high, through))
                 elif last == first + 1:
                     brackets.append((low, high))
-            # A line that waits for its leaders wants nothing yet and is not done.
-            done = not wanted[line] and not self._waits(i, known, wanted)
+            # A line that waits for its leaders needs no runs yet, but is not done.
+            done = not needed[line] and not self._waits(i, known, needed)
             found[line] = Crossings(tuple(brackets), tuple(ended), done)
         return found
 
     def _row(self, known: Known) -> dict[int, str]:
-        """Outcomes by place on the lattice, in increasing order."""
+        """Outcomes by index on the lattice, in increasing order."""
         places = np.asarray(self.lattice, dtype=float)
         row = {}
         for place, outcome in known.items():
             i = int(np.argmin(np.abs(places - place)))
-            # As exact as the axes of a phase diagram are.
+            # The same tolerance as for the axes of a phase diagram.
             if outcome != "missing" and abs(places[i] - place) <= 1e-9 * abs(place):
                 row[i] = outcome
         return dict(sorted(row.items()))
@@ -124,36 +123,36 @@ class Bisection:
         return {*range(0, len(self.lattice), self.every), len(self.lattice) - 1}
 
     def _leaders(self, i: int, num_lines: int) -> list[int]:
-        """The lines that line `i` rests on; none if it leads itself."""
+        """The leaders of line `i`; none if the line is a leader itself."""
         before = i - i % self.lead
         after = before + self.lead
         return [] if i == before else [before] + ([after] if after < num_lines else [])
 
-    def _waits(self, i: int, known: Mapping[Line, Known], wanted: dict[Line, list[int]]) -> bool:
+    def _waits(self, i: int, known: Mapping[Line, Known], needed: dict[Line, list[int]]) -> bool:
         names = list(known)
-        return any(wanted[names[j]] for j in self._leaders(i, len(names)))
+        return any(needed[names[j]] for j in self._leaders(i, len(names)))
 
-    def _wanted(self, known: Mapping[Line, Known]) -> dict[Line, list[int]]:
-        """The places each line wants next."""
+    def _needed(self, known: Mapping[Line, Known]) -> dict[Line, list[int]]:
+        """The places that each line needs next."""
         rows = [self._row(line) for line in known.values()]
-        wanted: list[list[int]] = [[] for _ in rows]
+        needed: list[list[int]] = [[] for _ in rows]
         for i, row in enumerate(rows):
             if not self._leaders(i, len(rows)):
-                wanted[i] = self._next(row, self._coarse())
+                needed[i] = self._next(row, self._coarse())
         for i, row in enumerate(rows):
             leaders = self._leaders(i, len(rows))
-            if leaders and not any(wanted[j] for j in leaders):
-                wanted[i] = self._follow(row, [self._changes(rows[j]) for j in leaders])
-        return dict(zip(known, wanted, strict=True))
+            if leaders and not any(needed[j] for j in leaders):
+                needed[i] = self._follow(row, [self._changes(rows[j]) for j in leaders])
+        return dict(zip(known, needed, strict=True))
 
     def _follow(
         self, row: dict[int, str], leading: list[list[tuple[int, int, str | None]]]
     ) -> list[int]:
-        """What a line wants whose leaders have these changes."""
+        """The places that a line needs whose leaders have these changes."""
         end = len(self.lattice) - 1
         first = {0, end}
         if len({len(found) for found in leading}) == 1:
-            # The leaders agree: what lies between their boundaries is this line's bracket.
+            # The leaders agree, so this line's bracket is expected between their boundaries.
             for same in zip(*leading, strict=True):
                 first.add(max(min(low for low, _, _ in same) - self.margin, 0))
                 first.add(min(max(high for _, high, _ in same) + self.margin, end))
@@ -165,7 +164,7 @@ class Bisection:
         return self._next(row, first)
 
     def _next(self, row: dict[int, str], first: set[int]) -> list[int]:
-        """What is missing of the first pass; after it, the middles of all open brackets."""
+        """The missing places of the first pass; after the first pass, the middles of brackets."""
         if first - row.keys():
             return sorted(first - row.keys())
         open_brackets = [

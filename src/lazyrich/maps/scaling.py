@@ -1,4 +1,4 @@
-"""How transition times scale over a sweep: a regression, and the collapse of curves."""
+"""Scaling of transition times over a sweep: a regression, and the collapse of curves."""
 
 from typing import Any, NamedTuple
 
@@ -15,16 +15,15 @@ from ..sweeps.runs import Runs, levels, runs_of
 class ScalingFit(NamedTuple):
     """`times * quantity = offset + slope * log(against)`, by least squares.
 
-    - `slope`, `offset`: dimensionless for a time and its weight decay.
-    - `slope_interval`, `offset_interval`: 95 % intervals, NaN where there are too few
-        clusters to tell.
-    - `residuals`: over `run`, one for each run that has the time; its coordinates are the
-        swept keys and `log_against`.
-    - `num_runs`: runs in the fit; `num_censored`: runs left out since the time lies past
-        the horizon; `left_out`: all runs left out, by outcome.
-    - `clusters`: the key whose values are taken as independent, or `run`;
-        `num_clusters`: how many of them.
-    - `r_squared`: share of the variance that the line explains.
+    - `slope`, `offset`: dimensionless for a time multiplied by its weight decay.
+    - `slope_interval`, `offset_interval`: 95 % intervals, NaN if there are too few clusters.
+    - `residuals`: over `run`, one for each run with the time; the coordinates are the swept keys
+        and `log_against`.
+    - `num_runs`: the number of runs in the fit; `num_censored`: the number of runs left out
+        because the time is later than the horizon; `left_out`: all runs left out, by outcome.
+    - `clusters`: the key whose values count as independent, or `run`; `num_clusters`: the number
+        of its values.
+    - `r_squared`: the share of the variance that the line explains.
     """
 
     quantity: str
@@ -66,23 +65,22 @@ def scaling_fit(
 ) -> ScalingFit:
     r"""Regresses `times * quantity` on the logarithm of `against`.
 
-    As it stands, $\lambda\, t_{50} = a + b \log \alpha$ with natural logarithm: the limit
-    theorems say $b = 1$, and leave $a$ open.
+    With the default arguments this is $\lambda\, t_{50} = a + b \log \alpha$ with the natural
+    logarithm. The limit theorems state $b = 1$, and do not determine $a$.
 
-    Runs with the same seed share their data and their initial direction, so their errors
-    are not independent, and an interval over runs would be too narrow. The intervals
-    are cluster-robust with seeds as clusters, in the form made for few clusters: squared
-    residuals are corrected for leverage (CR2), and the $t$ distribution has the degrees
-    of freedom that match the estimate's variance for independent errors. If all seeds were
-    run at the same places they are exactly the $t$ interval over one line a seed. With one
-    seed, or none in the dataset, runs are the clusters, and the interval holds no
-    variation from seed to seed.
+    Runs with the same seed share their data and their initial direction, so their errors are
+    correlated, and an interval over runs would be too narrow. The intervals are cluster-robust
+    with seeds as clusters, in a form for few clusters: squared residuals are corrected for
+    leverage (CR2), and the $t$ distribution has the degrees of freedom that match the variance of
+    the estimate for independent errors. If all seeds have runs at the same places, these are the
+    $t$ intervals over one fit for each seed. With one seed, or without seeds in the dataset, runs
+    are the clusters, and the interval does not contain the variation between seeds.
 
     - **Takes** a sweep's dataset; `quantity`, one of its times; `against`, a key with
         positive values; `times`, a key with positive values to multiply by, or None.
     - **Returns** a [`ScalingFit`][lazyrich.maps.ScalingFit]. Censored runs are left out and
-        counted: where there are many, the fit leans to early times; extend the horizon.
-    - **Raises** [`InputError`][lazyrich.InputError] for a key or time that is not there or not
+        counted. If there are many, the fit is biased towards early times: extend the horizon.
+    - **Raises** [`InputError`][lazyrich.InputError] for a key or time that is missing or not
         positive, and for fewer than three runs or a single value of `against`.
     - **Source** Bell & McCaffrey, Survey Methodology 28 (2002), 169--181: bias-reduced
         variance and degrees of freedom. Lyu et al., ICLR 2024, arXiv:2311.18817: slope 1.
@@ -97,8 +95,8 @@ def scaling_fit(
         raise InputError(
             quantity,
             int(np.sum(used)),
-            f"the number of runs that have one should be at least 3 (of {len(used)}): extend "
-            "`t1`, or lower `Thresholds.test` if the runs do end",
+            f"at least 3 of the {len(used)} runs should have this time: extend `t1`, or lower "
+            "`Thresholds.test` if the test scores have settled below it",
         )
     if len(np.unique(x[used])) < 2:
         raise InputError(
@@ -146,12 +144,12 @@ def _positive(runs: Runs, key: str, argument: str) -> Float[np.ndarray, " run"]:
         raise InputError(argument, key, "should be a key whose values are numbers")
     if not np.all(values > 0):
         worst = values[~(values > 0)][0].item()
-        raise InputError(key, worst, "should be positive in every run: select those that are")
+        raise InputError(key, worst, "should be positive in every run: select runs where it is")
     return values.astype(float)
 
 
 def _clusters(runs: Runs, used: Shaped[np.ndarray, " run"]) -> tuple[str, Int[np.ndarray, " used"]]:
-    """The key whose values are independent draws, and each used run's place among them."""
+    """The key whose values are independent draws, and the index of its value for each used run."""
     if "seed" in runs.keys:
         _, place = levels(runs.key("seed", "seed")[used])
         if len(np.unique(place)) > 1:
@@ -166,10 +164,10 @@ def half_widths(
 ) -> Float[np.ndarray, " 2"]:
     """Half widths of the 95 % intervals of both coefficients, offset first.
 
-    For each cluster g with rows X_g, A_g = (I - X_g M X_g')^(-1/2) and M = (X'X)^-1. The
-    variance of c'b is the sum over g of (c'M X_g' A_g u_g)^2. It has the expectation and
-    the variance of a chi-squared one with (sum of e)^2 / (sum of e^2) degrees of freedom,
-    e being the eigenvalues of P'P with columns p_g = (I - X M X')_g' A_g X_g M c.
+    For each cluster g with rows X_g, let A_g = (I - X_g M X_g')^(-1/2) and M = (X'X)^-1. The
+    estimated variance of c'b is the sum over g of (c'M X_g' A_g u_g)^2. Its expectation and
+    variance match a chi-squared distribution with (sum of e)^2 / (sum of e^2) degrees of freedom,
+    where e are the eigenvalues of P'P with columns p_g = (I - X M X')_g' A_g X_g M c.
     """
     inverse = np.linalg.inv(design.T @ design)
     names = np.unique(cluster)
@@ -177,10 +175,10 @@ def half_widths(
     lifted = np.zeros((2, len(names), len(residuals)))
     for g, name in enumerate(names):
         own = cluster == name
-        # Only in the two directions of the design does A_g differ from the identity.
+        # A_g differs from the identity only in the two directions of the design.
         q, r = np.linalg.qr(design[own])
         leverage, vectors = np.linalg.eigh(r @ inverse @ r.T)
-        # A cluster that alone fixes a direction has no residual in it.
+        # If only one cluster determines a direction, its residual in this direction is zero.
         free = leverage < 1 - 1e-9
         gain = np.where(free, 1 / np.sqrt(np.where(free, 1 - leverage, 1)), 0)
         adjusted = q @ (vectors * gain) @ vectors.T @ r @ inverse
@@ -191,7 +189,7 @@ def half_widths(
     for c in range(2):
         moments = lifted[c] @ lifted[c].T
         total = np.trace(moments)
-        # Nothing but rounding is left where each cluster fixes a direction of its own.
+        # If each cluster determines a direction of its own, only rounding errors remain.
         if total > 1e-9 * inverse[c, c]:
             freedom = total**2 / np.sum(moments**2)
             error = np.sqrt(np.sum(scores[:, c] ** 2))
@@ -200,15 +198,15 @@ def half_widths(
 
 
 class Collapse(NamedTuple):
-    r"""How well curves fall onto one when time is $\lambda t - \log \alpha$.
+    r"""How well curves coincide when time is replaced by $\lambda t - \log \alpha$.
 
-    - `half`: over `run`, the time at which a curve is last half-way between its early and
-        its late value; NaN for a run without a time.
-    - `before`: standard deviation of $t$ at the half level over its mean.
-    - `after`: standard deviation of $\lambda t - \log\alpha$ there, over the mean of
-        $\lambda t$; 0 if half-way is at $(1/\lambda)\log\alpha$ plus a constant over
-        $\lambda$. Both are NaN for fewer than two runs.
-    - `num_runs`: how many runs have a half time.
+    - `half`: over `run`, the last time at which a curve is halfway between its early and its
+        late value; NaN for a run without such a time.
+    - `before`: standard deviation over mean of $t$ at the half level.
+    - `after`: standard deviation of $\lambda t - \log\alpha$ there, over the mean of $\lambda t$.
+        It is 0 if the half time is $(1/\lambda)\log\alpha$ plus a constant over $\lambda$. Both
+        are NaN for fewer than two runs.
+    - `num_runs`: the number of runs with a half time.
     """
 
     half: xr.DataArray
@@ -230,11 +228,11 @@ class Collapse(NamedTuple):
 def collapse(dataset: xr.Dataset, quantity: str = "test_accuracy") -> Collapse:
     r"""The spread of half times over a sweep, in plain and in rescaled time.
 
-    Only runs that settled and whose test score changed (those with a `t50`) take part.
+    Only runs that settled and whose test score changed (those with a `t50`) are used.
 
     - **Takes** a sweep's dataset with `time`, `quantity` and its early and late values;
         `init_scale` and `weight_decay` positive, swept or in the base experiment.
-    - **Raises** [`InputError`][lazyrich.InputError] if one of them is not there.
+    - **Raises** [`InputError`][lazyrich.InputError] if one of these is missing.
     """
     ends = (f"early_{quantity}", f"late_{quantity}")
     for name in ("time", quantity, *ends):
@@ -266,6 +264,7 @@ def collapse(dataset: xr.Dataset, quantity: str = "test_accuracy") -> Collapse:
 
 def _last_half(times: Float[np.ndarray, " t"], done: Float[np.ndarray, " t"]) -> float:
     """The last crossing of one half, interpolated in log time."""
+
     known = np.isfinite(done) & (times > 0)
     times, done = times[known], done[known]
     below = np.flatnonzero(done < 0.5)
