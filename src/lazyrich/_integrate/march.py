@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from ..solvers._work import Work, work
+from ..solvers._work import AbstractCounting, Work, work
 from .log_state import LogState
 from .norms import tree_norm
 from .status import (
@@ -141,7 +141,7 @@ def start(system: System, y0: PyTree, first_step: Array) -> March:
         streak=zero,
         num_accepted=zero,
         num_rejected=zero,
-        work=jax.tree.map(lambda w: w.astype(jnp.int64), _taken(solver_state)),
+        work=jax.tree.map(lambda w: w.astype(jnp.int64), _taken(system, solver_state)),
         status=zero,
     )
 
@@ -223,7 +223,7 @@ def _attempt(system: System, march: March) -> March:
     def keep(new: PyTree, old: PyTree) -> PyTree:
         return jax.tree.map(lambda a, b: jnp.where(accepted, a, b), new, old)
 
-    taken = jax.tree.map(jnp.add, march.work, _taken(solver_state))
+    taken = jax.tree.map(jnp.add, march.work, _taken(system, solver_state))
     step = (t1 - t0) * factor
     after = eqx.tree_at(
         lambda m: (m.t, m.y, m.step, m.solver_state, m.error, m.rejected, m.doubted, m.work),
@@ -316,8 +316,9 @@ def _status(system: System, before: March, after: March, size: Array) -> Array:
     still = tree_norm(moved) < system.stationary * rate * elapsed * tree_norm(params)
     stuck = after.t + after.step == after.t
     status = before.status
-    if getattr(system.solver, "switches", False):
-        status = jnp.where(after.solver_state.stiff, STIFF, status)
+    solver = system.solver
+    if isinstance(solver, AbstractCounting) and solver.hands_over:
+        status = jnp.where(solver.at_stability_bound(after.solver_state), STIFF, status)
     status = jnp.where(still & (elapsed > 0), STATIONARY, status)
     if system.stop.name is not None:
         status = jnp.where(after.streak >= system.stop.sustained, CROSSED, status)
@@ -335,9 +336,10 @@ def _metric(system: System, observed: PyTree, like: Array) -> Array:
     return observed[system.moving].astype(like.dtype)
 
 
-def _taken(solver_state: Any) -> Work:
+def _taken(system: System, solver_state: Any) -> Work:
     """What the last attempt took; nothing is known of solvers that do not say."""
-    return getattr(solver_state, "work", work())
+    solver = system.solver
+    return solver.taken(solver_state) if isinstance(solver, AbstractCounting) else work()
 
 
 advance_one = eqx.filter_jit(advance, donate="all-except-first")

@@ -17,7 +17,7 @@ from ..experiments.sizes import check_fits
 from ..models import measured_homogeneity
 from ..models._base import outputs_of
 from ..predictors import Predictor
-from ..tasks import Blocks, PolynomialRegression, Samples, Split
+from ..tasks import Blocks, Samples, Split
 from .achieved import HeldOut, gathered, outputs_of_predictors, predictor_table, scales_of
 from .references import references
 
@@ -114,11 +114,8 @@ class SharedData:
 
     def teacher(self, problem: Problem) -> Array | None:
         """The teacher of the labels, where the model is given inputs as they are drawn for it."""
-        task = self.experiment.task
-        if not problem.model.closes:
-            return None
-        divides = problem.model.statistics(problem.params)[0].root_d
-        if not isinstance(task, PolynomialRegression) or divides != task.unit_inputs:
+        task, model = self.experiment.task, problem.model
+        if not model.closes or model.statistics(problem.params)[0].root_d != task.unit_inputs:
             return None
         return task.quadratic_teacher(self.data_key)
 

@@ -1,11 +1,11 @@
 """The predictors that theory names for a problem, where they can be computed."""
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 from jaxtyping import Array
 
 from ..dynamics import Problem
-from ..models import DiagonalLinear, MatrixFactorisation
+from ..models import AbstractLinearModel, Theory
 from ..predictors import (
     Predictor,
     kernel_completion,
@@ -20,40 +20,40 @@ from ..predictors import (
 
 def references(problem: Problem) -> dict[str, Predictor]:
     """The `kernel` predictor of the start given and the `rich` one, those that there are."""
-    if isinstance(problem.model, DiagonalLinear):
-        return _of_diagonal(problem, problem.model)
-    if isinstance(problem.model, MatrixFactorisation) and not problem.loss.is_classification:
-        return _of_completion(problem, problem.model)
-    return {}
+    model = problem.model
+    if not isinstance(model, AbstractLinearModel):
+        return {}
+    theory, found = model.theory(problem.loss.is_classification), {}
+    weighed = model.kernel_weights(problem.params)
+    if weighed is not None and theory.early is not None:
+        found["kernel"] = _early(problem, theory, weighed)
+    if theory.late == "nuclear":
+        (size, _) = jax.eval_shape(model.weights, problem.params).shape
+        found["rich"] = min_nuclear_norm(*_entries(problem), size)
+    elif theory.late == "lq" and (problem.loss.is_classification or theory.order == 1):
+        found["rich"] = _sparse(problem, theory, found.get("kernel"))
+    return found
 
 
-def _of_diagonal(problem: Problem, model: DiagonalLinear) -> dict[str, Predictor]:
-    train = problem.train
-    # The tangent kernel at the start weighs coordinates so; equally, from the model's own.
-    u, v = problem.params
-    h = u ** (2 * model.depth - 2) + v ** (2 * model.depth - 2)
-    h = h / jnp.max(h)
+def _early(problem: Problem, theory: Theory, weighed: Array) -> Predictor:
+    if theory.early == "completion":
+        return kernel_completion(*_entries(problem), len(weighed))
     # Of numbers, or of signs taken as numbers, every sample is interpolated.
-    fits = not problem.loss.is_classification
-    early = l2_min_norm if fits else l2_max_margin
-    found = {"kernel": early(train.x, train.y, kernel_weights=h)}
-    if model.depth == 2:
-        late = l1_min_norm if fits else l1_max_margin
-        found["rich"] = late(train.x, train.y)
-    elif not fits:
-        kernel = found["kernel"]
-        start = kernel.weights if kernel.is_certified else None
-        found["rich"] = lq_max_margin(train.x, train.y, 2 / model.depth, start)
-    return found
+    of_margin = problem.loss.is_classification
+    predictor = l2_max_margin if of_margin else l2_min_norm
+    return predictor(problem.train.x, problem.train.y, kernel_weights=weighed)
 
 
-def _of_completion(problem: Problem, model: MatrixFactorisation) -> dict[str, Predictor]:
-    index, values = np.asarray(problem.train.x), np.asarray(problem.train.y)
-    found = {"rich": min_nuclear_norm(index, values, model.size)}
-    if all(_is_multiple_of_identity(factor) for factor in problem.params):
-        found = {"kernel": kernel_completion(index, values, model.size), **found}
-    return found
+def _sparse(problem: Problem, theory: Theory, early: Predictor | None) -> Predictor:
+    train = problem.train
+    if not problem.loss.is_classification:
+        return l1_min_norm(train.x, train.y)
+    if theory.order == 1:
+        return l1_max_margin(train.x, train.y)
+    start = early.weights if early is not None and early.is_certified else None
+    return lq_max_margin(train.x, train.y, theory.order, start)
 
 
-def _is_multiple_of_identity(factor: Array) -> bool:
-    return bool(jnp.all(factor == factor[0, 0] * jnp.eye(len(factor))))
+def _entries(problem: Problem) -> tuple[np.ndarray, np.ndarray]:
+    """Places and values of the entries of a matrix that are known."""
+    return np.asarray(problem.train.x), np.asarray(problem.train.y)

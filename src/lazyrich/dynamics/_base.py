@@ -177,6 +177,11 @@ class AbstractDynamics(Choice):
         return True
 
     @property
+    def in_log_time(self) -> bool:
+        """Whether times are logarithms of gradient-flow time."""
+        return False
+
+    @property
     def forgets(self) -> bool:
         """Whether a run goes on from the parameters it has reached as if it had never stopped."""
         return False

@@ -13,6 +13,7 @@ from .._integrate.march import March
 from .._integrate.norms import rms, tree_norm
 from ..solvers import RKC2, ROCK2, ROS34PW2, DampedRKC2, DualROS34PW2
 from ..solvers._spectral_radius import spectral_radius
+from ..solvers._work import AbstractCounting
 from ..solvers.watched_tsit5 import WatchedTsit5
 from ._base import Problem
 from ._rate import output_unit
@@ -37,7 +38,9 @@ class Method(NamedTuple):
 
     def stability_bound(self, march: March) -> bool:
         """Whether the last steps were as long as the method is stable, and no longer."""
-        return bool(getattr(march.solver_state, "stiff", False))
+        if not isinstance(self.solver, AbstractCounting):
+            return False
+        return bool(self.solver.at_stability_bound(march.solver_state))
 
 
 def choose(wish: str, clock: str, problem: Problem, t1: float) -> Method:

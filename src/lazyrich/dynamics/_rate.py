@@ -1,7 +1,7 @@
 """How fast the fastest motion of a problem is at time 0."""
 
+import math
 from collections.abc import Sequence
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -87,12 +87,7 @@ def _rate(start: _Start, place: Int[Array, ""]) -> Float[Array, ""]:
 
 def output_unit(problem: Problem) -> float:
     """Outputs smaller than this count as zero in error control."""
-    if problem.loss.is_classification:
-        return 1.0
-    # From zero outputs the dual is twice the targets, which classes name and are not.
-    f: Any = jax.eval_shape(lambda p: problem.model.apply(p, problem.train.x), problem.params)
-    dual = problem.loss.dual(jnp.zeros(f.shape, f.dtype), problem.train.y)
-    return float(rms(0.5 * dual)) or 1.0
+    return problem.loss.typical_output(problem.outputs, problem.train.y)
 
 
 def loss_floor(problem: Problem, rtol: float) -> float:
@@ -102,5 +97,5 @@ def loss_floor(problem: Problem, rtol: float) -> float:
     """
     if problem.loss.is_classification:
         return 0.0
-    f: Any = jax.eval_shape(lambda p: problem.model.apply(p, problem.train.x), problem.params)
-    return f.size / f.shape[0] * (rtol * output_unit(problem)) ** 2
+    num_outputs = math.prod(problem.outputs[1:])
+    return num_outputs * (rtol * output_unit(problem)) ** 2

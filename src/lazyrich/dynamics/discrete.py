@@ -71,8 +71,7 @@ class AbstractDiscrete(AbstractDynamics):
 
     def _at_any_rate_and_seed(self) -> "AbstractDiscrete":
         """What is compiled in; rate and seed are passed beside it, for a sweep to compile once."""
-        changes = {"learning_rate": 1.0, "seed": 0}
-        return self.model_copy(update={k: changes[k] for k in changes if hasattr(self, k)})
+        return self.model_copy(update={"learning_rate": 1.0})
 
     def samples_per_step(self, num_samples: int) -> int:
         """How many samples a step sees."""
@@ -165,6 +164,9 @@ class AbstractStochastic(AbstractDiscrete):
 
     def samples_per_step(self, num_samples: int) -> int:
         return self.batch_size or num_samples
+
+    def _at_any_rate_and_seed(self) -> AbstractDiscrete:
+        return self.model_copy(update={"learning_rate": 1.0, "seed": 0})
 
     @property
     def draws_beside(self) -> bool:

@@ -104,6 +104,10 @@ class Flow(AbstractDynamics):
     def follows_closure(self) -> bool:
         return self.closure
 
+    @property
+    def in_log_time(self) -> bool:
+        return self.clock == "log"
+
     def as_flow(self) -> "Flow":
         return self
 

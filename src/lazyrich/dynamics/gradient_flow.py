@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, PyTree, Shaped
 from .._integrate.log_state import LogState
 from ..losses import AbstractLoss
 from ..models import AbstractModel
+from ..solvers import AbstractMatrixTerm
 from ..solvers._dual_term import AbstractDualTerm
 from ._base import Problem
 from .gauss_newton import GaussNewton
@@ -23,7 +24,7 @@ _FEW = 100
 _BLOCK = 64
 
 
-class GradientFlow(AbstractDualTerm):
+class GradientFlow(AbstractMatrixTerm, AbstractDualTerm):
     r"""$\dot\theta = \frac1n J(\theta)^\top s(f(\theta)) - \lambda\theta$, for any `diffeqsolve`.
 
     $f$ are the model's outputs on `x`, raveled to `(m,)` with $m = n$ or $n c$, $J$ their

@@ -297,7 +297,7 @@ class Experiment(Description):
     @property
     def time_axis(self) -> tuple[str, str]:
         """The long name and the unit of the times in a record."""
-        if getattr(self.dynamics, "clock", "linear") == "log":
+        if self.dynamics.in_log_time:
             return "log10 of one plus gradient-flow time", "log10(1 + t)"
         return "gradient-flow time", "1"
 

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from ..dynamics import Flow, ReducedFlow
+from ..dynamics import Flow
 from ..models import Linearised
 from .experiment import Experiment
 
@@ -21,10 +21,10 @@ def linearise(
         of your own to [`simulate`][lazyrich.simulate] for an experiment linearised around them,
         give it `twin.model.expand(params)`.
     """
-    reduced = isinstance(experiment.dynamics, ReducedFlow)
+    model, dynamics = Linearised(model=experiment.model, base_point=base_point), experiment.dynamics
     changes = {
-        "model": Linearised(model=experiment.model, base_point=base_point),
-        "dynamics": Flow() if reduced else experiment.dynamics,
+        "model": model,
+        "dynamics": dynamics if dynamics.can_follow(model) else Flow(),
         "name": f"{experiment.name}, linearised",
         "published": None,
     }

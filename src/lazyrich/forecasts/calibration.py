@@ -8,7 +8,6 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from ..experiments.experiment import Experiment
-from ..models import Centred, DiagonalLinear, Doubled, MatrixFactorisation
 
 # What the numbers that describe data are called in reasons.
 _NAMES = {
@@ -99,17 +98,11 @@ def _fields(row: dict[str, Any]) -> dict[str, Any]:
 def family_of(experiment: Experiment, direction: str) -> Family:
     """The family of an experiment, whose test score is to change for the better (`grok`, also where
     that is unknown) or for the worse (`misgrok`)."""
-    model = experiment.model
-    while isinstance(model, Doubled | Centred):
-        model = model.model
-    known = families()
+    known, task = families(), experiment.task.kind_name()
     if experiment.weight_decay == 0:
-        name = type(experiment.task).__name__ + ", no decay"
-        return known.get(name, known["unknown, no decay"])
-    if isinstance(model, DiagonalLinear) and experiment.loss.is_classification:
-        name = f"DiagonalLinear, depth {model.depth}, {direction}"
-    elif isinstance(model, MatrixFactorisation):
-        name = "MatrixFactorisation"
-    else:
-        name = f"{type(model).__name__} on {type(experiment.task).__name__}"
-    return known.get(name, known["unknown"])
+        return known.get(f"{task}, no decay", known["unknown, no decay"])
+    theory = experiment.model.theory(experiment.loss.is_classification)
+    if not theory.of_any_task:
+        return known.get(f"{theory.family} on {task}", known["unknown"])
+    by_direction = known.get(f"{theory.family}, {direction}", known["unknown"])
+    return known.get(theory.family, by_direction)

@@ -7,7 +7,6 @@ import numpy as np
 
 from ..dynamics import Problem
 from ..experiments.experiment import Experiment
-from ..models import DiagonalLinear, MatrixFactorisation
 from ..predictors import Predictor
 from .phase import KernelPhase
 from .verdict import Reason
@@ -23,13 +22,13 @@ _ZERO = 1e-6
 def doubts_of_dynamics(experiment: Experiment, phase: KernelPhase) -> list[Reason]:
     """Where the run does not follow the gradient flow, or the kernel flow was not followed."""
     found, dynamics = [], experiment.dynamics
-    kind = type(dynamics).__name__
+    kind = dynamics.kind_name()
     if dynamics.rescales_gradients:
         text = f"times are those of the gradient flow, which {kind} does not follow"
         found.append(Reason(2, text))
     elif dynamics.as_flow() is None:
         found.append(Reason(1, f"{kind} follows the gradient flow only at small learning rates"))
-    if experiment.time_axis[1] != "1":
+    if dynamics.in_log_time:
         text = "times are those of the flow; the run's times, and its horizon, are their logarithms"
         found.append(Reason(2, text))
     if phase.solved.ending != "completed":
@@ -57,10 +56,8 @@ def doubts_of_model(experiment: Experiment, until: float) -> list[Reason]:
 
 def doubts_of_start(experiment: Experiment, phase: KernelPhase) -> list[Reason]:
     """Where outputs do not begin at zero, as theory of the rich predictor has them."""
-    flow, unit = phase.flow, 1.0
-    if not experiment.loss.is_classification:
-        half = 0.5 * experiment.loss.dual(jnp.zeros_like(flow.f_start), flow.y)
-        unit = float(jnp.sqrt(jnp.mean(half**2))) or 1.0
+    flow = phase.flow
+    unit = experiment.loss.typical_output(flow.f_start.shape, flow.y)
     size = float(jnp.sqrt(jnp.mean(flow.f_start**2))) / unit
     if not size > _ZERO:
         return []
@@ -100,7 +97,7 @@ class RichEnd:
 
     def __init__(self, problem: Problem, rich: Predictor | None):
         self.norm, self.collapses, self.train_loss = math.nan, False, math.nan
-        decay, model, loss = float(problem.weight_decay), problem.model, problem.loss
+        decay, degree, loss = float(problem.weight_decay), problem.model.homogeneity, problem.loss
         if rich is None:
             return
         if decay == 0:
@@ -116,10 +113,10 @@ class RichEnd:
             # By convexity no larger than at zero weights, where the estimate stops to hold.
             self.train_loss = min(float(np.mean(residual**2)), at_zero)
             self.collapses = self.train_loss >= at_zero
-        elif isinstance(model, DiagonalLinear) and rich.objective > 0:
-            # Of weights w with all margins r times the best: |theta|^2 = sum |w|^(2/L) = r^(2/L).
+        elif degree is not None and rich.objective > 0:
+            # Of parameters with all margins r times the best of unit norm: |theta|^2 = r^(2/L).
             sizes = np.geomspace(1e-6, 1e9, 3001)
-            margins = jnp.asarray(sizes ** (model.depth / 2) * rich.objective)
+            margins = jnp.asarray(sizes ** (degree / 2) * rich.objective)
             fit = np.asarray(loss.value(margins, jnp.ones(len(sizes))))
             totals = fit / divisor + 0.5 * decay * sizes
             best = int(np.argmin(totals))
@@ -138,8 +135,9 @@ class RichEnd:
 
 def number_of(problem: Problem, rich: Predictor | None) -> float:
     r"""The $k$ of a [`Family`][lazyrich.forecasts.Family]; NaN where it is not known."""
-    if isinstance(problem.model, MatrixFactorisation):
-        return problem.model.size**2 / problem.train.x.shape[0]
+    entries = problem.model.theory(problem.loss.is_classification).entries
+    if entries is not None:
+        return entries / problem.train.x.shape[0]
     if rich is None or not np.any(rich.weights):
         return math.nan
     w = np.abs(np.ravel(rich.weights))

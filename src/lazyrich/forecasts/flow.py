@@ -165,8 +165,7 @@ def horizon(flow: KernelFlow, t1: float, rate: float, linear: bool) -> float:
     if decay == 0:
         return t1
     if linear:
-        wanted = 0.5 * flow.loss.dual(jnp.zeros_like(flow.f_start), flow.y)
-        unit = 1.0 if flow.loss.is_classification else float(rms(wanted)) or 1.0
+        unit = flow.loss.typical_output(flow.f_start.shape, flow.y)
         larger = max(0.0, math.log(max(float(rms(flow.f_start)) / unit, 1e-300)))
         return max(t1, (_SETTLED + larger) / decay)
     if not bool(flow.has_degree):

@@ -157,7 +157,7 @@ def forecast_on(prepared: PreparedProblem, asked: Asked) -> Forecast:
     like = likeness(
         seen.phase, seen.rich, len(problem.train.y), seen.t_fit, seen.scores.early, number
     )
-    family = family_of(experiment, seen.direction).on(type(experiment.loss).__name__, like)
+    family = family_of(experiment, seen.direction).on(experiment.loss.kind_name(), like)
     solved = None
     wanted = family.solve and seen.subsets is None
     if asked.passage == "solved" or (asked.passage is None and wanted):

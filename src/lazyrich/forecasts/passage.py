@@ -12,7 +12,7 @@ from .._run.prepared import PreparedProblem
 from .._run.solve import solve_batch
 from ..dynamics import Flow
 from ..dynamics.diagonal.reduction import reduce
-from ..models import AbstractLinearModel, DiagonalLinear
+from ..models import AbstractLinearModel
 from ..records.transition import Thresholds, Transition
 from .course import Course
 from .kernel import pull
@@ -61,7 +61,7 @@ def params_at(phase: KernelPhase, index: int) -> Any:
     time, model = phase.times[index], problem.model
     v = jnp.asarray(phase.solved.duals[index])
     grown = jnp.where(flow.has_degree, jnp.exp(flow.loss_rate * time), 1.0)
-    if isinstance(model, DiagonalLinear):
+    if model.diagonal_depth is not None:
         system = reduce(problem, problem.params)
         return system.params(system.clock(jnp.asarray(time)), grown * v)
     left = jnp.exp(-flow.weight_decay * time)

@@ -12,7 +12,6 @@ from jaxtyping import Array, Float
 from .._integrate import march as _march
 from .._integrate.clock import LinearClock
 from .._integrate.status import CROSSED, ENDINGS, RUNNING
-from ..losses import Squared
 from ..solvers import RKC2, Linearisation, Rodas5P
 from .flow import KernelFlow, rates, rms
 from .kernel import Dense, Passes, Repeated
@@ -38,9 +37,11 @@ class Solved(NamedTuple):
 
 @eqx.filter_jit
 def _exact(flow: KernelFlow, targets: Array, fine: Float[Array, "t s"]) -> Float[Array, "t m"]:
-    r"""The squared loss, mode by mode: with $d\sigma = \frac2n e^{-bt} dt$ and $c = e^{at} v$,
-    $dc/d\sigma = e^{at}(y - g) - \kappa c$, whose forcing is taken linear between two times."""
-    kernel = flow.kernel
+    r"""A loss of constant curvature $q$, 2 for the squared one, mode by mode: with $d\sigma =
+    \frac qn e^{-bt} dt$ and $c = e^{at} v$, $dc/d\sigma = e^{at}(y - g) - \kappa c$, whose forcing
+    is taken linear between two times."""
+    kernel, curvature = flow.kernel, flow.loss.constant_curvature
+    assert curvature is not None
     assert isinstance(kernel, Dense | Repeated)
     matrix = kernel.matrix if isinstance(kernel, Dense) else kernel.block
     values, vectors = jnp.linalg.eigh(matrix)
@@ -61,7 +62,7 @@ def _exact(flow: KernelFlow, targets: Array, fine: Float[Array, "t s"]) -> Float
         span = t - before
         safe = jnp.where(b > 0, b, 1.0)
         clock = jnp.where(b > 0, -jnp.expm1(-b * span) / safe, span)
-        clock = clock * 2 * jnp.exp(-b * before) / flow.num_samples
+        clock = clock * curvature * jnp.exp(-b * before) / flow.num_samples
         z = values * clock
         # (1 - e^-z)/z, and (1 - that)/z, which cancels: by its series where z is small.
         tiny, big = jnp.maximum(z, 1e-300), jnp.maximum(z, 1e-3)
@@ -84,13 +85,11 @@ def solve(flow: KernelFlow, times: Float[np.ndarray, " t"], observe: Any, stop_a
 
     - **Takes** `observe(time, v)`, giving a dictionary of numbers.
     """
-    if isinstance(flow.loss, Squared) and not isinstance(flow.kernel, Passes):
+    if flow.loss.constant_curvature is not None and not isinstance(flow.kernel, Passes):
         return _solve_exactly(flow, times, observe, stop_at)
     dense = isinstance(flow.kernel, Dense)
     speed, _ = rates(flow)
-    unit = 1.0
-    if not flow.loss.is_classification:
-        unit = float(jnp.sqrt(jnp.mean((0.5 * flow.loss.dual(0 * flow.f_start, flow.y)) ** 2)))
+    unit = flow.loss.typical_output(flow.f_start.shape, flow.y)
     requests = jnp.asarray(times)
     system = _march.System(
         terms=flow,
@@ -140,7 +139,9 @@ _STILL = 60.0
 def _solve_exactly(
     flow: KernelFlow, times: Float[np.ndarray, " t"], observe: Any, stop_at: float
 ) -> Solved:
-    targets = 0.5 * flow.loss.dual(jnp.zeros_like(flow.f_start), flow.y)
+    curvature = flow.loss.constant_curvature
+    assert curvature is not None
+    targets = flow.loss.dual(jnp.zeros_like(flow.f_start), flow.y) / curvature
     decay, solved = float(flow.weight_decay), times
     if decay > 0 and float(flow.kernel_rate) == 0:
         solved = np.minimum(times, _STILL / decay)

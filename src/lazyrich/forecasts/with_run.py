@@ -22,8 +22,8 @@ _MAX_WORDS = 300
 
 def follows_the_flow(experiment: Experiment) -> bool:
     """Whether a run's times are those that forecasts speak of."""
-    in_time = experiment.time_axis[1] == "1"
-    return in_time and not experiment.dynamics.rescales_gradients
+    dynamics = experiment.dynamics
+    return not (dynamics.in_log_time or dynamics.rescales_gradients)
 
 
 @in_double

@@ -38,6 +38,11 @@ class AbstractLoss(Choice):
         return None
 
     @property
+    def is_softmax(self) -> bool:
+        """Whether it is of the probabilities that a softmax makes of the outputs."""
+        return False
+
+    @property
     def steepest(self) -> float | None:
         """The largest curvature in one output if it is far above that at time 0, else `None`.
 
@@ -96,6 +101,20 @@ class AbstractLoss(Choice):
         """
         del outputs, y
         return float("nan")
+
+    def typical_output(self, outputs: tuple[int, ...], y: ArrayLike) -> float:
+        """What counts as an output of size one, for outputs of shape `(n, *c)`.
+
+        1 for classification; for regression the root mean square of what outputs should be, 1
+        where that is zero.
+        """
+        if self.is_classification:
+            return 1.0
+        # From zero outputs the dual is twice the targets, which classes name and are not.
+        targets = np.abs(np.asarray(0.5 * self.dual(jnp.zeros(outputs), jnp.asarray(y))))
+        largest = float(np.max(targets, initial=0.0))
+        # In units of the largest, as squares of numbers may overflow or vanish.
+        return largest * float(np.sqrt(np.mean((targets / largest) ** 2))) if largest > 0 else 1.0
 
     @property
     def takes(self) -> Meaning:

@@ -23,6 +23,10 @@ class CrossEntropy(AbstractLoss):
 
     is_classification: ClassVar[bool] = True
 
+    @property
+    def is_softmax(self) -> bool:
+        return True
+
     @promoted
     def value(self, f: Float[Array, "n c"], y: Shaped[Array, " n"]) -> Float[Array, " n"]:
         return jax.nn.softplus(-_log_odds(f, y))

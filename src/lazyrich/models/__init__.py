@@ -6,7 +6,6 @@ from ._base import (
     Posed as Posed,
     Readout as Readout,
 )
-from .closed import closes as closes, condensed as condensed, statistics_of as statistics_of
 from .committee_machine import (
     CommitteeMachine as CommitteeMachine,
     CommitteeParams as CommitteeParams,

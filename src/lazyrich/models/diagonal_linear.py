@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 from .._core.columns import gram, matvec
 from .._core.precision import in_double, promoted
 from .linear import AbstractLinearModel
-from .theory import Late, Theory
+from .theory import Theory
 
 
 class DiagonalParams(NamedTuple):
@@ -71,9 +71,7 @@ class DiagonalLinear(AbstractLinearModel):
         return power_difference(params.u, params.v, self.depth)
 
     def theory(self, classification: bool) -> Theory:
-        # Of numbers, that the late norm is of order 2/L is known for depth 2 alone.
-        late: Late | None = "lq" if classification or self.depth == 2 else None
-        found = Theory("l2", late, 2 / self.depth, family=type(self).__name__)
+        found = Theory("l2", "lq", 2 / self.depth, family=type(self).__name__)
         if not classification:
             return found
         return replace(found, family=f"{found.family}, depth {self.depth}", of_any_task=True)

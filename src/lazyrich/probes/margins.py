@@ -7,7 +7,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
 from .._core.precision import promoted
-from ..losses import CrossEntropy
 from ._base import AbstractProbe, Moment, Setting
 from .norms import ParamNorm
 
@@ -85,7 +84,7 @@ class SoftmaxSaturation(AbstractProbe):
     )
 
     def applies(self, setting: Setting) -> bool:
-        return isinstance(setting.loss, CrossEntropy)
+        return setting.loss.is_softmax
 
     def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
         p = jax.nn.softmax(moment.f_train, axis=1)

@@ -1,6 +1,6 @@
 """New solvers for diffrax."""
 
-from ._matrix import AbstractMatrix as AbstractMatrix
+from ._matrix import AbstractMatrix as AbstractMatrix, AbstractMatrixTerm as AbstractMatrixTerm
 from .damped_rkc2 import DampedRKC2 as DampedRKC2
 from .dual_ros34pw2 import DualROS34PW2 as DualROS34PW2
 from .rkc2 import RKC2 as RKC2

@@ -1,9 +1,10 @@
 """The work of steps."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Int
+from jaxtyping import Array, Bool, Int
 
 
 class Work(NamedTuple):
@@ -30,3 +31,25 @@ def work(
     """Counts as arrays of one dtype, so that a solver's state never changes dtype."""
     counts = (num_gradients, num_products, num_matrices, num_jittered)
     return Work(*(jnp.asarray(count, jnp.int32) for count in counts))
+
+
+class AbstractCounting(eqx.Module):
+    """A diffrax solver that says what its steps take, and whether stability bounds them.
+
+    Its state has a field `work`.
+    """
+
+    @property
+    def hands_over(self) -> bool:
+        """Whether a problem that turns out stiff is to be given to another method."""
+        return False
+
+    def taken(self, solver_state: Any) -> Work:
+        """What the last attempt took."""
+        taken: Work = solver_state.work
+        return taken
+
+    def at_stability_bound(self, solver_state: Any) -> Bool[Array, ""]:
+        """Whether the last steps were as long as the method is stable, and no longer."""
+        del solver_state
+        return jnp.zeros((), bool)

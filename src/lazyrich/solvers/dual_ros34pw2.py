@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int, PyTree
 from .._core.errors import InputError
 from ._dual_term import AbstractDualTerm
 from ._shifted_gram import Nystrom, cholesky_solve, conjugate_gradient_solve, normal_solve, nystrom
-from ._work import Work, work
+from ._work import AbstractCounting, Work, work
 from .ros34pw2 import (
     BEFORE,
     COUPLING,
@@ -41,7 +41,7 @@ class DualState(NamedTuple):
     work: Work
 
 
-class DualROS34PW2(diffrax.AbstractAdaptiveSolver[DualState]):
+class DualROS34PW2(AbstractCounting, diffrax.AbstractAdaptiveSolver[DualState]):
     r"""ROS34PW2 for gradient flow on regression, solved for $\theta$ and its dual.
 
     The flow is $\dot\theta = \frac1n J^\top r - \lambda\theta$ with $r = c(y - f(\theta))$,

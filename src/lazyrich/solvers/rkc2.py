@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int
 
 from .._core.errors import InputError
 from ._spectral_radius import SpectralRadius, spectral_radius
-from ._work import Work, work
+from ._work import AbstractCounting, Work, work
 
 
 class Family(NamedTuple):
@@ -64,7 +64,7 @@ class Stages(NamedTuple):
     error: Float[Array, "5"]  # the family's coefficients
 
 
-class AbstractStabilised(diffrax.AbstractAdaptiveSolver[StabilisedState]):
+class AbstractStabilised(AbstractCounting, diffrax.AbstractAdaptiveSolver[StabilisedState]):
     """Takes as many stages as the spectral radius requires, from one family of methods."""
 
     term_structure: ClassVar = diffrax.AbstractTerm

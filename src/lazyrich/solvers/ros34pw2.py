@@ -11,8 +11,8 @@ import jax.scipy.linalg as jsl
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from ._matrix import AbstractMatrix, ShiftedSolve
-from ._work import Work, work
+from ._matrix import AbstractMatrix, AbstractMatrixTerm, ShiftedSolve
+from ._work import AbstractCounting, Work, work
 
 GAMMA = 0.435866521508459
 BEFORE = (
@@ -100,7 +100,7 @@ class Quadratic(diffrax.AbstractLocalInterpolation):
         return jax.tree.map(one, self.y0, self.y1, self.k0)
 
 
-class ROS34PW2(diffrax.AbstractAdaptiveSolver[RosenbrockState]):
+class ROS34PW2(AbstractCounting, diffrax.AbstractAdaptiveSolver[RosenbrockState]):
     r"""Four-stage Rosenbrock-W method of order 3 with an embedded order 2.
 
     The method is stiffly accurate, and L-stable with the exact Jacobian. It has order 3 with any
@@ -108,10 +108,10 @@ class ROS34PW2(diffrax.AbstractAdaptiveSolver[RosenbrockState]):
     A step costs four evaluations of the vector field and four solves with $I/(h\gamma) - W$.
 
     - **Takes** `approximate(t, y, args)`, which returns a $W$ with a method
-        `shifted_solve(shift)`. It describes the field forwards in time. By default $W$ is the
-        term's own `approximate_jacobian`, such as the Gauss--Newton matrix of a
-        [`GradientFlow`][lazyrich.dynamics.GradientFlow]. A term without this method gets the
-        exact Jacobian by automatic differentiation, factored by LU.
+        `shifted_solve(shift)`. It describes the field forwards in time. By default $W$ is that
+        of an [`AbstractMatrixTerm`][lazyrich.solvers.AbstractMatrixTerm], such as the
+        Gauss--Newton matrix of a [`GradientFlow`][lazyrich.dynamics.GradientFlow]. Any other
+        term gets the exact Jacobian by automatic differentiation, factored by LU.
     - **Reference** Rang & Angermann, BIT Numer. Math. 45 (2005), 761--787: the
         coefficients, in the transformed variables of Hairer & Wanner II, (IV.7.25). The time
         derivative of a field that depends on time is left out of $W$; the order stays 3.
@@ -169,7 +169,7 @@ class ROS34PW2(diffrax.AbstractAdaptiveSolver[RosenbrockState]):
         inner, t = unwrapped(terms, t)
         if self.approximate is not None:
             return self.approximate(t, y, args)
-        if hasattr(inner, "approximate_jacobian"):
+        if isinstance(inner, AbstractMatrixTerm):
             return inner.approximate_jacobian(t, y, args)
         return _Dense(inner, t, y, args)
 
@@ -179,6 +179,7 @@ def unwrapped(terms: Any, t: Any) -> tuple[Any, Any]:
 
     Under diffrax's wrapper for solving backwards, time runs from -t0 upwards.
     """
+    # diffrax's class for that is private to it.
     while hasattr(terms, "term") and hasattr(terms, "direction"):
         terms, t = terms.term, t * terms.direction
     return terms, t

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
-from ._work import Work, work
+from ._work import AbstractCounting, Work, work
 
 # Above this product of step and spectral radius, stability limits the step. The stability interval
 # on the negative axis is about 3.5 long, and the product fluctuates below it.
@@ -31,7 +31,7 @@ class WatchedState(NamedTuple):
     work: Work
 
 
-class WatchedTsit5(diffrax.AbstractAdaptiveSolver[WatchedState]):
+class WatchedTsit5(AbstractCounting, diffrax.AbstractAdaptiveSolver[WatchedState]):
     r"""diffrax's `Tsit5` with counts of gradients and with stiffness detection.
 
     The last two stages of a step are at the same time. Their slopes differ by about the Jacobian
@@ -48,6 +48,13 @@ class WatchedTsit5(diffrax.AbstractAdaptiveSolver[WatchedState]):
     interpolation_cls: ClassVar[Any] = diffrax.Tsit5.interpolation_cls
 
     switches: bool = eqx.field(default=False, static=True)
+
+    @property
+    def hands_over(self) -> bool:
+        return self.switches
+
+    def at_stability_bound(self, solver_state: WatchedState) -> Bool[Array, ""]:
+        return solver_state.stiff
 
     def order(self, terms: Any) -> int:
         return diffrax.Tsit5().order(terms)

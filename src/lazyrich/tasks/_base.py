@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 import equinox as eqx
 import jax.random as jr
-from jaxtyping import Array, PRNGKeyArray, Shaped
+from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
 from .._core.description import Choice
 
@@ -108,6 +108,16 @@ class AbstractTask(Choice):
         """One line on how labels are converted to this meaning; empty if they are unchanged."""
         del meaning
         return ""
+
+    @property
+    def unit_inputs(self) -> bool:
+        """Whether inputs have unit variance, where labels are of a `quadratic_teacher`."""
+        return False
+
+    def quadratic_teacher(self, key: PRNGKeyArray) -> Float[Array, " d"] | None:
+        r"""$v$ of labels $\frac12 (v \cdot x)^2$ on $x \sim N(0, I/d)$; None for other labels."""
+        del key
+        return None
 
     def with_data(self, folder: str) -> "AbstractTask | None":
         """The same task with data from files in `folder`; None if the task reads no files."""

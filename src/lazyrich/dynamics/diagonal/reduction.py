@@ -10,7 +10,6 @@ from jaxtyping import Array, Float, Shaped
 
 from ..._core.columns import block_columns, fold_columns, rmatvec
 from ..._core.errors import InputError
-from ..._integrate.norms import rms
 from ...losses import AbstractLoss
 from ...models import DiagonalParams, power_difference
 from ...solvers.rodas5p import Linearisation
@@ -145,7 +144,7 @@ _WIDE_ENTRIES = 2**18
 def reduce(problem: Problem, start: DiagonalParams) -> Reduced:
     """The system of `problem` from `start`."""
     labels = problem.train.y
-    unit = 1.0 if problem.loss.is_classification else float(rms(labels)) or 1.0
+    unit = problem.loss.typical_output(problem.outputs, labels)
     x = problem.train.x
     # What stays in cache is converted once, and not in every product.
     x = x.astype(jnp.float64) if x.size <= _WIDE_ENTRIES else x
