@@ -3,6 +3,7 @@
 The direction of imports is checked by import-linter, in `make lint`.
 """
 
+import ast
 import inspect
 import operator
 import re
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import lazyrich as lr
+from lazyrich._core.description import Choice
 
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "lazyrich"
@@ -110,3 +112,37 @@ def test_the_table_of_theorems_names_what_there_is():
 def test_files_are_small():
     lengths = {path.name: len(path.read_text().splitlines()) for path in SOURCE.rglob("*.py")}
     assert max(lengths.values()) < 350, lengths
+
+
+def concrete_kinds() -> dict[str, str]:
+    """The package of every final subclass of a `Choice`, by the class's name."""
+    places = Choice.__subclasses__()
+    found: dict[str, str] = {}
+    while places:
+        kind = places.pop()
+        places += kind.__subclasses__()
+        package = kind.__module__.split(".")
+        if package[0] == "lazyrich" and not inspect.isabstract(kind):
+            found[kind.__name__] = package[1]
+    return found
+
+
+def named_in(tree: ast.expr) -> set[str]:
+    """The names in the second argument of `isinstance`."""
+    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    return names | {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+
+
+def test_a_concrete_kind_is_asked_for_in_its_own_package_alone():
+    kinds = concrete_kinds()
+    assert {"MLP": "models", "Squared": "losses", "Flow": "dynamics"}.items() <= kinds.items()
+    found = set()
+    for path in SOURCE.rglob("*.py"):
+        place = path.relative_to(SOURCE)
+        own = place.parts[0]
+        for node in ast.walk(ast.parse(path.read_text())):
+            match node:
+                case ast.Call(func=ast.Name(id="isinstance" | "issubclass"), args=[_, asked]):
+                    others = {name for name in named_in(asked) if kinds.get(name, own) != own}
+                    found |= {f"{place}: {name}" for name in others}
+    assert not found
