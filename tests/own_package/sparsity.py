@@ -1,0 +1,18 @@
+"""How many weights a linear model makes use of."""
+
+from typing import ClassVar
+
+import jax.numpy as jnp
+
+from lazyrich.probes import AbstractProbe
+
+
+class Sparsity(AbstractProbe):
+    named: ClassVar = ("sparsity", "effective number of weights")
+
+    def applies(self, setting):
+        return setting.is_linear
+
+    def __call__(self, moment, setting):
+        w = moment.weights
+        return jnp.sum(jnp.abs(w)) ** 2 / jnp.sum(w**2)

@@ -1,0 +1,67 @@
+"""Kinds of a user's own package, outside of `src`, go the way of the built-in ones."""
+
+import numpy as np
+import pytest
+
+import lazyrich as lr
+from tests.own_package import HalfLogistic, OneSign, Sparsity, Squares
+
+PROBES = ("train_loss", "test_loss", "train_accuracy", "test_accuracy", "param_norm")
+OWN = lr.Experiment(
+    task=OneSign(),
+    model=Squares(),
+    loss=HalfLogistic(),
+    probes=(*PROBES, "cosine_to_rich", Sparsity()),
+    init_scale=5.0,
+    weight_decay=0.02,
+    t1=400.0,
+    times=lr.dynamics.Times(first=0.1, num_log=12, num_linear=8),
+    dynamics=lr.dynamics.Flow(rtol=1e-5, densify=0.0),
+)
+
+
+@pytest.fixture(scope="module")
+def record():
+    return lr.simulate(OWN)
+
+
+def test_a_run_of_own_kinds_is_that_of_built_in_ones_in_other_units(record):
+    # With parameters larger by the root of two, outputs are twice as large, and the flow of half
+    # the logistic loss of twice the output is that of the logistic loss, decay included.
+    built_in = lr.Experiment(
+        task=OneSign(),
+        model=lr.models.DiagonalLinear(),
+        probes=PROBES,
+        init_scale=5.0 * np.sqrt(2),
+        dynamics=lr.dynamics.ReducedFlow(rtol=1e-6),
+        **{name: getattr(OWN, name) for name in ("weight_decay", "t1", "times")},
+    )
+    theirs = lr.simulate(built_in)
+    np.testing.assert_allclose(record["train_loss"], theirs["train_loss"] / 2, rtol=1e-3)
+    np.testing.assert_allclose(record["param_norm"], theirs["param_norm"] / 2**0.5, rtol=1e-3)
+    # The predictors that it names by `theory` are found, and late training comes to the second.
+    assert list(record["predictor"]) == ["kernel", "rich"]
+    for name in ("predictor_label", "predictor_test_accuracy"):
+        np.testing.assert_array_equal(record[name], theirs[name])
+    assert record["cosine_to_rich"][-1] > 0.99
+    assert record["sparsity"][-1] < 2 < record["sparsity"][1]
+    assert record["sparsity"].attrs["long_name"] == "effective number of weights"
+
+
+def test_own_kinds_are_forecast(record):
+    found = lr.forecast(OWN, passage="calibrated")
+    assert found.late["predictor"] == "L1 max margin"
+    assert found.late["test_accuracy"] == record["predictor_test_accuracy"][1]
+    assert (found.family.name, found.family.known) == ("unknown", False)
+    assert found.t_kernel_end < OWN.t1
+
+
+def test_own_kinds_are_swept_and_reported(record, tmp_path):
+    runs = lr.sweep(OWN, {"init_scale": [5.0, 10.0]}, tmp_path / "runs", workers=0)
+    both = runs["sparsity"].sel(init_scale=5.0).dropna("record")
+    np.testing.assert_allclose(both[-1], record["sparsity"][-1], rtol=1e-6)
+    again = lr.sweep(OWN, {"init_scale": [5.0, 10.0]}, tmp_path / "runs", workers=0)
+    assert again.equals(runs)
+    lr.report(record, tmp_path / "own.html")
+    page = (tmp_path / "own.html").read_text()
+    assert all(kind in page for kind in ("OneSign", "Squares", "HalfLogistic", "L1 max margin"))
