@@ -19,7 +19,8 @@ def name(loss: AbstractLoss) -> str:
 
 
 def test_every_loss_is_tested():
-    assert {name(loss) for loss in LOSSES} | {"CrossEntropy"} == set(AbstractLoss.kinds)
+    ours = {k for k, kind in AbstractLoss.kinds.items() if kind.__module__.startswith("lazyrich.")}
+    assert {name(loss) for loss in LOSSES} | {"CrossEntropy"} == ours
 
 
 CLASSES = lr.losses.CrossEntropy()

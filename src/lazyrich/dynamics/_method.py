@@ -2,21 +2,21 @@
 
 from typing import Any, NamedTuple
 
+import diffrax
 import jax
 import jax.flatten_util
 import jax.numpy as jnp
-import psutil
 from jaxtyping import Array, PyTree
 
 from .._core.errors import InputError
 from .._integrate.march import March
 from .._integrate.norms import rms, tree_norm
-from ..solvers import RKC2, ROCK2, ROS34PW2, DampedRKC2, DualROS34PW2
 from ..solvers._spectral_radius import spectral_radius
 from ..solvers._work import AbstractCounting
 from ..solvers.watched_tsit5 import WatchedTsit5
 from ._base import Problem
 from ._rate import output_unit
+from ._recipes import recipe_of
 from .gauss_newton import MAX_OUTPUTS
 from .gradient_flow import GradientFlow
 
@@ -24,7 +24,7 @@ from .gradient_flow import GradientFlow
 _EXPLICIT_REACH = 3.0
 # Explicit steps below which stiffness is no concern.
 _FEW_STEPS = 300
-# Outputs up to which a classification flow is worth a kernel and its factor a step.
+# Outputs up to which a kernel and its factor a step are worth it, of a loss that bends unevenly.
 _SMALL = 600
 
 
@@ -43,7 +43,9 @@ class Method(NamedTuple):
         return bool(self.solver.at_stability_bound(march.solver_state))
 
 
-def choose(wish: str, clock: str, problem: Problem, t1: float) -> Method:
+def choose(
+    wish: str | diffrax.AbstractSolver[Any], clock: str, problem: Problem, t1: float
+) -> Method:
     """The method for a problem, `wish` if it is not `auto`.
 
     - **Raises** [`InputError`][lazyrich.InputError] if the problem does not admit it.
@@ -55,16 +57,17 @@ def choose(wish: str, clock: str, problem: Problem, t1: float) -> Method:
             raise InputError("dynamics.clock", "log", accepted)
         if not loss.is_classification:
             raise InputError("dynamics.clock", "log", "the log clock needs a classification loss")
-        if wish == "rosenbrock":
-            accepted = "the log clock takes auto, rock2, rkc2 or tsit5"
-            raise InputError("dynamics.method", wish, accepted)
     flow = GradientFlow.of(problem)
     num_outputs = jax.eval_shape(flow.outputs, problem.params).size
     explicit = "damped_rkc2" if problem.model.has_kinks else "rkc2"
     if wish != "auto":
-        return _named(wish, loss.is_classification, num_outputs, "")
+        reason = (
+            "" if isinstance(wish, str) else "passed by the user; its gradients are not counted"
+        )
+        return _by(wish, clock, problem, num_outputs, reason)
     if clock == "log":
-        return _named(explicit, True, num_outputs, "log clock: gradients alone are available")
+        reason = "log clock: gradients alone are available"
+        return _by(explicit, clock, problem, num_outputs, reason)
     radius = _radius(flow, problem.params)
     if loss.steepest is not None:
         start = jax.tree.map(jnp.asarray, problem.params)
@@ -79,38 +82,56 @@ def choose(wish: str, clock: str, problem: Problem, t1: float) -> Method:
     return _for_stiff(problem, num_outputs, explicit, f"stiff: {stiff}")
 
 
+def _by(
+    wish: str | diffrax.AbstractSolver[Any],
+    clock: str,
+    problem: Problem,
+    num_outputs: int,
+    reason: str,
+) -> Method:
+    recipe = recipe_of(wish, problem, clock)
+    return Method(recipe.label, recipe.solver(num_outputs), reason)
+
+
 def _later(problem: Problem, num_outputs: int, explicit: str) -> Method:
     """The method for a flow that has turned stiff, one that fits into memory."""
     why = "stability bounds its steps"
     try:
         return _for_stiff(problem, num_outputs, explicit, why)
     except InputError:
-        return _named(explicit, True, num_outputs, f"{why}; a kernel does not fit into memory")
+        reason = f"{why}; a kernel does not fit into memory"
+        return _by(explicit, "linear", problem, num_outputs, reason)
 
 
 def _for_stiff(problem: Problem, num_outputs: int, explicit: str, why: str) -> Method:
     """The method for a stiff flow."""
     loss = problem.loss
     few = GradientFlow.of(problem).prefers_parameters(problem.params)
-    if not loss.is_classification:
+    if loss.constant_curvature is not None:
         how = f"kernel of {num_outputs} outputs factored"
         if num_outputs > MAX_OUTPUTS:
             how = f"kernel of {num_outputs} outputs by conjugate gradients"
         elif few:
             how = "matrix of few parameters factored"
         reason = f"{why}; squared loss, {how}"
-        return _named("rosenbrock", False, num_outputs, reason)
+        return _by("rosenbrock", "linear", problem, num_outputs, reason)
     if num_outputs <= _SMALL:
         cheap = "matrix of few parameters" if few else f"kernel of {num_outputs} outputs"
         reason = f"{why}; {cheap} is cheap to factor"
-        return _named("rosenbrock", True, num_outputs, reason)
-    reason = f"{why}; classification with {num_outputs} outputs: gradients are cheaper"
+        return _by("rosenbrock", "linear", problem, num_outputs, reason)
+    kind = "classification" if loss.is_classification else "regression"
+    reason = f"{why}; {kind} with {num_outputs} outputs: gradients are cheaper"
     if problem.model.has_kinks:
         reason = f"{reason}; the model has kinks"
-    return _named(explicit, True, num_outputs, reason)
+    return _by(explicit, "linear", problem, num_outputs, reason)
 
 
-def choose_together(wish: str, clock: str, problems: list[Problem], ends: list[float]) -> Method:
+def choose_together(
+    wish: str | diffrax.AbstractSolver[Any],
+    clock: str,
+    problems: list[Problem],
+    ends: list[float],
+) -> Method:
     """The method for problems that share a solve: one for the stiff if any of them is."""
     method = choose(wish, clock, problems[0], ends[0])
     for problem, end in zip(problems[1:], ends[1:], strict=True):
@@ -118,35 +139,6 @@ def choose_together(wish: str, clock: str, problems: list[Problem], ends: list[f
             break
         method = choose(wish, clock, problem, end)
     return method
-
-
-def _named(wish: str, classification: bool, num_outputs: int, reason: str) -> Method:
-    if wish == "rosenbrock":
-        _check_memory(num_outputs)
-        if classification:
-            return Method("ROS34PW2", ROS34PW2(), reason)
-        return Method("DualROS34PW2", DualROS34PW2(max_outputs=MAX_OUTPUTS), reason)
-    if wish == "rock2":
-        return Method("ROCK2", ROCK2(), reason)
-    if wish == "damped_rkc2":
-        return Method("DampedRKC2", DampedRKC2(), reason)
-    if wish == "rkc2":
-        return Method("RKC2", RKC2(), reason)
-    return Method("Tsit5", WatchedTsit5(), reason)
-
-
-def _check_memory(num_outputs: int) -> None:
-    """Refuses a kernel that does not fit before anything is computed."""
-    if num_outputs > MAX_OUTPUTS:
-        return
-    # The kernel, its factor, and one of each that the factorisation makes on the way.
-    needed, free = 4 * 8 * num_outputs**2, psutil.virtual_memory().available
-    if needed > free:
-        accepted = (
-            f"needs 4 matrices of {num_outputs} x {num_outputs}, {needed / 1e9:.1f} GB, and "
-            f"{free / 1e9:.1f} GB are free; use rock2 or fewer samples"
-        )
-        raise InputError("dynamics.method", "rosenbrock", accepted)
 
 
 @jax.jit

@@ -98,4 +98,5 @@ def loss_floor(problem: Problem, rtol: float) -> float:
     if problem.loss.is_classification:
         return 0.0
     num_outputs = math.prod(problem.outputs[1:])
-    return num_outputs * (rtol * output_unit(problem)) ** 2
+    bend = problem.loss.curvature_at_labels(problem.train.y)
+    return 0.5 * bend * num_outputs * (rtol * output_unit(problem)) ** 2

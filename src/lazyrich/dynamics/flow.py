@@ -4,12 +4,14 @@ import functools
 import math
 import time
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
+import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pydantic
 from annotated_types import Ge, Gt, Lt
 from jaxtyping import Array, Float, PyTree, Shaped
 
@@ -35,6 +37,7 @@ from ._base import (
 )
 from ._method import Method, choose, choose_together, speed
 from ._rate import first_times, loss_floor, output_unit
+from ._recipes import check_method, with_tolerances
 from ._relay import Relay, Switched, effort_of
 from .gradient_flow import GradientFlow, LogTimeFlow
 
@@ -68,7 +71,8 @@ class Flow(AbstractDynamics):
         [`ROS34PW2`][lazyrich.solvers.ROS34PW2] with the Gauss--Newton matrix;
         [`ROCK2`][lazyrich.solvers.ROCK2] and [`RKC2`][lazyrich.solvers.RKC2] are stabilised
         explicit methods, [`DampedRKC2`][lazyrich.solvers.DampedRKC2] is one for nets with
-        kinks, `tsit5` a plain one.
+        kinks, `tsit5` a plain one. Or any diffrax solver that estimates its error and steps one
+        term, such as `diffrax.Kvaerno5()`; no file can hold one.
     - `rtol`, the error allowed in a step; `control`, where it is measured.
     - `closure`, whether to follow the statistics in which the flow closes in place of
         parameters: those of a [`CommitteeMachine`][lazyrich.models.CommitteeMachine] with frozen
@@ -88,7 +92,7 @@ class Flow(AbstractDynamics):
         does not admit, and for one that needs more memory than there is.
     """
 
-    method: Literal["auto", "rosenbrock", "rock2", "rkc2", "damped_rkc2", "tsit5"] = "auto"
+    method: str | diffrax.AbstractSolver[Any] = "auto"
     rtol: Annotated[float, Gt(0), Lt(0.1)] = 1e-3
     control: Literal["both", "parameters", "outputs"] = "both"
     closure: bool = False
@@ -99,6 +103,11 @@ class Flow(AbstractDynamics):
     max_steps: Annotated[int, Ge(1)] = 100_000
     max_gradients: Annotated[int, Ge(1)] = 10**9
     max_seconds: Annotated[float, Gt(0)] = 1e9
+
+    @pydantic.field_validator("method", mode="before")
+    @classmethod
+    def _known_method(cls, value: Any) -> Any:
+        return check_method(value)
 
     @property
     def follows_closure(self) -> bool:
@@ -212,7 +221,7 @@ class Flow(AbstractDynamics):
         requests = jnp.asarray(times * math.log(10) if log else times)
         system = _march.System(
             terms=LogTimeFlow(flow) if log else flow,
-            solver=method.solver,
+            solver=with_tolerances(method.solver, self.rtol, problem.params),
             requests=requests,
             horizon=requests[-1],
             clock=LogClock() if log else LinearClock(),

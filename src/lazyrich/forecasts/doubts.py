@@ -106,12 +106,13 @@ class RichEnd:
         y, divisor = problem.train.y, float(problem.loss_divisor)
         if not loss.is_classification:
             # |theta|^2 = |u|^2 + |v|^2 is at least the nuclear or the L1 norm of the weights, so
-            # residuals are n lambda / 4 times the multipliers of the constraints.
+            # forces on the outputs are n lambda / 2 times the multipliers of the constraints, and
+            # residuals these over the loss's curvature.
             self.norm = math.sqrt(rich.objective)
-            at_zero = float(jnp.mean(y**2))
-            residual = 0.25 * len(y) * decay * divisor * np.asarray(rich.dual)
+            at_zero, bend = loss.blank(y.shape, y), loss.curvature_at_labels(y)
+            residual = 0.5 / bend * len(y) * decay * divisor * np.asarray(rich.dual)
             # By convexity no larger than at zero weights, where the estimate stops to hold.
-            self.train_loss = min(float(np.mean(residual**2)), at_zero)
+            self.train_loss = min(0.5 * bend * float(np.mean(residual**2)), at_zero)
             self.collapses = self.train_loss >= at_zero
         elif degree is not None and rich.objective > 0:
             # Of parameters with all margins r times the best of unit norm: |theta|^2 = r^(2/L).

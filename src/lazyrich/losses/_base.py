@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import jax.scipy.special as jss
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Shaped
+from scipy import optimize
 
 from .._core.description import Choice
 from .._core.errors import InputError
@@ -32,8 +33,8 @@ class AbstractLoss(Choice):
     def constant_curvature(self) -> float | None:
         r"""$\partial^2 \ell / \partial f^2$ if it is constant, otherwise `None`.
 
-        A constant curvature makes the dual linear in an output, which the methods for regression
-        losses require.
+        A constant curvature makes the dual linear in an output, which
+        [`DualROS34PW2`][lazyrich.solvers.DualROS34PW2] requires.
         """
         return None
 
@@ -70,8 +71,11 @@ class AbstractLoss(Choice):
     def curvature_root(
         self, f: Float[Array, "*n"], y: Shaped[Array, "..."], v: Float[Array, "*n"]
     ) -> Float[Array, "*n"]:
-        r"""$B v$, where $B B^\top = \partial^2 \ell / \partial f^2$ is each sample's Hessian."""
-        return jnp.sqrt(self.curvature(f, y)) * v
+        r"""$B v$, where $B B^\top = \partial^2 \ell / \partial f^2$ is each sample's Hessian.
+
+        Where the loss is not convex, $B$ is zero.
+        """
+        return jnp.sqrt(jnp.maximum(self.curvature(f, y), 0.0)) * v
 
     @promoted
     def curvature_root_transposed(
@@ -79,6 +83,12 @@ class AbstractLoss(Choice):
     ) -> Float[Array, "*n"]:
         r"""$B^\top v$ with the same $B$."""
         return self.curvature_root(f, y, v)
+
+    @in_double
+    def curvature_at_labels(self, y: Shaped[Array, " n ..."]) -> float:
+        """The mean curvature where outputs are equal to their labels, for a regression."""
+        constant = self.constant_curvature
+        return float(jnp.mean(self.curvature(y, y))) if constant is None else constant
 
     @promoted
     def mean(self, f: Float[Array, " n *c"], y: Shaped[Array, " n ..."]) -> Float[Array, ""]:
@@ -94,27 +104,42 @@ class AbstractLoss(Choice):
         """The mean loss of outputs that are all zero, for outputs of shape `(n, *c)`."""
         return float(self.mean(jnp.zeros(outputs), jnp.asarray(y)))
 
+    @in_double
     def variance(self, outputs: tuple[int, ...], y: ArrayLike) -> float:
         """The mean loss of the best constant output, for outputs of shape `(n, *c)`.
 
-        Not-a-number for a loss whose runs are scored by accuracies.
+        Not-a-number for classification, whose runs are scored by accuracies.
         """
-        del outputs, y
-        return float("nan")
+        if self.is_classification:
+            return float("nan")
+        labels = jnp.asarray(y, jnp.float64)
 
+        def mean_and_slope(constant: np.ndarray) -> tuple[float, np.ndarray]:
+            f = jnp.broadcast_to(jnp.asarray(constant).reshape(outputs[1:]), outputs)
+            slope = -jnp.mean(self.dual(f, labels), axis=0)
+            return float(self.mean(f, labels)), np.ravel(slope)
+
+        start = np.ravel(jnp.mean(labels, axis=0))
+        found = optimize.minimize(mean_and_slope, start, jac=True, options={"gtol": 1e-12})
+        return float(found.fun)
+
+    @in_double
     def typical_output(self, outputs: tuple[int, ...], y: ArrayLike) -> float:
-        """What counts as an output of size one, for outputs of shape `(n, *c)`.
+        """The size of outputs that counts as one, for outputs of shape `(n, *c)`.
 
         1 for classification; for regression the root mean square of what outputs should be, 1
         where that is zero.
         """
         if self.is_classification:
             return 1.0
-        # From zero outputs the dual is twice the targets, which classes name and are not.
-        targets = np.abs(np.asarray(0.5 * self.dual(jnp.zeros(outputs), jnp.asarray(y))))
+        targets = np.abs(np.asarray(self.targets(outputs, y)))
         largest = float(np.max(targets, initial=0.0))
         # In units of the largest, as squares of numbers may overflow or vanish.
         return largest * float(np.sqrt(np.mean((targets / largest) ** 2))) if largest > 0 else 1.0
+
+    def targets(self, outputs: tuple[int, ...], y: ArrayLike) -> Float[Array, "..."]:
+        """The outputs of shape `(n, *c)` at which a loss for regression is least: the labels."""
+        return jnp.asarray(y, jnp.float64).reshape(outputs)
 
     @property
     def takes(self) -> Meaning:

@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Shaped
+from jaxtyping import Array, ArrayLike, Float, Shaped
 
 from .._core.errors import InputError
 from .._core.precision import in_double, promoted
@@ -56,6 +56,9 @@ class Squared(AbstractLoss):
         if np.all(targets == targets[:1]):
             return 0.0
         return float(np.sum(np.var(targets, axis=0)))
+
+    def targets(self, outputs: tuple[int, ...], y: ArrayLike) -> Float[Array, "..."]:
+        return _targets(jnp.zeros(outputs), jnp.asarray(y))
 
     @in_double
     def labels(self, y: Any, outputs: tuple[int, ...], key: str) -> Shaped[Array, " n *c"]:

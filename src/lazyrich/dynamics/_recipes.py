@@ -1,0 +1,149 @@
+"""The methods that a flow can be followed by, and what each requires."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import diffrax
+import equinox as eqx
+import jax.flatten_util
+import psutil
+from jaxtyping import PyTree
+
+from .._core.errors import InputError
+from .._integrate.norms import rms
+from ..solvers import RKC2, ROCK2, ROS34PW2, DampedRKC2, DualROS34PW2
+from ..solvers.watched_tsit5 import WatchedTsit5
+from ._base import Problem
+from .gauss_newton import MAX_OUTPUTS
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A solver, how it is made, and what it requires of a problem.
+
+    - `name`, by which `Flow.method` asks for it; several recipes may share one, of which the first
+        that admits the problem is taken. `label`, the name in records.
+    - `log_clock`, whether it can follow the log clock, where only gradients are available.
+    - `linear_dual`, whether the loss must have a constant curvature; `kernel`, whether it factors a
+        matrix of the outputs, for which there must be memory.
+    """
+
+    name: str
+    label: str
+    make: Callable[[], Any]
+    log_clock: bool = True
+    linear_dual: bool = False
+    kernel: bool = False
+
+    def admits(self, problem: Problem, clock: str) -> bool:
+        """Whether the solver can follow a problem on a clock."""
+        if clock == "log" and not self.log_clock:
+            return False
+        return not self.linear_dual or problem.loss.constant_curvature is not None
+
+    def solver(self, num_outputs: int) -> Any:
+        """The solver, for a problem with so many training outputs.
+
+        - **Raises** [`InputError`][lazyrich.InputError] if it needs more memory than is free.
+        """
+        if self.kernel:
+            _check_memory(num_outputs)
+        return self.make()
+
+
+RECIPES = (
+    Recipe(
+        "rosenbrock",
+        "DualROS34PW2",
+        lambda: DualROS34PW2(max_outputs=MAX_OUTPUTS),
+        log_clock=False,
+        linear_dual=True,
+        kernel=True,
+    ),
+    Recipe("rosenbrock", "ROS34PW2", ROS34PW2, log_clock=False, kernel=True),
+    Recipe("rock2", "ROCK2", ROCK2),
+    Recipe("rkc2", "RKC2", RKC2),
+    Recipe("damped_rkc2", "DampedRKC2", DampedRKC2),
+    Recipe("tsit5", "Tsit5", WatchedTsit5),
+)
+
+METHODS = ("auto", *dict.fromkeys(recipe.name for recipe in RECIPES))
+"""The names that `Flow.method` takes."""
+
+
+def recipe_of(wish: "str | diffrax.AbstractSolver[Any]", problem: Problem, clock: str) -> Recipe:
+    """The recipe of a name, or of a solver of the user's own.
+
+    - **Raises** [`InputError`][lazyrich.InputError] if none of that name admits the problem.
+    """
+    if not isinstance(wish, str):
+        kind = type(wish)
+        return Recipe(kind.__name__, kind.__name__, lambda: wish)
+    for recipe in RECIPES:
+        if recipe.name == wish and recipe.admits(problem, clock):
+            return recipe
+    others = dict.fromkeys(r.name for r in RECIPES if r.admits(problem, clock))
+    accepted = f"the {clock} clock takes auto, {', '.join(others)} or a diffrax solver"
+    raise InputError("dynamics.method", wish, accepted)
+
+
+def check_method(value: Any) -> Any:
+    """A value of `Flow.method`: one of `METHODS`, or an adaptive solver of one term.
+
+    - **Raises** [`InputError`][lazyrich.InputError] for anything else.
+    """
+    names = ", ".join(METHODS)
+    if isinstance(value, str):
+        if value not in METHODS:
+            accepted = f"should be one of {names}; a diffrax solver is passed in Python"
+            raise InputError("method", value, accepted)
+        return value
+    if isinstance(value, type) and issubclass(value, diffrax.AbstractSolver):
+        raise InputError("method", value.__name__, f"should be called: {value.__name__}()")
+    if not isinstance(value, diffrax.AbstractSolver):
+        raise InputError("method", value, f"should be one of {names}, or a diffrax solver")
+    name = type(value).__name__
+    if not isinstance(value, diffrax.AbstractAdaptiveSolver):
+        raise InputError("method", name, "should estimate its error, as Dopri5() or Kvaerno5() do")
+    if value.term_structure is not diffrax.AbstractTerm:
+        raise InputError("method", name, "should step one term, as Dopri5() or Kvaerno5() do")
+    return value
+
+
+def with_tolerances(solver: Any, rtol: float, params: PyTree) -> Any:
+    """A solver whose root finder, if it has one, is as exact as the steps should be.
+
+    Unless they are given, diffrax takes these tolerances from a step size controller of its own,
+    which is not used here.
+    """
+    finder = getattr(solver, "root_finder", None)
+    left = diffrax.with_stepsize_controller_tols(diffrax.VeryChord)().rtol
+    # Stages are increments of the parameters, and may be far smaller than these.
+    values = {"rtol": rtol, "atol": 1e-3 * rtol * float(_rms_of_tree(params)), "norm": _rms_of_tree}
+    names = [name for name in values if getattr(finder, name, None) is left]
+    if not names:
+        return solver
+    return eqx.tree_at(
+        lambda solver: [getattr(solver.root_finder, name) for name in names],
+        solver,
+        [values[name] for name in names],
+    )
+
+
+def _rms_of_tree(tree: PyTree) -> Any:
+    return rms(jax.flatten_util.ravel_pytree(tree)[0])
+
+
+def _check_memory(num_outputs: int) -> None:
+    """Refuses a kernel that does not fit before anything is computed."""
+    if num_outputs > MAX_OUTPUTS:
+        return
+    # The kernel, its factor, and one of each that the factorisation makes on the way.
+    needed, free = 4 * 8 * num_outputs**2, psutil.virtual_memory().available
+    if needed > free:
+        accepted = (
+            f"needs 4 matrices of {num_outputs} x {num_outputs}, {needed / 1e9:.1f} GB, and "
+            f"{free / 1e9:.1f} GB are free; use rock2 or fewer samples"
+        )
+        raise InputError("dynamics.method", "rosenbrock", accepted)
