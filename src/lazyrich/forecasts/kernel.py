@@ -30,6 +30,16 @@ class AbstractKernel(eqx.Module):
     def label(self) -> str:
         """How it is held, in a word."""
 
+    @property
+    def whole(self) -> Float[Array, "m m"] | None:
+        """All of its entries; None where they are not in memory."""
+        return None
+
+    @property
+    def held(self) -> Float[Array, "k k"] | None:
+        """The matrix that it repeats for each group of outputs; None where nothing is held."""
+        return self.whole
+
     @abc.abstractmethod
     def product(self, v: Float[Array, " m"]) -> Float[Array, " m"]:
         """$K v$."""
@@ -43,6 +53,10 @@ class Dense(AbstractKernel):
     @property
     def label(self) -> str:
         return "dense"
+
+    @property
+    def whole(self) -> Float[Array, "m m"]:
+        return self.matrix
 
     def product(self, v: Float[Array, " m"]) -> Float[Array, " m"]:
         return self.matrix @ v
@@ -59,6 +73,10 @@ class Repeated(AbstractKernel):
     @property
     def label(self) -> str:
         return "one block for all outputs"
+
+    @property
+    def held(self) -> Float[Array, "n n"]:
+        return self.block
 
     def product(self, v: Float[Array, " m"]) -> Float[Array, " m"]:
         return jnp.ravel(self.block @ v.reshape(self.block.shape[0], -1))

@@ -10,7 +10,6 @@ from jaxtyping import Array, Float
 
 from ..predictors import Predictor
 from .flow import KernelFlow
-from .kernel import Dense, Repeated
 from .phase import KernelPhase
 
 
@@ -40,9 +39,8 @@ def likeness(
     model, params = problem.model, problem.params
     leaves = jax.tree.leaves(model.trained(params))
     num_parameters = sum(leaf.size for leaf in leaves)
-    kernel, isotropy, alignment = flow.kernel, math.nan, math.nan
-    if isinstance(kernel, Dense | Repeated):
-        matrix = kernel.matrix if isinstance(kernel, Dense) else kernel.block
+    matrix, isotropy, alignment = flow.kernel.held, math.nan, math.nan
+    if matrix is not None:
         isotropy, alignment = map(float, _spectrum(flow, matrix))
     return {
         "outputs_per_parameter": num_samples * flow.f_start[0].size / num_parameters,

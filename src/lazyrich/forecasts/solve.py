@@ -14,7 +14,6 @@ from .._integrate.clock import LinearClock
 from .._integrate.status import CROSSED, ENDINGS, RUNNING
 from ..solvers import RKC2, Linearisation, Rodas5P
 from .flow import KernelFlow, rates, rms
-from .kernel import Dense, Passes, Repeated
 
 
 @eqx.filter_jit
@@ -40,10 +39,9 @@ def _exact(flow: KernelFlow, targets: Array, fine: Float[Array, "t s"]) -> Float
     r"""A loss of constant curvature $q$, 2 for the squared one, mode by mode: with $d\sigma =
     \frac qn e^{-bt} dt$ and $c = e^{at} v$, $dc/d\sigma = e^{at}(y - g) - \kappa c$, whose forcing
     is taken linear between two times."""
-    kernel, curvature = flow.kernel, flow.loss.constant_curvature
+    matrix, curvature = flow.kernel.held, flow.loss.constant_curvature
+    assert matrix is not None
     assert curvature is not None
-    assert isinstance(kernel, Dense | Repeated)
-    matrix = kernel.matrix if isinstance(kernel, Dense) else kernel.block
     values, vectors = jnp.linalg.eigh(matrix)
     values = jnp.maximum(values, 0.0)[:, None]
 
@@ -85,9 +83,9 @@ def solve(flow: KernelFlow, times: Float[np.ndarray, " t"], observe: Any, stop_a
 
     - **Takes** `observe(time, v)`, giving a dictionary of numbers.
     """
-    if flow.loss.constant_curvature is not None and not isinstance(flow.kernel, Passes):
+    if flow.loss.constant_curvature is not None and flow.kernel.held is not None:
         return _solve_exactly(flow, times, observe, stop_at)
-    dense = isinstance(flow.kernel, Dense)
+    dense = flow.kernel.whole is not None
     speed, _ = rates(flow)
     unit = flow.loss.typical_output(flow.f_start.shape, flow.y)
     requests = jnp.asarray(times)
@@ -196,8 +194,8 @@ class _Linearise(eqx.Module):
     unit: float
 
     def __call__(self, t: Any, v: Array, flow: KernelFlow) -> Linearisation:
-        kernel, unit = flow.kernel, self.unit
-        assert isinstance(kernel, Dense)
+        matrix, unit = flow.kernel.whole, self.unit
+        assert matrix is not None
         f, shape = flow.outputs(t, v), flow.f_start.shape
         shrink = jnp.exp(-flow.kernel_rate * t) / flow.num_samples
 
@@ -209,12 +207,12 @@ class _Linearise(eqx.Module):
         force = flow.force(t, f)
         drift = -flow.start_rate * jnp.exp(-flow.start_rate * t) * flow.f_start
         drift -= flow.weight_decay * jnp.exp(-flow.weight_decay * t) * flow.f_decayed
-        jacobian = -shrink * jax.vmap(bent, in_axes=1, out_axes=1)(kernel.matrix)
+        jacobian = -shrink * jax.vmap(bent, in_axes=1, out_axes=1)(matrix)
         jacobian -= flow.loss_rate * jnp.eye(v.size)
-        scale = jnp.mean(jnp.diagonal(kernel.matrix))
+        scale = jnp.mean(jnp.diagonal(matrix))
 
         def measure(error: Array) -> Array:
-            seen = (kernel.matrix @ error) / (unit + jnp.abs(jnp.ravel(f)))
+            seen = (matrix @ error) / (unit + jnp.abs(jnp.ravel(f)))
             return jnp.hypot(seen, error / (unit / scale + rms(v)))
 
         slope = -flow.kernel_rate * force - shrink * bent(drift)
