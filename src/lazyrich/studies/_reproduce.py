@@ -22,7 +22,7 @@ from ..records.transition import CODES
 from ..sweeps import Sweep
 from ..sweeps._execution import Progress, run_sweep, suggested_size, worker_pool
 from ..sweeps._store import Store, assemble
-from ..sweeps.forecasts import with_forecasts
+from ..sweeps.forecasts import forecast_first, with_forecasts
 from . import panels
 from .panel import Panel, Preset
 
@@ -125,7 +125,7 @@ def reproduce(
                 if listener is not None:
                     listener(f"{name}, forecasts", Progress(of, done, 0, 0.0))
 
-            run_sweep(sweep, store, pool, listener=tell)
+            run_sweep(sweep, store, pool, listener=tell, forecast=_asked(version))
             results.append(result_of(name, version, sweep, Store(store), foresaw))
     return results
 
@@ -204,13 +204,20 @@ def result_of(
     # Always, so that runs of a store that an earlier version wrote are judged by the rules of this.
     dataset = reclassify(assemble(store, sweep), panel.thresholds)
     first = None
-    if panel.forecast:
-        passage = None if panel.forecast is True else panel.forecast
-        asked = Asked(passage=passage, thresholds=panel.thresholds)
-        dataset, first = with_forecasts(dataset, sweep, asked, listener)
+    if (asked := _asked(panel)) is not None:
+        dataset = with_forecasts(dataset, sweep, asked, store, listener)
+        first = forecast_first(sweep, asked)
     rows = compare(sweep.experiment.published, dataset)
     claims = [_checked(claim, dataset) for claim in panel.claims]
     return PanelResult(name, sweep, dataset, counts_of(dataset), rows, claims, panel, first)
+
+
+def _asked(panel: Panel) -> Asked | None:
+    """What is asked of the forecasts of a panel's runs; None where it has none."""
+    if not panel.forecast:
+        return None
+    passage = None if panel.forecast is True else panel.forecast
+    return Asked(passage=passage, thresholds=panel.thresholds)
 
 
 def _checked(claim: AbstractClaim, dataset: xr.Dataset) -> ClaimResult:

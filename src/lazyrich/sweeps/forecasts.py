@@ -1,6 +1,7 @@
 """Forecasts of many runs beside what came of them."""
 
 import math
+import os
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, NamedTuple
 
@@ -17,6 +18,8 @@ from ..forecasts.forecast import Forecast, forecast_on
 from ..forecasts.seen import Asked, How
 from ..forecasts.verdict import is_foreseen
 from ..records.transition import Thresholds
+from ._forecast_in_batch import forecast_of, kept_forecasts
+from ._store import Store
 from ._sweep import Sweep
 from .axes import Over
 from .runs import runs_of
@@ -52,13 +55,15 @@ def forecast_runs(
     *,
     passage: How | None = None,
     thresholds: Thresholds = Thresholds(),
+    store: str | os.PathLike[str] | None = None,
     listener: Callable[[int, int], None] = lambda done, of: None,
 ) -> xr.Dataset:
     r"""Forecasts every run of a sweep and sets that beside what came of it.
 
     - **Takes** `dataset`, that of [`sweep`][lazyrich.sweep] of `experiment` over `over`;
         `passage` as [`forecast`][lazyrich.forecast] does; `thresholds`, those by which it is
-        read; `listener`, told how many runs are done.
+        read; `store`, of which forecasts that it holds are taken and not computed again;
+        `listener`, told how many runs are done.
     - **Returns** the dataset with `forecast_t50`, `forecast_low`, `forecast_high`,
         `forecast_t_kernel_end`, `textbook`, all NaN where there is none; `forecast_outcome`, how
         the run should come out by its horizon, `missing` if that is not said; `forecast_verdict`,
@@ -70,7 +75,7 @@ def forecast_runs(
     - **Raises** [`InputError`][lazyrich.InputError] if the dataset is not one of this sweep.
     """
     sweep, asked = Sweep.over(experiment, over), Asked(passage=passage, thresholds=thresholds)
-    return with_forecasts(dataset, sweep, asked, listener)[0]
+    return with_forecasts(dataset, sweep, asked, None if store is None else Store(store), listener)
 
 
 @in_double
@@ -78,28 +83,28 @@ def with_forecasts(
     dataset: xr.Dataset,
     sweep: Sweep,
     asked: Asked,
+    store: Store | None = None,
     listener: Callable[[int, int], None] = lambda done, of: None,
-) -> tuple[xr.Dataset, Forecast]:
-    """The same of a sweep, and the forecast of its first run."""
+) -> xr.Dataset:
+    """The same of a sweep; forecasts that a store holds are not computed again."""
     shape = dataset["outcome"].shape
     if shape != sweep.shape:
         raise InputError("dataset", shape, f"should be over the sweep's axes, {sweep.shape}")
     numbers = {name: np.full(shape, np.nan) for name in _NUMBERS | _SCORES}
     words = {name: np.full(shape, "", dtype=object) for name in _WORDS}
     runs = [sweep.run(index) for index in range(len(sweep))]
-    first = None
+    kept = {} if store is None else kept_forecasts(store, sweep, asked)
     with threadpool_limits(limits=1, user_api="blas"):
         for done, index in enumerate(_by_data(runs)):
             place, run = np.unravel_index(index, shape), runs[index]
-            found = forecast_on(prepare(run), asked)
-            first = found if index == 0 else first
             t50 = float(dataset["t50"].values[place])
+            found = kept.get(run.content_hash) or forecast_of(run, asked, t50)
             came = str(dataset["outcome"].values[place])
-            right = is_right(found.verdict, found.outcome or "missing", came)
-            for name, value in {**_of(found, t50), "forecast_right": right}.items():
-                (words if name in words else numbers)[name][place] = value
+            right = is_right(found["forecast_verdict"], found["forecast_outcome"], came)
+            for name in _NUMBERS | _SCORES | _WORDS:
+                values = words if name in words else numbers
+                values[name][place] = right if name == "forecast_right" else found[name]
             listener(done + 1, len(sweep))
-    assert first is not None
     axes = dataset["outcome"].dims
     variables: dict[str, Any] = {}
     for name, text in (_NUMBERS | _SCORES).items():
@@ -107,34 +112,23 @@ def with_forecasts(
         variables[name] = (axes, numbers[name], {"long_name": text, "units": units})
     for name, text in _WORDS.items():
         variables[name] = (axes, words[name].astype(str), {"long_name": text, "units": "1"})
-    return dataset.assign(variables), first
+    return dataset.assign(variables)
+
+
+@in_double
+def forecast_first(sweep: Sweep, asked: Asked) -> Forecast | None:
+    """The whole forecast of a sweep's first run, with its curves; None if it fails."""
+    with threadpool_limits(limits=1, user_api="blas"):
+        try:
+            return forecast_on(prepare(sweep.run(0)), asked)
+        except Exception:
+            return None
 
 
 def _by_data(runs: Sequence[Experiment]) -> list[int]:
     """The places of runs in an order in which those that share data follow each other."""
     first: dict[Hashable, int] = {}
     return sorted(range(len(runs)), key=lambda i: (first.setdefault(key_of_data(runs[i]), i), i))
-
-
-def _of(found: Forecast, t50: float) -> dict[str, Any]:
-    low, high = found.t50_interval
-    return {
-        "forecast_t50": found.t50,
-        "forecast_low": low,
-        "forecast_high": high,
-        "forecast_t_kernel_end": found.t_kernel_end,
-        "textbook": found.textbook,
-        "forecast_clock": found.family.middle,
-        "clock": found.clock.shows(t50),
-        "forecast_num_gradients": float(found.num_gradients),
-        "forecast_seconds": sum(found.seconds.values()),
-        "forecast_early": found.scores.early,
-        "forecast_late": found.scores.late,
-        "forecast_outcome": found.outcome or "missing",
-        "forecast_verdict": found.verdict,
-        "forecast_confidence": found.confidence,
-        "forecast_family": found.family.name,
-    }
 
 
 _VERDICT = ("forecast_verdict", "forecast_outcome")

@@ -15,9 +15,11 @@ from ..._core.errors import InputError
 from ..._run.result import BatchResult, machine
 from ..._run.simulate import simulate_batch
 from ...experiments.experiment import Experiment
+from ...forecasts.seen import Asked
 from ...predictors import CERTIFIED
 from ...records.summary import early_and_late
 from ...records.transition import read_off, scales_of_numbers
+from .._forecast_in_batch import has_forecasts, with_forecasts_of
 from .._store import Results, Store
 from .._sweep import Sweep
 from ..batches import Batch
@@ -31,6 +33,7 @@ _MAX_MESSAGE = 500
 class Job(NamedTuple):
     """A batch as it is handed to a worker, which need not know the rest of the sweep.
 
+    - `forecast`, what is asked of the forecasts of its runs; None for none.
     - `name`, of its file; `sweep`, the sweep's hash; `description`, its experiment as TOML.
     - `runs`, their numbers in the sweep; `changes`, what each sets in `experiment`; `hashes`,
         of the content of each. They come with it, because a function of the user's own that has
@@ -44,9 +47,10 @@ class Job(NamedTuple):
     runs: np.ndarray
     changes: list[dict[str, Any]]
     hashes: list[str]
+    forecast: Asked | None = None
 
     @classmethod
-    def of(cls, store: Store, sweep: Sweep, batch: Batch) -> "Job":
+    def of(cls, store: Store, sweep: Sweep, batch: Batch, forecast: Asked | None = None) -> "Job":
         """A batch of a sweep, for a store."""
         runs = batch.runs.tolist()
         return cls(
@@ -57,7 +61,13 @@ class Job(NamedTuple):
             runs=np.asarray(batch.runs, dtype=np.int64),
             changes=[sweep.changes(run) for run in runs],
             hashes=[sweep.run(run).content_hash for run in runs],
+            forecast=forecast,
         )
+
+    @property
+    def experiments(self) -> list[Experiment]:
+        """The experiments of its runs."""
+        return [self.experiment.with_changes(changes) for changes in self.changes]
 
 
 class Done(NamedTuple):
@@ -70,17 +80,26 @@ class Done(NamedTuple):
     was_there: bool
 
 
+def is_done(store: Store, name: str, forecast: Asked | None) -> bool:
+    """Whether a batch's file is there, not damaged, and has the forecasts that are asked for."""
+    return store.is_whole(name) and has_forecasts(store, name, forecast)
+
+
 def run_batch(store: Store, job: Job) -> Done:
     """Computes a batch and writes its file, unless it is there.
 
+    A file that is there and lacks the forecasts that are asked for gets them.
+
     - **Raises** `OSError` if it cannot be written; what runs raise is kept in the file.
     """
-    if store.is_whole(job.name):
+    if is_done(store, job.name, job.forecast):
         return Done(job.name, len(job.runs), 0, 0.0, was_there=True)
     begun = time.perf_counter()
-    results = compute(job)
+    results = store.read(job.name) if store.is_whole(job.name) else compute(job)
+    if job.forecast is not None:
+        results = with_forecasts_of(results, job.experiments, job.forecast)
     seconds = time.perf_counter() - begun
-    results.about["seconds"] = seconds
+    results.about["seconds"] = results.about.get("seconds", 0.0) + seconds
     store.write(job.name, results)
     num_failed = results.endings.count("failed")
     return Done(job.name, len(job.runs), num_failed, seconds, was_there=False)
@@ -88,7 +107,7 @@ def run_batch(store: Store, job: Job) -> Done:
 
 def compute(job: Job) -> Results:
     """The results of some runs of a sweep, together where they can be, else one by one."""
-    experiments = [job.experiment.with_changes(changes) for changes in job.changes]
+    experiments = job.experiments
     errors: dict[int, str] = {}
     try:
         parts = [(np.arange(len(experiments)), simulate_batch(experiments))]

@@ -9,10 +9,12 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from ..._core.errors import ComputationError, InputError
+from ...forecasts.seen import Asked
+from .._forecast_in_batch import key_of
 from .._store import Store
 from .._sweep import Sweep
 from ..batches import Batch
-from .batch import Done, Job, run_batch
+from .batch import Done, Job, is_done, run_batch
 from .heartbeat import Heartbeat
 
 # How often a batch is handed out again: after its worker was lost, which says little of the
@@ -44,7 +46,8 @@ class Campaign:
 
     - **Takes** `batches`, those still to do, `num_done`, runs done before; `walltime`, seconds
         after which nothing is to run any more, None for no limit; `longest`, the seconds
-        that a batch has taken so far, as a guess for the next.
+        that a batch has taken so far, as a guess for the next; `forecast`, what is asked of
+        forecasts of its runs, if they are wanted.
     """
 
     def __init__(
@@ -56,8 +59,9 @@ class Campaign:
         walltime: float | None,
         listener: Listener,
         longest: float = 0.0,
+        forecast: Asked | None = None,
     ):
-        self.store, self.sweep = store, sweep
+        self.store, self.sweep, self.forecast = store, sweep, forecast
         self._batches, self._walltime, self._listener = batches, walltime, listener
         self._begun = time.monotonic()
         self._num_before = self._num_done = num_done
@@ -79,7 +83,8 @@ class Campaign:
             return None
         for batch in self._batches:
             # Another process may have written it since the sweep was planned.
-            if not self.store.is_whole(self.store.file_of(self.sweep, batch.number)):
+            name = self.store.file_of(self.sweep, batch.number)
+            if not is_done(self.store, name, self.forecast):
                 return batch
             self._num_done += len(batch.runs)
         return None
@@ -110,7 +115,7 @@ def run_here(campaign: Campaign) -> None:
     - **Raises** [`ComputationError`][lazyrich.ComputationError] if the store cannot be written.
     """
     while (batch := campaign.next()) is not None:
-        job = Job.of(campaign.store, campaign.sweep, batch)
+        job = Job.of(campaign.store, campaign.sweep, batch, campaign.forecast)
         campaign.tell(running=[job.name])
         try:
             campaign.heard(run_batch(campaign.store, job))
@@ -159,10 +164,10 @@ def _run_on(
 
     def hand_out(batch: Batch) -> None:
         tries = losses.get(batch.number, 0) + errors.get(batch.number, 0)
-        job = Job.of(store, sweep, batch)
+        job = Job.of(store, sweep, batch, campaign.forecast)
         # Named for the batch and its store: if another process has handed it out as well, it
         # is done once; the same sweep in another store is other work.
-        key = f"{job.name}-try{tries}-{place}"
+        key = _task_key(job, tries, place)
         try:
             future = client.submit(run_batch, store, job, key=key, pure=False)
         except (TypeError, AttributeError, pickle.PicklingError) as error:
@@ -204,6 +209,11 @@ def _run_on(
             raise ComputationError(_explained(error, store, batch)) from error
         campaign.tell(f"batch {batch.number} is handed out again: {_in_words(error)}")
         hand_out(batch)
+
+
+def _task_key(job: Job, tries: int, place: str) -> str:
+    asked = "" if job.forecast is None else f"-{key_of(job.forecast)}"
+    return f"{job.name}-try{tries}-{place}{asked}"
 
 
 def _again(

@@ -15,9 +15,12 @@ from ..._core.precision import in_double
 from ..._core.terminal import sweep_progress
 from ...experiments.experiment import Experiment
 from ...experiments.sizes import check_fits
+from ...forecasts.seen import Asked, How
+from .._forecast_in_batch import has_forecasts
 from .._store import Store, assemble
 from .._sweep import Sweep
 from ..axes import Over
+from ..forecasts import with_forecasts
 from ..repeats import refuse_repeats
 from .driver import Campaign, Listener, Progress, run_here, run_on
 from .workers import WorkerPool, worker_pool
@@ -47,6 +50,7 @@ def sweep(
     batch_size: int | None = None,
     max_running: int | None = None,
     walltime: float | None = None,
+    forecast: How | bool = False,
     progress: bool = False,
     listener: Listener | None = None,
 ) -> xr.Dataset:
@@ -63,9 +67,13 @@ def sweep(
     - `batch_size`, runs computed, written and, if a worker dies, lost together; chosen
         by size if left out. `max_running`, batches with the scheduler at a time; `walltime`,
         seconds after which nothing should run: what would not fit is not begun.
+    - `forecast`, whether to forecast every run, too, beside the run itself: by `calibrated`
+        constants, `solved`, or True for the better of the two. The forecasts are kept in the
+        store; one that fails ends nothing.
     - `progress`, whether to show on stderr how many runs are done, and how long the rest will take;
         `listener`, a function to call with a [`Progress`][lazyrich.sweeps.Progress] instead.
-    - **Returns** what [`open_store`][lazyrich.open_store] returns for this sweep.
+    - **Returns** what [`open_store`][lazyrich.open_store] returns for this sweep; with `forecast`
+        also what [`forecast_runs`][lazyrich.sweeps.forecast_runs] adds to it.
     - **Raises** [`InputError`][lazyrich.InputError] for keys or values that the experiment does
         not take, before anything is computed; [`ComputationError`][lazyrich.ComputationError]
         when the sweep cannot go on. A run that fails does not end a sweep: its outcome is
@@ -75,14 +83,24 @@ def sweep(
     described = Sweep.over(experiment, over)
     size = suggested_size(experiment, len(described)) if batch_size is None else batch_size
     described = Sweep(experiment=experiment, axes=described.axes, batch_size=size)
+    asked = Asked(passage=None if forecast is True else forecast) if forecast else None
     with (
         listening(listener, progress, experiment.name) as heard,
         worker_pool(workers, scheduler) as pool,
     ):
         run_sweep(
-            described, store, pool, max_running=max_running, walltime=walltime, listener=heard
+            described,
+            store,
+            pool,
+            max_running=max_running,
+            walltime=walltime,
+            listener=heard,
+            forecast=asked,
         )
-    return assemble(Store(store), described)
+    dataset = assemble(Store(store), described)
+    if asked is None:
+        return dataset
+    return with_forecasts(dataset, described, asked, Store(store))
 
 
 def run_sweep(
@@ -93,9 +111,11 @@ def run_sweep(
     max_running: int | None = None,
     walltime: float | None = None,
     listener: Listener = silent,
+    forecast: Asked | None = None,
 ) -> int:
     """Runs what is left of a sweep on the workers of a pool, see [`sweep`][lazyrich.sweep].
 
+    - **Takes** `forecast`, what is asked of forecasts of its runs; None for none.
     - **Returns** how many runs are left: none, unless there was no time for them.
     """
     if described.known_as:
@@ -109,7 +129,7 @@ def run_sweep(
     try:
         kept = Store.begin(store)
         kept.add(described)
-        return _finish(kept, described, pool, max_running, walltime, listener)
+        return _finish(kept, described, pool, max_running, walltime, listener, forecast)
     except OSError as error:
         words = " ".join(str(error).split())
         raise ComputationError(f"{os.fspath(store)}: {words}; what is done is kept") from error
@@ -122,9 +142,12 @@ def _finish(
     max_running: int | None,
     walltime: float | None,
     listener: Listener,
+    forecast: Asked | None,
 ) -> int:
     damaged = kept.check(kept.files())
-    left = list(kept.missing(described, damaged))
+    own = [n for n in kept.files() if n not in damaged and kept.owns(described, n)]
+    unforecast = {name for name in own if not has_forecasts(kept, name, forecast)}
+    left = list(kept.missing(described, {*damaged, *unforecast}))
     num_left = sum(len(batch.runs) for batch in left)
     campaign = Campaign(
         store=kept,
@@ -134,6 +157,7 @@ def _finish(
         walltime=walltime,
         listener=listener,
         longest=0.0 if walltime is None else _longest(kept, described, damaged),
+        forecast=forecast,
     )
     try:
         for name, how in damaged.items():

@@ -92,6 +92,8 @@ def to_bytes(results: Results, name: str) -> bytes:
         "outcomes": {kind: count for kind, count in counts.items() if count},
         "seconds": results.about["seconds"],
     }
+    if "forecast" in results.about:
+        summary["forecast"] = results.about["forecast"]["key"]
     return seal(buffer.getvalue(), summary)
 
 

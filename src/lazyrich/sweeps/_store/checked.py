@@ -72,6 +72,11 @@ def check_about(about: dict[str, Any]) -> None:
         table = about.get(key, {})
         right = isinstance(table, dict) and all(isinstance(one, kind) for one in table.values())
         _check(right, f"about.{key}", table)
+    forecast = about.get("forecast", {"key": "", "runs": []})
+    right = isinstance(forecast, dict) and isinstance(forecast.get("key"), str)
+    runs = forecast.get("runs") if right else None
+    right = isinstance(runs, list) and all(isinstance(one, dict) for one in runs)
+    _check(right, "about.forecast", forecast)
     _number(about, "seconds")
 
 

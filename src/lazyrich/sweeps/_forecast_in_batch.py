@@ -1,0 +1,130 @@
+"""Forecasts of the runs of a batch, computed beside them and kept in the batch's file."""
+
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from .._core.errors import one_line
+from .._core.precision import in_double
+from .._run.prepared import prepare
+from ..experiments.experiment import Experiment
+from ..forecasts.forecast import Forecast, forecast_on
+from ..forecasts.seen import Asked
+from ..records.transition import read_off, scales_of_numbers
+from ._store import Damaged, Results, Store
+from ._sweep import Sweep
+
+# Letters of why there is no forecast, at most.
+_MAX_MESSAGE = 300
+
+NONE: dict[str, Any] = {
+    **dict.fromkeys(
+        (
+            "forecast_t50", "forecast_low", "forecast_high", "forecast_t_kernel_end", "textbook",
+            "forecast_clock", "clock", "forecast_num_gradients", "forecast_seconds",
+            "forecast_early", "forecast_late",
+        ),
+        math.nan,
+    ),
+    "forecast_outcome": "missing",
+    "forecast_verdict": "cannot_say",
+    "forecast_confidence": "low",
+    "forecast_family": "",
+}  # fmt: skip
+"""What is known of a run whose forecast failed."""
+
+
+def key_of(asked: Asked) -> str:
+    """The same for forecasts that are asked alike of one version."""
+    parts = (asked.num_samples, asked.passage, asked.max_test, asked.thresholds.table())
+    text = json.dumps([*parts, version("lazyrich")])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def forecast_of(run: Experiment, asked: Asked, t50: float) -> dict[str, Any]:
+    """The forecast of a run as numbers and words by the names of a dataset's variables.
+
+    - **Takes** `t50`, the run's own, where it has one.
+    - **Returns** [`NONE`][] and an `error` where the forecast fails, which ends nothing.
+    """
+    try:
+        return numbers_of(forecast_on(prepare(run), asked), t50)
+    except Exception as error:
+        return {**NONE, "error": one_line(f"{type(error).__name__}: {error}", _MAX_MESSAGE)}
+
+
+def numbers_of(found: Forecast, t50: float) -> dict[str, Any]:
+    """A forecast as numbers and words."""
+    low, high = found.t50_interval
+    return {
+        "forecast_t50": found.t50,
+        "forecast_low": low,
+        "forecast_high": high,
+        "forecast_t_kernel_end": found.t_kernel_end,
+        "textbook": found.textbook,
+        "forecast_clock": found.family.middle,
+        "clock": found.clock.shows(t50),
+        "forecast_num_gradients": float(found.num_gradients),
+        "forecast_seconds": sum(found.seconds.values()),
+        "forecast_early": found.scores.early,
+        "forecast_late": found.scores.late,
+        "forecast_outcome": found.outcome or "missing",
+        "forecast_verdict": found.verdict,
+        "forecast_confidence": found.confidence,
+        "forecast_family": found.family.name,
+    }
+
+
+@in_double
+def with_forecasts_of(results: Results, experiments: Sequence[Experiment], asked: Asked) -> Results:
+    """The results of a batch with the forecasts of its runs, under `forecast` in `about`."""
+    with threadpool_limits(limits=1, user_api="blas"):
+        found = [
+            forecast_of(run, asked, _t50(results, place, run, asked))
+            for place, run in enumerate(experiments)
+        ]
+    return results._replace(
+        about={**results.about, "forecast": {"key": key_of(asked), "runs": found}}
+    )
+
+
+def _t50(results: Results, place: int, run: Experiment, asked: Asked) -> float:
+    """When half of the change of a run was done, by the thresholds that the forecast has."""
+    known = ~np.isnan(results.times[place])
+    if not known.any():
+        return math.nan
+    curves = {name: values[place][known] for name, values in results.curves.items()}
+    numbers = {name: float(values[place]) for name, values in results.numbers.items()}
+    scales = scales_of_numbers(numbers, run.weight_decay)
+    times, ending = results.times[place][known], results.endings[place]
+    return read_off(times, curves, ending, asked.thresholds, scales).t50
+
+
+def has_forecasts(store: Store, name: str, asked: Asked | None) -> bool:
+    """Whether a batch's file, which is whole, has the forecasts that are asked for."""
+    return asked is None or store.summary(name).get("forecast") == key_of(asked)
+
+
+def kept_forecasts(store: Store, sweep: Sweep, asked: Asked) -> dict[str, dict[str, Any]]:
+    """Forecasts of the runs of a sweep that files of a store have, by their experiments' hashes."""
+    wanted = {sweep.run(index).content_hash for index in range(len(sweep))}
+    found: dict[str, dict[str, Any]] = {}
+    for name in {name for name, _ in store.index(store.files()).values()}:
+        try:
+            results = store.read(name) if has_forecasts(store, name, asked) else None
+        except Damaged:
+            continue
+        if results is None:
+            continue
+        runs = results.about.get("forecast", {}).get("runs", [])
+        for digest, values in zip(results.hashes, runs, strict=False):
+            # Of what a file says only what has the right type is believed.
+            if digest in wanted and all(type(values.get(k)) is type(v) for k, v in NONE.items()):
+                found[digest] = values
+    return found
