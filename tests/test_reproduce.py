@@ -359,6 +359,10 @@ def test_losses_can_be_swept_as_tables(study):
     wrong = version.claims[0].model_copy(update={"where": {"loss.kind": "Squared"}})
     with pytest.raises(lr.InputError, match=r"claims\.where .*should hold for some"):
         foresee(version.model_copy(update={"claims": (wrong,)}), sweep, "paper")
+    against = {"loss.kind": "Squared"}
+    beside = lr.claims.Equals(text="alike", quantity="t50", value=1.0, against=against)
+    with pytest.raises(lr.InputError, match=r"claims\.against .*should hold for some"):
+        foresee(version.model_copy(update={"claims": (beside,)}), sweep, "paper")
     # Runs of one batch share a compiled loss.
     assert all(len({sweep.run(int(i)).loss for i in b.runs}) == 1 for b in batches(sweep))
     (study / "losses.toml").write_text(

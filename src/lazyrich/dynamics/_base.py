@@ -63,6 +63,8 @@ class Effort:
         `num_jittered` factorisations that needed a raised diagonal.
     - `reason`, why this method; empty if it was named by the user.
     - `methods`, what each took, where the method was changed on the way.
+    - `counted`, whether the solver counts its gradients; of one that does not only the steps are
+        known.
     """
 
     name: str
@@ -74,13 +76,19 @@ class Effort:
     num_jittered: int = 0
     reason: str = ""
     methods: tuple[Part, ...] = ()
+    counted: bool = True
 
     def table(self) -> dict[str, Any]:
-        """As plain values; `methods` only where there are several."""
+        """As plain values, None for what is unknown; `methods` only where there are several."""
         table = dataclasses.asdict(self) | {"methods": [*map(dataclasses.asdict, self.methods)]}
         if not self.methods:
             del table["methods"]
+        if not table.pop("counted"):
+            table |= dict.fromkeys(_COUNTS)
         return table
+
+
+_COUNTS = ("num_gradients", "num_jacobians", "num_products", "num_jittered")
 
 
 class Trajectory(eqx.Module):

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int
 
 from .._integrate.march import March, System, hand_over
 from .._integrate.status import STIFF
-from ..solvers._work import Work, work
+from ..solvers._work import AbstractCounting, Work, work
 from ._base import Effort, Part
 from ._method import Method
 
@@ -110,6 +110,7 @@ def effort_of(method: Method, march: March, switched: Switched | None) -> Effort
         int(march.work.num_products),
         int(march.work.num_jittered),
         method.reason,
+        counted=isinstance(method.solver, AbstractCounting),
     )
     if switched is None:
         return whole

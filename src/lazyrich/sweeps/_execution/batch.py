@@ -2,6 +2,7 @@
 
 import datetime
 import functools
+import math
 import os
 import time
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import numpy as np
 from ..._core.errors import InputError
 from ..._run.result import BatchResult, machine
 from ..._run.simulate import simulate_batch
+from ...dynamics import Effort
 from ...experiments.experiment import Experiment
 from ...forecasts.seen import Asked
 from ...predictors import CERTIFIED
@@ -165,6 +167,12 @@ def _versions() -> dict[str, str]:
 _COSTS = ("num_steps", "num_rejected", "num_gradients", "num_jacobians", "num_products")
 
 
+def _costs(effort: Effort) -> dict[str, float]:
+    """What a run took, not-a-number where its solver does not count."""
+    table = effort.table()
+    return {name: math.nan if table[name] is None else float(table[name]) for name in _COSTS}
+
+
 def _results(
     job: Job,
     experiments: list[Experiment],
@@ -207,7 +215,7 @@ def _results(
                     for when, found in states.items()
                     for name, v in found.items()
                 },
-                **{name: float(getattr(part.efforts[row], name)) for name in _COSTS},
+                **_costs(part.efforts[row]),
             }
     for name in dict.fromkeys(name for row in rows for name in row):
         numbers[name] = np.array([row.get(name, np.nan) for row in rows])
