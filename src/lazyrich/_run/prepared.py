@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from ..dynamics import Problem
 from ..experiments.experiment import Experiment
-from ..experiments.identity import Met, canonical, explicit, forget_stale
+from ..experiments.identity import Met, canonical, check_distinct, explicit, forget_stale
 from .data import SharedData, posed
 
 # Data kept from one batch of runs to the next, and the bytes up to which they are.
@@ -56,7 +56,7 @@ def prepare(experiment: Experiment, params: Any = None) -> PreparedProblem:
     """
     if params is None:
         return prepare_all([experiment])[0]
-    _check_identity(experiment)
+    _check_identities([experiment])
     data = SharedData.of(experiment, params)
     return PreparedProblem(experiment, data.problem, data, params)
 
@@ -67,8 +67,7 @@ _kept: OrderedDict[Hashable, SharedData] = OrderedDict()
 def prepare_all(experiments: Sequence[Experiment]) -> list[PreparedProblem]:
     """Prepares experiments; what some of them share, or shared with those before, is made once."""
     found: dict[Hashable, SharedData] = {}
-    for experiment in experiments:
-        _check_identity(experiment)
+    _check_identities(experiments)
     keys = [key_of_data(experiment) for experiment in experiments]
     for key in [k for k, data in _kept.items() if data.num_bytes > _MAX_BYTES and k not in keys]:
         del _kept[key]
@@ -93,10 +92,12 @@ def key_of_data(experiment: Experiment) -> Hashable:
     return (*content, experiment.seed, scale)
 
 
-def _check_identity(experiment: Experiment) -> None:
+def _check_identities(experiments: Sequence[Experiment]) -> None:
     """Refuses what cannot be hashed before anything is computed, and drops stale compilations."""
     met: Met = []
-    explicit(experiment.model_copy(update={"published": None}), "", met)
+    for experiment in experiments:
+        explicit(experiment.model_copy(update={"published": None}), "", met)
+    check_distinct(met)
     forget_stale(met)
 
 

@@ -8,6 +8,7 @@ import equinox as eqx
 import jax
 
 from .._core.description import Description, described_function
+from .._core.errors import InputError
 from .._core.fingerprint import fingerprint, is_own, name_of
 from ..probes import BUILT_IN, ON_REQUEST, AbstractProbe
 from ..tasks._array_task import AbstractArrayTask
@@ -82,6 +83,28 @@ def _code(kind: type, key: str, own_objects: Met) -> str:
     return digest
 
 
+def check_distinct(own_objects: Met) -> None:
+    """Refuses objects of one batch that are equal but compute different numbers.
+
+    JAX would compile the code of the first and return its numbers for all.
+
+    - **Raises** [`InputError`][lazyrich.InputError] if there are such objects.
+    """
+    known: dict[Hashable, str] = {}
+    for thing, digest in own_objects:
+        if _digest_of_equal(thing, digest, known) != digest:
+            accepted = "equals another of the batch but computes otherwise: run them one by one"
+            raise InputError("experiments", type(thing).__name__, accepted)
+
+
+def _digest_of_equal(thing: Any, digest: str, known: dict[Hashable, str]) -> str:
+    """The digest in `known` of an object that is equal to `thing`; that of `thing` if it is new."""
+    try:
+        return known.setdefault(thing, digest)
+    except TypeError:  # not hashable, so JAX does not compile it in
+        return digest
+
+
 _MAX_KNOWN = 1024
 
 # Objects that JAX may have compiled in, compared by the equality that JAX uses.
@@ -96,10 +119,7 @@ def forget_stale(own_objects: Met) -> None:
     but compute different numbers. JAX would then return the numbers of the first.
     """
     for thing, digest in own_objects:
-        try:
-            known = _known.setdefault(thing, digest)
-        except TypeError:  # not hashable, so JAX does not compile it in
-            continue
+        known = _digest_of_equal(thing, digest, _known)
         if known != digest or len(_known) > _MAX_KNOWN:
             jax.clear_caches()
             _known.clear()
