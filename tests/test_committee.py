@@ -10,7 +10,7 @@ import pytest
 import lazyrich as lr
 from lazyrich._run.context import probed
 from lazyrich._run.prepared import prepare
-from lazyrich.probes import Moment
+from lazyrich.probes import RunState
 from tests.helpers import relative_error
 
 MEASURED = (
@@ -178,7 +178,7 @@ def test_kernels_by_brute_force(whole):
     assert float(whole["kernel_top_eigenvalue"][0]) == pytest.approx(values[-1])
     assert float(whole["kernel_top_label_power"][0]) == pytest.approx(1.0)  # of four, all ten
     probe = lr.probes.KernelTop("label_power", num=2)
-    here = Moment(jnp.zeros(()), params, None, jnp.zeros(4), jnp.zeros(30))
+    here = RunState(jnp.zeros(()), params, None, jnp.zeros(4), jnp.zeros(30))
     share = np.sum((y @ vectors[:, 2:]) ** 2) / np.sum(y**2)
     assert float(probe(here, probed(prepared, prepared.data.test.y).context)) == pytest.approx(
         share

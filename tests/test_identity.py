@@ -163,14 +163,14 @@ class Weight(AbstractProbe):
     def long_name(self):
         return "a weight"
 
-    def __call__(self, moment, setting):
-        del setting
-        return moment.params[self.place] * self.scale
+    def __call__(self, state, context):
+        del context
+        return state.params[self.place] * self.scale
 
 
 class Heavier(Weight):
-    def __call__(self, moment, setting):
-        return 2 * super().__call__(moment, setting)
+    def __call__(self, state, context):
+        return 2 * super().__call__(state, context)
 
 
 KIND = """
@@ -199,8 +199,8 @@ class f(Between):
     name = "own"
     long_name = "own"
 
-    def __call__(self, moment, setting):
-        return jnp.sum(moment.params) * self.times() {code}
+    def __call__(self, state, context):
+        return jnp.sum(state.params) * self.times() {code}
 """
 TASK = """
 class f(AbstractTask):

@@ -7,7 +7,7 @@ import pytest
 from scipy.optimize import nnls
 
 import lazyrich as lr
-from lazyrich.probes import ON_REQUEST, Moment, Setting
+from lazyrich.probes import ON_REQUEST, RunState, RunContext
 from tests.test_models import X, moved
 
 NET = lr.models.MLP(widths=(5,), outputs=3)
@@ -74,23 +74,23 @@ def test_kernel_turns_as_its_derivative_says():
     params, y = moved(model), jnp.asarray([0, 1, 2, 0, 1, 2, 0])
     start = jax.tree.map(lambda p: p + 0.3, params)
     f = model.apply(params, X)
-    moment = Moment(jnp.zeros(()), params, None, f, f)
-    setting = Setting(
+    state = RunState(jnp.zeros(()), params, None, f, f)
+    context = RunContext(
         y_train=y, y_test=y, params=start, init_scale=1.0, weight_decay=0.2, kernel=None,
         rich=None, model=model, loss=lr.losses.CrossEntropy(), labels="classes", x_train=X,
     )  # fmt: skip
     kernel = lambda p: lr.kernel.class_kernel(model, p, X)
-    ours = float(ON_REQUEST["kernel_distance"](moment, setting))
+    ours = float(ON_REQUEST["kernel_distance"](state, context))
     assert ours == pytest.approx(float(lr.kernel.kernel_distance(kernel(start), kernel(params))))
 
     def objective(p):
         decay = sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(p))
-        return setting.loss.mean(model.apply(p, X), y) + 0.1 * decay
+        return context.loss.mean(model.apply(p, X), y) + 0.1 * decay
 
     slope = jax.tree.map(jnp.negative, jax.grad(objective)(params))
     unit = lambda p: kernel(p) / jnp.linalg.norm(kernel(p))
     turning = jnp.linalg.norm(jax.jvp(unit, (params,), (slope,))[1])
-    speed = float(ON_REQUEST["kernel_velocity"](moment, setting))
+    speed = float(ON_REQUEST["kernel_velocity"](state, context))
     assert speed == pytest.approx(float(turning), rel=0.02)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import lazyrich as lr
-from lazyrich.probes import BUILT_IN, ON_REQUEST, Moment, Setting, margins
+from lazyrich.probes import BUILT_IN, ON_REQUEST, RunState, RunContext, margins
 
 P = 3
 
@@ -28,9 +28,9 @@ class Entry(lr.probes.AbstractProbe):
     def long_name(self):
         return self.name
 
-    def __call__(self, moment, setting):
-        del setting
-        return jax.tree.leaves(moment.params)[self.leaf][self.place]
+    def __call__(self, state, context):
+        del context
+        return jax.tree.leaves(state.params)[self.leaf][self.place]
 
 
 MODEL = lr.models.MLP(widths=(6,), outputs=P)
@@ -120,12 +120,12 @@ NOTHING = jnp.zeros(1)
 
 
 def seen(f, y, params: Any = None, model: Any = MODEL):
-    moment = Moment(jnp.zeros(()), params, None, f, f)
-    setting = Setting(
+    state = RunState(jnp.zeros(()), params, None, f, f)
+    context = RunContext(
         y_train=y, y_test=NOTHING, params=params, init_scale=1.0, weight_decay=0.0, kernel=None,
         rich=None, model=model, loss=lr.losses.CrossEntropy(), labels="classes",
     )  # fmt: skip
-    return moment, setting
+    return state, context
 
 
 def test_margins_by_hand():
@@ -184,9 +184,9 @@ def test_fourier_probes_are_about_residues():
         assert probe.applies(seen(NOTHING, NOTHING, params)[1])
         doubled = lr.models.Doubled(model=MODEL)
         twice = lr.models.DoubledParams(params, params)
-        moment, setting = seen(NOTHING, NOTHING, twice, doubled)
-        assert probe.applies(setting)
-        assert float(probe(moment, setting)) == float(probe(*seen(NOTHING, NOTHING, params)))
+        state, context = seen(NOTHING, NOTHING, twice, doubled)
+        assert probe.applies(context)
+        assert float(probe(state, context)) == float(probe(*seen(NOTHING, NOTHING, params)))
         narrow = MODEL.init(jr.key(0), 5)
         assert not probe.applies(seen(NOTHING, NOTHING, narrow)[1])
         assert not probe.applies(seen(NOTHING, NOTHING, jnp.ones(3))[1])

@@ -86,8 +86,8 @@ class Outer(lr.probes.AbstractProbe):
     def dims(self):
         return ("sample", "other")
 
-    def __call__(self, moment, setting):
-        return moment.f_train[:, None] * moment.f_train[None]
+    def __call__(self, state, context):
+        return state.f_train[:, None] * state.f_train[None]
 
 
 @pytest.mark.parametrize("dynamics", ["reduced", "flow"])
@@ -139,8 +139,8 @@ class Faulty(lr.probes.AbstractProbe):
     def dims(self):
         return self.axes
 
-    def __call__(self, moment, setting):
-        return self.function(moment)
+    def __call__(self, state, context):
+        return self.function(state)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import lazyrich as lr
-from lazyrich.probes import BUILT_IN, Moment, Setting
+from lazyrich.probes import BUILT_IN, RunState, RunContext
 
 # A net of two coordinates with alpha = 2 and lambda = 0.1, at t = 5.
 START = lr.models.DiagonalParams(jnp.full(2, 1.0), jnp.full(2, 1.0))
@@ -13,12 +13,12 @@ X_TRAIN, Y_TRAIN = jnp.asarray([[1.0, 0.0], [0.0, -2.0]]), jnp.asarray([1.0, 1.0
 X_TEST, Y_TEST = jnp.asarray([[1.0, 0.0], [0.0, 1.0], [4.0, 3.0]]), jnp.asarray([1.0, 1.0, 1.0])
 
 
-def moment(params=PARAMS):
+def state(params=PARAMS):
     weights = params.u**2 - params.v**2
-    return Moment(jnp.asarray(5.0), params, weights, X_TRAIN @ weights, X_TEST @ weights)
+    return RunState(jnp.asarray(5.0), params, weights, X_TRAIN @ weights, X_TEST @ weights)
 
 
-def setting(**changes):
+def context(**changes):
     fields = {
         "y_train": Y_TRAIN,
         "y_test": Y_TEST,
@@ -31,7 +31,7 @@ def setting(**changes):
         "loss": lr.losses.Logistic(),
         "labels": "signs",
     }
-    return Setting(**{**fields, **changes})
+    return RunContext(**{**fields, **changes})
 
 
 TRAIN_LOSS = (np.log1p(np.exp(-3)) + np.log1p(np.exp(-8))) / 2
@@ -75,7 +75,7 @@ def test_every_probe_is_tested():
 def test_value(name):
     # Weights are (2^2 - 1, 0 - 2^2) = (3, -4).
     probe = BUILT_IN[name]
-    value = jax.jit(probe)(moment(), setting())
+    value = jax.jit(probe)(state(), context())
     assert value.shape == ()
     assert value.dtype == jnp.float64
     assert float(value) == pytest.approx(EXPECTED[name], rel=1e-12)
@@ -84,15 +84,15 @@ def test_value(name):
 
 
 def test_no_plausible_numbers_where_there_is_no_answer():
-    at_zero = moment(START)
+    at_zero = state(START)
     for name in ("margin_l1", "margin_l2", "cosine_to_kernel", "cosine_to_rich"):
-        assert np.isnan(BUILT_IN[name](at_zero, setting())), name
-    assert float(BUILT_IN["train_accuracy"](at_zero, setting())) == 0.5
+        assert np.isnan(BUILT_IN[name](at_zero, context())), name
+    assert float(BUILT_IN["train_accuracy"](at_zero, context())) == 0.5
 
 
 def test_what_does_not_apply_is_left_out():
     def applying(**changes):
-        return {name for name, probe in BUILT_IN.items() if probe.applies(setting(**changes))}
+        return {name for name, probe in BUILT_IN.items() if probe.applies(context(**changes))}
 
     assert applying() == set(EXPECTED)
     assert "cosine_to_rich" not in applying(rich=None)
@@ -109,8 +109,8 @@ def test_what_does_not_apply_is_left_out():
 @pytest.mark.parametrize("name", MATRIX_EXPECTED)
 def test_value_of_a_matrix(name):
     factor = jnp.diag(jnp.asarray([3.0, -4.0]))
-    here = Moment(jnp.asarray(0.0), None, factor, jnp.zeros(1), jnp.zeros(1))
-    there = setting(
+    here = RunState(jnp.asarray(0.0), None, factor, jnp.zeros(1), jnp.zeros(1))
+    there = context(
         model=lr.models.MatrixFactorisation(size=2),
         loss=lr.losses.Squared(),
         kernel=jnp.diag(jnp.asarray([3.0, 0.0])),
@@ -129,6 +129,6 @@ def test_accuracy_of_classes_shares_out_ties():
 
 
 def test_drift_survives_times_at_which_the_decayed_start_underflows():
-    late = Moment(jnp.asarray(6000.0), PARAMS, jnp.ones(2), jnp.ones(2), jnp.ones(3))
-    drift = float(BUILT_IN["drift"](late, setting()))
+    late = RunState(jnp.asarray(6000.0), PARAMS, jnp.ones(2), jnp.ones(2), jnp.ones(3))
+    drift = float(BUILT_IN["drift"](late, context()))
     assert np.log(drift) == pytest.approx(600 + np.log(3 / 2), rel=1e-12)

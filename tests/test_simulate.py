@@ -188,9 +188,9 @@ class LargestWeight(AbstractProbe):
     def long_name(self):
         return "largest weight"
 
-    def __call__(self, moment, setting):
-        del setting
-        return jnp.max(jnp.abs(moment.weights))
+    def __call__(self, state, context):
+        del context
+        return jnp.max(jnp.abs(state.weights))
 
 
 def test_own_probes_enter_by_the_same_door():

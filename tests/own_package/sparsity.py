@@ -10,9 +10,9 @@ from lazyrich.probes import AbstractProbe
 class Sparsity(AbstractProbe):
     named: ClassVar = ("sparsity", "effective number of weights")
 
-    def applies(self, setting):
-        return setting.is_linear
+    def applies(self, context):
+        return context.is_linear
 
-    def __call__(self, moment, setting):
-        w = moment.weights
+    def __call__(self, state, context):
+        w = state.weights
         return jnp.sum(jnp.abs(w)) ** 2 / jnp.sum(w**2)

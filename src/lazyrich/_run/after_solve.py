@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Shaped
 from .._integrate.lanes import Lanes
 from ..dynamics import Trajectory
 from ..models import AbstractLinearModel
-from ..probes import AbstractProbe, Moment, Setting
+from ..probes import AbstractProbe, RunState, RunContext
 from .achieved import HeldOut
 from .context import ProbedRun, probed
 from .data import MOST_HELD
@@ -24,7 +24,7 @@ class _Solved(eqx.Module):
     """A solved run to be measured; `x_test` is None where outputs on test data are known."""
 
     params_at: Callable[[Any, Any], Any]
-    context: Setting
+    context: RunContext
     x_train: Shaped[Array, "n d"]
     x_test: Shaped[Array, "m d"] | None
     probes: tuple[AbstractProbe, ...]
@@ -107,10 +107,10 @@ def _measure(
         f_test = evaluate_all(model, weights, run.x_test)
     f_train = evaluate_all(model, weights, run.x_train)
 
-    def at(moment: tuple[Any, ...]) -> dict[str, Array]:
-        time, state, weights, f_train, f_test = moment
+    def at(parts: tuple[Any, ...]) -> dict[str, Array]:
+        time, state, weights, f_train, f_test = parts
         params = run.params_at(time, state)
-        now = Moment(time + run.begin, params, weights, f_train, f_test)
+        now = RunState(time + run.begin, params, weights, f_train, f_test)
         return {probe.name: probe(now, run.context) for probe in run.probes}
 
     along = (times, states, weights, f_train, f_test)

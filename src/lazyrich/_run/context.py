@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Shaped
 
-from ..probes import BUILT_IN, AbstractProbe, Setting, follows_twin, twin_of
+from ..probes import BUILT_IN, AbstractProbe, RunContext, follows_twin, twin_of
 from .observer import Observer, check_probes
 from .prepared import PreparedProblem
 
@@ -16,7 +16,7 @@ from .prepared import PreparedProblem
 class ProbedRun:
     """A run's context for probes, and the probes of its experiment that apply."""
 
-    context: Setting
+    context: RunContext
     probes: tuple[AbstractProbe, ...]
 
 
@@ -36,7 +36,7 @@ def probed(
     def weights(role: str) -> Array | None:
         return jnp.asarray(predictors[role].weights) if role in predictors else None
 
-    context = Setting(
+    context = RunContext(
         y_train=problem.train.y,
         y_test=y_test,
         params=problem.params,

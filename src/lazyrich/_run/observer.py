@@ -11,13 +11,13 @@ from jaxtyping import Array, Float, Shaped
 
 from .._core.errors import InputError
 from ..models import AbstractLinearModel
-from ..probes import AbstractProbe, Moment, Setting
+from ..probes import AbstractProbe, RunState, RunContext
 
 
 class Observer(eqx.Module):
     """Every probe at one moment of a run, for a solver to ask; test data are in memory."""
 
-    setting: Setting
+    context: RunContext
     x_train: Shaped[Array, "n d"]
     x_test: Shaped[Array, "m d"]
     probes: tuple[AbstractProbe, ...]
@@ -25,7 +25,7 @@ class Observer(eqx.Module):
 
     def __call__(self, time: Any, params: Any) -> dict[str, Array]:
         """Values by the probes' names."""
-        model = self.setting.model
+        model = self.context.model
         if isinstance(model, AbstractLinearModel):
             weights = model.weights(params)
             f_train = model.evaluate(weights, self.x_train)
@@ -33,8 +33,8 @@ class Observer(eqx.Module):
         else:
             weights = None
             f_train, f_test = model.apply(params, self.x_train), model.apply(params, self.x_test)
-        moment = Moment(jnp.asarray(time + self.begin), params, weights, f_train, f_test)
-        return {probe.name: probe(moment, self.setting) for probe in self.probes}
+        state = RunState(jnp.asarray(time + self.begin), params, weights, f_train, f_test)
+        return {probe.name: probe(state, self.context) for probe in self.probes}
 
 
 # Bytes that a probe's values may take in a record.

@@ -20,8 +20,8 @@ def weights_along(
 ) -> Float[Array, "t ..."]:
     """Weights at every time of a run."""
 
-    def at(moment: tuple[Array, Any]) -> Array:
-        return model.weights(params_at(*moment))
+    def at(time_and_state: tuple[Array, Any]) -> Array:
+        return model.weights(params_at(*time_and_state))
 
     return jax.lax.map(at, (times, states), batch_size=BATCH)
 

@@ -3,8 +3,8 @@
 from ._base import (
     AbstractProbe as AbstractProbe,
     Labels as Labels,
-    Moment as Moment,
-    Setting as Setting,
+    RunState as RunState,
+    RunContext as RunContext,
 )
 from .certificates import Complementarity as Complementarity, Stationarity as Stationarity
 from .committee import (

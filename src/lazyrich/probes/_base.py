@@ -16,7 +16,7 @@ Labels = Literal["signs", "classes", "reals"]
 """What labels are: -1 or 1, whole numbers that name classes, or any real numbers."""
 
 
-class Setting(eqx.Module):
+class RunContext(eqx.Module):
     """What stays the same over a run.
 
     `kernel` and `rich` are the weights of the early and the late predictor, None where
@@ -53,7 +53,7 @@ class Setting(eqx.Module):
         return tuple(jax.eval_shape(self.model.weights, self.params).shape)
 
 
-class Moment(eqx.Module):
+class RunState(eqx.Module):
     """A run at one time; `weights` are those of a linear model's function, else None."""
 
     time: Float[Array, ""]
@@ -77,9 +77,9 @@ class AbstractProbe(eqx.Module):
     meaning: ClassVar[str] = ""
     """What is measured, in a line, for the table of a record's variables."""
     needs_inputs: ClassVar[bool] = False
-    """Whether the setting should hold the training inputs."""
+    """Whether the context should hold the training inputs."""
     needs_twin: ClassVar[bool] = False
-    """Whether the setting should hold the linearised twin."""
+    """Whether the context should hold the linearised twin."""
 
     @property
     def name(self) -> str:
@@ -106,13 +106,13 @@ class AbstractProbe(eqx.Module):
         """Names of the axes of what it returns; none for a number."""
         return ()
 
-    def applies(self, setting: Setting) -> bool:
+    def applies(self, context: RunContext) -> bool:
         """Whether the probe has a meaning for a run; a record leaves out those without."""
-        del setting
+        del context
         return True
 
     @abc.abstractmethod
-    def __call__(self, moment: Moment, setting: Setting) -> Float[Array, "..."]:
+    def __call__(self, state: RunState, context: RunContext) -> Float[Array, "..."]:
         """The value, an array with as many axes as `dims`; NaN where it has none."""
 
 

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 from ..predictors.constraints import Limits, Point, min_norm_gap, own_point, residual_at, system_at
 from ..predictors.multipliers import explain
 from ..predictors.nonnegative import descend_nonnegative
-from ._base import AbstractProbe, Moment, Setting
+from ._base import AbstractProbe, RunState, RunContext
 
 # Constraints carry multipliers up to this factor of the smallest margin.
 _FACTOR = 2.0
@@ -52,19 +52,19 @@ class Stationarity(AbstractProbe):
 
     side: Side = eqx.field(static=True)
 
-    def applies(self, setting: Setting) -> bool:
+    def applies(self, context: RunContext) -> bool:
         # An origin that is carried along is neither rich nor lazy.
-        if setting.x_train is None or setting.model.has_origin:
+        if context.x_train is None or context.model.has_origin:
             return False
-        known = self.side == "kernel" or setting.model.homogeneity is not None
-        return known and (setting.loss.is_classification or setting.y_train.size <= _MOST_OUTPUTS)
+        known = self.side == "kernel" or context.model.homogeneity is not None
+        return known and (context.loss.is_classification or context.y_train.size <= _MOST_OUTPUTS)
 
-    def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
-        if setting.loss.is_classification:
-            return _margin_residual(self.side, moment, setting)[0]
-        assert setting.x_train is not None  # `applies` has made sure
-        point = _point(self.side, moment, setting)
-        return min_norm_gap(setting.model, point, setting.x_train)
+    def __call__(self, state: RunState, context: RunContext) -> Float[Array, ""]:
+        if context.loss.is_classification:
+            return _margin_residual(self.side, state, context)[0]
+        assert context.x_train is not None  # `applies` has made sure
+        point = _point(self.side, state, context)
+        return min_norm_gap(context.model, point, context.x_train)
 
 
 class Complementarity(Stationarity):
@@ -79,32 +79,32 @@ class Complementarity(Stationarity):
         "classification"
     )
 
-    def applies(self, setting: Setting) -> bool:
-        return super().applies(setting) and setting.loss.is_classification
+    def applies(self, context: RunContext) -> bool:
+        return super().applies(context) and context.loss.is_classification
 
-    def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
-        return _margin_residual(self.side, moment, setting)[1]
+    def __call__(self, state: RunState, context: RunContext) -> Float[Array, ""]:
+        return _margin_residual(self.side, state, context)[1]
 
 
-def _margin_residual(side: Side, moment: Moment, setting: Setting) -> tuple[Array, Array]:
-    model, x, y = setting.model, setting.x_train, setting.y_train
+def _margin_residual(side: Side, state: RunState, context: RunContext) -> tuple[Array, Array]:
+    model, x, y = context.model, context.x_train, context.y_train
     assert x is not None  # `applies` has made sure
-    point = _point(side, moment, setting)
-    if moment.f_train.size > _MOST_IN_GRAM:
+    point = _point(side, state, context)
+    if state.f_train.size > _MOST_IN_GRAM:
         found = explain(model, point, x, y, _FACTOR, _STEPS)
         return found.stationarity, found.complementarity
-    system = system_at(model, point, x, y, Limits(moment.f_train.size, _FACTOR))
+    system = system_at(model, point, x, y, Limits(state.f_train.size, _FACTOR))
     mu = descend_nonnegative(system.matrix, system.linear)
     return residual_at(model, point, x, system.constraints, mu)
 
 
-def _point(side: Side, moment: Moment, setting: Setting) -> Point:
-    model, x = setting.model, setting.x_train
+def _point(side: Side, state: RunState, context: RunContext) -> Point:
+    model, x = context.model, context.x_train
     assert x is not None  # `applies` has made sure
     if side == "rich":
-        return own_point(model, moment.params, x)
+        return own_point(model, state.params, x)
     # Without e^{lambda t}, which overflows: the residual is the same at any multiple of h.
-    shrink = jnp.exp(-setting.weight_decay * moment.time)
-    gone = jax.tree.map(lambda p, p0: p - shrink * p0, moment.params, setting.params)
-    f = jax.jvp(lambda p: model.apply(p, x), (setting.params,), (gone,))[1]
-    return Point(gone, setting.params, f, 1.0)
+    shrink = jnp.exp(-context.weight_decay * state.time)
+    gone = jax.tree.map(lambda p, p0: p - shrink * p0, state.params, context.params)
+    f = jax.jvp(lambda p: model.apply(p, x), (context.params,), (gone,))[1]
+    return Point(gone, context.params, f, 1.0)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..models import Statistics
-from ._base import AbstractProbe, Moment, Setting
+from ._base import AbstractProbe, RunState, RunContext
 
 
 class ErrorParts(NamedTuple):
@@ -24,7 +24,7 @@ class ErrorParts(NamedTuple):
 
 
 def error_parts(
-    setting: Setting, statistics: Statistics, epsilon: Any, output_scale: Any
+    context: RunContext, statistics: Statistics, epsilon: Any, output_scale: Any
 ) -> ErrorParts:
     r"""The population error of $f(x) = \alpha (\bar w \cdot x + \frac\epsilon2 x^\top M x)$.
 
@@ -35,7 +35,7 @@ def error_parts(
     - **Source** Kumar et al., ICLR 2024, arXiv:2310.06110, where $\tau = 1$: "variance",
         "misalignment", "power in linear modes".
     """
-    teacher = setting.teacher
+    teacher = context.teacher
     assert teacher is not None  # `applies` has made sure
     dim = teacher.shape[0]
     quadratic = output_scale * epsilon * statistics.second
@@ -63,12 +63,12 @@ class CommitteeError(AbstractProbe):
     def long_name(self) -> str:
         return f"population error: {self.part}" if self.part else "population error"
 
-    def applies(self, setting: Setting) -> bool:
-        return setting.model.closes and setting.teacher is not None
+    def applies(self, context: RunContext) -> bool:
+        return context.model.closes and context.teacher is not None
 
-    def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
-        model, statistics = setting.model.statistics(moment.params)
-        parts = error_parts(setting, statistics, model.epsilon, model.output_scale)
+    def __call__(self, state: RunState, context: RunContext) -> Float[Array, ""]:
+        model, statistics = context.model.statistics(state.params)
+        parts = error_parts(context, statistics, model.epsilon, model.output_scale)
         found: Array = getattr(parts, self.part or "total")
         return found
 
@@ -79,11 +79,11 @@ class MeanWeight(AbstractProbe):
     named: ClassVar = ("mean_weight_norm", "norm of the mean weight")
     meaning: ClassVar = r"$\lVert\bar w\rVert_2$ of a committee's neurons"
 
-    def applies(self, setting: Setting) -> bool:
-        return setting.model.closes
+    def applies(self, context: RunContext) -> bool:
+        return context.model.closes
 
-    def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
-        return jnp.linalg.norm(_now(moment, setting).mean)
+    def __call__(self, state: RunState, context: RunContext) -> Float[Array, ""]:
+        return jnp.linalg.norm(_now(state, context).mean)
 
 
 class SecondMoment(AbstractProbe):
@@ -96,15 +96,15 @@ class SecondMoment(AbstractProbe):
     )
     measure: Literal["trace", "norm"] = eqx.field(static=True)
 
-    def applies(self, setting: Setting) -> bool:
-        return setting.model.closes
+    def applies(self, context: RunContext) -> bool:
+        return context.model.closes
 
-    def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
-        second = _now(moment, setting).second
+    def __call__(self, state: RunState, context: RunContext) -> Float[Array, ""]:
+        second = _now(state, context).second
         return jnp.trace(second) if self.measure == "trace" else jnp.linalg.norm(second)
 
 
-def _now(moment: Moment, setting: Setting) -> Statistics:
+def _now(state: RunState, context: RunContext) -> Statistics:
     """Statistics of the parameters themselves, whether outputs are centred or not."""
-    found = setting.model.closed(moment.params)
+    found = context.model.closed(state.params)
     return found.model.trained(found.params)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
 from .._core.precision import promoted
-from ._base import AbstractProbe, Moment, Setting
+from ._base import AbstractProbe, RunState, RunContext
 
 Part = Literal["train", "test"]
 
@@ -29,11 +29,11 @@ def accuracy(f: Float[Array, " n *c"], y: Shaped[Array, " n"]) -> Float[Array, "
 class _Fit(AbstractProbe):
     part: Part = eqx.field(static=True)
 
-    def pair(self, moment: Moment, setting: Setting) -> tuple[Array, Array]:
+    def pair(self, state: RunState, context: RunContext) -> tuple[Array, Array]:
         """Outputs and labels of this part of the data."""
         if self.part == "train":
-            return moment.f_train, setting.y_train
-        return moment.f_test, setting.y_test
+            return state.f_train, context.y_train
+        return state.f_test, context.y_test
 
 
 class Loss(_Fit):
@@ -42,8 +42,8 @@ class Loss(_Fit):
     named: ClassVar = ("{part}_loss", "{part} loss")
     meaning: ClassVar = "mean loss, without the decay term"
 
-    def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
-        return setting.loss.mean(*self.pair(moment, setting))
+    def __call__(self, state: RunState, context: RunContext) -> Float[Array, ""]:
+        return context.loss.mean(*self.pair(state, context))
 
 
 class LogLoss(_Fit):
@@ -52,8 +52,8 @@ class LogLoss(_Fit):
     named: ClassVar = ("{part}_log_loss", "log of the {part} loss")
     meaning: ClassVar = "natural logarithm of the loss, exact also where the loss underflows"
 
-    def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
-        return setting.loss.log_mean(*self.pair(moment, setting))
+    def __call__(self, state: RunState, context: RunContext) -> Float[Array, ""]:
+        return context.loss.log_mean(*self.pair(state, context))
 
 
 class Accuracy(_Fit):
@@ -65,8 +65,8 @@ class Accuracy(_Fit):
         "ties count in equal shares; for labels that are signs or classes"
     )
 
-    def applies(self, setting: Setting) -> bool:
-        return setting.labels != "reals"
+    def applies(self, context: RunContext) -> bool:
+        return context.labels != "reals"
 
-    def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
-        return accuracy(*self.pair(moment, setting))
+    def __call__(self, state: RunState, context: RunContext) -> Float[Array, ""]:
+        return accuracy(*self.pair(state, context))

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._core.precision import promoted
-from ._base import AbstractProbe, Moment, Setting
+from ._base import AbstractProbe, RunState, RunContext
 
 
 @promoted
@@ -68,15 +68,15 @@ class FourierParticipation(AbstractProbe):
     )
     layer: Literal["first", "last"] = eqx.field(static=True)
 
-    def applies(self, setting: Setting) -> bool:
-        layers = setting.model.layer_weights(setting.params)
-        if setting.labels != "classes" or not layers:
+    def applies(self, context: RunContext) -> bool:
+        layers = context.model.layer_weights(context.params)
+        if context.labels != "classes" or not layers:
             return False
         # The outputs, one a residue, tell whether inputs are blocks of as many.
         inputs, outputs = layers[0].shape[1], layers[-1].shape[0]
         return bool(inputs % outputs == 0)
 
-    def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
-        layers = setting.model.layer_weights(moment.params)
+    def __call__(self, state: RunState, context: RunContext) -> Float[Array, ""]:
+        layers = context.model.layer_weights(state.params)
         weights = layers[0] if self.layer == "first" else layers[-1].T
         return participation(residue_spectrum(weights, layers[-1].shape[0]))

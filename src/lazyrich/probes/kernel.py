@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import jax.scipy.linalg as jsl
 from jaxtyping import Array, Float
 
-from ._base import AbstractProbe, Moment, Setting
+from ._base import AbstractProbe, RunState, RunContext
 
 
 class _OfKernel(AbstractProbe):
@@ -15,16 +15,16 @@ class _OfKernel(AbstractProbe):
 
     needs_inputs: ClassVar[bool] = True
 
-    def applies(self, setting: Setting) -> bool:
+    def applies(self, context: RunContext) -> bool:
         return (
-            setting.x_train is not None
-            and setting.y_train.ndim == 1
-            and (setting.labels != "classes")
+            context.x_train is not None
+            and context.y_train.ndim == 1
+            and (context.labels != "classes")
         )
 
-    def kernel(self, moment: Moment, setting: Setting) -> Float[Array, "n n"]:
+    def kernel(self, state: RunState, context: RunContext) -> Float[Array, "n n"]:
         """The kernel now."""
-        return kernel_at(moment.params, setting)
+        return kernel_at(state.params, context)
 
 
 class KernelAlignment(_OfKernel):
@@ -52,13 +52,13 @@ class KernelAlignment(_OfKernel):
         other = "the labels" if self.to == "labels" else "its start"
         return f"alignment of the tangent kernel with {other}"
 
-    def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
-        kernel = centred(self.kernel(moment, setting))
+    def __call__(self, state: RunState, context: RunContext) -> Float[Array, ""]:
+        kernel = centred(self.kernel(state, context))
         size = jnp.linalg.norm(kernel)
         if self.to == "labels":
-            y = setting.y_train - jnp.mean(setting.y_train)
+            y = context.y_train - jnp.mean(context.y_train)
             return y @ kernel @ y / (size * jnp.sum(y**2))
-        start = centred(kernel_at(setting.params, setting))
+        start = centred(kernel_at(context.params, context))
         return jnp.sum(kernel * start) / (size * jnp.linalg.norm(start))
 
 
@@ -86,11 +86,11 @@ class KernelTop(_OfKernel):
             return "largest eigenvalue of the tangent kernel"
         return f"share of the labels in the top {self.num} eigenvectors of the tangent kernel"
 
-    def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
-        values, vectors = jnp.linalg.eigh(self.kernel(moment, setting))
+    def __call__(self, state: RunState, context: RunContext) -> Float[Array, ""]:
+        values, vectors = jnp.linalg.eigh(self.kernel(state, context))
         if self.measure == "eigenvalue":
             return values[-1]
-        y = setting.y_train
+        y = context.y_train
         return jnp.sum((y @ vectors[:, -self.num :]) ** 2) / jnp.sum(y**2)
 
 
@@ -109,15 +109,15 @@ class TaskDifficulty(_OfKernel):
         "fits, to first order"
     )
 
-    def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
-        lower = jnp.linalg.cholesky(self.kernel(moment, setting))
-        return jnp.sum(jsl.solve_triangular(lower, setting.y_train, lower=True) ** 2)
+    def __call__(self, state: RunState, context: RunContext) -> Float[Array, ""]:
+        lower = jnp.linalg.cholesky(self.kernel(state, context))
+        return jnp.sum(jsl.solve_triangular(lower, context.y_train, lower=True) ** 2)
 
 
-def kernel_at(params: Any, setting: Setting) -> Float[Array, "n n"]:
+def kernel_at(params: Any, context: RunContext) -> Float[Array, "n n"]:
     """The kernel of `params` on the training inputs."""
-    assert setting.x_train is not None  # kept for every probe that asks for it
-    return setting.model.tangent_kernel(params, setting.x_train)
+    assert context.x_train is not None  # kept for every probe that asks for it
+    return context.model.tangent_kernel(params, context.x_train)
 
 
 def centred(kernel: Float[Array, "n n"]) -> Float[Array, "n n"]:

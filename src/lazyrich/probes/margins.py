@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
 from .._core.precision import promoted
-from ._base import AbstractProbe, Moment, Setting
+from ._base import AbstractProbe, RunState, RunContext
 from .norms import ParamNorm
 
 
@@ -37,11 +37,11 @@ class Margin(AbstractProbe):
         "minus the largest other output"
     )
 
-    def applies(self, setting: Setting) -> bool:
-        return setting.labels != "reals"
+    def applies(self, context: RunContext) -> bool:
+        return context.labels != "reals"
 
-    def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
-        return jnp.min(margins(moment.f_train, setting.y_train))
+    def __call__(self, state: RunState, context: RunContext) -> Float[Array, ""]:
+        return jnp.min(margins(state.f_train, context.y_train))
 
 
 class HomogeneousMargin(Margin):
@@ -55,15 +55,15 @@ class HomogeneousMargin(Margin):
     named: ClassVar = ("normalised_margin", "smallest training margin over the norm to the degree")
     meaning: ClassVar = r"`margin` divided by $\lVert\theta\rVert_2^L$, for a model of degree $L$"
 
-    def applies(self, setting: Setting) -> bool:
-        return super().applies(setting) and setting.model.homogeneity is not None
+    def applies(self, context: RunContext) -> bool:
+        return super().applies(context) and context.model.homogeneity is not None
 
-    def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
-        degree = setting.model.homogeneity
+    def __call__(self, state: RunState, context: RunContext) -> Float[Array, ""]:
+        degree = context.model.homogeneity
         assert degree is not None  # `applies` has made sure
         # Of parameters scaled to norm one, as a power of a norm of 1e4 or 1e-4 goes far.
-        norm = ParamNorm()(moment, setting)
-        return super().__call__(moment, setting) * jnp.exp(-degree * jnp.log(norm))
+        norm = ParamNorm()(state, context)
+        return super().__call__(state, context) * jnp.exp(-degree * jnp.log(norm))
 
 
 class SoftmaxSaturation(AbstractProbe):
@@ -83,10 +83,10 @@ class SoftmaxSaturation(AbstractProbe):
         r"so that $-\log p$ and its gradient are exactly zero; for cross-entropy"
     )
 
-    def applies(self, setting: Setting) -> bool:
-        return setting.loss.is_softmax
+    def applies(self, context: RunContext) -> bool:
+        return context.loss.is_softmax
 
-    def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
-        p = jax.nn.softmax(moment.f_train, axis=1)
-        right = jnp.take_along_axis(p, setting.y_train[:, None], axis=1)
+    def __call__(self, state: RunState, context: RunContext) -> Float[Array, ""]:
+        p = jax.nn.softmax(state.f_train, axis=1)
+        right = jnp.take_along_axis(p, context.y_train[:, None], axis=1)
         return jnp.mean(right == 1.0)

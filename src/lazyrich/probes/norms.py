@@ -6,7 +6,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ._base import AbstractProbe, Moment, Setting
+from ._base import AbstractProbe, RunState, RunContext
 
 Order = Literal[1, 2]
 
@@ -17,8 +17,8 @@ class ParamNorm(AbstractProbe):
     named: ClassVar = ("param_norm", "parameter norm")
     meaning: ClassVar = r"$\lVert\theta\rVert_2$"
 
-    def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
-        return setting.model.norm(moment.params)
+    def __call__(self, state: RunState, context: RunContext) -> Float[Array, ""]:
+        return context.model.norm(state.params)
 
 
 class WeightNorm(AbstractProbe):
@@ -28,12 +28,12 @@ class WeightNorm(AbstractProbe):
     meaning: ClassVar = "norm of $w$, the weights of the function that a linear model computes"
     order: Order = eqx.field(static=True)
 
-    def applies(self, setting: Setting) -> bool:
-        return setting.is_linear
+    def applies(self, context: RunContext) -> bool:
+        return context.is_linear
 
-    def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
-        del setting
-        return jnp.linalg.norm(_raveled(moment), self.order)
+    def __call__(self, state: RunState, context: RunContext) -> Float[Array, ""]:
+        del context
+        return jnp.linalg.norm(_raveled(state), self.order)
 
 
 class NormalisedMargin(AbstractProbe):
@@ -49,12 +49,12 @@ class NormalisedMargin(AbstractProbe):
     )
     order: Order = eqx.field(static=True)
 
-    def applies(self, setting: Setting) -> bool:
-        return setting.is_linear and setting.labels == "signs"
+    def applies(self, context: RunContext) -> bool:
+        return context.is_linear and context.labels == "signs"
 
-    def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
-        worst = jnp.min(setting.y_train * moment.f_train)
-        return worst / jnp.linalg.norm(_raveled(moment), self.order)
+    def __call__(self, state: RunState, context: RunContext) -> Float[Array, ""]:
+        worst = jnp.min(context.y_train * state.f_train)
+        return worst / jnp.linalg.norm(_raveled(state), self.order)
 
 
 class NuclearNorm(AbstractProbe):
@@ -63,19 +63,19 @@ class NuclearNorm(AbstractProbe):
     named: ClassVar = ("nuclear_norm", "nuclear norm of the weights")
     meaning: ClassVar = "nuclear norm of $w$, where $w$ is a matrix"
 
-    def applies(self, setting: Setting) -> bool:
-        return len(setting.weights_shape) == 2
+    def applies(self, context: RunContext) -> bool:
+        return len(context.weights_shape) == 2
 
-    def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
-        del setting
-        return jnp.linalg.norm(weights_of(moment), "nuc")
+    def __call__(self, state: RunState, context: RunContext) -> Float[Array, ""]:
+        del context
+        return jnp.linalg.norm(weights_of(state), "nuc")
 
 
-def weights_of(moment: Moment) -> Float[Array, "..."]:
+def weights_of(state: RunState) -> Float[Array, "..."]:
     """The weights of a run that has them, which `applies` has made sure of."""
-    assert moment.weights is not None
-    return moment.weights
+    assert state.weights is not None
+    return state.weights
 
 
-def _raveled(moment: Moment) -> Float[Array, " k"]:
-    return jnp.ravel(weights_of(moment))
+def _raveled(state: RunState) -> Float[Array, " k"]:
+    return jnp.ravel(weights_of(state))

@@ -5,7 +5,7 @@ from typing import ClassVar
 import jax.flatten_util
 from jaxtyping import Array, Float
 
-from ._base import AbstractProbe, Moment, Setting
+from ._base import AbstractProbe, RunState, RunContext
 
 
 class Parameters(AbstractProbe):
@@ -22,6 +22,6 @@ class Parameters(AbstractProbe):
     def dims(self) -> tuple[str, ...]:
         return ("parameter",)
 
-    def __call__(self, moment: Moment, setting: Setting) -> Float[Array, " p"]:
-        del setting
-        return jax.flatten_util.ravel_pytree(moment.params)[0]
+    def __call__(self, state: RunState, context: RunContext) -> Float[Array, " p"]:
+        del context
+        return jax.flatten_util.ravel_pytree(state.params)[0]

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ._base import AbstractProbe, Moment, Setting
+from ._base import AbstractProbe, RunState, RunContext
 from .norms import weights_of
 
 
@@ -26,17 +26,17 @@ class Drift(AbstractProbe):
         "pure decay of the initial parameters"
     )
 
-    def applies(self, setting: Setting) -> bool:
+    def applies(self, context: RunContext) -> bool:
         # Of statistics it would be no distance between parameters.
-        return not setting.model.is_closed
+        return not context.model.is_closed
 
-    def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
+    def __call__(self, state: RunState, context: RunContext) -> Float[Array, ""]:
         # Parameters are shrunk, not the start blown up: e^{lambda t} overflows late.
-        shrink = jnp.exp(-setting.weight_decay * moment.time)
-        now, start = map(setting.model.trained, (moment.params, setting.params))
+        shrink = jnp.exp(-context.weight_decay * state.time)
+        now, start = map(context.model.trained, (state.params, context.params))
         gaps = jax.tree.map(lambda p, p0: p - shrink * p0, now, start)
         norm = jnp.sqrt(sum(jnp.sum(gap**2) for gap in jax.tree.leaves(gaps)))
-        log_drift = jnp.log(norm / setting.init_scale) + setting.weight_decay * moment.time
+        log_drift = jnp.log(norm / context.init_scale) + context.weight_decay * state.time
         return jnp.exp(log_drift)
 
 
@@ -49,18 +49,18 @@ class _Towards(AbstractProbe):
     def against(self) -> str:
         return self.predictor
 
-    def target(self, setting: Setting) -> Float[Array, "..."] | None:
+    def target(self, context: RunContext) -> Float[Array, "..."] | None:
         """The predictor's weights, if it has been computed."""
-        return setting.kernel if self.predictor == "kernel" else setting.rich
+        return context.kernel if self.predictor == "kernel" else context.rich
 
-    def pair(self, moment: Moment, setting: Setting) -> tuple[Array, Array]:
+    def pair(self, state: RunState, context: RunContext) -> tuple[Array, Array]:
         """Weights and target, raveled."""
-        target = self.target(setting)
+        target = self.target(context)
         assert target is not None  # `applies` has made sure
-        return jnp.ravel(weights_of(moment)), jnp.ravel(target)
+        return jnp.ravel(weights_of(state)), jnp.ravel(target)
 
-    def applies(self, setting: Setting) -> bool:
-        return setting.is_linear and self.target(setting) is not None
+    def applies(self, context: RunContext) -> bool:
+        return context.is_linear and self.target(context) is not None
 
 
 class CosineTo(_Towards):
@@ -72,8 +72,8 @@ class CosineTo(_Towards):
     named: ClassVar = ("cosine_to_{predictor}", "cosine to the {predictor} predictor")
     meaning: ClassVar = "cosine of $w$ with the weights of the predictor, where it exists"
 
-    def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
-        weights, target = self.pair(moment, setting)
+    def __call__(self, state: RunState, context: RunContext) -> Float[Array, ""]:
+        weights, target = self.pair(state, context)
         return weights @ target / (jnp.linalg.norm(weights) * jnp.linalg.norm(target))
 
 
@@ -89,9 +89,9 @@ class DistanceTo(_Towards):
         "the predictor; for regression"
     )
 
-    def applies(self, setting: Setting) -> bool:
-        return super().applies(setting) and not setting.loss.is_classification
+    def applies(self, context: RunContext) -> bool:
+        return super().applies(context) and not context.loss.is_classification
 
-    def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
-        weights, target = self.pair(moment, setting)
+    def __call__(self, state: RunState, context: RunContext) -> Float[Array, ""]:
+        weights, target = self.pair(state, context)
         return jnp.linalg.norm(weights - target) / jnp.linalg.norm(target)

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from ..dynamics import GradientFlow
 from ..kernel import class_kernel, kernel_distance
-from ._base import AbstractProbe, Moment, Setting
+from ._base import AbstractProbe, RunState, RunContext
 
 # Training inputs on which the kernel is looked at.
 _INPUTS = 64
@@ -34,11 +34,11 @@ class KernelDistance(AbstractProbe):
     )
     needs_inputs: ClassVar[bool] = True
 
-    def applies(self, setting: Setting) -> bool:
-        return setting.x_train is not None
+    def applies(self, context: RunContext) -> bool:
+        return context.x_train is not None
 
-    def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
-        start, now = (_kernel(setting, p) for p in (setting.params, moment.params))
+    def __call__(self, state: RunState, context: RunContext) -> Float[Array, ""]:
+        start, now = (_kernel(context, p) for p in (context.params, state.params))
         return kernel_distance(start, now)
 
 
@@ -57,24 +57,24 @@ class KernelVelocity(KernelDistance):
     named: ClassVar = ("kernel_velocity", "speed at which the tangent kernel turns")
     meaning: ClassVar = "speed at which the direction of this kernel changes, in radians per time"
 
-    def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
-        assert setting.x_train is not None  # `applies` has made sure
-        decay = jnp.asarray(setting.weight_decay)
+    def __call__(self, state: RunState, context: RunContext) -> Float[Array, ""]:
+        assert context.x_train is not None  # `applies` has made sure
+        decay = jnp.asarray(context.weight_decay)
         flow = GradientFlow(
-            setting.x_train, setting.y_train, decay, setting.model, setting.loss,
-            setting.loss_divisor,
+            context.x_train, context.y_train, decay, context.model, context.loss,
+            context.loss_divisor,
         )  # fmt: skip
-        slope = flow.vf(0.0, moment.params, None)
-        speed, size = (setting.model.norm(p) for p in (slope, moment.params))
+        slope = flow.vf(0.0, state.params, None)
+        speed, size = (context.model.norm(p) for p in (slope, state.params))
         step = _STEP * size / speed
-        ahead = jax.tree.map(lambda p, v: p + step * v, moment.params, slope)
-        now, then = (_kernel(setting, p) for p in (moment.params, ahead))
+        ahead = jax.tree.map(lambda p, v: p + step * v, state.params, slope)
+        now, then = (_kernel(context, p) for p in (state.params, ahead))
         return jnp.sqrt(2 * kernel_distance(now, then)) / step
 
 
-def _kernel(setting: Setting, params: Any) -> Float[Array, "k k"]:
-    x = setting.x_train
+def _kernel(context: RunContext, params: Any) -> Float[Array, "k k"]:
+    x = context.x_train
     assert x is not None  # `applies` has made sure
     # Drawn, as data may come in some order.
     some = np.sort(np.random.default_rng(0).permutation(len(x))[:_INPUTS])
-    return class_kernel(setting.model, params, x[some])
+    return class_kernel(context.model, params, x[some])

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
 from ..models import AbstractModel, Statistics
-from ._base import AbstractProbe, Moment, Setting
+from ._base import AbstractProbe, RunState, RunContext
 from .committee import error_parts
 
 
@@ -30,14 +30,14 @@ class Twin(eqx.Module):
     cross: Float[Array, "m n"]
 
 
-def follows_twin(setting: Setting) -> bool:
+def follows_twin(context: RunContext) -> bool:
     """Whether a twin has a closed form: squared loss, one output, no decay, kernels at hand."""
     return (
-        not setting.loss.is_classification
-        and setting.y_train.ndim == 1
-        and setting.x_train is not None
-        and setting.labels != "classes"
-        and float(setting.weight_decay) == 0
+        not context.loss.is_classification
+        and context.y_train.ndim == 1
+        and context.x_train is not None
+        and context.labels != "classes"
+        and float(context.weight_decay) == 0
     )
 
 
@@ -63,10 +63,10 @@ def twin_of(
     )
 
 
-def gone(setting: Setting, time: Array) -> Float[Array, " n"]:
+def gone(context: RunContext, time: Array) -> Float[Array, " n"]:
     r"""$(1 - e^{-2st/n})/s$: what forces on the outputs have added up to, over residuals."""
-    twin = _twin(setting)
-    rate = 2 * time / (twin.values.size * setting.loss_divisor)
+    twin = _twin(context)
+    rate = 2 * time / (twin.values.size * context.loss_divisor)
     small = twin.values * rate
     return rate * jnp.where(small > 0, -jnp.expm1(-small) / jnp.where(small > 0, small, 1), 1.0)
 
@@ -75,8 +75,8 @@ class _OfTwin(AbstractProbe):
     needs_inputs: ClassVar[bool] = True
     needs_twin: ClassVar[bool] = True
 
-    def applies(self, setting: Setting) -> bool:
-        return setting.twin is not None
+    def applies(self, context: RunContext) -> bool:
+        return context.twin is not None
 
 
 class TwinLoss(_OfTwin):
@@ -91,12 +91,12 @@ class TwinLoss(_OfTwin):
     meaning: ClassVar = "loss of the linearised twin, trained from the same initial parameters"
     part: Literal["train", "test"] = eqx.field(static=True)
 
-    def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
-        twin = _twin(setting)
-        share = gone(setting, moment.time) * twin.residual
+    def __call__(self, state: RunState, context: RunContext) -> Float[Array, ""]:
+        twin = _twin(context)
+        share = gone(context, state.time) * twin.residual
         if self.part == "train":
             return jnp.mean((twin.residual - twin.values * share) ** 2)
-        return jnp.mean((twin.f_test + twin.cross @ share - setting.y_test) ** 2)
+        return jnp.mean((twin.f_test + twin.cross @ share - context.y_test) ** 2)
 
 
 class KernelRegression(_OfTwin):
@@ -122,21 +122,21 @@ class KernelRegression(_OfTwin):
     def long_name(self) -> str:
         return f"{self.over} error of regression with the initial kernel"
 
-    def applies(self, setting: Setting) -> bool:
-        closes_here = setting.model.closes and setting.teacher is not None
-        return super().applies(setting) and (self.over == "test" or closes_here)
+    def applies(self, context: RunContext) -> bool:
+        closes_here = context.model.closes and context.teacher is not None
+        return super().applies(context) and (self.over == "test" or closes_here)
 
-    def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
-        twin = _twin(setting)
+    def __call__(self, state: RunState, context: RunContext) -> Float[Array, ""]:
+        twin = _twin(context)
         least = twin.values.size * jnp.finfo(twin.values.dtype).eps * twin.values[-1]
         known = twin.values > least
-        weights = setting.y_train @ twin.vectors
+        weights = context.y_train @ twin.vectors
         weights = jnp.where(known, weights / jnp.where(known, twin.values, 1), 0.0)
         if self.over == "test":
-            return jnp.mean((twin.cross @ weights - setting.y_test) ** 2)
-        model, _ = setting.model.statistics(setting.params)
-        moved = moved_by(setting, twin.vectors @ weights)
-        return error_parts(setting, moved, model.epsilon, model.output_scale).total
+            return jnp.mean((twin.cross @ weights - context.y_test) ** 2)
+        model, _ = context.model.statistics(context.params)
+        moved = moved_by(context, twin.vectors @ weights)
+        return error_parts(context, moved, model.epsilon, model.output_scale).total
 
 
 class TwinError(_OfTwin):
@@ -145,27 +145,27 @@ class TwinError(_OfTwin):
     named: ClassVar = ("twin_population_error", "population error of the linearised twin")
     meaning: ClassVar = "exact mean squared error of the linearised twin over all inputs"
 
-    def applies(self, setting: Setting) -> bool:
-        return KernelRegression("population").applies(setting)
+    def applies(self, context: RunContext) -> bool:
+        return KernelRegression("population").applies(context)
 
-    def __call__(self, moment: Moment, setting: Setting) -> Float[Array, ""]:
-        twin = _twin(setting)
-        forces = twin.vectors @ (gone(setting, moment.time) * twin.residual)
-        model, start = setting.model.statistics(setting.params)
-        moved = jax.tree.map(jnp.add, start, moved_by(setting, forces))
-        return error_parts(setting, moved, model.epsilon, model.output_scale).total
+    def __call__(self, state: RunState, context: RunContext) -> Float[Array, ""]:
+        twin = _twin(context)
+        forces = twin.vectors @ (gone(context, state.time) * twin.residual)
+        model, start = context.model.statistics(context.params)
+        moved = jax.tree.map(jnp.add, start, moved_by(context, forces))
+        return error_parts(context, moved, model.epsilon, model.output_scale).total
 
 
-def moved_by(setting: Setting, forces: Float[Array, " n"]) -> Statistics:
+def moved_by(context: RunContext, forces: Float[Array, " n"]) -> Statistics:
     """How far forces on the outputs move statistics, to first order from the start."""
-    model, params = setting.model.closed(setting.params)
-    x_train = setting.x_train
+    model, params = context.model.closed(context.params)
+    x_train = context.x_train
     assert x_train is not None  # beside every twin
     _, pullback = jax.vjp(lambda p: model.apply(p, x_train), params)
     moved: Statistics = model.trained(model.mobility(params, pullback(forces)[0]))
     return moved
 
 
-def _twin(setting: Setting) -> Twin:
-    assert setting.twin is not None  # an experiment with such a probe has made one
-    return setting.twin
+def _twin(context: RunContext) -> Twin:
+    assert context.twin is not None  # an experiment with such a probe has made one
+    return context.twin
