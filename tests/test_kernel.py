@@ -7,7 +7,7 @@ import pytest
 from scipy.optimize import nnls
 
 import lazyrich as lr
-from lazyrich.probes import ON_REQUEST, RunState, RunContext
+from lazyrich.probes import ON_REQUEST, RunContext, RunState
 from tests.test_models import X, moved
 
 NET = lr.models.MLP(widths=(5,), outputs=3)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import lazyrich as lr
-from lazyrich.probes import BUILT_IN, ON_REQUEST, RunState, RunContext, margins
+from lazyrich.probes import BUILT_IN, ON_REQUEST, RunContext, RunState, margins
 
 P = 3
 
@@ -189,4 +189,5 @@ def test_fourier_probes_are_about_residues():
         assert float(probe(state, context)) == float(probe(*seen(NOTHING, NOTHING, params)))
         narrow = MODEL.init(jr.key(0), 5)
         assert not probe.applies(seen(NOTHING, NOTHING, narrow)[1])
-        assert not probe.applies(seen(NOTHING, NOTHING, jnp.ones(3))[1])
+        other = lr.models.DiagonalLinear()  # which has no layers
+        assert not probe.applies(seen(NOTHING, NOTHING, jnp.ones(3), other)[1])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import lazyrich as lr
-from lazyrich.probes import BUILT_IN, RunState, RunContext
+from lazyrich.probes import BUILT_IN, RunContext, RunState
 
 # A net of two coordinates with alpha = 2 and lambda = 0.1, at t = 5.
 START = lr.models.DiagonalParams(jnp.full(2, 1.0), jnp.full(2, 1.0))
@@ -112,6 +112,7 @@ def test_value_of_a_matrix(name):
     here = RunState(jnp.asarray(0.0), None, factor, jnp.zeros(1), jnp.zeros(1))
     there = context(
         model=lr.models.MatrixFactorisation(size=2),
+        params=lr.models.FactorParams(jnp.eye(2), jnp.eye(2)),
         loss=lr.losses.Squared(),
         kernel=jnp.diag(jnp.asarray([3.0, 0.0])),
         rich=jnp.eye(2),

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Shaped
 from .._integrate.lanes import Lanes
 from ..dynamics import Trajectory
 from ..models import AbstractLinearModel
-from ..probes import AbstractProbe, RunState, RunContext
+from ..probes import AbstractProbe, RunContext, RunState
 from .achieved import HeldOut
 from .context import ProbedRun, probed
 from .data import MOST_HELD

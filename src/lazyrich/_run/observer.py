@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Shaped
 
 from .._core.errors import InputError
 from ..models import AbstractLinearModel
-from ..probes import AbstractProbe, RunState, RunContext
+from ..probes import AbstractProbe, RunContext, RunState
 
 
 class Observer(eqx.Module):

@@ -3,8 +3,8 @@
 from ._base import (
     AbstractProbe as AbstractProbe,
     Labels as Labels,
-    RunState as RunState,
     RunContext as RunContext,
+    RunState as RunState,
 )
 from .certificates import Complementarity as Complementarity, Stationarity as Stationarity
 from .committee import (

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 from ..predictors.constraints import Limits, Point, min_norm_gap, own_point, residual_at, system_at
 from ..predictors.multipliers import explain
 from ..predictors.nonnegative import descend_nonnegative
-from ._base import AbstractProbe, RunState, RunContext
+from ._base import AbstractProbe, RunContext, RunState
 
 # Constraints carry multipliers up to this factor of the smallest margin.
 _FACTOR = 2.0

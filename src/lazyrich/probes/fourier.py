@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._core.precision import promoted
-from ._base import AbstractProbe, RunState, RunContext
+from ._base import AbstractProbe, RunContext, RunState
 
 
 @promoted

@@ -6,7 +6,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ._base import AbstractProbe, RunState, RunContext
+from ._base import AbstractProbe, RunContext, RunState
 
 Order = Literal[1, 2]
 

@@ -5,7 +5,7 @@ from typing import ClassVar
 import jax.flatten_util
 from jaxtyping import Array, Float
 
-from ._base import AbstractProbe, RunState, RunContext
+from ._base import AbstractProbe, RunContext, RunState
 
 
 class Parameters(AbstractProbe):

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ._base import AbstractProbe, RunState, RunContext
+from ._base import AbstractProbe, RunContext, RunState
 from .norms import weights_of
 
 

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from ..dynamics import GradientFlow
 from ..kernel import class_kernel, kernel_distance
-from ._base import AbstractProbe, RunState, RunContext
+from ._base import AbstractProbe, RunContext, RunState
 
 # Training inputs on which the kernel is looked at.
 _INPUTS = 64
