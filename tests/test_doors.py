@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -137,3 +138,27 @@ def test_the_package_is_a_command():
     command = [sys.executable, "-m", "lazyrich", "list"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=100)
     assert done.stdout.startswith(lr.studies.names()[0])
+
+
+@pytest.mark.slow
+def test_a_run_of_a_file_shows_the_curves_beside_it(monkeypatch, capsys, tmp_path):
+    published = '\n[published]\nsource = "a table"\ncurves = "mine.csv"\n'
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "tiny.toml").write_text(TINY + published)
+    arguments = ["run", tmp_path / "own" / "tiny.toml", "--out", tmp_path / "out", "--no-forecast"]
+    assert call(monkeypatch, *arguments) == 2
+    assert "published.curves = 'mine.csv': should be a file in" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "own" / "mine.csv").write_text("curve,x,y\ntest_loss,0.5,0.7\n")
+    shown, drawn = [], lr.plot.run
+
+    def run(*args, curves, **kwargs):
+        shown.append(curves)
+        return drawn(*args, curves=curves, **kwargs)
+
+    monkeypatch.setattr(lr.plot, "run", run)
+    monkeypatch.setattr(sys, "argv", ["lazyrich", *map(str, arguments)])
+    monkeypatch.setattr(sys.modules["lazyrich.cli.run"], "find_spec", find_spec)
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert [curve["test_loss"].tolist() for curve in shown] == [[[0.5], [0.7]]]

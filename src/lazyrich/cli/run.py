@@ -104,12 +104,13 @@ def run(
         if value is not None and given:
             accepted = "is for a batch's file" if option == "--row" else "cannot change a run done"
             raise InputError(option, value, accepted)
+    curves = None
     if not again:
-        described = _judged(described)
+        described, curves = _judged(described), _curves_beside(experiment, described)
     folder = out or Path("runs") / f"{_file_name(described.name)}-{described.content_hash[:8]}"
     before = _prepare(folder, force, None if again else described)
     summary = interruptible(
-        lambda: _run(described, folder, batch, place, forecast, thresholds, before)
+        lambda: _run(described, folder, batch, place, forecast, thresholds, before, curves)
     )
     if json_:
         print(json.dumps(summary, indent=2))
@@ -142,6 +143,14 @@ def _judged(described: "Experiment") -> "Experiment":
     words = f"records {', '.join(missing)} as well, from which the outcome is told"
     print(f"lazyrich: {described.name}: {words}", file=sys.stderr)
     return described.with_changes({"probes": [*described.probes, *missing]})
+
+
+def _curves_beside(name: str, described: "Experiment") -> dict[str, Any]:
+    """The published curves of an experiment, those of a file in the folder of that file."""
+    from ..studies import curves_at
+
+    folder = Path(name).parent if name.endswith(".toml") else None
+    return curves_at(described.published, described.value, folder)
 
 
 def _prepare(folder: Path, force: bool, described: "Experiment | None") -> "xr.Dataset | None":
@@ -181,6 +190,7 @@ def _run(
     wanted: bool | None,
     thresholds: "Thresholds",
     before: "xr.Dataset | None",
+    curves: "dict[str, Any] | None",
 ) -> dict[str, Any]:
     from .._run.extend import extend
     from .._run.simulate import simulate, simulate_many
@@ -235,11 +245,12 @@ def _run(
     if find_spec("matplotlib") and find_spec("jinja2"):
         from .. import plot
 
-        figure = plot.run(record, forecast)
+        figure = plot.run(record, forecast, curves=curves)
         for suffix in ("pdf", "png"):
             with replacing(folder / f"figure.{suffix}") as path:
                 figure.savefig(path, dpi=160)
-        plot.report(record, folder / "report.html", forecast, thresholds=thresholds)
+        page = folder / "report.html"
+        plot.report(record, page, forecast, thresholds=thresholds, curves=curves)
     else:
         print("No figures or report: they need pip install 'lazyrich[view]'.", file=sys.stderr)
     return summary
