@@ -10,7 +10,7 @@ import xarray as xr
 import lazyrich as lr
 from lazyrich import cli
 from lazyrich.plot.figures.run import record_of
-from lazyrich.studies._reproduce import PanelResult, _planned, compare, foresee
+from lazyrich.studies._reproduce import PanelResult, _planned, check_selections, compare
 from lazyrich.sweeps import Sweep, batches
 from lazyrich.sweeps._execution import run_sweep
 from lazyrich.sweeps._store import Store
@@ -82,7 +82,7 @@ def test_every_panel_that_comes_along_can_be_planned():
             for preset in ("paper", "quick"):
                 experiment, over = panel.varied(preset)
                 sweep = lr.sweeps.Sweep.over(experiment, over)
-                foresee(panel.at(preset), sweep, preset)
+                check_selections(panel.at(preset), sweep, preset)
                 assert len(sweep) >= 1
                 assert sweep.run(0).name.startswith(f"{study}/{name}")
 
@@ -358,11 +358,11 @@ def test_losses_can_be_swept_as_tables(study):
     ]  # fmt: skip
     wrong = version.claims[0].model_copy(update={"where": {"loss.kind": "Squared"}})
     with pytest.raises(lr.InputError, match=r"claims\.where .*should hold for some"):
-        foresee(version.model_copy(update={"claims": (wrong,)}), sweep, "paper")
+        check_selections(version.model_copy(update={"claims": (wrong,)}), sweep, "paper")
     against = {"loss.kind": "Squared"}
     beside = lr.claims.Equals(text="alike", quantity="t50", value=1.0, against=against)
     with pytest.raises(lr.InputError, match=r"claims\.against .*should hold for some"):
-        foresee(version.model_copy(update={"claims": (beside,)}), sweep, "paper")
+        check_selections(version.model_copy(update={"claims": (beside,)}), sweep, "paper")
     # Runs of one batch share a compiled loss.
     assert all(len({sweep.run(int(i)).loss for i in b.runs}) == 1 for b in batches(sweep))
     (study / "losses.toml").write_text(

@@ -56,9 +56,9 @@ class ClaimResult:
     - `holds`: `yes`, `no`, or `cannot say` where there are too few runs or the interval has
         room for both.
     - `estimate`, `low`, `high`: the number behind it and its 95 % interval, NaN without one.
-    - `num_runs`, the runs that were used; `num_never`, of these, the runs in which a time did not
-        come, which counts as later than all that came; `num_left_out`, the runs that do not have
-        the quantity.
+    - `num_runs`, the number of runs used; `num_never`, how many of them did not reach the time by
+        the horizon, which counts as later than all others; `num_left_out`, the number of runs
+        without the quantity.
     """
 
     claim: AbstractClaim

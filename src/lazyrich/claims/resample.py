@@ -37,22 +37,22 @@ def bootstrap(
     known = np.sort(values[~np.isnan(values)])
     if len(known) < _RESAMPLES / 2:
         return math.nan, math.nan
-    # By place: between infinite ones nothing can be interpolated.
+    # By rank: infinite values cannot be interpolated.
     low, high = (known[round(q * (len(known) - 1))] for q in (0.025, 0.975))
     return float(low), float(high)
 
 
 def median(values: Float[np.ndarray, " k"]) -> float:
-    """The median, infinite where it falls on a time that did not come."""
+    """The median, infinite where it is a time that was not reached."""
     found = quantile(np.sort(values), 0.5)
     return math.inf if math.isnan(found) else found
 
 
 def sign_change(x: Float[np.ndarray, " k"], y: Float[np.ndarray, " k"]) -> float:
-    """Where `y` changes sign over `log(x)`, between points on a straight line; NaN if nowhere.
+    """The `x` at which `y` changes sign, by linear interpolation over `log(x)`; NaN if none.
 
-    Of several places the middle, in the logarithm, of the first and the last. Values at one `x`
-    are averaged; `x` is positive.
+    Of several places, the geometric mean of the first and the last. Values at equal `x` are
+    averaged; `x` is positive.
     """
     places, rows = np.unique(x, return_inverse=True)
     log_x = np.log(places)

@@ -1,4 +1,4 @@
-"""What is known of a quantity in the runs that a claim is about."""
+"""The values of a quantity in the runs that a claim is about."""
 
 import operator
 from collections.abc import Callable, Mapping
@@ -14,8 +14,8 @@ from ..experiments.published import same
 from ..records.transition import LATER, change_times
 from ..sweeps.runs import Runs, levels, runs_of
 
-# Outcomes of runs in which a time that there is not is one that did not come.
-_CAME_TO_NOTHING = (*LATER, "untrained", "collapsed", "misgrokked")
+# Outcomes of runs in which a missing time is one that was not reached by the horizon.
+_NEVER_REACHED = (*LATER, "untrained", "collapsed", "misgrokked")
 _OPERATIONS: dict[str, Callable[[Any, Any], Any]] = {
     "/": operator.truediv,
     "*": operator.mul,
@@ -25,11 +25,11 @@ _OPERATIONS: dict[str, Callable[[Any, Any], Any]] = {
 
 
 class Sample(NamedTuple):
-    """A quantity in the runs chosen, those that have none left out.
+    """A quantity in the selected runs, without the runs that do not have it.
 
-    - `values`, infinite where a time did not come; `runs`, what they belong to.
-    - `num_left_out`, runs in which the quantity has no meaning or that could not be run.
-    - `beside`, another quantity in the same runs, if one was asked for.
+    - `values`, one a run, infinite for a time that was not reached; `runs`, these runs.
+    - `num_left_out`, the number of runs without the quantity, failed runs included.
+    - `beside`, a second quantity in the same runs, if one was requested.
     """
 
     values: Float[np.ndarray, " run"]
@@ -39,25 +39,28 @@ class Sample(NamedTuple):
 
     @property
     def never(self) -> Bool[np.ndarray, " run"]:
-        """Runs in which the time did not come."""
+        """Runs in which the time was not reached."""
         return np.isinf(self.values)
 
     @property
     def clusters(self) -> tuple[str, Shaped[np.ndarray, " run"]]:
-        """What is drawn independently, seeds if there are several, and each run's."""
-        # In step with another key a seed is no axis of its own.
+        """The name of the independent units, `seeds` or `runs`, and the unit of each run.
+
+        Seeds are the units if there are several.
+        """
+        # A seed that changes in step with another key is not an axis of its own.
         seeds = self.runs.data.coords.get("seed")
         if seeds is not None and seeds.dims == ("run",) and len(np.unique(seeds)) > 1:
             return "seeds", seeds.values
         return "runs", np.arange(len(self.values))
 
     def lines(self, along: str) -> Shaped[np.ndarray, " run"]:
-        """Which runs differ in one key alone, or in those that change in step with it."""
+        """The line of each run; runs of a line differ only in `along` and keys in step with it."""
         values = []
         for axis in self.runs.keys:
             names = axis.split(",")
             if any(is_inside(along, name) for name in names):
-                # Tables that have all else in common; what changes in step with them may change.
+                # Tables of a line are equal in all other fields; keys in step with them may differ.
                 values.append(levels(self.runs.without(axis, along, "along"))[1])
             elif along not in names:
                 values.append(levels(self.runs.key(axis, "along"))[1])
@@ -67,7 +70,7 @@ class Sample(NamedTuple):
 
 
 def chosen(runs: Runs, where: Mapping[str, Any]) -> Runs:
-    """The runs whose keys have the values of `where`.
+    """The runs whose keys have the values in `where`.
 
     - **Raises** [`InputError`][lazyrich.InputError] if there are none.
     """
@@ -82,9 +85,9 @@ def chosen(runs: Runs, where: Mapping[str, Any]) -> Runs:
 def sample(
     dataset: xr.Dataset, quantity: str, where: Mapping[str, Any], beside: str | None = None
 ) -> Sample:
-    """A quantity, as a claim names it, in the runs of a sweep's dataset that have it.
+    """The quantity that a claim names, in the runs of a sweep's dataset that have it.
 
-    - **Takes** `beside`, another one, which the runs should have too.
+    - **Takes** `beside`, a second quantity, which the runs must have as well.
     - **Raises** [`InputError`][lazyrich.InputError] for a quantity that is not there.
     """
     named = [(quantity, words_of(quantity, "quantity"))]
@@ -125,7 +128,7 @@ def _evaluated(runs: Runs, words: list[str], quantity: str) -> Float[np.ndarray,
 def paired(
     one: Sample, others: Sample, keys: set[str], compared: Literal["ratio", "difference"]
 ) -> Sample:
-    """Each run's value over that of the run that differs from it in `keys` alone, or less it.
+    """Each run's value over, or minus, that of the run that differs from it only in `keys`.
 
     - **Raises** [`InputError`][lazyrich.InputError] if there are several such runs.
     """
@@ -143,23 +146,23 @@ def paired(
 
 
 def _places(runs: Runs, keys: set[str]) -> list[tuple[Any, ...]]:
-    """What each run has in common with those that it is compared with."""
+    """The values by which each run is matched with the run that it is compared with."""
     kept = []
     for axis in runs.keys:
         names = axis.split(",")
-        # A key inside of a table that is swept stands for the table.
+        # A key in a swept table stands for the whole table.
         if not any(key == name or is_inside(key, name) for key in keys for name in names):
             kept += [np.asarray(runs.key(name, "against")).tolist() for name in names]
     return list(zip(*kept, strict=True)) if kept else [()] * runs.data.sizes["run"]
 
 
 def _combined(operation: str, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Two operands' values, infinite where a time did not come."""
+    """The result of an operation, infinite where a time was not reached."""
     with np.errstate(divide="ignore", invalid="ignore"):
         found = _OPERATIONS[operation](first, second)
     found = np.where(~np.isfinite(found), np.nan, found)
-    # What takes in a time that did not come has not come either; after one that did not
-    # come, or over it, nothing is known.
+    # A sum with a time that was not reached is not reached either. A difference from such a time,
+    # or a ratio over it, is unknown.
     found = np.where(np.isinf(first) | np.isinf(second), np.inf, found)
     return np.where(np.isinf(second), np.nan, found) if operation in "/-" else found
 
@@ -178,7 +181,7 @@ def _operand(runs: Runs, name: str, quantity: str) -> Float[np.ndarray, " run"]:
     plain = name.replace(".", "_")
     if plain in runs.times and plain in runs.data:
         values, outcomes = runs.time(plain), runs.outcomes()
-        values[np.isnan(values) & np.isin(outcomes, _CAME_TO_NOTHING)] = np.inf
+        values[np.isnan(values) & np.isin(outcomes, _NEVER_REACHED)] = np.inf
         return values
     if plain in runs.data and runs.data[plain].dims == ("run",) and plain != "outcome":
         values = runs.data[plain].values.astype(float)
@@ -205,14 +208,14 @@ def _extreme(best: Callable[..., Any]) -> Callable[[np.ndarray], np.ndarray]:
 def _when(
     what: str, times: Float[np.ndarray, " record"], values: Float[np.ndarray, " record"]
 ) -> float:
-    """When a curve is at its extreme, or has done a share of the way from there to its end."""
+    """The time of a curve's extreme, or of a share of its change from there to its last value."""
     known = np.isfinite(times) & np.isfinite(values)
     if not known.any():
         return np.nan
     times, values = times[known], values[known]
     if what in _EXTREMES:
         return float(times[_EXTREMES[what](values)])
-    # What is farthest from the end: a distance starts at one and may come near to it again.
+    # From the value farthest from the last one: a distance starts at 1 and may return near 1.
     turn = int(np.argmax(np.abs(values - values[-1])))
     found = change_times(times[turn:], values[turn:], float(values[turn]), float(values[-1]))
     return found[_SHARES.index(what)]

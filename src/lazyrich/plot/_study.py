@@ -62,7 +62,7 @@ def _write_page(
 
 
 def _numbers(result: PanelResult) -> dict[str, Any]:
-    """What a panel came to, ready for JSON."""
+    """The results of a panel, ready for JSON."""
     published = result.published
     return {
         "name": result.name,

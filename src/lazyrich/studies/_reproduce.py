@@ -1,4 +1,4 @@
-"""A study from beginning to end: what is missing is run, then everything is compared."""
+"""Runs the missing runs of a study and compares all of them with the published numbers."""
 
 import math
 import os
@@ -28,7 +28,7 @@ from .panel import Panel, Preset
 
 Listener = Callable[[str, Progress], None]
 
-# Batches that a panel has at least, if it has as many runs.
+# The least number of batches of a panel that has as many runs.
 _PARTS = 8
 
 
@@ -36,8 +36,8 @@ _PARTS = 8
 class Row:
     """A published number beside ours: the median over runs, and their range.
 
-    `where` says of which runs, empty for all of them; a time that did not come counts as later
-    than all others in the median, and in `num_never`.
+    `where` names the runs, empty for all of them. A time that was not reached by the horizon
+    counts as later than all others in the median, and in `num_never`.
     """
 
     key: str
@@ -54,7 +54,7 @@ class Row:
 
 @dataclass(frozen=True)
 class PanelResult:
-    """What a panel came to.
+    """The runs of a panel and their comparison with the source.
 
     - `sweep` and `dataset`, its runs; `outcomes`, how many have each outcome; `rows`, the published
         numbers beside ours; `claims`, each with its result.
@@ -73,7 +73,7 @@ class PanelResult:
 
     @property
     def published(self) -> Published | None:
-        """What it is compared with."""
+        """The published numbers of the panel."""
         return self.sweep.experiment.published
 
     @property
@@ -94,16 +94,16 @@ def reproduce(
     data: str | os.PathLike[str] | None = None,
     listener: Listener | None = None,
 ) -> list[PanelResult]:
-    """Runs what a study's panels miss, and compares them with what was published.
+    """Runs all runs of a study that its store does not have, and compares them with the source.
 
-    - **Takes** `study`, one that comes with the library or a folder with a TOML file a panel;
-        `store`, which holds what has been run: the same call goes on after whatever ended
-        it; `panel`, one of them alone; `preset`, `paper` for the source's own settings;
-        `workers`, `scheduler` as [`sweep`][lazyrich.sweep] does; `data`, a folder with files
-        that panels read where they are given, such as MNIST's; `listener`, told the
-        panel's name and how far it is.
-    - **Raises** [`InputError`][lazyrich.InputError] for names that there are not,
-        [`ComputationError`][lazyrich.ComputationError] when runs cannot go on.
+    - **Takes** `study`, the name of one in the library, or a folder with a TOML file for each
+        panel; `store`, where runs are kept: the same call continues after an interruption;
+        `panel`, the name of the only panel to run; `preset`, `paper` for the source's own
+        settings; `workers` and `scheduler` as [`sweep`][lazyrich.sweep]; `data`, a folder with
+        data files that panels read, such as MNIST; `listener`, called with a panel's name and
+        its progress.
+    - **Raises** [`InputError`][lazyrich.InputError] for an unknown name,
+        [`ComputationError`][lazyrich.ComputationError] when runs cannot continue.
     """
     found = panels(study)
     if panel is not None and panel not in found:
@@ -112,26 +112,26 @@ def reproduce(
     chosen = found if panel is None else {panel: found[panel]}
     if data is not None:
         chosen = _on_data(chosen, data)
-    # All of them are looked through before the first is run.
+    # All panels are checked before the first is run.
     plans = {name: _planned(one, preset) for name, one in chosen.items()}
     with worker_pool(workers, scheduler) as pool:
         for name, (version, sweep) in plans.items():
 
-            def tell(progress: Progress, name: str = name) -> None:
+            def run_progress(progress: Progress, name: str = name) -> None:
                 if listener is not None:
                     listener(name, progress)
 
-            def foresaw(done: int, of: int, name: str = name) -> None:
+            def forecast_progress(done: int, of: int, name: str = name) -> None:
                 if listener is not None:
                     listener(f"{name}, forecasts", Progress(of, done, 0, 0.0))
 
-            run_sweep(sweep, store, pool, listener=tell, forecast=_asked(version))
-            results.append(result_of(name, version, sweep, Store(store), foresaw))
+            run_sweep(sweep, store, pool, listener=run_progress, forecast=_asked(version))
+            results.append(result_of(name, version, sweep, Store(store), forecast_progress))
     return results
 
 
 def _on_data(chosen: dict[str, Panel], data: str | os.PathLike[str]) -> dict[str, Panel]:
-    """The panels, those that read files from a folder of them."""
+    """The panels, with data files read from a folder."""
     read = {name: panel.experiment.with_data(data) for name, panel in chosen.items()}
     if not any(read.values()):
         accepted = f"is read by none of the panels {', '.join(chosen)}"
@@ -143,21 +143,21 @@ def _on_data(chosen: dict[str, Panel], data: str | os.PathLike[str]) -> dict[str
 
 
 def _planned(panel: Panel, preset: Preset) -> tuple[Panel, Sweep]:
-    """A panel in a preset and its sweep, in which every claim is about some run."""
+    """A panel in a preset and its sweep; every claim is about some of its runs."""
     experiment, over = panel.varied(preset)
-    # Few runs are shared out, too: a batch of all of them would keep one worker busy alone.
+    # Few runs are split as well: one batch would occupy one worker only.
     sweep = Sweep.over(experiment, over)
     size = min(suggested_size(experiment), -(-len(sweep) // _PARTS))
     sweep = Sweep.over(experiment, over, _even(size, sweep))
     version = panel.at(preset)
-    foresee(version, sweep, preset)
+    check_selections(version, sweep, preset)
     return version, sweep
 
 
 def _even(size: int, sweep: Sweep) -> int:
-    """A size of batches near to one, so that all are of one size where that can be.
+    """A batch size near `size` that divides the runs evenly, if there is one.
 
-    A smaller batch can be compiled anew, which takes longer than running it.
+    A smaller last batch would be compiled separately, which takes longer than running it.
     """
     num_together = math.prod(
         len(axis) for axis in sweep.axes if axis.keeps_shape and "seed" not in axis.keys
@@ -168,8 +168,11 @@ def _even(size: int, sweep: Sweep) -> int:
     return min(near, key=lambda d: max(d / size, size / d))
 
 
-def foresee(panel: Panel, sweep: Sweep, preset: Preset) -> None:
-    """Raises [`InputError`][lazyrich.InputError] for what is said of runs that there are not."""
+def check_selections(panel: Panel, sweep: Sweep, preset: Preset) -> None:
+    """Checks that claims and published numbers are about runs of the sweep.
+
+    - **Raises** [`InputError`][lazyrich.InputError] for one that is about none of them.
+    """
     places = [(f"claims.{key}", where) for c in panel.claims for key, where in c.selections()]
     if preset == "paper" and panel.experiment.published is not None:
         places += [("published.at.where", part.where) for part in panel.experiment.published.at]
@@ -229,17 +232,17 @@ def _checked(claim: AbstractClaim, dataset: xr.Dataset) -> ClaimResult:
 
 
 def counts_of(dataset: xr.Dataset) -> dict[str, int]:
-    """How many runs of a sweep's dataset came out in each way."""
+    """How many runs of a sweep's dataset have each outcome."""
     found = dataset["outcome"].values.ravel().tolist()
     return {kind: found.count(kind) for kind in CODES if kind in found}
 
 
 def compare(published: Published | None, dataset: xr.Dataset) -> list[Row]:
-    """Every published number beside the median over the runs of a dataset that it is of.
+    """Every published number beside the median over the runs that it describes.
 
-    Dotted keys such as `late.test_loss` name the dataset's `late_test_loss`. A number that
-    none of the runs has is NaN, and does not agree; numbers of runs that there are none of
-    are left out.
+    Dotted keys such as `late.test_loss` name the dataset's `late_test_loss`. A quantity that none
+    of the runs has is NaN and does not agree. Numbers for runs that are not in the dataset are
+    left out.
     """
     if published is None:
         return []

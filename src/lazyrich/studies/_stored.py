@@ -1,4 +1,4 @@
-"""Sweeps of a store, as results that a page can show."""
+"""The sweeps of a store, as results for a page."""
 
 import os
 import warnings
@@ -13,11 +13,11 @@ from ._reproduce import PanelResult, compare, counts_of
 def sweeps_of(
     store: str | os.PathLike[str], thresholds: Thresholds = Thresholds()
 ) -> list[PanelResult]:
-    """Every sweep of a store with its runs, outcomes and published numbers; nothing is run.
+    """Every sweep of a store with its runs, outcomes and published numbers, without running any.
 
-    - **Takes** `store`, a folder or an fsspec URL; `thresholds`, by which runs are judged.
-    - **Raises** [`InputError`][lazyrich.InputError] if there is no store, or no run in it. Sweeps
-        that cannot be read, or that have no runs, are named in a warning.
+    - **Takes** `store`, a folder or an fsspec URL; `thresholds`, which decide on outcomes.
+    - **Raises** [`InputError`][lazyrich.InputError] if there is no store, or no run in it. A
+        warning names sweeps that cannot be read or that have no runs.
     """
     opened = Store(store)
     found, damaged = opened.examined_sweeps()

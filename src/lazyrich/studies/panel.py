@@ -17,19 +17,19 @@ from ..records.transition import Thresholds
 from ..sweeps import Over, parse_values
 
 Preset = Literal["paper", "quick"]
-"""The source's own setting, or one that shows the same in a small part of the time."""
+"""The source's own setting, or one that shows the same in a fraction of the time."""
 
 
 class Panel(Description):
     """One panel of a study.
 
-    In its file an experiment's keys stand at the top level. `[over]` holds what is varied, as
-    lists or in the short form of the command line (`seed = "range:5"`), keys that change in step
-    under both names (`"init_scale,t1" = [[1.0, 1e3], [10.0, 1e4]]`); without it, the panel is a
-    single run. `[[claims]]` are what should hold of the runs, each a
-    [claim][lazyrich.claims.AbstractClaim]; `note` says where and why ours differ from what was
-    published; `[thresholds]` are those by which outcomes and times are read off. With
-    `forecast = true` every run is forecast as well, see
+    In its file the keys of the experiment are at the top level. `[over]` has the keys to vary,
+    with lists or the short form of the command line (`seed = "range:5"`). Keys that change in step
+    share one entry (`"init_scale,t1" = [[1.0, 1e3], [10.0, 1e4]]`). Without `[over]` the panel is
+    a single run. `[[claims]]` are statements to check in the runs, each a
+    [claim][lazyrich.claims.AbstractClaim]. `note` says where and why our numbers differ from the
+    published ones. `[thresholds]` decide on outcomes and times. With `forecast = true` every run is
+    forecast as well, see
     [`forecast_runs`][lazyrich.sweeps.forecast_runs], and claims may be about that:
     `t50 / forecast_t50`.
 
@@ -80,7 +80,7 @@ class Panel(Description):
         )
 
     def at(self, preset: Preset) -> "Panel":
-        """The panel as it is in a preset, without another version."""
+        """The panel in a preset, without the other preset."""
         changes: dict[str, Any] = {"quick": {}}
         for key in _PARTS:
             changes[f"quick_{key}"] = None
@@ -92,7 +92,7 @@ class Panel(Description):
         return self.model_copy(update=changes)
 
     def varied(self, preset: Preset) -> tuple[Experiment, Over]:
-        """The experiment of a preset and what it varies; a single run varies its one seed."""
+        """The experiment of a preset and the keys to vary; a single run varies its one seed."""
         panel = self.at(preset)
         over = {tuple(k.split(",")) if "," in k else k: v for k, v in panel.over.items()}
         return panel.experiment, over or {"seed": [panel.experiment.seed]}
@@ -102,7 +102,7 @@ _PARTS = ("over", "claims", "note", "thresholds", "figure")
 
 
 def _own(prefix: str, table: dict[str, Any]) -> dict[str, Any]:
-    """What is the panel's and not the experiment's, taken out of a table."""
+    """Takes the keys of the panel, which are not those of the experiment, out of a table."""
     found = {key: table.pop(key) for key in _PARTS if key in table}
     if "over" in found:
         found["over"] = _varied(f"{prefix}over", found["over"])

@@ -38,7 +38,7 @@ def figure_of(result: PanelResult) -> AbstractFigure:
 
 
 def drawings(result: PanelResult) -> Iterator[tuple[str, Drawing]]:
-    """A panel's figures by name: its own, and its forecasts against what came of them."""
+    """A panel's figures by name: its own, and forecast against simulated times."""
     figure = figure_of(result)
     wanted = {result.name: figure}
     if result.forecast is not None and not isinstance(figure, Forecasts):

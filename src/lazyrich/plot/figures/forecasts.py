@@ -1,4 +1,4 @@
-"""Forecasts of a panel's runs against what came."""
+"""Forecast times of a panel's runs against the simulated ones."""
 
 from ...studies import PanelResult
 from ...sweeps.forecasts import num_timed
@@ -8,7 +8,7 @@ from ._scored import scored
 
 
 class Forecasts(AbstractFigure):
-    """Times of every run as forecast, as [`plot.forecasts`][lazyrich.plot.forecasts] draws it.
+    """Forecast and simulated times, as [`plot.forecasts`][lazyrich.plot.forecasts] draws them.
 
     The panel has `forecast`, and more than one run with both times.
     """
