@@ -1,10 +1,12 @@
 """Kinds of a user's own package, outside of `src`, go the way of the built-in ones."""
 
+import json
+
 import numpy as np
 import pytest
 
 import lazyrich as lr
-from tests.own_package import HalfLogistic, OneSign, Sparsity, Squares
+from tests.own_package import HalfLogistic, HeunEuler, OneSign, Sparsity, Squares
 
 PROBES = ("train_loss", "test_loss", "train_accuracy", "test_accuracy", "param_norm")
 OWN = lr.Experiment(
@@ -25,18 +27,24 @@ def record():
     return lr.simulate(OWN)
 
 
-def test_a_run_of_own_kinds_is_that_of_built_in_ones_in_other_units(record):
-    # With parameters larger by the root of two, outputs are twice as large, and the flow of half
-    # the logistic loss of twice the output is that of the logistic loss, decay included.
-    built_in = lr.Experiment(
+def built_in(own: lr.Experiment) -> lr.Experiment:
+    """The run of built-in kinds that is the same in other units.
+
+    With parameters larger by the root of two, outputs are twice as large, and the flow of half the
+    logistic loss of twice the output is that of the logistic loss, decay included.
+    """
+    return lr.Experiment(
         task=OneSign(),
         model=lr.models.DiagonalLinear(),
         probes=PROBES,
         init_scale=5.0 * np.sqrt(2),
         dynamics=lr.dynamics.ReducedFlow(rtol=1e-6),
-        **{name: getattr(OWN, name) for name in ("weight_decay", "t1", "times")},
+        **{name: getattr(own, name) for name in ("weight_decay", "t1", "times")},
     )
-    theirs = lr.simulate(built_in)
+
+
+def test_a_run_of_own_kinds_is_that_of_built_in_ones_in_other_units(record):
+    theirs = lr.simulate(built_in(OWN))
     np.testing.assert_allclose(record["train_loss"], theirs["train_loss"] / 2, rtol=1e-3)
     np.testing.assert_allclose(record["param_norm"], theirs["param_norm"] / 2**0.5, rtol=1e-3)
     # The predictors that it names by `theory` are found, and late training comes to the second.
@@ -46,6 +54,14 @@ def test_a_run_of_own_kinds_is_that_of_built_in_ones_in_other_units(record):
     assert record["cosine_to_rich"][-1] > 0.99
     assert record["sparsity"][-1] < 2 < record["sparsity"][1]
     assert record["sparsity"].attrs["long_name"] == "effective number of weights"
+
+
+def test_an_own_solver_follows_own_kinds():
+    flow = lr.dynamics.Flow(method=HeunEuler(), rtol=1e-4, densify=0.0)
+    experiment = OWN.model_copy(update={"dynamics": flow, "t1": 20.0, "probes": PROBES})
+    record, theirs = lr.simulate(experiment), lr.simulate(built_in(experiment))
+    assert json.loads(record.attrs["solver"])["name"] == "HeunEuler"
+    np.testing.assert_allclose(record["train_loss"], theirs["train_loss"] / 2, rtol=1e-2)
 
 
 def test_own_kinds_are_forecast(record):

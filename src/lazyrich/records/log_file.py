@@ -315,8 +315,7 @@ def _json_rows(text: str) -> Iterator[tuple[int, dict[str, float]]]:
         try:
             row = json.loads(words)
         except (ValueError, RecursionError) as error:
-            reason = one_line(error, 200)
-            accepted = f"should be one JSON object in each line ({reason})"
+            accepted = f"should be one JSON object in each line ({one_line(error, 200)})"
             raise InputError(f"log, line {line}", words[:80], accepted) from None
         if not isinstance(row, dict):
             raise InputError(f"log, line {line}", row, "should be a JSON object")

@@ -253,8 +253,10 @@ class _Reader:
                     continue
                 parts.append(_joined(name, self._member(member)))
             for field in getattr(kind, "__dataclass_fields__", {}).values():
-                made = (field.name, field.default, field.default_factory, field.init)
-                parts.append(self._all("field", *made, dict(field.metadata)))
+                # The default of a field that only the class has is what stands in the class.
+                made = (field.default_factory, field.init, dict(field.metadata))
+                named, given = self.digest(field.name), self._member(field.default)
+                parts.append(_joined("field", named, given, *map(self.digest, made)))
             for name, field in sorted(getattr(kind, "__pydantic_fields__", {}).items()):
                 default = () if field.is_required() else (field.default, field.default_factory)
                 parts.append(self._all("field", name, *default))
