@@ -1,4 +1,4 @@
-"""Axes of maps and laws: how a key lies on one, and which ticks it has."""
+"""Axes of maps and laws: the scale and the ticks of a key."""
 
 from typing import Any, NamedTuple
 
@@ -13,14 +13,14 @@ from ._symbols import symbol
 
 
 class Scale(NamedTuple):
-    """How a key lies on an axis: `kind` is linear, log, or place (equal cells in a row)."""
+    """The scale of a key on an axis: `kind` is linear, log, or place (cells of equal size)."""
 
     key: str
     values: Shaped[np.ndarray, " n"]
     kind: str
 
     def edges(self) -> Float[np.ndarray, " n1"]:
-        """Cell edges half-way between neighbours; the first and last cell end alike."""
+        """Cell edges half-way between neighbours; an outer edge is as far away as the inner one."""
         at = self.position(self.values)
         at = np.log(at) if self.kind == "log" else at
         if len(at) == 1:
@@ -34,8 +34,10 @@ class Scale(NamedTuple):
     def finely(
         self, rows: Float[np.ndarray, "n m"], num: int = 12
     ) -> tuple[Float[np.ndarray, "k m"], Float[np.ndarray, " k"]]:
-        """Rows at this axis's values, with `num` steps from each to the next along the axis, and
-        where those lie on it."""
+        """Interpolates rows, with `num` steps between neighbouring values of the axis.
+
+        Returns the rows and their positions on the axis.
+        """
         at = self.position(self.values)
         at = np.log(at) if self.kind == "log" else at
         fine = np.interp(
@@ -45,7 +47,7 @@ class Scale(NamedTuple):
         return found, np.exp(fine) if self.kind == "log" else fine
 
     def position(self, values: Shaped[np.ndarray, " m"]) -> Float[np.ndarray, " m"]:
-        """Where values lie on the axis; NaN for one that has no place."""
+        """The positions of values on the axis; NaN for a value that is not on it."""
         if self.kind != "place":
             return np.asarray(values, dtype=float)
         if self.values.dtype.kind in "fiu":
@@ -57,7 +59,7 @@ class Scale(NamedTuple):
 
 
 def scale_of(array: xr.DataArray) -> Scale:
-    """Linear for three or more values in equal steps, log for other positive ones."""
+    """Linear for three or more values in equal steps, log for other positive values."""
     key, values = str(array.name), array.values
     if values.dtype.kind not in "fiu":
         return Scale(key, values, "place")
@@ -73,7 +75,7 @@ def log_norm(values: Float[np.ndarray, " n"]) -> LogNorm:
 
 
 def few_decades(axis: Any, low: float | None, high: float | None) -> None:
-    """Where a log axis spans few decades, label it between them."""
+    """Adds labels between the decades of a log axis that spans few of them."""
     if low and high and high < 100 * low:
         axis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7) if high < 5 * low else (1, 2, 5)))
         axis.set_major_formatter(lambda value, _: f"{value:.4g}")

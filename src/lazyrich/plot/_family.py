@@ -28,17 +28,15 @@ def family(
     published: Published | None = None,
     folder: Path | None = None,
 ) -> Figure:
-    """Fit, loss and parameter norm over log time, one colour a value of `key`; and how far weights
-    are from the kernel predictor's, where that was recorded.
+    """Fit, loss and parameter norm of all runs over log time, coloured by the value of `key`.
 
-    Every seed has its line; training data are dashed, test data solid. Published curves are
-    circles in the colour of the value that they belong to. Of a dataset with forecasts, diamonds
-    stand where half of each run's change was expected, their bars from one end of the interval to
-    the other.
+    Where it was recorded, the distance of the weights from those of the kernel predictor is shown
+    as well. Every seed is a line; training data are dashed, test data solid. Published curves are
+    circles in the colour of their value. For a dataset with forecasts, a diamond shows where half
+    of a run's change was forecast, with the interval as its bar.
 
-    - **Takes** a sweep's dataset, and a key that it varies; `published`, whose curves say by
-        `at` which value they are of; `folder`, where their file is, if the curves do not come with
-        the library.
+    - **Takes** a sweep's dataset, and a key that it varies; `published`, whose curves belong to
+        the values in `at`; `folder`, that of their file, if they do not come with the library.
     - **Returns** a matplotlib figure, to save or to show.
     """
     accurate = "test_accuracy" in dataset
@@ -100,7 +98,7 @@ _TO_KERNEL = ("distance_to_kernel", "cosine_to_kernel")
 
 
 def _with_distance(runs: Runs) -> Runs:
-    """With the `distance` from the kernel predictor, of weights or else of their directions."""
+    """Adds the `distance` of the weights, or of their directions, from the kernel predictor."""
     data = runs.data
     if "distance_to_kernel" in data:
         distance = data["distance_to_kernel"].assign_attrs(name="distance from kernel predictor")
@@ -117,7 +115,7 @@ _EXPECTED = ("forecast_t50", "forecast_low", "forecast_high")
 
 
 def _expected(axis: Axes, runs: xr.Dataset, score: str, colour: Any) -> None:
-    """When half of the change from the early to the late score was expected."""
+    """Draws the forecast times of half of the change from the early to the late score."""
     level = 0.5 * (runs[f"early_{score}"] + runs[f"late_{score}"]).values
     at, low, high = (runs[name].values for name in _EXPECTED)
     shown = np.isfinite(level) & np.isfinite(at) & (at <= np.nanmax(runs["time"].values))
@@ -126,12 +124,12 @@ def _expected(axis: Axes, runs: xr.Dataset, score: str, colour: Any) -> None:
                   elinewidth=1.0, zorder=4, **_FORECAST)  # fmt: skip
 
 
-# Training losses this far below the least test loss are rounding, or near to it.
+# Training losses below this fraction of the least test loss are rounding errors, or nearly.
 _FAR_BELOW = 1e-4
 
 
 def _cut(axis: Axes, test_losses: Float[np.ndarray, "run record"]) -> None:
-    """Cuts off what lies far below every test loss, which else is a line at the top."""
+    """Cuts off values far below every test loss, which would compress all others."""
     positive = test_losses[test_losses > 0]
     if positive.size and axis.get_ylim()[0] < _FAR_BELOW * positive.min():
         axis.set_ylim(bottom=_FAR_BELOW * positive.min())

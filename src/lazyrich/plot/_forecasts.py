@@ -1,4 +1,4 @@
-"""Forecasts against what came."""
+"""Forecast times against simulated times."""
 
 import numpy as np
 import xarray as xr
@@ -10,12 +10,12 @@ from ._axes import few_decades
 
 
 def forecasts(dataset: xr.Dataset) -> Figure:
-    r"""Times of half the test change, as forecast against as simulated, one colour a family.
+    r"""Forecast against simulated times of half the test change, coloured by family.
 
-    Bars are the forecasts' intervals; crosses stand at $(1/\lambda) \log \alpha$ and the dashed
-    line where forecast and run agree.
+    Bars are the intervals of the forecasts. Crosses are at $(1/\lambda) \log \alpha$. On the
+    dashed line forecast and run agree.
 
-    - **Takes** what [`forecast_runs`][lazyrich.sweeps.forecast_runs] returns, or several joined
+    - **Takes** a dataset from [`forecast_runs`][lazyrich.sweeps.forecast_runs], or several joined
         along `run`.
     - **Returns** a matplotlib figure, to save or to show.
     - **Raises** [`InputError`][lazyrich.InputError] where no run has both times.

@@ -1,4 +1,4 @@
-"""Laws of many runs as figures: the scaling of times, the collapse of curves."""
+"""Figures of laws over many runs: the scaling of times, the collapse of curves."""
 
 from typing import Any
 
@@ -19,17 +19,17 @@ from ._symbols import symbol
 
 _FIT: dict[str, Any] = {"color": "#252525", "linewidth": 1.4}
 _THEORY: dict[str, Any] = {"color": "#d95f0e", "linewidth": 1.4, "linestyle": (0, (6, 2))}
-# The palest colours of the map would be lost on white.
+# The lightest colours of the map cannot be seen on white.
 _LINES = ListedColormap(matplotlib.colormaps["viridis"](np.linspace(0, 0.9, 256)))
 _MARKERS = "osD^vP*X"
 
 
 def scaling(fit: ScalingFit) -> Figure:
-    r"""The points of a scaling fit, its line, and what it leaves over.
+    r"""The points of a scaling fit, its line, and the residuals.
 
-    For a time against $\alpha$, multiplied by $\lambda$, the dashed line is $\log \alpha$.
+    For a time multiplied by $\lambda$, against $\alpha$, the dashed line is $\log \alpha$.
 
-    - **Takes** what [`scaling_fit`][lazyrich.maps.scaling_fit] returns.
+    - **Takes** a fit from [`scaling_fit`][lazyrich.maps.scaling_fit].
     - **Returns** a matplotlib figure, to save or to show.
     """
     figure = Figure(figsize=(6.4, 6.0), layout="constrained")
@@ -79,9 +79,9 @@ def scaling(fit: ScalingFit) -> Figure:
 def collapse(dataset: xr.Dataset, quantity: str = "test_accuracy") -> Figure:
     r"""All curves of a sweep against $t$, and against $\lambda t - \log \alpha$.
 
-    If a transition comes at $(1/\lambda) \log \alpha$ plus a constant over $\lambda$, the
-    curves on the right are one. Above each panel stands the relative spread of the half
-    times, see [`Collapse`][lazyrich.maps.Collapse]. Runs that failed or diverged are not drawn.
+    If the transition is at $(1/\lambda) \log \alpha$ plus a constant over $\lambda$, the curves
+    on the right coincide. Above each panel is the relative spread of the half times, see
+    [`Collapse`][lazyrich.maps.Collapse]. Runs that failed or diverged are not drawn.
 
     - **Takes** a sweep's dataset, and the name of a curve in it.
     - **Returns** a matplotlib figure, to save or to show.

@@ -1,4 +1,4 @@
-"""A sweep as a phase diagram."""
+"""Phase diagrams of sweeps."""
 
 from typing import Any, Literal
 
@@ -20,7 +20,7 @@ from ..records.transition import OUTCOMES
 from ._axes import Scale, few_decades, log_norm, scale_of, ticks
 from ._symbols import symbol
 
-# Face, hatch and colour of the hatch: told apart by lightness and hatch in a grey print.
+# Face, hatch and colour of the hatch. Lightness and hatch distinguish them in a grey print.
 _LOOKS: dict[str, tuple[str, str, str]] = {
     "grokked": ("#d95f0e", "", "#d95f0e"),
     "misgrokked": ("#542788", "\\\\\\", "#e0d8ea"),
@@ -39,11 +39,11 @@ _LOOKS: dict[str, tuple[str, str, str]] = {
 _PALE = "#e9e9e9"
 _SOLID: dict[str, Any] = {"color": "black", "linewidth": 1.5, "marker": "s", "ms": 3}
 _DASHED: dict[str, Any] = {"color": "black", "linewidth": 1.5, "linestyle": (0, (2, 1.2))}
-# Of what is early and late: the marks tell them apart in a grey print.
+# Of early and late times. The marks distinguish them in a grey print.
 _EARLY_LATE = LinearSegmentedColormap.from_list("early_late", ["#e66101", "#f7f7f7", "#5e3c99"])
-# Up to which ratio which ones are named.
+# Ticks by the largest ratio that they are for.
 _RATIOS = {1.26: (1, 1.1, 1.2), 2.01: (1, 1.25, 1.5, 2), 4.01: (1, 1.5, 2, 3, 4)}
-# A time off by less is as forecast.
+# Ratios closer to 1 than this count as agreement.
 _NEAR = 0.1
 
 
@@ -53,20 +53,21 @@ def map(
     delay: Literal["ratio", "difference"] = "ratio",
     forecast: xr.Dataset | None = None,
 ) -> Figure:
-    r"""A phase diagram: outcomes, delays and half times over two keys, and how they were forecast.
+    r"""A phase diagram over two keys: outcomes, delays, half times, and their forecasts.
 
-    Each cell reaches half-way to its neighbours. A key is drawn on a linear axis if its
-    values have equal steps, else on a log axis; one that has neither, such as a name or a
-    decay of 0 among others, in equal cells. Cells without a time are grey and keep the
-    hatch of their outcome: a run that never came has no colour on a time's scale.
-    Numbers in the legend count runs. A dot marks a cell whose runs do not all agree.
-    Of a diagram with forecasts the half times as forecast are drawn as contours over those that
-    came, and a fourth map has their ratio, with a cross where another outcome was forecast.
+    Each cell extends half-way to its neighbours. The axis of a key is linear if its values are in
+    equal steps, otherwise logarithmic. Values that fit neither, such as names, or a decay of 0
+    among others, have cells of equal size. Cells without a time are grey with the hatch of their
+    outcome. Numbers in the legend are numbers of runs. A dot marks a cell whose runs have
+    different outcomes. For a diagram with forecasts, contours show the forecast half times over
+    the simulated ones. A fourth map shows their ratio, with a cross where another outcome was
+    forecast.
 
-    - **Takes** what [`phase_diagram`][lazyrich.maps.phase_diagram] returns, and what
-        [`boundary`][lazyrich.maps.boundary] returns for the same keys: drawn as a line at its
-        median with its interval as a band; `delay`, whether to show $t_\mathrm{test}$ over
-        $t_\mathrm{train}$ or less it; `forecast`, the boundary of the outcomes forecast, dashed.
+    - **Takes** a diagram from [`phase_diagram`][lazyrich.maps.phase_diagram]; a boundary from
+        [`boundary`][lazyrich.maps.boundary] for the same keys, drawn as a line at the median with
+        its interval as a band; `delay`, whether to show the ratio of $t_\mathrm{test}$ and
+        $t_\mathrm{train}$ or their difference; `forecast`, the boundary of the forecast outcomes,
+        drawn dashed.
     - **Returns** a matplotlib figure, to save or to show.
     - **Raises** [`InputError`][lazyrich.InputError] if the keys are not the same.
     """
@@ -148,7 +149,7 @@ def _grey(
     where: Bool[np.ndarray, "y x"],
     outcome: Shaped[np.ndarray, "y x"],
 ) -> None:
-    """Cells without a number, with the hatch of their outcome."""
+    """Draws cells without a number, with the hatch of their outcome."""
     for name, (_, hatch, _) in _LOOKS.items():
         face = "#ffffff" if name == "missing" else _PALE
         _cells(axis, x, y, where & (outcome == name), (face, hatch, "#8c8c8c"))
@@ -175,8 +176,10 @@ def _coloured(
     colours: Any,
     beyond: bool = False,
 ) -> Colorbar:
-    """Cells with a positive number in its colour, and the bar that says which is which; `beyond`,
-    whether some lie past its ends."""
+    """Draws cells with a positive number in its colour, and their colour bar.
+
+    `beyond` says whether some numbers are outside of the bar.
+    """
     shown = np.ma.masked_array(values, ~(np.isfinite(values) & (values > 0)))
     cells = axis.pcolormesh(x.edges(), y.edges(), shown, norm=norm, cmap=colours, rasterized=True)
     assert axis.figure is not None
@@ -187,7 +190,7 @@ def _coloured(
 
 
 def _contours(axis: Axes, said: xr.DataArray, came: xr.DataArray, x: Scale, y: Scale) -> None:
-    """Where the times forecast are round numbers, among those that came."""
+    """Draws contours of the forecast times at round numbers."""
     known = came.values[np.isfinite(came.values) & (came.values > 0)]
     if not len(known) or min(said.shape) < 2 or not np.isfinite(said.values).any():
         return
@@ -204,7 +207,7 @@ def _contours(axis: Axes, said: xr.DataArray, came: xr.DataArray, x: Scale, y: S
 
 
 def _errors(axis: Axes, diagram: xr.Dataset, x: Scale, y: Scale, mark: dict[str, Any]) -> None:
-    """The ratio of half times, which are late and which early, and where outcomes differ."""
+    """Draws the ratios of forecast and simulated half times, and where outcomes differ."""
     error, outcome = diagram["forecast_error"].values, diagram["outcome"].values
     expected = diagram["forecast_outcome"].values
     other = (expected != outcome) & (expected != "missing") & (outcome != "missing")

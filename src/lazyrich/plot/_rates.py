@@ -1,4 +1,4 @@
-"""Runs of optimisers beside the flow's, over the rate at which they step."""
+"""Optimisers beside the gradient flow, over their learning rates."""
 
 from typing import Any, NamedTuple
 
@@ -20,14 +20,14 @@ _PANELS = {
     "early_test_accuracy": "test accuracy on the plateau",
     "late_param_norm": "last parameter norm over the flow's",
 }
-# Whose times and norms say nothing: their marks stand at the foot.
+# Outcomes whose times and norms have no meaning. Their marks are at the bottom.
 _LOST = ("untrained", "collapsed", "failed", "diverged")
-# No more than this many decades to either side of the flow.
+# Decades that are shown at most above and below the flow.
 _WIDEST = 3.0
 
 
 class _Optimiser(NamedTuple):
-    """What is drawn as one line, and its flow time a unit of the recorded one."""
+    """A line of the figure; `pace` is the flow time per unit of recorded time."""
 
     label: str
     rate: float
@@ -35,20 +35,20 @@ class _Optimiser(NamedTuple):
 
 
 def has_rates(tables: list[Any]) -> bool:
-    """Whether values of a swept key are optimisers, and a flow to hold them against."""
+    """Whether the values of a swept key are optimisers with rates and a flow to compare with."""
     parsed = [as_table(table) or {} for table in tables]
     rated = ["learning_rate" in table for table in parsed]
     return any(rated) and any("Flow" in str(table.get("kind")) for table in parsed)
 
 
 def rates(dataset: xr.Dataset) -> Figure:
-    r"""Optimisers over their learning rate, beside the gradient flow from the same start.
+    r"""Optimisers over their learning rate, beside the gradient flow from the same parameters.
 
-    Half times of the test score's change over the flow's, the accuracy on the plateau, and
-    the last parameter norm over the flow's: medians over seeds as lines, and a mark a run,
-    whose shape is its outcome. Times and rates are those of the flow that is followed: with
-    momentum $\beta$ both are $1/(1-\beta)$ times what is recorded. Runs that fitted nothing stand
-    at the foot. Each value of another key has a row.
+    The half time of the test score's change over that of the flow, the accuracy on the plateau,
+    and the last parameter norm over that of the flow. Lines are medians over seeds; each run has
+    a mark whose shape is its outcome. Times and rates are those of the flow that the optimiser
+    follows: with momentum $\beta$ both are $1/(1-\beta)$ times the recorded ones. Runs that did
+    not fit their data are at the bottom. Each value of another key has a row.
 
     - **Takes** a sweep's dataset over `dynamics`, tables of which one is a flow.
     - **Returns** a matplotlib figure, to save or to show.
@@ -112,7 +112,7 @@ def _short(key: str) -> str:
 def _beside(
     runs: Runs, name: str, optimisers: list[_Optimiser], flows: Any, row: Any, seeds: Any
 ) -> Float[np.ndarray, " run"]:
-    """The quantity of each run, over the flow's of its row and seed but for accuracies."""
+    """The quantity of each run over that of the flow of its row and seed; accuracies as such."""
     values = runs.time(name) if name in runs.times else runs.data[name].values.astype(float)
     if name == "early_test_accuracy":
         return np.asarray(values)

@@ -1,4 +1,4 @@
-"""A run as one self-contained page."""
+"""The page of a run."""
 
 import base64
 import io
@@ -30,13 +30,12 @@ def report(
 ) -> None:
     """Writes an HTML page with the figure, the outcome and every number of the summary.
 
-    The page needs no network: the figure is embedded. Everything that a user's file put
-    into the experiment is escaped.
+    The page needs no network, as the figure is embedded. All text from the experiment is escaped.
 
-    - **Takes** a record, of a run or of a log; `path`, the page's; `forecast`, of the same
-        experiment, or its summary, which is laid over the figure and set beside the run;
-        `thresholds`, those of the record if left out; `curves` as
-        [`plot.run`][lazyrich.plot.run] takes them.
+    - **Takes** a record, of a run or of a log; `path`, that of the page; `forecast`, of the same
+        experiment, or its summary, which is drawn over the figure and listed beside the run;
+        `thresholds`, those of the record if left out; `curves` as in
+        [`plot.run`][lazyrich.plot.run].
     """
     summary = summarise(record, thresholds)
     page = render(
@@ -54,7 +53,7 @@ def report(
 
 
 def embedded(figure: Figure) -> str:
-    """A figure as it goes into a page; the same figure is the same text."""
+    """A figure as text for a page; equal figures give equal text."""
     image = io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": "lazyrich"}):
         figure.savefig(image, format="svg", metadata={"Date": None})
@@ -62,7 +61,7 @@ def embedded(figure: Figure) -> str:
 
 
 def render(template: str, **fields: Any) -> str:
-    """A page from a template; whatever is filled in is escaped."""
+    """A page from a template; all values are escaped."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("lazyrich.plot"),
         autoescape=True,

@@ -1,4 +1,4 @@
-"""A run as a figure, in the manner of the papers."""
+"""Figures of single runs, in the style of the papers."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -22,7 +22,7 @@ from ..studies import curves_at
 
 Curves = Mapping[str, Float[np.ndarray, "2 k"]]
 
-# Told apart by lightness and by dashes, so that they survive a grey print.
+# Lightness and dashes distinguish them in a grey print.
 _TRAIN: dict[str, Any] = {"color": "#08306b", "linewidth": 1.6}
 _TEST: dict[str, Any] = {"color": "#e6550d", "linewidth": 1.6}
 _PUBLISHED: dict[str, Any] = {
@@ -36,7 +36,7 @@ _RICH: dict[str, Any] = {"color": "#525252", "linewidth": 1.1, "linestyle": (0, 
 _TWIN: dict[str, Any] = {"linewidth": 1.1, "linestyle": (0, (4, 1.5)), "alpha": 0.8}
 _FORECAST: dict[str, Any] = {"linewidth": 2.6, "alpha": 0.35, "linestyle": (0, (2, 1))}
 _PASSAGE = "#74c476"
-# Losses below 1e-300 are shown by their exponents.
+# The least exponent of a loss on a log axis; below it, exponents are shown instead of losses.
 _LEAST_EXPONENT = -300.0
 _ALIGNED: dict[str, tuple[str, dict[str, Any]]] = {
     "labels": ("with the labels", _TEST),
@@ -50,21 +50,21 @@ def run(
     *,
     curves: Mapping[str, Float[np.ndarray, "2 k"]] | None = None,
 ) -> Figure:
-    r"""Fit, loss, parameter norm and nearness to the predictors of a run against log time.
+    r"""Fit, loss, parameter norm and distance from the predictors of a run, against log time.
 
-    Fit is accuracy, or for regression the loss on a linear axis. Where predictors have no
-    weights to be near to, alignments of the kernel or the normalised margin, if recorded, take
-    their place. What was not recorded has no axes. Horizontal lines are the test scores of the
-    kernel and the rich predictor, the vertical line is $(1/\lambda) \log \alpha$ for homogeneous
-    models, circles are published curves. Losses of the linearised twin and of regression with the
-    initial kernel are drawn with the run's where they were measured. Steps and epochs stand on a
-    second axis where the record has them.
+    Fit is the accuracy, or for regression the loss on a linear axis. Where predictors have no
+    weights, alignments of the kernel or the normalised margin are shown instead, if recorded.
+    Quantities that were not recorded have no axes. Horizontal lines are the test scores of the
+    kernel and the rich predictor. The vertical line is $(1/\lambda) \log \alpha$, for homogeneous
+    models. Circles are published curves. Losses of the linearised model and of regression with
+    the initial kernel are drawn where they were recorded. A record with steps or epochs has them
+    on a second axis.
 
-    - **Takes** a record, of a run or of a log; `forecast`, of the same experiment, to lay over it:
-        the curves of the kernel flow up to the end of the kernel phase, which is a line, and the
-        interval of `t50`, shaded. Its summary does as well, without the curves. `curves`,
-        published ones by name of a variable, times and values each; if left out, those that come
-        with the library and that the record's experiment names.
+    - **Takes** a record, of a run or of a log; `forecast`, of the same experiment, drawn over the
+        run: the curves of the kernel flow until the end of the kernel phase, which is a line, and
+        the interval of `t50`, shaded. A forecast's summary has no curves to draw. `curves`,
+        published ones: times and values by the name of a variable; if left out, the curves of the
+        library that the record's experiment names.
     - **Returns** a matplotlib figure, to save or to show.
     - **Raises** [`InputError`][lazyrich.InputError] for a record with nothing to draw.
     """
@@ -75,7 +75,7 @@ def run(
     if record.attrs.get("homogeneity"):
         textbook = textbook_time(description["init_scale"], description["weight_decay"])
 
-    # Log axes: what is recorded at time 0 has no place on them.
+    # Time 0 is not on a log axis.
     record = record.sel(time=record["time"] > 0)
     panels = [panel for panel, names in _PANELS.items() if any(name in record for name in names)]
     if not panels or not record.sizes["time"]:
@@ -113,7 +113,7 @@ def run(
 
 
 def curves_of(record: xr.Dataset) -> dict[str, Float[np.ndarray, "2 k"]]:
-    """The published curves that come with the library and that a record's experiment names."""
+    """The published curves of the library that a record's experiment names."""
     description = description_of(record)
     table = description.get("published")
     published = None if table is None else Published(**table)
@@ -121,12 +121,12 @@ def curves_of(record: xr.Dataset) -> dict[str, Float[np.ndarray, "2 k"]]:
 
 
 def _counted(axis: Axes, record: xr.Dataset) -> None:
-    """Steps, or else epochs, on a second axis, where a log has them beside its times."""
+    """Adds a second axis of steps, or of epochs, where a log has them."""
     times = record["time"].values
     for name in ("step", "epoch"):
         if name not in record.coords or axis_of(record).long_name == name or len(times) < 2:
             continue
-        # Epochs that are counted by whole numbers grow in stairs: their rate is that of the end.
+        # Epochs in whole numbers grow in stairs. Their mean rate is that at the end.
         rate = float(record[name].values[-1]) / float(times[-1])
         if rate > 0:
             scales = (lambda t, rate=rate: t * rate, lambda n, rate=rate: n / rate)
@@ -135,7 +135,7 @@ def _counted(axis: Axes, record: xr.Dataset) -> None:
 
 
 def _expected(axes: Sequence[Axes], forecast: Forecast | Mapping[str, Any]) -> None:
-    """A forecast over accuracy, or loss, and loss."""
+    """Draws a forecast over accuracies and losses."""
     said = forecast.summary() if isinstance(forecast, Forecast) else forecast
     end, middle = (_known(said.get(key)) for key in ("t_kernel_end", "t50"))
     low, high = map(_known, said.get("t50_interval") or (None, None))
@@ -169,7 +169,7 @@ def _kernel_flow(axis: Axes, forecast: Forecast) -> None:
 
 
 def _baselines(axis: Axes, record: xr.Dataset) -> None:
-    """What the initial kernel makes of the data: the linearised twin, and ridge-less regression."""
+    """Draws the linearised model, and ridge-less regression with the initial kernel."""
     for part, style in (("train", _TRAIN), ("test", _TEST)):
         label = f"{part}, linearised"
         _curve(axis, record, f"twin_{part}_loss", label, {**style, **_TWIN})
@@ -178,10 +178,9 @@ def _baselines(axis: Axes, record: xr.Dataset) -> None:
 
 
 def _nearness(axis: Axes, record: xr.Dataset, curves: Curves) -> None:
-    """How near the weights are to the predictors': by angle, for regression by distance.
+    """How near the weights are to those of the predictors: by angle, for regression by distance.
 
-    Where no predictor has weights to compare, how the kernel turns, or the margin that the rich
-    phase raises.
+    Where no predictor has weights, the alignment of the kernel or the normalised margin.
     """
     del curves
     if not {"cosine_to_kernel", "cosine_to_rich", "distance_to_kernel"} & set(record):
@@ -200,7 +199,7 @@ def _nearness(axis: Axes, record: xr.Dataset, curves: Curves) -> None:
 
 
 def _alignment(axis: Axes, record: xr.Dataset) -> None:
-    """How the kernel is aligned, over how it was at the start: both can be near to 0 or 1."""
+    """The alignments of the kernel over those at time 0, as both can be near 0 or near 1."""
     for of, (label, style) in _ALIGNED.items():
         name = f"kernel_alignment_{of}"
         if name in record:
@@ -216,7 +215,7 @@ def _margin(axis: Axes, record: xr.Dataset) -> None:
 
 
 def _score(axis: Axes, record: xr.Dataset, curves: Curves) -> None:
-    """Accuracies, or for regression losses on a linear axis, and the predictors' scores."""
+    """Accuracies, or for regression losses on a linear axis, with the predictors' scores."""
     if "test_accuracy" in record:
         _fit(axis, record, "accuracy", curves)
         _references(axis, record, "test_accuracy")
@@ -227,7 +226,7 @@ def _score(axis: Axes, record: xr.Dataset, curves: Curves) -> None:
 
 
 def _loss(axis: Axes, record: xr.Dataset, curves: Curves) -> None:
-    """Losses on a log axis; by their exponents where one is far below what a float holds."""
+    """Losses on a log axis; their exponents where one is below the range of floats."""
     exponents = record["train_log_loss"] / np.log(10) if "train_log_loss" in record else None
     if exponents is None or ("train_loss" in record and not np.any(exponents < _LEAST_EXPONENT)):
         _fit(axis, record, "loss", curves)

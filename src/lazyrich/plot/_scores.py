@@ -1,4 +1,4 @@
-"""What runs score early and late along a key, as forecast and as simulated."""
+"""Early and late test scores along a key, forecast and simulated."""
 
 from typing import Any
 
@@ -31,14 +31,14 @@ _EARLY, _LATE = "#909090", "#252525"
 
 
 def scores(dataset: xr.Dataset, key: str) -> Figure:
-    """Late test scores along a key, a marker an outcome, over what was forecast of them.
+    """Late test scores along a key, with a marker for each outcome, over the forecast scores.
 
-    Lines are forecast, medians over runs with bands from the least to the most: grey the kernel
-    predictor's score, black the rich one's. Where they cross, a change for the better turns
-    into one for the worse. Grey dots are scores on the plateau. Every value of another key of
-    several values, seeds apart, has an axis.
+    Lines are forecasts, medians over runs, with bands from the minimum to the maximum: grey for
+    the kernel predictor, black for the rich one. Where they cross, a change for the better
+    becomes one for the worse. Grey dots are scores on the plateau. Each value of another key,
+    seeds apart, has an axis.
 
-    - **Takes** what [`forecast_runs`][lazyrich.sweeps.forecast_runs] returns, of runs with an
+    - **Takes** a dataset from [`forecast_runs`][lazyrich.sweeps.forecast_runs], of runs with an
         accuracy, and a key that varies, of numbers.
     - **Returns** a matplotlib figure, to save or to show.
     - **Raises** [`InputError`][lazyrich.InputError] for other datasets and keys.

@@ -1,4 +1,4 @@
-"""Keys of an experiment, their values and outcomes, as figures name and mark them."""
+"""Names and marks of keys, values and outcomes in figures."""
 
 from typing import Any
 
@@ -35,7 +35,7 @@ MARKS = {
 
 
 def symbol(key: str) -> str:
-    """A dotted key in words; those of a model inside another as the model's own."""
+    """A dotted key in words; a key of a wrapped model as that of the model."""
     found = key
     while found.startswith("model.model."):
         found = found.removeprefix("model.")
@@ -43,7 +43,7 @@ def symbol(key: str) -> str:
 
 
 def worded(value: Any) -> str:
-    """A value; a table by its kind and what else it sets."""
+    """A value in words; a table by its kind and its other fields."""
     table = as_table(value)
     if table is None:
         return f"{value:.4g}" if isinstance(value, float) else str(value)
@@ -52,8 +52,11 @@ def worded(value: Any) -> str:
 
 
 def titles(runs: Runs, shown: str) -> list[str]:
-    """What tells the axes of a figure apart, a run each: keys of several values other than the
-    one that is `shown`, those in step with it, and seeds. Of what is true the name is enough."""
+    """What distinguishes the axes of a figure, a title for each run.
+
+    That is the other keys with several values, without `shown`, keys in step with it, and seeds.
+    A key that is true is named without its value.
+    """
     others = [k for axis in runs.keys if shown not in axis.split(",") for k in axis.split(",")]
     parts = []
     for key in others:

@@ -12,14 +12,14 @@ _CLAIMED = ("claim", "how measured", "published", "ours", "holds?")
 
 
 def notes(result: PanelResult) -> list[str]:
-    """Where and why ours differ: what the source's numbers and the panel itself say."""
+    """Where and why our numbers differ: the notes of the source's numbers and of the panel."""
     published = result.published
     found = [None if part is None else part.note for part in (published, result.panel)]
     return [" ".join(note.split()) for note in found if note]
 
 
 def overview(result: PanelResult) -> dict[str, str]:
-    """How a panel's runs came out, and how much of both tables is as it should be."""
+    """The outcomes of a panel's runs, and how many numbers agree and claims hold."""
     outcomes = [f"{n} {kind.replace('_', ' ')}" for kind, n in result.outcomes.items()]
     agree = sum(row.agrees for row in result.rows)
     found = [claim.holds for claim in result.claims]
@@ -33,7 +33,7 @@ def overview(result: PanelResult) -> dict[str, str]:
 
 
 def markdown(results: Sequence[PanelResult]) -> str:
-    """All panels in one table, and for each both of its own, ready for a page of Markdown."""
+    """A table of all panels, and the two tables of each, as Markdown."""
     rows: list[tuple[str, ...]]
     rows = [(result.name, *overview(result).values()) for result in results]
     parts = [_table(_OVERVIEW, rows)]
