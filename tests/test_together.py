@@ -9,7 +9,7 @@ import xarray as xr
 
 import lazyrich as lr
 from lazyrich._integrate.lanes import Lanes
-from lazyrich._run import after_solve as _after_solve, prepared as _prepared
+from lazyrich._run import prepared as _prepared, probes_after_solve as _after_solve
 from lazyrich._run.data import SharedData
 from lazyrich._run.simulate import simulate_batch
 from lazyrich.dynamics import Effort

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Shaped
 
 from ..probes import BUILT_IN, AbstractProbe, RunContext, follows_twin, twin_of
-from .observer import Observer, check_probes
 from .prepared import PreparedProblem
+from .probes_in_solve import Observer, check_probes
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,7 +19,7 @@ from ..models._base import outputs_of
 from ..predictors import Predictor
 from ..tasks import Blocks, Samples, Split
 from .achieved import HeldOut, gathered, outputs_of_predictors, predictor_table, scales_of
-from .references import references
+from .theory_predictors import theory_predictors
 
 # Bytes of test inputs that are held for a batch; beyond, they are drawn again for every run.
 MOST_HELD = 2**28
@@ -68,7 +68,7 @@ class SharedData:
     @functools.cached_property
     def predictors(self) -> dict[str, Predictor]:
         """The predictors that theory names."""
-        return references(self.problem)
+        return theory_predictors(self.problem)
 
     @functools.cached_property
     def test(self) -> Samples:

@@ -10,10 +10,10 @@ from jaxtyping import Float
 from .._integrate.checkpoint import Checkpoint
 from ..dynamics import Problem, SolveProgress
 from ..experiments.experiment import Experiment
-from .after_solve import measure_after
 from .context import check_own_probes, observer_of, probed
-from .observer import check_probes
 from .prepared import PreparedProblem
+from .probes_after_solve import measure_after
+from .probes_in_solve import check_probes
 from .result import BatchResult
 
 Listener = Callable[[str, float | None, str], None]

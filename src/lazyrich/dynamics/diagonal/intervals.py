@@ -15,7 +15,7 @@ from ..._integrate.march import March, System, restart, start
 from ..._integrate.status import COMPLETED, ENDINGS
 from ...models import DiagonalParams
 from .._base import Effort, Problem, Trajectory
-from .reduction import Reduced, Replay, depth_of, first_step, kernel_at_start, reduce
+from .reduction import ParamsFromState, Reduced, depth_of, first_step, kernel_at_start, reduce
 
 # Past depth 2, u is the inverse power of a difference that decays like e^{-(L-2) lambda t}
 # while its terms stay: by (L-2) lambda t = 28, float64 has no digits left in it (measured
@@ -196,11 +196,13 @@ def _trajectories(
     begins = np.zeros(starts.u.shape[:2])
     for row, lane in zip(begins, intervals, strict=True):
         row[: lane.num] = lane.bounds[:-1]
-    one = Replay(first, jnp.asarray(begins[0]), jax.tree.map(lambda p: jnp.asarray(p[0]), starts))
+    one = ParamsFromState(
+        first, jnp.asarray(begins[0]), jax.tree.map(lambda p: jnp.asarray(p[0]), starts)
+    )
     together = eqx.tree_at(
         lambda r: (r.system, r.begins, r.starts), one, (every.together, begins, starts)
     )
-    replays = Lanes.spread(one, together)
+    params_of = Lanes.spread(one, together)
     times = [lane.times[:num] for lane, num in zip(intervals, march.num_saved, strict=True)]
     states = [
         (jnp.asarray(lane.interval_of(recorded)), jnp.asarray(values[: len(recorded)]))
@@ -208,12 +210,12 @@ def _trajectories(
     ]
     last = [jax.tree.map(lambda a: a[-1], kept) for kept in states]
     last_states = jax.tree.map(lambda *leaves: np.stack(leaves), *last)
-    finals = replays.call(params_at, np.array([grid[-1] for grid in times]), last_states)
+    finals = params_of.call(params_at, np.array([grid[-1] for grid in times]), last_states)
     return [
         Trajectory(
             times=recorded,
             states=kept,
-            params_at=replays.one(place),
+            params_at=params_of.one(place),
             ending=ENDINGS[int(march.status[place])],
             effort=effort(int(march.num_accepted[place]), int(march.num_rejected[place])),
             final=jax.tree.map(lambda a, i=place: a[i], finals),
@@ -223,6 +225,8 @@ def _trajectories(
 
 
 @eqx.filter_jit
-def params_at(replay: Replay, time: Array, state: tuple[Array, Array]) -> DiagonalParams:
+def params_at(
+    params_of: ParamsFromState, time: Array, state: tuple[Array, Array]
+) -> DiagonalParams:
     """The parameters at a time from the state there."""
-    return replay(time, state)
+    return params_of(time, state)

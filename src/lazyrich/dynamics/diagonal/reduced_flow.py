@@ -31,8 +31,8 @@ from .._base import (
 from .._rate import first_times, loss_floor
 from .intervals import Intervals, begin, effort, go_on, params_at, reached, solve_together
 from .reduction import (
+    ParamsFromState,
     Reduced,
-    Replay,
     depth_of,
     field,
     first_step,
@@ -100,38 +100,38 @@ class ReducedFlow(AbstractDynamics):
         starts = jax.tree.map(
             lambda p: jnp.zeros((intervals.num, p.size)).at[interval].set(p), start
         )
-        run = _Run(jnp.asarray(interval), starts, march)
-        if checkpoint is not None and (kept := checkpoint.load(run)) is not None:
-            run, interval = kept, int(kept.interval)
-            start = jax.tree.map(lambda p: p[interval], run.starts)
+        state = _SolveState(jnp.asarray(interval), starts, march)
+        if checkpoint is not None and (kept := checkpoint.load(state)) is not None:
+            state, interval = kept, int(kept.interval)
+            start = jax.tree.map(lambda p: p[interval], state.starts)
             system = self._system(reduce(problem, start), *intervals.requests(interval))
         while True:
-            while int(run.march.status) == RUNNING:
-                march = _march.advance_one(system, run.march)
-                run = _Run(run.interval, run.starts, march)
+            while int(state.march.status) == RUNNING:
+                march = _march.advance_one(system, state.march)
+                state = _SolveState(state.interval, state.starts, march)
                 progress(intervals.time(interval, float(march.t)), int(march.num_accepted))
                 if checkpoint is not None:
-                    checkpoint.offer(run)
-            if int(run.march.status) != COMPLETED or interval + 1 == intervals.num:
+                    checkpoint.offer(state)
+            if int(state.march.status) != COMPLETED or interval + 1 == intervals.num:
                 break
-            start, interval = reached(system, run.march), interval + 1
+            start, interval = reached(system, state.march), interval + 1
             system = self._system(reduce(problem, start), *intervals.requests(interval))
             starts = jax.tree.map(
-                lambda every, p, i=interval: every.at[i].set(p), run.starts, start
+                lambda every, p, i=interval: every.at[i].set(p), state.starts, start
             )
-            run = _Run(jnp.asarray(interval), starts, go_on(system, run.march))
-        num_saved = int(run.march.num_saved)
+            state = _SolveState(jnp.asarray(interval), starts, go_on(system, state.march))
+        num_saved = int(state.march.num_saved)
         recorded = intervals.times[:num_saved]
-        states = (jnp.asarray(intervals.interval_of(recorded)), run.march.values[:num_saved])
-        replay = Replay(reduced, jnp.asarray(intervals.bounds[:-1]), run.starts)
+        states = (jnp.asarray(intervals.interval_of(recorded)), state.march.values[:num_saved])
+        params_of = ParamsFromState(reduced, jnp.asarray(intervals.bounds[:-1]), state.starts)
         last = jax.tree.map(lambda a: a[-1], states)
         return Trajectory(
             times=recorded,
             states=states,
-            params_at=replay,
-            ending=ENDINGS[int(run.march.status)],
-            effort=effort(int(run.march.num_accepted), int(run.march.num_rejected)),
-            final=params_at(replay, jnp.asarray(recorded[-1]), last),
+            params_at=params_of,
+            ending=ENDINGS[int(state.march.status)],
+            effort=effort(int(state.march.num_accepted), int(state.march.num_rejected)),
+            final=params_at(params_of, jnp.asarray(recorded[-1]), last),
         )
 
     def first_times(self, problems: Sequence[Problem]) -> list[float]:
@@ -191,8 +191,8 @@ class _Measure(eqx.Module):
         return jnp.sqrt(jnp.mean(error**2)) / self.rtol
 
 
-class _Run(eqx.Module):
-    """A run between two intervals: what going on needs."""
+class _SolveState(eqx.Module):
+    """A solve between two intervals: all that it needs to go on."""
 
     interval: Int[Array, ""]
     starts: DiagonalParams  # of the intervals begun; leading axis over all of them

@@ -83,7 +83,7 @@ class Reduced(eqx.Module):
         return fold_columns(body, zero, self.x, self.start, block=block_columns(2 * n))
 
 
-class Replay(eqx.Module):
+class ParamsFromState(eqx.Module):
     """Parameters at a time from a state `(interval, nu)`; intervals restart from `starts`."""
 
     system: Reduced

@@ -18,7 +18,7 @@ from ..predictors import (
 )
 
 
-def references(problem: Problem) -> dict[str, Predictor]:
+def theory_predictors(problem: Problem) -> dict[str, Predictor]:
     """The `kernel` predictor of the start given and the `rich` one, those that there are."""
     model = problem.model
     if not isinstance(model, AbstractLinearModel):
