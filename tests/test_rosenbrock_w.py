@@ -570,5 +570,5 @@ def test_dual_solver_needs_a_gradient_flow_on_squared_loss():
     flow, start = net_flow(loss=Logistic())
     with pytest.raises(InputError, match="needs a loss of constant curvature, such as Squared"):
         solve(flow, DualROS34PW2(), 1.0, start, 1)
-    with pytest.raises(InputError, match="needs a term that provides the dual, such as GradientFlow"):
+    with pytest.raises(InputError, match="needs a term that provides the dual"):
         solve(diffrax.ODETerm(season), DualROS34PW2(), 1.0, SEASON_START, 1)
