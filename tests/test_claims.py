@@ -326,9 +326,13 @@ def test_keys_inside_of_tables_that_are_swept():
     # What has no width is not chosen by one; what none has is a mistake, and so is what some lack
     # where a number is asked for.
     assert count({"loss.width": 0.1}) == 3
-    with pytest.raises(lr.InputError, match=r"loss.breadth.*should stand in every table of loss"):
+    with pytest.raises(
+        lr.InputError, match=r"loss.breadth.*should be a key of every swept table loss"
+    ):
         count({"loss.breadth": 0.1})
-    with pytest.raises(lr.InputError, match=r"along = 'loss.width': should stand in every table"):
+    with pytest.raises(
+        lr.InputError, match=r"along = 'loss.width': should be a key of every swept table"
+    ):
         claim("power_law", value=1.0, along="loss.width").check(data)
 
 

@@ -250,7 +250,7 @@ def test_a_sweep_says_what_it_has_done(swept, monkeypatch, capsys):
     assert call(monkeypatch, "consolidate", "runs", "runs.zarr") == 0
     assert (folder / "runs.zarr" / "zarr.json").exists()
     assert call(monkeypatch, "consolidate", "runs", "runs.zarr") == 2
-    assert "is there already" in capsys.readouterr().err
+    assert "exists already" in capsys.readouterr().err
 
 
 def test_a_run_of_a_batch_again_is_the_same_to_the_last_bit(swept):

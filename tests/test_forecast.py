@@ -249,7 +249,7 @@ def test_clock_does_not_know_the_scales(tmp_path):
     (marks,) = (line for line in axis.get_lines() if line.get_marker() == "o")
     np.testing.assert_array_equal(marks.get_xdata(), [10.0, 1e3])
     np.testing.assert_array_equal(marks.get_ydata(), found["late_test_accuracy"].values.ravel())
-    with pytest.raises(lr.InputError, match=r"dataset = 'forecast_late': should be in it"):
+    with pytest.raises(lr.InputError, match=r"dataset = 'forecast_late': should be in the dataset"):
         lr.plot.scores(found.drop_vars("forecast_late"), "init_scale")
     figure = lr.plot.forecasts(found)
     assert "DiagonalLinear, depth 2, grok (2)" in [t.get_text() for t in figure.legends[0].texts]

@@ -700,7 +700,7 @@ def test_what_is_no_such_number_is_refused(key, value):
 
 def test_equal_values_of_an_axis_are_one_run():
     for values in ([1, 1.0], [1, np.float64(1)], [1.0, jnp.asarray(1)]):
-        with pytest.raises(lr.InputError, match=r"init_scale = 1(\.0)?: stands there twice"):
+        with pytest.raises(lr.InputError, match=r"init_scale = 1(\.0)?: is given twice"):
             Sweep.over(experiment(), {"init_scale": values})
     near = [1e-5, float(np.nextafter(1e-5, 1))]
     assert len(Sweep.over(experiment(), {"weight_decay": near})) == 2

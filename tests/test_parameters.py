@@ -191,7 +191,7 @@ def test_losses_that_are_not_recorded_are_named(tmp_path):
     record = lr.simulate(experiment)
     with pytest.raises(lr.InputError, match="record = 'test_loss': should be recorded: add"):
         lr.transition(record)
-    with pytest.raises(lr.InputError, match="probes = 'without test_loss': a sweep tells"):
+    with pytest.raises(lr.InputError, match="probes = 'without test_loss': a sweep needs"):
         lr.sweep(experiment, {"t1": [1.0]}, tmp_path / "store", workers=0)
     assert not (tmp_path / "store").exists()
 

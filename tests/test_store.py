@@ -376,7 +376,7 @@ def test_what_holds_no_batch_is_damaged(store):
     for payload in (b"", pickle.dumps(results()), b"\x89HDF\r\n\x1a\n" + bytes(100)):
         payload += bytes(100_000)  # noqa: PLW2901  # as many as the summary's records take
         path.write_bytes(seal(payload, summary))
-        with pytest.warns(UserWarning, match="holds no batch of runs"):
+        with pytest.warns(UserWarning, match="does not contain a batch of runs"):
             lr.open_store(store)
 
 
@@ -425,7 +425,7 @@ def test_what_is_no_store_is_refused(tmp_path):
     with pytest.raises(lr.InputError, match="a URL that fsspec opens"):
         lr.open_store("nosuch://place")
     Store.begin(tmp_path / "begun")
-    with pytest.raises(lr.InputError, match="holds no sweep yet"):
+    with pytest.raises(lr.InputError, match="contains no sweep yet"):
         lr.open_store(tmp_path / "begun")
     assert lr.status(tmp_path / "begun") == []
 
@@ -504,7 +504,7 @@ def test_consolidated_is_what_is_opened(whole, tmp_path):
     for name in ("t50", "test_loss", "time", "outcome"):
         assert found[name].attrs["long_name"] == opened[name].attrs["long_name"]
     assert found["outcome"].attrs["flag_meanings"].split() == list(CODES)
-    with pytest.raises(lr.InputError, match=r"out = .*is there already"):
+    with pytest.raises(lr.InputError, match=r"out = .*exists already"):
         lr.consolidate(whole, tmp_path / "one.zarr")
     assert left_over(tmp_path) == []
 

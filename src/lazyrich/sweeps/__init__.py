@@ -1,4 +1,4 @@
-"""Many experiments: what they are, doing them, and where they are kept."""
+"""Sweeps: descriptions of many experiments, their execution, and their stores."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""A sweep: an experiment and what varies, one description with a hash."""
+"""A sweep: an experiment and the keys to vary, as one description with a hash."""
 
 import functools
 import hashlib
@@ -23,22 +23,22 @@ from ..tasks._array_task import AbstractArrayTask
 from .axes import Axis, Over, axes_of
 from .unbuilt import Unbuilt, classes, lost
 
-# Runs, of which planning holds 56 bytes each; shapes, each of which is checked; axes, of which an
-# array has no more; letters of a sweep's file, of which 2**20 take Python's parser four seconds.
+# Limits on runs (planning holds 56 bytes for each), on shapes (each is checked), on axes (NumPy's
+# limit for arrays), and on letters of a sweep's file (Python parses 2**20 in four seconds).
 MAX_RUNS, _MAX_SHAPES, _MAX_AXES, MAX_BYTES = 4_000_000, 20_000, 32, 2**22
 
 
 class Sweep(Description):
     """Every combination of the points of `axes`, set in `experiment`.
 
-    Runs are numbered as the entries of an array over the axes, the last varying fastest.
-    `batch_size` is how many of them, at most, are computed, written and lost as one.
-    `known_as` is for sweeps read from a file that could not hold all of them, such as a model
-    of your own: the hash that the file gives. They name their runs, and cannot make them.
+    Runs are numbered like the entries of an array over the axes, the last axis varying fastest.
+    `batch_size` is the largest number of runs that are computed and written together.
+    `known_as` is for sweeps read from a file that could not contain everything, such as a model
+    of your own: the hash in the file. It identifies the runs, which cannot be made here.
 
     - **Raises** [`InputError`][lazyrich.InputError] for a key or a value that the experiment
-        does not take. Tried when the sweep is made is every combination of what changes
-        shapes, and every value of what does not.
+        does not accept. The sweep checks every combination of the keys that change shapes, and
+        every value of the other keys.
     """
 
     experiment: Experiment
@@ -48,7 +48,7 @@ class Sweep(Description):
 
     def model_post_init(self, context: object) -> None:
         del context
-        # Fields that keep shapes are checked one by one, so their combinations are good.
+        # Keys that keep shapes are checked one by one, because their combinations are then valid.
         shaped = [axis for axis in self.axes if not axis.keeps_shape]
         plain = [axis for axis in self.axes if axis.keeps_shape]
         for what, most, axes in (
@@ -83,11 +83,11 @@ class Sweep(Description):
         return math.prod(self.shape)
 
     def changes(self, index: int) -> dict[str, Any]:
-        """What run number `index` sets."""
+        """The changes that run number `index` makes to the experiment."""
         return _merged(self.axes, map(int, np.unravel_index(index, self.shape)))
 
     def shape_of(self, index: int) -> tuple[int, ...]:
-        """Where run number `index` stands on the axes along which shapes change."""
+        """The indices of run number `index` on the axes along which shapes change."""
         places = np.unravel_index(index, self.shape)
         pairs = zip(self.axes, places, strict=True)
         return tuple(int(place) for axis, place in pairs if not axis.keeps_shape)
@@ -97,17 +97,17 @@ class Sweep(Description):
         return self.experiment.with_changes(self.changes(index))
 
     def runs(self) -> Iterator[Experiment]:
-        """Every experiment in order, made as it is asked for."""
+        """Every experiment in order, made on demand."""
         return map(self.run, range(len(self)))
 
     @functools.cached_property
     def content_hash(self) -> str:
-        """SHA-256 of the experiment's content, the axes and the batches' size, in hexadecimal."""
+        """SHA-256 of the experiment's content, the axes and the batch size, in hexadecimal."""
         if self.known_as:
             return self.known_as
         axes = [[axis.keys, axis.points] for axis in self.axes]
         content = [self.experiment.content_hash, axes, self.batch_size]
-        # Kinds of the user's own on the axes count by their code, which their tables do not show.
+        # The user's own kinds on the axes are hashed by their code, which tables do not contain.
         tables = [dict(zip(a.keys, p, strict=True)) for a in self.axes for p in a.points]
         tables += [{"kind": v} for t in tables for k, v in t.items() if k.endswith(".kind")]
         own = [kind for kind in classes(tables) if is_own(kind)]
@@ -118,7 +118,7 @@ class Sweep(Description):
 
     @property
     def arrays(self) -> str | None:
-        """The name of a file for the arrays of its task, where the task is made of them."""
+        """The name of a file for the arrays of the task; None if the task has no arrays."""
         if isinstance(self.experiment, Unbuilt):
             return None
         task = self.experiment.task
@@ -126,14 +126,14 @@ class Sweep(Description):
 
     @property
     def description(self) -> str:
-        """The experiment as TOML, as far as a file can hold it, its arrays in the file `arrays`."""
+        """The experiment as TOML, as far as a file can contain it; arrays in the file `arrays`."""
         if isinstance(self.experiment, Unbuilt):
             return self.experiment.description
         named = tuple(probe for probe in self.experiment.probes if isinstance(probe, str))
         return self.experiment.model_copy(update={"probes": named}).to_toml(self.arrays)
 
     def to_toml(self) -> str:
-        """The sweep as TOML: `sha256`, `[experiment]` and one `[[axes]]` a dimension."""
+        """The sweep as TOML: `sha256`, `[experiment]` and one `[[axes]]` for each dimension."""
         table = {
             "sha256": self.content_hash,
             "batch_size": self.batch_size,
@@ -144,13 +144,13 @@ class Sweep(Description):
         }
         text = tomli_w.dumps(table)
         if len(text) > MAX_BYTES:
-            accepted = f"take {len(text):,} letters in a file; make several sweeps of them"
+            accepted = f"would have {len(text):,} letters in a file; divide it into several sweeps"
             raise InputError("over", f"{len(self)} runs", accepted)
         return text
 
     @classmethod
     def from_toml(cls, text: str, folder: Path, key: str = "toml") -> "Sweep":
-        """Parses the text of a TOML file whose arrays stand in `folder`."""
+        """Parses the text of a TOML file whose arrays are in `folder`."""
         try:
             table = parse_toml(text, MAX_BYTES)
             experiment, digest = dict(table["experiment"]), str(table["sha256"])
@@ -176,20 +176,20 @@ class Sweep(Description):
 
 
 def _check_numbers(experiment: Experiment) -> None:
-    """Raises [`InputError`][lazyrich.InputError] for probes of more than one number a time."""
+    """Raises [`InputError`][lazyrich.InputError] for probes with several numbers at one time."""
     for probe in experiment.probe_modules:
         if probe.dims:
             accepted = (
-                f"is an array over {', '.join(probe.dims)}, of which sweeps keep none: leave it "
+                f"is an array over {', '.join(probe.dims)}, which sweeps do not keep: leave it "
                 "out, or use lr.simulate or lr.simulate_many"
             )
             raise InputError("probes", probe.name, accepted)
 
 
 def _merged(axes: Sequence[Axis], places: Iterable[int]) -> dict[str, Any]:
-    """What points of several axes set; what is inside of a table comes after the table.
+    """The changes at points of several axes. Keys inside a table come after the table.
 
-    A new `kind` drops the fields of the old one, so it comes before they are set.
+    A new `kind` drops the fields of the old kind, so it comes before new fields.
     """
     found = (axis.changes(place) for axis, place in zip(axes, places, strict=True))
     changes = dict(itertools.chain.from_iterable(one.items() for one in found))
@@ -197,6 +197,6 @@ def _merged(axes: Sequence[Axis], places: Iterable[int]) -> dict[str, Any]:
 
 
 def ordered(changes: dict[str, Any]) -> dict[str, Any]:
-    """What is inside of a table after the table, and its kind before its fields."""
+    """Changes with keys inside a table after the table, and its kind before its fields."""
     keys = sorted(changes, key=lambda key: (key.count("."), not key.endswith(".kind")))
     return {key: changes[key] for key in keys}

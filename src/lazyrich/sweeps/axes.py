@@ -1,4 +1,4 @@
-"""What a sweep varies: keys of an experiment, alone or in step, and the values they take."""
+"""The axes of a sweep: keys of an experiment and the values they take."""
 
 import copy
 import json
@@ -12,27 +12,27 @@ from .._core.description import Description, plain
 from .._core.errors import InputError
 from .._core.toml import parse_toml
 
-# Runs that differ in these alone have one shape and share a compiled solve.
+# Runs that differ only in these keys have one shape and share a compiled solve.
 _SAME_SHAPE = frozenset({"init_scale", "weight_decay", "t1", "seed", "name"})
-# Those of any model's `numbers`, of one inside another, too.
+# The same for the `numbers` of any model, also inside another model.
 _NUMBERS = frozenset({"epsilon", "output_scale"})
 
 MAX_POINTS = 1_000_000
-"""Values of a key, at most."""
+"""The largest number of values of a key."""
 
 Over = Mapping[Any, Iterable[Any]]
-"""Values by key, a string; a tuple of keys takes tuples of values, all in step."""
+"""Values by key, a string. A tuple of keys takes tuples of values, which change together."""
 
 
 class Axis(Description):
-    """One dimension of a sweep: `keys` that change together, and the values of each point."""
+    """One dimension of a sweep: `keys` that change together, and their values at each point."""
 
     keys: tuple[str, ...]
     points: tuple[tuple[Any, ...], ...]
 
     @property
     def name(self) -> str:
-        """The dimension's name: the key, or keys joined by a comma."""
+        """The name of the dimension: the key, or the keys joined by a comma."""
         return ",".join(self.keys)
 
     @property
@@ -44,11 +44,11 @@ class Axis(Description):
         return len(self.points)
 
     def changes(self, index: int) -> dict[str, Any]:
-        """What the point at `index` sets, in tables and lists of its own."""
+        """The changes at point `index`, in new tables and lists."""
         return dict(zip(self.keys, copy.deepcopy(self.points[index]), strict=True))
 
     def coordinate(self, key: str) -> np.ndarray:
-        """Values of one key along the axis; tables and lists as their JSON."""
+        """The values of one key along the axis; tables and lists as JSON."""
         place = self.keys.index(key)
         values = [point[place] for point in self.points]
         if any(isinstance(value, dict | list | tuple) for value in values):
@@ -62,10 +62,10 @@ def _is_number(key: str) -> bool:
 
 
 def axes_of(over: Over) -> tuple[Axis, ...]:
-    """The axes that a mapping of keys to values names, in its order.
+    """The axes for a mapping of keys to values, in its order.
 
-    - **Raises** [`InputError`][lazyrich.InputError] for an axis without values, a key or a
-        point given twice, points of the wrong length, or values that no file can hold.
+    - **Raises** [`InputError`][lazyrich.InputError] for an axis without values, a repeated key or
+        point, points of the wrong length, or values that a file cannot contain.
     """
     axes, seen = [], set[str]()
     for name, values in over.items():
@@ -77,10 +77,10 @@ def axes_of(over: Over) -> tuple[Axis, ...]:
         points = [_plain(value) for value in values]
         rows = points if isinstance(name, tuple) else [[point] for point in points]
         if not rows:
-            raise InputError(f"over.{','.join(keys)}", points, "should hold at least one value")
+            raise InputError(f"over.{','.join(keys)}", points, "should have at least one value")
         for row in rows:
             if not isinstance(row, list) or len(row) != len(keys):
-                accepted = f"every point should hold {len(keys)} values, one for each key"
+                accepted = f"every point should have {len(keys)} values, one for each key"
                 raise InputError(f"over.{','.join(keys)}", row, accepted)
         for key in keys:
             if key in seen:
@@ -95,7 +95,7 @@ def axes_of(over: Over) -> tuple[Axis, ...]:
                 raise InputError(f"over.{','.join(keys)}", row, accepted) from None
             if text in known:
                 shown = row if isinstance(name, tuple) else row[0]
-                raise InputError(f"over.{','.join(keys)}", shown, "stands there twice")
+                raise InputError(f"over.{','.join(keys)}", shown, "is given twice")
             known.add(text)
         axes.append(Axis(keys=keys, points=tuple(map(tuple, rows))))
     if not axes:
@@ -104,10 +104,10 @@ def axes_of(over: Over) -> tuple[Axis, ...]:
 
 
 def parse_axes(over: list[str], zipped: list[str]) -> Over:
-    """The same from a command line: `KEY=VALUES`, those of `zipped` in step.
+    """The same from a command line: `KEY=VALUES`. The keys in `zipped` change together.
 
-    Values are separated by commas (`1,10,100`), or are a range: `log:1:1000:7` and
-    `linear:0:1:11` with their ends, `range:5` for 0 to 4.
+    Values are separated by commas (`1,10,100`), or given as a range: `log:1:1000:7` and
+    `linear:0:1:11` include both ends, `range:5` is 0 to 4.
     """
     found: dict[str | tuple[str, ...], Iterable[Any]] = {}
     for text in over:
@@ -119,14 +119,14 @@ def parse_axes(over: list[str], zipped: list[str]) -> Over:
         columns = dict(map(_parse, zipped))
         lengths = {len(values) for values in columns.values()}
         if len(lengths) > 1 or len(columns) < len(zipped):
-            accepted = "should name different keys with as many values each"
+            accepted = "should name different keys with equal numbers of values"
             raise InputError("--zip", " ".join(zipped), accepted)
         found[tuple(columns)] = list(zip(*columns.values(), strict=True))
     return found
 
 
 def parse_box(option: str, texts: list[str]) -> dict[str, tuple[float, float]]:
-    """The least and the largest value by key, from `KEY=LOW:HIGH`."""
+    """The smallest and the largest value by key, from `KEY=LOW:HIGH`."""
     box = {}
     for text in texts:
         key, _, bounds = text.partition("=")
@@ -178,7 +178,7 @@ def _check_count(num: int) -> None:
 
 
 def _split(text: str) -> list[str]:
-    """Parts between commas that stand outside of brackets and quotes."""
+    """The parts between commas that are outside of brackets and quotes."""
     parts, depth, quoted = [""], 0, False
     for letter in text:
         quoted ^= letter == '"'
@@ -199,7 +199,7 @@ def _value(text: str) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """Values as a file holds them: NumPy's and JAX's become Python's, descriptions tables."""
+    """Values as in a file: scalars and arrays as Python's numbers and lists, objects as tables."""
     value = plain(value)
     if isinstance(value, tuple | list):
         return [_plain(item) for item in value]
@@ -209,7 +209,7 @@ def _plain(value: Any) -> Any:
 
 
 def _as_known(value: Any) -> Any:
-    """The same for numbers that are equal: 1 and 1.0 set the same."""
+    """The same with equal numbers made identical: 1 and 1.0 are the same setting."""
     if isinstance(value, list):
         return [_as_known(item) for item in value]
     if isinstance(value, dict):

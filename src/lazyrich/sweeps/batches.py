@@ -1,4 +1,4 @@
-"""Runs of one shape, put together so that they can share a solve and its data."""
+"""Batches: runs of one shape that share a solve and their data."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -9,24 +9,24 @@ from ._sweep import Sweep
 
 
 class Batch(NamedTuple):
-    """What is computed, written and lost as one: `runs` are numbers of runs in the sweep."""
+    """Runs that are computed and written together; `runs` are their numbers in the sweep."""
 
     number: int
     runs: np.ndarray
 
 
 def batches(sweep: Sweep) -> Iterator[Batch]:
-    """Every batch of at most `sweep.batch_size` runs, the same ones every time.
+    """Every batch of at most `sweep.batch_size` runs, always the same ones.
 
-    Runs of other shapes are never together. A batch holds whole seeds, or an even part of
-    one: runs of a seed share their data and the predictors that belong to them.
+    The runs of a batch have one shape. A batch contains whole seeds, or an equal part of one
+    seed, because runs of one seed share their data and predictors.
     """
     places = np.unravel_index(np.arange(len(sweep)), sweep.shape)
     shapes = [p for a, p in zip(sweep.axes, places, strict=True) if not a.keeps_shape]
     seeds = [p for a, p in zip(sweep.axes, places, strict=True) if "seed" in a.keys]
     num_seeds = np.prod([len(a) for a in sweep.axes if a.keeps_shape and "seed" in a.keys])
     num_shapes = np.prod([len(a) for a in sweep.axes if not a.keeps_shape])
-    # The last key sorts first; where all are equal, the order of the sweep stays.
+    # `lexsort` sorts by the last key first; equal runs keep the order of the sweep.
     order = np.lexsort([np.arange(len(sweep)), *reversed(seeds), *reversed(shapes)])
     runs = order.reshape(int(num_shapes), int(num_seeds), -1)
     num_parts = -(-runs.shape[2] // sweep.batch_size)

@@ -1,4 +1,4 @@
-"""Points that fill a box: what a sweep runs where a grid would be too large."""
+"""Designs: points that fill a box, for sweeps where a grid would be too large."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,20 +15,21 @@ Box = Mapping[str, tuple[int | float, int | float]]
 def sobol(box: Box, num: int, seed: int = 0, log: bool = True) -> Over:
     """A scrambled Sobol sequence in a box, as an axis of a sweep: `over={**sobol(...), ...}`.
 
-    - **Takes** `box`, the least and the largest value by key; `num`, points, best a power of
-        two; `seed`, of the scrambling; `log`, whether to fill the logarithms evenly.
-    - **Raises** [`InputError`][lazyrich.InputError] for an empty box or bounds out of order.
+    - **Takes** `box`, the smallest and the largest value by key; `num`, the number of points,
+        best a power of two; `seed` of the scrambling; `log`, whether the points are uniform in
+        the logarithms.
+    - **Raises** [`InputError`][lazyrich.InputError] for an empty box or bounds in wrong order.
     - **Source** Owen's scrambling, as in `scipy.stats.qmc.Sobol`.
     """
     _check_num(num)
     engine = qmc.Sobol(max(1, len(box)), rng=np.random.default_rng(seed))
-    # Drawn to the next power of two: sequences of other lengths are not balanced.
+    # Drawn up to the next power of two, because sequences of other lengths are not balanced.
     points = engine.random_base2(max(0, int(num - 1).bit_length()))[:num]
     return _fill(box, points, log)
 
 
 def random(box: Box, num: int, seed: int = 0, log: bool = True) -> Over:
-    """Independent uniform points in a box; arguments as those of `sobol`."""
+    """Independent uniform points in a box; arguments as for `sobol`."""
     _check_num(num)
     return _fill(box, np.random.default_rng(seed).random((num, len(box))), log)
 

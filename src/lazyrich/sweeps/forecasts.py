@@ -1,4 +1,4 @@
-"""Forecasts of many runs beside what came of them."""
+"""Forecasts of many runs, compared with their results."""
 
 import math
 import os
@@ -25,26 +25,26 @@ from .axes import Over
 from .runs import runs_of
 
 _NUMBERS = {
-    "forecast_t50": "half of the test change, forecast",
-    "forecast_low": "its interval begins",
-    "forecast_high": "its interval ends",
-    "forecast_t_kernel_end": "end of the kernel phase, forecast",
+    "forecast_t50": "predicted t50, half of the test change",
+    "forecast_low": "lower end of the interval of the predicted t50",
+    "forecast_high": "upper end of the interval of the predicted t50",
+    "forecast_t_kernel_end": "predicted end of the kernel phase",
     "textbook": "log(init_scale) / weight_decay",
-    "forecast_clock": "what the clock shows when half of the change is expected",
-    "clock": "what the clock showed when half of the change was done",
-    "forecast_num_gradients": "gradients that solving the passage took",
-    "forecast_seconds": "what the forecast took",
+    "forecast_clock": "calibrated constant of the family",
+    "clock": "constant that would have predicted t50 exactly",
+    "forecast_num_gradients": "gradients used to solve the transition",
+    "forecast_seconds": "time to compute the forecast",
 }
 _SCORES = {
-    "forecast_early": "test score on the kernel plateau, forecast",
-    "forecast_late": "test score of the rich predictor, or at the end of the solved passage",
-    "forecast_right": "whether the verdict was right; not a number where there was none",
+    "forecast_early": "predicted test score on the kernel plateau",
+    "forecast_late": "test score of the rich predictor, or at the end of the solved transition",
+    "forecast_right": "1 if the verdict was right, 0 if wrong, NaN without a verdict",
 }
 _WORDS = {
-    "forecast_outcome": "how the run should come out",
-    "forecast_verdict": "what was forecast",
-    "forecast_confidence": "how far it is to be trusted",
-    "forecast_family": "whose constant it rests on",
+    "forecast_outcome": "predicted outcome at the horizon",
+    "forecast_verdict": "verdict of the forecast",
+    "forecast_confidence": "confidence of the forecast",
+    "forecast_family": "family whose calibrated constant is used",
 }
 
 
@@ -58,20 +58,20 @@ def forecast_runs(
     store: str | os.PathLike[str] | None = None,
     listener: Callable[[int, int], None] = lambda done, of: None,
 ) -> xr.Dataset:
-    r"""Forecasts every run of a sweep and sets that beside what came of it.
+    r"""Forecasts every run of a sweep and compares the forecasts with the results.
 
     - **Takes** `dataset`, that of [`sweep`][lazyrich.sweep] of `experiment` over `over`;
-        `passage` as [`forecast`][lazyrich.forecast] does; `thresholds`, those by which it is
-        read; `store`, of which forecasts that it holds are taken and not computed again;
-        `listener`, told how many runs are done.
+        `passage` and `thresholds` as [`forecast`][lazyrich.forecast] does; `store`, whose
+        forecasts are used instead of computing them again; `listener`, called with the number of
+        finished forecasts and of runs.
     - **Returns** the dataset with `forecast_t50`, `forecast_low`, `forecast_high`,
-        `forecast_t_kernel_end`, `textbook`, all NaN where there is none; `forecast_outcome`, how
-        the run should come out by its horizon, `missing` if that is not said; `forecast_verdict`,
+        `forecast_t_kernel_end`, `textbook`, NaN if there is none; `forecast_outcome`, the
+        predicted outcome at the horizon, `missing` if there is no prediction; `forecast_verdict`,
         `forecast_confidence`, `forecast_family` and `forecast_seconds`;
-        `forecast_clock`, the $\kappa$ of the family, and `clock`, the one that
-        would have forecast $t_{50}$ exactly; `forecast_early` and `forecast_late`, test scores
-        (accuracy, or the fraction of the loss that is gone); `forecast_right`, 1 where the verdict
-        came true, 0 where it did not, NaN where none was ventured.
+        `forecast_clock`, the $\kappa$ of the family, and `clock`, the value that
+        would have predicted $t_{50}$ exactly; `forecast_early` and `forecast_late`, test scores
+        (accuracy, or one minus the loss over its scale); `forecast_right`, 1 if the verdict was
+        right, 0 if it was wrong, NaN if there was no verdict.
     - **Raises** [`InputError`][lazyrich.InputError] if the dataset is not one of this sweep.
     """
     sweep, asked = Sweep.over(experiment, over), Asked(passage=passage, thresholds=thresholds)
@@ -86,7 +86,7 @@ def with_forecasts(
     store: Store | None = None,
     listener: Callable[[int, int], None] = lambda done, of: None,
 ) -> xr.Dataset:
-    """The same of a sweep; forecasts that a store holds are not computed again."""
+    """The same for a sweep. Forecasts in a store are not computed again."""
     shape = dataset["outcome"].shape
     if shape != sweep.shape:
         raise InputError("dataset", shape, f"should be over the sweep's axes, {sweep.shape}")
@@ -99,8 +99,8 @@ def with_forecasts(
             place, run = np.unravel_index(index, shape), runs[index]
             t50 = float(dataset["t50"].values[place])
             found = kept.get(run.content_hash) or forecast_of(run, asked, t50)
-            came = str(dataset["outcome"].values[place])
-            right = is_right(found["forecast_verdict"], found["forecast_outcome"], came)
+            outcome = str(dataset["outcome"].values[place])
+            right = is_right(found["forecast_verdict"], found["forecast_outcome"], outcome)
             for name in _NUMBERS | _SCORES | _WORDS:
                 values = words if name in words else numbers
                 values[name][place] = right if name == "forecast_right" else found[name]
@@ -126,7 +126,7 @@ def forecast_first(sweep: Sweep, asked: Asked) -> Forecast | None:
 
 
 def _by_data(runs: Sequence[Experiment]) -> list[int]:
-    """The places of runs in an order in which those that share data follow each other."""
+    """The indices of runs, ordered so that runs with the same data are adjacent."""
     first: dict[Hashable, int] = {}
     return sorted(range(len(runs)), key=lambda i: (first.setdefault(key_of_data(runs[i]), i), i))
 
@@ -134,23 +134,26 @@ def _by_data(runs: Sequence[Experiment]) -> list[int]:
 _VERDICT = ("forecast_verdict", "forecast_outcome")
 
 
-def is_right(said: str, by_t1: str, came: str) -> float:
-    """1 if a verdict was right, or the outcome foreseen for the horizon; 0 if not, NaN where there
-    is no verdict or no run to compare it with."""
-    right = is_foreseen(said, came)
-    return math.nan if right is None else float(right or by_t1 == came)
+def is_right(verdict: str, by_t1: str, outcome: str) -> float:
+    """1 if the verdict or the predicted outcome at the horizon was right, 0 if not.
+
+    NaN if there is no verdict, or no run to compare with."""
+    right = is_foreseen(verdict, outcome)
+    return math.nan if right is None else float(right or by_t1 == outcome)
 
 
 def as_runs(dataset: xr.Dataset) -> xr.Dataset:
-    """Outcomes and forecasts along one dimension `run`, joined or not."""
+    """Outcomes and forecasts along one dimension `run`, from one sweep or several."""
     for name in ("t50", *_NUMBERS, *_WORDS):
         if name not in dataset:
-            raise InputError("dataset", name, "should be in it: see lr.sweeps.forecast_runs")
+            raise InputError(
+                "dataset", name, "should be in the dataset: see lr.sweeps.forecast_runs"
+            )
     return runs_of(dataset, "t50", *_NUMBERS, *_SCORES, *_WORDS).data
 
 
 def num_timed(dataset: xr.Dataset) -> int:
-    """How many runs have both times."""
+    """The number of runs with both a predicted and a simulated time."""
     return int(np.sum(_timed(as_runs(dataset))))
 
 
@@ -160,13 +163,13 @@ def _timed(runs: xr.Dataset) -> Bool[np.ndarray, " run"]:
 
 
 class ForecastScores(NamedTuple):
-    r"""How forecasts did. With $r = \log(t_{50} \text{ forecast} / t_{50} \text{ simulated})$:
+    r"""The accuracy of forecasts, with $r = \log(t_{50} \text{ forecast} / t_{50} \text{ run})$.
 
-    - `num_runs`; `num_timed`, those with both times, of which the next four are.
+    - `num_runs`; `num_timed`, the number of runs with both times, on which the next four are based.
     - `bias`, the median of $r$; `error`, that of $|r|$; `spread`, half of the distance between the
         10 % and 90 % quantiles of $r$; `coverage`, the share with $t_{50}$ in its interval.
     - `baseline`, the median of $|\log((1/\lambda) \log \alpha / t_{50})|$, NaN without decay.
-    - `num_ventured`, forecasts with a verdict; `num_right`, those that came true.
+    - `num_ventured`, the number of verdicts; `num_right`, the number of those that were right.
     """
 
     num_runs: int
@@ -181,9 +184,9 @@ class ForecastScores(NamedTuple):
 
 
 def forecast_scores(dataset: xr.Dataset) -> ForecastScores:
-    """How the forecasts of a dataset, or of a part of it, did.
+    """The accuracy of the forecasts in a dataset, or in a part of a dataset.
 
-    - **Takes** what [`forecast_runs`][lazyrich.sweeps.forecast_runs] returns.
+    - **Takes** the result of [`forecast_runs`][lazyrich.sweeps.forecast_runs].
     """
     runs = as_runs(dataset)
     t50, forecast_t50 = runs["t50"].values, runs["forecast_t50"].values

@@ -1,4 +1,4 @@
-"""Points of an axis that are the same run."""
+"""Detection of points on an axis that are the same run."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -17,9 +17,9 @@ from ._sweep import Sweep, ordered
 def refuse_repeats(sweep: Sweep) -> None:
     """Refuses an axis that would compute the same numbers more than once.
 
-    - **Raises** [`InputError`][lazyrich.InputError] if two points of an axis change nothing,
-        wherever the other axes stand: a `seed` that neither data nor parameters are drawn from, a
-        scale of parameters that are zero, an order of samples that are all used at once.
+    - **Raises** [`InputError`][lazyrich.InputError] if two points of an axis give the same run for
+        all values of the other axes: a `seed` on which neither data nor parameters depend, a scale
+        of parameters that are zero, or an order of samples in batches that contain all samples.
     """
     for place, axis in enumerate(sweep.axes):
         if len(axis) < 2:
@@ -28,7 +28,7 @@ def refuse_repeats(sweep: Sweep) -> None:
         for corner in (0, -1):
             others = [a.changes(corner) for a in sweep.axes if a is not axis]
             base = {key: value for changes in others for key, value in changes.items()}
-            pair = _alike(sweep, place, base)
+            pair = _equal_points(sweep, place, base)
             if pair is None:
                 break
         if pair is not None:
@@ -38,8 +38,8 @@ def refuse_repeats(sweep: Sweep) -> None:
             raise InputError(f"over.{axis.name}", values, accepted)
 
 
-def _alike(sweep: Sweep, place: int, base: dict[str, Any]) -> tuple[int, int] | None:
-    """Two points of an axis at which the numbers are the same."""
+def _equal_points(sweep: Sweep, place: int, base: dict[str, Any]) -> tuple[int, int] | None:
+    """Two points of an axis with the same numbers."""
     axis = sweep.axes[place]
     known: dict[str, int] = {}
     for index, one in enumerate(_normal_forms(sweep.experiment, base, axis)):
@@ -50,28 +50,30 @@ def _alike(sweep: Sweep, place: int, base: dict[str, Any]) -> tuple[int, int] | 
 
 
 def _normal_forms(experiment: Experiment, base: dict[str, Any], axis: Any) -> Iterator[str]:
-    """Hashes of the experiments of an axis, with what changes nothing set to one value."""
+    """Hashes of the experiments of an axis; keys without effect have one fixed value."""
     begin = experiment.with_changes(ordered(base | axis.changes(0)))
-    idle = _idle(begin, experiment.with_changes(ordered(base | axis.changes(1))), axis.keys)
+    without_effect = _without_effect(
+        begin, experiment.with_changes(ordered(base | axis.changes(1))), axis.keys
+    )
     for index in range(len(axis)):
         one = experiment.with_changes(ordered(base | axis.changes(index)))
         dynamics = one.dynamics
         if any(key.startswith("dynamics.") for key in axis.keys):
             dynamics = dynamics.normal_form(len(one.task.sample(jr.key(one.seed)).train.x))
         divides = one.divide_loss and one.loss_divisor != 1
-        changes = {"dynamics": dynamics, "divide_loss": divides, **idle}
+        changes = {"dynamics": dynamics, "divide_loss": divides, **without_effect}
         yield one.model_copy(update=changes).content_hash
 
 
-def _idle(first: Experiment, second: Experiment, keys: tuple[str, ...]) -> dict[str, Any]:
-    """Keys of an axis that change nothing, and what to set them to."""
+def _without_effect(first: Experiment, second: Experiment, keys: tuple[str, ...]) -> dict[str, Any]:
+    """Keys of an axis that have no effect, and their fixed values."""
     found: dict[str, Any] = {}
     if keys not in (("seed",), ("init_scale",)):
         return found
     try:
         one, other = _drawn(first), _drawn(second)
     except Exception:
-        return found  # a model of one's own that cannot begin: its runs say why
+        return found  # a model of the user that raises: the runs will report the error
     if keys == ("seed",) and _same(one, other):
         found["seed"] = 0
     if keys == ("init_scale",):
@@ -82,7 +84,7 @@ def _idle(first: Experiment, second: Experiment, keys: tuple[str, ...]) -> dict[
 
 
 def _drawn(experiment: Experiment) -> tuple[Any, Any, Any]:
-    """Data and parameters as `seed` draws them."""
+    """Data and parameters as drawn from `seed`."""
     data_key, init_key = jr.split(jr.key(experiment.seed))
     split = experiment.task.sample(init_key if experiment.task.drawn_with_model else data_key)
     params = experiment.model.init(init_key, split.train.x.shape[1])

@@ -1,4 +1,4 @@
-"""A sweep's dataset as runs: one dimension `run`, and what is asked of it."""
+"""A sweep's dataset along one dimension `run`."""
 
 import json
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ _CHANGE_TIMES = ("t10", "t50", "t90", "t50_sustained", "t10_loss", "t50_loss", "
 
 
 def as_table(value: Any) -> dict[str, Any] | None:
-    """A table, which datasets hold as JSON; None for what is none."""
+    """The table in a value of a dataset, which holds tables as JSON; None for other values."""
     if isinstance(value, str) and value.startswith("{"):
         value = json.loads(value)
     return value if isinstance(value, dict) else None
@@ -25,8 +25,8 @@ def as_table(value: Any) -> dict[str, Any] | None:
 class Runs(NamedTuple):
     """A sweep's dataset with one dimension `run`.
 
-    - `keys`: the names of its swept keys, each a coordinate along `run`.
-    - `times`: the names of the transition times it was made from.
+    - `keys`: the names of the swept keys, each a coordinate along `run`.
+    - `times`: the names of the transition times in the dataset.
     """
 
     data: xr.Dataset
@@ -34,7 +34,7 @@ class Runs(NamedTuple):
     times: tuple[str, ...]
 
     def outcomes(self, name: str = "outcome") -> Shaped[np.ndarray, " run"]:
-        """One of `OUTCOMES` a run; what is no string (a gap of an outer join) is missing."""
+        """One of `OUTCOMES` for each run; missing for gaps of an outer join."""
         values = self.data[name].values
         found = np.array([v if isinstance(v, str) else "missing" for v in values], dtype=object)
         unknown = sorted({*found} - {*OUTCOMES})
@@ -43,7 +43,7 @@ class Runs(NamedTuple):
         return found
 
     def key(self, key: str, argument: str) -> Shaped[np.ndarray, " run"]:
-        """The value of `key` in every run; `argument` is what the caller gave it as.
+        """The value of `key` in every run; `argument` is the caller's name for the key.
 
         A key that is not swept has the value of the base experiment.
         """
@@ -63,9 +63,9 @@ class Runs(NamedTuple):
         return np.full(self.data.sizes["run"], value)
 
     def _inside(self, table: str, key: str, argument: str) -> Shaped[np.ndarray, " run"]:
-        """The values of a key that stands inside of a table that is swept.
+        """The values of a key inside a table that is swept.
 
-        To choose runs by, some of the tables may lack it: those runs have None.
+        As a `where` argument the key may be absent from some tables; their runs have None.
         """
         found = []
         for text in self.data[table].values.tolist():
@@ -74,22 +74,22 @@ class Runs(NamedTuple):
         lacking = [value is None for value in found]
         if all(lacking) or (any(lacking) and argument not in ("where", "against")):
             text = self.data[table].values[lacking.index(True)]
-            accepted = f"should stand in every table of {table}, which is swept; not in {text}"
+            accepted = f"should be a key of every swept table {table}; it is missing in {text}"
             raise InputError(argument, key, accepted)
         return np.array(found, dtype=object if any(lacking) else None)
 
     def without(self, axis: str, key: str, argument: str) -> Shaped[np.ndarray, " run"]:
-        """What an axis of tables has beside a key inside of them, as text."""
+        """The tables of an axis without one key, as text."""
         table = next(name for name in axis.split(",") if is_inside(key, name))
         texts = self.key(table, argument).tolist()
         rests = (without_key(json.loads(text), inside(key, table)) for text in texts)
         return np.array([json.dumps(rest, sort_keys=True) for rest in rests])
 
     def time(self, name: str, argument: str = "quantity") -> Float[np.ndarray, " run"]:
-        """A time of every run; infinite where it lies past the horizon, NaN where unknown.
+        """A time of every run; infinite if later than the horizon, NaN if unknown.
 
-        Times of the test score's change are fractions of the way to its last value. Only a
-        run that settled has them: in another, that value is where the horizon cut it.
+        Times of the test score's change are defined by fractions of the change to the last value.
+        Only a settled run has them, because in other runs the last value depends on the horizon.
         """
         if name not in self.data or self.data[name].dims != ("run",):
             raise InputError(
@@ -105,14 +105,14 @@ class Runs(NamedTuple):
 
 
 def runs_of(dataset: xr.Dataset, *names: str) -> Runs:
-    """The outcome and the named variables (those that are there), flattened to runs."""
+    """The outcome and the named variables, if present, flattened to runs."""
     if "outcome" not in dataset:
         shown = ", ".join(map(str, dataset.data_vars)) or "nothing"
         raise InputError(
             "dataset", shown, "should be a sweep's dataset, which has the variable `outcome`"
         )
     times = tuple(t for t in time_names() if t in dataset)
-    # Chosen before flattening, which would read every curve of a large store.
+    # Selected before flattening, which would otherwise read every curve of a large store.
     data = dataset[["outcome", *(name for name in names if name in dataset and name != "outcome")]]
     dims = tuple(str(dim) for dim in data["outcome"].dims)
     if not dims:
@@ -125,10 +125,10 @@ def runs_of(dataset: xr.Dataset, *names: str) -> Runs:
 
 
 def levels(values: Shaped[np.ndarray, " run"]) -> tuple[Shaped[np.ndarray, " k"], Any]:
-    """The different values in increasing order, and each run's place among them.
+    """The different values in increasing order, and each run's index among them.
 
-    Numbers that agree to nine digits are one: two machines may differ in the last place
-    of a logarithmic grid. A run whose value is NaN has the place -1.
+    Numbers that agree to nine digits count as one, because two machines may differ in the last
+    digit of a logarithmic grid. A run whose value is NaN has the index -1.
     """
     if values.dtype.kind not in "fiu":
         found, place = np.unique(values.astype(str), return_inverse=True)
@@ -147,7 +147,7 @@ def counted(
     at: tuple[Int[np.ndarray, " run"], ...],
     shape: tuple[int, ...],
 ) -> Int[np.ndarray, "kind ..."]:
-    """How many runs of each outcome are at every place; a place of -1 is none."""
+    """The number of runs with each outcome at every index; runs with index -1 are not counted."""
     count = np.zeros((len(OUTCOMES), *shape), dtype=int)
     kind = np.array([OUTCOMES.index(outcome) for outcome in outcomes], dtype=int)
     placed = np.all([axis >= 0 for axis in at], axis=0)
@@ -156,7 +156,7 @@ def counted(
 
 
 def majority(count: Int[np.ndarray, "kind ..."]) -> Shaped[np.ndarray, "..."]:
-    """The most frequent outcome; of equals the first in `OUTCOMES`; missing if none ran."""
+    """The most frequent outcome, among equals the first in `OUTCOMES`; missing without runs."""
     ran = count[:-1]
     names = np.array(OUTCOMES, dtype=object)
     return np.where(ran.sum(0) > 0, names[np.argmax(ran, axis=0)], "missing")

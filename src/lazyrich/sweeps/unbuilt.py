@@ -1,4 +1,4 @@
-"""An experiment that a file describes and that cannot be made here."""
+"""An experiment in a file that cannot be built here."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,19 +15,18 @@ _FIELDS = frozenset(Experiment.model_fields)
 
 
 class Unbuilt(Experiment):
-    """What a file `said` of an experiment, and `why` it cannot be made.
+    """The tables of an experiment in a file, and the reason `why` it cannot be built.
 
-    It can be read, since the numbers of its runs are there; whatever needs the experiment itself
-    raises `why`.
+    The numbers of its runs can be read. Everything that needs the experiment itself raises `why`.
     """
 
-    said: dict[str, Any]
+    description_table: dict[str, Any]
     why: InputError
 
     @classmethod
-    def of(cls, said: dict[str, Any], why: InputError) -> "Unbuilt":
-        """Made without its fields being checked: there are none."""
-        fields: dict[str, Any] = {"said": said, "why": why}
+    def of(cls, description_table: dict[str, Any], why: InputError) -> "Unbuilt":
+        """The object without a check of the experiment's fields, which do not exist."""
+        fields: dict[str, Any] = {"description_table": description_table, "why": why}
         return cls.model_construct(**fields)
 
     def model_post_init(self, context: object) -> None:
@@ -40,7 +39,7 @@ class Unbuilt(Experiment):
 
     @property
     def description(self) -> str:
-        return tomli_w.dumps(self.said)
+        return tomli_w.dumps(self.description_table)
 
     @property
     def content_hash(self) -> str:
@@ -51,21 +50,23 @@ class Unbuilt(Experiment):
         raise self.why
 
     def value(self, key: str) -> Any:
-        found = at_key(self.said, key)
+        found = at_key(self.description_table, key)
         if found is None:
             raise InputError(key, None, "is not in the description")
         return found
 
     def keys(self) -> list[str]:
-        return dotted({key: item for key, item in self.said.items() if key != "published"})
+        return dotted(
+            {key: item for key, item in self.description_table.items() if key != "published"}
+        )
 
 
-def lost(said: dict[str, Any], points: Any, error: InputError) -> InputError | None:
-    """Why a table cannot be made an experiment where it was one elsewhere; None if it never was.
+def lost(description_table: dict[str, Any], points: Any, error: InputError) -> InputError | None:
+    """Why an experiment that existed elsewhere cannot be built here; None if it never existed.
 
-    - **Takes** `points`, of the axes that vary it; `error`, what came of trying.
+    - **Takes** `points` of the axes that vary it; `error`, raised by the attempt to build it.
     """
-    for kind in [*_kinds(said), *_kinds(points)]:
+    for kind in [*_kinds(description_table), *_kinds(points)]:
         if not any(kind in place.kinds for place in Choice.__subclasses__()):
             accepted = (
                 "is a kind of someone's own that is not defined here: import the module that "
@@ -74,13 +75,13 @@ def lost(said: dict[str, Any], points: Any, error: InputError) -> InputError | N
             return InputError("kind", kind, accepted)
     value = error.value
     if isinstance(value, str) and "." in value:
-        accepted = "is a function of your own, which no file holds: pass the experiment itself"
+        accepted = "is your own function, which a file cannot contain: pass the experiment itself"
         return InputError(error.key, value, accepted)
     return None
 
 
 def _kinds(value: Any) -> list[str]:
-    """Every kind that tables name, at any depth."""
+    """The names of all kinds in tables, at any depth."""
     if isinstance(value, dict):
         own = [value["kind"]] if isinstance(value.get("kind"), str) else []
         return own + [kind for item in value.values() for kind in _kinds(item)]
@@ -90,7 +91,7 @@ def _kinds(value: Any) -> list[str]:
 
 
 def classes(value: Any) -> list[type[Any]]:
-    """The classes of every kind that tables name."""
+    """The classes of all kinds in tables."""
     named = set(_kinds(value))
     places = Choice.__subclasses__()
     found = (place.kinds[kind] for kind in sorted(named) for place in places if kind in place.kinds)

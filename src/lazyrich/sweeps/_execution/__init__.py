@@ -1,4 +1,4 @@
-"""Doing the runs of a sweep."""
+"""The execution of sweeps."""
 
 from .batch import rerun as rerun
 from .driver import Progress as Progress

@@ -1,4 +1,4 @@
-"""One batch of a sweep: from descriptions to a file."""
+"""The computation of one batch of a sweep, from descriptions to a file."""
 
 import datetime
 import functools
@@ -28,18 +28,18 @@ from ..batches import Batch
 from .environment import ENVIRONMENT
 
 _PACKAGES = ("lazyrich", "jax", "jaxlib", "diffrax", "equinox", "optax", "numpy", "scipy")
-# Letters of what a run that failed said, at most.
+# The largest number of letters of a failed run's message.
 _MAX_MESSAGE = 500
 
 
 class Job(NamedTuple):
-    """A batch as it is handed to a worker, which need not know the rest of the sweep.
+    """The description of a batch for a worker, which does not need the rest of the sweep.
 
     - `forecast`, what is asked of the forecasts of its runs; None for none.
     - `name`, of its file; `sweep`, the sweep's hash; `description`, its experiment as TOML.
-    - `runs`, their numbers in the sweep; `changes`, what each sets in `experiment`; `hashes`,
-        of the content of each. They come with it, because a function of the user's own that has
-        been pickled and read back can hash otherwise.
+    - `runs`, their numbers in the sweep; `changes`, the changes of each run to `experiment`;
+        `hashes`, of the content of each run. The hashes are included because a user's function can
+        have another hash after pickling.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Job(NamedTuple):
 
     @classmethod
     def of(cls, store: Store, sweep: Sweep, batch: Batch, forecast: Asked | None = None) -> "Job":
-        """A batch of a sweep, for a store."""
+        """The job for a batch of a sweep in a store."""
         runs = batch.runs.tolist()
         return cls(
             name=store.file_of(sweep, batch.number),
@@ -73,7 +73,7 @@ class Job(NamedTuple):
 
 
 class Done(NamedTuple):
-    """What a worker says of a batch: its file, whether it was there already, what it cost."""
+    """A worker's report on a batch: its file, whether the file existed, and the cost."""
 
     name: str
     num_runs: int
@@ -88,11 +88,11 @@ def is_done(store: Store, name: str, forecast: Asked | None) -> bool:
 
 
 def run_batch(store: Store, job: Job) -> Done:
-    """Computes a batch and writes its file, unless it is there.
+    """Computes a batch and writes its file, unless the file exists.
 
-    A file that is there and lacks the forecasts that are asked for gets them.
+    A file without the requested forecasts gets them.
 
-    - **Raises** `OSError` if it cannot be written; what runs raise is kept in the file.
+    - **Raises** `OSError` if the file cannot be written. Errors of runs are kept in the file.
     """
     if is_done(store, job.name, job.forecast):
         return Done(job.name, len(job.runs), 0, 0.0, was_there=True)
@@ -108,7 +108,7 @@ def run_batch(store: Store, job: Job) -> Done:
 
 
 def compute(job: Job) -> Results:
-    """The results of some runs of a sweep, together where they can be, else one by one."""
+    """The results of some runs of a sweep, from one solve if possible, otherwise one by one."""
     experiments = job.experiments
     errors: dict[int, str] = {}
     try:
@@ -116,7 +116,7 @@ def compute(job: Job) -> Results:
     except MemoryError:
         raise
     except Exception:
-        # One of them at least cannot be run: which, and why, is found out one by one.
+        # At least one run failed. Running them one by one shows which run, and why.
         parts = []
         for place, experiment in enumerate(experiments):
             try:
@@ -130,21 +130,21 @@ def compute(job: Job) -> Results:
 
 
 def rerun(results: Results, arrays: Path | None = None) -> list[Experiment]:
-    """The experiments of a batch's file, in its order, to run them again.
+    """The experiments in a batch's file, in order, for running them again.
 
-    What a run came to depends, in its last bits, on the runs beside it: to have the same
-    again, run all of them together, with what `about["environment"]` holds.
+    The last bits of a run's numbers depend on the other runs of its batch. To reproduce them, run
+    all experiments as one batch, with the environment `about["environment"]`.
 
     - **Takes** `arrays`, the folder of the `.npz` file of a task made of arrays, which is the
         store's `sweeps`.
-    - **Raises** [`InputError`][lazyrich.InputError] if the file cannot hold all of them, such
+    - **Raises** [`InputError`][lazyrich.InputError] if the file cannot describe all of them, such
         as a model of your own.
     """
     about = results.about
     if not {"experiment", "changes", "environment", "versions"} <= set(about):
-        raise InputError("experiment", results.hashes[0], "is in a file that does not describe it")
+        raise InputError("experiment", results.hashes[0], "should be described in its batch file")
     if len(about["changes"]) != len(results.hashes):
-        accepted = f"describes {len(about['changes'])} runs, and holds {len(results.hashes)}"
+        accepted = f"describes {len(about['changes'])} runs, but contains {len(results.hashes)}"
         raise InputError("experiment", results.hashes[0], accepted)
     text = about["experiment"]
     base = Experiment.from_toml(text, Path() if arrays is None else arrays, same_folder=True)
@@ -152,8 +152,8 @@ def rerun(results: Results, arrays: Path | None = None) -> list[Experiment]:
     for experiment, digest in zip(experiments, results.hashes, strict=True):
         if experiment.content_hash != digest:
             accepted = (
-                "differs from what the file describes: it held a model or a probe of your own, "
-                f"or lazyrich {about['versions'].get('lazyrich', '')} described it otherwise"
+                "differs from its description in the file: it contained a model or a probe of your "
+                f"own, or lazyrich {about['versions'].get('lazyrich', '')} described it otherwise"
             )
             raise InputError("experiment_hash", digest, accepted)
     return experiments
@@ -243,7 +243,7 @@ def _results(
 
 
 def _achieved(part: BatchResult) -> Iterator[tuple[str, np.ndarray, str]]:
-    """What the predictors achieve and how near to KKT the runs end, as numbers by name."""
+    """The values of the predictors and the final KKT residuals, as numbers by name."""
     for key, table in part.table.items():
         for place, role in enumerate(part.roles):
             if table.dtype.kind == "f":
@@ -260,7 +260,7 @@ def _achieved(part: BatchResult) -> Iterator[tuple[str, np.ndarray, str]]:
 
 
 def _words(name: str, words: dict[str, dict[str, str]]) -> dict[str, str]:
-    """What a number is called."""
+    """The long name and units of a number."""
     if name in words:
         return words[name]
     when, _, curve = name.partition("_")

@@ -1,4 +1,4 @@
-"""Handing a sweep's batches to workers, and hearing of them until all are done."""
+"""Distribution of a sweep's batches to workers, until all are done."""
 
 import errno
 import hashlib
@@ -17,19 +17,19 @@ from ..batches import Batch
 from .batch import Done, Job, is_done, run_batch
 from .heartbeat import Heartbeat
 
-# How often a batch is handed out again: after its worker was lost, which says little of the
-# batch, and after it raised, which says more.
+# How often a batch is repeated: after the loss of its worker, which the batch may not have caused,
+# and after an error.
 _MAX_LOSSES = 10
 _MAX_ERRORS = 2
 
 _POLL_SECONDS = 0.5
 
-# A batch is begun only if this many times the longest one so far is left.
+# A batch starts only if the time left is at least this many times the longest batch so far.
 _MARGIN = 1.2
 
 
 class Progress(NamedTuple):
-    """How far a sweep has come, in runs; `rate` in runs a second, zero while unknown."""
+    """The progress of a sweep, in runs; `rate` in runs per second, zero while unknown."""
 
     num_runs: int
     num_done: int
@@ -42,12 +42,12 @@ Listener = Callable[[Progress], None]
 
 
 class Campaign:
-    """What is left of a sweep, and how doing it goes.
+    """The remaining batches of a sweep, and the progress.
 
-    - **Takes** `batches`, those still to do, `num_done`, runs done before; `walltime`, seconds
-        after which nothing is to run any more, None for no limit; `longest`, the seconds
-        that a batch has taken so far, as a guess for the next; `forecast`, what is asked of
-        forecasts of its runs, if they are wanted.
+    - **Takes** `batches` that are not done; `num_done`, the number of runs done before;
+        `walltime`, seconds after which nothing should run, None for no limit; `longest`, the
+        seconds of the longest batch so far, as an estimate for the next; `forecast`, how to
+        forecast the runs, None for no forecasts.
     """
 
     def __init__(
@@ -71,33 +71,33 @@ class Campaign:
 
     @property
     def is_timed(self) -> bool:
-        """Whether it has to end in time: then nothing may wait for its turn."""
+        """Whether there is a time limit. Batches then should not wait in a queue."""
         return self._walltime is not None
 
     def next(self) -> Batch | None:
-        """The next batch to begin; None if there is none, or no time for one."""
+        """The next batch to start; None if there is no batch, or not enough time."""
         if self._walltime is not None and not self.out_of_time:
             left = self._walltime - (time.monotonic() - self._begun)
             self.out_of_time = left < _MARGIN * self._longest or left <= 0
         if self.out_of_time:
             return None
         for batch in self._batches:
-            # Another process may have written it since the sweep was planned.
+            # Another process may have written the file since the sweep was planned.
             name = self.store.file_of(self.sweep, batch.number)
             if not is_done(self.store, name, self.forecast):
                 return batch
             self._num_done += len(batch.runs)
         return None
 
-    def heard(self, done: Done) -> None:
+    def finished(self, done: Done) -> None:
         """Counts a batch that is done."""
         self._num_done += done.num_runs
         self._num_failed += done.num_failed
         self._longest = max(self._longest, done.seconds)
-        self.tell()
+        self.report()
 
-    def tell(self, note: str = "", running: list[str] | None = None) -> None:
-        """Says how far it is."""
+    def report(self, note: str = "", running: list[str] | None = None) -> None:
+        """Reports the progress."""
         elapsed = max(time.monotonic() - self._begun, 1e-6)
         rate = (self._num_done - self._num_before) / elapsed
         progress = Progress(len(self.sweep), self._num_done, self._num_failed, rate, note)
@@ -105,20 +105,20 @@ class Campaign:
         self._listener(progress)
 
     def end(self) -> None:
-        """Takes back the sign that this process is at work."""
+        """Removes the heartbeat of this process."""
         self._heartbeat.end()
 
 
 def run_here(campaign: Campaign) -> None:
-    """Does every batch in this process, one after another.
+    """Computes every batch in this process, one after another.
 
     - **Raises** [`ComputationError`][lazyrich.ComputationError] if the store cannot be written.
     """
     while (batch := campaign.next()) is not None:
         job = Job.of(campaign.store, campaign.sweep, batch, campaign.forecast)
-        campaign.tell(running=[job.name])
+        campaign.report(running=[job.name])
         try:
-            campaign.heard(run_batch(campaign.store, job))
+            campaign.finished(run_batch(campaign.store, job))
         except OSError as error:
             raise ComputationError(_explained(error, campaign.store, batch)) from error
 
@@ -126,15 +126,15 @@ def run_here(campaign: Campaign) -> None:
 def run_on(
     client: Any, campaign: Campaign, max_running: int | None, check: Callable[[], None]
 ) -> None:
-    """Does every batch on the workers of a client's scheduler.
+    """Computes every batch on the workers of a client's scheduler.
 
-    At most `max_running` batches are with the scheduler at a time; if it is None, twice as
-    many as there are threads, or just as many if time is short. They stay with it if this
-    process ends: what is begun is finished. `check` is called now and then, and raises if
-    nobody works.
+    The scheduler has at most `max_running` batches at a time. The default is twice the number of
+    threads, or the number of threads if there is a time limit. If this process ends, the workers
+    finish the batches that the scheduler has. `check` is called from time to time, and raises if
+    there are no workers.
 
     - **Raises** [`ComputationError`][lazyrich.ComputationError] if the scheduler is lost, the
-        store cannot be written, or a batch ends its worker or raises again and again;
+        store cannot be written, or a batch ends its worker or raises repeatedly;
         [`InputError`][lazyrich.InputError] if the experiment cannot be sent to a process.
     """
     address = str(client.scheduler.address)
@@ -143,7 +143,7 @@ def run_on(
     except (ComputationError, InputError):
         raise
     except Exception as error:
-        # What batches raise comes as their result: this is the connection, or a bug.
+        # Errors of batches are returned as results, so this is the connection, or a bug.
         if client.status == "running" and not isinstance(error, OSError):
             raise
         raise _lost(address, campaign.store) from error
@@ -162,16 +162,16 @@ def _run_on(
     losses: dict[int, int] = {}
     errors: dict[int, int] = {}
 
-    def hand_out(batch: Batch) -> None:
+    def submit(batch: Batch) -> None:
         tries = losses.get(batch.number, 0) + errors.get(batch.number, 0)
         job = Job.of(store, sweep, batch, campaign.forecast)
-        # Named for the batch and its store: if another process has handed it out as well, it
-        # is done once; the same sweep in another store is other work.
+        # The key contains the batch and its store. Two processes that submit the same batch of the
+        # same store share one computation; another store is another computation.
         key = _task_key(job, tries, place)
         try:
             future = client.submit(run_batch, store, job, key=key, pure=False)
         except (TypeError, AttributeError, pickle.PicklingError) as error:
-            accepted = f"cannot be sent to another process, use workers=0 ({_in_words(error)})"
+            accepted = f"cannot be sent to another process, use workers=0 ({_one_line(error)})"
             raise InputError("experiment", sweep.experiment.name, accepted) from None
         running[key] = (future, batch)
         fire_and_forget(future)
@@ -182,7 +182,7 @@ def _run_on(
         room = max(1, threads) if campaign.is_timed else max(2, 2 * threads)
         room = min(room, max_running or room)
         while len(running) < room and (batch := campaign.next()) is not None:
-            hand_out(batch)
+            submit(batch)
         if not running:
             return
         try:
@@ -191,7 +191,7 @@ def _run_on(
             if client.status != "running":
                 raise _lost(address, store) from None
             check()
-            campaign.tell(running=[key.split("-try")[0] for key in running])
+            campaign.report(running=[key.split("-try")[0] for key in running])
             continue
         _, batch = running.pop(future.key)
         if future.cancelled():
@@ -200,15 +200,15 @@ def _run_on(
         if error is None:
             done = future.result()
             if store.is_whole(done.name):
-                campaign.heard(done)
+                campaign.finished(done)
                 continue
-            # A scheduler answers from what it remembers of a key; or somebody damaged the file.
+            # The scheduler returned an old result for this key, or the file was damaged since.
             error = FileNotFoundError(f"the file of batch {batch.number} is gone or damaged")
         again = _again(error, batch, losses, errors)
         if not again:
             raise ComputationError(_explained(error, store, batch)) from error
-        campaign.tell(f"batch {batch.number} is handed out again: {_in_words(error)}")
-        hand_out(batch)
+        campaign.report(f"batch {batch.number} is repeated: {_one_line(error)}")
+        submit(batch)
 
 
 def _task_key(job: Job, tries: int, place: str) -> str:
@@ -219,7 +219,7 @@ def _task_key(job: Job, tries: int, place: str) -> str:
 def _again(
     error: BaseException, batch: Batch, losses: dict[int, int], errors: dict[int, int]
 ) -> bool:
-    """Whether a batch that came to nothing should be tried once more."""
+    """Whether a failed batch should be repeated."""
     from distributed import KilledWorker
 
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
@@ -231,22 +231,25 @@ def _again(
     return counts[batch.number] <= most
 
 
-def _in_words(error: BaseException) -> str:
+def _one_line(error: BaseException) -> str:
     words = " ".join(str(error).split()) or type(error).__name__
     return words if len(words) <= 300 else f"{words[:297]}..."
 
 
 def _explained(error: BaseException, store: Store, batch: Batch) -> str:
     if isinstance(error, OSError):
-        return f"{store.url}: {_in_words(error)}; what is done is kept, the same command goes on"
+        return (
+            f"{store.url}: {_one_line(error)}; finished batches are kept, and the same command "
+            "continues"
+        )
     return (
-        f"batch {batch.number} (runs {', '.join(map(str, batch.runs[:4]))} ...) came to nothing "
-        f"again and again: {type(error).__name__}: {_in_words(error)}; what is done is kept"
+        f"batch {batch.number} (runs {', '.join(map(str, batch.runs[:4]))} ...) failed "
+        f"repeatedly: {type(error).__name__}: {_one_line(error)}; finished batches are kept"
     )
 
 
 def _lost(address: str, store: Store) -> ComputationError:
     return ComputationError(
-        f"the scheduler at {address} is gone; what is done is kept in {store.url}, the same "
-        "command goes on"
+        f"the scheduler at {address} is gone; finished batches are kept in {store.url}, and "
+        "the same command continues"
     )

@@ -1,4 +1,4 @@
-"""What a run takes from the environment, and what of it a file may set."""
+"""The environment variables that runs depend on, and those that a file may set."""
 
 import os
 import re
@@ -8,7 +8,7 @@ from ..._core.errors import InputError
 
 _TRUE_OR_FALSE = re.compile("true|false|0|1").fullmatch
 _DIGIT = re.compile("[0-4]").fullmatch
-# Flags that change how numbers are computed and nothing else: none names a file, or a program.
+# Flags that only change how numbers are computed: none names a file or a program.
 _FLAGS: dict[str, Callable[[str], object]] = {
     "--xla_cpu_multi_thread_eigen": _TRUE_OR_FALSE,
     "--xla_cpu_enable_fast_math": _TRUE_OR_FALSE,
@@ -26,7 +26,7 @@ def _known_flags(text: str) -> bool:
 
 
 _COUNT = re.compile("[1-9][0-9]{0,3}").fullmatch
-# What a run depends on to the last bit, beside versions and the machine, and what a file may say.
+# Variables, other than versions and machine, on which the last bits of a run depend.
 ENVIRONMENT: dict[str, Callable[[str], object]] = {
     "XLA_FLAGS": _known_flags,
     "PJRT_NPROC": _COUNT,
@@ -36,22 +36,22 @@ ENVIRONMENT: dict[str, Callable[[str], object]] = {
 
 
 def take_environment(named: dict[str, str]) -> None:
-    """Sets what a batch's file says of the environment of its runs.
+    """Sets the environment variables that a batch's file gives for its runs.
 
-    A file is no more than a file: whoever wrote it may have named a library to be loaded. Keys
-    that this library does not write, and values that do more than it needs, are refused, unless
-    they are what the user has set already.
+    A file from another source could name a library to be loaded. Keys that this library does not
+    write, and values beyond those that it needs, are refused, unless the user has already set
+    the same value.
 
-    - **Raises** [`InputError`][lazyrich.InputError] before anything is set.
+    - **Raises** [`InputError`][lazyrich.InputError] before any variable is set.
     """
     for key, value in named.items():
         known = key in ENVIRONMENT
         if os.environ.get(key) == value or (known and ENVIRONMENT[key](value)):
             continue
         accepted = (
-            f"is not what a file may set; if you know what it does, set {key} yourself"
+            f"should not be set by a file; if you know what the value does, set {key} yourself"
             if known
-            else f"is not what a file may set; accepted are {', '.join(ENVIRONMENT)}"
+            else f"should not be set by a file; accepted are {', '.join(ENVIRONMENT)}"
         )
         raise InputError(f"environment.{key}", value, accepted)
     os.environ.update(named)

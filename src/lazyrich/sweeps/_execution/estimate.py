@@ -1,4 +1,4 @@
-"""What a sweep would cost, from a few runs of it."""
+"""The cost of a sweep, estimated from a few of its runs."""
 
 import os
 import time
@@ -10,16 +10,15 @@ from ..._run.simulate import simulate_batch
 from .._sweep import Sweep
 from ..batches import batches
 
-# Runs that are made to find out.
+# The number of runs in the sample.
 _SAMPLE = 8
 
 
 class Estimate(NamedTuple):
-    """Runs, batches and shapes of a sweep; gradients and hours by a measured sample.
+    """Runs, batches and shapes of a sweep; gradients and hours from a measured sample.
 
-    `gradients` and `hours` are sums over the sweep, with the interval that the spread of the
-    sample leaves (two standard errors, of runs drawn at random); `hours` are those of
-    `num_workers` at work at once, compiling included.
+    `gradients` and `hours` are sums over the sweep, with an interval of two standard errors of the
+    random sample. `hours` are for `num_workers` workers at once, with compiling.
     """
 
     num_runs: int
@@ -48,11 +47,11 @@ class Estimate(NamedTuple):
 
 
 def estimate(sweep: Sweep, workers: int | None = None) -> Estimate:
-    """Counts a sweep's runs and batches, and measures some of them, here and now.
+    """Counts a sweep's runs and batches, and runs a sample of them in this process.
 
     - **Takes** `workers` as [`sweep`][lazyrich.sweep] does.
 
-    Memory does not grow with the sweep, but for 24 bytes a run.
+    Memory grows with the sweep by 24 bytes for each run.
     """
     num_batches, shapes = 0, 0
     last: tuple[int, ...] | None = None
@@ -91,5 +90,5 @@ def estimate(sweep: Sweep, workers: int | None = None) -> Estimate:
 
 
 def _error(values: list[float]) -> float:
-    """Two standard errors of the mean; nothing is known from a single value."""
+    """Two standard errors of the mean; NaN for a single value."""
     return float(2 * np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else np.nan

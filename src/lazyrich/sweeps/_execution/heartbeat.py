@@ -1,4 +1,4 @@
-"""A sign that a process is at work on a sweep, for others to see."""
+"""A file that shows others that a process works on a sweep."""
 
 import contextlib
 import json
@@ -15,9 +15,9 @@ _SECONDS = 2.0
 
 
 class Heartbeat:
-    """A file in a store's `running/`, renewed every two seconds, with how far a sweep has come.
+    """A file in a store's `running/` with the progress of a sweep, renewed every two seconds.
 
-    Nothing depends on it but what `lazyrich status` shows: if it cannot be written, it is not.
+    Only `lazyrich status` reads it. If the file cannot be written, the sweep continues without.
     """
 
     def __init__(self, store: Store, sweep: Sweep):
@@ -27,7 +27,7 @@ class Heartbeat:
         self._running: list[str] = []
 
     def offer(self, progress: dict[str, Any], running: list[str] | None) -> None:
-        """Writes the file anew if the last time was long enough ago."""
+        """Writes the file again if the last time is long enough ago."""
         self._running = self._running if running is None else running
         if time.monotonic() - self._last < _SECONDS:
             return

@@ -1,4 +1,4 @@
-"""Running a sweep."""
+"""The function that runs a sweep."""
 
 import contextlib
 import os
@@ -28,7 +28,7 @@ from .workers import WorkerPool, worker_pool
 
 @contextlib.contextmanager
 def listening(listener: Listener | None, progress: bool, title: str) -> Iterator[Listener]:
-    """A listener of the user's, or one that shows progress, or one that does not listen."""
+    """The user's listener, or one that shows progress, or one that does nothing."""
     if listener is not None or not progress:
         yield listener or silent
         return
@@ -54,30 +54,31 @@ def sweep(
     progress: bool = False,
     listener: Listener | None = None,
 ) -> xr.Dataset:
-    r"""Runs an experiment for every combination of values, and returns all of them, labelled.
+    r"""Runs an experiment for every combination of values, and returns a labelled dataset.
 
-    - **Takes** `over`, values by dotted key, such as `{"init_scale": [1, 10], "seed": range(5)}`;
-        a tuple of keys takes tuples of values, set in step; designs come from
+    - **Takes** `over`, values by dotted key, such as `{"init_scale": [1, 10], "seed": range(5)}`.
+        A tuple of keys takes tuples of values, which change together. For designs see
         [`sobol`][lazyrich.sweeps.sobol] and [`random`][lazyrich.sweeps.random].
-    - `store`, a folder or an fsspec URL, begun if there is none. What it holds already is not
-        run again, so the same call goes on after whatever ended it.
-    - `workers`, processes to start, as many as there are cores by default; 0 computes in this
-        process. `scheduler`, the address of a dask scheduler to use in their place, or a cluster
-        of dask's; beyond this machine it has to be one of TLS, or `insecure+tcp://...`.
-    - `batch_size`, runs computed, written and, if a worker dies, lost together; chosen
-        by size if left out. `max_running`, batches with the scheduler at a time; `walltime`,
-        seconds after which nothing should run: what would not fit is not begun.
-    - `forecast`, whether to forecast every run, too, beside the run itself: by `calibrated`
-        constants, `solved`, or True for the better of the two. The forecasts are kept in the
-        store; one that fails ends nothing.
-    - `progress`, whether to show on stderr how many runs are done, and how long the rest will take;
+    - `store`, a folder or an fsspec URL, made if it does not exist. Runs that it contains are not
+        repeated, so the same call continues a sweep that was interrupted.
+    - `workers`, the number of processes to start, by default one for each core; 0 computes in this
+        process. `scheduler`, instead of `workers`: the address of a dask scheduler, or a dask
+        cluster. An address on another machine must use TLS, or be `insecure+tcp://...`.
+    - `batch_size`, the number of runs that are computed and written together, and lost together if
+        a worker dies; by default chosen from the size of a run. `max_running`, the number of
+        batches that the scheduler has at a time; `walltime`, seconds after which nothing should
+        run: a batch that would take longer is not started.
+    - `forecast`, whether to forecast every run as well: by `calibrated` constants, `solved`, or
+        True for the better of the two. The forecasts are kept in the store. A forecast that fails
+        does not end the sweep.
+    - `progress`, whether to show on stderr how many runs are done, and the time left;
         `listener`, a function to call with a [`Progress`][lazyrich.sweeps.Progress] instead.
     - **Returns** what [`open_store`][lazyrich.open_store] returns for this sweep; with `forecast`
         also what [`forecast_runs`][lazyrich.sweeps.forecast_runs] adds to it.
     - **Raises** [`InputError`][lazyrich.InputError] for keys or values that the experiment does
-        not take, before anything is computed; [`ComputationError`][lazyrich.ComputationError]
-        when the sweep cannot go on. A run that fails does not end a sweep: its outcome is
-        `failed`, and its file says why.
+        not accept, before anything is computed; [`ComputationError`][lazyrich.ComputationError]
+        if the sweep cannot continue. A run that fails does not end a sweep: its outcome is
+        `failed`, and its file contains the error.
     """
     # Keys and values are checked before data are drawn to find the size.
     described = Sweep.over(experiment, over)
@@ -113,26 +114,28 @@ def run_sweep(
     listener: Listener = silent,
     forecast: Asked | None = None,
 ) -> int:
-    """Runs what is left of a sweep on the workers of a pool, see [`sweep`][lazyrich.sweep].
+    """Runs the remaining batches of a sweep on a pool of workers, see [`sweep`][lazyrich.sweep].
 
-    - **Takes** `forecast`, what is asked of forecasts of its runs; None for none.
-    - **Returns** how many runs are left: none, unless there was no time for them.
+    - **Takes** `forecast`, how to forecast the runs; None for no forecasts.
+    - **Returns** the number of remaining runs: zero, unless there was not enough time.
     """
     if described.known_as:
-        accepted = "was read from a file that cannot hold all of it; pass the experiment itself"
+        accepted = "was read from a file that cannot contain all of it; pass the experiment itself"
         raise InputError("sweep", described.known_as, accepted)
     refuse_repeats(described)
     recorded = {probe.name for probe in described.experiment.probe_modules}
     for name in ("train_loss", "test_loss"):
         if name not in recorded:
-            raise InputError("probes", f"without {name}", "a sweep tells outcomes from it: add it")
+            raise InputError(
+                "probes", f"without {name}", "a sweep needs it for the outcomes: add it"
+            )
     try:
         kept = Store.begin(store)
         kept.add(described)
         return _finish(kept, described, pool, max_running, walltime, listener, forecast)
     except OSError as error:
         words = " ".join(str(error).split())
-        raise ComputationError(f"{os.fspath(store)}: {words}; what is done is kept") from error
+        raise ComputationError(f"{os.fspath(store)}: {words}; finished batches are kept") from error
 
 
 def _finish(
@@ -163,9 +166,11 @@ def _finish(
         for name, how in damaged.items():
             if kept.owns(described, name):
                 kept.set_aside(name)
-                campaign.tell(f"{name} is damaged, is done again and kept in damaged/: {how}")
+                campaign.report(
+                    f"{name} is damaged, is computed again and copied to damaged/: {how}"
+                )
         if not left:
-            campaign.tell()
+            campaign.report()
         elif (client := pool.client()) is None:
             run_here(campaign)
         else:
@@ -179,37 +184,36 @@ def _finish(
 
 
 def _longest(store: Store, sweep: Sweep, damaged: Collection[str]) -> float:
-    """Seconds of the batch of a sweep that has taken longest."""
+    """The seconds of the longest finished batch of a sweep."""
     names = [name for name in store.files() if store.owns(sweep, name) and name not in damaged]
     found: list[Any] = [store.summary(name)["seconds"] for name in names]
     return max(map(float, found), default=0.0)
 
 
-# Products that a batch may take, on the scale of samples times numbers that are followed: some ten
-# seconds' worth, which is what an interrupted sweep loses.
+# The products that a batch may take, counted as samples times parameters. This is about ten seconds
+# of work, which an interrupted sweep loses.
 _BUDGET = 2e8
 _LARGEST = 64
-# Batches that a sweep is cut into at least, where it has as many runs: two cores share what fewer
-# would leave to one.
+# The smallest number of batches of a sweep with enough runs, so that several workers share it.
 _FEWEST = 8
 
 
 @in_double
 def suggested_size(experiment: Experiment, num_runs: int = _LARGEST * _FEWEST) -> int:
-    """Runs of a batch: few of what is large, and never more than 64 or an eighth of the sweep.
+    """The runs in a batch: fewer for large runs, and at most 64 or an eighth of the sweep.
 
-    The same for an experiment wherever it is asked: batches are named by their place.
+    The number depends only on the experiment and `num_runs`, because batches are named by index.
     """
     check_fits(experiment)
     split = experiment.task.sample_for(jr.key(experiment.seed), experiment.loss.takes)
 
-    def followed(key: Array) -> Any:
+    def integrated_params(key: Array) -> Any:
         params = experiment.model.init(key, split.train.x.shape[1])
-        # A net that is followed by its closure costs what this does, at any width.
+        # With a closure, the cost depends on the closed parameters, not on the width.
         closed = experiment.dynamics.follows_closure
         return experiment.model.condensed(params).params if closed else params
 
-    shapes = jax.eval_shape(followed, jr.key(0))
-    num_followed = sum(leaf.size for leaf in jax.tree.leaves(shapes))
-    weight = 32 * len(split.train.x) * num_followed
+    shapes = jax.eval_shape(integrated_params, jr.key(0))
+    num_params = sum(leaf.size for leaf in jax.tree.leaves(shapes))
+    weight = 32 * len(split.train.x) * num_params
     return max(1, min(_LARGEST, int(_BUDGET // weight), -(-num_runs // _FEWEST)))

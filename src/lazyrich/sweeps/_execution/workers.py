@@ -1,4 +1,4 @@
-"""Where batches are computed: this process, processes of its own, or a cluster."""
+"""The places where batches are computed: this process, worker processes, or a cluster."""
 
 import contextlib
 import ipaddress
@@ -14,17 +14,17 @@ from typing import Any
 from ..._core.errors import ComputationError, InputError, require
 from ..._core.files import private
 
-# A worker computes one batch at a time on one core: batches are as many as there are cores,
-# and products of small matrices do not gain from a second one.
-# Without a limit of memory: workers that pass theirs are paused, and may stay so for ever.
+# A worker computes one batch at a time on one core, because there are as many batches as cores and
+# products of small matrices do not gain from a second core.
+# There is no memory limit: dask pauses workers above their limit, possibly for ever.
 _WORKER = ("--nthreads", "1", "--no-dashboard", "--death-timeout", "30", "--memory-limit", "0")
-# A worker runs whatever it is sent. Those started here, and what looks after them, listen on the
-# loopback interface, take no message without the credential of their sweep, and serve no HTTP.
+# A worker runs any code that it receives. Workers and schedulers started here listen on the
+# loopback interface, accept no message without the credential of their sweep, and serve no HTTP.
 _LOOPBACK = "127.0.0.1"
 _WORKER_CLASS = "lazyrich._core.dask_nodes.Worker"
 _GUARDED = ("--protocol", "tls", "--host", _LOOPBACK, "--worker-class", _WORKER_CLASS)
 _MAX_STARTS = 10
-_USAGE = 2  # the exit code of a command that is not understood
+_USAGE = 2  # the exit code for wrong command-line arguments
 
 ENVIRONMENT = {
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
@@ -36,11 +36,10 @@ ENVIRONMENT = {
 
 
 class WorkerPool:
-    """Workers that are started when they are first asked for, and serve until the end.
+    """Workers that start on first use, and run until the end of a block.
 
-    - **Takes** `workers`, processes to start, as many as cores by default; 0 for none, so that
-        all is computed in this process; `scheduler`, an address or a cluster of dask's to use
-        in their place.
+    - **Takes** `workers`, the number of processes to start, by default one for each core; 0 to
+        compute in this process; `scheduler`, an address or a dask cluster to use instead.
     """
 
     def __init__(self, stack: contextlib.ExitStack, workers: int | None, scheduler: Any):
@@ -50,7 +49,7 @@ class WorkerPool:
         self.check: Callable[[], None] = lambda: None
 
     def client(self) -> Any:
-        """A `distributed.Client` of theirs; None if this process is to do the work."""
+        """A `distributed.Client` of the workers; None if this process should compute."""
         if self._client is None and (self._num_workers > 0 or self._scheduler is not None):
             context = connected(self._scheduler, self._num_workers)
             self._client, self.check = self._stack.enter_context(context)
@@ -66,20 +65,20 @@ def worker_pool(workers: int | None, scheduler: Any) -> Iterator[WorkerPool]:
 
 @contextlib.contextmanager
 def connected(scheduler: Any, num_workers: int) -> Iterator[Any]:
-    """A `distributed.Client` of the scheduler at an address, or of one of its own.
+    """A `distributed.Client` of the scheduler at an address, or of a new one.
 
-    Beside it a function that raises [`ComputationError`][lazyrich.ComputationError] if the
-    workers cannot be there any more.
+    Also yields a function that raises [`ComputationError`][lazyrich.ComputationError] if the
+    workers have ended.
 
-    - **Takes** `scheduler`, None, an address, or a cluster of dask's with the credential it has.
+    - **Takes** `scheduler`, None, an address, or a dask cluster with its own credential.
     - **Raises** [`InputError`][lazyrich.InputError] if nothing answers at the address, or if
-        anyone in its network could answer in its place.
+        the connection is not safe.
     """
     require("distributed", "maps", "a sweep on worker processes (any but workers=0)")
     from distributed import Client, Security, SpecCluster
 
     if scheduler is not None:
-        # A cluster knows its own credential; for an address dask's configuration may name one.
+        # A cluster has its own credential; for an address, dask's configuration may name one.
         security = getattr(scheduler, "security", None) or Security()
         named = getattr(scheduler, "scheduler_address", scheduler)
         address = checked_address(named, security)
@@ -97,8 +96,8 @@ def connected(scheduler: Any, num_workers: int) -> Iterator[Any]:
     options = {"host": _LOOPBACK, "protocol": "tls://", "port": 0, "security": security}
     with (
         _quiet(),
-        # What one worker has compiled serves the others, and those started in their place. For
-        # this user only: the credential is there, too.
+        # All workers share one cache of compiled code, also workers that replace others. Only this
+        # user can read the folder, because it also contains the credential.
         tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch,
         SpecCluster(
             workers={},
@@ -122,16 +121,16 @@ _INSECURE = "insecure+"
 
 
 def checked_address(named: Any, security: Any) -> str:
-    """The address of a scheduler, refused where anyone in between could run code here.
+    """The address of a scheduler, refused if others on the network could run code here.
 
-    Whoever answers in a scheduler's place is sent experiments and answers with pickles, which
-    run code as they are read. So beyond this machine an address is one of TLS, with the files
-    that dask's configuration names, or it says itself that it is not safe: `insecure+tcp://...`.
+    A scheduler receives experiments and returns pickles, and reading a pickle runs code. So the
+    address of another machine must use TLS, with the files that dask's configuration names, or
+    state that it is not safe: `insecure+tcp://...`.
 
-    - **Raises** [`InputError`][lazyrich.InputError] for any other.
+    - **Raises** [`InputError`][lazyrich.InputError] for any other address.
     """
     if not isinstance(named, str):
-        raise InputError("scheduler", named, "should be an address, or a cluster of dask's")
+        raise InputError("scheduler", named, "should be an address, or a dask cluster")
     if named.startswith(_INSECURE):
         return named.removeprefix(_INSECURE)
     protocol, separator, rest = named.partition("://")
@@ -140,7 +139,7 @@ def checked_address(named: Any, security: Any) -> str:
         tls = security.get_tls_config_for_role("client")
         if not (tls["ca_file"] and tls["cert"]):
             accepted = (
-                "needs the files of its credential: set DASK_DISTRIBUTED__COMM__TLS__CA_FILE, "
+                "needs the files of a credential: set DASK_DISTRIBUTED__COMM__TLS__CA_FILE, "
                 "..._TLS__CLIENT__CERT and ..._TLS__CLIENT__KEY"
             )
             raise InputError("scheduler", named, accepted)
@@ -155,7 +154,7 @@ def checked_address(named: Any, security: Any) -> str:
 
 
 def _is_loopback(place: str) -> bool:
-    """Whether `HOST:PORT` is of this machine only."""
+    """Whether `HOST:PORT` is on this machine only."""
     host = place.rsplit(":", 1)[0].strip("[]")
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
@@ -165,7 +164,7 @@ def _is_loopback(place: str) -> bool:
 
 @contextlib.contextmanager
 def _closing(client: Any) -> Iterator[None]:
-    """Closes a client at the end, whether or not its scheduler still answers."""
+    """Closes a client at the end, even if its scheduler no longer answers."""
     try:
         yield
     finally:
@@ -175,7 +174,7 @@ def _closing(client: Any) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps what distributed logs from the user, who is told what matters otherwise."""
+    """Hides the log messages of distributed. Errors that matter are raised separately."""
     names = [name for name in logging.root.manager.loggerDict if name.startswith("distributed")]
     loggers = [logging.getLogger(name) for name in {"distributed", *names}]
     before = [(logger, logger.level) for logger in loggers if logger.level != logging.NOTSET]
@@ -192,17 +191,17 @@ def _quiet() -> Iterator[None]:
 def _worker_processes(
     address: str, num_workers: int, scratch: Path, security: Any
 ) -> Iterator[Callable[[], None]]:
-    """Processes that serve a scheduler, started as a user would start them.
+    """Worker processes of a scheduler, started by dask's command.
 
-    Started by their command and not by `multiprocessing`, which would run the user's script
-    again in each of them. A nanny in each starts its worker anew when that is killed; if
-    this process is killed, they find the scheduler gone and end.
+    `multiprocessing` would run the user's script again in each worker. In each process a nanny
+    restarts its worker if the worker is killed. If this process is killed, the workers lose the
+    scheduler and end.
     """
-    # Threads are the caller's to set; flags that are set already are kept.
+    # The caller sets the number of threads; flags that are already set are kept.
     environment = {**ENVIRONMENT, **os.environ}
     environment.setdefault("JAX_COMPILATION_CACHE_DIR", str(scratch / "compiled"))
     environment["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {ENVIRONMENT['XLA_FLAGS']}"
-    # Modules that this process finds, such as those beside the user's script.
+    # Modules that this process finds, such as those in the folder of the user's script.
     environment["PYTHONPATH"] = os.pathsep.join(str(Path(place).absolute()) for place in sys.path)
     command = [sys.executable, "-m", "distributed.cli.dask_worker", address, *_WORKER]
     command += ["--nworkers", str(num_workers), "--local-directory", str(scratch), *_GUARDED]
@@ -221,7 +220,7 @@ def _worker_processes(
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=file,
-                # Ctrl-C is for this process, which then ends them.
+                # Ctrl-C is for this process, which then ends the workers.
                 start_new_session=True,
             )
 
@@ -231,18 +230,18 @@ def _worker_processes(
         code = started[-1].poll()
         if code is None:
             return
-        # A worker that is killed while it starts takes its nanny with it, and that the others.
+        # A worker that is killed while it starts ends its nanny, and that nanny the others.
         if code != _USAGE and len(started) < _MAX_STARTS:
             started.append(start())
             return
         lines = log.read_text(errors="replace").strip().splitlines()
-        said = [line for line in lines if " - INFO - " not in line] or [f"exit code {code}"]
-        raise ComputationError(f"the worker processes end again and again: {said[-1]}")
+        output = [line for line in lines if " - INFO - " not in line] or [f"exit code {code}"]
+        raise ComputationError(f"the worker processes end repeatedly: {output[-1]}")
 
     try:
         yield check
     finally:
-        # Not asked politely: nothing of theirs is of use, and they would finish their batches.
-        # A worker ends with its nanny.
+        # Killed at once, because workers would otherwise finish their batches first. A worker ends
+        # together with its nanny.
         started[-1].kill()
         started[-1].wait()

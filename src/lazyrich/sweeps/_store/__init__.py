@@ -1,4 +1,4 @@
-"""Where the runs of sweeps are kept."""
+"""Stores: the files that hold the runs of sweeps."""
 
 from .batch_file import ENDINGS as ENDINGS, Results as Results, from_bytes as from_bytes
 from .checked import MAX_FILE as MAX_FILE

@@ -1,4 +1,4 @@
-"""The file of one batch: netCDF, with a label on everything."""
+"""The file of one batch: netCDF, with units and long names for everything."""
 
 import io
 import json
@@ -17,22 +17,23 @@ from .sealed import Damaged, seal, unseal
 FORMAT = 1
 
 ENDINGS: tuple[str, ...] = (*get_args(Ending), "failed", "missing")
-"""How a solve ended; `failed`, too, if the run raised, `missing` if it has not been run."""
+"""How a solve ended; also `failed` if the run raised, and `missing` if it was not run."""
 
 
-# Words of a legend, at most: codes are of a byte.
+# The largest number of names in a legend, because codes have one byte.
 _MAX_WORDS = 100
 
 
 class Results(NamedTuple):
-    """What a batch of runs came to; `r` runs, `t` records of the longest.
+    """The results of a batch of `r` runs, with up to `t` records.
 
-    - `runs`, their numbers in the sweep; `hashes`, of their experiments.
-    - `numbers`, one a run by name; `curves`, by the names of probes, NaN beyond a run's end.
+    - `runs`, their numbers in the sweep; `hashes` of their experiments.
+    - `numbers`, one for each run, by name; `curves`, by the names of probes, NaN after the end
+        of a run.
     - `words`, `long_name` and `units` of every number and curve.
-    - `about`, all that produced them: `sweep`, its hash; `experiment`, as TOML; `changes`, of
-        each run; versions, machine, environment, seconds; and `errors`, what runs that
-        failed said, by their place in the batch.
+    - `about`, how they were made: `sweep`, its hash; `experiment`, as TOML; `changes` of each run;
+        versions, machine, environment, seconds; and `errors`, the messages of runs that failed,
+        keyed by their index in the batch.
     """
 
     runs: Int[np.ndarray, " r"]
@@ -47,13 +48,13 @@ class Results(NamedTuple):
 
 
 def to_bytes(results: Results, name: str) -> bytes:
-    """A sealed netCDF file, whose summary says which runs it holds and how they came out.
+    """A sealed netCDF file. Its summary says which runs it contains, and their outcomes.
 
-    It holds its own `name`, too: a copy under another one is of no use there.
+    The file also contains its own `name`. A copy under another name is refused.
     """
     buffer = io.BytesIO()
-    # Names of probes and numbers are coordinates, not variables of their own: a file of six
-    # arrays is written in a tenth of the time of one of sixty.
+    # Names of probes and numbers are coordinates and not separate variables: writing six arrays
+    # takes a tenth of the time of writing sixty.
     with h5py.File(buffer, "w") as file:
         sizes = {"run": len(results.runs), "record": results.times.shape[1]}
         _variable(file, "run", results.runs)
@@ -98,11 +99,10 @@ def to_bytes(results: Results, name: str) -> bytes:
 
 
 def from_bytes(data: bytes, name: str | None = None) -> Results:
-    """What was written, under `name` if that is given.
+    """The results in a file, which must have been written under `name` if given.
 
-    - **Raises** `Damaged` for a file that is not whole, or of another name;
-        [`InputError`][lazyrich.InputError] for one that another version wrote, in a format of
-        its own.
+    - **Raises** `Damaged` for a file that is incomplete, or was written under another name;
+        [`InputError`][lazyrich.InputError] for a file of another version with another format.
     """
     payload, summary = unseal(data)
     check_summary(summary, name, len(data))
@@ -122,24 +122,24 @@ def from_bytes(data: bytes, name: str | None = None) -> Results:
                 words=parse_json(text_of(file, "words"), "words"),
                 about=parse_json(text_of(file, "about"), "about"),
             )
-    # What HDF5 says of a file that is none of its own is one of many things.
+    # For files of other formats, HDF5 raises many types of error.
     except (
         OSError, KeyError, ValueError, IndexError, AttributeError, TypeError, RuntimeError,
         MemoryError, OverflowError,
     ) as error:  # fmt: skip
-        raise Damaged(f"it holds no batch of runs ({one_line(error, 200)})") from None
+        raise Damaged(f"it does not contain a batch of runs ({one_line(error, 200)})") from None
     shape = (num_runs, summary["num_records"])
     right = len(found.runs) == len(found.outcomes) == len(found.endings) == num_runs
     right = right and found.times.shape == shape and len(numbers) == num_runs
     if not right or curves.shape != (num_runs, len(summary["curves"]), shape[1]):
-        raise Damaged("its arrays are of other shapes than its summary says")
+        raise Damaged("the shapes of its arrays differ from its summary")
     check_words(found.words)
     check_about(found.about)
     return found
 
 
 def _decoded(file: Any, name: str, size: int) -> list[str]:
-    """Words by the legend that the file gives: that of another version may be another."""
+    """Names decoded by the legend in the file, because another version may have another legend."""
     codes = plain(file, name, "iu", 1, size)
     values = np.asarray(file[name].attrs["flag_values"])
     words = str(file[name].attrs["flag_meanings"]).split()
@@ -148,14 +148,14 @@ def _decoded(file: Any, name: str, size: int) -> list[str]:
     legend = dict(zip(values.tolist(), words, strict=True))
     unknown = sorted({*codes.tolist()} - {*legend})
     if unknown:
-        raise ValueError(f"code {unknown[0]} of {name}, which its legend does not explain")
+        raise ValueError(f"code {unknown[0]} of {name} is not in its legend")
     return [legend[code] for code in codes.tolist()]
 
 
 def check_summary(summary: dict[str, Any], name: str | None, size: int) -> None:
-    """Refuses a whole file of another format or, with `name`, one that belongs elsewhere.
+    """Refuses a complete file of another format or, with `name`, of another name.
 
-    - **Takes** `size`, the file's bytes, which bound what it can hold.
+    - **Takes** `size`, the number of bytes in the file, which limits what it can contain.
     """
     check_format("batch" if name is None else name, summary.get("format"))
     if name is not None and summary.get("name") != name:
@@ -164,10 +164,10 @@ def check_summary(summary: dict[str, Any], name: str | None, size: int) -> None:
 
 
 def check_format(key: str, found: Any) -> None:
-    """Refuses what this version cannot read; what it can is never refused."""
+    """Refuses a format that this version cannot read."""
     if found != FORMAT:
         newer = isinstance(found, int) and found > FORMAT
-        advice = "install the lazyrich that wrote it" if newer else "it is no store's file"
+        advice = "install the lazyrich that wrote it" if newer else "it is not a file of a store"
         raise InputError(f"{key}.format", found, f"this version reads format {FORMAT}; {advice}")
 
 

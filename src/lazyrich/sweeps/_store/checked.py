@@ -1,7 +1,7 @@
-"""What a store's files say, believed only as far as it can be.
+"""Checks of what the files of a store contain.
 
-A checksum finds damage; whoever writes a file can compute one. So types, sizes and names are
-checked before they are used, and what is not as this library writes it is `Damaged`.
+A checksum finds damage, but an attacker can compute a checksum as well. So types, sizes and names
+are checked before use, and content that this library does not write raises `Damaged`.
 """
 
 import json
@@ -15,39 +15,39 @@ import numpy as np
 from ..._core.errors import one_line
 from .sealed import MAX_SUMMARY, Damaged
 
-# Bytes of a batch's file, which is read as a whole: 64 runs of 200 records by 30 probes have 3 MB.
+# The largest batch file in bytes. 64 runs of 200 records of 30 probes have 3 MB.
 MAX_FILE = 2**28
-# Of names of numbers and curves, how many there are and how long they are.
+# The largest number of names of numbers and curves, and their largest length.
 _MAX_NAMES, _MAX_NAME = 4096, 200
 _MAX_WORDS = 1000
-# What a dataset has beside numbers and curves.
+# The variables of a dataset other than numbers and curves.
 RESERVED = frozenset({"outcome", "ending", "experiment_hash", "time", "run", "record"})
 
 
 def parse_json(text: str | bytes, what: str) -> dict[str, Any]:
-    """A table from JSON; `Damaged` for anything else."""
+    """A JSON object; raises `Damaged` for anything else."""
     if len(text) > MAX_SUMMARY:
         raise Damaged(f"{what} has {len(text):,} bytes")
     try:
         found = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise Damaged(f"{what} is no JSON ({one_line(error, 100)})") from None
+        raise Damaged(f"{what} is not JSON ({one_line(error, 100)})") from None
     if not isinstance(found, dict):
-        raise Damaged(f"{what} is no table")
+        raise Damaged(f"{what} is not a table")
     return found
 
 
 def check_summary_types(summary: dict[str, Any], size: int) -> None:
-    """A summary has what is read of it, and no more records than `size`, its file, can hold."""
+    """Checks the types in a summary, and that a file of `size` bytes can hold its records."""
     hashes = _texts(summary, "hashes", _is_hash)
     numbers = _texts(summary, "numbers", _is_name)
     curves = _texts(summary, "curves", _is_name)
     if not hashes:
-        raise Damaged("it holds no runs")
+        raise Damaged("it contains no runs")
     if len({*numbers, *curves}) < len(numbers) + len(curves):
-        raise Damaged("two of its numbers and curves have one name")
+        raise Damaged("two of its numbers and curves have the same name")
     num_records = _number(summary, "num_records", whole=True)
-    # Records are not packed: a time and a value of each curve have eight bytes.
+    # Records are not compressed: a time and a value of each curve have eight bytes.
     if 8 * len(hashes) * (num_records * (len(curves) + 1) + len(numbers)) > size:
         raise Damaged(f"it says {num_records:,} records, which its {size:,} bytes cannot hold")
     _number(summary, "seconds")
@@ -56,11 +56,11 @@ def check_summary_types(summary: dict[str, Any], size: int) -> None:
         _check(_is_name(outcome), "outcomes", outcome)
         _number(outcomes, outcome, whole=True)
     if sum(outcomes.values()) > len(hashes):
-        raise Damaged("its outcomes are more than its runs")
+        raise Damaged("it has more outcomes than runs")
 
 
 def check_about(about: dict[str, Any]) -> None:
-    """What a file says of how it was made has, where it is there, the type that is read."""
+    """Checks the types of the entries that describe how a file was made."""
     for key in ("experiment", "sweep"):
         _check(isinstance(about.get(key, ""), str), f"about.{key}", about.get(key))
     changes = about.get("changes", [])
@@ -81,7 +81,7 @@ def check_about(about: dict[str, Any]) -> None:
 
 
 def check_words(words: dict[str, Any]) -> None:
-    """Names have a few words about each."""
+    """Checks that each name has its few attributes."""
     _check(len(words) <= 2 * _MAX_NAMES, "words", len(words))
     for name, its in words.items():
         _check(
@@ -95,10 +95,10 @@ def check_words(words: dict[str, Any]) -> None:
 
 
 def plain(file: Any, name: str, kinds: str, ndim: int, size: int) -> np.ndarray:
-    """An array of numbers of an HDF5 file of `size` bytes, of which all are in the file.
+    """An array of numbers in an HDF5 file of `size` bytes, which must contain all of them.
 
-    Links to other files, arrays that are assembled of others and packed ones, whose sizes can be
-    anything, are not read.
+    Links to other files, virtual arrays and compressed arrays are refused, because their size is
+    not limited by the size of the file.
     """
     if not isinstance(file.get(name, getlink=True), h5py.HardLink):
         raise Damaged(f"{name} is not in it")
@@ -113,15 +113,15 @@ def plain(file: Any, name: str, kinds: str, ndim: int, size: int) -> np.ndarray:
 
 
 def text_of(file: Any, name: str) -> str:
-    """A single text among the attributes of an HDF5 file."""
+    """A single string among the attributes of an HDF5 file."""
     if name not in file.attrs:
         raise Damaged(f"{name} is not in it")
     kept = file.attrs.get_id(name)
     if kept.shape != () or kept.get_storage_size() > MAX_SUMMARY:
-        raise Damaged(f"{name} is no text")
+        raise Damaged(f"{name} is not a string")
     text = file.attrs[name]
     if not isinstance(text, str):
-        raise Damaged(f"{name} is no text")
+        raise Damaged(f"{name} is not a string")
     return text
 
 
@@ -136,7 +136,7 @@ def _is_name(text: str) -> bool:
 def _texts(table: dict[str, Any], key: str, right: Callable[[str], bool]) -> list[str]:
     found = table.get(key)
     if not isinstance(found, list):
-        raise Damaged(f"its {key} are no list")
+        raise Damaged(f"its {key} should be a list")
     if right is _is_name and len(found) > _MAX_NAMES:
         raise Damaged(f"it has {len(found):,} {key}")
     for text in found:
@@ -147,7 +147,7 @@ def _texts(table: dict[str, Any], key: str, right: Callable[[str], bool]) -> lis
 def _table(table: dict[str, Any], key: str) -> dict[str, Any]:
     found = table.get(key)
     if not isinstance(found, dict):
-        raise Damaged(f"its {key} are no table")
+        raise Damaged(f"its {key} should be a table")
     return found
 
 

@@ -1,4 +1,4 @@
-"""A store's runs as one labelled dataset, in memory or as Zarr."""
+"""The runs of a store as one labelled dataset, in memory or as Zarr."""
 
 import contextlib
 import json
@@ -19,9 +19,9 @@ from .status import warn_damaged
 from .store import Store
 from .table import MAX_BYTES, Layout, Source, layout, read_into, sources
 
-# Bytes that are in memory at once while a store is consolidated, and that a shard holds.
+# The bytes in memory at once while a store is consolidated, and the size of a shard.
 _SLAB_BYTES = 2**28
-# Bytes of a chunk, which is what reading a single curve costs.
+# The bytes in a chunk, which are read for a single curve.
 _CHUNK_BYTES = 2**20
 
 WORDS = {"outcome": "how the run came out", "ending": "how the solve ended"}
@@ -30,20 +30,19 @@ WORDS = {"outcome": "how the run came out", "ending": "how the solve ended"}
 def open_store(
     store: str | os.PathLike[str], sweep: str | Sweep | None = None, *, curves: bool = True
 ) -> xr.Dataset:
-    """Every run of a store, labelled by what was varied.
+    """All runs of a store, labelled by the keys that vary.
 
-    - **Takes** `store`, a path or an fsspec URL; `sweep`, one of its sweeps or its name, to be
-        left out if there is only one, or to have the runs of all of them; `curves`, whether
-        to read the records over time, too.
-    - **Returns** for one sweep a dataset over its axes: `outcome` and `ending`, words, with
-        `missing` for what has not been run; times and other numbers, NaN where there are
-        none; `experiment_hash`; `time` and each probe over the axes and `record`, NaN beyond
-        a run's end. For all sweeps the same over `run`, each varied key a coordinate of it.
-    - **Raises** [`InputError`][lazyrich.InputError] if there is no store, no such sweep, or
-        more than 4 GiB: [`consolidate`][lazyrich.consolidate] then writes it in pieces.
+    - **Takes** `store`, a path or an fsspec URL; `sweep`, one of its sweeps or its name, by
+        default the runs of all sweeps; `curves`, whether to read the records over time as well.
+    - **Returns** for one sweep a dataset over its axes: `outcome` and `ending`, strings, with
+        `missing` for runs that were not done; times and other numbers, NaN if undefined;
+        `experiment_hash`; `time` and each probe over the axes and `record`, NaN after a run's
+        end. For several sweeps the same over `run`, with each varied key as a coordinate.
+    - **Raises** [`InputError`][lazyrich.InputError] if there is no store or no such sweep, or if
+        the dataset has more than 4 GiB: then [`consolidate`][lazyrich.consolidate] writes it in
+        pieces.
 
-    Damaged files are named in a warning; their runs are missing. Nothing in a store is
-    executed.
+    A warning names damaged files, and their runs are missing. Nothing in a store is executed.
     """
     opened = Store(store)
     sweeps = _chosen(opened, sweep)
@@ -80,7 +79,7 @@ def assemble(store: Store, sweep: Sweep, *, curves: bool = True) -> xr.Dataset:
 
 
 def coordinates(sweep: Sweep) -> dict[str, Any]:
-    """Every varied key, along the axis that it varies on."""
+    """Every varied key, along its axis."""
     return {
         key: (axis.name, axis.coordinate(key), {"long_name": key, "units": "1"})
         for axis in sweep.axes
@@ -89,21 +88,21 @@ def coordinates(sweep: Sweep) -> dict[str, Any]:
 
 
 def about(sweep: Sweep) -> dict[str, Any]:
-    """Attributes of a sweep's dataset."""
+    """The attributes of a sweep's dataset."""
     return {"experiment": sweep.experiment.description, "sweep": sweep.content_hash}
 
 
 def consolidate(
     store: str | os.PathLike[str], out: str | os.PathLike[str], sweep: str | Sweep | None = None
 ) -> None:
-    """Writes a sweep's dataset as one Zarr store (format 3, sharded), a piece at a time.
+    """Writes a sweep's dataset as one Zarr store (format 3, sharded), piece by piece.
 
-    Memory stays below half a gigabyte however many runs there are. The same runs give the
-    same bytes. Words are stored as codes with `flag_values` and `flag_meanings`.
+    It needs less than half a gigabyte of memory for any number of runs. The same runs give the
+    same bytes. Strings are stored as codes with `flag_values` and `flag_meanings`.
 
-    - **Takes** `store`; `out`, a new folder, which appears under its name when it is whole;
-        `sweep`, its name, to be left out if the store has one.
-    - **Raises** [`InputError`][lazyrich.InputError] if `out` is there, or if the sweep must be
+    - **Takes** `store`; `out`, a new folder, which appears when it is complete; `sweep`, the name
+        of the sweep, not needed if the store has only one.
+    - **Raises** [`InputError`][lazyrich.InputError] if `out` exists, or if the sweep must be
         named.
     """
     opened = Store(store)
@@ -122,7 +121,7 @@ def consolidate(
 def _write_zarr(
     folder: Path, store: Store, sweep: Sweep, found: list[Source], shape: Layout
 ) -> dict[str, str]:
-    """Fills a Zarr group slab by slab; returns which files are damaged, and how."""
+    """Fills a Zarr group slab by slab; returns the damaged files and their damage."""
     require("zarr", "maps", "consolidating a store")
     import zarr
 
@@ -134,7 +133,7 @@ def _write_zarr(
     per_row = math.prod(sweep.shape[axis + 1 :])
     arrays: dict[str, Any] = {}
     damaged: dict[str, str] = {}
-    begin = 0  # runs of a slab are numbered without gaps
+    begin = 0  # the runs of a slab have consecutive numbers
     for lead in np.ndindex(sweep.shape[:axis]):
         for first in range(0, sweep.shape[axis], rows):
             last = min(first + rows, sweep.shape[axis])
@@ -156,9 +155,9 @@ def _write_zarr(
 
 
 def _slab(shape: tuple[int, ...], max_runs: int) -> tuple[int, int]:
-    """The axis that a grid is cut along, and how many points of it are in memory at once.
+    """The axis along which a grid is divided, and how many of its points are in memory at once.
 
-    Axes before it are taken point by point, those after it are whole.
+    The axes before it are traversed point by point, the axes after it are complete.
     """
     axis = 0
     while axis < len(shape) - 1 and math.prod(shape[axis + 1 :]) > max_runs:
@@ -169,7 +168,7 @@ def _slab(shape: tuple[int, ...], max_runs: int) -> tuple[int, int]:
 def _new_array(
     group: Any, name: str, values: np.ndarray, sweep: Sweep, slab: tuple[int, int]
 ) -> Any:
-    """An array over the axes, a slab of it a shard, and a chunk some rows of a slab."""
+    """An array over the axes. A shard is a slab, and a chunk is some rows of a slab."""
     (axis, rows), own = slab, values.shape[1:]
     inner = (*sweep.shape[axis + 1 :], *own)
     most = max(1, _CHUNK_BYTES // max(1, values.dtype.itemsize * math.prod(inner)))
@@ -191,18 +190,18 @@ def _legend(words: list[str]) -> dict[str, Any]:
 
 
 def _digests(hashes: np.ndarray) -> np.ndarray:
-    """Hexadecimal hashes as 32 bytes each: Zarr has no settled form for text of fixed length."""
+    """Hexadecimal hashes as 32 bytes each. Zarr has no standard for strings of fixed length."""
     joined = "".join(text or 64 * "0" for text in hashes.tolist())
     return np.frombuffer(bytes.fromhex(joined), dtype=np.uint8).reshape(-1, 32)
 
 
 @contextlib.contextmanager
 def _appearing(path: Path) -> Iterator[Path]:
-    """A folder to fill, which takes its name when the block succeeds."""
+    """A folder to fill, which gets its final name when the block succeeds."""
     if path.exists():
-        raise InputError("out", str(path), "is there already; give a new name, or remove it")
+        raise InputError("out", str(path), "exists already; use another name, or remove it")
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Of a name of its own; the permissions are those of any new folder of the user's.
+    # With a temporary name, and with the usual permissions for a new folder of the user.
     scratch = path.with_name(f".{path.name[:150]}.{os.getpid()}-{secrets.token_hex(8)}")
     scratch.mkdir()
     try:
@@ -223,12 +222,12 @@ def _chosen(store: Store, sweep: str | Sweep | None) -> dict[str, Sweep]:
         sweeps = {sweep: store.sweep(sweep)}
     _warn(store, damaged)
     if not sweeps:
-        raise InputError("store", store.url, "holds no sweep yet")
+        raise InputError("store", store.url, "contains no sweep yet")
     return sweeps
 
 
 def _joined(sweeps: list[Sweep], datasets: list[xr.Dataset]) -> xr.Dataset:
-    """The runs of several sweeps in a row, each once, those that have been done."""
+    """The completed runs of several sweeps along one dimension, without repetitions."""
     keys = list(dict.fromkeys(str(key) for dataset in datasets for key in dataset.coords))
     names: dict[str, Any] = {}
     for dataset in datasets:
@@ -257,8 +256,8 @@ def _joined(sweeps: list[Sweep], datasets: list[xr.Dataset]) -> xr.Dataset:
 
 
 def _rows(sweep: Sweep, dataset: xr.Dataset, name: str, length: int | None) -> np.ndarray:
-    """A variable over a sweep's runs, with NaN up to `length` records and where it has none."""
-    # Two sweeps may use one name for two things: that of the first stands.
+    """A variable over a sweep's runs, filled with NaN up to `length` records."""
+    # If two sweeps use one name for different variables, the first sweep's attributes are kept.
     known = name in dataset and ("record" in dataset[name].dims) == (length is not None)
     if length is None and known:
         return dataset[name].values.ravel()
@@ -269,7 +268,7 @@ def _rows(sweep: Sweep, dataset: xr.Dataset, name: str, length: int | None) -> n
 
 
 def _column(sweep: Sweep, dataset: xr.Dataset, key: str) -> np.ndarray:
-    """What a key is in every run of a sweep; NaN where its experiment has no such key."""
+    """The value of a key in every run of a sweep; NaN if its experiment has no such key."""
     if key in dataset.coords:
         (dim,) = dataset[key].dims
         values = dataset[key].values.reshape([-1 if d == dim else 1 for d in _dims(sweep)])

@@ -1,4 +1,4 @@
-"""Bytes under names, in a folder or at any fsspec URL."""
+"""Named files in a folder or at an fsspec URL."""
 
 import errno
 import os
@@ -13,11 +13,11 @@ from ..._core.files import contents, opened, replacing
 
 
 class Folder:
-    """A place that holds named files; each appears whole or not at all.
+    """A place with named files. Each file appears only when it is complete.
 
-    - **Takes** `url`, a path or anything [fsspec](https://filesystem-spec.readthedocs.io)
-        opens, such as `s3://bucket/runs`. Object stores put an object whole; a local file
-        is written under another name, brought to disk, and moved in place.
+    - **Takes** `url`, a path or any URL that [fsspec](https://filesystem-spec.readthedocs.io)
+        opens, such as `s3://bucket/runs`. Object stores write an object at once. A local file
+        is written under a temporary name, synchronised to disk, and renamed.
     """
 
     def __init__(self, url: str | os.PathLike[str]):
@@ -31,11 +31,11 @@ class Folder:
 
     @property
     def place(self) -> str:
-        """Its URL in full, the same however `url` was written."""
+        """The full URL, the same for every spelling of `url`."""
         return str(self._fs.unstrip_protocol(self._root))
 
     def write(self, name: str, data: bytes) -> None:
-        """Puts `data` under `name`, in place of what is there."""
+        """Writes `data` under `name`, replacing an existing file."""
         path = self._path(name)
         if not self.is_local:
             self._fs.pipe_file(path, data)
@@ -45,10 +45,10 @@ class Folder:
             temporary.write_bytes(data)
 
     def read(self, name: str, most: int) -> bytes:
-        """What is under `name`, `most` bytes at most.
+        """The content of the file `name`, at most `most` bytes.
 
-        - **Raises** `FileNotFoundError` if nothing is, another `OSError` if it is more, or no
-            ordinary file.
+        - **Raises** `FileNotFoundError` if there is no such file; another `OSError` if it is
+            larger, or not an ordinary file.
         """
         path = self._path(name)
         if self.is_local:
@@ -58,11 +58,11 @@ class Folder:
         return bytes(self._fs.cat_file(path))
 
     def size(self, name: str) -> int:
-        """The bytes of a file."""
+        """The size of a file in bytes."""
         return int(self._fs.size(self._path(name)) or 0)
 
     def tail(self, name: str, num: int) -> bytes:
-        """The last `num` bytes of a file, all of it if it is shorter; raises as `read` does."""
+        """The last `num` bytes of a file, or all of a shorter file; raises as `read` does."""
         path = self._path(name)
         if self.is_local:
             with opened(path) as file:
@@ -71,7 +71,7 @@ class Folder:
         return bytes(self._fs.cat_file(path, start=max(0, self.size(name) - num)))
 
     def names(self, under: str = "") -> list[str]:
-        """Names of the files in a folder of this one, sorted; without those being written."""
+        """The names of files in a subfolder, sorted, without temporary files."""
         try:
             leaves = self._leaves(self._path(under))
         except (FileNotFoundError, NotADirectoryError):
@@ -79,24 +79,24 @@ class Folder:
         return sorted(leaf for leaf in leaves if not leaf.startswith("."))
 
     def exists(self, name: str) -> bool:
-        """Whether there is a file of this name."""
+        """Whether a file of this name exists."""
         if self.is_local:
             return Path(self._path(name)).is_file()
         self._fs.invalidate_cache()
         return bool(self._fs.isfile(self._path(name)))
 
     def is_file(self) -> bool:
-        """Whether the folder is none, but a file."""
+        """Whether the URL is a file instead of a folder."""
         return bool(self._fs.isfile(self._root))
 
     def remove(self, name: str) -> None:
-        """Removes a file, if it is there."""
+        """Removes a file if it exists."""
         if self.exists(name):
             self._fs.rm_file(self._path(name))
 
     def _leaves(self, path: str) -> list[str]:
         if self.is_local:
-            # Not by fsspec, which asks for the size of each, and may find it gone by then.
+            # fsspec would request the size of each file, which may be deleted meanwhile.
             with os.scandir(path) as entries:
                 return [entry.name for entry in entries if entry.is_file()]
         self._fs.invalidate_cache()

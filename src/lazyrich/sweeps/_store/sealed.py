@@ -1,36 +1,36 @@
-"""Files that know whether they are whole."""
+"""Files with checksums that show whether they are complete."""
 
 import hashlib
 import json
 import struct
 from typing import Any, NamedTuple
 
-# After the payload: a summary as JSON, its length, SHA-256 of these two, SHA-256 of all that
-# precedes, this mark.
+# After the payload: a summary as JSON, its length, SHA-256 of these two, SHA-256 of everything
+# before, and this mark.
 _MARK = b"lazyrich"
 _LENGTH = struct.Struct("<Q")
 _DIGEST = hashlib.sha256().digest_size
 _TAIL = _LENGTH.size + 2 * _DIGEST + len(_MARK)
-# Bytes of a summary, which takes up to thirty times as much memory when it is read.
+# The largest summary in bytes. A parsed summary takes up to thirty times as much memory.
 MAX_SUMMARY = 2**24
 
 
-class Damaged(Exception):  # noqa: N818  # what was found, not what went wrong here
-    """A file that is cut short or changed; the message says how that shows."""
+class Damaged(Exception):  # noqa: N818  # it describes a file, not a failure of this process
+    """A file that is incomplete or changed; the message says how."""
 
 
 class Sealed(NamedTuple):
-    """The content of a file: bytes, and a summary that can be read without them."""
+    """The content of a file: a payload, and a summary that can be read separately."""
 
     payload: bytes
     summary: dict[str, Any]
 
 
 def seal(payload: bytes, summary: dict[str, Any]) -> bytes:
-    """A file of `payload`, followed by `summary` and checksums, of it and of everything.
+    """A file of `payload`, followed by `summary` and checksums of the summary and of everything.
 
-    HDF5 ignores what follows the end that its header names, so a sealed netCDF file is a
-    netCDF file still.
+    HDF5 ignores bytes after the end given in its header, so a sealed netCDF file is still a
+    netCDF file.
     """
     text = json.dumps(summary, separators=(",", ":")).encode()
     said = text + _LENGTH.pack(len(text))
@@ -41,11 +41,11 @@ def seal(payload: bytes, summary: dict[str, Any]) -> bytes:
 def unseal(data: bytes) -> Sealed:
     """The content of a sealed file.
 
-    - **Raises** `Damaged` if a single bit is not as it was written.
+    - **Raises** `Damaged` if a single bit has changed.
     """
     summary = summary_of(data)
     if summary is None:
-        raise Damaged("its summary is not whole")
+        raise Damaged("its summary is incomplete")
     view = memoryview(data)
     end = len(data) - len(_MARK) - _DIGEST
     if hashlib.sha256(view[:end]).digest() != view[end : end + _DIGEST]:
@@ -54,12 +54,12 @@ def unseal(data: bytes) -> Sealed:
 
 
 def summary_of(tail: bytes) -> dict[str, Any] | None:
-    """The summary alone, from the last bytes of a file; None if they are too few to hold it.
+    """The summary, from the last bytes of a file; None if `tail` is too short to contain it.
 
-    - **Raises** `Damaged` if the file does not end as one does; what precedes goes unchecked.
+    - **Raises** `Damaged` if the file has no valid end. The payload is not checked.
     """
     if len(tail) < _TAIL or not tail.endswith(_MARK):
-        raise Damaged(f"it does not end as it should ({len(tail)} bytes)")
+        raise Damaged(f"it has no valid end ({len(tail)} bytes)")
     start = len(tail) - _TAIL - _length(tail)
     if _length(tail) > MAX_SUMMARY:
         raise Damaged(f"its summary has {_length(tail):,} bytes")
@@ -73,7 +73,7 @@ def summary_of(tail: bytes) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
-        raise Damaged("its summary is no table")
+        raise Damaged("its summary is not a table")
     return found
 
 

@@ -1,4 +1,4 @@
-"""How far the sweeps of a store have come."""
+"""The progress of the sweeps in a store."""
 
 import json
 import math
@@ -12,21 +12,22 @@ from .sealed import Damaged
 from .store import Store
 from .table import sources
 
-# A process that has not been heard of for so long is not at work any more.
+# A process whose last heartbeat is older than this is no longer at work.
 _SILENCE = 120.0
-# Bytes of what it says: thousands of batches at work have fifty letters each.
+# The largest heartbeat file in bytes. A batch in progress takes about fifty.
 _MAX_HEARTBEAT = 2**20
 
 
 class Status(NamedTuple):
-    """One sweep of a store, in runs.
+    """The progress of one sweep of a store, in runs.
 
-    - `num_done` counts runs in files, of which `outcomes` says how they came out and
-        `num_failed` raised; `num_running` those of batches that a live process says it works
-        on; `num_missing` what is in no file.
-    - `rate`, runs a second, and `seconds_left`, by the processes at work; None without any.
+    - `num_done` counts runs in files: `outcomes` says how many have each outcome, and
+        `num_failed` how many raised. `num_running` counts runs in batches that a live process
+        works on; `num_missing` counts runs in no file.
+    - `rate`, in runs per second, and `seconds_left`, from the processes at work; None if there
+        are none.
     - `seconds_per_run`, the mean over all files, on one worker.
-    - `damaged`, files that do not end as they should, and how.
+    - `damaged`, files without a valid end, and their damage.
     """
 
     sweep: str
@@ -43,11 +44,11 @@ class Status(NamedTuple):
 
 
 def status(store: str | os.PathLike[str]) -> list[Status]:
-    """The state of every sweep in a store, from the last bytes of its files.
+    """The progress of every sweep in a store, from the last bytes of its files.
 
     - **Raises** [`InputError`][lazyrich.InputError] if there is no store.
 
-    Files that describe no sweep are named in a warning.
+    A warning names files that do not describe a sweep.
     """
     opened = Store(store)
     heartbeats = _heartbeats(opened)
@@ -57,7 +58,7 @@ def status(store: str | os.PathLike[str]) -> list[Status]:
 
 
 def warn_damaged(store: Store, damaged: dict[str, str], loss: str) -> None:
-    """A warning for each file that cannot be read, in one line."""
+    """A warning of one line for each file that cannot be read."""
     for name, how in damaged.items():
         warnings.warn(f"{store.url}: {name} is damaged, {loss}: {how}", stacklevel=3)
 
@@ -98,7 +99,7 @@ def _of_sweep(store: Store, name: str, sweep: Sweep, heartbeats: list[dict[str, 
 
 
 def _heartbeats(store: Store) -> list[dict[str, Any]]:
-    """What processes at work have said lately."""
+    """The recent heartbeats of processes at work."""
     found = []
     for name in store.folder.names("running"):
         try:
@@ -109,5 +110,5 @@ def _heartbeats(store: Store) -> list[dict[str, Any]]:
             if abs(time.time() - when) < _SILENCE and 0 <= rate < math.inf:
                 found.append(kept)
         except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
-            continue  # gone meanwhile, or not ours
+            continue  # removed meanwhile, or not a heartbeat
     return found

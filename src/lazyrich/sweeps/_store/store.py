@@ -1,4 +1,4 @@
-"""A folder that many runs come to, and that outlives whatever makes them."""
+"""A folder or URL where several processes write runs."""
 
 import contextlib
 import errno
@@ -20,23 +20,23 @@ from .checked import MAX_FILE
 from .folder import Folder
 from .sealed import Damaged, summary_of, unseal
 
-# Bytes of the file that says which version began a store.
+# The largest size in bytes of the file that says which version made a store.
 _MAX_ABOUT = 2**16
 _IS_BATCH = re.compile(r"[0-9a-f]{16}-[0-9]{6,12}\.nc").fullmatch
-_DIGITS = 16  # of a sweep's hash in names: 10^9 sweeps in a store meet with probability 3e-2
+_DIGITS = 16  # of a sweep's hash in file names: 10^9 sweeps collide with probability 3e-2
 
 
 class Store:
-    """Sweeps and the batches of runs done so far, in a folder or at an fsspec URL.
+    """Sweeps and their finished batches, in a folder or at an fsspec URL.
 
-    `store.json` says which version began it; `sweeps/HASH.toml` describes each sweep;
-    `batches/HASH-NUMBER.nc` holds one batch each, whole or not at all, with a checksum;
-    `damaged/` copies of what was found to be broken; `running/` who is at work. A file of
-    `batches/` is never removed, only replaced in one move by a whole one. So two processes
-    that compute the same batch, or find the same damage, do each other no harm. Nothing in a
-    store is executed when it is read.
+    `store.json` says which version made the store; `sweeps/HASH.toml` describes each sweep;
+    `batches/HASH-NUMBER.nc` contains one batch each, with a checksum; `damaged/` has copies of
+    damaged files; `running/` has heartbeats of processes at work. A file in `batches/` appears
+    complete, is never removed, and is only replaced by another complete file. So two processes
+    can compute the same batch, or find the same damage, without conflict. Reading a store executes
+    nothing in it.
 
-    - **Raises** [`InputError`][lazyrich.InputError] if there is no store at `url`, or one that
+    - **Raises** [`InputError`][lazyrich.InputError] if there is no store at `url`, or a store that
         a later version made.
     """
 
@@ -51,10 +51,10 @@ class Store:
 
     @classmethod
     def begin(cls, url: str | os.PathLike[str]) -> "Store":
-        """The store at `url`, begun if there is none."""
+        """The store at `url`, which is made if it does not exist."""
         folder = Folder(url)
         if not folder.exists("store.json"):
-            # Another process may have begun it since.
+            # Another process may have made it meanwhile.
             if folder.is_file() or set(folder.names()) - {"store.json"}:
                 accepted = "should be a store, or a folder without files"
                 raise InputError("store", os.fspath(url), accepted)
@@ -64,11 +64,11 @@ class Store:
 
     @property
     def url(self) -> str:
-        """Where it is."""
+        """The URL of the store."""
         return self.folder.url
 
     def add(self, sweep: Sweep) -> str:
-        """Writes a sweep's description, if it is not there yet, and returns its name."""
+        """Writes a sweep's description if it is not there yet, and returns the sweep's name."""
         name = sweep.content_hash[:_DIGITS]
         if not self.folder.exists(f"sweeps/{name}.toml"):
             task, arrays = sweep.experiment.task, sweep.arrays
@@ -80,11 +80,11 @@ class Store:
         return name
 
     def sweeps(self) -> dict[str, Sweep]:
-        """Every sweep by its name, those that can be read."""
+        """Every sweep that can be read, by name."""
         return self.examined_sweeps()[0]
 
     def examined_sweeps(self) -> tuple[dict[str, Sweep], dict[str, str]]:
-        """Every sweep by its name, and which files describe none, and why."""
+        """Every sweep by name, and the files that do not describe a sweep, with the reason."""
         found, damaged = {}, {}
         for name in self.sweep_names():
             try:
@@ -94,14 +94,14 @@ class Store:
         return found, damaged
 
     def sweep_names(self) -> list[str]:
-        """Names of its sweeps."""
+        """The names of the sweeps."""
         leaves = self.folder.names("sweeps")
         return [leaf[: -len(".toml")] for leaf in leaves if leaf.endswith(".toml")]
 
     def sweep(self, name: str) -> Sweep:
         """The sweep of this name, or of this hash.
 
-        - **Raises** [`InputError`][lazyrich.InputError] if there is none, or it is no sweep.
+        - **Raises** [`InputError`][lazyrich.InputError] if there is no sweep of this name.
         """
         place = f"sweeps/{name[:_DIGITS]}.toml"
         if not self.folder.exists(place):
@@ -119,27 +119,27 @@ class Store:
             return Sweep.from_toml(text, Path(scratch), place)
 
     def file_of(self, sweep: Sweep, number: int) -> str:
-        """Name of the file for batch `number` of a sweep."""
+        """The name of the file for batch `number` of a sweep."""
         return f"{sweep.content_hash[:_DIGITS]}-{number:06d}.nc"
 
     def owns(self, sweep: Sweep, name: str) -> bool:
-        """Whether a file is of a batch of this sweep."""
+        """Whether a file belongs to a batch of this sweep."""
         return name.startswith(sweep.content_hash[:_DIGITS])
 
     def files(self) -> list[str]:
-        """Names of the batches' files that are there."""
+        """The names of all batch files."""
         return [name for name in self.folder.names("batches") if _IS_BATCH(name)]
 
     def write(self, name: str, results: Results) -> None:
-        """Writes a batch's file, whole or not at all."""
+        """Writes the file of a batch. It appears only when it is complete."""
         self.folder.write(f"batches/{name}", to_bytes(results, name))
 
     def read(self, name: str) -> Results:
-        """What is in a batch's file; `Damaged` if it is not whole."""
+        """The results in a batch file; raises `Damaged` if it is not complete."""
         try:
             return from_bytes(self._bytes(name), name)
         except FileNotFoundError:
-            raise Damaged("it is not there any more") from None
+            raise Damaged("it no longer exists") from None
         except InputError as error:
             raise Damaged(str(error)) from None
 
@@ -152,15 +152,15 @@ class Store:
             raise
 
     def has(self, name: str) -> bool:
-        """Whether a batch's file is there."""
+        """Whether the file of a batch exists."""
         return self.folder.exists(f"batches/{name}")
 
     def is_whole(self, name: str) -> bool:
-        """Whether a batch's file is there, and not damaged."""
+        """Whether the file of a batch exists and is not damaged."""
         return self.has(name) and not self.check([name])
 
     def summary(self, name: str) -> dict[str, object]:
-        """What a batch's file says of itself in its last bytes; the rest goes unread."""
+        """The summary in the last bytes of a batch file; the rest is not read."""
         num = 1 << 14
         while True:
             try:
@@ -170,20 +170,20 @@ class Store:
                     check_summary(found, name, self.folder.size(f"batches/{name}"))
                     return found
             except FileNotFoundError:
-                raise Damaged("it is not there any more") from None
+                raise Damaged("it no longer exists") from None
             except InputError as error:
                 raise Damaged(str(error)) from None
             if len(tail) < num:
-                raise Damaged("its summary is not whole")
+                raise Damaged("its summary is incomplete")
             num *= 8
 
     def set_aside(self, name: str) -> None:
-        """Keeps a copy of a damaged file in `damaged/`, if there is room for it."""
+        """Copies a damaged file to `damaged/` if there is room."""
         with contextlib.suppress(OSError, Damaged):
             self.folder.write(f"damaged/{name}", self._bytes(name))
 
     def check(self, names: list[str]) -> dict[str, str]:
-        """Which files are damaged, and how; every byte is read.
+        """The damaged files and their damage, from all bytes of each file.
 
         - **Raises** [`InputError`][lazyrich.InputError] for a file of a later version.
         """
@@ -199,10 +199,9 @@ class Store:
         return damaged
 
     def missing(self, sweep: Sweep, damaged: Collection[str] = ()) -> Iterator[Batch]:
-        """Batches of a sweep with a run that is in no file, but for those known to be damaged.
+        """Batches of a sweep with a run that is in no file. Files named in `damaged` are ignored.
 
-        A run that another sweep has done is not done again: it is known by the hash of its
-        experiment, not by where it stands.
+        A run of another sweep with the same hash of its experiment counts as done.
         """
         present = set(self.files()).difference(damaged)
         own = {name for name in present if self.owns(sweep, name)}
@@ -218,9 +217,9 @@ class Store:
             yield batch
 
     def index(self, names: list[str]) -> dict[str, tuple[str, int]]:
-        """For every run in these files, by the hash of its experiment: file and place in it.
+        """File and index of every run in these files, keyed by the hash of its experiment.
 
-        Of two files with one run, the first by name counts.
+        If two files contain one run, the first file in the order of names is used.
         """
         found: dict[str, tuple[str, int]] = {}
         for name in names:

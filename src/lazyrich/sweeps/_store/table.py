@@ -1,4 +1,4 @@
-"""What a sweep's files come to, as arrays over its runs."""
+"""The files of a sweep as arrays over its runs."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -15,42 +15,42 @@ from .store import Store
 _WORDS = {"outcome": CODES, "ending": ENDINGS}
 _HASH = "<U64"
 
-# Bytes of a dataset that is put together in memory, at most.
+# The largest dataset that is put together in memory, in bytes.
 MAX_BYTES = 4 * 2**30
-# Times that a file may take, a run, what most files of its sweep do, where there is no room for it.
+# A file whose runs take this many times the bytes of the usual file is left out if memory is short.
 _MAX_EXCESS = 16
 
 
 class Source(NamedTuple):
-    """Where runs of a sweep are: `rows` of a file hold `runs` of the sweep."""
+    """The place of some runs of a sweep: `rows` of a file contain `runs` of the sweep."""
 
     name: str
     rows: np.ndarray
     runs: np.ndarray
 
     def check(self, num_runs: int) -> None:
-        """Raises `Damaged` if a file of so many runs has not all of the rows."""
+        """Raises `Damaged` if a file with `num_runs` runs lacks some of the rows."""
         if int(self.rows.max()) >= num_runs:
-            raise Damaged(f"it holds {num_runs} runs, and {len(self.rows)} are of this sweep")
+            raise Damaged(f"it contains {num_runs} runs, but this sweep needs {len(self.rows)}")
 
 
 class Layout(NamedTuple):
-    """What the files of a sweep hold, as far as they are there."""
+    """The variables and sizes in the files of a sweep, as far as they exist."""
 
     numbers: list[str]
     curves: list[str]
     num_records: int
     words: dict[str, list[str]]
-    """What codes of outcomes and endings mean; words that only files know are added at the end."""
+    """The meanings of codes for outcomes and endings; new ones in files are added at the end."""
 
     @property
     def bytes_per_run(self) -> int:
-        """Bytes that one run takes."""
+        """The bytes for one run."""
         curves = 8 * self.num_records * (len(self.curves) + 1)
         return 8 * len(self.numbers) + curves + 2 + np.dtype(_HASH).itemsize
 
     def empty(self, num_runs: int) -> dict[str, np.ndarray]:
-        """Columns for runs of which nothing is known: NaN, `missing`, no hash."""
+        """Columns for runs of which nothing is known: NaN, `missing`, empty hash."""
         columns: dict[str, np.ndarray] = {
             name: np.full(num_runs, kinds.index("missing"), dtype=np.int8)
             for name, kinds in self.words.items()
@@ -63,12 +63,12 @@ class Layout(NamedTuple):
         return columns
 
     def fill(self, columns: dict[str, np.ndarray], at: Any, results: Results, rows: Any) -> None:
-        """Puts `rows` of a file at places `at` of the columns."""
+        """Copies `rows` of a file to the indices `at` of the columns."""
         for name, kinds in self.words.items():
             words = results.outcomes if name == "outcome" else results.endings
             kinds += [word for word in dict.fromkeys(words) if word not in kinds]
             if len(kinds) > np.iinfo(np.int8).max:
-                raise Damaged(f"the files know {len(kinds)} words for an {name}")
+                raise Damaged(f"the files have {len(kinds)} names for an {name}")
             columns[name][at] = np.array([kinds.index(word) for word in words])[rows]
         columns["experiment_hash"][at] = np.array(results.hashes)[rows]
         for name in self.numbers:
@@ -83,7 +83,7 @@ class Layout(NamedTuple):
 
 
 def sources(store: Store, sweep: Sweep) -> list[Source]:
-    """Where the runs of a sweep are, in the order of its batches; its own files come first."""
+    """The places of a sweep's runs, in the order of its batches; its own files come first."""
     present = set(store.files())
     found, elsewhere = [], None
     for batch in batches(sweep):
@@ -117,9 +117,9 @@ def _borrowed(
 def layout(
     store: Store, sweep: Sweep, found: list[Source]
 ) -> tuple[Layout, list[Source], dict[str, str]]:
-    """What the files of a sweep hold, from their last bytes.
+    """The layout of a sweep's files, from their last bytes.
 
-    - **Returns** it, the sources in files that can be read, and which are damaged, and how.
+    - **Returns** the layout, the sources in readable files, and the damaged files with reasons.
     """
     named: dict[str, Layout] = {}
     damaged: dict[str, str] = {}
@@ -138,20 +138,22 @@ def layout(
             named[source.name] = its
         except Damaged as error:
             damaged[source.name] = str(error)
-    whole = _together(named)
+    whole = _combined(named)
     if whole.bytes_per_run * len(sweep) > MAX_BYTES:
-        # One file that holds more than it should does not keep the others from being read.
+        # One file that is far too large does not prevent reading the others.
         usual = np.median([its.bytes_per_run for its in named.values()])
         for name, its in list(named.items()):
             if its.bytes_per_run > _MAX_EXCESS * usual:
-                damaged[name] = f"it takes {its.bytes_per_run / usual:.0f} times what others do"
+                damaged[name] = (
+                    f"its runs take {its.bytes_per_run / usual:.0f} times the usual bytes"
+                )
                 del named[name]
-        whole = _together(named)
+        whole = _combined(named)
     return whole, [source for source in found if source.name not in damaged], damaged
 
 
-def _together(named: dict[str, Layout]) -> Layout:
-    """The layout that has room for all."""
+def _combined(named: dict[str, Layout]) -> Layout:
+    """The smallest layout that contains all."""
     numbers = dict.fromkeys(name for its in named.values() for name in its.numbers)
     curves = dict.fromkeys(name for its in named.values() for name in its.curves)
     most = max((its.num_records for its in named.values()), default=0)
@@ -169,7 +171,8 @@ def read_into(
 ) -> tuple[dict[str, dict[str, str]], dict[str, str]]:
     """Fills columns for the runs from `first` to before `last`.
 
-    - **Returns** what the numbers and curves are called, and which files are damaged, and how.
+    - **Returns** the long names and units of numbers and curves, and the damaged files with
+        reasons.
     """
     words: dict[str, dict[str, str]] = {}
     damaged = {}
@@ -183,7 +186,7 @@ def read_into(
             results = store.read(source.name)
             source.check(len(results.runs))
             if results.times.shape[1] > shape.num_records and shape.curves:
-                raise Damaged("it has more records than when it was looked at")
+                raise Damaged("it has more records than at the first look")
             shape.fill(columns, source.runs[inside] - first, results, source.rows[inside])
         except Damaged as error:
             damaged[source.name] = str(error)
