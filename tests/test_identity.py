@@ -455,7 +455,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "generator": (lambda: closing_over(i for i in range(3)), "keep a list or an array"),
     "iterator": (lambda: closing_over(iter([1])), "keep a list or an array"),
     "open file": (lambda: closing_over(sys.stdin), "keep a list or an array"),
-    "random state": (lambda: closing_over(np.random.default_rng(0)), "use the key"),
+    "random state": (lambda: closing_over(np.random.default_rng(0)), "use the given key"),
     "hidden random state": (lambda: line("np.random.normal()"), "hidden random state"),
     "reading a file": (lambda: line("np.load('w.npy')"), "read it before"),
     "opening a file": (lambda: line("open('w')"), "read it before"),

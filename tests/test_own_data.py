@@ -166,7 +166,7 @@ def test_archives_are_read_without_pickle_and_without_believing_headers(tmp_path
     with zipfile.ZipFile(tmp_path / "h.npz", "w") as archive:
         archive.writestr("x.npy", header + b"\0" * 64)
         archive.writestr("y.npy", header + b"\0" * 64)
-    with pytest.raises(lr.InputError, match="72,000,000,000,000 bytes, and has 64"):
+    with pytest.raises(lr.InputError, match="72,000,000,000,000 bytes, but has 64"):
         read_table(tmp_path / "h.npz", None)
     with pytest.raises(lr.InputError, match=r"CSV or \.npz file .*is a folder"):
         read_table(tmp_path, None)

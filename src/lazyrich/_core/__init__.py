@@ -1,1 +1,1 @@
-"""What every other package uses."""
+"""Helpers that all other packages use."""

@@ -1,11 +1,10 @@
-"""Products with a wide data matrix, one block of columns at a time.
+"""Products with a wide data matrix, computed for one block of columns at a time.
 
-Linear models meet their data as `x @ w` with `x` of shape `(n, d)` and `d` far above
-`n`. The entries are often exact in a narrow type (`int8` for signs), while sums must be
-taken in a wide one. Converting the whole matrix would cost eight times its memory and
-would be read from memory at every product; converting a block costs a scratch buffer
-that stays in cache. Everything here takes `x` in any real type and computes in the type
-of its other operand.
+Linear models compute `x @ w` with `x` of shape `(n, d)`, where `d` is much larger than `n`. The
+entries are often exact in a narrow type (`int8` for signs), but sums need a wide type. The whole
+matrix in a wide type would take eight times as much memory, and every product would read all of
+it. A converted block is a small buffer that stays in the cache. All functions take `x` in any real
+type and compute in the type of the other operand.
 """
 
 import functools
@@ -17,15 +16,15 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, PyTree, Shaped
 
-# Entries of a converted block: 8 MiB of float64. Measured at n = 256, d = 100,000 on two
-# cores with `int8` data: `x @ w` wants 4,096 columns (6.9 ms, 10 ms at half of that), a
-# product that also forms the Gram matrix wants 2,048 (77 ms, 142 ms at twice that).
+# Entries of a converted block: 8 MiB of float64. Measured at n = 256, d = 100,000 on two cores with
+# `int8` data: the best block for `x @ w` has 4,096 columns (6.9 ms; 10 ms with half as many), the
+# best block for a product that also forms the Gram matrix 2,048 (77 ms; 142 ms with twice as many).
 _BLOCK_ENTRIES = 2**20
 _SMALLEST_BLOCK = 256
 
 
 def block_columns(num_rows: int) -> int:
-    """How many columns of a matrix with `num_rows` rows make a block."""
+    """The number of columns in a block of a matrix with `num_rows` rows."""
     return max(_SMALLEST_BLOCK, _BLOCK_ENTRIES // num_rows)
 
 
@@ -38,9 +37,9 @@ def fold_columns(
 ) -> PyTree[Array]:
     """Sums `body(x_block, *per_column_blocks)` over blocks of columns of `x`.
 
-    - **Takes** `body`, returning a pytree like `zero`; `per_column`, pytrees of arrays
-        whose last axis has length `d` or 1 (then every block sees the same value);
-        `block`, columns a block, [`block_columns`][] if left out.
+    - **Takes** `body`, which returns a pytree like `zero`; `per_column`, pytrees of arrays
+        whose last axis has length `d`, or 1 for a value that all blocks share;
+        `block`, the columns in a block, by default [`block_columns`][].
     - **Returns** a pytree like `zero`: the sum over all blocks.
     """
     dtype = jnp.result_type(*jax.tree.leaves(zero))
@@ -48,7 +47,7 @@ def fold_columns(
 
     width = block_columns(x.shape[0]) if block is None else block
 
-    # Left alone, reverse mode would keep every converted block.
+    # Without a checkpoint, reverse mode would store every converted block.
     @functools.partial(jax.checkpoint, static_argnums=1)
     def part(start: Any, size: int) -> PyTree[Array]:
         def cut(a: Array) -> Array:
@@ -73,7 +72,7 @@ def fold_columns(
 
 @jax.jit
 def matvec(x: Shaped[Array, "n d"], w: Float[Array, " d"]) -> Float[Array, " n"]:
-    """`x @ w` in the type of `w`; differentiable in `w`, forwards and backwards."""
+    """`x @ w` in the type of `w`, differentiable in `w` in forward and reverse mode."""
     return fold_columns(lambda x, w: x @ w, jnp.zeros(x.shape[0], w.dtype), x, w)
 
 
@@ -98,7 +97,7 @@ def rmatvec(x: Shaped[Array, "n d"], v: Float[Array, " n"]) -> Float[Array, " d"
 def gram(x: Shaped[Array, "n d"], weights: Float[Array, " _"]) -> Float[Array, "n n"]:
     r"""$X \operatorname{diag}(\text{weights})\, X^\top$, in the type of `weights`.
 
-    `weights` has length `d`, or 1 for a multiple of the plain Gram matrix.
+    `weights` has length `d`, or length 1 for a multiple of the Gram matrix without weights.
     """
     n = x.shape[0]
 

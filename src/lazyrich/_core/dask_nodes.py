@@ -1,7 +1,7 @@
-"""Schedulers and workers of dask without the HTTP server that each of theirs starts.
+"""Schedulers and workers of dask without the HTTP server that dask starts for each.
 
-A module of its own that brings in neither JAX nor the rest of this library: the process that
-looks after the workers imports it before it starts them.
+The process that supervises the workers imports this module before it starts them. The module
+therefore imports neither JAX nor the rest of this library.
 """
 
 from typing import Any
@@ -10,14 +10,14 @@ import distributed
 
 
 class Scheduler(distributed.Scheduler):
-    """A scheduler whose one open port is the one that credentials protect."""
+    """A scheduler whose only open port is protected by credentials."""
 
     def start_http_server(self, *args: Any, **kwargs: Any) -> None:
-        """Starts none: routes of dask's are open to whoever reaches the port."""
+        """Does nothing, because dask's HTTP routes are open to anyone who reaches the port."""
 
 
 class Worker(distributed.Worker):
-    """A worker, likewise."""
+    """A worker without an HTTP server."""
 
     def start_http_server(self, *args: Any, **kwargs: Any) -> None:
-        """Starts none, see `Scheduler`."""
+        """Does nothing, see `Scheduler`."""

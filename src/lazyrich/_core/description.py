@@ -1,4 +1,4 @@
-"""Frozen, validated descriptions: what experiments are made of."""
+"""Frozen, validated descriptions, the parts of experiments."""
 
 import inspect
 import re
@@ -18,16 +18,16 @@ _Member = TypeVar("_Member", bound="Choice")
 class Description(pydantic.BaseModel):
     """A frozen set of validated fields, equal and hashed by content.
 
-    Not an `eqx.Module`, unlike everything that holds arrays: a description comes from a
-    file or a command line, so every field must be checked against its annotation, and
-    the complaint must name the key.
+    Objects with arrays are `eqx.Module`s. A description is not, because it comes from a file or
+    a command line: every field must be checked against its annotation, and an error must name the
+    key.
 
-    - **Raises** [`InputError`][lazyrich.InputError] when a field is unknown, missing, of
-        the wrong type or out of range.
+    - **Raises** [`InputError`][lazyrich.InputError] if a field is unknown, missing, of the wrong
+        type or out of range.
     """
 
     incidental: ClassVar[frozenset[str]] = frozenset()
-    """Fields that say how the rest is come by, and change nothing of what is computed."""
+    """Fields that say where data come from, and do not change what is computed."""
 
     model_config = pydantic.ConfigDict(
         frozen=True,
@@ -41,7 +41,7 @@ class Description(pydantic.BaseModel):
         if args:
             kind, names = type(self).__name__, list(type(self).model_fields)
             some = f"{kind}({names[0]}=...)" if names else f"{kind}()"
-            accepted = f"fields are passed by name, such as {some}; there are {', '.join(names)}"
+            accepted = f"give fields by name, such as {some}; the fields are {', '.join(names)}"
             raise InputError(kind, args[0], accepted if names else f"{some} has no fields")
         for name, field in type(self).model_fields.items():
             if name in fields:
@@ -53,20 +53,20 @@ class Description(pydantic.BaseModel):
 
     @classmethod
     def kind_name(cls) -> str:
-        """What the class is called in files and messages."""
+        """The name of the class in files and messages."""
         return cls.__name__
 
     @classmethod
     def file_keys(cls) -> list[str]:
-        """The keys that a file or a command line may set; those of a table within are dotted."""
+        """The keys that a file or a command line may set; keys of an inner table are dotted."""
         return [key for name, field in cls.model_fields.items() for key in _keys_in(name, field)]
 
     def revision(self) -> dict[str, Any]:
-        """What enters the content hash beside fields that once stood for other numbers."""
+        """Additional entries for the content hash, if fields had another meaning earlier."""
         return {}
 
     def table(self) -> dict[str, Any]:
-        """The fields as plain values, defaults included; what is None is left out."""
+        """The fields as plain values, including defaults; fields that are None are left out."""
         fields = {name: getattr(self, name) for name in type(self).model_fields}
         return {
             name: value.table() if isinstance(value, Description) else value
@@ -76,18 +76,18 @@ class Description(pydantic.BaseModel):
 
 
 class Choice(Description):
-    """One of several descriptions that can stand in the same place.
+    """One of several descriptions that can be the value of a field.
 
     In a file it is a table whose `kind` is the class's `kind_name`. Each direct subclass of
-    `Choice` is such a place; its final subclasses are what may stand there, but for those
-    that are `derived`: made from another choice on the way, and never described. A field with
-    such a place as its annotation takes the table, too.
+    `Choice` is a family, and its final subclasses are the members. Members that are `derived` are
+    made from other members during a run, and never described. A field whose annotation is a family
+    also accepts the table.
     """
 
     kinds: ClassVar[dict[str, type[Any]]]
     derived: ClassVar[bool] = False
     own_code: ClassVar[str] = ""
-    """How a kind that is made of code is given, because a file cannot; empty for all others."""
+    """How to give a member that is code, because a file cannot; empty for other members."""
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
@@ -97,9 +97,9 @@ class Choice(Description):
         elif not inspect.isabstract(cls) and not cls.derived:
             name = cls.kind_name()
             known = cls.kinds.get(name)
-            # A class that is defined again in its place, as a cell of a notebook is, replaces it.
+            # A class that is defined again in its place, as in a notebook cell, replaces the old.
             if known is not None and _defined(known) != _defined(cls):
-                accepted = f"is the name of a kind already, {_defined(known)}: give it another name"
+                accepted = f"is already the name of a kind, {_defined(known)}: use another name"
                 raise InputError("class", name, accepted)
             cls.kinds[name] = cls
 
@@ -112,7 +112,7 @@ class Choice(Description):
 
     @classmethod
     def from_table(cls: type[_Member], table: Any, key: str) -> _Member:
-        """Builds the member that `table["kind"]` names; `key` is where `table` stands."""
+        """Builds the member named by `table["kind"]`; `key` is the key of `table`."""
         if not isinstance(table, dict):
             raise InputError(key, table, f"should be {cls.advice(table, key)}")
         fields = dict(table)
@@ -128,7 +128,7 @@ class Choice(Description):
 
     @classmethod
     def advice(cls, value: Any, key: str) -> str:
-        """What to write in the place of a value that is neither a choice nor a table."""
+        """What to write instead of a value that is neither a member nor a table."""
         place = f"lazyrich.{_NAMESPACES.get(key, key)}"
         if isinstance(value, type) and issubclass(value, cls):
             return f"called, {value.__name__}(...)"
@@ -139,21 +139,21 @@ class Choice(Description):
 
 
 def small_letters(name: str) -> str:
-    """A class's name in small letters, with underscores between words."""
+    """A class's name in lower case, with underscores between words."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
 
 
-# Where kinds of what stands at a key are found.
+# The packages with the kinds for a key.
 _NAMESPACES = {"task": "tasks", "model": "models", "loss": "losses"}
 
 
 def _defined(kind: type[Any]) -> str:
-    """Where a class is defined."""
+    """The module and name of a class."""
     return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def _from_file(name: str, value: Any, annotation: Any) -> Any:
-    """A field's value where a file has a table for a choice, or a list for a tuple."""
+    """A field's value, where a file may have a table for a member or a list for a tuple."""
     if isinstance(annotation, type) and issubclass(annotation, Choice):
         is_choice = isinstance(value, annotation)
         return value if is_choice else annotation.from_table(value, name)
@@ -165,7 +165,7 @@ def _from_file(name: str, value: Any, annotation: Any) -> Any:
 
 
 def _keys_in(name: str, field: Any) -> list[str]:
-    """The keys of a field: one, or those of the description that stands in it."""
+    """The keys of a field: one key, or those of the description in the field."""
     for kind in (field.annotation, *get_args(field.annotation)):
         if isinstance(kind, type) and issubclass(kind, Choice):
             return [f"{name}.kind"]
@@ -175,14 +175,14 @@ def _keys_in(name: str, field: Any) -> list[str]:
 
 
 def _wants_numbers(annotation: Any) -> bool:
-    """Whether a number or a bool can stand in a field, or in a tuple in it."""
+    """Whether a field, or a tuple in a field, can contain a number or a bool."""
     return annotation in (bool, int, float) or any(map(_wants_numbers, get_args(annotation)))
 
 
 def plain(value: Any) -> Any:
-    """NumPy's and JAX's scalars and arrays as Python's numbers and lists, in tuples and lists too.
+    """Scalars and arrays of NumPy and JAX as Python's numbers and lists, also inside containers.
 
-    Every floating type becomes `float`, which holds its values exactly up to float64.
+    Every floating type becomes `float`, which is exact for types up to float64.
     """
     if isinstance(value, np.ndarray | np.generic | jax.Array):
         array = np.asarray(value)
@@ -194,14 +194,14 @@ def plain(value: Any) -> Any:
 
 
 def described_function(function: Callable[..., Any]) -> str:
-    """Where a user's function comes from, as far as it can be named."""
+    """The module and name of a user's function, as far as they are known."""
     module = inspect.getmodule(function)
     name = getattr(function, "__qualname__", type(function).__name__)
     return f"{module.__name__ if module else '?'}.{name}"
 
 
 def unknown_key(key: str, value: Any, accepted: list[str]) -> InputError:
-    """The complaint about a key that nothing reads."""
+    """The error for an unknown key."""
     near = did_you_mean(key.rsplit(".", 1)[-1], accepted)
     return InputError(key, value, f"unknown key{near}; accepted are {', '.join(accepted)}")
 

@@ -1,4 +1,4 @@
-"""The two ways a call can fail that are not bugs."""
+"""Errors that users can resolve, and their texts."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -6,9 +6,9 @@ from importlib.util import find_spec
 
 
 class InputError(ValueError):
-    """A value a user gave cannot be used; known before anything is computed.
+    """A value given by the user is not accepted; raised before anything is computed.
 
-    One line: the key, the value received, and what would be accepted.
+    The message has one line: the key, the value received, and what is accepted.
     """
 
     def __init__(self, key: str, value: object, accepted: str):
@@ -16,12 +16,12 @@ class InputError(ValueError):
         super().__init__(f"{one_line(key, 200)} = {_shown(value)}: {one_line(accepted, 2000)}")
 
     def under(self, prefix: str) -> "InputError":
-        """The same error, its key seen from a table above."""
+        """The same error with the key of an outer table in front."""
         return InputError(f"{prefix}.{self.key}", self.value, self.accepted)
 
 
 def one_line(text: object, most: int) -> str:
-    """A text in one line of at most `most` letters, with nothing that a terminal acts upon."""
+    """A text as one line of at most `most` letters, without control characters."""
     words = " ".join(str(text).split())
     words = words if len(words) <= most else f"{words[: most - 3]}..."
     return words if words.isprintable() else "".join(map(_printable, words))
@@ -32,22 +32,22 @@ def _printable(letter: str) -> str:
 
 
 def _shown(value: object) -> str:
-    # Texts of megabytes are not written out first.
+    # Very long values are not formatted.
     short = isinstance(value, str) and len(value) > 300
     try:
         return one_line(repr(value[:300] if short else value), 300)  # type: ignore[index]
     except RecursionError:
-        return f"a {type(value).__name__} nested deep"
+        return f"a deeply nested {type(value).__name__}"
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """` (did you mean ...?)` for a name that is near to a known one, else empty."""
+    """` (did you mean ...?)` for a name similar to a known one, otherwise empty."""
     near = get_close_matches(name, list(known), n=1)
     return f" (did you mean {near[0]}?)" if near else ""
 
 
 class ComputationError(RuntimeError):
-    """A computation failed; the message says what failed and what to try."""
+    """A computation failed; the message says why and what to try."""
 
 
 def require(module: str, extra: str, purpose: str) -> None:

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and files from outside that are read with care."""
+"""Files that appear only when complete, and careful reading of files from other sources."""
 
 import contextlib
 import errno
@@ -16,17 +16,18 @@ import psutil
 
 _unfinished: set[Path] = set()
 
-# Letters of a file's name that a temporary one beside it repeats: names have 255 at most.
+# A temporary name repeats this many letters of the file's name, because names have at most 255.
 _MAX_STEM = 150
 
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yields a path to write to; moves it to `path` when the block succeeds.
+    """Yields a path to write to, and renames it to `path` when the block succeeds.
 
-    A reader, a crash or a full disk never meets half a file: the old content stays until the
-    new is on disk, and what was begun is removed. Nobody else writes to the path yielded, which
-    names this process; the file has the permissions that any new one of the user's has.
+    A reader, a crash or a full disk never leaves an incomplete file: the old content stays until
+    the new content is on disk, and an incomplete temporary file is removed. The temporary path
+    contains the process number, so no other process writes to it. The file has the usual
+    permissions for a new file of the user.
     """
     path = Path(path)
     temporary = _claimed(path)
@@ -42,24 +43,24 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def _claimed(path: Path) -> Path:
-    """A new empty file beside `path` that is this process's."""
+    """A new empty file of this process in the folder of `path`."""
     while True:
         name = f"{_prefix(path)}{_node()}-{os.getpid()}-{secrets.token_hex(8)}{path.suffix}"
         temporary = path.with_name(name)
         with contextlib.suppress(FileExistsError):
-            # The system takes the umask's bits off. To ask for them changes them for all threads.
+            # The system applies the umask. Reading the umask would change it for all threads.
             os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
             return temporary
 
 
 def _prefix(path: Path) -> str:
-    """What the names of temporary files for `path` begin with."""
+    """The beginning of the names of temporary files for `path`."""
     return f".{path.name[:_MAX_STEM]}."
 
 
 @functools.cache
 def _node() -> str:
-    """Names what process numbers are counted in: a machine, or a container on it."""
+    """An identifier of the space in which process numbers are unique: a machine or a container."""
     try:
         space = str(Path("/proc/self/ns/pid").stat().st_ino)
     except OSError:
@@ -68,14 +69,14 @@ def _node() -> str:
 
 
 def discard(path: Path) -> None:
-    """Removes a file, and what processes that have ended left of attempts to write it.
+    """Removes a file, and the temporary files that ended processes left for it.
 
-    What a process writes that is alive, or on another machine, is left to it.
+    Temporary files of live processes and of other machines stay.
     """
     path.unlink(missing_ok=True)
     prefix = _prefix(path)
     with contextlib.suppress(OSError):
-        for leaf in os.listdir(path.parent):  # noqa: PTH208  # names are all that is needed
+        for leaf in os.listdir(path.parent):  # noqa: PTH208  # only names are needed
             if not leaf.startswith(prefix):
                 continue
             node, _, rest = leaf.removeprefix(prefix).partition("-")
@@ -85,28 +86,28 @@ def discard(path: Path) -> None:
 
 
 def discard_unfinished() -> None:
-    """Removes what is being written now: for a process about to end without unwinding."""
+    """Removes the temporary files being written, for a process that ends without cleaning up."""
     for temporary in list(_unfinished):
         temporary.unlink(missing_ok=True)
 
 
 def private(path: Path, data: bytes) -> None:
-    """Writes a new file that nobody but the user may read."""
+    """Writes a new file that only the user can read."""
     handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     with open(handle, "wb") as file:  # noqa: PTH123  # an open handle
         file.write(data)
 
 
 def opened(path: str | os.PathLike[str], most: int | None = None) -> BinaryIO:
-    """An ordinary file, opened to read.
+    """Opens an ordinary file for reading.
 
-    - **Takes** `most`, the bytes that it may have at most.
-    - **Raises** `OSError` for a file that cannot be opened, for one that is a pipe, a device or
-        a socket, from which reading might never end, and for one of more bytes.
+    - **Takes** `most`, the largest number of bytes that the file may have.
+    - **Raises** `OSError` for a file that cannot be opened, for a larger file, and for a pipe, a
+        device or a socket, because reading from these might never end.
     """
     named = os.fspath(path)
-    # Asked for before it is opened, which a device may take as a command. A pipe that takes the
-    # file's place in between does not hold us up.
+    # Checked before opening, which a device may take as a command. If a pipe replaces the file
+    # between the check and the opening, opening does not block.
     _check_ordinary(os.stat(named), named, most)  # noqa: PTH116
     handle = os.open(named, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     try:
@@ -118,9 +119,9 @@ def opened(path: str | os.PathLike[str], most: int | None = None) -> BinaryIO:
 
 
 def contents(path: str | os.PathLike[str], most: int) -> bytes:
-    """The bytes of an ordinary file of `most` bytes at most; raises as `opened` does."""
+    """The bytes of an ordinary file of at most `most` bytes; raises as `opened` does."""
     with opened(path, most) as file:
-        # Files of the system's own say that they are empty.
+        # Files of the operating system, as in /proc, report a size of zero.
         data = file.read(most + 1)
     if len(data) > most:
         raise _too_large(os.fspath(path), len(data), most)

@@ -9,7 +9,7 @@ from .description import Description
 def at_key(table: Any, key: str, missing: Any = None) -> Any:
     """The value at a dotted key of nested tables or descriptions; `missing` if there is none.
 
-    A table within is given as a plain table.
+    A description at the key is returned as a table.
     """
     place = table
     for part in key.split("."):
@@ -21,7 +21,7 @@ def at_key(table: Any, key: str, missing: Any = None) -> Any:
 
 
 def dotted(table: Mapping[str, Any]) -> list[str]:
-    """Every key of nested tables, joined by dots."""
+    """Every key of nested tables, with parts joined by dots."""
     keys = []
     for key, value in table.items():
         inner = dotted(value) if isinstance(value, dict) else []
@@ -30,17 +30,17 @@ def dotted(table: Mapping[str, Any]) -> list[str]:
 
 
 def is_inside(key: str, table: str) -> bool:
-    """Whether a key stands inside of the table that another one names."""
+    """Whether a key is inside the table named by another key."""
     return key.startswith(f"{table}.")
 
 
 def inside(key: str, table: str) -> str:
-    """A key as seen from the table that it stands in."""
+    """A key relative to the table that contains it."""
     return key.removeprefix(f"{table}.")
 
 
 def without_key(table: dict[str, Any], key: str) -> dict[str, Any]:
-    """A copy of nested tables that lacks one dotted key."""
+    """A copy of nested tables without one dotted key."""
     first, _, rest = key.partition(".")
     if not rest:
         return {name: value for name, value in table.items() if name != first}

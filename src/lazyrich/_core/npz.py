@@ -1,4 +1,4 @@
-"""NumPy's archives, whose sizes are known before anything is allocated."""
+"""NumPy's `.npz` archives, with sizes checked before anything is allocated."""
 
 import contextlib
 import io
@@ -14,21 +14,21 @@ import numpy as np
 
 from .room import available
 
-# A directory of more names than anyone has; zipfile would hold all of them.
+# The largest directory of an archive. zipfile holds all of its names in memory.
 _MAX_DIRECTORY = 2**20
-# A header of NumPy's has 128 bytes as a rule.
+# The largest header of an array. NumPy's headers usually have 128 bytes.
 _MAX_HEADER = 2**14
-# Arrays may take this much in memory however small their archive is; more only if they are not
-# compressed out of proportion. Signs shrink to an eighth, images of digits to a thirtieth.
+# Arrays of up to this size may be compressed at any ratio, larger ones only at a usual ratio. Signs
+# shrink to an eighth, images of digits to a thirtieth.
 _FREE_BYTES = 2**27
 _MAX_RATIO = 50
 _CHUNK = 2**20
-# Others may ask for memory by a number in their head.
+# Other compression methods could request any amount of memory by a number in a header.
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 class Header(NamedTuple):
-    """What an array says of itself."""
+    """The type and shape in the header of an array."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
@@ -36,31 +36,31 @@ class Header(NamedTuple):
 
     @property
     def num_bytes(self) -> int:
-        """Bytes of its entries."""
+        """The bytes of the entries."""
         return math.prod(self.shape) * self.dtype.itemsize
 
 
 class Archive:
-    """An open `.npz` file, read an array at a time.
+    """An open `.npz` file, read one array at a time.
 
-    - **Raises** `ValueError` for all that such a file should not be: no archive, arrays that are
-        not there or hold objects, sizes that do not agree, or arrays that do not fit in memory.
+    - **Raises** `ValueError` for a file that is not such an archive, arrays that are missing or
+        contain objects, sizes that disagree, and arrays that do not fit in memory.
     """
 
     def __init__(self, file: Any):
         self._size = os.fstat(file.fileno()).st_size
-        careful = _Careful(file)
+        careful = _LimitedFile(file)
         self._zip = zipfile.ZipFile(careful)
         careful.limit = None
         self._granted = 0
 
     @property
     def names(self) -> list[str]:
-        """Names of its arrays."""
+        """The names of the arrays."""
         return [n.removesuffix(".npy") for n in self._zip.namelist() if n.endswith(".npy")]
 
     def header(self, name: str) -> Header:
-        """What the array `name` says of itself, checked against the bytes that are there."""
+        """The header of the array `name`, checked against the number of bytes in the file."""
         with self._open(name) as (info, member):
             return _header(info, member)
 
@@ -70,7 +70,7 @@ class Archive:
             header = _header(info, member)
             self._grant(name, header.num_bytes)
             flat = np.empty(math.prod(header.shape), header.dtype)
-            # Types that are not numpy's own have no buffer but as bytes.
+            # Types that NumPy does not define, such as bfloat16, have a buffer only as bytes.
             view = (
                 memoryview(flat.view(np.uint8).reshape(-1).data) if flat.nbytes else memoryview(b"")
             )
@@ -78,9 +78,9 @@ class Archive:
                 part = view[start : start + _CHUNK]
                 if member.readinto(part) != len(part):
                     raise ValueError(f"{name} is cut short")
-            # The end of a member is where its checksum is compared.
+            # The checksum is compared at the end of a member.
             if member.read(1):
-                raise ValueError(f"{name} is longer than it says")
+                raise ValueError(f"{name} is longer than its header says")
         if header.in_columns:
             return flat.reshape(header.shape[::-1]).transpose()
         return flat.reshape(header.shape)
@@ -90,19 +90,19 @@ class Archive:
         try:
             info = self._zip.getinfo(f"{name}.npy")
         except KeyError:
-            raise ValueError(f"it holds no array {name}") from None
+            raise ValueError(f"it contains no array {name}") from None
         if info.compress_type not in _METHODS or info.flag_bits & 1:
-            raise ValueError(f"{name} is packed as no .npz file is")
+            raise ValueError(f"{name} is compressed by a method that .npz files do not use")
         with self._zip.open(info) as member:
             yield info, member
 
     def _grant(self, name: str, num_bytes: int) -> None:
-        """Sums what has been asked for, before it is allocated."""
+        """Adds up the requested bytes, before they are allocated."""
         self._granted += num_bytes
         if self._granted > max(_FREE_BYTES, _MAX_RATIO * self._size):
             raise ValueError(
-                f"its arrays take {self._granted:,} bytes, which are packed in {self._size:,}: so "
-                "much only if it is saved without compression (np.savez)"
+                f"its arrays take {self._granted:,} bytes, which are packed in {self._size:,}: the "
+                "ratio is too high; save it without compression (np.savez)"
             )
         if num_bytes > available():
             raise ValueError(f"{name} takes {num_bytes:,} bytes; {available():,} are free")
@@ -110,10 +110,10 @@ class Archive:
 
 @contextlib.contextmanager
 def archive(file: Any) -> Iterator[Archive]:
-    """An open file as an [`Archive`][]; whatever is wrong with it is a `ValueError`."""
+    """An open file as an [`Archive`][]. Any defect of the file raises a `ValueError`."""
     try:
         yield Archive(file)
-    # A damaged archive raises nearly anything: zipfile has six kinds, numpy more.
+    # For a damaged archive, zipfile raises six types of error, and NumPy more.
     except (
         OSError, EOFError, KeyError, IndexError, TypeError, SyntaxError, NotImplementedError,
         RuntimeError, MemoryError, OverflowError, UnicodeError, struct.error, zlib.error,
@@ -122,8 +122,8 @@ def archive(file: Any) -> Iterator[Archive]:
         raise ValueError(" ".join(str(error).split()) or type(error).__name__) from None
 
 
-class _Careful:
-    """A file that gives no more at a time than `limit` bytes."""
+class _LimitedFile:
+    """A file that returns at most `limit` bytes from one read."""
 
     def __init__(self, file: Any):
         self._file = file
@@ -151,12 +151,12 @@ class _Careful:
 
 
 def _header(info: zipfile.ZipInfo, member: Any) -> Header:
-    """The header of an array, of which no more is read than its length allows."""
+    """The header of an array. At most its stated length is read."""
     name = info.filename.removesuffix(".npy")
     first = member.read(8)
     version = tuple(first[6:8])
     if first[:6] != b"\x93NUMPY" or version not in ((1, 0), (2, 0)):
-        raise ValueError(f"{name} is no array in a format of NumPy's")
+        raise ValueError(f"{name} is not an array in a format of NumPy")
     packed = member.read(2 if version == (1, 0) else 4)
     (length,) = struct.unpack("<H" if version == (1, 0) else "<I", packed)
     if length > _MAX_HEADER:
@@ -169,12 +169,12 @@ def _header(info: zipfile.ZipInfo, member: Any) -> Header:
     shape, in_columns, dtype = parse(io.BytesIO(packed + member.read(length)))
     header = Header(tuple(map(int, shape)), dtype, bool(in_columns))
     if dtype.hasobject:
-        raise ValueError(f"{name} holds Python objects, which are not read")
+        raise ValueError(f"{name} contains Python objects, which are not read")
     if min(header.shape, default=0) < 0 or dtype.itemsize == 0:
         raise ValueError(f"{name} has a shape {header.shape} of no array")
     held = info.file_size - 8 - len(packed) - length
     if held != header.num_bytes:
         raise ValueError(
-            f"{name} says shape {shape} of {dtype}, {header.num_bytes:,} bytes, and has {held:,}"
+            f"{name} says shape {shape} of {dtype}, {header.num_bytes:,} bytes, but has {held:,}"
         )
     return header

@@ -1,4 +1,4 @@
-"""Double precision for our own work, whatever the user's JAX configuration says."""
+"""Double precision for all computations of lazyrich, whatever the user's JAX configuration."""
 
 import functools
 import inspect
@@ -14,13 +14,13 @@ from .errors import InputError
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
-# Arguments whose whole numbers stay as they are: inputs, which linear models read in a narrow
-# type, indices and classes.
+# Arguments whose integers are not converted: inputs, which linear models read in a narrow type,
+# indices and classes.
 _WHOLE = frozenset({"x", "other", "index", "classes"})
 
 
 def in_double(function: Callable[_P, _R]) -> Callable[_P, _R]:
-    """Runs `function` with 64-bit types on, and leaves the global setting alone."""
+    """Runs `function` with 64-bit types enabled, and does not change the global setting."""
 
     @functools.wraps(function)
     def wrapped(*args: _P.args, **kwargs: _P.kwargs) -> _R:
@@ -31,11 +31,11 @@ def in_double(function: Callable[_P, _R]) -> Callable[_P, _R]:
 
 
 def promoted(function: Callable[_P, _R]) -> Callable[_P, _R]:
-    """Runs `function` in double precision on arrays of any real type, which become float64.
+    """Runs `function` in double precision: arrays of any real type become float64.
 
-    Whole numbers of the arguments `x`, `other`, `index` and `classes` stay as they are. Inside a
-    trace, such as a `jax.jit` or `jax.grad` of the user's own, everything stays as it is:
-    there the precision is the one of that trace.
+    Integers in the arguments `x`, `other`, `index` and `classes` are not converted. Inside a
+    trace, such as a `jax.jit` or `jax.grad` of the user, nothing is converted: there the
+    precision is that of the trace.
     """
     names = tuple(inspect.signature(function).parameters)
 
@@ -53,7 +53,7 @@ def promoted(function: Callable[_P, _R]) -> Callable[_P, _R]:
 
 
 def _argument(name: str, value: Any) -> Any:
-    # A model is a description and no array, though JAX knows how to take it apart.
+    # A model is a description and not an array, although JAX can take it apart as a pytree.
     if name in ("self", "model"):
         return value
     whole = name in _WHOLE
@@ -75,11 +75,11 @@ def _is_real(dtype: Any) -> bool:
 
 
 def native(value: Any) -> np.ndarray:
-    """A real array in a type that JAX has, with the same values.
+    """A real array in a type that JAX supports, with the same values.
 
-    Other byte orders are turned round, narrow types that NumPy does not know become float32,
-    `bool` becomes `int8`, and types wider than float64 are rounded to it. What is not real stays
-    as it is.
+    Other byte orders are converted, narrow types that NumPy does not define become float32,
+    `bool` becomes `int8`, and types wider than float64 are rounded to it. Arrays that are not
+    real are returned unchanged.
     """
     array = np.asarray(value)
     if not _is_real(array.dtype):
@@ -95,9 +95,9 @@ def native(value: Any) -> np.ndarray:
 
 
 def real_array(value: Any, key: str) -> np.ndarray:
-    """An array-like of real numbers as `native` has it.
+    """An array-like of real numbers, in a type that JAX supports.
 
-    - **Raises** [`InputError`][lazyrich.InputError] for what is not an array of real numbers.
+    - **Raises** [`InputError`][lazyrich.InputError] for anything but an array of real numbers.
     """
     try:
         array = np.asarray(value)
@@ -109,9 +109,9 @@ def real_array(value: Any, key: str) -> np.ndarray:
 
 
 def as_double(tree: Any, key: str) -> Any:
-    """A pytree of real arrays and numbers with each of them in float64.
+    """A pytree of real arrays and numbers, converted to float64.
 
-    - **Raises** [`InputError`][lazyrich.InputError] naming the leaf that is no real array.
+    - **Raises** [`InputError`][lazyrich.InputError] that names the leaf which is not a real array.
     """
 
     def leaf(path: Any, value: Any) -> Any:

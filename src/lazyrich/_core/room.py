@@ -1,4 +1,4 @@
-"""How much memory there is, and whether something fits."""
+"""The free memory, and whether an experiment fits in it."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,19 +7,19 @@ import psutil
 
 from .errors import InputError
 
-# What is left to everything else: the process itself, the compiler, the system.
+# Memory reserved for everything else: the process itself, the compiler, the system.
 _SPARED = 2**28
 
 
 def available() -> int:
-    """Bytes of memory that this process can still have: the machine's, or its container's."""
+    """Bytes of memory that this process can still allocate, on the machine or in its container."""
     free = int(psutil.virtual_memory().available)
     limits = [free, *(left for left in map(_left_in, _groups()) if left is not None)]
     return max(0, min(limits) - _SPARED)
 
 
 def _groups() -> list[Path]:
-    """The control groups of this process, from its own outwards, of version 2 and of 1."""
+    """The control groups of this process, version 2 and version 1, from the innermost outwards."""
     found = []
     try:
         lines = Path("/proc/self/cgroup").read_text().splitlines()
@@ -30,13 +30,13 @@ def _groups() -> list[Path]:
         if controllers == "" or "memory" in controllers.split(","):
             root = Path("/sys/fs/cgroup", "memory" if controllers else "")
             own = root / place.lstrip("/")
-            # In a container its group is often mounted as the root itself.
+            # In a container, its own group is often mounted as the root.
             found += [g for g in (own, *own.parents) if g == root or root in g.parents]
     return found
 
 
 def _left_in(group: Path) -> int | None:
-    """What a control group still grants; None without a limit."""
+    """The memory that a control group still grants; None without a limit."""
     for limit, usage in (
         ("memory.max", "memory.current"),
         ("memory.limit_in_bytes", "memory.usage_in_bytes"),
@@ -44,7 +44,7 @@ def _left_in(group: Path) -> int | None:
         try:
             most = (group / limit).read_text().strip()
             used = int((group / usage).read_text())
-            # Files that are cached count as used, and are given back when there is need.
+            # Cached files count as used memory, but the system releases them when needed.
             rows = (group / "memory.stat").read_text().splitlines()
             cached = {k: int(v) for k, v in (row.split() for row in rows)}.get("inactive_file", 0)
         except (OSError, ValueError):
@@ -55,9 +55,10 @@ def _left_in(group: Path) -> int | None:
 
 
 def check_room(parts: Mapping[str, int], values: Mapping[str, object]) -> None:
-    """Refuses what cannot fit in memory before any of it is allocated.
+    """Refuses an experiment that does not fit in memory, before anything is allocated.
 
-    - **Takes** `parts`, bytes by the key that most of them are due to, and the `values` of keys.
+    - **Takes** `parts`, bytes keyed by the field that sets most of them, and the `values` of the
+        fields.
     - **Raises** [`InputError`][lazyrich.InputError] under the key of the largest part.
     """
     needed, free = sum(parts.values()), available()

@@ -1,25 +1,25 @@
-"""How results are shown: a few lines of text, and the same in a notebook."""
+"""Results as a few lines of text, and as HTML for notebooks."""
 
 import html
 import math
 from typing import Any
 
-# Letters of a name, a path or the like that are shown.
+# The largest number of letters shown of a name or a path.
 _MOST = 160
 
 
 def number(value: float) -> str:
-    """A number in few digits, a dash for none."""
+    """A number with few digits; a dash for not-a-number."""
     return "–" if math.isnan(value) else f"{value:.4g}"
 
 
 def interval(ends: tuple[float, float]) -> str:
-    """Two numbers in few digits."""
+    """Two numbers with few digits."""
     return f"{number(ends[0])} to {number(ends[1])}"
 
 
 def rows(**texts: object) -> str:
-    """One line for each, of its name and its text; empty ones are left out."""
+    """One line for each name and text; empty texts are left out."""
     lines = []
     for name, text in texts.items():
         words = " ".join(str(text).split())
@@ -30,5 +30,5 @@ def rows(**texts: object) -> str:
 
 
 def as_html(shown: Any) -> str:
-    """What notebooks show of an object: its text, with markup in it made harmless."""
+    """The text of an object as HTML for notebooks, with escaped markup."""
     return f"<pre>{html.escape(str(shown))}</pre>"

@@ -1,4 +1,4 @@
-"""Showing progress, and ending at once when told to."""
+"""Progress on the terminal, and an immediate end on Ctrl-C."""
 
 import contextlib
 import os
@@ -12,7 +12,7 @@ from .files import discard_unfinished
 
 @contextlib.contextmanager
 def progress(title: str) -> Iterator[Callable[[str, float | None, str], None]]:
-    """A line for each stage on stderr, with a bar where the fraction is known."""
+    """A line for each stage on stderr, with a bar if the fraction is known."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -31,7 +31,7 @@ def progress(title: str) -> Iterator[Callable[[str, float | None, str], None]]:
         TextColumn("{task.description:<22}"),
         BarColumn(),
         TimeElapsedColumn(),
-        # From the speed over the last minutes and the records still to come.
+        # Estimated from the speed in the last minutes and the remaining records.
         TimeRemainingColumn(elapsed_when_finished=False),
         TextColumn("{task.fields[detail]}"),
     )
@@ -54,7 +54,7 @@ def progress(title: str) -> Iterator[Callable[[str, float | None, str], None]]:
 
 
 def _plain_progress(title: str) -> Callable[[str, float | None, str], None]:
-    """For a log file: a line as each stage begins, and at every tenth of a long one."""
+    """Progress for a log file: a line at the start of each stage, and at each tenth of it."""
     last: dict[str, int] = {}
 
     def listener(stage: str, fraction: float | None, detail: str) -> None:
@@ -70,7 +70,7 @@ def _plain_progress(title: str) -> Callable[[str, float | None, str], None]:
 
 @contextlib.contextmanager
 def sweep_progress(title: str) -> Iterator[Callable[[Any], None]]:
-    """A bar of runs on stderr, or for a log file a line at every tenth; what went wrong, too."""
+    """A bar of runs on stderr, or lines at each tenth for a log file; also reports errors."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -112,10 +112,11 @@ _R = TypeVar("_R")
 
 
 def interruptible(work: Callable[[], _R]) -> _R:
-    """Runs `work` so that Ctrl-C takes effect inside compiled code, too.
+    """Runs `work` so that Ctrl-C also works inside compiled code.
 
-    A compiled solve does not look at signals, so it runs in a thread and the main one waits.
-    On Ctrl-C the process leaves at once; files only ever appear whole, by renaming.
+    A compiled solve does not check for signals, so it runs in a thread and the main thread waits.
+    On Ctrl-C the process ends at once. No incomplete file remains, because files are written under
+    a temporary name and renamed.
     """
     outcome: list[Any] = []
 
@@ -132,7 +133,7 @@ def interruptible(work: Callable[[], _R]) -> _R:
             thread.join(timeout=0.2)
     except KeyboardInterrupt:
         discard_unfinished()
-        print("\nlazyrich: interrupted; nothing half-written is left.", file=sys.stderr)
+        print("\nlazyrich: interrupted; no incomplete file is left.", file=sys.stderr)
         sys.stderr.flush()
         os._exit(130)
     result, error = outcome[0]

@@ -1,35 +1,35 @@
-"""TOML from outside: bounded in size and depth, and with one kind of complaint."""
+"""TOML from other sources, with limits on size and depth, and one type of error."""
 
 import tomllib
 from typing import Any
 
-# Of a description, which has thousands as a rule. Python's parser takes a second for so many.
+# The largest description in letters; most have thousands. Python parses so many in a second.
 MAX_BYTES = 2**18
-# Tables in tables: a model in a model in an experiment in a sweep has six.
+# The largest depth of tables in tables. A model in a model in an experiment in a sweep has six.
 _MAX_DEPTH = 32
 
 
 def parse_toml(text: str, most: int = MAX_BYTES) -> dict[str, Any]:
     """The tables of a TOML document.
 
-    - **Raises** `ValueError`, in one line, for text that is no TOML, is longer than `most`, or
-        nests deeper than anything that is described so.
+    - **Raises** `ValueError`, in one line, for text that is not valid TOML, is longer than `most`,
+        or is nested too deeply.
     """
     if len(text) > most:
         raise ValueError(f"it has {len(text):,} letters, more than {most:,} are not read")
     if _brackets(text) > _MAX_DEPTH or _dots(text) > _MAX_DEPTH:
-        raise ValueError(f"it nests more than {_MAX_DEPTH} deep")
+        raise ValueError(f"it is nested more than {_MAX_DEPTH} deep")
     try:
         table = tomllib.loads(text)
     except RecursionError:
-        raise ValueError("it nests too deep") from None
+        raise ValueError("it is nested too deeply") from None
     if _depth(table) > _MAX_DEPTH:
-        raise ValueError(f"it nests more than {_MAX_DEPTH} deep")
+        raise ValueError(f"it is nested more than {_MAX_DEPTH} deep")
     return table
 
 
 def _brackets(text: str) -> int:
-    """How deep brackets nest, those in strings and comments counted: an upper bound, quickly."""
+    """An upper bound of the depth of brackets; includes brackets in strings and comments."""
     depth = deepest = 0
     for part in text.replace("{", "[").replace("}", "]").split("["):
         depth = max(0, depth + 1 - part.count("]"))
@@ -38,7 +38,7 @@ def _brackets(text: str) -> int:
 
 
 def _dots(text: str) -> int:
-    """Parts of the longest dotted key: tomllib takes the square of their number."""
+    """The number of parts in the longest dotted key. tomllib's time grows with its square."""
     run = longest = 0
     for part in text.split("."):
         word = part.strip(" \t")
@@ -49,7 +49,7 @@ def _dots(text: str) -> int:
 
 
 def _depth(table: Any) -> int:
-    """How deep tables and lists nest."""
+    """The depth of tables and lists."""
     deepest, left = 0, [(table, 1)]
     while left:
         value, depth = left.pop()

@@ -1,4 +1,4 @@
-"""SHA-256 of what a value of the user's own would compute.
+"""SHA-256 of what a value of the user would compute.
 
 Covers functions, classes, instances and arrays, by their content and not by their names.
 """

@@ -1,26 +1,26 @@
-"""What compiled code reads from outside of itself, and whether it has a docstring."""
+"""Names that compiled code reads from outside of it, and whether it has a docstring."""
 
 import dis
 import functools
 import types
 
-# Functions whose results depend on what no argument holds, and what to do instead.
+# Functions whose results do not depend only on their arguments, and what to do instead.
 READERS = {
-    name: f"reads what is outside of it by {name}: read it before, and keep it in a field"
+    name: f"reads outside data by {name}: read it before, and keep it in a field"
     for name in ("io.open", "_io.open", "input", "numpy.load", "numpy.loadtxt",
                  "numpy.genfromtxt", "numpy.fromfile", "os.getenv", "posix.urandom", "time.time",
                  "time.perf_counter", "time.monotonic", "uuid.uuid4")
 } | {
-    name: f"runs code that is known only then, by {name}: write it as a function"
+    name: f"runs code that is only known at run time, by {name}: write it as a function"
     for name in ("eval", "exec", "globals", "locals", "__import__")
 }  # fmt: skip
 
 
-HIDDEN = "draws from a hidden random state: draw with the key that is given (jax.random)"
+HIDDEN = "draws from a hidden random state: draw with the given key (jax.random)"
 
 
 def has_docstring(code: types.CodeType) -> bool:
-    """Whether the first constant is there to be read by people alone."""
+    """Whether the first constant is a docstring."""
     is_text = bool(code.co_consts) and isinstance(code.co_consts[0], str)
     if not is_text or code.co_name.startswith("<"):
         return False
@@ -30,7 +30,7 @@ def has_docstring(code: types.CodeType) -> bool:
 
 @functools.lru_cache(4096)
 def paths(code: types.CodeType) -> tuple[tuple[str, ...], ...]:
-    """Dotted names that code reads from outside, statements that import or set one beside them."""
+    """Dotted names that code reads from outside, and statements that import or set a name."""
     found: list[tuple[str, ...]] = []
     path: tuple[str, ...] = ()
     for one in dis.get_instructions(code):

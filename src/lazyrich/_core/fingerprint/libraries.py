@@ -1,4 +1,4 @@
-"""Whose a thing is: the user's own, or an installed library's, named by its version."""
+"""Whether an object belongs to the user or to an installed library, and the library's version."""
 
 import functools
 import importlib.metadata
@@ -12,12 +12,12 @@ _PACKAGE = __name__.partition(".")[0]
 
 
 def is_own(kind: type) -> bool:
-    """Whether a class is the user's, and not one of this package."""
+    """Whether a class is the user's own and not one of this package."""
     return kind.__module__.partition(".")[0] != _PACKAGE
 
 
 def name_of(value: Any) -> str:
-    """Its module and name; files of this package may move within `lazyrich.probes` and so on."""
+    """Module and name of an object; for this package only its public package and the name."""
     name = getattr(value, "__qualname__", None) or getattr(value, "__name__", "")
     module = module_of(value)
     if module.startswith(f"{_PACKAGE}."):
@@ -26,7 +26,7 @@ def name_of(value: Any) -> str:
 
 
 def is_findable(value: Any) -> bool:
-    """Whether a name leads to it, so that the name and a version say what it is."""
+    """Whether a name leads to the object, so that the name and a version identify it."""
     place: Any = sys.modules.get(module_of(value))
     name = getattr(value, "__qualname__", None) or getattr(value, "__name__", None)
     if not isinstance(name, str) or "<locals>" in name:
@@ -52,15 +52,15 @@ _LIBRARIES = tuple(
 
 @functools.cache
 def version_of(module: str) -> str | None:
-    """What names the contents of a module that is installed; None for one of the user's own."""
+    """The version of an installed module; None for a module of the user."""
     top = module.partition(".")[0]
     if top == _PACKAGE:
-        return _PACKAGE  # its kinds keep their meaning from version to version
+        return _PACKAGE  # kinds of this package keep their meaning in all versions
     if top in sys.stdlib_module_names:
         return f"python {sys.version_info.major}.{sys.version_info.minor}"
     found = sys.modules.get(top)
     places = [getattr(found, "__file__", None), *getattr(found, "__path__", [])]
-    # What is installed to be edited lies elsewhere, and is read like any code of the user's.
+    # An editable installation is in another folder, and is read like the user's own code.
     if not any(place is not None and place.startswith(_LIBRARIES) for place in places):
         return None
     names = _distributions().get(top, [top])

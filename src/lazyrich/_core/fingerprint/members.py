@@ -1,4 +1,4 @@
-"""Which parts of functions, classes and instances can change what they compute."""
+"""The parts of functions, classes and instances that can change what they compute."""
 
 import functools
 import types
@@ -6,7 +6,7 @@ from typing import Any
 
 from .libraries import version_of
 
-# Attributes of a class that are made from its other attributes, or that change as it is used.
+# Attributes of a class that are derived from other attributes, or that change during use.
 _DERIVED = frozenset(
     {"__abstractmethods__", "__abstractvars__", "__abstractclassvars__", "__annotations__",
      "__annotate__", "__annotate_func__", "__annotations_cache__", "__class_getitem__",
@@ -17,18 +17,18 @@ _DERIVED = frozenset(
 )  # fmt: skip
 
 
-# Attributes that decorators copy from the function that they wrap; they compute nothing.
+# Attributes that decorators copy from the wrapped function. They do not compute anything.
 COPIED = frozenset({"__annotations__", "__doc__", "__module__", "__name__", "__qualname__",
                      "__type_params__", "__wrapped__"})  # fmt: skip
 
 
 def attributes(function: types.FunctionType) -> dict[str, Any]:
-    """What has been set on a function, but for what decorators copy."""
+    """The attributes set on a function, except those that decorators copy."""
     return {k: v for k, v in vars(function).items() if k not in COPIED}
 
 
 def counts(kind: type, name: str, member: Any) -> bool:
-    """Whether an attribute of a class is of the user's making, and can change what it computes."""
+    """Whether an attribute of a class was written by the user and can change the results."""
     if name in _DERIVED or name.startswith(("__pydantic_", "_abc_", "__dataclass_")):
         return False
     if hasattr(kind, "__pydantic_fields__"):
@@ -51,7 +51,7 @@ _OF_DATACLASSES = frozenset({"__hash__", "__setattr__", "__delattr__", "__lt__",
 
 
 def state_of(value: Any) -> dict[str, Any] | None:
-    """The fields of an instance by name; None if it has none that are known."""
+    """The fields of an instance by name; None if no fields are known."""
     kind = type(value)
     if isinstance(value, type):
         return None
@@ -71,7 +71,7 @@ def state_of(value: Any) -> dict[str, Any] | None:
         private = getattr(value, "__pydantic_private__", None)
         found = {k: v for k, v in found.items() if not k.startswith("__pydantic_")}
         return found | ({"__private__": private} if private else {})
-    # An empty object of a class of one's own has nothing but its class.
+    # An empty object of a user's class is described by its class only.
     return found if slots or version_of(kind.__module__) is None else None
 
 

@@ -25,32 +25,32 @@ from .members import COPIED, attributes, counts, state_of
 
 
 def fingerprint(value: Any, key: str) -> str:
-    """SHA-256 in hexadecimal: the same for equal contents, in every process.
+    """SHA-256 in hexadecimal, the same for equal contents in every process.
 
-    - **Takes** any value: numbers, words, containers, arrays, functions with all that they refer
-        to (closures, defaults, constants, globals), classes, and instances with their fields;
-        what belongs to an installed library counts by its name and the library's version.
-    - **Raises** [`InputError`][lazyrich.InputError] under `key` for what has no lasting content:
-        open files, iterators, random states, modules passed as values.
+    - **Takes** any value: numbers, strings, containers, arrays, functions with everything they
+        refer to (closures, defaults, constants, globals), classes, and instances with their fields.
+        Objects of an installed library are identified by name and version of the library.
+    - **Raises** [`InputError`][lazyrich.InputError] under `key` for values without permanent
+        content: open files, iterators, random states, modules passed as values.
     """
     return _Reader(key).digest(value).hex()
 
 
 class _Reader:
-    """One reading of a value and of everything that can be reached from it."""
+    """One traversal of a value and of everything that it refers to."""
 
     def __init__(self, key: str):
         self._key = key
-        self._open: dict[int, int] = {}  # by identity, the depth of what is being read
+        self._open: dict[int, int] = {}  # depth of objects being read, by identity
         self._done: dict[int, bytes] = {}
-        self._kept: list[Any] = []  # what was read stays alive, so that no identity comes again
+        self._kept: list[Any] = []  # keeps objects alive, so that identities stay unique
         self._where: list[str] = []
 
     def digest(self, value: Any) -> bytes:
         place = id(value)
         if place in self._done:
             return self._done[place]
-        if place in self._open:  # a function that calls itself, a list that holds itself
+        if place in self._open:  # a function that calls itself, a list that contains itself
             return _joined("again", str(self._open[place]).encode())
         self._open[place] = len(self._open)
         self._kept.append(value)
@@ -100,7 +100,7 @@ class _Reader:
 
     def _array(self, value: Any) -> bytes:
         if isinstance(value, jax.core.Tracer):
-            raise self._refusal(type(value).__name__, "is a value inside of a compiled function")
+            raise self._refusal(type(value).__name__, "is a traced value of a compiled function")
         kind = "numpy" if isinstance(value, np.ndarray | np.generic) else "jax"
         if kind == "jax" and jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
             return self._all("key", str(value.dtype), jax.random.key_data(value))
@@ -124,7 +124,7 @@ class _Reader:
         own = [] if type(value) in (list, tuple) else [type(value)]
         return self._all(tag, *own, *value)
 
-    # --- What can be called. ---
+    # --- Callables. ---
 
     def _callable(self, value: Any) -> bytes:
         name = name_of(value)
@@ -158,16 +158,16 @@ class _Reader:
             for module in ("numpy", "scipy.special"):
                 if getattr(sys.modules.get(module), name, None) is value:
                     return _joined("ufunc", f"{module}.{name} {version_of(module)}".encode())
-            accepted = "is a ufunc made of a function, which cannot be read: pass the function"
+            accepted = "is a ufunc made from a function, and cannot be read: pass the function"
             raise self._refusal(name, accepted)
         wrapped = getattr(value, "__wrapped__", None)
-        # Compiled by JAX or kept by a cache, a function computes what it does plainly.
+        # Compiled or cached functions compute the same as the plain function.
         if wrapped is not None and type(value).__module__.startswith(("jaxlib", "functools")):
             return self.digest(wrapped)
         return self._instance(value)
 
     def _function(self, value: types.FunctionType) -> bytes:
-        # Not by __module__, which a decorator copies from the function that it wraps.
+        # Not by __module__, which a decorator copies from the wrapped function.
         library = version_of(str(value.__globals__.get("__name__")))
         cells = []
         for name, cell in zip(value.__code__.co_freevars, value.__closure__ or (), strict=True):
@@ -175,9 +175,9 @@ class _Reader:
                 content = cell.cell_contents
             except ValueError:  # not set yet
                 continue
-            if name != "__class__":  # what super() reads: the class, which is read itself
+            if name != "__class__":  # used by super(); the class is read separately
                 cells.append((name, content))
-        # What a library's functions refer to is named by the library's version.
+        # Functions of a library are identified by the version of the library.
         outside = [] if library is not None else list(self._globals(value))
         return _joined(
             "function",
@@ -200,7 +200,7 @@ class _Reader:
         num_arguments = code.co_argcount + code.co_kwonlyargcount
         names = (code.co_varnames[:num_arguments], code.co_names, code.co_freevars)
         constants = list(code.co_consts)
-        if has_docstring(code):  # which computes nothing
+        if has_docstring(code):  # not part of the computation
             constants[0] = None
         return _joined(
             "code",
@@ -211,7 +211,7 @@ class _Reader:
         )
 
     def _globals(self, value: types.FunctionType) -> Iterator[tuple[str, Any]]:
-        """What a function finds by name outside of itself, by the names it uses."""
+        """Values outside of a function, with the names by which it uses them."""
         found: dict[str, Any] = {}
         for path in sorted(set(paths(value.__code__))):
             first, *rest = path
@@ -224,7 +224,7 @@ class _Reader:
                 thing = value.__globals__[first]
             elif first in builtins:
                 thing = builtins[first]
-            else:  # not defined, or not yet
+            else:  # not defined yet
                 continue
             done = first
             while isinstance(thing, types.ModuleType) and rest and hasattr(thing, rest[0]):
@@ -280,13 +280,13 @@ class _Reader:
         if isinstance(value, types.ModuleType):
             return self._module(value)
         if isinstance(value, np.random.RandomState | np.random.Generator | random.Random):
-            accepted = "is a random state, which changes as it is used: use the key that is given"
+            accepted = "is a random state, which changes when it is used: use the given key"
             raise self._refusal(kind.__name__, accepted)
         if isinstance(value, collections.abc.Iterator | io.IOBase):
-            accepted = "is used up as it is read: keep a list or an array of what it gives"
+            accepted = "can be read only once: keep a list or an array of its values"
             raise self._refusal(kind.__name__, accepted)
         if value is os.environ:
-            raise self._refusal("os.environ", "is outside of it: keep what it needs in a field")
+            raise self._refusal("os.environ", "is outside data: keep what it needs in a field")
         state = state_of(value)
         if state is not None:
             return self._all("instance", kind, {k: v for k, v in state.items() if k not in COPIED})
@@ -297,21 +297,21 @@ class _Reader:
         if isinstance(reduced, tuple) and isinstance(value, collections.abc.Hashable):
             return self._all("reduced", *reduced[:3], *(reduced[3] or ()) if reduced[3:4] else ())
         accepted = (
-            "has no content that can be hashed, so that two runs could not be told apart: make it "
-            "a number, an array, a function or an object of fields"
+            "has no content that can be hashed, so two runs could not be distinguished: make it "
+            "a number, an array, a function or an object with fields"
         )
         raise self._refusal(f"{kind.__module__}.{kind.__qualname__}", accepted)
 
     def _module(self, module: types.ModuleType) -> bytes:
         version = version_of(module.__name__)
         if version is None:
-            accepted = "is a module of your own passed as a value: pass the functions that it needs"
+            accepted = "is your own module passed as a value: pass the functions that it needs"
             raise self._refusal(module.__name__, accepted)
         return _joined("module", module.__name__.encode(), version.encode())
 
 
 def _joined(tag: str, *parts: bytes) -> bytes:
-    """A digest of parts in order, none of which can run into the next."""
+    """A digest of parts in order; no two different lists of parts are concatenated alike."""
     digest = hashlib.sha256()
     for part in (tag.encode(), *parts):
         digest.update(len(part).to_bytes(8, "big"))
@@ -322,7 +322,7 @@ def _joined(tag: str, *parts: bytes) -> bytes:
 def _is_plain(value: Any) -> bool:
     kinds = (str, bytes, bytearray, int, float, complex, range, slice, types.CodeType, enum.Enum)
     singletons = (None, Ellipsis, NotImplemented, dataclasses.MISSING)
-    # By type: a pickled MISSING comes back as another one.
+    # By type: a pickled MISSING becomes another object.
     return isinstance(value, (*kinds, *map(type, singletons))) and not isinstance(value, np.generic)
 
 
