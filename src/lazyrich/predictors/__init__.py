@@ -1,4 +1,4 @@
-"""Where theory says training must end, each with a certificate."""
+"""Predictors: the solutions that theory predicts for training, each with a certificate."""
 
 from ._base import CERTIFIED as CERTIFIED, Predictor as Predictor
 from .kernel_completion import kernel_completion as kernel_completion

@@ -1,4 +1,4 @@
-"""What a predictor is: where theory says training must end, with a proof."""
+"""The result type of predictors, with its certificate, and helpers that predictors share."""
 
 from typing import Any, Literal, NamedTuple
 
@@ -15,25 +15,25 @@ from ..losses import CrossEntropy, Logistic
 Status = Literal[
     "optimal", "stationary", "not_separable", "not_proven", "ill_conditioned", "out_of_range"
 ]
-# Of a predictor that is what it is said to be.
+# The statuses of certified predictors.
 CERTIFIED: tuple[Status, ...] = ("optimal", "stationary")
 
 
 class Predictor(NamedTuple):
     r"""A linear predictor $x \mapsto \langle w, x\rangle$ with its certificate.
 
-    - `weights`, shape `(d,)`, of norm one in the norm that the predictor is about, zero if
-        there is none; an interpolant is not normalised, and has shape `(d, d)` if it completes
-        a matrix.
-    - `objective`, what `weights` achieve: the margin, or the norm for an interpolant.
-    - `bound`, what nothing can beat, proven by `dual`.
+    - `weights`, shape `(d,)`, of norm one in the norm of the problem, or zero if there is no
+        solution. An interpolant is not normalised, and has shape `(d, d)` if it completes a matrix.
+    - `objective`, the value for `weights`: the margin, or the norm of an interpolant.
+    - `bound`, a bound that no weights can exceed, proven by `dual`.
     - `dual`, shape `(n,)`, or `(n, c)` for classes.
     - `gap`, $|$bound − objective$|$ relative to the bound: the certificate.
-    - `status`: `optimal` if `gap` is within the tolerance asked for, `stationary` if it is one of
-        what is not convex; `not_separable` if it is proven that no weights classify, or fit, every
-        sample; `ill_conditioned` if rounding hides both; `out_of_range` if the answer is no
-        double; `not_proven` if the gap stayed open for another reason.
-    - `why`, one line where it is not certified, else empty.
+    - `status`: `optimal` if `gap` is within the tolerance; `stationary` if the point of a
+        non-convex problem is proven to be stationary; `not_separable` if it is proven that no
+        weights classify, or fit, every sample; `ill_conditioned` if rounding hides both;
+        `out_of_range` if the result does not fit in float64; `not_proven` if the gap is larger
+        than the tolerance for another reason.
+    - `why`, one line if the predictor is not certified, otherwise empty.
     """
 
     name: str
@@ -47,27 +47,27 @@ class Predictor(NamedTuple):
 
     @property
     def is_certified(self) -> bool:
-        """Whether `gap` proves what the predictor is said to be."""
+        """Whether `gap` proves that the predictor is optimal or stationary."""
         return self.status in CERTIFIED
 
     @property
     def doubt(self) -> str:
-        """One line on what is measured against it, empty if it is certified."""
+        """One line of warning about comparisons with the predictor; empty if it is certified."""
         return doubt_of(self.name, self.status, self.why)
 
 
 def doubt_of(name: str, status: str, why: str = "") -> str:
-    """What to know of numbers measured against a predictor of that status; empty if certified."""
+    """A warning about numbers compared with a predictor of this status; empty if certified."""
     if status in CERTIFIED:
         return ""
     reason = f": {why}" if why else ""
     if status == "not_separable":
-        return f"{name} does not exist ({status}{reason}); nothing can be near it"
-    return f"{name} is not certified ({status}{reason}); what is measured against it may be wrong"
+        return f"{name} does not exist ({status}{reason}); quantities relative to it are undefined"
+    return f"{name} is not certified ({status}{reason}); quantities relative to it may be wrong"
 
 
 def kernel_scale(kernel_weights: ArrayLike | None) -> Float[np.ndarray, " d"] | None:
-    """Weights of a kernel, None where they are all one; raises where one is negative."""
+    """The weights of a kernel, None if all are one; raises if one is negative."""
     if kernel_weights is None:
         return None
     h = np.asarray(kernel_weights, np.float64)
@@ -79,7 +79,7 @@ def kernel_scale(kernel_weights: ArrayLike | None) -> Float[np.ndarray, " d"] | 
 def as_data(
     x: ArrayLike, y: ArrayLike, *, signs: bool
 ) -> tuple[Shaped[Array, "n d"], Float[Array, " n"]]:
-    """Inputs and labels as arrays; raises if `signs` are asked for and a label is none."""
+    """Inputs and labels as arrays; raises if `signs` are required and a label is not a sign."""
     labels = real_array(y, "y").astype(np.float64)
     bad = np.flatnonzero(np.abs(labels) != 1)
     if signs and len(bad):
@@ -92,13 +92,13 @@ def as_data(
 
 
 def constrained_labels(y: Any, outputs: tuple[int, ...]) -> Shaped[Array, " n"]:
-    """The labels of margin constraints: signs beside one output, else classes, of any type."""
+    """The labels of margin constraints: signs for one output, otherwise classes, of any type."""
     loss = Logistic() if len(outputs) == 1 else CrossEntropy()
     return loss.labels(y, outputs, "y")
 
 
-def room(values: Float[Array, "..."], change: Float[Array, "..."]) -> Float[Array, ""]:
-    """The longest step that keeps `values` positive."""
+def max_step(values: Float[Array, "..."], change: Float[Array, "..."]) -> Float[Array, ""]:
+    """The largest step that keeps `values` positive."""
     return jnp.min(jnp.where(change < 0, -values / change, jnp.inf))
 
 
@@ -107,9 +107,9 @@ def minimise_nonnegative(
 ) -> Float[np.ndarray, " n"]:
     r"""$\arg\min_{a \ge 0} \frac12 a^\top M a - b^\top a$ for $M \succeq 0$, $b$ in its range.
 
-    By active sets, so exactly, after finitely many exchanges; NaN if these run out.
+    Uses active sets, so it is exact after finitely many exchanges; NaN if there are too many.
     """
-    # M = A^T A and A^T c = b turn it into the least squares of A a against c.
+    # With M = A^T A and A^T c = b this is the least-squares problem of A a against c.
     values, vectors = scipy.linalg.eigh(matrix)
     keep = values > 1e-13 * values[-1]
     roots, basis = np.sqrt(values[keep])[:, None], vectors[:, keep].T

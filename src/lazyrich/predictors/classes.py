@@ -1,4 +1,4 @@
-"""What certifies a direction of multi-class margins."""
+"""Certificates for directions of multi-class margins."""
 
 from typing import NamedTuple
 
@@ -6,15 +6,15 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from ._base import Predictor
-from .margin import Evidence, contradiction, decided
+from .margin import Evidence, contradiction, predictor_of
 from .products import EPS
 
-# Entries of a table of all constraints, up to which a contradiction is searched for.
+# The largest number of entries in a table of all constraints for a search of contradictions.
 _SMALL = 2**20
 
 
 class ClassMargin(NamedTuple):
-    """The problem of `features`, times `2**-unit` those given, and classes."""
+    """The problem for `features`, scaled by `2**-unit`, and classes."""
 
     phi: Float[np.ndarray, "n k"]
     y: Int[np.ndarray, " n"]
@@ -25,7 +25,7 @@ class ClassMargin(NamedTuple):
 def evidence(
     posed: ClassMargin, weights: Float[np.ndarray, "c k"], mu: Float[np.ndarray, "n c"]
 ) -> Evidence:
-    """Of a direction and multipliers, wherever both come from."""
+    """What a direction and multipliers from any source prove."""
     phi, right = posed.phi, np.eye(posed.num_classes)[posed.y]
     mu = np.where(right > 0, 0.0, np.maximum(mu, 0.0))
     mu = mu / np.sum(mu) if np.sum(mu) > 0 else (1 - right) / np.sum(1 - right)
@@ -54,12 +54,12 @@ def certify_classes(
     mu: Float[np.ndarray, "n c"],
     tolerance: float,
 ) -> Predictor:
-    """The predictor of a direction and multipliers: what they prove."""
+    """The predictor for a direction and multipliers, with the status that they prove."""
     found = evidence(posed, weights, mu)
     if found.margin <= 0 and not found.inseparable:
         other = _contradiction(posed)
         found = found if other is None else evidence(posed, weights, other)
-    return decided(name, found, posed.unit, tolerance, found.direction)
+    return predictor_of(name, found, posed.unit, tolerance, found.direction)
 
 
 def _contradiction(posed: ClassMargin) -> Float[np.ndarray, "n c"] | None:

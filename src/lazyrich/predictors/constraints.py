@@ -1,4 +1,4 @@
-"""Constraints of a point, and how well their gradients explain it."""
+"""Margin constraints at a point, and the residuals of their KKT conditions."""
 
 from typing import Any, NamedTuple
 
@@ -12,17 +12,18 @@ from ..models import AbstractModel
 
 
 class Limits(NamedTuple):
-    """How many constraints may have multipliers, and up to which factor of the smallest margin."""
+    """The largest number of constraints with multipliers, and the factor of the smallest margin."""
 
     max_active: int
     factor: float
 
 
 class Constraints(NamedTuple):
-    """The tightest constraints: margins of samples over the smallest of all, and whose they are.
+    """The constraints with the smallest margins, and the sample of each.
 
-    The margin is `r` times the outputs of its `sample`; `r` is zero for those not `active`.
-    `smallest` is NaN where some sample is not fitted.
+    Margins are divided by the smallest of all. The margin is `r` times the outputs of its
+    `sample`; `r` is zero for constraints that are not `active`. `smallest` is NaN if a sample is
+    not fitted.
     """
 
     sample: Int[Array, " m"]
@@ -37,7 +38,7 @@ class Constraints(NamedTuple):
 def every_margin(
     f: Float[Array, " n *c"], y: Shaped[Array, " n"]
 ) -> tuple[Float[Array, " n *c"], Float[Array, ""]]:
-    """Margins of all constraints, infinite at a label itself; the smallest, NaN if not positive."""
+    """Margins of all constraints, infinite at the label itself; the smallest, or NaN if not > 0."""
     if f.ndim == 1:
         every = f * y
     else:
@@ -69,7 +70,7 @@ def tightest(f: Float[Array, " n *c"], y: Shaped[Array, " n"], limits: Limits) -
 class KKTSystem(NamedTuple):
     r"""Multipliers minimise $\frac12 \mu^\top M \mu - b^\top \mu$ over $\mu \ge 0$.
 
-    NaN where some sample is not fitted.
+    NaN if a sample is not fitted.
     """
 
     matrix: Float[Array, "m m"]
@@ -78,10 +79,10 @@ class KKTSystem(NamedTuple):
 
 
 class Point(NamedTuple):
-    """A vector whose length is minimised, and what it does to outputs.
+    """A vector whose norm is minimised, and its outputs.
 
-    Outputs are `f`, of `degree` in the `vector`; their gradients are the model's at `origin`: the
-    parameters themselves, or those around which it was linearised.
+    The outputs `f` are of `degree` in the `vector`. Their gradients are those of the model at
+    `origin`: the parameters themselves, or the point around which the model was linearised.
     """
 
     vector: Any
@@ -93,16 +94,16 @@ class Point(NamedTuple):
 def system_at(
     model: AbstractModel, point: Point, x: Shaped[Array, "n d"], y: Array, limits: Limits
 ) -> KKTSystem:
-    """What the multipliers of a point solve."""
+    """The system for the multipliers at a point."""
     found = tightest(point.f, y, limits)
     scale, norm = scale_and_norm(point, found.smallest)
     kernel = row_gram(model, point.origin, x[found.sample], found.r)
     kernel = kernel * scale ** (2 * (point.degree - 1))
     penalty = ((found.margin - 1) / norm) ** 2
     idle = jnp.where(found.active, 0.0, jnp.max(jnp.diagonal(kernel)))
-    # By Euler's identity the gradients' products with theta are L times the margins.
+    # By Euler's identity, the inner products of the gradients with theta are L times the margins.
     linear = point.degree * found.margin * found.active
-    linear = linear + 0.0 * found.smallest  # not fitted, not a number
+    linear = linear + 0.0 * found.smallest  # not-a-number if a sample is not fitted
     return KKTSystem(kernel + jnp.diag(penalty + idle), linear, found)
 
 
@@ -113,7 +114,7 @@ def residual_at(
     constraints: Constraints,
     mu: Float[Array, " m"],
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Stationarity and complementarity with given multipliers."""
+    """Stationarity and complementarity for given multipliers."""
     scale, norm = scale_and_norm(point, constraints.smallest)
     some = x[constraints.sample]
     forces = constraints.r * mu.reshape(-1, *[1] * (constraints.r.ndim - 1))
@@ -124,36 +125,36 @@ def residual_at(
 
 
 def scale_and_norm(point: Point, smallest: Float[Array, ""]) -> tuple[Array, Array]:
-    """What brings the smallest margin to 1, and the vector's norm there."""
+    """The factor that makes the smallest margin 1, and the norm of the scaled vector."""
     scale = smallest ** (-1 / point.degree)
     return scale, scale * tree_norm(point.vector)
 
 
 def own_point(model: AbstractModel, params: Any, x: Shaped[Array, "n d"]) -> Point:
-    """Parameters as a point of their own model's problem."""
+    """Parameters as a point of the problem of their own model."""
     degree = model.homogeneity
-    assert degree is not None  # callers have made sure
+    assert degree is not None  # checked by the callers
     return Point(params, params, model.apply(params, x), degree)
 
 
 @eqx.filter_jit
 def min_norm_gap(model: AbstractModel, point: Point, x: Shaped[Array, "n d"]) -> Float[Array, ""]:
-    """Of a point's vector, the part that no combination of gradients makes, relative."""
+    """The norm of a vector's part outside the span of the gradients, relative to the vector."""
     f, pullback = jax.vjp(lambda p: model.apply(p, x), point.origin)
     values, vectors = jnp.linalg.eigh(model.tangent_kernel(point.origin, x))
     kept = values > 1e-13 * values[-1]
     inverse = jnp.where(kept, 1 / jnp.where(kept, values, 1.0), 0.0)
 
     def without(vector: Any) -> Any:
-        seen = jax.jvp(lambda p: model.apply(p, x), (point.origin,), (vector,))[1]
-        mu = vectors @ (inverse * (vectors.T @ seen.ravel()))
+        outputs = jax.jvp(lambda p: model.apply(p, x), (point.origin,), (vector,))[1]
+        mu = vectors @ (inverse * (vectors.T @ outputs.ravel()))
         return jax.tree.map(jnp.subtract, vector, pullback(mu.reshape(f.shape))[0])
 
-    # Twice: the first time leaves a rounding error of the kernel's condition number.
+    # Repeated, because the first pass has rounding errors of the kernel's condition number.
     gap = without(without(point.vector))
     return tree_norm(gap) / tree_norm(point.vector)
 
 
 def tree_norm(tree: Any) -> Float[Array, ""]:
-    """The L2 norm of all leaves together."""
+    """The L2 norm of all leaves as one vector."""
     return jnp.sqrt(sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(tree)))

@@ -1,4 +1,4 @@
-"""Interpolants of least norm: the problem as posed, in good units, and what certifies one."""
+"""Interpolants of least norm: the scaled problem, and the certificate of a solution."""
 
 from typing import NamedTuple
 
@@ -19,18 +19,18 @@ from .products import (
 )
 from .rows import Rows, independent_rows
 
-# A combination of labels that is not zero: so many times more than its rounding could be.
+# A combination of labels is not zero if it exceeds its largest possible rounding this many times.
 _CERTAIN = 1e3
-# Times the condition number: what rounding leaves of a certificate, relative, at the most.
+# Times the condition number: the largest relative effect of rounding on a certificate.
 _ROUNDING = 30 * EPS
 
 
 class Interpolation(NamedTuple):
-    r"""The problem $\min \|u\|_p$ subject to $X u = y$, $p$ 1 or 2, in good units.
+    r"""The problem $\min \|u\|_p$ subject to $X u = y$, $p$ 1 or 2, in scaled units.
 
-    The samples are those given times powers of two, `2**rows`, the labels these times `2**labels`
-    besides, so that nothing over- or underflows and nothing is rounded: what holds of this problem
-    holds of the one posed. A solution of that is `2**-labels` times one of this.
+    Samples are multiplied by `2**rows`, labels by `2**rows` and `2**labels`. Powers of two avoid
+    overflow and underflow without rounding, so a proof for the scaled problem is a proof for the
+    original one. A solution of the original problem is `2**-labels` times one of this problem.
     """
 
     order: int
@@ -48,7 +48,7 @@ class Interpolation(NamedTuple):
         order: int,
         kernel_weights: Float[np.ndarray, " d"] | None = None,
     ) -> "Interpolation":
-        """That of samples and labels; $u$ is $w / \\sqrt h$ with `kernel_weights` $h$."""
+        """The scaled problem; $u$ is $w / \\sqrt h$ with `kernel_weights` $h$."""
         matrix = as_matrix(x)
         labels = as_labels(y, len(matrix))
         if kernel_weights is not None:
@@ -63,16 +63,16 @@ class Interpolation(NamedTuple):
         return cls(order, matrix, labels, rows, common, independent_rows(matrix))
 
     def norm(self, u: Float[np.ndarray, " d"]) -> float:
-        """The one that is least."""
+        """The norm that is minimised."""
         return float(np.linalg.norm(u, self.order))
 
     def dual_norm(self, g: Float[np.ndarray, " d"]) -> float:
-        """The one dual to it."""
+        """The dual norm."""
         return float(np.linalg.norm(g, np.inf if self.order == 1 else 2))
 
     @property
     def kept(self) -> tuple[Shaped[np.ndarray, "r d"], Float[np.ndarray, " r"]]:
-        """Samples that do not depend on others, and their labels."""
+        """Linearly independent samples, and their labels."""
         kept = self.independent.kept
         return (self.x, self.y) if len(kept) == len(self.y) else (self.x[kept], self.y[kept])
 
@@ -85,32 +85,33 @@ class Interpolation(NamedTuple):
 
 
 class Evidence(NamedTuple):
-    """What a candidate and its multipliers prove of the problem in its good units.
+    """What a candidate and its multipliers prove about the scaled problem.
 
-    - `norm` of the candidate; `correction`, the norm of what would make it interpolate the samples
-        that do not depend on others, so that the least norm is at most the sum; `astray`, how much
-        further it could have to move for those that do.
-    - `bound`, what no interpolant goes below; `dual`, the multipliers scaled so that they prove it.
-    - `contradicted`, whether a combination of samples vanishes and that of their labels does not:
-        nothing interpolates.
-    - `doubtful`, whether a sample depends on others neither certainly nor certainly not.
+    - `norm` of the candidate; `correction`, an upper bound on the norm of a change that makes it
+        interpolate the independent samples, so that the least norm is at most the sum;
+        `dependent_misfit`, an upper bound on the further change for dependent samples.
+    - `bound`, a lower bound on the norm of interpolants; `dual`, the scaled multipliers that prove
+        it.
+    - `contradicted`, whether a combination of samples is zero and the same combination of their
+        labels is not, so that no interpolant exists.
+    - `undecided`, whether it is not certain that a sample depends on others.
     """
 
     norm: float
     correction: float
-    astray: float
+    dependent_misfit: float
     bound: float
     dual: Float[np.ndarray, " n"]
     contradicted: bool
-    doubtful: bool
+    undecided: bool
 
     @property
     def gap(self) -> float:
-        """What is not known of the least norm, relative to the candidate's."""
+        """The uncertainty of the least norm, relative to the candidate's norm."""
         return self.relative(self.norm + self.correction - self.bound)
 
     def relative(self, length: float) -> float:
-        """A length relative to the candidate's."""
+        """A length relative to the candidate's norm."""
         if self.norm < np.finfo(float).tiny:
             return 0.0 if length == 0 else np.inf
         return length / self.norm
@@ -119,11 +120,11 @@ class Evidence(NamedTuple):
 def evidence(
     posed: Interpolation, u: Float[np.ndarray, " d"], nu: Float[np.ndarray, " r"]
 ) -> Evidence:
-    """Of a candidate and multipliers of the samples kept, wherever both come from."""
+    """What a candidate and multipliers of the independent samples, from any source, prove."""
     rows, (x, y) = posed.independent, posed.kept
     misfit, error = measured_times(x, -u, y)
     delta = rows.shortest(x, misfit)
-    # What rounding has left of the misfit is corrected for at its largest.
+    # The part of the misfit that is due to rounding is corrected at its largest possible value.
     far = np.sqrt(len(u)) if posed.order == 1 else 1.0
     smallest = np.max(np.abs(np.diag(rows.factor)), initial=1) / rows.condition
     correction = posed.norm(delta) + far * float(np.linalg.norm(error)) / smallest
@@ -134,20 +135,22 @@ def evidence(
     bound = max(value, 0.0) / level if level > 0 else 0.0
     dual = np.zeros(len(posed.y))
     dual[rows.kept] = nu / level if level > 0 else 0.0
-    astray, contradicted = _of_dependent(posed, u + delta, smallest)
-    doubtful = not np.all(rows.dependent)
-    return Evidence(posed.norm(u), correction, astray, bound, dual, contradicted, doubtful)
+    dependent_misfit, contradicted = _of_dependent(posed, u + delta, smallest)
+    undecided = not np.all(rows.dependent)
+    return Evidence(
+        posed.norm(u), correction, dependent_misfit, bound, dual, contradicted, undecided
+    )
 
 
 def _of_dependent(
     posed: Interpolation, u: Float[np.ndarray, " d"], smallest: float
 ) -> tuple[float, bool]:
-    """How far samples that depend on others are from being fitted; whether they cannot be."""
+    """The misfit of dependent samples, as a distance, and whether it cannot be removed."""
     rows = posed.independent
     if not len(rows.dropped):
         return 0.0, False
     misfit, error = measured_times(posed.x[rows.dropped], -u, posed.y[rows.dropped])
-    # A label is consistent if a change of its own rounding, or of the products', would make it so.
+    # A label is consistent if a change within its own rounding, or that of the products, is enough.
     size = np.abs(rows.combinations) @ np.abs(posed.y)
     across = np.abs(rows.combinations @ posed.y)
     left = np.maximum(np.abs(misfit) - error, 0.0)
@@ -166,23 +169,23 @@ def certify_interpolant(
     tolerance: float,
     kernel_weights: Float[np.ndarray, " d"] | None = None,
 ) -> Predictor:
-    """The predictor of a candidate and multipliers of the samples kept: what they prove of it.
+    """The predictor for a candidate and multipliers of the independent samples.
 
-    It is `optimal` if every sample is interpolated, or could be by a move of at most `tolerance` of
-    the norm, and if norm and bound agree to the same tolerance.
+    The status is `optimal` if a change of at most `tolerance` times the norm interpolates every
+    sample, and if norm and bound agree to the same tolerance.
     """
     found = evidence(posed, u, nu)
-    gap, move = found.gap, found.relative(max(found.astray, found.correction))
+    gap, move = found.gap, found.relative(max(found.dependent_misfit, found.correction))
     status: Status
-    if found.contradicted and found.relative(found.astray) > tolerance:
-        status, why = "not_separable", "labels contradict each other: nothing interpolates them"
-    elif move <= tolerance and gap <= tolerance and not found.doubtful:
+    if found.contradicted and found.relative(found.dependent_misfit) > tolerance:
+        status, why = "not_separable", "labels contradict each other, so no interpolant exists"
+    elif move <= tolerance and gap <= tolerance and not found.undecided:
         status, why = "optimal", ""
-    elif found.doubtful or _ROUNDING * posed.independent.condition > tolerance:
+    elif found.undecided or _ROUNDING * posed.independent.condition > tolerance:
         status = "ill_conditioned"
         why = (
-            "samples depend on each other nearly: condition number "
-            f"{posed.independent.condition:.1g} once each is scaled to one"
+            "samples are nearly linearly dependent: condition number "
+            f"{posed.independent.condition:.1g} after scaling each to one"
         )
     else:
         status = "not_proven"
@@ -199,7 +202,7 @@ def unscaled(
     status: Status,
     why: str,
 ) -> Predictor:
-    """In the units of the samples and labels given."""
+    """The predictor in the original units of samples and labels."""
     by = -posed.labels
     with np.errstate(over="ignore", under="ignore"):
         weights, dual = np.ldexp(weights, by), np.ldexp(found.dual, posed.rows)
@@ -208,7 +211,7 @@ def unscaled(
     if lost or not np.all(np.isfinite(dual)):
         status = "out_of_range"
         size = np.log10(max(found.norm, np.finfo(float).tiny)) + by * np.log10(2)
-        why = f"the norm is about 1e{size:.0f}, which no double is: scale inputs or labels"
+        why = f"the norm is about 1e{size:.0f}, out of range of float64: scale inputs or labels"
         weights = np.zeros_like(weights)
         norm, bound, dual = np.nan, np.nan, np.zeros_like(dual)
     return Predictor(name, weights, norm, bound, dual, abs(found.gap), status, why)

@@ -1,4 +1,4 @@
-"""The kernel predictor of matrix completion, and how observed entries are read."""
+"""The kernel predictor of matrix completion, and the observed entries."""
 
 from typing import NamedTuple
 
@@ -19,46 +19,46 @@ def kernel_completion(
 ) -> Predictor:
     r"""The kernel completion of a symmetric matrix: the early predictor of its factorisation.
 
-    $W = U U^\top - V V^\top$ has at $U = V = \alpha I$ the tangent kernel $K_{(ij),(kl)} = 4
-    \alpha^2 (\delta_{ik}\delta_{jl} + \delta_{il}\delta_{jk})$. It ties an entry to its mirror
-    image and to nothing else, so the minimum-norm interpolant keeps what was observed, mirrors
-    it, and is zero elsewhere. The certificate compares its norm with the dual value $\nu^\top
-    y / (\nu^\top K \nu)^{1/2}$, which no interpolant goes below.
+    At $U = V = \alpha I$ the tangent kernel of $W = U U^\top - V V^\top$ is $K_{(ij),(kl)} = 4
+    \alpha^2 (\delta_{ik}\delta_{jl} + \delta_{il}\delta_{jk})$. It couples an entry only to its
+    transposed entry. So the minimum-norm interpolant has the observed entries and their
+    transposes, and is zero elsewhere. The certificate compares its norm with the dual value
+    $\nu^\top y / (\nu^\top K \nu)^{1/2}$, a lower bound for all interpolants.
 
     - **Takes** `index`, shape `(n, 2)`, integers in `[0, size)`; `values`, shape `(n,)`, the
-        entries $y_k$ there. An entry may be given more than once, as itself or mirrored.
+        entries $y_k$ there. An entry may be given several times, also transposed.
     - **Returns** weights of shape `(size, size)`, not normalised; `objective`, their norm
-        $(y^\top K^{+} y)^{1/2}$ at $\alpha = 1$, which is $\|W\|_F / \sqrt 8$ and at another
-        $\alpha$ is divided by it; `dual`, $\nu = K^{+} y$ at $\alpha = 1$; `not_separable` if
+        $(y^\top K^{+} y)^{1/2}$ at $\alpha = 1$, which is $\|W\|_F / \sqrt 8$ (for another
+        $\alpha$ divide by $\alpha$); `dual`, $\nu = K^{+} y$ at $\alpha = 1$; `not_separable` if
         values of one entry differ from their mean by more than `tolerance` times the largest
-        entry: nothing interpolates, and all else is that of the least-squares fit, the means.
+        entry. Then no interpolant exists, and the other fields belong to the least-squares fit.
     - **Raises** `InputError` on entries outside the matrix or values that are not finite.
     - **Source** Lyu et al., ICLR 2024, arXiv:2311.18817: kernel regime of matrix completion.
     """
-    seen = observe(index, values, size)
-    # K is 8 on the diagonal and 4 off it, on all copies of one entry alike.
-    y = seen.values / seen.unit
-    dual = y / np.where(seen.places[:, 0] == seen.places[:, 1], 8, 4)
-    weights = scatter(seen.places, y, size)
+    observed = observe(index, values, size)
+    # K is 8 on the diagonal and 4 off it, for all copies of one entry.
+    y = observed.values / observed.unit
+    dual = y / np.where(observed.places[:, 0] == observed.places[:, 1], 8, 4)
+    weights = scatter(observed.places, y, size)
     objective = float(np.linalg.norm(weights)) / np.sqrt(8)
-    # From the multipliers alone: nu^T K nu = 8 |Y|^2.
-    pulled = float(np.linalg.norm(pull(seen.places, dual, size))) * np.sqrt(8)
+    # From the multipliers only: nu^T K nu = 8 |Y|^2.
+    pulled = float(np.linalg.norm(pull(observed.places, dual, size))) * np.sqrt(8)
     bound = float(dual @ y) / max(pulled, np.finfo(float).tiny)
-    dual = seen.share(dual * seen.unit)
-    return certified("Kernel completion", seen, weights, objective, bound, dual, tolerance)
+    dual = observed.share(dual * observed.unit)
+    return certified("Kernel completion", observed, weights, objective, bound, dual, tolerance)
 
 
 class Observed(NamedTuple):
-    """What is known of a symmetric matrix: distinct entries, on or above the diagonal."""
+    """The known entries of a symmetric matrix, without repetition, on or above the diagonal."""
 
     places: Int[np.ndarray, "m 2"]
-    values: Float[np.ndarray, " m"]  # the mean, if given more than once
-    which: Int[np.ndarray, " n"]  # the entry that each observation is of
-    spread: float  # the furthest that an observation is from its entry's mean
+    values: Float[np.ndarray, " m"]  # the mean if given several times
+    which: Int[np.ndarray, " n"]  # the entry of each observation
+    spread: float  # the largest distance of an observation from its entry's mean
 
     @property
     def unit(self) -> float:
-        """A power of two near the largest value: divided by it, nothing over- or underflows."""
+        """A power of two near the largest value, for scaling without overflow or underflow."""
         return float(np.ldexp(0.5, np.frexp(np.max(np.abs(self.values), initial=0))[1]))
 
     def share(self, dual: Float[np.ndarray, " m"]) -> Float[np.ndarray, " n"]:
@@ -67,7 +67,7 @@ class Observed(NamedTuple):
 
 
 def observe(index: ArrayLike, values: ArrayLike, size: int) -> Observed:
-    """Observations as distinct entries; raises if they cannot be read."""
+    """Observations as distinct entries; raises `InputError` for wrong shapes or values."""
     if size < 1:
         raise InputError("size", size, "should be at least 1")
     index, values = np.asarray(index), np.asarray(values)
@@ -89,7 +89,7 @@ def observe(index: ArrayLike, values: ArrayLike, size: int) -> Observed:
 
     ordered = np.sort(index.astype(np.int64), axis=1)
     places, first, which = np.unique(ordered, axis=0, return_index=True, return_inverse=True)
-    # Differences from the first, so that the mean of equal values is that value exactly.
+    # Differences from the first value, so that the mean of equal values is exact.
     off = values - values[first][which]
     means = values[first] + np.bincount(which, off) / np.bincount(which)
     return Observed(places, means, which, float(np.max(np.abs(values - means[which]))))
@@ -114,7 +114,7 @@ def pull(
 
 
 def relative_gap(objective: float, bound: float) -> float:
-    """What is unproven of a norm, relative to the bound; infinite if the bound is void."""
+    """The relative difference of norm and bound; infinite if the bound is not positive."""
     if bound > 0:
         return (objective - bound) / bound
     return 0.0 if objective == 0 else np.inf
@@ -122,22 +122,22 @@ def relative_gap(objective: float, bound: float) -> float:
 
 def certified(
     name: str,
-    seen: Observed,
+    observed: Observed,
     weights: Float[np.ndarray, "d d"],
     objective: float,
     bound: float,
     dual: Float[np.ndarray, " n"],
     tolerance: float,
 ) -> Predictor:
-    """The predictor of a feasible pair; weights, objective and bound are in `seen.unit`."""
+    """The predictor for a feasible pair; weights, objective and bound in that unit."""
     gap = abs(relative_gap(objective, bound))
     status: Status = "optimal"
     why = ""
-    if seen.spread > tolerance * np.max(np.abs(seen.values), initial=0):
-        status, why = "not_separable", "an entry is given with different values"
+    if observed.spread > tolerance * np.max(np.abs(observed.values), initial=0):
+        status, why = "not_separable", "an entry has several different values"
     elif not gap <= tolerance:
         status, why = "not_proven", f"the gap is {gap:.1g}, above the tolerance {tolerance:g}"
-    objective, bound = objective * seen.unit, bound * seen.unit
+    objective, bound = objective * observed.unit, bound * observed.unit
     if not np.isfinite(objective):
-        status, why = "out_of_range", "the norm is above the largest double: scale the values"
-    return Predictor(name, weights * seen.unit, objective, bound, dual, gap, status, why)
+        status, why = "out_of_range", "the norm is out of range of float64: scale the values"
+    return Predictor(name, weights * observed.unit, objective, bound, dual, gap, status, why)

@@ -1,4 +1,4 @@
-"""How far parameters are from a KKT point of margin maximisation, of any homogeneous model."""
+"""KKT residuals of margin maximisation and interpolation, for any homogeneous model."""
 
 from typing import Any, NamedTuple
 
@@ -25,24 +25,24 @@ from .constraints import (
 )
 from .multipliers import Explained, explain
 
-# Of projected gradients, where constraints are too many for a Gram matrix.
+# The number of projected gradient steps, if there are too many constraints for a Gram matrix.
 _STEPS = 2000
 
 
 class KKTResidual(NamedTuple):
     r"""Residuals at parameters scaled to a smallest margin of 1; all dimensionless.
 
-    - `stationarity`, $\|\theta - \sum_i \mu_i \nabla q_i\|_2 / \|\theta\|_2$, $q_i$ being the
+    - `stationarity`, $\|\theta - \sum_i \mu_i \nabla q_i\|_2 / \|\theta\|_2$, where $q_i$ are the
         margins.
     - `complementarity`, $\sum_i \mu_i (q_i - 1) / \|\theta\|_2^2$.
-    - `multipliers`, $\mu \ge 0$, shape `(m,)`: those that make the squares of both least, the
-        second constraint by constraint.
-    - `num_active`, how many constraints were within the factor asked for, $m$ if a sample is
-        fitted; `samples` and `classes`, shape `(m,)`, which they are: of which sample, and
-        against which other class (zero for signs).
+    - `multipliers`, $\mu \ge 0$, shape `(m,)`: they minimise the sum of both squared residuals,
+        with complementarity taken constraint by constraint.
+    - `num_active`, the number of constraints within `factor` of the smallest margin;
+        `samples` and `classes`, shape `(m,)`, the sample of each constraint and the other class
+        (zero for signs).
 
-    Every constraint holds by the scaling. NaN where some sample is not fitted, for then no
-    scaling is feasible, or where the search for multipliers did not end.
+    After the scaling all constraints are fulfilled. The residuals are NaN if a sample is not
+    fitted, because then no scaling is feasible, or if the search for multipliers did not end.
     """
 
     stationarity: float
@@ -62,17 +62,17 @@ def margin_kkt(
     factor: float = 2.0,
     max_active: int = 1024,
 ) -> KKTResidual:
-    r"""Residual of a homogeneous model in margin maximisation.
+    r"""KKT residual of a homogeneous model in margin maximisation.
 
     The problem is $\min \frac12 \|\theta\|_2^2$ subject to $y_i f(\theta; x_i) \ge 1$ for
-    signs, to $f_{y_i}(\theta; x_i) - f_j(\theta; x_i) \ge 1$, $j \ne y_i$, for classes. Which
-    of the constraints carry multipliers is found by non-negative least squares: exactly, by active
-    sets in the Gram matrix of their gradients, where these are few; else by 2000 accelerated
-    projected gradients that begin with the multipliers of training itself.
+    signs, and to $f_{y_i}(\theta; x_i) - f_j(\theta; x_i) \ge 1$, $j \ne y_i$, for classes.
+    Non-negative least squares finds the multipliers. For up to `max_active` active constraints
+    the method is exact: active sets with the Gram matrix of the gradients. For more constraints it
+    is 2000 accelerated projected gradient steps that start from the multipliers of training.
 
-    - **Takes** `factor`, of the smallest margin up to which a constraint counts as active;
-        `max_active`, up to which they are few. Classes have $n(C-1)$ constraints.
-    - **Raises** [`InputError`][lazyrich.InputError] for a model without a degree.
+    - **Takes** `factor`, of the smallest margin: constraints with at most this margin are active;
+        `max_active`, see above. Classes have $n(C-1)$ constraints.
+    - **Raises** [`InputError`][lazyrich.InputError] for a model that is not homogeneous.
     - **Source** Lyu & Li, ICLR 2020, arXiv:1906.05890: approximate KKT points, in relative form.
     """
     degree = model.homogeneity
@@ -118,13 +118,13 @@ def _without_gram(
 def diagonal_kkt(
     params: DiagonalParams, x: Shaped[ArrayLike, "n d"], y: Shaped[ArrayLike, " n"], depth: int
 ) -> KKTResidual:
-    r"""Residual of a diagonal net in margin maximisation, every sample a constraint.
+    r"""KKT residual of a diagonal net in margin maximisation, with a constraint for every sample.
 
     The problem is $\min \frac12 \|\theta\|_2^2$ subject to $y_i f(\theta; x_i) \ge 1$. In
     terms of $w = u^{\odot L} - v^{\odot L}$ this is $\min \|w\|_{2/L}$ subject to $y_i
-    \langle w, x_i\rangle \ge 1$: convex at $L = 2$, where
-    [`l1_max_margin`][lazyrich.predictors.l1_max_margin] solves it, and a quasi-norm with
-    many KKT points beyond.
+    \langle w, x_i\rangle \ge 1$. It is convex for $L = 2$, where
+    [`l1_max_margin`][lazyrich.predictors.l1_max_margin] solves it. For larger $L$ it has a
+    quasi-norm and many KKT points.
     """
     x, y = as_data(x, y, signs=True)
     params = DiagonalParams(*map(jnp.asarray, params))
@@ -135,14 +135,14 @@ def diagonal_kkt(
 def kkt_system(
     model: AbstractModel, params: Any, x: Shaped[Array, "n d"], y: Array, limits: Limits
 ) -> KKTSystem:
-    """What the multipliers of parameters solve."""
+    """The system for the multipliers of parameters."""
     return system_at(model, own_point(model, params, x), x, y, limits)
 
 
 def kkt_multipliers(
     matrix: Float[np.ndarray, "n n"], linear: Float[np.ndarray, " n"]
 ) -> Float[np.ndarray, " n"]:
-    """The multipliers; NaN where there is no system for them or the search did not end."""
+    """The multipliers; NaN if the system is not-a-number or the search did not end."""
     if not np.all(np.isfinite(linear)):
         return np.full(len(linear), np.nan)
     return minimise_nonnegative(matrix, linear)
@@ -157,7 +157,7 @@ def kkt_residual(
     limits: Limits,
     mu: Float[Array, " m"],
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Stationarity and complementarity of parameters with given multipliers."""
+    """Stationarity and complementarity of parameters for given multipliers."""
     point = own_point(model, params, x)
     return residual_at(model, point, x, tightest(point.f, y, limits), mu)
 
@@ -180,12 +180,12 @@ def min_norm_kkt(
     x: Shaped[ArrayLike, "n d"],
     y: Shaped[ArrayLike, " n *c"],
 ) -> MinNormResidual:
-    r"""Residual of a homogeneous model in minimum-norm interpolation.
+    r"""KKT residual of a homogeneous model in minimum-norm interpolation.
 
-    The problem is $\min \frac12 \|\theta\|_2^2$ subject to $f(\theta; x_i) = y_i$; multipliers
-    of either sign come from least squares in the tangent kernel, which is formed.
+    The problem is $\min \frac12 \|\theta\|_2^2$ subject to $f(\theta; x_i) = y_i$. The
+    multipliers, of either sign, come from least squares with the tangent kernel.
 
-    - **Raises** [`InputError`][lazyrich.InputError] for a model without a degree.
+    - **Raises** [`InputError`][lazyrich.InputError] for a model that is not homogeneous.
     - **Source** Lyu et al., ICLR 2024, arXiv:2311.18817: rich regime of regression.
     """
     if model.homogeneity is None:

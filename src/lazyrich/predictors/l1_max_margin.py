@@ -12,14 +12,14 @@ from jaxtyping import Array, ArrayLike, Float, Shaped
 
 from .._core.columns import gram, matvec, rmatvec
 from .._core.precision import in_double
-from ._base import Predictor, room
+from ._base import Predictor, max_step
 from .margin import Margin, certify_margin
 from .programme import by_simplex
 
 _MAX_ITERATIONS = 100
-# Entries of data for which the simplex method is tried where interior points leave a gap.
+# The largest data, in entries, for which the simplex method is tried if a gap remains.
 _SMALL = 2**17
-_PATIENCE = 8  # iterations without a better certificate: the limit of rounding
+_PATIENCE = 8  # iterations without a better certificate, which end the search
 
 
 @in_double
@@ -29,18 +29,18 @@ def l1_max_margin(
     tolerance: float = 1e-6,
     progress: Callable[[float], None] = lambda gap: None,
 ) -> Predictor:
-    r"""The linear predictor of largest L1 margin: the late one of a diagonal net of depth 2.
+    r"""The linear predictor of largest L1 margin: the late predictor of a diagonal net of depth 2.
 
-    $\max_{\|w\|_1 = 1} \min_i y_i \langle w, x_i \rangle$ is a linear program in $2d$
-    variables, whose dual has $n + 1$: minimise $t$ over the simplex of $\mu$ with $|\sum_i
-    \mu_i y_i x_{ij}| \le t$ for every $j$. Mehrotra's predictor--corrector method starts
-    from a strictly feasible pair and stays feasible; an iteration costs one weighted Gram
-    matrix. The central path needs no basis, so a degenerate dual, on which column
-    generation stalls, is no obstacle. The certificate is taken afterwards, from the weights
-    and the multipliers alone, on all $2d$ variables.
+    $\max_{\|w\|_1 = 1} \min_i y_i \langle w, x_i \rangle$ is a linear program in $2d$ variables.
+    Its dual has $n + 1$ variables: minimise $t$ over the simplex of $\mu$ with $|\sum_i
+    \mu_i y_i x_{ij}| \le t$ for every $j$. Mehrotra's predictor--corrector method starts from a
+    strictly feasible pair and stays feasible; an iteration costs one weighted Gram matrix. The
+    central path needs no basis, so a degenerate dual, for which column generation stalls, is no
+    problem. The certificate is computed afterwards from the final weights and multipliers, with
+    all $2d$ variables.
 
-    - **Takes** labels -1 or 1; `tolerance`, the relative gap at which it counts as optimal
-        (iterations go on to a hundredth of it); `progress`, told the relative gap.
+    - **Takes** labels -1 or 1; `tolerance`, the relative gap for the status `optimal` (iterations
+        continue to a hundredth of it); `progress`, called with the relative gap.
     - **Source** Mehrotra, SIAM J. Optim. 2 (1992), 575--601; as the late predictor, Lyu et
         al. 2024.
     """
@@ -54,8 +54,8 @@ def l1_max_margin(
         new = _certificate(inputs, labels, point)
         if not np.isfinite(new.gap):
             break
-        # Absolute, and zero weights count: where no margin is positive, the relative gap
-        # stays at one or worse while the bound goes to zero.
+        # The gap is absolute and zero weights count as a candidate. If no margin is positive, the
+        # relative gap stays at one or above while the bound goes to zero.
         better = _gap(new) < _gap(best)
         stalled = 0 if better else stalled + 1
         best = new if stalled == 0 else best
@@ -120,7 +120,7 @@ def _start(x: Array, y: Array) -> _Point:
 
 
 class _Targets(NamedTuple):
-    """Where the products of complementary pairs should go."""
+    """Target values for the products of complementary pairs."""
 
     above: Float[Array, " d"]
     below: Float[Array, " d"]
@@ -161,10 +161,10 @@ def _iterate(x: Shaped[Array, "n d"], y: Float[Array, " n"], point: _Point) -> _
 
     def lengths(step: tuple[_Point, Array, Array, Array]) -> tuple[Array, Array]:
         move, d_slack_above, d_slack_below, d_excess = step
-        dual = jnp.minimum(room(mu, move.mu), room(slack_above, d_slack_above))
-        dual = jnp.minimum(dual, room(slack_below, d_slack_below))
-        primal = jnp.minimum(room(above, move.above), room(below, move.below))
-        return jnp.minimum(primal, room(excess, d_excess)), dual
+        dual = jnp.minimum(max_step(mu, move.mu), max_step(slack_above, d_slack_above))
+        dual = jnp.minimum(dual, max_step(slack_below, d_slack_below))
+        primal = jnp.minimum(max_step(above, move.above), max_step(below, move.below))
+        return jnp.minimum(primal, max_step(excess, d_excess)), dual
 
     def products(step: tuple[_Point, Array, Array, Array], primal: Array, dual: Array) -> Array:
         move, d_slack_above, d_slack_below, d_excess = step

@@ -12,7 +12,7 @@ from .interpolation import Evidence, Interpolation, certify_interpolant, evidenc
 from .products import against, measured_against, times, weighted_gram
 
 _MAX_ITERATIONS = 100
-_PATIENCE = 8  # iterations without a better certificate: the limit of rounding
+_PATIENCE = 8  # iterations without a better certificate, which end the search
 
 
 @in_double
@@ -22,19 +22,20 @@ def l1_min_norm(
     r"""The linear interpolant of least L1 norm: the late predictor of regression by a diagonal
     net of depth 2.
 
-    $\min \|w\|_1$ subject to $\langle w, x_i \rangle = y_i$, whose dual maximises $\nu^\top y$ over
-    $\|X^\top \nu\|_\infty \le 1$. Samples that depend on others are left out and checked
-    afterwards; where those left are not well conditioned, their span is described by an orthonormal
-    basis $Q$ in place of $X^\top$. Of $w = w_+ - w_-$ the interpolant of least L2 norm, the same
-    added to both parts, is a strictly feasible start, and so is $\nu = 0$; Mehrotra's
-    predictor--corrector method stays feasible, and an iteration costs one weighted Gram matrix.
+    The problem is $\min \|w\|_1$ subject to $\langle w, x_i \rangle = y_i$. Its dual maximises
+    $\nu^\top y$ over $\|X^\top \nu\|_\infty \le 1$. Samples that depend linearly on others are
+    left out and checked afterwards. If the remaining samples are ill-conditioned, an orthonormal
+    basis $Q$ of their span replaces $X^\top$. A strictly feasible start for $w = w_+ - w_-$ is the
+    interpolant of least L2 norm with the same number added to both parts; for the dual it is
+    $\nu = 0$. Mehrotra's predictor--corrector method stays feasible, and an iteration costs one
+    weighted Gram matrix.
 
-    - **Takes** any real labels; `tolerance`, the relative gap at which it counts as optimal
-        (iterations go on to a hundredth of it).
-    - **Returns** weights that are not normalised, `objective` their norm; `not_separable` if
-        it is proven that no weights interpolate. The norm is one number; the weights need not be
-        unique.
-    - **Raises** [`InputError`][lazyrich.InputError] for what is no matrix of finite numbers.
+    - **Takes** any real labels; `tolerance`, the relative gap for the status `optimal` (iterations
+        continue to a hundredth of it).
+    - **Returns** weights that are not normalised, with their norm as `objective`; `not_separable`
+        if it is proven that no weights interpolate. The least norm is unique, but the weights need
+        not be.
+    - **Raises** [`InputError`][lazyrich.InputError] unless `x` is a matrix of finite numbers.
     - **Source** Mehrotra, SIAM J. Optim. 2 (1992), 575--601; basis pursuit as in Chen, Donoho &
         Saunders, SIAM Rev. 43 (2001), 129--159; as the late predictor, Lyu et al. 2024.
     """
@@ -62,7 +63,7 @@ def l1_min_norm(
         try:
             with np.errstate(all="ignore"):
                 point = _iterate(a, point)
-        except np.linalg.LinAlgError:  # the limit of rounding
+        except np.linalg.LinAlgError:  # rounding errors dominate
             break
     assert best is not None
     return certify_interpolant("L1 min norm", posed, best[1], best[2], tolerance)
@@ -71,7 +72,7 @@ def l1_min_norm(
 class _Point(NamedTuple):
     """A strictly feasible pair: the two parts of the weights, the dual, and its slacks.
 
-    Slacks are carried along: 1 minus what is nearly 1 would have no digits.
+    Slacks are stored, because 1 minus a number near 1 would lose all digits.
     """
 
     nu: Float[np.ndarray, " r"]
@@ -87,14 +88,14 @@ def _start(weights: Float[np.ndarray, " d"], num: int) -> _Point:
 
 
 class _Targets(NamedTuple):
-    """Where the products of complementary pairs should go, minus what they are."""
+    """Target values for the products of complementary pairs, minus the present values."""
 
     above: Float[np.ndarray, " d"]
     below: Float[np.ndarray, " d"]
 
 
-def _room(values: Float[np.ndarray, " d"], change: Float[np.ndarray, " d"]) -> float:
-    """The longest step that keeps `values` positive."""
+def _max_step(values: Float[np.ndarray, " d"], change: Float[np.ndarray, " d"]) -> float:
+    """The largest step that keeps `values` positive."""
     falling = change < 0
     return float(np.min(-values[falling] / change[falling], initial=np.inf))
 
@@ -116,9 +117,9 @@ def _iterate(x: Shaped[np.ndarray, "r d"], point: _Point) -> _Point:
         return _Point(d_nu, d_above, d_below, -d_g, d_g)
 
     def lengths(move: _Point) -> tuple[float, float]:
-        primal = min(_room(above, move.above), _room(below, move.below))
+        primal = min(_max_step(above, move.above), _max_step(below, move.below))
         return primal, min(
-            _room(slack_above, move.slack_above), _room(slack_below, move.slack_below)
+            _max_step(slack_above, move.slack_above), _max_step(slack_below, move.slack_below)
         )
 
     def ahead(move: _Point, primal: float, dual: float) -> _Point:
@@ -139,5 +140,5 @@ def _iterate(x: Shaped[np.ndarray, "r d"], point: _Point) -> _Point:
 
 
 def _product(point: _Point) -> float:
-    """What goes to zero at the optimum."""
+    """The quantity that is zero at the optimum."""
     return float(point.above @ point.slack_above + point.below @ point.slack_below)

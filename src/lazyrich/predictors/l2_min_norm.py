@@ -17,14 +17,14 @@ def l2_min_norm(
 ) -> Predictor:
     r"""The minimum-norm linear interpolant: the early predictor of regression.
 
-    $\min \|w\|_2$ subject to $\langle w, x_i \rangle = y_i$: in closed form $w = X^\top (X
-    X^\top)^{+} y$. The certificate compares the norm with the dual value $\nu^\top y /
-    \|X^\top \nu\|$, which no interpolant goes below.
+    The solution of $\min \|w\|_2$ subject to $\langle w, x_i \rangle = y_i$ is $w = X^\top (X
+    X^\top)^{+} y$. The certificate compares its norm with the dual value $\nu^\top y /
+    \|X^\top \nu\|$, a lower bound for all interpolants.
 
     - **Takes** `kernel_weights` as [`l2_max_margin`][lazyrich.predictors.l2_max_margin].
-    - **Returns** weights that are not normalised, `objective` their norm; `dual`, $\nu$ with
-        $\|X^\top \nu\| = 1$; `not_separable` if it is proven that no weights interpolate.
-    - **Raises** [`InputError`][lazyrich.InputError] for what is no matrix of finite numbers.
+    - **Returns** weights that are not normalised, with their norm as `objective`; `dual`, $\nu$
+        with $\|X^\top \nu\| = 1$; `not_separable` if it is proven that no weights interpolate.
+    - **Raises** [`InputError`][lazyrich.InputError] unless `x` is a matrix of finite numbers.
     - **Source** Lyu et al., ICLR 2024, arXiv:2311.18817: kernel regime of regression.
     """
     h = kernel_scale(kernel_weights)

@@ -1,4 +1,4 @@
-"""A stationary point of the Lq margin, q < 1, by reweighted L1 margins."""
+"""A stationary point of the Lq margin with q < 1, by reweighted L1 margins."""
 
 import numpy as np
 from jaxtyping import ArrayLike, Float, Shaped
@@ -8,11 +8,11 @@ from .._core.precision import in_double
 from ._base import Predictor
 from .l1_max_margin import l1_max_margin
 from .l2_max_margin import l2_max_margin
-from .margin import Margin, verdict
+from .margin import Margin, status_for
 from .products import measured_against, measured_times
 
 _MAX_ROUNDS = 40
-# Weights are told from zero down to this part of the largest; below it they are set to zero.
+# Weights below this fraction of the largest weight are set to zero.
 _FIRST, _LAST = 1e-3, 1e-9
 
 
@@ -24,23 +24,23 @@ def lq_max_margin(
     start: Float[ArrayLike, " d"] | None = None,
     tolerance: float = 1e-6,
 ) -> Predictor:
-    r"""A linear predictor whose Lq margin is stationary: the late one of deeper diagonal nets.
+    r"""A linear predictor with a stationary Lq margin: the late predictor of deeper diagonal nets.
 
-    For a diagonal net of depth $L$ the least $\|\theta\|_2$ at given margins is $\min
-    \|w\|_q$, $q = 2/L$, which below one is not convex and has many stationary points. This
-    one is reached from `start` as a net reaches it from its kernel predictor: coordinates
-    that are large become cheap. With $c_j = (|w_j| + \epsilon)^{q-1}$ a round maximises the
-    margin over $\sum_j c_j |w_j| = 1$, an L1 margin of the columns $x_j / c_j$; $\epsilon$ goes
-    to zero as rounds change nothing any more.
+    For a diagonal net of depth $L$ the least $\|\theta\|_2$ at given margins is $\min \|w\|_q$
+    with $q = 2/L$. For $q < 1$ the problem is not convex and has many stationary points. The
+    search starts from `start`, as a net starts from its kernel predictor: large coordinates get
+    a small cost. With $c_j = (|w_j| + \epsilon)^{q-1}$ a round maximises the margin over
+    $\sum_j c_j |w_j| = 1$, which is an L1 margin for the columns $x_j / c_j$. When the rounds no
+    longer change the weights, $\epsilon$ is reduced towards zero.
 
-    - **Takes** labels -1 or 1; `q` above 0 and below 1; `start`, weights to begin from, left
-        out those of the L2 margin; `tolerance`, the gap at which it counts as stationary.
+    - **Takes** labels -1 or 1; `q` above 0 and below 1; `start`, initial weights, by default
+        those of the L2 margin; `tolerance`, the gap for the status `stationary`.
     - **Returns** weights with $\sum_j |w_j|^q = 1$. `objective` is their margin, `bound` the
-        largest $|w_j|^{1-q} |\sum_i \mu_i y_i x_{ij}|$ among the coordinates in use, which
-        equals it where the point is stationary: `gap` is a certificate of that, and says nothing
-        of other points. `status` is `stationary` where it closes.
+        largest $|w_j|^{1-q} |\sum_i \mu_i y_i x_{ij}|$ among the non-zero coordinates. Both are
+        equal at a stationary point, so `gap` certifies stationarity; it does not compare with
+        other stationary points. `status` is `stationary` if the gap is small enough.
     - **Source** iteratively reweighted L1: Candès, Wakin, Boyd, J. Fourier Anal. Appl. 14
-        (2008), 877--905, section 2; as where training ends, Lyu et al. 2024.
+        (2008), 877--905, section 2; as the limit of training, Lyu et al. 2024.
     """
     if not 0 < q < 1:
         raise InputError("q", q, "should lie between 0 and 1")
@@ -80,10 +80,11 @@ def certify_stationary(
     mu: Float[np.ndarray, " n"],
     tolerance: float,
 ) -> Predictor:
-    """The predictor of weights and multipliers: `stationary` if they prove it.
+    """The predictor for weights and multipliers, `stationary` if they prove it.
 
-    The margin has to be positive, and the multipliers' pull on every coordinate in use no larger
-    than it: their mean, with weights that sum to one, is at least the margin.
+    The margin must be positive, and the pull of the multipliers on every non-zero coordinate must
+    not exceed the margin. The mean of the pulls, with weights that sum to one, is at least the
+    margin.
     """
     mu = np.maximum(mu, 0.0)
     mu = mu / np.sum(mu)
@@ -95,13 +96,13 @@ def certify_stationary(
     margin = float(np.min(posed.y * margins - error))
     gap = abs(bound - margin) / bound if bound > 0 else np.inf
     rounding = float(np.max(error) + np.max(unsure)) / bound if bound > 0 else np.inf
-    status, why = verdict(gap if margin > 0 else np.inf, rounding, tolerance)
+    status, why = status_for(gap if margin > 0 else np.inf, rounding, tolerance)
     status = "stationary" if status == "optimal" else status
     found = Predictor(name, weights, margin, bound, mu, gap, status, why)
     return _scaled(found, posed.unit)
 
 
 def _scaled(found: Predictor, unit: int) -> Predictor:
-    """In the units of the inputs given."""
+    """The predictor in the original units of the inputs."""
     objective, bound = (float(np.ldexp(v, unit)) for v in (found.objective, found.bound))
     return found._replace(objective=objective, bound=bound)

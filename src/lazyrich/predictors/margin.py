@@ -1,4 +1,4 @@
-"""Margins: the problem as posed, in good units, and what certifies a direction."""
+"""Margins: the scaled problem, and the certificate of a direction."""
 
 from typing import NamedTuple
 
@@ -19,24 +19,24 @@ from .products import (
 )
 from .rows import WELL_CONDITIONED, equilibrated, independent_rows, vanishes
 
-# Rounds of scaling anew what a combination that should vanish makes use of.
+# How often a combination that should vanish is scaled anew.
 _ROUNDS = 3
-# Samples let go or taken up, one at a time, where the least squares have left a gap: as many as
-# there are samples, and no more than so many.
+# Exchanges of single samples if the least squares leave a gap: at most the number of samples, and
+# at most this number.
 _EXCHANGES = 200
-# Entries of a sum in the numbers they are stored as, each of them rounded.
+# The largest number of terms in a sum in the type of the data, each of them rounded.
 _STORED = 8 * EPS
 
-# Of the largest multiplier: what is none.
+# Multipliers below this fraction of the largest count as zero.
 _NOTHING = 1e-11
 _LEAST = 5e-324
 
 
 class Margin(NamedTuple):
-    r"""The problem $\max_{\|u\|_p = 1} \min_i z_i^\top u$, $p$ 1 or 2, of $z_i = y_i x_i$.
+    r"""The problem $\max_{\|u\|_p = 1} \min_i z_i^\top u$, $p$ 1 or 2, with $z_i = y_i x_i$.
 
-    The inputs are those given times a power of two, `2**-unit`, that brings the largest entry near
-    one: margins are `2**unit` times these.
+    The inputs are scaled by a power of two, `2**-unit`, so that the largest entry is near one.
+    Margins of the original inputs are `2**unit` times the margins of this problem.
     """
 
     order: int
@@ -52,7 +52,7 @@ class Margin(NamedTuple):
         order: int,
         kernel_weights: Float[np.ndarray, " d"] | None = None,
     ) -> "Margin":
-        r"""That of inputs and signs; $u$ is $w / \sqrt h$ with `kernel_weights` $h$."""
+        r"""The problem for inputs and signs; $u$ is $w / \sqrt h$ with `kernel_weights` $h$."""
         matrix = as_matrix(x)
         labels = as_labels(y, len(matrix), signs=True)
         if kernel_weights is not None:
@@ -67,21 +67,21 @@ class Margin(NamedTuple):
         return self.x * self.y[:, None]
 
     def norm(self, u: Float[np.ndarray, " d"]) -> float:
-        """The one of directions."""
+        """The norm of directions."""
         return float(np.linalg.norm(u, self.order))
 
     def dual_norm(self, g: Float[np.ndarray, " d"]) -> float:
-        """The one dual to it."""
+        """The dual norm."""
         return float(np.linalg.norm(g, np.inf if self.order == 1 else 2))
 
 
 class Evidence(NamedTuple):
-    """What a direction and multipliers prove of the problem in its good units.
+    """What a direction and multipliers prove about the scaled problem.
 
-    - `margin` that the direction has at least, after its norm; `bound` that no margin exceeds;
-        `rounding`, how much of their difference is that of measuring them.
-    - `direction` of norm one, or zero, shape `(d,)`, or `(c, k)` for classes; `dual`, not negative
-        and of sum one, shape `(n,)` or `(n, c)`.
+    - `margin`, a lower bound on the direction's margin after normalisation; `bound`, an upper
+        bound on all margins; `rounding`, the part of their difference due to rounding errors.
+    - `direction` of norm one, or zero, shape `(d,)`, or `(c, k)` for classes; `dual`, non-negative
+        with sum one, shape `(n,)` or `(n, c)`.
     - `inseparable`, whether the multipliers prove that no margin is positive.
     """
 
@@ -94,12 +94,12 @@ class Evidence(NamedTuple):
 
     @property
     def gap(self) -> float:
-        """What is not known of the largest margin, relative to the bound."""
+        """The uncertainty of the largest margin, relative to the bound."""
         return (self.bound - self.margin) / self.bound if self.bound > 0 else np.inf
 
 
 def evidence(posed: Margin, u: Float[np.ndarray, " d"], mu: Float[np.ndarray, " n"]) -> Evidence:
-    """Of a direction and multipliers, wherever both come from."""
+    """What a direction and multipliers from any source prove."""
     mu = np.maximum(mu, 0.0)
     mu = mu / np.sum(mu) if np.sum(mu) > 0 else np.full(len(mu), 1 / len(mu))
     pull, unsure = measured_against(posed.x, mu * posed.y)
@@ -122,10 +122,10 @@ def certify_margin(
     tolerance: float,
     kernel_weights: Float[np.ndarray, " d"] | None = None,
 ) -> Predictor:
-    """The predictor of a direction and multipliers: what they prove.
+    """The predictor for a direction and multipliers, with the status that they prove.
 
-    It is `optimal` if margin and bound agree to the tolerance, `not_separable` if multipliers,
-    these or others, prove that no margin is positive.
+    The status is `optimal` if margin and bound agree to the tolerance, and `not_separable` if these
+    or other multipliers prove that no margin is positive.
     """
     found = evidence(posed, u, mu)
     if found.margin <= 0 and not found.inseparable:
@@ -134,19 +134,19 @@ def certify_margin(
     direction = found.direction
     if kernel_weights is not None:
         direction = direction * np.sqrt(kernel_weights)
-    return decided(name, found, posed.unit, tolerance, direction)
+    return predictor_of(name, found, posed.unit, tolerance, direction)
 
 
-def decided(
+def predictor_of(
     name: str,
     found: Evidence,
     unit: int,
     tolerance: float,
     weights: Float[np.ndarray, "..."],
 ) -> Predictor:
-    """The predictor that evidence makes, in the units of the inputs given."""
+    """The predictor for some evidence, in the original units of the inputs."""
     margin, gap = found.margin, (found.bound - found.margin) / max(found.bound, _LEAST)
-    status, why = verdict(gap, found.rounding / max(found.bound, _LEAST), tolerance)
+    status, why = status_for(gap, found.rounding / max(found.bound, _LEAST), tolerance)
     if found.inseparable:
         status, why = "not_separable", "a weighted mean of the labelled samples is zero"
         weights, margin, gap = np.zeros_like(weights), 0.0, np.nan
@@ -155,16 +155,16 @@ def decided(
     if status == "optimal" and not np.finfo(float).tiny <= achieved < np.inf:
         exponent = np.log10(margin) + unit * np.log10(2)
         status = "out_of_range"
-        why = f"the margin is about 1e{exponent:.0f}, which no double is: scale the inputs"
+        why = f"the margin is about 1e{exponent:.0f}, out of range of float64: scale the inputs"
     return Predictor(name, weights, achieved, bound, found.dual, gap, status, why)
 
 
-def verdict(gap: float, rounding: float, tolerance: float) -> tuple[Status, str]:
-    """The word for a relative gap, of which `rounding` is that of measuring it."""
+def status_for(gap: float, rounding: float, tolerance: float) -> tuple[Status, str]:
+    """The status for a relative gap, of which `rounding` is due to rounding errors."""
     if gap <= tolerance:
         return "optimal", ""
     if rounding > 0.1 * tolerance:
-        why = f"the margin is so small beside the samples that rounding hides {rounding:.1g} of it"
+        why = f"the margin is so small that rounding errors are {rounding:.1g} of it"
         return "ill_conditioned", why
     return "not_proven", f"the gap is {gap:.1g}, above the tolerance {tolerance:g}"
 
@@ -188,21 +188,21 @@ def nearest(
         length = float(np.linalg.norm(factor @ found))
         if length >= shortest:
             break
-        # The constraint in the units of what is left, or rounding hides which samples carry it.
+        # The constraint is scaled like the remainder. Otherwise rounding hides the active samples.
         best, shortest, weight = found, length, length
         if length < 1e-12:
             break
     return best
 
 
-def exchanged(
+def exchange_samples(
     x: Float[np.ndarray, "n d"], level: Float[np.ndarray, " n"], carried: Bool[np.ndarray, " n"]
 ) -> tuple[Float[np.ndarray, " d"], Float[np.ndarray, " n"]] | None:
-    r"""The shortest $u$ with $X u \ge$ `level` and its multipliers, first of those `carried`.
+    r"""The shortest $u$ with $X u \ge$ `level` and its multipliers, from samples `carried` on.
 
-    One sample is let go or taken up at a time; each time an orthogonal factor solves for both, so
-    that errors are those of the condition number and not of its square. None where rounding ends
-    the search.
+    One sample is removed or added at a time, and an orthogonal factor solves for both vectors, so
+    the errors are proportional to the condition number and not to its square. None if rounding
+    ends the search.
     """
     carried, met = carried.copy(), set()
     for _ in range(min(2 * len(level), _EXCHANGES)):
@@ -223,7 +223,7 @@ def exchanged(
         if np.min(nu) < 0:
             carried[used[np.argmin(nu)]] = False
             continue
-        # Beyond its own rounding, measured by the size of the terms.
+        # Above its own rounding error, which is estimated from the size of the terms.
         left, error = measured_times(x, -u, level)
         left = np.where(carried, 0.0, left - error - 1e-12 * level)
         if np.max(left) <= 0:
@@ -235,7 +235,7 @@ def exchanged(
 
 
 def triangle(x: Shaped[np.ndarray, "n d"]) -> Float[np.ndarray, "r n"]:
-    r"""An $R$ with $R^\top R = X X^\top$, of the condition number of $X$."""
+    r"""An $R$ with $R^\top R = X X^\top$ and the condition number of $X$."""
     n, d = x.shape
     if n <= d:
         gram = weighted_gram(x)
@@ -248,9 +248,9 @@ def triangle(x: Shaped[np.ndarray, "n d"]) -> Float[np.ndarray, "r n"]:
 
 
 def contradiction(z: Float[np.ndarray, "m d"]) -> Float[np.ndarray, " m"] | None:
-    """Multipliers, not negative, with which the rows of `z` vanish; None if none are found.
+    """Non-negative multipliers for which the combination of rows of `z` is zero, or None.
 
-    Scales of rows and columns are of no matter to that, so it is looked for without them.
+    The result does not depend on the scales of rows and columns, so both are scaled first.
     """
     for i in np.flatnonzero(~np.any(z, axis=1))[:1]:
         return np.eye(1, len(z), i)[0]
@@ -260,7 +260,7 @@ def contradiction(z: Float[np.ndarray, "m d"]) -> Float[np.ndarray, " m"] | None
         mu = nearest(triangle(level), np.ones(len(used)))
         if not np.all(np.isfinite(mu)):
             return None
-        # What rounding has left of multipliers that are zero would not vanish by itself.
+        # Rounding errors in multipliers that should be zero would prevent an exact zero.
         mu = np.where(mu > _NOTHING * np.max(mu), mu, 0.0)
         whole = np.zeros(len(z))
         whole[used] = np.ldexp(mu, shift - np.max(shift))

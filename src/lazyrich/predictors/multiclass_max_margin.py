@@ -17,7 +17,7 @@ from .classes import ClassMargin, certify_classes
 from .multipliers import forces
 from .products import as_matrix, row_exponents
 
-# Passes over the samples between two looks at the gap.
+# Passes over the samples between two evaluations of the gap.
 _SWEEPS = 10
 
 
@@ -30,20 +30,21 @@ def multiclass_max_margin(
     max_sweeps: int = 5000,
     max_seconds: float = 300.0,
 ) -> Predictor:
-    r"""The linear functions $f_c = \langle w_c, \phi\rangle$ of largest multi-class margin.
+    r"""The linear functions $f_c = \langle w_c, \phi\rangle$ with the largest multi-class margin.
 
-    It attains $\max_{\|W\|_F = 1} \min_{i, c \ne y_i} \langle w_{y_i} - w_c, \phi_i \rangle$. The
-    dual is the point of the convex hull of the $(e_{y_i} - e_c) \otimes \phi_i$ nearest to the
-    origin, whose norm bounds every margin. It is found by block coordinate ascent on
-    $\sum \mu_{ic} - \frac12 \|W(\mu)\|_F^2$ over $\mu \ge 0$, a sample's $C - 1$ multipliers at a
-    time, exactly, by sorting; $W$ is carried along, so that a pass costs $O(n C k)$ and
-    nothing of size $nC \times nC$ is held.
+    They attain $\max_{\|W\|_F = 1} \min_{i, c \ne y_i} \langle w_{y_i} - w_c, \phi_i \rangle$. The
+    dual solution is the point of the convex hull of the $(e_{y_i} - e_c) \otimes \phi_i$ that is
+    nearest to the origin. Its norm bounds every margin. The method is block coordinate ascent on
+    $\sum \mu_{ic} - \frac12 \|W(\mu)\|_F^2$ over $\mu \ge 0$. A block is the $C - 1$ multipliers
+    of a sample, which sorting optimises exactly. $W$ is updated, so a pass costs $O(n C k)$ and
+    no matrix of size $nC \times nC$ is formed.
 
     - **Takes** `features`, shape `(n, k)`, a factor of the kernel; `tolerance`, the relative gap
-        at which it ends; `max_sweeps`, `max_seconds`, passes and time after which it gives up.
+        at which the search ends; `max_sweeps` and `max_seconds`, its limits on passes and time.
     - **Returns** `weights` `(num_classes, k)` of norm 1 and `dual` `(n, num_classes)` of sum 1. The
-        bound and the margin are the best of all looks, each with what attains it. `not_proven`
-        with a negative `objective` means that no function was found that fits every sample.
+        bound and the margin are the best of all evaluations, each with its own argument.
+        `not_proven` with a negative `objective` means that no function was found that fits every
+        sample.
     - **Source** Crammer & Singer, JMLR 2 (2001), 265--292: the problem, without slack; Keerthi et
         al., KDD 2008: dual coordinate descent for it.
     """
@@ -58,8 +59,8 @@ def multiclass_max_margin(
         raise InputError("y", worst, f"should be classes from 0 to {num_classes - 1}")
     sizes = np.asarray(jnp.sum(phi**2, axis=1))
     if not np.all(sizes > 0):
-        raise InputError("features", 0.0, "should not vanish on a sample")
-    # In units of a typical sample, where multipliers are of order one.
+        raise InputError("features", 0.0, "should not be zero for a sample")
+    # Scaled by a typical sample, so that multipliers are of order one.
     unit = float(np.sqrt(sizes.mean()))
     data = _Data(phi / unit, jnp.asarray(labels, jnp.int32))
     mu = jnp.zeros((len(labels), num_classes))
@@ -88,7 +89,7 @@ class _Data(NamedTuple):
 
 @jax.jit
 def _ascend(data: _Data, mu: Array, key: Array) -> tuple[Array, Array, Array, Array]:
-    """Some passes; multipliers, weights, and the bound and margin that they prove."""
+    """Some passes; returns multipliers, weights, and the bound and margin that they prove."""
     phi, y = data
     n, num_classes = mu.shape
     sizes = jnp.sum(phi**2, axis=1)
@@ -117,7 +118,7 @@ def _ascend(data: _Data, mu: Array, key: Array) -> tuple[Array, Array, Array, Ar
         w, mu, _ = lax.fori_loop(0, n, update, (w, mu, order))
         return w, mu
 
-    # Afresh, as rounding would otherwise gather in the weights.
+    # Computed anew, because rounding errors would accumulate in the weights.
     w = forces(mu, y).T @ phi
     w, mu = lax.fori_loop(0, _SWEEPS, sweep, (w, mu))
     w = forces(mu, y).T @ phi

@@ -1,4 +1,4 @@
-"""Multipliers of every active constraint at once, by products with Jacobians alone."""
+"""Multipliers of all active constraints at once, by products with Jacobians only."""
 
 from typing import Any, NamedTuple
 
@@ -15,12 +15,12 @@ _POWER_STEPS = 8
 
 class _Descent(NamedTuple):
     point: Float[Array, " n *c"]
-    ahead: Float[Array, " n *c"]  # where momentum has carried it
+    ahead: Float[Array, " n *c"]  # the point extrapolated by momentum
     momentum: Float[Array, ""]
 
 
 class Explained(NamedTuple):
-    """A point's residuals, and the multipliers that leave them, zero where not `active`."""
+    """The residuals of a point, and their multipliers, which are zero if not `active`."""
 
     stationarity: Float[Array, ""]
     complementarity: Float[Array, ""]
@@ -36,15 +36,14 @@ def explain(
     factor: float,
     num_steps: int,
 ) -> Explained:
-    r"""Minimises what [`margin_kkt`][lazyrich.predictors.margin_kkt] does, without a Gram matrix.
+    r"""Minimises the same as [`margin_kkt`][lazyrich.predictors.margin_kkt] without a Gram matrix.
 
-    All constraints within `factor` of the smallest margin have multipliers, however many. It
-    begins with those that training itself uses, the probabilities of the wrong classes, and takes
-    `num_steps` accelerated projected gradients of one product with $J$ and one with $J^\top$
-    each.
+    All constraints within `factor` of the smallest margin have multipliers. The start is given by
+    the multipliers of training, the probabilities of the wrong classes. Then follow `num_steps`
+    accelerated projected gradient steps, each with one product with $J$ and one with $J^\top$.
 
     - **Source** the start: Lyu & Li, ICLR 2020, arXiv:1906.05890, their construction of
-        approximate KKT points; the steps: Nesterov 1983, with restarts by gradient.
+        approximate KKT points; the steps: Nesterov 1983, with gradient restarts.
     """
     every, smallest = every_margin(point.f, y)
     scale, norm = scale_and_norm(point, smallest)
@@ -68,8 +67,8 @@ def explain(
     def product(mu: Array) -> Array:
         return against(pull(mu)) + penalty * mu
 
-    # What multiplies a margin's gradient in that of the logistic loss or of cross-entropy, up to
-    # a factor: the probability of the wrong class.
+    # The factor of a margin's gradient in the gradient of the logistic loss or cross-entropy, up to
+    # a constant: the probability of the wrong class.
     tail = jnp.exp(-every)
     right = 1 / (1 + (tail if tail.ndim == 1 else jnp.sum(tail, axis=1, keepdims=True)))
     start = jnp.where(active, jnp.exp(jnp.where(active, smallest - every, 0.0)), 0.0) * right
@@ -100,7 +99,7 @@ def explain(
 
 
 def forces(mu: Array, y: Array) -> Array:
-    """What multipliers of margins are on outputs."""
+    """Multipliers of margins as forces on outputs."""
     if mu.ndim == 1:
         return mu * y
     right = jax.nn.one_hot(y, mu.shape[1], dtype=mu.dtype)
@@ -108,7 +107,7 @@ def forces(mu: Array, y: Array) -> Array:
 
 
 def differences(f: Array, y: Array) -> Array:
-    """Margins of outputs: the transpose of the above."""
+    """Margins from outputs: the transpose of `forces`."""
     if f.ndim == 1:
         return f * y
     return jnp.take_along_axis(f, y[:, None], axis=1) - f

@@ -1,4 +1,4 @@
-"""Non-negative least squares by gradients alone, for use inside a solver."""
+"""Non-negative least squares by projected gradients, for use inside a compiled solver."""
 
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ _POWER_STEPS = 30
 
 class _Descent(NamedTuple):
     point: Float[Array, " m"]
-    ahead: Float[Array, " m"]  # where momentum has carried it
+    ahead: Float[Array, " m"]  # the point extrapolated by momentum
     momentum: Float[Array, ""]
     step: Int[Array, ""]
     done: Bool[Array, ""]
@@ -24,14 +24,15 @@ def descend_nonnegative(
 ) -> Float[Array, " m"]:
     r"""$\arg\min_{a \ge 0} \frac12 a^\top M a - b^\top a$ for $M \succeq 0$, to be compiled.
 
-    Accelerated projected gradients, restarted where momentum points uphill. Ends where a
-    step moves by less than `tolerance` relative, or after 3000 steps: the objective is then as near
-    as $O(1/k^2)$ says, which is what a residual needs; multipliers themselves can be further off.
+    Accelerated projected gradients, restarted if momentum increases the objective. The search ends
+    if a step changes the point by less than `tolerance`, relative, or after 3000 steps. The
+    objective then has the accuracy $O(1/k^2)$, which is enough for a residual; the multipliers
+    can be less accurate.
 
     - **Source** Nesterov 1983; restarts of O'Donoghue & Candès, Found. Comput. Math. 15
         (2015), 715--732, gradient scheme.
     """
-    # In units in which the diagonal is one.
+    # Scaled so that the diagonal is one.
     unit = 1 / jnp.sqrt(jnp.maximum(jnp.diagonal(matrix), jnp.finfo(matrix.dtype).tiny))
     scaled, target = unit[:, None] * matrix * unit[None], unit * linear
     top = lax.fori_loop(
@@ -40,7 +41,7 @@ def descend_nonnegative(
         lambda _, v: (w := scaled @ v) / jnp.linalg.norm(w),
         1 + 0.1 * jnp.cos(jnp.arange(len(target), dtype=matrix.dtype)),
     )
-    # A Rayleigh quotient is at most the largest eigenvalue; no row's sum is below it.
+    # A Rayleigh quotient is a lower bound for the largest eigenvalue, a row sum an upper bound.
     rate = 1 / jnp.minimum(
         1.1 * jnp.linalg.norm(scaled @ top), jnp.max(jnp.sum(jnp.abs(scaled), axis=1))
     )

@@ -1,4 +1,4 @@
-"""The completion of least nuclear norm, by an interior-point method on sparse multipliers."""
+"""The completion of least nuclear norm, by an interior-point method with sparse multipliers."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -13,7 +13,7 @@ from ._base import Predictor
 from .kernel_completion import certified, observe, pull, relative_gap, scatter
 
 _MAX_ITERATIONS = 100
-_PATIENCE = 5  # iterations without a better certificate: the limit of rounding
+_PATIENCE = 5  # iterations without a better certificate, which end the search
 _RIDGE = 1e-13  # relative to the diagonal of the Newton matrix
 _SIGNS = np.array([1.0, -1.0])[:, None, None]  # of the two halves of W
 
@@ -28,22 +28,22 @@ def min_nuclear_norm(
 ) -> Predictor:
     r"""The symmetric completion of least nuclear norm: the late predictor of factorisation.
 
-    $\min \|W\|_*$ over $W = W^\top$ with $W_{ij} = y_k$ at the observed entries. With $W = P -
-    N$ and $P, N \succeq 0$ this is a semidefinite program; its dual maximises $\nu^\top y$
-    over multipliers with $-I \preceq Y = \sum_k \nu_k (E_{ij} + E_{ji}) / 2 \preceq I$. A
-    primal--dual predictor--corrector method starts from a strictly feasible pair and stays
-    feasible. Multipliers touch single entries, so the Newton system is gathered from entries
-    of $P$, $N$ and $(I \mp Y)^{-1}$: an iteration costs $O(d^3 + n^3)$. The certificate is
-    taken afterwards, from $W$ with the observed entries set and $Y$ scaled to norm one.
+    The problem is $\min \|W\|_*$ over $W = W^\top$ with $W_{ij} = y_k$ at the observed entries.
+    With $W = P - N$ and $P, N \succeq 0$ this is a semidefinite program. Its dual maximises
+    $\nu^\top y$ over multipliers with $-I \preceq Y = \sum_k \nu_k (E_{ij} + E_{ji}) / 2 \preceq
+    I$. A primal--dual predictor--corrector method starts from a strictly feasible pair and stays
+    feasible. Each multiplier belongs to one entry, so the Newton system consists of entries of
+    $P$, $N$ and $(I \mp Y)^{-1}$, and an iteration costs $O(d^3 + n^3)$. The certificate is
+    computed afterwards, from $W$ with the observed entries set and $Y$ scaled to norm one.
 
     - **Takes** `index`, `values`, `size` as
         [`kernel_completion`][lazyrich.predictors.kernel_completion]; `tolerance`, the relative
-        gap at which it counts as optimal (iterations go on to a hundredth of it); `progress`,
-        told the relative gap.
+        gap for the status `optimal` (iterations continue to a hundredth of it); `progress`,
+        called with the relative gap.
     - **Returns** weights of shape `(size, size)`, not normalised, zero in rows without an
         observation; `objective`, their nuclear norm; `dual`, the $\nu$ of a $Y$ of spectral
-        norm at most one; `not_separable` as `kernel_completion`. The least norm is one
-        number, but a matrix that attains it need not be the only one.
+        norm at most one; `not_separable` as in `kernel_completion`. The least norm is unique, but
+        the matrix need not be.
     - **Raises** `InputError` as `kernel_completion`.
     - **Source** Candès & Recht, Found. Comput. Math. 9 (2009): the convex program; Helmberg,
         Rendl, Vanderbei & Wolkowicz, SIAM J. Optim. 6 (1996): the direction; Toh, Todd &
@@ -51,28 +51,28 @@ def min_nuclear_norm(
         Gunasekar et al., NeurIPS 2017, arXiv:1705.09280, and Lyu et al., ICLR 2024,
         arXiv:2311.18817.
     """
-    seen = observe(index, values, size)
-    # Rows without an observation only add zeros.
-    used, inverse = np.unique(seen.places, return_inverse=True)
-    places = inverse.reshape(seen.places.shape)
-    # NumPy and SciPy each bring a pool of threads, and the two compete for the processors.
+    observed = observe(index, values, size)
+    # Rows without an observation would only add zeros.
+    used, inverse = np.unique(observed.places, return_inverse=True)
+    places = inverse.reshape(observed.places.shape)
+    # NumPy and SciPy have separate thread pools, which would compete for the cores.
     with threadpool_limits(limits=1, user_api="blas"):
-        best = _solve(places, seen.values / seen.unit, len(used), tolerance, progress)
+        best = _solve(places, observed.values / observed.unit, len(used), tolerance, progress)
     weights = np.zeros((size, size))
     weights[np.ix_(used, used)] = best.weights
-    dual, pair = seen.share(best.dual), (best.objective, best.bound)
-    return certified("Min nuclear norm", seen, weights, *pair, dual, tolerance)
+    dual, pair = observed.share(best.dual), (best.objective, best.bound)
+    return certified("Min nuclear norm", observed, weights, *pair, dual, tolerance)
 
 
 class _Point(NamedTuple):
-    """A strictly feasible pair: W is the difference of the `halves`, both positive definite."""
+    """A strictly feasible pair: W is the difference of the positive definite `halves`."""
 
     halves: Float[np.ndarray, "2 d d"]
     dual: Float[np.ndarray, " m"]
 
 
 class Certificate(NamedTuple):
-    """A completion of distinct entries and what its multipliers prove."""
+    """A completion of distinct entries, with the bound that its multipliers prove."""
 
     weights: Float[np.ndarray, "d d"]
     objective: float
@@ -87,7 +87,7 @@ def certify_completion(
     weights: Float[np.ndarray, "d d"],
     dual: Float[np.ndarray, " m"],
 ) -> Certificate:
-    """The certificate of any symmetric matrix and any multipliers, made feasible first."""
+    """The certificate for any symmetric matrix and multipliers, which are made feasible first."""
     weights = weights.copy()
     weights[places[:, 0], places[:, 1]] = weights[places[:, 1], places[:, 0]] = values
     objective = float(np.sum(np.abs(np.linalg.eigvalsh(weights))))
@@ -104,7 +104,7 @@ def _solve(
     tolerance: float,
     progress: Callable[[float], None],
 ) -> Certificate:
-    """The best certificate met along the central path."""
+    """The best certificate along the central path."""
     known = scatter(places, values, size)
     best = certify_completion(places, values, known, np.zeros(len(places)))
     if best.objective == 0:
@@ -115,7 +115,7 @@ def _solve(
     for _ in range(_MAX_ITERATIONS):
         try:
             point = _iterate(places, values, point)
-        except np.linalg.LinAlgError:  # positive definite no longer, to rounding
+        except np.linalg.LinAlgError:  # no longer positive definite, because of rounding
             break
         new = certify_completion(places, values, point.halves[0] - point.halves[1], point.dual)
         better = new.gap < best.gap
@@ -146,8 +146,8 @@ def _newton_matrix(
     return total / 4
 
 
-def _room(matrices: Float[np.ndarray, "2 d d"], change: Float[np.ndarray, "2 d d"]) -> float:
-    """The longest step that keeps `matrices` positive definite."""
+def _max_step(matrices: Float[np.ndarray, "2 d d"], change: Float[np.ndarray, "2 d d"]) -> float:
+    """The largest step that keeps `matrices` positive definite."""
     root = np.linalg.inv(np.linalg.cholesky(matrices))
     least = np.min(np.linalg.eigvalsh(_symmetric(root @ change @ np.swapaxes(root, -1, -2))))
     return float(-1 / least) if least < 0 else np.inf
@@ -162,32 +162,32 @@ def _iterate(
     slack = np.eye(size) - _SIGNS * pull(places, dual, size)
     inverse = _symmetric(np.linalg.inv(slack))
     matrix = _newton_matrix(places, halves, inverse)
-    # Without it the factorisation fails from rounding at gaps near 1e-8, with it below 1e-9.
-    # The misfit that it leaves is seen and removed by the next step.
+    # Without the ridge, rounding makes the factorisation fail at gaps near 1e-8; with the ridge,
+    # below 1e-9. The next step sees and removes the misfit due to the ridge.
     matrix += _RIDGE * np.diag(np.diag(matrix))
     factor = scipy.linalg.cho_factor(matrix)
 
     def direction(
         target: Float[np.ndarray, "2 d d"],
     ) -> tuple[Float[np.ndarray, "2 d d"], Float[np.ndarray, "2 d d"], Float[np.ndarray, " m"]]:
-        """Changes of halves, slack, multipliers; `target` is where halves go if Y stays."""
+        """Changes of halves, slack and multipliers; `target` is the value of halves at fixed Y."""
         misfit = values - (target[0] - target[1])[places[:, 0], places[:, 1]]
         d_dual = scipy.linalg.cho_solve(factor, misfit)
         d_slack = -_SIGNS * pull(places, d_dual, size)
         return target - halves - _symmetric(halves @ d_slack @ inverse), d_slack, d_dual
 
     d_halves, d_slack, _ = direction(np.zeros_like(halves))
-    primal, free = min(1.0, _room(halves, d_halves)), min(1.0, _room(slack, d_slack))
+    primal, free = min(1.0, _max_step(halves, d_halves)), min(1.0, _max_step(slack, d_slack))
     now = np.sum(halves * slack)
     then = np.sum((halves + primal * d_halves) * (slack + free * d_slack))
-    # Where the straight step is short, centre more and stop further from the boundary, as SDPT3
-    # does. With the third power and 0.98 throughout, one mask in a hundred stalled.
+    # If the affine step is short, centre more and stay further from the boundary, as SDPT3 does.
+    # With the third power and 0.98 for all steps, one mask in a hundred stalled.
     short = min(primal, free)
-    left = np.clip(then / now, 0, 1)  # negative from rounding, where nothing is left
+    left = np.clip(then / now, 0, 1)  # rounding can make it negative at the end
     centre = left ** max(1, 3 * short**2) * now / (2 * size)
     kept = 0.9 + 0.09 * short
     second = _symmetric(d_halves @ d_slack @ inverse)
     d_halves, d_slack, d_dual = direction(centre * inverse - second)
-    primal = min(1.0, kept * _room(halves, d_halves))
-    free = min(1.0, kept * _room(slack, d_slack))
+    primal = min(1.0, kept * _max_step(halves, d_halves))
+    free = min(1.0, kept * _max_step(slack, d_slack))
     return _Point(_symmetric(halves + primal * d_halves), dual + free * d_dual)

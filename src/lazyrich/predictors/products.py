@@ -8,16 +8,16 @@ from .._core.columns import block_columns, gram, matvec, rmatvec
 from .._core.errors import InputError
 
 EPS = float(np.finfo(np.float64).eps)
-# Up to so many entries products are NumPy's, and those that are measured in the widest type there
-# is, which costs as much as twenty of BLAS; beyond, compiled ones, a block of columns at a time.
+# Up to this many entries NumPy computes the products, and measured products use the widest type,
+# which costs as much as twenty BLAS products. Larger data use compiled products by column blocks.
 _LARGE = 2**20
 WIDE_EPS = float(np.finfo(np.longdouble).eps)
 
 
 def as_matrix(x: ArrayLike) -> Shaped[np.ndarray, "n d"]:
-    """Inputs as float64, or as they are if they are a large `int8`: eight times fewer bytes.
+    """Inputs as float64. A large `int8` array is kept, because it needs an eighth of the memory.
 
-    - **Raises** [`InputError`][lazyrich.InputError] for what is no matrix of finite real numbers.
+    - **Raises** [`InputError`][lazyrich.InputError] unless `x` is a matrix of finite real numbers.
     """
     matrix = np.asarray(x)
     if matrix.ndim != 2 or not matrix.size:
@@ -33,11 +33,11 @@ def as_matrix(x: ArrayLike) -> Shaped[np.ndarray, "n d"]:
 
 
 def as_labels(y: ArrayLike, num: int, *, signs: bool = False) -> Float[np.ndarray, " n"]:
-    """Labels as float64; raises if one is not finite, or is no sign if `signs` are needed."""
+    """Labels as float64; raises if one is not finite, or not a sign if `signs` are required."""
     labels = np.asarray(y)
     if labels.shape != (num,):
         raise InputError(
-            "y", labels.shape, f"should have shape ({num},), a label for each row of x"
+            "y", labels.shape, f"should have shape ({num},), one label for each row of x"
         )
     if np.iscomplexobj(labels):
         raise InputError("y", str(labels.dtype), "should be real")
@@ -69,14 +69,14 @@ def weighted_gram(
 
 
 def is_large(x: Shaped[np.ndarray, "n d"]) -> bool:
-    """Whether products are compiled ones, a block of columns at a time."""
+    """Whether products are compiled, by blocks of columns."""
     return x.size > _LARGE
 
 
 def measured_times(
     x: Shaped[np.ndarray, "n d"], w: Float[np.ndarray, " d"], start: Float[np.ndarray, " n"]
 ) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
-    """`start + x @ w` as accurate as can be had, and a bound on what is wrong with it."""
+    """`start + x @ w` as accurately as possible, and a bound on its error."""
     if is_large(x):
         value = start + times(x, w)
         size = np.abs(start) + _largest(x, 1) * np.sum(np.abs(w))
@@ -89,7 +89,7 @@ def measured_times(
 def measured_against(
     x: Shaped[np.ndarray, "n d"], v: Float[np.ndarray, " n"]
 ) -> tuple[Float[np.ndarray, " d"], Float[np.ndarray, " d"]]:
-    """`v @ x` as accurate as can be had, and a bound on what is wrong with it."""
+    """`v @ x` as accurately as possible, and a bound on its error."""
     if is_large(x):
         value = against(x, v)
         return value, (len(x) + 2) * EPS * _largest(x, 0) * np.sum(np.abs(v))
@@ -99,19 +99,19 @@ def measured_against(
 
 
 def _terms(x: Shaped[np.ndarray, "n d"]) -> int:
-    """Of a sum over blocks of columns: what one number passes through at the most."""
+    """The largest number of additions for one number, in a sum over blocks of columns."""
     width = min(x.shape[1], block_columns(len(x)))
     return width + x.shape[1] // width + 1
 
 
 def _largest(x: Shaped[np.ndarray, "n d"], axis: int) -> Float[np.ndarray, " _"]:
-    # The absolute value of the least `int8` is none.
+    # The absolute value of the smallest `int8` does not fit in `int8`.
     top, bottom = np.max(x, axis=axis, initial=0), np.min(x, axis=axis, initial=0)
     return np.maximum(top.astype(np.float64), -bottom.astype(np.float64))
 
 
 def exponents(values: Float[np.ndarray, "*shape"]) -> Int[np.ndarray, "*shape"]:
-    """The $e$ with $2^{e-1}$ at most the absolute value and $2^e$ above it; 0 for zero."""
+    """The $e$ with $2^{e-1} \\le |v| < 2^e$ for each value $v$; 0 for zero."""
     return np.frexp(values)[1].astype(np.int64)
 
 
@@ -123,5 +123,5 @@ def row_exponents(x: Shaped[np.ndarray, "n d"]) -> Int[np.ndarray, " n"]:
 
 
 def shifted(x: Shaped[np.ndarray, "n d"], by: Int[np.ndarray, " n"]) -> Shaped[np.ndarray, "n d"]:
-    """Rows times $2^{by}$, exactly."""
+    """Rows times $2^{by}$, without rounding."""
     return np.ldexp(x.astype(np.float64, copy=False), by[:, None]) if np.any(by) else x

@@ -1,4 +1,4 @@
-"""The L1 margin as a linear programme, of data with scales far apart."""
+"""The L1 margin as a linear program, for data with very different scales."""
 
 import numpy as np
 import scipy.linalg
@@ -14,8 +14,8 @@ def by_simplex(
 ) -> tuple[Float[np.ndarray, " d"], Float[np.ndarray, " n"]] | None:
     r"""Weights and multipliers of $\min \|w\|_1$ subject to $Z w \ge 1$; None without a vertex.
 
-    The simplex method works on rows and columns of one scale; of its answer only the vertex is
-    used, which samples and coordinates carry it, and solved for with refinement.
+    The simplex method runs on scaled rows and columns. Only the active samples and coordinates of
+    its vertex are used, and the vertex is solved for again with refinement.
     """
     level, by_row, by_column = equilibrated(z)
     right = np.ldexp(1.0, by_row - np.max(by_row))
@@ -45,7 +45,7 @@ def by_simplex(
 
 
 def _solved(a: Float[np.ndarray, "m k"], b: Float[np.ndarray, " m"]) -> Float[np.ndarray, " k"]:
-    """The least squares of `a` against `b`, refined."""
+    """The least-squares solution of `a` against `b`, refined."""
     x = np.zeros(a.shape[1])
     for _ in range(4):
         x = x + scipy.linalg.lstsq(a, measured_times(a, -x, b)[0])[0]

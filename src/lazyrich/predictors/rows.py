@@ -1,4 +1,4 @@
-"""Which samples depend on others, and solutions with those that do not."""
+"""Linear dependence of samples, and solutions with independent samples."""
 
 from typing import NamedTuple
 
@@ -8,24 +8,25 @@ from jaxtyping import Float, Int, Shaped
 
 from .products import EPS, against, exponents, measured_against, shifted, times, weighted_gram
 
-# Of a Gram matrix, up to which its Cholesky factor serves: what it costs in accuracy is this times
-# that of float64, before a step of refinement.
+# The largest condition number of a Gram matrix for which its Cholesky factor is used. The loss of
+# accuracy is this number times float64's epsilon, before a step of refinement.
 WELL_CONDITIONED = 1e3
-# Rounding errors of a sum are at most the number of its terms times this times EPS; the largest
-# ones found in combinations that vanish were a quarter of it.
+# The rounding error of a sum is at most its number of terms times this times EPS. The largest error
+# found in combinations that vanish was a quarter of it.
 _SAFETY = 16.0
 
 
 class Rows(NamedTuple):
     r"""Independent rows of a matrix $X$, factorised: $X_{kept}^\top = Q R$.
 
-    - `kept`, shape `(r,)`, and `dropped`, which combinations of the kept ones equal up to the
+    - `kept`, shape `(r,)`, and `dropped` rows, which equal combinations of the kept rows up to
         rounding of the solver.
-    - `factor`, $R$; `basis`, $Q$, or None where $X_{kept}$ is so well conditioned that $X^\top
-        R^{-1}$ serves.
-    - `combinations`, shape `(n - r, n)`: each row $\nu$ vanishes in $X^\top \nu$; `dependent`,
-        whether it does so to the rounding of the entries, a proof for data known to that.
-    - `condition`, an estimate of that of $X_{kept}$.
+    - `factor`, $R$; `basis`, $Q$, or None if $X_{kept}$ is so well conditioned that $X^\top
+        R^{-1}$ is accurate enough.
+    - `combinations`, shape `(n - r, n)`: $X^\top \nu$ vanishes for each row $\nu$; `dependent`,
+        whether it vanishes up to rounding of the entries, which is a proof for data known to this
+        accuracy.
+    - `condition`, an estimate of the condition number of $X_{kept}$.
     """
 
     kept: Int[np.ndarray, " r"]
@@ -37,7 +38,7 @@ class Rows(NamedTuple):
     condition: float
 
     def inner(self, b: Float[np.ndarray, " r"]) -> Float[np.ndarray, " r"]:
-        r"""$R^{-\top} b$, of the same length as the shortest solution of $X_{kept} w = b$."""
+        r"""$R^{-\top} b$. Its norm is that of the shortest solution of $X_{kept} w = b$."""
         return scipy.linalg.solve_triangular(self.factor, b, trans="T", check_finite=False)
 
     def outer(self, b: Float[np.ndarray, " r"]) -> Float[np.ndarray, " r"]:
@@ -56,17 +57,17 @@ class Rows(NamedTuple):
     def multipliers(
         self, x: Shaped[np.ndarray, "r d"], g: Float[np.ndarray, " d"]
     ) -> Float[np.ndarray, " r"]:
-        r"""The $\nu$ with $X_{kept}^\top \nu$ nearest to `g`."""
+        r"""The $\nu$ for which $X_{kept}^\top \nu$ is nearest to `g`."""
         if self.basis is not None:
             return self.outer(g @ self.basis)
         return self.outer(self.inner(times(x, g)))
 
 
 def vanishes(x: Shaped[np.ndarray, "n d"], nu: Float[np.ndarray, " n"]) -> bool:
-    r"""Whether $X^\top \nu$ is zero to the rounding of the entries of $X$ and $\nu$.
+    r"""Whether $X^\top \nu$ is zero up to rounding of the entries of $X$ and $\nu$.
 
-    That is, whether it would be zero exactly after relative changes of the entries of at most
-    16 (n + 4) times the spacing of float64.
+    This means that relative changes of the entries of at most 16 (n + 4) times the spacing of
+    float64 could make it exactly zero.
     """
     used = np.flatnonzero(nu)
     pull = measured_against(x[used], nu[used])[0]
@@ -75,7 +76,7 @@ def vanishes(x: Shaped[np.ndarray, "n d"], nu: Float[np.ndarray, " n"]) -> bool:
 
 
 def independent_rows(x: Shaped[np.ndarray, "n d"]) -> Rows:
-    """The independent rows of `x`, whose rows should have their largest entries near one."""
+    """The independent rows of `x`, whose rows should have largest entries near one."""
     n, d = x.shape
     if n <= d:
         gram = weighted_gram(x)
@@ -90,8 +91,8 @@ def independent_rows(x: Shaped[np.ndarray, "n d"]) -> Rows:
     dense = x.astype(np.float64, copy=False)
     kept, dropped, combinations = _split(dense)
     proven = np.array([vanishes(dense, nu) for nu in combinations], bool)
-    # Of columns with scales apart, rows in falling order of the transpose keep a rounding error
-    # of each column's own scale: Cox & Higham, BIT 38 (1998).
+    # If columns have different scales, sorting the rows of the transpose by decreasing size keeps
+    # rounding errors proportional to each column's own scale: Cox & Higham, BIT 38 (1998).
     order = np.argsort(-np.max(np.abs(dense), axis=0), kind="stable")
     basis = np.zeros((d, len(kept)))
     basis[order], factor = scipy.linalg.qr(dense[kept][:, order].T, mode="economic")
@@ -103,9 +104,9 @@ def independent_rows(x: Shaped[np.ndarray, "n d"]) -> Rows:
 def _split(
     x: Float[np.ndarray, "n d"],
 ) -> tuple[Int[np.ndarray, " r"], Int[np.ndarray, " n-r"], Float[np.ndarray, "n-r n"]]:
-    """Rows kept, rows that depend on them, and the combinations that vanish.
+    """Kept rows, rows that depend on them, and the combinations that vanish.
 
-    Scaling columns changes no dependence, so it is looked for where they have one scale.
+    Scaling columns does not change linear dependence, so the columns are scaled alike first.
     """
     n = len(x)
     level, shift, _ = equilibrated(x)
@@ -123,7 +124,7 @@ def _split(
             for _ in range(2):
                 left = measured_against(level, nu)[0]
                 nu[kept] -= scipy.linalg.solve_triangular(inner, left @ basis)
-            # What is zero but for rounding is zero: a copy is a combination of one row.
+            # Zeros up to rounding are set to zero: a copy is a combination of one row.
             nu[np.abs(nu) <= 4 * n * EPS * np.max(np.abs(nu))] = 0.0
     elif len(dropped):
         combinations[np.arange(len(dropped)), dropped] = 1.0
@@ -133,7 +134,7 @@ def _split(
 def equilibrated(
     x: Float[np.ndarray, "n d"],
 ) -> tuple[Float[np.ndarray, "n d"], Int[np.ndarray, " n"], Int[np.ndarray, " d"]]:
-    """Rows and columns times powers of two that bring their largest entries near one, and these."""
+    """Rows and columns scaled by powers of two to largest entries near one, and the exponents."""
     by_row, by_column = np.zeros(len(x), np.int64), np.zeros(x.shape[1], np.int64)
     for _ in range(3):
         by = -exponents(np.max(np.abs(x), axis=1, initial=0))

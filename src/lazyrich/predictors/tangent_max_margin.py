@@ -1,4 +1,4 @@
-"""The max-margin direction on a model's tangent features: the early predictor of classification."""
+"""The max-margin direction for a model's tangent features: early predictor of classification."""
 
 import time
 from typing import Any, Literal, NamedTuple
@@ -17,15 +17,15 @@ from ..models import AbstractModel, Readout
 from ._base import Predictor, constrained_labels, minimise_nonnegative
 from .constraints import tree_norm
 from .l2_max_margin import l2_max_margin
-from .margin import verdict
+from .margin import status_for
 from .multiclass_max_margin import multiclass_max_margin
 from .multipliers import differences, forces
 
-# Projected gradients between two looks at the gap, and the most there are.
+# Projected gradient steps between two evaluations of the gap, and the largest number of steps.
 _STEPS, _MOST_STEPS = 100, 20_000
-# Entries of a Jacobian that is formed, so that no condition number is squared.
+# The largest Jacobian that is formed, in entries. A factor of it squares no condition number.
 _FEW_ENTRIES = 2**22
-# Of products with a Jacobian, relative to the gradients.
+# The relative rounding error of products with a Jacobian, compared with the gradients.
 _ROUNDING = 1e-14
 
 How = Literal["gram", "last layer", "products"]
@@ -35,11 +35,12 @@ class TangentMargin(NamedTuple):
     r"""The direction $h$ of unit norm with the largest margin of $\langle \nabla f(x), h\rangle$.
 
     - `direction`, a pytree like the model's parameters;
-        [`tangent_outputs`][lazyrich.kernel.tangent_outputs] gives its outputs anywhere.
-    - `objective`, the margin achieved; `bound`, what none exceeds, proven by `dual`, shape `(n,)`
-        or `(n, c)`; `gap`, `status` and `why` as [`Predictor`][lazyrich.predictors.Predictor].
-    - `how` it was found: in a Gram matrix of the samples, in the features of the `last layer`,
-        or by `products` with Jacobians.
+        [`tangent_outputs`][lazyrich.kernel.tangent_outputs] gives its outputs for any input.
+    - `objective`, the achieved margin; `bound`, an upper bound on margins, proven by `dual`, shape
+        `(n,)` or `(n, c)`; `gap`, `status` and `why` as in
+        [`Predictor`][lazyrich.predictors.Predictor].
+    - `how` it was computed: with a Gram matrix of the samples, with the features of the
+        `last layer`, or with `products` with Jacobians.
     """
 
     direction: Any
@@ -63,17 +64,17 @@ def tangent_max_margin(
 ) -> TangentMargin:
     r"""The support vector machine of the tangent kernel at `params`, binary or multi-class.
 
-    $\min \frac12 \|h\|^2$ subject to $\langle \nabla f_{y_i} - \nabla f_j, h\rangle \ge 1$: what
-    the kernel phase of classification tends to, from a start whose outputs are zero. No kernel
-    of all outputs is formed. Signs need an $n \times n$ Gram matrix. A net whose last layer is
-    zero, and that says so by `zero_readout` as an MLP does, has the kernel (hidden Gram matrix)
-    $\otimes$ identity, and needs
-    [`multiclass_max_margin`][lazyrich.predictors.multiclass_max_margin] of its hidden layer. Any
-    other model pays a product with $J$ and one with $J^\top$ a step of accelerated projected
-    gradients, which close a gap far more slowly.
+    The problem is $\min \frac12 \|h\|^2$ subject to $\langle \nabla f_{y_i} - \nabla f_j, h\rangle
+    \ge 1$. If the initial outputs are zero, the kernel phase of classification converges to this
+    direction. The kernel of all outputs is never formed. Signs need an $n \times n$ Gram matrix.
+    A network with a zero last layer (which a model reports by `zero_readout`, as an MLP does) has
+    the kernel (hidden Gram matrix) $\otimes$ identity; then
+    [`multiclass_max_margin`][lazyrich.predictors.multiclass_max_margin] of its hidden layer is
+    used. For other models a step of accelerated projected gradients costs a product with $J$ and
+    one with $J^\top$, and the gap decreases far more slowly.
 
-    - **Takes** `tolerance`, the relative gap to reach; `max_seconds`, after which it gives up,
-        with `not_proven` and the gap that is left.
+    - **Takes** `tolerance`, the relative gap to reach; `max_seconds`, a time limit, after which
+        the status is `not_proven` and `gap` is the remaining gap.
     - **Source** Lyu et al., ICLR 2024, arXiv:2311.18817: the kernel regime of classification.
     """
     x, params = model.cast_inputs(jnp.asarray(x)), jax.tree.map(jnp.asarray, params)
@@ -99,8 +100,8 @@ def _of_signs(
     # As in the linear machine: the constraint on the sum, scaled like the kernel.
     weight = float(np.mean(np.diag(gram))) or 1.0
     mu = minimise_nonnegative(gram / weight + 1.0, np.ones(len(y)))
-    look = _Look.at(model, params, x, y, jnp.asarray(mu))
-    return look.certified(float(np.sqrt(np.max(np.diag(gram)))), tolerance, "gram")
+    evaluation = _Evaluation.at(model, params, x, y, jnp.asarray(mu))
+    return evaluation.certified(float(np.sqrt(np.max(np.diag(gram)))), tolerance, "gram")
 
 
 def _of_last_layer(
@@ -122,7 +123,7 @@ def _by_products(
     right = jnp.arange(shape[1])[None] == y[:, None]
     state = jnp.where(right, 0.0, jnp.ones(shape))
     begun, steps = time.monotonic(), 0
-    best: _Look | None = None
+    best: _Evaluation | None = None
     largest = 0.0
     step = eqx.filter_jit(_descend)
     while steps < _MOST_STEPS and time.monotonic() - begun < max_seconds:
@@ -136,8 +137,8 @@ def _by_products(
     return best.certified(largest, tolerance, "products")
 
 
-class _Look(NamedTuple):
-    """What a set of multipliers proves."""
+class _Evaluation(NamedTuple):
+    """A direction with its margin, and the bound that its multipliers prove."""
 
     direction: Any
     margin: Array
@@ -145,8 +146,8 @@ class _Look(NamedTuple):
     dual: Array
 
     @classmethod
-    def at(cls, model: AbstractModel, params: Any, x: Array, y: Array, mu: Array) -> "_Look":
-        """The direction that multipliers make, of norm one, and its margin."""
+    def at(cls, model: AbstractModel, params: Any, x: Array, y: Array, mu: Array) -> "_Evaluation":
+        """The direction of norm one for some multipliers, and its margin."""
         f, pullback = jax.vjp(lambda p: model.apply(p, x), params)
         direction = pullback(forces(mu, y).astype(f.dtype))[0]
         norm, total = tree_norm(direction), jnp.sum(mu)
@@ -157,19 +158,19 @@ class _Look(NamedTuple):
             every = jnp.where(jnp.arange(f.shape[1])[None] == y[:, None], jnp.inf, every)
         return cls(direction, jnp.min(every), norm / total, mu / total)
 
-    def better(self, other: "_Look") -> "_Look":
-        """The larger margin and the smaller bound of two."""
+    def better(self, other: "_Evaluation") -> "_Evaluation":
+        """The larger margin and the smaller bound of two evaluations."""
         top = self if self.margin >= other.margin else other
         low = self if self.bound <= other.bound else other
-        return _Look(top.direction, top.margin, low.bound, low.dual)
+        return _Evaluation(top.direction, top.margin, low.bound, low.dual)
 
     def certified(self, scale: float, tolerance: float, how: How) -> TangentMargin:
-        """With its status; `scale` is a norm that gradients have."""
+        """The result with its status; `scale` is a typical norm of gradients."""
         bound, margin = float(self.bound), float(self.margin)
         gap = (bound - margin) / bound if bound > 0 else np.inf
-        # What products with Jacobians leave of a bound far below the gradients themselves.
+        # Rounding of products with Jacobians, if the bound is far below the norm of gradients.
         rounding = _ROUNDING * scale / bound if bound > 0 else np.inf
-        status, why = verdict(gap, rounding, tolerance)
+        status, why = status_for(gap, rounding, tolerance)
         dual = np.asarray(self.dual)
         return TangentMargin(self.direction, margin, bound, dual, gap, status, how, why)
 
@@ -182,7 +183,7 @@ def _named(proof: Predictor, direction: Any, how: How) -> TangentMargin:
 
 def _descend(
     model: AbstractModel, params: Any, x: Array, y: Array, start: Array
-) -> tuple[Array, _Look]:
+) -> tuple[Array, _Evaluation]:
     f, pullback = jax.vjp(lambda p: model.apply(p, x), params)
     push = jax.linearize(lambda p: model.apply(p, x), params)[1]
     allowed = jnp.where(jnp.arange(f.shape[1])[None] == y[:, None], 0.0, 1.0)
@@ -196,7 +197,7 @@ def _descend(
 
     top = lax.fori_loop(0, 10, power, allowed + start)
     rate = 1 / (1.2 * jnp.linalg.norm(product(top)))
-    # The best multiple to begin with.
+    # The best multiple of the start.
     start = start * jnp.sum(start) / jnp.vdot(start, product(start))
 
     def advance(_: Array, carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
@@ -211,4 +212,4 @@ def _descend(
 
     one = jnp.ones((), f.dtype)
     mu = lax.fori_loop(0, _STEPS, advance, (start, start, one))[0]
-    return mu, _Look.at(model, params, x, y, mu)
+    return mu, _Evaluation.at(model, params, x, y, mu)
