@@ -282,8 +282,8 @@ def test_a_run_of_a_batch_again_is_the_same_to_the_last_bit(swept):
             ["sweep", "tiny.toml", "--store", "s", "--over", "seed"],
             "--over = 'seed': should be KEY",
         ),
-        (["run", "runs/batches/x.nc", "--row", "0"], "should be a batch's file"),
-        (["run", "tiny.toml", "--row", "0"], "--row = 0: is for a batch's file"),
+        (["run", "runs/batches/x.nc", "--row", "0"], "should be a batch file"),
+        (["run", "tiny.toml", "--row", "0"], "--row = 0: is for a batch file"),
         (["status", "nothing"], "store = "),
         (["reproduce", "nothing"], "study = 'nothing': should be one of"),
         (["reproduce", "open/nothing"], "panel = 'nothing': should be one of early, "),
@@ -304,7 +304,7 @@ def test_a_row_that_is_not_there_is_refused(swept, monkeypatch, capsys):
         assert call(monkeypatch, "run", file, *row) == 2
         assert "should be a row of the file, from 0 to 3" in capsys.readouterr().err
     assert call(monkeypatch, "run", file, "--row", "0", "--set", "seed=2") == 2
-    assert "cannot change a run done" in capsys.readouterr().err
+    assert "cannot change a finished run" in capsys.readouterr().err
 
 
 def test_a_dry_run_computes_little_and_keeps_nothing(swept, monkeypatch, capsys):

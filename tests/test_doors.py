@@ -59,9 +59,7 @@ def test_a_run_goes_on_in_its_folder(monkeypatch, capsys, tmp_path):
     (tmp_path / "tiny.toml").write_text(text)
     arguments = ["run", "tiny.toml", "--out", "out", "--no-forecast"]
     assert call(monkeypatch, *arguments) == 0
-    assert (
-        "records train_loss, test_loss as well, from which the outcome" in capsys.readouterr().err
-    )
+    assert "also records train_loss, test_loss, which the outcome needs" in capsys.readouterr().err
     first = lr.open_record(tmp_path / "out" / "record.nc")
     assert first["final_parameters"].shape == (12,)
     assert call(monkeypatch, *arguments) == 2
@@ -70,7 +68,7 @@ def test_a_run_goes_on_in_its_folder(monkeypatch, capsys, tmp_path):
     assert "differs in more than t1" in capsys.readouterr().err
     assert call(monkeypatch, *arguments, "--set", "t1=2.0") == 0
     shown = capsys.readouterr()
-    assert "going on from record.nc" in shown.err
+    assert "continuing from record.nc" in shown.err
     longer = lr.open_record(tmp_path / "out" / "record.nc")
     assert (first.time[-1], longer.time[-1]) == (1.0, 2.0)
     assert (
@@ -120,7 +118,7 @@ def test_a_folder_of_others_is_refused(how, monkeypatch, tmp_path, capsys):
     cache.keep_compiled()
     assert "JAX_COMPILATION_CACHE_DIR" not in os.environ
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"lazyrich: nothing compiled is kept: {folder}: ")
+    assert line.startswith(f"lazyrich: compiled code is not kept: {folder}: ")
     assert "LAZYRICH_CACHE=off" in line
 
 

@@ -291,7 +291,7 @@ def test_what_is_no_file_of_text_is_refused(tmp_path, monkeypatch, capsys):
         (["report", "absent"], "should be a record (.nc), the folder of a run, or a store"),
         (["report", "."], "should be a record (.nc), the folder of a run, or a store"),
         (["report", "absent", "--out", "page.pdf"], "should end in .html"),
-        (["report", "absent", "--out", "absent/page.html"], "in a folder that there is"),
+        (["report", "absent", "--out", "absent/page.html"], "in an existing folder"),
         (["judge", "log.csv", "--column", "test_accuracy"], "should be NAME=COLUMN"),
         (["judge", "log.csv", "--threshold", "tests=1"], "did you mean test?"),
         (["judge", "log.csv", "--time-per-step", "-1"], "should be positive and finite"),

@@ -17,7 +17,7 @@ from .reproduce import HELP as REPRODUCE_HELP, reproduce
 from .run import HELP as RUN_HELP, run
 from .sweep import HELP as SWEEP_HELP, consolidate, status, sweep
 
-# Letters of a line that says what went wrong, at most.
+# The largest number of letters in an error message.
 _MAX_LINE = 2000
 
 app = typer.Typer(
@@ -25,7 +25,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    help="A laboratory for grokking as the passage from the lazy to the rich regime.",
+    help="A laboratory for grokking as the transition from the lazy to the rich regime.",
 )
 app.command(help=RUN_HELP)(run)
 app.command(help=FORECAST_HELP)(forecast)
@@ -44,7 +44,7 @@ def list_(
         typer.Option("--kinds", help="List every kind with its keys, and every probe, instead."),
     ] = False,
 ) -> None:
-    """List every panel, a line each."""
+    """List every panel, one line each."""
     from .. import studies
 
     if kinds:
@@ -61,7 +61,7 @@ def list_(
 
 
 def main() -> None:
-    """Runs the command line; what a user can mend is said in one line."""
+    """Runs the command line; errors that a user can resolve are one line on stderr."""
     keep_compiled()
     warnings.showwarning = _warned
     try:
@@ -78,6 +78,6 @@ def main() -> None:
 
 
 def _warned(message: Warning | str, *where: object, **named: object) -> None:
-    """What Python warns of, such as a damaged file, in one line and without our own code."""
+    """Prints a warning of Python, such as one on a damaged file, as one line."""
     del where, named
     print(f"lazyrich: {one_line(message, _MAX_LINE)}", file=sys.stderr)

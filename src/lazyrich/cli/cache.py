@@ -1,4 +1,4 @@
-"""What has been compiled, kept for the next command."""
+"""Compiled code, kept for later commands."""
 
 import contextlib
 import hashlib
@@ -11,19 +11,19 @@ from pathlib import Path
 
 SETTING = "LAZYRICH_CACHE"
 
-# What was used longest ago is removed beyond this. JAX could do so itself with another package.
+# Above this size the code used longest ago is removed. JAX would need another package for this.
 _MOST_BYTES = 2**30
 
-# What a user who sets one of these has decided is left alone.
+# If the user has set one of these, the cache is not changed.
 _OF_JAX = ("JAX_COMPILATION_CACHE_DIR", "JAX_ENABLE_COMPILATION_CACHE")
 
 
 def keep_compiled() -> None:
-    """Has JAX keep what it compiles in the user's cache folder, for this process and its workers.
+    """Makes JAX keep compiled code in the user's cache folder, for this process and its workers.
 
-    Nothing happens where the user has configured JAX's cache, or has set `LAZYRICH_CACHE=off`;
-    a path in it is used in place of the usual folder. A folder that is not the user's only is
-    refused, with a line on stderr: what is kept there is run. To be called before JAX is imported.
+    Does nothing if the user has configured JAX's cache, or has set `LAZYRICH_CACHE=off`. If this
+    variable is a path, it replaces the usual folder. A folder to which other users can write is
+    refused with a line on stderr, because the code in it is run. Call this before importing JAX.
     """
     wanted = os.environ.get(SETTING, "")
     if wanted.lower() in ("off", "0", "no", "false") or any(key in os.environ for key in _OF_JAX):
@@ -35,7 +35,7 @@ def keep_compiled() -> None:
     except OSError as error:
         reason = error.strerror or str(error)
         words = f"{folder}: {reason}; set {SETTING}=off, or to another folder"
-        print(f"lazyrich: nothing compiled is kept: {words}", file=sys.stderr)
+        print(f"lazyrich: compiled code is not kept: {words}", file=sys.stderr)
         return
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
     for key, value in (
@@ -57,9 +57,9 @@ def _usual() -> Path:
 
 
 def _environment() -> str:
-    """Names what compiled code depends on beside what JAX puts into its own keys.
+    """An identifier of what compiled code depends on in addition to JAX's own cache keys.
 
-    A home folder can be one for machines with other instructions.
+    One home folder can be shared by machines with different instruction sets.
     """
     parts = [version(name) for name in ("lazyrich", "jax", "jaxlib")]
     parts += [platform.machine(), platform.system()]
@@ -70,7 +70,7 @@ def _environment() -> str:
 
 
 def _bound(folder: Path) -> None:
-    """Removes what was used longest ago where there is too much."""
+    """Removes the code used longest ago if the folder is too large."""
     found = []
     for entry in os.scandir(folder):
         with contextlib.suppress(FileNotFoundError):  # another process does the same
@@ -85,15 +85,15 @@ def _bound(folder: Path) -> None:
 
 
 def _make_private(folder: Path) -> None:
-    """Makes a folder that only the user can write to, and its parent.
+    """Makes a folder to which only the user can write, and its parent.
 
-    - **Raises** `OSError` if it is a link, somebody else's, or open to others.
+    - **Raises** `OSError` if it is a link, belongs to another user, or is open to others.
     """
     for place in (folder.parent, folder):
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
         status = place.lstat()
         if not stat.S_ISDIR(status.st_mode):
-            raise NotADirectoryError(0, "is no folder, but a link or a file")
+            raise NotADirectoryError(0, "is not a folder, but a link or a file")
         if hasattr(os, "getuid"):
             if status.st_uid != os.getuid():
                 raise PermissionError(0, "belongs to another user")

@@ -1,4 +1,4 @@
-"""`lazyrich forecast`: what is to be expected of an experiment."""
+"""`lazyrich forecast`: a forecast of an experiment without training."""
 
 import json
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from ..experiments.experiment import Experiment
     from ..records.transition import Thresholds
 
-HELP = """Say before any training when a run leaves the kernel regime, and into what.
+HELP = """Forecast a run without training: when it leaves the kernel regime, and its outcome.
 
-EXPERIMENT is a panel's name ('lazyrich list' shows them) or a TOML file. The kernel flow is
-followed to the end of the kernel phase; nothing is trained. With --solve the run itself is followed
-from there on, which saves the steps before.
+EXPERIMENT is a panel's name ('lazyrich list' shows them) or a TOML file. The kernel flow is solved
+to the end of the kernel phase. With --solve the model is then trained from the end of the kernel
+phase on, which saves the steps before.
 
 \b
 Examples:
@@ -27,11 +27,11 @@ Examples:
   lazyrich forecast lyu2024/1b --solve
 
 \b
-Verdicts, of a run that is long enough: grok (the test score rises long after the fit), misgrok (it
-falls), immediate (no delay), none (no change, or the training data are not fitted), cannot_say (use
---solve). Beside it stands the outcome by t1, in the words of 'lazyrich run'. Keys for --set and
+Verdicts, for a sufficiently long run: grok (the test score rises long after the fit), misgrok (the
+test score falls), immediate (no delay), none (no change, or no fit of the training data),
+cannot_say (use --solve). The outcome by t1 is given as in 'lazyrich run'. Keys for --set and
 --threshold are those of 'lazyrich run'; 'lazyrich list --kinds' lists every kind.
-Exit codes: 0 done, 1 the computation failed, 2 the input cannot be used, 130 interrupted.
+Exit codes: 0 done, 1 the computation failed, 2 the input is not accepted, 130 interrupted.
 """
 
 
@@ -49,13 +49,13 @@ def forecast(
     ] = None,
     solve: Annotated[
         bool,
-        typer.Option("--solve", help="Follow the run from the end of the kernel phase on."),
+        typer.Option("--solve", help="Train from the end of the kernel phase on."),
     ] = False,
     json_: Annotated[
-        bool, typer.Option("--json", help="Print the forecast as JSON and nothing else.")
+        bool, typer.Option("--json", help="Print only the forecast, as JSON.")
     ] = False,
 ) -> None:
-    """Forecast one experiment; `HELP` is what users read."""
+    """Forecast one experiment; users see `HELP`."""
     described = on_data(resolve(experiment, set_ or []), data)
     thresholds = thresholds_for(experiment, threshold)
     summary = interruptible(lambda: _forecast(described, samples, solve, thresholds))
@@ -84,8 +84,8 @@ def _print_summary(summary: dict[str, Any]) -> None:
             return value
         return "–" if value is None else f"{value:.4g}"
 
-    foreseen = f", {summary['outcome']} by t1" if summary["outcome"] else ""
-    print(f"verdict          {summary['verdict']}{foreseen} (confidence: {summary['confidence']})")
+    outcome = f", {summary['outcome']} by t1" if summary["outcome"] else ""
+    print(f"verdict          {summary['verdict']}{outcome} (confidence: {summary['confidence']})")
     print(f"next             {summary['advice']}")
     for key in ("t_fit", "t_kernel_end", "t50"):
         print(f"{key:<16} {show(summary[key])}")

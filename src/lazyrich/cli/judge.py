@@ -1,4 +1,4 @@
-"""`lazyrich judge`: a run that another program logged."""
+"""`lazyrich judge`: the outcome of a run that another program logged."""
 
 import json
 from pathlib import Path
@@ -12,12 +12,13 @@ from .settings import Threshold
 if TYPE_CHECKING:
     from ..records.log_file import Log
 
-HELP = """Say how a run came out that another program logged, and when.
+HELP = """Find the outcome and the times of a run that another program logged.
 
-LOG is a CSV file with a header, or a file of JSON lines, of one run. It should have a step
-(or an epoch, or a time) and the accuracies or the losses of training and test data. They
-are found by their usual names, such as step, train_loss, val/accuracy; --column names
-others. Test values count where they were logged, training values are those logged last.
+LOG is a CSV file with a header, or a file of JSON lines, of one run. It needs a step (or an
+epoch, or a time) and the accuracies or the losses of training and test data. Columns are
+recognised by their usual names, such as step, train_loss, val/accuracy; for other names use
+--column. Rows without test values are left out. For missing training values the last earlier
+ones are used.
 
 \b
 Examples:
@@ -27,9 +28,9 @@ Examples:
   lazyrich judge log.csv --time-per-step 1e-3 --out log.html
 
 \b
-With --time-per-step times are gradient-flow times, else steps. --out writes a page with the
-figure and every number, and the figure as .pdf and .png beside it.
-Exit codes: 0 done, 1 the computation failed, 2 the input cannot be used.
+With --time-per-step times are gradient-flow times, otherwise steps. --out writes a page with the
+figure and all numbers, and the figure as .pdf and .png in the same folder.
+Exit codes: 0 done, 1 the computation failed, 2 the input is not accepted.
 """
 
 
@@ -37,21 +38,21 @@ def judge(
     log: Annotated[Path, typer.Argument(metavar="LOG")],
     column: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=COLUMN", help="Which column is what; repeatable."),
+        typer.Option(metavar="NAME=COLUMN", help="The column for a quantity; repeatable."),
     ] = None,
     threshold: Threshold = None,
     time_per_step: Annotated[
         float | None,
-        typer.Option(metavar="T", help="Flow time of a step: the learning rate of plain descent."),
+        typer.Option(
+            metavar="T", help="Flow time per step: the learning rate of plain gradient descent."
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE.html", help="Write a report and figures.")
     ] = None,
-    json_: Annotated[
-        bool, typer.Option("--json", help="Print the summary as JSON and nothing else.")
-    ] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print only the summary, as JSON.")] = False,
 ) -> None:
-    """Judge a log; `HELP` is what users read."""
+    """Judge a log; users see `HELP`."""
     from ..records.log_file import read_log
     from ..records.summary import summarise
     from ..records.transition import Thresholds

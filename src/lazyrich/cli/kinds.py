@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-# `--help` should be instant, so it shows this file: `python mkdocs_tables.py` writes it from the
-# classes, and a test compares.
+# `--help` should be fast, so it prints this file. `python mkdocs_tables.py` writes the file from
+# the classes, and a test compares both.
 KEYS_FILE = Path(__file__).with_name("keys.txt")
 
-# Where the second column begins, and the letters of a line.
+# The first letter of the second column, and the letters in a line.
 _INDENT, _WIDTH = 21, 88
 
-# Letters of a default, at most: not the digests of files.
+# The largest number of letters of a default. Digests of files are longer.
 _MOST_SHOWN = 30
 
 
@@ -41,7 +41,7 @@ def kinds_text() -> str:
 
 
 def _places() -> Iterator[tuple[str, Any]]:
-    """The fields of an experiment in which one of several kinds stands."""
+    """The fields of an experiment whose value is one of several kinds."""
     from .._core.description import Choice
     from ..experiments import Experiment
 
@@ -55,7 +55,7 @@ def _kinds(place: Any) -> list[Any]:
 
 
 def _keys() -> Iterator[tuple[str, list[str]]]:
-    """Every field of an experiment that can be set, and what it takes, an entry a kind."""
+    """Every field of an experiment that can be set, with one entry for each kind."""
     from .._core.description import Description
     from ..experiments import Experiment
 
@@ -63,7 +63,7 @@ def _keys() -> Iterator[tuple[str, list[str]]]:
     for name, field in Experiment.model_fields.items():
         kind = field.annotation
         if name in places:
-            # The file is of what lazyrich brings; a user's kinds are listed by `list --kinds`.
+            # The file has only the kinds of lazyrich; `list --kinds` also shows a user's kinds.
             own = [kind for kind in _kinds(places[name]) if kind.__module__.startswith("lazyrich.")]
             yield f"{name}.kind", [_entry(kind) for kind in own]
         elif field.description and isinstance(kind, type) and issubclass(kind, Description):
@@ -78,7 +78,7 @@ def _entry(kind: Any) -> str:
 
 
 def _with_default(kind: Any, key: str) -> str:
-    """A key, and its default where it has one that a file can hold."""
+    """A key, and its default if a file can contain the default."""
     field = kind.model_fields.get(key)
     default = None if field is None else field.get_default(call_default_factory=True)
     if not isinstance(default, bool | str | int | float | tuple):

@@ -1,4 +1,4 @@
-"""`lazyrich report`: page and figures again, of what is on disk."""
+"""`lazyrich report`: the page and figures of results on disk."""
 
 import json
 from importlib.util import find_spec
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 HELP = """Write the page and the figures of a record, a run or a store again, without running.
 
-PLACE is a record (a .nc file), the folder of a run, or a store: a folder, or its URL. The page
-goes to FILE.html, figures beside it as .pdf and .png. It is self-contained and needs no network.
+PLACE is a record (a .nc file), the folder of a run, or a store (a folder or its URL). The page
+FILE.html is self-contained and needs no network. Figures are .pdf and .png in the same folder.
 
 \b
 Examples:
@@ -28,23 +28,23 @@ Examples:
   lazyrich report runs --out map.html --threshold test=0.9
 
 \b
-A run is judged by the thresholds that it was judged by, a store by the default ones, each with
-the changes of --threshold.
-Exit codes: 0 done, 1 the computation failed, 2 the input cannot be used.
+The outcomes of a run use the thresholds in its record, those of a store the default ones, both
+with the changes of --threshold.
+Exit codes: 0 done, 1 the computation failed, 2 the input is not accepted.
 """
 
-# Of a forecast's summary, which has a few thousand.
+# The largest summary of a forecast in bytes; most have a few thousand.
 _MAX_FORECAST = 2**20
 
 
 def report(
     place: Annotated[str, typer.Argument(metavar="PLACE")],
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE.html", help="Where to write [beside PLACE].")
+        Path | None, typer.Option(metavar="FILE.html", help="The page to write [next to PLACE].")
     ] = None,
     threshold: Threshold = None,
 ) -> None:
-    """Write a report; `HELP` is what users read."""
+    """Write a report; users see `HELP`."""
     path = Path(place)
     _check_out(place, out)
     if path.is_file():
@@ -70,7 +70,7 @@ def _check_out(place: str, out: Path | None) -> None:
     if out.suffix != ".html":
         raise InputError("--out", str(out), "should end in .html")
     if not out.parent.is_dir():
-        raise InputError("--out", str(out), "should be in a folder that there is")
+        raise InputError("--out", str(out), "should be in an existing folder")
 
 
 def _of_record(
@@ -84,13 +84,13 @@ def _of_record(
     page = out or (
         path.with_name("report.html") if path.name == "record.nc" else path.with_suffix(".html")
     )
-    return write(record, page, _said(forecast), thresholds)
+    return write(record, page, _forecast_of(forecast), thresholds)
 
 
 def write(
     record: "xr.Dataset", page: Path, forecast: dict[str, Any] | None, thresholds: "Thresholds"
 ) -> list[Path]:
-    """Writes a record's page, and its figure beside it; returns what was written."""
+    """Writes a record's page, and its figure in the same folder; returns the files."""
     _check_out(str(page), page)
     from .. import plot
 
@@ -105,8 +105,8 @@ def write(
     return written
 
 
-def _said(path: Path | None) -> dict[str, Any] | None:
-    """The summary of a run's forecast, if it has one that can be read."""
+def _forecast_of(path: Path | None) -> dict[str, Any] | None:
+    """The summary of a run's forecast, or None if there is no file."""
     if path is None or not path.is_file():
         return None
     try:
@@ -123,7 +123,7 @@ _NUMBERS = ("t50", "t_fit", "t_kernel_end")
 
 
 def _check_forecast(path: Path, found: Any) -> None:
-    """Refuses what a page could not show: the file is in a folder that anybody may have made."""
+    """Refuses a forecast that a page cannot show, because anyone may have written the file."""
 
     def is_number(value: Any) -> bool:
         return value is None or (isinstance(value, int | float) and not isinstance(value, bool))

@@ -1,4 +1,4 @@
-"""`lazyrich reproduce`: a study from beginning to end."""
+"""`lazyrich reproduce`: all panels of a study."""
 
 import contextlib
 from importlib.util import find_spec
@@ -14,14 +14,13 @@ from .settings import Data, Scheduler, Workers, import_own
 if TYPE_CHECKING:
     from ..studies._reproduce import PanelResult
 
-HELP = """Run the panels of a study, and compare them with the published numbers.
+HELP = """Run all panels of a study that are not in the store yet, and compare them with the
+published numbers.
 
-Runs that the store holds already are not run again.
-
-STUDY is one that comes with the library ('lazyrich list' shows their panels), or a folder
-with a TOML file a panel; STUDY/P is its panel P alone. DIR receives report.html, report.md (the
-tables alone), report.json, a figure a panel, and the store with every run: the same command goes on
-after whatever ended it.
+STUDY is a study of the library ('lazyrich list' shows the panels), or a folder with one TOML
+file for each panel; STUDY/P is only panel P. DIR receives report.html, report.md (only the
+tables), report.json, one figure for each panel, and the store with every run. After an
+interruption the same command continues.
 
 \b
 Examples:
@@ -36,12 +35,13 @@ Examples:
 
 def reproduce(
     study: Annotated[str, typer.Argument(metavar="STUDY")],
-    panel: Annotated[str | None, typer.Option(metavar="P", help="One panel alone.")] = None,
+    panel: Annotated[str | None, typer.Option(metavar="P", help="Only this panel.")] = None,
     preset: Annotated[
-        Literal["quick", "paper"], typer.Option(help="Scaled down, or the source's own settings.")
+        Literal["quick", "paper"], typer.Option(help="Reduced settings, or those of the source.")
     ] = "quick",
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where to write [reproduced/STUDY-PRESET].")
+        Path | None,
+        typer.Option(metavar="DIR", help="The folder to write [reproduced/STUDY-PRESET]."),
     ] = None,
     data: Data = None,
     own: Annotated[
@@ -53,7 +53,7 @@ def reproduce(
     workers: Workers = None,
     scheduler: Scheduler = None,
 ) -> None:
-    """Reproduce a study; `HELP` is what users read."""
+    """Reproduce a study; users see `HELP`."""
     if not (find_spec("matplotlib") and find_spec("jinja2")):
         raise InputError("study", study, "a report needs pip install 'lazyrich[view]'")
     from ..plot import write_study

@@ -35,8 +35,8 @@ _KEYS = KEYS_FILE.read_text(encoding="utf-8")
 
 HELP = f"""Run one experiment and write its record, summary, figures and report.
 
-EXPERIMENT is a panel's name ('lazyrich list' shows them), a TOML file, or a batch's file
-of a store with --row: that run is computed again, as it was.
+EXPERIMENT is a panel's name ('lazyrich list' shows them), a TOML file, or a batch file of a
+store. With a batch file, --row selects a run, which is computed again exactly.
 
 \b
 Examples:
@@ -55,18 +55,18 @@ Keys for --set:
 'lazyrich list --kinds' shows the defaults, and the names of probes.
 
 \b
-Before it begins, what is to be expected of it is written to forecast.json, and laid over its
-figures once it is done; --no-forecast leaves that out. A run by Adam or AdamW, or in
-logarithmic time, is not forecast unless --forecast asks for it: its times are not the flow's.
+Before the run, a forecast is written to forecast.json, and later drawn in the figures;
+--no-forecast leaves it out. A run by Adam or AdamW, or in logarithmic time, is forecast only with
+--forecast, because its times are not those of the flow.
 
 \b
-A finished run goes on to a later t1: the same command with --out and another --set t1=... .
+To continue a finished run to a later t1, repeat the command with --out and another --set t1=... .
 
 \b
 DIR receives record.nc (xarray opens it), experiment.toml, summary.json, report.html,
-figure.pdf and figure.png. While it works, checkpoint.npz keeps what was reached: the same
-command goes on from there after a kill. Exit codes: 0 done, 1 the computation failed
-(what was reached is kept), 2 the input cannot be used.
+figure.pdf and figure.png. During the run, checkpoint.npz keeps the present state: after an
+interruption the same command continues from it. Exit codes: 0 done, 1 the computation failed
+(the results so far are kept), 2 the input is not accepted.
 """
 
 
@@ -76,20 +76,18 @@ def run(
     data: Data = None,
     threshold: Threshold = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where to write [runs/NAME-HASH].")
+        Path | None, typer.Option(metavar="DIR", help="The folder to write [runs/NAME-HASH].")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace a record that is there.")] = False,
-    json_: Annotated[
-        bool, typer.Option("--json", help="Print summary.json and nothing else.")
-    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing record.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print only summary.json.")] = False,
     forecast: Annotated[
         bool | None, typer.Option(help="Forecast the run before it begins, or do not.")
     ] = None,
     row: Annotated[
-        int | None, typer.Option(min=0, metavar="N", help="Which run of a batch's file.")
+        int | None, typer.Option(min=0, metavar="N", help="The run of a batch file, from 0.")
     ] = None,
 ) -> None:
-    """Run one experiment; `HELP` is what users read."""
+    """Run one experiment; users see `HELP`."""
     again = experiment.endswith(".nc")
     batch, place = resolve_row(experiment, row) if again else ([], 0)
     described = batch[place] if again else on_data(resolve(experiment, set_ or []), data)
@@ -102,7 +100,9 @@ def run(
         ("--forecast", forecast, again and forecast is True),
     ):
         if value is not None and given:
-            accepted = "is for a batch's file" if option == "--row" else "cannot change a run done"
+            accepted = (
+                "is for a batch file" if option == "--row" else "cannot change a finished run"
+            )
             raise InputError(option, value, accepted)
     curves = None
     if not again:
@@ -131,16 +131,16 @@ def _file_name(name: str) -> str:
     return kept[:80] or "experiment"
 
 
-# What outcome and times are told from.
+# The probes that outcome and times are computed from.
 _NEEDED = ("train_loss", "test_loss", "train_accuracy", "test_accuracy")
 
 
 def _judged(described: "Experiment") -> "Experiment":
-    """The experiment with the probes that its outcome is told from."""
+    """The experiment with the probes that the outcome needs."""
     missing = [name for name in _NEEDED if name not in described.probes]
     if not missing:
         return described
-    words = f"records {', '.join(missing)} as well, from which the outcome is told"
+    words = f"also records {', '.join(missing)}, which the outcome needs"
     print(f"lazyrich: {described.name}: {words}", file=sys.stderr)
     return described.with_changes({"probes": [*described.probes, *missing]})
 
@@ -154,9 +154,9 @@ def _curves_beside(name: str, described: "Experiment") -> dict[str, Any]:
 
 
 def _prepare(folder: Path, force: bool, described: "Experiment | None") -> "xr.Dataset | None":
-    """Finds out before the work whether its results can be kept.
+    """Checks before the computation whether its results can be kept.
 
-    - **Returns** the record that is there, if the run goes on from it to a later `t1`.
+    - **Returns** the existing record if the run continues it to a later `t1`.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -170,14 +170,14 @@ def _prepare(folder: Path, force: bool, described: "Experiment | None") -> "xr.D
     from .._run.extend import check_extends
     from ..records.file import open_record
 
-    refused = "holds a record; --force replaces it"
+    refused = "contains a record; --force replaces it"
     if described is None:
         raise InputError("--out", str(folder), refused)
     try:
         record = open_record(folder / "record.nc")
         check_extends(record, described)
     except InputError as error:
-        accepted = f"{refused}, and a later t1 goes on from it ({error})"
+        accepted = f"{refused}, and a later t1 continues it ({error})"
         raise InputError("--out", str(folder), accepted) from None
     return record
 
@@ -201,36 +201,36 @@ def _run(
 
     checkpoint = folder / "checkpoint.npz"
     if checkpoint.exists():
-        print(f"lazyrich: {described.name}: going on from {checkpoint}", file=sys.stderr)
-    said: list[Forecast] = []
-    discard(folder / "forecast.json")  # that of a record that is replaced
+        print(f"lazyrich: {described.name}: continuing from {checkpoint}", file=sys.stderr)
+    forecasts: list[Forecast] = []
+    discard(folder / "forecast.json")  # the forecast of the replaced record
 
-    def foreseen(found: "Forecast | str") -> None:
+    def on_forecast(found: "Forecast | str") -> None:
         if isinstance(found, str):
             print(f"lazyrich: {described.name}: no forecast: {found}", file=sys.stderr)
             return
-        said.append(found)
+        forecasts.append(found)
         _write_json(folder / "forecast.json", found.summary())
 
     with progress(described.name) as listener:
         if batch:
-            # All of it: what a run comes to depends in its last bits on those beside it.
+            # The whole batch, because the last bits of a run depend on the other runs.
             record = simulate_many(batch, listener=listener)[place]
         elif before is not None:
-            print(f"lazyrich: {described.name}: going on from record.nc", file=sys.stderr)
+            print(f"lazyrich: {described.name}: continuing from record.nc", file=sys.stderr)
             record = extend(before, described, described.t1, listener=listener)
         elif follows_the_flow(described) if wanted is None else wanted:
             record = foresee_and_simulate(
                 described,
-                foreseen,
+                on_forecast,
                 listener=listener,
                 checkpoint=checkpoint,
                 thresholds=thresholds,
             )
         else:
             record = simulate(described, keep_params=True, listener=listener, checkpoint=checkpoint)
-    forecast = said[0] if said else None
-    # The record first: all else can be made from it again.
+    forecast = forecasts[0] if forecasts else None
+    # The record first, because everything else can be made from it.
     if thresholds != Thresholds():
         record.attrs["thresholds"] = json.dumps(thresholds.table())
     save_record(record, folder / "record.nc")

@@ -1,4 +1,4 @@
-"""Naming an experiment on the command line, and changing it."""
+"""Experiments named and changed on the command line."""
 
 import sys
 from importlib import import_module
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..experiments.experiment import Experiment
     from ..records.transition import Thresholds
 
-# Everything that brings in JAX is imported inside the functions: `--help` should be instant.
+# Modules that import JAX are imported inside the functions, because `--help` should be fast.
 
 Set = Annotated[
     list[str] | None,
@@ -28,33 +28,33 @@ Threshold = Annotated[
     typer.Option(
         "--threshold",
         metavar="KEY=VALUE",
-        help="Judge by another threshold: train, test, train_loss, loss, delay, immediate, change, "
+        help="Use another threshold: train, test, train_loss, loss, delay, immediate, change, "
         "settled, sustained [those of the panel]; repeatable.",
     ),
 ]
 
 Data = Annotated[
     Path | None,
-    typer.Option("--data", metavar="DIR", help="Where a task's files are, such as MNIST's."),
+    typer.Option("--data", metavar="DIR", help="The folder of a task's files, such as MNIST's."),
 ]
 
 Workers = Annotated[
-    int | None, typer.Option(min=0, help="Processes [as many as cores]; 0: this one.")
+    int | None, typer.Option(min=0, help="Processes [one for each core]; 0: this one.")
 ]
 Scheduler = Annotated[
-    str | None, typer.Option(metavar="ADDRESS", help="Of a dask scheduler to use.")
+    str | None, typer.Option(metavar="ADDRESS", help="The address of a dask scheduler to use.")
 ]
 
 
 def resolve(name: str, settings: list[str]) -> "Experiment":
-    """The experiment of a panel's name or a TOML file, with settings `KEY=VALUE` made."""
+    """The experiment of a panel or a TOML file, with the settings `KEY=VALUE`."""
     from .. import studies
     from ..experiments.experiment import Experiment
 
     changes = dict(_parse_setting(setting) for setting in settings)
     replaced = {}
     if isinstance(named := changes.get("model"), str):
-        # Whoever writes the command line wants this code run; a file's word is not enough.
+        # The user of the command line asks for this code; a file alone must not run code.
         replaced["model"] = own_model(changes.pop("model"))
         _check_left(named, changes)
     if name.endswith(".toml"):
@@ -65,10 +65,10 @@ def resolve(name: str, settings: list[str]) -> "Experiment":
 
 
 def own_model(named: str) -> Any:
-    """The model that a function of the user's makes, named `module:function`.
+    """The model that a user's function returns, named `module:function`.
 
-    - **Returns** what the function returns when it is called without arguments: a model, or a
-        pair of functions `(init_params, function)`.
+    - **Returns** the result of calling the function without arguments: a model, or a pair of
+        functions `(init_params, function)`.
     - **Raises** [`InputError`][lazyrich.InputError] if it cannot be imported or called.
     """
     from ..models import Functions
@@ -77,8 +77,8 @@ def own_model(named: str) -> Any:
     parts = [*module.split("."), function]
     if not colon or not all(part.isidentifier() for part in parts):
         accepted = (
-            "should be module:function, a function of yours that returns a model; a built-in one "
-            f"is model.kind={named}"
+            "should be module:function, a function of yours that returns a model; for a built-in "
+            f"model use model.kind={named}"
         )
         raise InputError("model", named, accepted)
     try:
@@ -93,7 +93,7 @@ def own_model(named: str) -> Any:
 
 
 def import_own(module: str) -> None:
-    """Imports a module of the user's, whose kinds can then be named in files.
+    """Imports a user's module, so that files can name its kinds.
 
     - **Raises** [`InputError`][lazyrich.InputError] if it cannot be imported.
     """
@@ -118,7 +118,7 @@ def _check_left(named: str, changes: dict[str, Any]) -> None:
 
 
 def thresholds_for(name: str, settings: list[str] | None) -> "Thresholds":
-    """Those of a panel, else the default ones, with settings `KEY=VALUE` made."""
+    """The thresholds of a panel, or the default ones, with the settings `KEY=VALUE`."""
     from .. import studies
     from ..records.transition import Thresholds
 
@@ -127,19 +127,20 @@ def thresholds_for(name: str, settings: list[str] | None) -> "Thresholds":
 
 
 def worded_textbook(summary: dict[str, Any]) -> str:
-    """(1/λ) log α by both meanings of α."""
+    """(1/λ) log α for both definitions of α."""
 
     def show(value: float | None) -> str:
         return "–" if value is None else f"{value:.4g}"
 
     return (
         f"{show(summary['textbook'])} with α = init_scale; "
-        f"{show(summary['textbook_per_coordinate'])} with α = rms of θ(0), its scale a coordinate"
+        f"{show(summary['textbook_per_coordinate'])} with α = rms of θ(0), the scale of a "
+        "coordinate"
     )
 
 
 def on_data(described: "Experiment", data: Path | None) -> "Experiment":
-    """The experiment on data from files, if a folder of them is given."""
+    """The experiment with data from files, if a folder is given."""
     if data is None:
         return described
     found = described.with_data(data)
@@ -150,9 +151,9 @@ def on_data(described: "Experiment", data: Path | None) -> "Experiment":
 
 
 def resolve_row(name: str, row: int | None) -> tuple[list["Experiment"], int]:
-    """The experiments of a batch's file, and which is meant; threads and flags are set as then.
+    """The experiments of a batch file, and the index of the chosen one; sets threads and flags.
 
-    Only what JAX has not read yet takes effect, so this comes before anything is computed.
+    The settings take effect only if JAX has not read them, so call this before any computation.
     """
     from ..sweeps._execution import rerun, take_environment
     from ..sweeps._store import MAX_FILE, Damaged, from_bytes
@@ -161,7 +162,7 @@ def resolve_row(name: str, row: int | None) -> tuple[list["Experiment"], int]:
     try:
         results = from_bytes(contents(path, MAX_FILE))
     except (OSError, Damaged) as error:
-        raise InputError("experiment", name, f"should be a batch's file ({error})") from None
+        raise InputError("experiment", name, f"should be a batch file ({error})") from None
     if row is None or row >= len(results.hashes):
         accepted = f"should be a row of the file, from 0 to {len(results.hashes) - 1}"
         raise InputError("--row", row, accepted)
@@ -176,4 +177,4 @@ def _parse_setting(setting: str) -> tuple[str, Any]:
     try:
         return key, parse_toml(f"value = {text}")["value"]
     except ValueError:
-        return key, text  # a bare word is a string
+        return key, text  # a string without quotes

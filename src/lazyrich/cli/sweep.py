@@ -12,10 +12,10 @@ from .settings import Data, Scheduler, Set, Threshold, Workers, on_data, resolve
 if TYPE_CHECKING:
     from ..records.transition import Thresholds
 
-HELP = """Run an experiment for every combination of values, into a store.
+HELP = """Run an experiment for every combination of values, and keep all runs in a store.
 
-What the store holds already is not run again: the same command goes on after whatever
-ended it. Batches of runs go to worker processes, or to the workers of a dask scheduler.
+Runs that are in the store are not repeated, so the same command continues after an interruption.
+Batches of runs go to worker processes, or to the workers of a dask scheduler.
 
 \b
 Examples:
@@ -29,8 +29,8 @@ Examples:
 \b
 Values: 1,10,100   log:LOW:HIGH:COUNT   linear:LOW:HIGH:COUNT   range:COUNT
 Keys are those of --set: 'lazyrich run --help' lists them, 'lazyrich list --kinds' every kind.
-Exit codes: 0 done, 1 it cannot go on, 2 the input cannot be used, 3 runs are left because
-the walltime was over, 130 interrupted. What is done is kept in every case.
+Exit codes: 0 done, 1 the sweep cannot continue, 2 the input is not accepted, 3 the walltime
+ended before all runs were done, 130 interrupted. Finished batches are always kept.
 """
 
 
@@ -43,34 +43,39 @@ def sweep(
     ] = None,
     zip_: Annotated[
         list[str] | None,
-        typer.Option("--zip", metavar="KEY=VALUES", help="Vary keys in step; repeatable."),
+        typer.Option("--zip", metavar="KEY=VALUES", help="Vary keys together; repeatable."),
     ] = None,
     sobol: Annotated[
         list[str] | None,
         typer.Option(metavar="KEY=LOW:HIGH", help="Fill a box, evenly in logarithms; repeatable."),
     ] = None,
     random: Annotated[
-        list[str] | None, typer.Option(metavar="KEY=LOW:HIGH", help="The same at random.")
+        list[str] | None, typer.Option(metavar="KEY=LOW:HIGH", help="The same, at random.")
     ] = None,
-    num: Annotated[int, typer.Option(min=1, help="Points of --sobol or --random.")] = 64,
+    num: Annotated[
+        int, typer.Option(min=1, help="The number of points of --sobol or --random.")
+    ] = 64,
     set_: Set = None,
     data: Data = None,
     threshold: Threshold = None,
     workers: Workers = None,
     scheduler: Scheduler = None,
-    batch_size: Annotated[int | None, typer.Option(min=1, help="Runs of a batch.")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="The largest number of runs in a batch.")
+    ] = None,
     max_running: Annotated[
-        int | None, typer.Option(min=1, help="Batches with the scheduler at a time.")
+        int | None,
+        typer.Option(min=1, help="The largest number of batches that the scheduler has."),
     ] = None,
     walltime: Annotated[
         float | None,
-        typer.Option(min=0, metavar="SECONDS", help="Begin nothing that would not fit."),
+        typer.Option(min=0, metavar="SECONDS", help="Start no batch that would end later."),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what it would cost, from a few runs.")
+        bool, typer.Option("--dry-run", help="Estimate the cost from a few runs.")
     ] = False,
 ) -> None:
-    """Run a sweep; `HELP` is what users read."""
+    """Run a sweep; users see `HELP`."""
     from ..sweeps import Sweep, parse_axes, parse_box, random as at_random, sobol as evenly
     from ..sweeps._execution import estimate, run_sweep, suggested_size, worker_pool
 
@@ -98,14 +103,14 @@ def sweep(
         )
     _print_status(store, thresholds)
     if num_left:
-        print(f"lazyrich: {num_left} runs are left for the same command", file=sys.stderr)
+        print(f"lazyrich: {num_left} runs are left; repeat the command", file=sys.stderr)
         raise typer.Exit(3)
 
 
 def status(
     store: Annotated[str, typer.Argument(metavar="STORE")], threshold: Threshold = None
 ) -> None:
-    """Say how far the sweeps of a store have come."""
+    """Show the progress of the sweeps in a store."""
     from ..records.transition import Thresholds
 
     _print_status(store, Thresholds().changed(threshold or []))
@@ -114,9 +119,11 @@ def status(
 def consolidate(
     store: Annotated[str, typer.Argument(metavar="STORE")],
     out: Annotated[Path, typer.Argument(metavar="OUT.zarr")],
-    sweep: Annotated[str | None, typer.Option(help="Its name, if the store has several.")] = None,
+    sweep: Annotated[
+        str | None, typer.Option(help="The name of the sweep, if the store has several.")
+    ] = None,
 ) -> None:
-    """Write one labelled Zarr dataset of a sweep, a piece at a time."""
+    """Write the dataset of a sweep as a labelled Zarr store, piece by piece."""
     from ..sweeps._store import consolidate as write
 
     write(store, out, sweep)
@@ -133,7 +140,7 @@ def _print_status(store: str, thresholds: "Thresholds") -> None:
         print(f"done             {row.num_done} of {row.num_runs} runs")
         counts = row.outcomes
         if thresholds != Thresholds() and row.num_done:
-            # What was kept with the runs is by the default ones.
+            # The outcomes kept with the runs use the default thresholds.
             found = reclassify(open_store(store, row.sweep), thresholds)
             words = found["outcome"].values.ravel().tolist()
             counts = {kind: words.count(kind) for kind in OUTCOMES[:-1] if kind in words}
