@@ -1,4 +1,4 @@
-"""Forecasts of the runs of a batch, computed beside them and kept in the batch's file."""
+"""Forecasts of the runs of a batch, computed and stored together with the runs."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ from ..records.transition import read_off, scales_of_numbers
 from ._store import Damaged, Results, Store
 from ._sweep import Sweep
 
-# Letters of why there is no forecast, at most.
+# The largest number of letters in the message of a failed forecast.
 _MAX_MESSAGE = 300
 
 NONE: dict[str, Any] = {
@@ -37,21 +37,21 @@ NONE: dict[str, Any] = {
     "forecast_confidence": "low",
     "forecast_family": "",
 }  # fmt: skip
-"""What is known of a run whose forecast failed."""
+"""The values for a run whose forecast failed."""
 
 
 def key_of(asked: Asked) -> str:
-    """The same for forecasts that are asked alike of one version."""
+    """An identifier of how forecasts are made: settings, and the version of lazyrich."""
     parts = (asked.num_samples, asked.passage, asked.max_test, asked.thresholds.table())
     text = json.dumps([*parts, version("lazyrich")])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def forecast_of(run: Experiment, asked: Asked, t50: float) -> dict[str, Any]:
-    """The forecast of a run as numbers and words by the names of a dataset's variables.
+    """The forecast of a run, as numbers and strings keyed by the variables of a dataset.
 
-    - **Takes** `t50`, the run's own, where it has one.
-    - **Returns** [`NONE`][] and an `error` where the forecast fails, which ends nothing.
+    - **Takes** `t50` of the run itself, NaN if there is none.
+    - **Returns** [`NONE`][] and an `error` if the forecast fails.
     """
     try:
         return numbers_of(forecast_on(prepare(run), asked), t50)
@@ -60,7 +60,7 @@ def forecast_of(run: Experiment, asked: Asked, t50: float) -> dict[str, Any]:
 
 
 def numbers_of(found: Forecast, t50: float) -> dict[str, Any]:
-    """A forecast as numbers and words."""
+    """A forecast as numbers and strings."""
     low, high = found.t50_interval
     return {
         "forecast_t50": found.t50,
@@ -95,7 +95,7 @@ def with_forecasts_of(results: Results, experiments: Sequence[Experiment], asked
 
 
 def _t50(results: Results, place: int, run: Experiment, asked: Asked) -> float:
-    """When half of the change of a run was done, by the thresholds that the forecast has."""
+    """The t50 of a run by the thresholds of the forecast."""
     known = ~np.isnan(results.times[place])
     if not known.any():
         return math.nan
@@ -107,12 +107,12 @@ def _t50(results: Results, place: int, run: Experiment, asked: Asked) -> float:
 
 
 def has_forecasts(store: Store, name: str, asked: Asked | None) -> bool:
-    """Whether a batch's file, which is whole, has the forecasts that are asked for."""
+    """Whether a complete batch file has the requested forecasts."""
     return asked is None or store.summary(name).get("forecast") == key_of(asked)
 
 
 def kept_forecasts(store: Store, sweep: Sweep, asked: Asked) -> dict[str, dict[str, Any]]:
-    """Forecasts of the runs of a sweep that files of a store have, by their experiments' hashes."""
+    """The forecasts in a store for the runs of a sweep, keyed by the hash of the experiment."""
     wanted = {sweep.run(index).content_hash for index in range(len(sweep))}
     found: dict[str, dict[str, Any]] = {}
     for name in {name for name, _ in store.index(store.files()).values()}:
@@ -124,7 +124,7 @@ def kept_forecasts(store: Store, sweep: Sweep, asked: Asked) -> dict[str, dict[s
             continue
         runs = results.about.get("forecast", {}).get("runs", [])
         for digest, values in zip(results.hashes, runs, strict=False):
-            # Of what a file says only what has the right type is believed.
+            # Values of a wrong type are ignored.
             if digest in wanted and all(type(values.get(k)) is type(v) for k, v in NONE.items()):
                 found[digest] = values
     return found

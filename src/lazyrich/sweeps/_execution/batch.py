@@ -35,7 +35,7 @@ _MAX_MESSAGE = 500
 class Job(NamedTuple):
     """The description of a batch for a worker, which does not need the rest of the sweep.
 
-    - `forecast`, what is asked of the forecasts of its runs; None for none.
+    - `forecast`, how to forecast the runs; None for no forecasts.
     - `name`, of its file; `sweep`, the sweep's hash; `description`, its experiment as TOML.
     - `runs`, their numbers in the sweep; `changes`, the changes of each run to `experiment`;
         `hashes`, of the content of each run. The hashes are included because a user's function can
@@ -68,7 +68,7 @@ class Job(NamedTuple):
 
     @property
     def experiments(self) -> list[Experiment]:
-        """The experiments of its runs."""
+        """The experiments of the runs."""
         return [self.experiment.with_changes(changes) for changes in self.changes]
 
 
@@ -83,7 +83,7 @@ class Done(NamedTuple):
 
 
 def is_done(store: Store, name: str, forecast: Asked | None) -> bool:
-    """Whether a batch's file is there, not damaged, and has the forecasts that are asked for."""
+    """Whether a batch file exists, is not damaged, and has the requested forecasts."""
     return store.is_whole(name) and has_forecasts(store, name, forecast)
 
 
