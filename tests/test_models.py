@@ -1,3 +1,5 @@
+from typing import Any
+
 import jax
 import jax.flatten_util
 import jax.numpy as jnp
@@ -272,6 +274,28 @@ def test_outputs_counted_from_the_start():
     np.testing.assert_array_equal(model.trained(here), params)
     assert model.alpha_out == 3.0
     assert lr.models.DiagonalLinear().alpha_out is None
+
+
+def test_wrappers_pass_on_what_the_model_inside_says():
+    inner = lr.models.MLP(widths=(5,), bias=False, output_scale=3.0)
+    start = inner.init(jr.key(0), 4)
+    kinds: tuple[Any, ...] = (lr.models.Centred, lr.models.Doubled)
+    for kind in kinds:
+        model = kind(model=inner)
+        assert (model.alpha_out, model.has_kinks, model.theory(True).family) == (3.0, True, "MLP")
+        assert model.has_origin == (kind is lr.models.Centred)
+        weights = model.layer_weights(model.init(jr.key(0), 4))
+        np.testing.assert_array_equal(weights[0], start.weights[0])
+    twin = lr.models.Linearised(model=inner)
+    assert (twin.alpha_out, twin.has_kinks, twin.theory(True).family) == (3.0, False, "Linearised")
+    # Two centred copies: training and decay leave both origins alone, and norms are without them.
+    both = lr.models.Doubled(model=lr.models.Centred(model=inner))
+    params = both.init(jr.key(0), 4)
+    assert both.has_origin
+    np.testing.assert_allclose(both.norm(params), np.sqrt(2) * inner.norm(start), rtol=1e-12)
+    for copy in both.decayed(params):
+        assert not np.any(copy.origin.weights[0])
+        np.testing.assert_array_equal(copy.moved.weights[0], start.weights[0])
 
 
 def test_what_is_compiled_for_a_model_serves_others_of_its_shape():
