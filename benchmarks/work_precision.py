@@ -51,7 +51,7 @@ from threadpoolctl import threadpool_limits
 
 import lazyrich as lr
 from lazyrich._core.precision import in_double
-from lazyrich._integrate import march as _march
+from lazyrich._integrate import stepping as _stepping
 from lazyrich._integrate.status import RUNNING
 from lazyrich._run.achieved import gathered
 from lazyrich._run.data import build_problem
@@ -247,7 +247,7 @@ def observer(case: Case) -> Callable[[Any, Any], dict[str, Any]]:
     return outputs if case.crossings is None else losses
 
 
-def march(
+def timed_solve(
     case: Case, method: Method, rtol: float, limit: float = LIMIT_SECONDS, warm_up: bool = True
 ) -> Any:
     """What is compared at the case's times, seconds and gradients; None past the limit."""
@@ -258,7 +258,7 @@ def march(
         system, state = flow.prepare(case.problem, case.times, observe, method)
         begun = time.process_time()
         while int(state.status) == RUNNING:
-            state = jax.block_until_ready(_march.advance_one(system, state))
+            state = jax.block_until_ready(_stepping.advance_one(system, state))
             elapsed = time.process_time() - begun
             if elapsed > limit * (2 if attempt == "warm-up" else 1):
                 return None
@@ -457,7 +457,7 @@ def compare(case: Case) -> dict[str, Any]:
     else:
         ours = ["DualROS34PW2", "ROCK2", "RKC2"]
     reference, second = (
-        march(case, named(kind, rtol), rtol, REFERENCE_SECONDS, warm_up=False)
+        timed_solve(case, named(kind, rtol), rtol, REFERENCE_SECONDS, warm_up=False)
         for kind, rtol in case.references
     )
     floor = errors(case, second["seen"], reference["seen"])
@@ -473,7 +473,7 @@ def compare(case: Case) -> dict[str, Any]:
             if kind in SCIPY:
                 run = by_scipy(case, kind, min(rtol, 1e-2))
             else:
-                run = march(case, named(kind, rtol), rtol)
+                run = timed_solve(case, named(kind, rtol), rtol)
             if run is None:
                 rows.append({"method": kind, "rtol": rtol, "error": None, "seconds": None})
                 print(f"  {kind:<14}{rtol:8.0e}   over {LIMIT_SECONDS:g} s", flush=True)

@@ -14,7 +14,7 @@ import pytest
 import xarray as xr
 
 import lazyrich as lr
-from lazyrich._integrate import march as _march
+from lazyrich._integrate import stepping as _stepping
 from lazyrich._run.prepared import prepare
 from lazyrich._run.solve import grids
 from lazyrich.dynamics import Problem
@@ -266,10 +266,10 @@ def test_memory_of_a_step_is_within_twice_the_matrices_it_names(kind):
     problem = prepare(panel).problem
     method = choose("rosenbrock", "linear", problem, 10.0)
     assert isinstance(panel.dynamics, lr.dynamics.Flow)
-    system, march = panel.dynamics.prepare(problem, grids([panel], [problem])[0], None, method)
+    system, solve = panel.dynamics.prepare(problem, grids([panel], [problem])[0], None, method)
     arrays, static = eqx.partition(system, eqx.is_array)
-    step = jax.jit(lambda arrays, march: _march.advance(eqx.combine(arrays, static), march))
-    used: Any = step.lower(arrays, march).compile().memory_analysis()
+    step = jax.jit(lambda arrays, solve: _stepping.advance(eqx.combine(arrays, static), solve))
+    used: Any = step.lower(arrays, solve).compile().memory_analysis()
     assert used.temp_size_in_bytes <= 2 * (2 * 8 * m**2)  # the kernel and its factor
 
 
@@ -373,7 +373,7 @@ def test_a_step_is_compiled_once(solver):
     method = Method("this", solver, "")
     times = np.linspace(0, 1, 3)
     system, state = lr.dynamics.Flow().prepare(problem, times, None, method)
-    after = eqx.filter_eval_shape(_march.advance, system, state)
+    after = eqx.filter_eval_shape(_stepping.advance, system, state)
 
     before = jax.eval_shape(lambda tree: tree, eqx.filter(state, eqx.is_array))
     assert jax.tree.map(types, before) == jax.tree.map(types, eqx.filter(after, is_abstract))
@@ -613,4 +613,4 @@ def test_progress_is_told_times_that_increase():
     reached, steps = zip(*heard, strict=True)
     assert list(reached) == sorted(reached)
     assert reached[-1] == 1e5
-    assert steps[0] == _march.SEGMENT
+    assert steps[0] == _stepping.SEGMENT

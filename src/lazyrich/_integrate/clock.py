@@ -1,4 +1,4 @@
-"""On which clock a march records."""
+"""On which clock a solve records."""
 
 from typing import Any, ClassVar
 

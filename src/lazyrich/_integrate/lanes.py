@@ -1,4 +1,4 @@
-"""Many marches of one shape in one compiled call."""
+"""Many solves of one shape in one compiled call."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -11,8 +11,8 @@ from jax import lax
 from jaxtyping import Array, Int, PyTree
 
 from .._core.errors import InputError
-from .march import March, advance
 from .status import RUNNING
+from .stepping import SolveState, advance
 
 
 class _Grouped(NamedTuple):
@@ -103,18 +103,20 @@ def _padded(array: Any) -> Any:
     return np.concatenate([array, np.zeros((capacity - num, *array.shape[1:]), array.dtype)])
 
 
-def march_together(lanes: Lanes, march: March, progress: Callable[[int, int], None]) -> March:
-    """Marches every lane to its own end; each keeps its own clock and step size.
+def advance_all(
+    lanes: Lanes, solve: SolveState, progress: Callable[[int, int], None]
+) -> SolveState:
+    """Advances every lane to its own end; each keeps its own clock and step size.
 
-    - **Takes** `march`, every leaf with a leading axis over lanes; `progress`, told after
+    - **Takes** `solve`, every leaf with a leading axis over lanes; `progress`, told after
         every segment how many lanes have ended, and how many steps have been accepted by
         those that run.
     """
-    while np.any(np.asarray(march.status) == RUNNING):
-        march = lanes.call(advance, march)
-        running = np.asarray(march.status) == RUNNING
-        progress(int(np.sum(~running)), int(np.asarray(march.num_accepted)[running].sum()))
-    return jax.tree.map(np.array, march)
+    while np.any(np.asarray(solve.status) == RUNNING):
+        solve = lanes.call(advance, solve)
+        running = np.asarray(solve.status) == RUNNING
+        progress(int(np.sum(~running)), int(np.asarray(solve.num_accepted)[running].sum()))
+    return jax.tree.map(np.array, solve)
 
 
 def unlike(num_runs: int) -> InputError:

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
 from .._core.errors import InputError
-from .._integrate.march import March
 from .._integrate.norms import rms, tree_norm
+from .._integrate.stepping import SolveState
 from ..solvers._spectral_radius import spectral_radius
 from ..solvers._work import AbstractCounting
 from ..solvers.watched_tsit5 import WatchedTsit5
@@ -36,11 +36,11 @@ class Method(NamedTuple):
     reason: str
     later: "Method | None" = None  # which goes on where stability bounds this one's steps
 
-    def stability_bound(self, march: March) -> bool:
+    def stability_bound(self, solve: SolveState) -> bool:
         """Whether the last steps were as long as the method is stable, and no longer."""
         if not isinstance(self.solver, AbstractCounting):
             return False
-        return bool(self.solver.at_stability_bound(march.solver_state))
+        return bool(self.solver.at_stability_bound(solve.solver_state))
 
 
 def choose(

@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Array, PyTree, Shaped
 
 from .._integrate.log_state import LogState
-from .._integrate.march import params_of
 from .._integrate.norms import rms, tree_norm
+from .._integrate.stepping import params_of
 from ..models import AbstractModel
 from ._base import Problem
 from ._rate import output_unit

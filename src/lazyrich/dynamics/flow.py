@@ -16,10 +16,10 @@ from jaxtyping import Float
 
 from .._core.description import Description
 from .._core.errors import InputError
-from .._integrate import march as _march
+from .._integrate import stepping as _stepping
 from .._integrate.checkpoint import Checkpoint
 from .._integrate.clock import LinearClock, LogClock
-from .._integrate.lanes import Lanes, march_together
+from .._integrate.lanes import Lanes, advance_all
 from .._integrate.log_state import LogState
 from .._integrate.status import ENDINGS, RUNNING, Ending
 from ._base import (
@@ -33,9 +33,9 @@ from ._base import (
     reporting,
 )
 from ._method import Method, choose, choose_together, speed
+from ._method_switch import MethodSwitch, Switched, effort_of
 from ._rate import first_times, loss_floor
 from ._recipes import check_method, with_tolerances
-from ._relay import Relay, Switched, effort_of
 from ._step_error import StepError
 from .gradient_flow import GradientFlow, LogTimeFlow
 
@@ -132,22 +132,22 @@ class Flow(AbstractDynamics):
         checkpoint: Checkpoint | None = None,
     ) -> Trajectory:
         method = choose(self.method, self.clock, problem, float(times[-1]))
-        relay = Relay(method, *self.prepare(problem, times, observe, method))
-        if checkpoint is not None and (kept := checkpoint.load(relay.kept())) is not None:
-            relay.take_up(kept)
+        switch = MethodSwitch(method, *self.prepare(problem, times, observe, method))
+        if checkpoint is not None and (kept := checkpoint.load(switch.kept())) is not None:
+            switch.take_up(kept)
         begun = time.monotonic()
         ending: Ending | None = None
-        while int(relay.march.status) == RUNNING:
-            relay.march = _march.advance_one(relay.system, relay.march)
-            progress(_shown(relay.system, relay.march), int(relay.march.num_accepted))
-            relay.settle()
+        while int(switch.solve.status) == RUNNING:
+            switch.solve = _stepping.advance_one(switch.system, switch.solve)
+            progress(_shown(switch.system, switch.solve), int(switch.solve.num_accepted))
+            switch.settle()
             if time.monotonic() - begun > self.max_seconds:
                 ending = "max_seconds"
                 break
             if checkpoint is not None:
-                checkpoint.offer(relay.kept())
+                checkpoint.offer(switch.kept())
         observed = observe is not None
-        return self.finish(method, relay.march, ending, relay.switched, observed=observed)
+        return self.finish(method, switch.solve, ending, switch.switched, observed=observed)
 
     def first_times(self, problems: Sequence[Problem]) -> list[float]:
         times = first_times(problems)
@@ -179,22 +179,22 @@ class Flow(AbstractDynamics):
             self.prepare(problem, grid, observe, method)
             for problem, grid, observe in zip(problems, times, observes, strict=True)
         ]
-        relays = [Relay(method, *lane) for lane in lanes]
-        going = relays
+        switches = [MethodSwitch(method, *lane) for lane in lanes]
+        going = switches
         while going:
             stacked = jax.tree.map(
-                lambda *leaves: np.stack(leaves), *(relay.march for relay in going)
+                lambda *leaves: np.stack(leaves), *(switch.solve for switch in going)
             )
-            told = reporting(report, len(relays), len(relays) - len(going))
-            ended = march_together(Lanes.of([relay.system for relay in going]), stacked, told)
-            for place, relay in enumerate(going):
-                relay.march = jax.tree.map(lambda a, i=place: a[i], ended)
-                relay.settle()
-            going = [relay for relay in going if int(relay.march.status) == RUNNING]
+            told = reporting(report, len(switches), len(switches) - len(going))
+            ended = advance_all(Lanes.of([switch.system for switch in going]), stacked, told)
+            for place, switch in enumerate(going):
+                switch.solve = jax.tree.map(lambda a, i=place: a[i], ended)
+                switch.settle()
+            going = [switch for switch in going if int(switch.solve.status) == RUNNING]
         observed = observers is not None
         return [
-            self.finish(method, relay.march, None, relay.switched, observed=observed)
-            for relay in relays
+            self.finish(method, switch.solve, None, switch.switched, observed=observed)
+            for switch in switches
         ]
 
     def prepare(
@@ -203,7 +203,7 @@ class Flow(AbstractDynamics):
         times: Float[np.ndarray, " t"],
         observe: Observe | None,
         method: Method,
-    ) -> tuple["_march.System", "_march.March"]:
+    ) -> tuple["_stepping.System", "_stepping.SolveState"]:
         """The system to step and its state at time 0."""
         flow = GradientFlow.of(problem)
         log = self.clock == "log"
@@ -217,7 +217,7 @@ class Flow(AbstractDynamics):
                 raise InputError("dynamics.stop.probe", self.stop.probe, accepted)
         stop = self.stop or StopWhen()
         requests = jnp.asarray(times * math.log(10) if log else times)
-        system = _march.System(
+        system = _stepping.System(
             terms=LogTimeFlow(flow) if log else flow,
             solver=with_tolerances(method.solver, self.rtol, problem.params),
             requests=requests,
@@ -225,7 +225,7 @@ class Flow(AbstractDynamics):
             clock=LogClock() if log else LinearClock(),
             observe=seen,
             measure=StepError.of(problem, self.rtol, self.control),
-            stop=_march.Stop(
+            stop=_stepping.Stop(
                 jnp.asarray(stop.level),
                 jnp.asarray(1.0 if stop.rises else -1.0),
                 stop.sustained,
@@ -242,40 +242,40 @@ class Flow(AbstractDynamics):
         params = jax.tree.map(jnp.asarray, problem.params)
         first = 1e-2 * math.sqrt(self.rtol) * speed(flow, params, problem, log)
         state = LogState(params, jnp.zeros(())) if log else params
-        march = _march.start(system, state, jnp.asarray(first))
+        solve = _stepping.start(system, state, jnp.asarray(first))
         if moving == "test_loss":
-            resolution = self.densify * march.metric
+            resolution = self.densify * solve.metric
             system = eqx.tree_at(lambda system: system.resolution, system, resolution)
-        return system, march
+        return system, solve
 
     def finish(
         self,
         method: Method,
-        march: "_march.March",
+        solve: "_stepping.SolveState",
         ending: Ending | None,
         switched: Switched | None = None,
         *,
         observed: bool,
     ) -> Trajectory:
-        """The trajectory of a march that has ended."""
-        num_saved = int(march.num_saved)
-        times = np.asarray(march.times)[:num_saved]
-        values = jax.tree.map(lambda a: a[:num_saved], march.values)
+        """The trajectory of a solve that has ended."""
+        num_saved = int(solve.num_saved)
+        times = np.asarray(solve.times)[:num_saved]
+        values = jax.tree.map(lambda a: a[:num_saved], solve.values)
         if ending is None:
-            ending = ENDINGS[int(march.status)]
-        if ending == "max_steps" and method.stability_bound(march):
+            ending = ENDINGS[int(solve.status)]
+        if ending == "max_steps" and method.stability_bound(solve):
             ending = "too_stiff"
         return Trajectory(
             times=times / math.log(10) if self.clock == "log" else times,
             states=None if observed else values,
             params_at=recorded_params,
             ending=ending,
-            effort=effort_of(method, march, switched),
+            effort=effort_of(method, solve, switched),
             observed=values if observed else None,
-            final=_march.params_of(march.y),
+            final=_stepping.params_of(solve.y),
         )
 
 
-def _shown(system: "_march.System", march: "_march.March") -> float:
+def _shown(system: "_stepping.System", solve: "_stepping.SolveState") -> float:
     """The time a run has come to, on the clock of its records."""
-    return float(system.clock.read(march.t, march.y)) / (1 if system.clock.ends else math.log(10))
+    return float(system.clock.read(solve.t, solve.y)) / (1 if system.clock.ends else math.log(10))

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._integrate import march as _march
+from .._integrate import stepping as _stepping
 from .._integrate.clock import LinearClock
 from .._integrate.status import CROSSED, ENDINGS, RUNNING
 from ..solvers import RKC2, Linearisation, Rodas5P
@@ -89,7 +89,7 @@ def solve(flow: KernelFlow, times: Float[np.ndarray, " t"], observe: Any, stop_a
     speed, _ = rates(flow)
     unit = flow.loss.typical_output(flow.f_start.shape, flow.y)
     requests = jnp.asarray(times)
-    system = _march.System(
+    system = _stepping.System(
         terms=flow,
         solver=Rodas5P(_Linearise(unit)) if dense else RKC2(),
         requests=requests,
@@ -98,7 +98,7 @@ def solve(flow: KernelFlow, times: Float[np.ndarray, " t"], observe: Any, stop_a
         observe=_Seen(observe),
         measure=_Measure(jnp.asarray(1e-4 if dense else 1e-3), None if dense else flow,
                          jnp.asarray(unit)),
-        stop=_march.Stop(jnp.asarray(stop_at), jnp.ones(()), 1, "indicator"),
+        stop=_stepping.Stop(jnp.asarray(stop_at), jnp.ones(()), 1, "indicator"),
         resolution=jnp.ones(()),
         stationary=jnp.zeros(()),
         decay=flow.weight_decay,
@@ -109,18 +109,18 @@ def solve(flow: KernelFlow, times: Float[np.ndarray, " t"], observe: Any, stop_a
         args=flow,
     )  # fmt: skip
     first = 1e-2 * min(unit / speed if speed > 0 else math.inf, float(times[-1]))
-    march = _march.start(system, jnp.zeros(flow.f_start.size), jnp.asarray(first))
-    while int(march.status) == RUNNING:
-        march = _march.advance_one(system, march)
-    num = int(march.num_saved)
-    seen = {key: np.asarray(value)[:num] for key, value in march.values.items() if key != "dual"}
+    state = _stepping.start(system, jnp.zeros(flow.f_start.size), jnp.asarray(first))
+    while int(state.status) == RUNNING:
+        state = _stepping.advance_one(system, state)
+    num = int(state.num_saved)
+    seen = {key: np.asarray(value)[:num] for key, value in state.values.items() if key != "dual"}
     return Solved(
-        times=np.asarray(march.times)[:num],
-        duals=np.asarray(march.values["dual"])[:num],
+        times=np.asarray(state.times)[:num],
+        duals=np.asarray(state.values["dual"])[:num],
         observed=seen,
         method="Rodas5P" if dense else "RKC2",
-        num_steps=int(march.num_accepted) + int(march.num_rejected),
-        ending="completed" if int(march.status) == CROSSED else ENDINGS[int(march.status)],
+        num_steps=int(state.num_accepted) + int(state.num_rejected),
+        ending="completed" if int(state.status) == CROSSED else ENDINGS[int(state.status)],
     )
 
 
@@ -165,7 +165,7 @@ def _solve_exactly(
 
 
 class _Seen(eqx.Module):
-    """What a record of the march holds: the dual beside the numbers observed."""
+    """What a record of the state holds: the dual beside the numbers observed."""
 
     observe: Any
 

@@ -1,4 +1,4 @@
-"""Marches of reduced systems, interval by interval, and of many at once."""
+"""Solves of reduced systems, interval by interval, many of them at once."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -10,9 +10,9 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
-from ..._integrate.lanes import Lanes, gathered, march_together, unlike
-from ..._integrate.march import March, System, restart, start
+from ..._integrate.lanes import Lanes, advance_all, gathered, unlike
 from ..._integrate.status import COMPLETED, ENDINGS
+from ..._integrate.stepping import SolveState, System, restart, start
 from ...models import DiagonalParams
 from .._base import Effort, Problem, Trajectory
 from .reduction import ParamsFromState, Reduced, depth_of, first_step, kernel_at_start, reduce
@@ -70,25 +70,25 @@ class Intervals(NamedTuple):
 
 
 @eqx.filter_jit
-def begin(system: System, first_step: Float[Array, ""]) -> March:
+def begin(system: System, first_step: Float[Array, ""]) -> SolveState:
     """The first interval, about to begin."""
     return start(system, jnp.zeros_like(system.args.y), first_step)
 
 
 @eqx.filter_jit
-def go_on(system: System, march: March) -> March:
-    """A later interval, about to begin where the march of the one before has ended."""
-    return restart(system, march, 1e-3 * system.horizon)
+def go_on(system: System, solve: SolveState) -> SolveState:
+    """A later interval, about to begin where the solve of the one before has ended."""
+    return restart(system, solve, 1e-3 * system.horizon)
 
 
-def _go_on_if(system: System, march: March, going: Bool[Array, ""]) -> March:
-    return lax.cond(going, lambda: go_on(system, march), lambda: march)
+def _go_on_if(system: System, solve: SolveState, going: Bool[Array, ""]) -> SolveState:
+    return lax.cond(going, lambda: go_on(system, solve), lambda: solve)
 
 
 @eqx.filter_jit
-def reached(system: System, march: March) -> DiagonalParams:
+def reached(system: System, solve: SolveState) -> DiagonalParams:
     """The parameters at the end of an interval that was completed."""
-    return system.args.params(system.horizon, march.y)
+    return system.args.params(system.horizon, solve.y)
 
 
 def effort(num_accepted: int, num_rejected: int) -> Effort:
@@ -104,7 +104,7 @@ def solve_together(
     system_of: Callable[[Reduced, Any, Any], System],
     progress: Callable[[int, int], None],
 ) -> list[Trajectory]:
-    """Marches every problem through its first interval, those that have a second through it, ...
+    """Solves every problem on its first interval, then those that have a second one on it, ...
 
     - **Takes** `params` at time 0; `system_of` a reduced system, its requests and horizon.
     - **Raises** [`InputError`][lazyrich.InputError] for problems that differ in more than
@@ -117,7 +117,7 @@ def solve_together(
     start = every.together.start
     starts = jax.tree.map(lambda p: np.zeros((len(p), num_intervals, p.shape[1])), start)
     # Those that have ended stay in the batch, where they cost nothing: one size, compiled once.
-    going, march = np.ones(len(problems), bool), None
+    going, solve = np.ones(len(problems), bool), None
     for interval in range(num_intervals):
         for kept, new in zip(starts, start, strict=True):
             kept[going, interval] = new[going]
@@ -131,27 +131,27 @@ def solve_together(
             (reduced, requests, stops, reduced.weight_decay),
         )
         systems = Lanes.spread(single, system)
-        if march is None:
+        if solve is None:
             kernels = np.asarray(lanes.call(kernel_at_start))
-            march = systems.call(begin, first_step(reduced, kernels, stops))
+            solve = systems.call(begin, first_step(reduced, kernels, stops))
         else:
-            march = systems.call(_go_on_if, march, going)
+            solve = systems.call(_go_on_if, solve, going)
         more = going & np.array([lane.num > interval + 1 for lane in intervals])
 
         # An interval that is not a problem's last does not end it.
         def told(ended: int, steps: int, others: int = int(more.sum())) -> None:
             progress(max(0, ended - others), steps)
 
-        march = march_together(systems, march, told)
-        going = more & (np.asarray(march.status) == COMPLETED)
+        solve = advance_all(systems, solve, told)
+        going = more & (np.asarray(solve.status) == COMPLETED)
         if not np.any(going):
             break
-        ends = systems.call(reached, march)
+        ends = systems.call(reached, solve)
         start = jax.tree.map(
             lambda new, old, rows=going[:, None]: np.where(rows, new, old), ends, start
         )
-    assert march is not None
-    return _trajectories(first, every, starts, intervals, march)
+    assert solve is not None
+    return _trajectories(first, every, starts, intervals, solve)
 
 
 def _reduced_together(
@@ -191,7 +191,7 @@ def _trajectories(
     every: Lanes,
     starts: DiagonalParams,
     intervals: Sequence[Intervals],
-    march: March,
+    solve: SolveState,
 ) -> list[Trajectory]:
     begins = np.zeros(starts.u.shape[:2])
     for row, lane in zip(begins, intervals, strict=True):
@@ -203,10 +203,10 @@ def _trajectories(
         lambda r: (r.system, r.begins, r.starts), one, (every.together, begins, starts)
     )
     params_of = Lanes.spread(one, together)
-    times = [lane.times[:num] for lane, num in zip(intervals, march.num_saved, strict=True)]
+    times = [lane.times[:num] for lane, num in zip(intervals, solve.num_saved, strict=True)]
     states = [
         (jnp.asarray(lane.interval_of(recorded)), jnp.asarray(values[: len(recorded)]))
-        for lane, recorded, values in zip(intervals, times, march.values, strict=True)
+        for lane, recorded, values in zip(intervals, times, solve.values, strict=True)
     ]
     last = [jax.tree.map(lambda a: a[-1], kept) for kept in states]
     last_states = jax.tree.map(lambda *leaves: np.stack(leaves), *last)
@@ -216,8 +216,8 @@ def _trajectories(
             times=recorded,
             states=kept,
             params_at=params_of.one(place),
-            ending=ENDINGS[int(march.status[place])],
-            effort=effort(int(march.num_accepted[place]), int(march.num_rejected[place])),
+            ending=ENDINGS[int(solve.status[place])],
+            effort=effort(int(solve.num_accepted[place]), int(solve.num_rejected[place])),
             final=jax.tree.map(lambda a, i=place: a[i], finals),
         )
         for place, (recorded, kept) in enumerate(zip(times, states, strict=True))

@@ -12,7 +12,7 @@ from annotated_types import Ge, Gt, Lt
 from jaxtyping import Array, Float, Int, PyTree
 
 from ..._core.errors import InputError
-from ..._integrate import march as _march
+from ..._integrate import stepping as _stepping
 from ..._integrate.checkpoint import Checkpoint
 from ..._integrate.clock import LinearClock
 from ..._integrate.status import COMPLETED, ENDINGS, RUNNING
@@ -96,41 +96,41 @@ class ReducedFlow(AbstractDynamics):
         intervals, reduced, interval = Intervals.of(problem, times), reduce(problem, start), 0
         system = self._system(reduced, *intervals.requests(interval))
         first = first_step(reduced, kernel_at_start(reduced), system.horizon)
-        march = begin(system, jnp.asarray(first))
+        solve = begin(system, jnp.asarray(first))
         starts = jax.tree.map(
             lambda p: jnp.zeros((intervals.num, p.size)).at[interval].set(p), start
         )
-        state = _SolveState(jnp.asarray(interval), starts, march)
+        state = _SolveState(jnp.asarray(interval), starts, solve)
         if checkpoint is not None and (kept := checkpoint.load(state)) is not None:
             state, interval = kept, int(kept.interval)
             start = jax.tree.map(lambda p: p[interval], state.starts)
             system = self._system(reduce(problem, start), *intervals.requests(interval))
         while True:
-            while int(state.march.status) == RUNNING:
-                march = _march.advance_one(system, state.march)
-                state = _SolveState(state.interval, state.starts, march)
-                progress(intervals.time(interval, float(march.t)), int(march.num_accepted))
+            while int(state.solve.status) == RUNNING:
+                solve = _stepping.advance_one(system, state.solve)
+                state = _SolveState(state.interval, state.starts, solve)
+                progress(intervals.time(interval, float(solve.t)), int(solve.num_accepted))
                 if checkpoint is not None:
                     checkpoint.offer(state)
-            if int(state.march.status) != COMPLETED or interval + 1 == intervals.num:
+            if int(state.solve.status) != COMPLETED or interval + 1 == intervals.num:
                 break
-            start, interval = reached(system, state.march), interval + 1
+            start, interval = reached(system, state.solve), interval + 1
             system = self._system(reduce(problem, start), *intervals.requests(interval))
             starts = jax.tree.map(
                 lambda every, p, i=interval: every.at[i].set(p), state.starts, start
             )
-            state = _SolveState(jnp.asarray(interval), starts, go_on(system, state.march))
-        num_saved = int(state.march.num_saved)
+            state = _SolveState(jnp.asarray(interval), starts, go_on(system, state.solve))
+        num_saved = int(state.solve.num_saved)
         recorded = intervals.times[:num_saved]
-        states = (jnp.asarray(intervals.interval_of(recorded)), state.march.values[:num_saved])
+        states = (jnp.asarray(intervals.interval_of(recorded)), state.solve.values[:num_saved])
         params_of = ParamsFromState(reduced, jnp.asarray(intervals.bounds[:-1]), state.starts)
         last = jax.tree.map(lambda a: a[-1], states)
         return Trajectory(
             times=recorded,
             states=states,
             params_at=params_of,
-            ending=ENDINGS[int(state.march.status)],
-            effort=effort(int(state.march.num_accepted), int(state.march.num_rejected)),
+            ending=ENDINGS[int(state.solve.status)],
+            effort=effort(int(state.solve.num_accepted), int(state.solve.num_rejected)),
             final=params_at(params_of, jnp.asarray(recorded[-1]), last),
         )
 
@@ -160,8 +160,8 @@ class ReducedFlow(AbstractDynamics):
         told = reporting(report, len(problems), 0)
         return solve_together(problems, params, times, self._system, told)
 
-    def _system(self, reduced: Reduced, requests: Any, stop: Any) -> "_march.System":
-        return _march.System(
+    def _system(self, reduced: Reduced, requests: Any, stop: Any) -> "_stepping.System":
+        return _stepping.System(
             terms=diffrax.ODETerm(field),
             solver=Rodas5P(linearise),
             requests=jnp.asarray(requests),
@@ -169,7 +169,7 @@ class ReducedFlow(AbstractDynamics):
             clock=LinearClock(),
             observe=recorded_params,
             measure=_Measure(jnp.asarray(self.rtol)),
-            stop=_march.Stop(jnp.zeros(()), jnp.ones(()), 1, None),
+            stop=_stepping.Stop(jnp.zeros(()), jnp.ones(()), 1, None),
             resolution=jnp.ones(()),
             stationary=jnp.zeros(()),
             decay=reduced.weight_decay,
@@ -196,7 +196,7 @@ class _SolveState(eqx.Module):
 
     interval: Int[Array, ""]
     starts: DiagonalParams  # of the intervals begun; leading axis over all of them
-    march: _march.March
+    solve: _stepping.SolveState
 
 
 def _checked_start(problem: Problem) -> DiagonalParams:

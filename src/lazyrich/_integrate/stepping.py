@@ -54,7 +54,7 @@ class Stop(eqx.Module):
 class System(eqx.Module):
     """What is solved and how; the same over a run.
 
-    - `requests`, times to record, increasing; those beyond the `horizon`, where the march
+    - `requests`, times to record, increasing; those beyond the `horizon`, where the solve
         ends, are never served.
     - `args`, what the solver hands on to the terms.
     - `observe(time, params)`, what a record holds.
@@ -82,7 +82,7 @@ class System(eqx.Module):
     args: Any = None
 
 
-class March(eqx.Module):
+class SolveState(eqx.Module):
     """A solve between two steps: everything that going on needs."""
 
     t: Float[Array, ""]
@@ -110,10 +110,10 @@ def params_of(y: PyTree) -> PyTree:
 
 
 @eqx.filter_jit
-def start(system: System, y0: PyTree, first_step: Array) -> March:
+def start(system: System, y0: PyTree, first_step: Array) -> SolveState:
     """A solve about to begin, with its first record if time 0 is requested.
 
-    Every leaf has the type, strong or weak, that it has after a step: else the march would be
+    Every leaf has the type, strong or weak, that it has after a step: else the solve would be
     compiled twice.
     """
     t0 = jnp.zeros((), system.requests.dtype)
@@ -123,7 +123,7 @@ def start(system: System, y0: PyTree, first_step: Array) -> March:
     asked = system.requests[0] == 0
     times = jnp.full(num_slots, jnp.nan).at[0].set(jnp.where(asked, 0.0, jnp.nan))
     zero = jnp.zeros((), jnp.int64)
-    return March(
+    return SolveState(
         t=t0,
         y=y0,
         step=t0 + first_step,
@@ -146,94 +146,94 @@ def start(system: System, y0: PyTree, first_step: Array) -> March:
     )
 
 
-def restart(system: System, march: March, first_step: Array) -> March:
-    """A march that has ended, from a state of zeros on; what it recorded and counted is kept."""
+def restart(system: System, solve: SolveState, first_step: Array) -> SolveState:
+    """A solve that has ended, from a state of zeros on; what it recorded and counted is kept."""
     t0 = jnp.zeros((), system.requests.dtype)
-    y0 = jax.tree.map(jnp.zeros_like, march.y)
+    y0 = jax.tree.map(jnp.zeros_like, solve.y)
     return eqx.tree_at(
         lambda m: (m.t, m.y, m.step, m.solver_state, m.error, m.rejected, m.doubted, m.status),
-        march,
+        solve,
         (
             t0,
             y0,
             t0 + first_step,
             system.solver.init(system.terms, t0, t0 + first_step, y0, system.args),
             jnp.ones_like(t0),
-            jnp.zeros_like(march.rejected),
-            jnp.zeros_like(march.doubted),
-            jnp.zeros_like(march.status),
+            jnp.zeros_like(solve.rejected),
+            jnp.zeros_like(solve.doubted),
+            jnp.zeros_like(solve.status),
         ),
         is_leaf=lambda leaf: leaf is None,
     )
 
 
 @eqx.filter_jit
-def hand_over(system: System, march: March) -> March:
-    """A march whose solver has stopped for another, that of `system`, to go on from there."""
-    t1 = march.t + march.step
-    solver_state = system.solver.init(system.terms, march.t, t1, march.y, system.args)
+def hand_over(system: System, solve: SolveState) -> SolveState:
+    """A solve whose solver has stopped for another, that of `system`, to go on from there."""
+    t1 = solve.t + solve.step
+    solver_state = system.solver.init(system.terms, solve.t, t1, solve.y, system.args)
     return eqx.tree_at(
         lambda m: (m.solver_state, m.error, m.rejected, m.doubted, m.status),
-        march,
+        solve,
         (
             solver_state,
-            jnp.ones_like(march.error),
-            jnp.zeros_like(march.rejected),
-            jnp.zeros_like(march.doubted),
-            jnp.full_like(march.status, RUNNING),
+            jnp.ones_like(solve.error),
+            jnp.zeros_like(solve.rejected),
+            jnp.zeros_like(solve.doubted),
+            jnp.full_like(solve.status, RUNNING),
         ),
-        is_leaf=lambda leaf: leaf is march.solver_state,
+        is_leaf=lambda leaf: leaf is solve.solver_state,
     )
 
 
-def advance(system: System, march: March) -> March:
-    """The march after at most `SEGMENT` more attempts."""
+def advance(system: System, solve: SolveState) -> SolveState:
+    """The solve after at most `SEGMENT` more attempts."""
 
-    def go_on(carry: tuple[March, Array]) -> Array:
-        march, attempts = carry
-        return (march.status == RUNNING) & (attempts < SEGMENT)
+    def go_on(carry: tuple[SolveState, Array]) -> Array:
+        solve, attempts = carry
+        return (solve.status == RUNNING) & (attempts < SEGMENT)
 
-    def attempt(carry: tuple[March, Array]) -> tuple[March, Array]:
-        march, attempts = carry
-        return _attempt(system, march), attempts + 1
+    def attempt(carry: tuple[SolveState, Array]) -> tuple[SolveState, Array]:
+        solve, attempts = carry
+        return _attempt(system, solve), attempts + 1
 
-    return lax.while_loop(go_on, attempt, (march, jnp.zeros((), jnp.int32)))[0]
+    return lax.while_loop(go_on, attempt, (solve, jnp.zeros((), jnp.int32)))[0]
 
 
-def _attempt(system: System, march: March) -> March:
-    t0, y0, horizon = march.t, march.y, system.horizon
-    t1 = t0 + march.step
+def _attempt(system: System, solve: SolveState) -> SolveState:
+    t0, y0, horizon = solve.t, solve.y, system.horizon
+    t1 = t0 + solve.step
     if system.clock.ends:
         # A sliver of a step left at the end would be lost to rounding.
-        t1 = jnp.where(t0 + 1.0001 * march.step >= horizon, horizon, t1)
+        t1 = jnp.where(t0 + 1.0001 * solve.step >= horizon, horizon, t1)
     y1, error, dense, solver_state, _ = system.solver.step(
-        system.terms, t0, t1, y0, system.args, march.solver_state, march.doubted
+        system.terms, t0, t1, y0, system.args, solve.solver_state, solve.doubted
     )
     size = system.measure(y0, y1, error)
     size = jnp.where(jnp.isnan(size), jnp.inf, size)
     accepted = size < 1
     order = system.solver.error_order(system.terms)
-    factor = _SAFETY * size ** (-(1 + _PI) / order) * march.error ** (_PI / order)
+    factor = _SAFETY * size ** (-(1 + _PI) / order) * solve.error ** (_PI / order)
     factor = jnp.clip(jnp.where(jnp.isfinite(factor), factor, _LARGEST), _SMALLEST, _LARGEST)
     factor = jnp.where(jnp.isinf(size), _SMALLEST, factor)
     # Right after a rejection the same growth would be rejected again.
-    factor = jnp.where(march.rejected & accepted, jnp.minimum(factor, 1.0), factor)
+    factor = jnp.where(solve.rejected & accepted, jnp.minimum(factor, 1.0), factor)
     factor = jnp.where(accepted, factor, jnp.minimum(factor, _SAFETY))
 
     def keep(new: PyTree, old: PyTree) -> PyTree:
         return jax.tree.map(lambda a, b: jnp.where(accepted, a, b), new, old)
 
-    taken = jax.tree.map(jnp.add, march.work, _taken(system, solver_state))
+    taken = jax.tree.map(jnp.add, solve.work, _taken(system, solver_state))
     step = (t1 - t0) * factor
     after = eqx.tree_at(
         lambda m: (m.t, m.y, m.step, m.solver_state, m.error, m.rejected, m.doubted, m.work),
-        march,
+        solve,
         (
             jnp.where(accepted, t1, t0),
             keep(y1, y0),
             step,
-            keep(solver_state, march.solver_state),
-            jnp.where(accepted, jnp.maximum(size, 1e-4), march.error),
+            keep(solver_state, solve.solver_state),
+            jnp.where(accepted, jnp.maximum(size, 1e-4), solve.error),
             ~accepted,
             size > _DOUBTFUL,
             taken,
@@ -242,71 +242,73 @@ def _attempt(system: System, march: March) -> March:
     after = eqx.tree_at(
         lambda m: (m.num_accepted, m.num_rejected),
         after,
-        (march.num_accepted + accepted, march.num_rejected + ~accepted),
+        (solve.num_accepted + accepted, solve.num_rejected + ~accepted),
     )
     interpolation = system.solver.interpolation_cls(t0=t0, t1=t1, **dense)
     after = _record(system, after, interpolation, accepted, y1)
-    return eqx.tree_at(lambda m: m.status, after, _status(system, march, after, size))
+    return eqx.tree_at(lambda m: m.status, after, _status(system, solve, after, size))
 
 
-def _record(system: System, march: March, interpolation: Any, accepted: Array, y1: PyTree) -> March:
+def _record(
+    system: System, solve: SolveState, interpolation: Any, accepted: Array, y1: PyTree
+) -> SolveState:
     """Serves the requests inside a step, and more of them where the metric has moved."""
     t0, t1 = interpolation.t0, interpolation.t1
     reached = system.clock.read(t1, y1)
-    num_extra = jnp.zeros((), march.num_saved.dtype)
+    num_extra = jnp.zeros((), solve.num_saved.dtype)
     if system.moving is not None:
         metric = _metric(system, system.observe(reached, params_of(y1)), t1)
         # Twice what a straight line would need: the movement is never even over a step.
-        jumps = 2 * jnp.abs(metric - march.metric) / system.resolution
+        jumps = 2 * jnp.abs(metric - solve.metric) / system.resolution
         jumps = jnp.where(jnp.isfinite(jumps), jnp.minimum(jumps, 16.0), 0.0)
-        unasked = march.times.size - march.num_saved - (system.requests.size - march.num_requests)
+        unasked = solve.times.size - solve.num_saved - (system.requests.size - solve.num_requests)
         num_extra = jnp.where(accepted, jnp.minimum(jumps.astype(num_extra.dtype), unasked), 0)
-        march = eqx.tree_at(lambda m: m.metric, march, jnp.where(accepted, metric, march.metric))
+        solve = eqx.tree_at(lambda m: m.metric, solve, jnp.where(accepted, metric, solve.metric))
 
-    def request(march: March) -> Array:
+    def request(solve: SolveState) -> Array:
         last = system.requests.size
-        asked = system.requests[jnp.minimum(march.num_requests, last - 1)]
-        return jnp.where(march.num_requests < last, asked, jnp.inf)
+        asked = system.requests[jnp.minimum(solve.num_requests, last - 1)]
+        return jnp.where(solve.num_requests < last, asked, jnp.inf)
 
     def extra(index: Array) -> Array:
         time = t0 + (t1 - t0) * (index + 1) / (num_extra + 1)
         return jnp.where(index < num_extra, time, jnp.inf)
 
-    def more(carry: tuple[March, Array]) -> Array:
-        march, index = carry
-        return accepted & ((request(march) <= reached) | (index < num_extra))
+    def more(carry: tuple[SolveState, Array]) -> Array:
+        solve, index = carry
+        return accepted & ((request(solve) <= reached) | (index < num_extra))
 
-    def save(carry: tuple[March, Array]) -> tuple[March, Array]:
-        march, index = carry
-        asked = request(march)
+    def save(carry: tuple[SolveState, Array]) -> tuple[SolveState, Array]:
+        solve, index = carry
+        asked = request(solve)
         place = jnp.where(asked <= reached, system.clock.locate(interpolation, asked), jnp.inf)
         is_request = place <= extra(index)
         t = jnp.where(is_request, place, extra(index))
         y = interpolation.evaluate(t)
         time = jnp.where(is_request, asked, system.clock.read(t, y))
         value = system.observe(time, params_of(y))
-        slot = march.num_saved
-        streak = march.streak
+        slot = solve.num_saved
+        streak = solve.streak
         if system.stop.name is not None:
             held = system.stop.sign * (value[system.stop.name] - system.stop.level) >= 0
             streak = jnp.where(held, streak + 1, 0)
-        march = eqx.tree_at(
+        solve = eqx.tree_at(
             lambda m: (m.times, m.values, m.num_saved, m.num_requests, m.streak),
-            march,
+            solve,
             (
-                march.times.at[slot].set(time),
-                jax.tree.map(lambda a, v: a.at[slot].set(v), march.values, value),
+                solve.times.at[slot].set(time),
+                jax.tree.map(lambda a, v: a.at[slot].set(v), solve.values, value),
                 slot + 1,
-                march.num_requests + is_request,
+                solve.num_requests + is_request,
                 streak,
             ),
         )
-        return march, index + ~is_request
+        return solve, index + ~is_request
 
-    return lax.while_loop(more, save, (march, jnp.zeros_like(num_extra)))[0]
+    return lax.while_loop(more, save, (solve, jnp.zeros_like(num_extra)))[0]
 
 
-def _status(system: System, before: March, after: March, size: Array) -> Array:
+def _status(system: System, before: SolveState, after: SolveState, size: Array) -> Array:
     """The first of these that applies; a later line wins over an earlier one."""
     params = params_of(after.y)
     moved = jax.tree.map(jnp.subtract, params, params_of(before.y))

@@ -1,4 +1,4 @@
-"""One march by one method or by two, the second from where the flow has turned stiff."""
+"""One solve by one method or by two, the second from where the flow has turned stiff."""
 
 import dataclasses
 from typing import Any
@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from .._integrate.march import March, System, hand_over
 from .._integrate.status import STIFF
+from .._integrate.stepping import SolveState, System, hand_over
 from ..solvers._work import AbstractCounting, Work, work
 from ._base import Effort, Part
 from ._method import Method
@@ -25,73 +25,73 @@ class Switched(eqx.Module):
     work: Work
 
     @classmethod
-    def of(cls, march: March) -> "Switched":
-        found = (march.t, march.num_accepted, march.num_rejected, march.work)
+    def of(cls, solve: SolveState) -> "Switched":
+        found = (solve.t, solve.num_accepted, solve.num_rejected, solve.work)
         return cls(*jax.tree.map(jnp.asarray, found))
 
 
 class Kept(eqx.Module):
-    """A march for a file: of one structure, whichever method it is with."""
+    """A solve for a file: of one structure, whichever method it is with."""
 
     switched: Switched
-    march: March  # without the state of its solver
+    solve: SolveState  # without the state of its solver
     states: tuple[Any, Any]  # of both solvers; zeros for the one that is not at work
 
 
-class Relay:
-    """The methods of a march and which of them is at work.
+class MethodSwitch:
+    """The methods of a solve and which of them is at work.
 
-    - **Takes** the `system` with the first method's solver, and a `march` that is with it.
+    - **Takes** the `system` with the first method's solver, and a `solve` that is with it.
     """
 
-    def __init__(self, method: Method, system: System, march: March):
-        self.system, self.march = system, march
+    def __init__(self, method: Method, system: System, solve: SolveState):
+        self.system, self.solve = system, solve
         self.switched: Switched | None = None
         self._first, later = system, method.later
         self._later = None if later is None else with_solver(system, later)
 
     def settle(self) -> None:
-        """Gives the march to the second method if the first has found the flow stiff."""
-        if self._later is not None and int(self.march.status) == STIFF:
-            self.switched, self.system = Switched.of(self.march), self._later
-            self.march = hand_over(self.system, self.march)
+        """Gives the solve to the second method if the first has found the flow stiff."""
+        if self._later is not None and int(self.solve.status) == STIFF:
+            self.switched, self.system = Switched.of(self.solve), self._later
+            self.solve = hand_over(self.system, self.solve)
 
-    def kept(self) -> March | Kept:
-        """What a file keeps of the march."""
+    def kept(self) -> SolveState | Kept:
+        """What a file keeps of the solve."""
         if self._later is None:
-            return self.march
+            return self.solve
         blank = self._blank
-        own = self.march.solver_state
+        own = self.solve.solver_state
         states = (own, blank.states[1]) if self.switched is None else (blank.states[0], own)
-        bare = dataclasses.replace(self.march, solver_state=None)
+        bare = dataclasses.replace(self.solve, solver_state=None)
         return Kept(self.switched or blank.switched, bare, states)
 
-    def take_up(self, kept: March | Kept) -> None:
+    def take_up(self, kept: SolveState | Kept) -> None:
         """Goes on from what a file has kept."""
-        if isinstance(kept, March):
-            self.march = kept
+        if isinstance(kept, SolveState):
+            self.solve = kept
             return
         assert self._later is not None
         turned = float(kept.switched.since) >= 0
         if turned:
             self.switched, self.system = kept.switched, self._later
-        self.march = dataclasses.replace(kept.march, solver_state=kept.states[turned])
+        self.solve = dataclasses.replace(kept.solve, solver_state=kept.states[turned])
 
     @property
     def _blank(self) -> Kept:
         """What stands for a method that is not at work, and for a change that has not been."""
-        march = self.march
+        solve = self.solve
 
         def state(system: System) -> Any:
-            init, t1 = system.solver.init, march.t + march.step
-            shapes = eqx.filter_eval_shape(init, system.terms, march.t, t1, march.y, system.args)
+            init, t1 = system.solver.init, solve.t + solve.step
+            shapes = eqx.filter_eval_shape(init, system.terms, solve.t, t1, solve.y, system.args)
             return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
 
         assert self._later is not None
-        counts = jnp.zeros_like(march.num_accepted)
+        counts = jnp.zeros_like(solve.num_accepted)
         nothing = jax.tree.map(lambda w: w.astype(counts.dtype), work())
-        never = Switched(jnp.full_like(march.t, -1.0), counts, counts, nothing)
-        return Kept(never, march, (state(self._first), state(self._later)))
+        never = Switched(jnp.full_like(solve.t, -1.0), counts, counts, nothing)
+        return Kept(never, solve, (state(self._first), state(self._later)))
 
 
 def with_solver(system: System, method: Method) -> System:
@@ -99,16 +99,16 @@ def with_solver(system: System, method: Method) -> System:
     return dataclasses.replace(system, solver=method.solver)
 
 
-def effort_of(method: Method, march: March, switched: Switched | None) -> Effort:
-    """What a march took, and what each of its methods took if there were two."""
+def effort_of(method: Method, solve: SolveState, switched: Switched | None) -> Effort:
+    """What a solve took, and what each of its methods took if there were two."""
     whole = Effort(
         method.name,
-        int(march.num_accepted),
-        int(march.num_rejected),
-        int(march.work.num_gradients),
-        int(march.work.num_matrices),
-        int(march.work.num_products),
-        int(march.work.num_jittered),
+        int(solve.num_accepted),
+        int(solve.num_rejected),
+        int(solve.work.num_gradients),
+        int(solve.work.num_matrices),
+        int(solve.work.num_products),
+        int(solve.work.num_jittered),
         method.reason,
         counted=isinstance(method.solver, AbstractCounting),
     )
