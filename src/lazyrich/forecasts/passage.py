@@ -48,7 +48,9 @@ class Passage:
     def reason(self) -> Reason:
         """What it rests on."""
         text = f"the run is solved from t = {self.begin:.4g} on ({self.num_steps} steps"
-        return Reason(0, f"{text}, {self.num_gradients} gradients); it is {self.events.outcome}")
+        # A solver of the user's own does not count its gradients.
+        gradients = f", {self.num_gradients} gradients" if self.num_gradients else ""
+        return Reason(0, f"{text}{gradients}); it is {self.events.outcome}")
 
 
 def params_at(phase: KernelPhase, index: int) -> Any:
