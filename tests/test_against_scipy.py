@@ -239,6 +239,7 @@ CASES = {
 QUICK = ("squared-tanh", "squared-linear-late", "hinge-linear", "squared-turns", "reduced")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [pytest.param(n, marks=() if n in QUICK else pytest.mark.battery) for n in CASES],

@@ -106,6 +106,7 @@ def test_a_margin_fails_by_each_condition_alone(order):
     assert nearer.bound == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_inseparable_is_a_word_that_multipliers_prove():
     x, y = classification()
     posed = Margin.of(x, y, 2)
@@ -130,6 +131,7 @@ def test_inseparable_is_a_word_that_multipliers_prove():
         assert 0 < found.objective < 1e-6
 
 
+@pytest.mark.slow
 def test_a_margin_of_classes_fails_by_each_condition_alone():
     rng = np.random.default_rng(2)
     x, y = rng.normal(size=(8, 10)), rng.integers(0, 3, 8)
@@ -155,6 +157,7 @@ def test_a_margin_of_classes_fails_by_each_condition_alone():
     )
 
 
+@pytest.mark.slow
 def test_a_stationary_point_fails_by_each_condition_alone():
     x, y = classification(1, 8, 20)
     found, posed = lr.predictors.lq_max_margin(x, y, 0.5), Margin.of(x, y, 1)

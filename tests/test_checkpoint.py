@@ -112,6 +112,7 @@ def test_another_state_is_refused(tmp_path, change):
     assert "remove it to start again" in refused(checkpoint, state())
 
 
+@pytest.mark.slow
 def test_damage_is_noticed_wherever_it_is(tmp_path):
     small = {"a": jnp.arange(3.0), "b": jnp.asarray(1)}
     checkpoint = Checkpoint(tmp_path / "run", "a run")
@@ -235,6 +236,7 @@ def test_no_dynamics_are_missing():
     assert kinds == set(AbstractDynamics.kinds)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("observing", [False, True], ids=["states", "observed"])
 @pytest.mark.parametrize("name", ROWS)
 def test_a_stopped_run_goes_on_to_the_same_end(name, observing, tmp_path, monkeypatch):
@@ -271,6 +273,7 @@ def test_a_stopped_run_goes_on_to_the_same_end(name, observing, tmp_path, monkey
     assert bits((again.times, again.observed)) == bits((whole.times, whole.observed))
 
 
+@pytest.mark.slow
 def test_a_run_that_changes_its_method_goes_on_to_the_same_end(tmp_path):
     problem, flow = turning_problem(), lr.dynamics.Flow(rtol=1e-5)
     times = np.array([0.0, 0.01, 0.015, 0.02, 0.5, 3.0])
@@ -312,6 +315,7 @@ def completion(name: str) -> lr.Experiment:
     )
 
 
+@pytest.mark.slow
 def test_only_the_same_experiment_goes_on(tmp_path, monkeypatch):
     monkeypatch.setattr(_simulate, "Checkpoint", functools.partial(Checkpoint, every=0.0))
     path, experiment = tmp_path / "run", completion("sgd")
@@ -464,6 +468,7 @@ def lives_of(name: str, cache: Path) -> Iterator[Callable[[Path, dict[str, Any]]
         parent.stdin.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["flow", "sgd"])
 def test_kills_at_random_moments_leave_the_record_the_same(name, tmp_path):
     seed = {"flow": 0, "sgd": 1}[name]

@@ -56,6 +56,7 @@ def test_help_teaches(monkeypatch, capsys):
         assert line.strip() in shown
 
 
+@pytest.mark.slow
 def test_run_writes_everything(monkeypatch, capsys, tmp_path):
     out = tmp_path / "new" / "run"
     arguments = ["run", "lyu2024/1a", *SMALL, "--set", "name=mine", "--out", out]
@@ -103,6 +104,7 @@ def test_run_writes_everything(monkeypatch, capsys, tmp_path):
         seconds=lr.open_record(out / "record.nc").attrs["seconds"]))  # fmt: skip
 
 
+@pytest.mark.slow
 def test_own_file_with_own_arrays(monkeypatch, capsys, tmp_path):
     rng = np.random.default_rng(0)
     np.savez(
@@ -165,6 +167,7 @@ def test_bad_input_ends_with_one_line_and_code_2(arguments, message, monkeypatch
     assert last.startswith(f"lazyrich: {message}")
 
 
+@pytest.mark.slow
 def test_a_failed_computation_says_so_and_keeps_what_was_reached(monkeypatch, capsys, tmp_path):
     arguments = ["run", "lyu2024/1a", *SMALL, "--set", "dynamics.max_steps=5", "--out", tmp_path,
                  "--no-forecast"]  # fmt: skip
@@ -239,6 +242,7 @@ def swept(tmp_path_factory):
     return folder, done
 
 
+@pytest.mark.slow
 def test_a_sweep_says_what_it_has_done(swept, monkeypatch, capsys):
     folder, done = swept
     assert "done             4 of 4 runs" in done.stdout
@@ -253,6 +257,7 @@ def test_a_sweep_says_what_it_has_done(swept, monkeypatch, capsys):
     assert "exists already" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_run_of_a_batch_again_is_the_same_to_the_last_bit(swept):
     folder, _ = swept
     (file,) = (folder / "runs" / "batches").glob("*.nc")
@@ -307,6 +312,7 @@ def test_a_row_that_is_not_there_is_refused(swept, monkeypatch, capsys):
     assert "cannot change a finished run" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_dry_run_computes_little_and_keeps_nothing(swept, monkeypatch, capsys):
     monkeypatch.chdir(swept[0])
     arguments = ["sweep", "tiny.toml", "--over", "seed=range:2000", "--store", "dry", "--dry-run"]

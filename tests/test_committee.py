@@ -67,6 +67,7 @@ def integral(function, dim=2):
     return np.sum(w * function(x)) / np.sum(w)
 
 
+@pytest.mark.slow
 def test_the_closure_is_the_net(closure, whole):
     assert closure.attrs["ending"] == whole.attrs["ending"] == "completed"
     assert float(whole["train_loss"][-1] / whole["train_loss"][0]) < 0.01
@@ -87,6 +88,7 @@ def test_net_and_closure_are_what_descent_tends_to(closure):
         assert float(closure[name][-1]) == pytest.approx(2 * fine - coarse, rel=2e-3), name
 
 
+@pytest.mark.slow
 def test_the_closure_with_decay_a_centre_and_large_inputs():
     changes = {
         "task": lr.tasks.PolynomialRegression(n=4, d=2, num_test=30, convention="unit_inputs"),
@@ -103,6 +105,7 @@ def test_the_closure_with_decay_a_centre_and_large_inputs():
         np.testing.assert_allclose(ours[name], theirs[name], rtol=5e-4, err_msg=name)
 
 
+@pytest.mark.slow
 def test_closed_is_the_same_function_with_the_same_kernel():
     model = lr.models.Centred(model=machine(inputs="over_root_d"))
     start = model.init(jax.random.key(0), 3)
@@ -119,6 +122,7 @@ def test_closed_is_the_same_function_with_the_same_kernel():
             getattr(trained, name)(trained.init(jax.random.key(0), 3))
 
 
+@pytest.mark.slow
 def test_the_flow_of_few_neurons_is_the_closure_in_mean_and_second_moment():
     model = machine(width=9)
     weights = model.init(jax.random.key(0), 3)
@@ -159,6 +163,7 @@ def test_the_error_over_all_inputs_is_the_integral(whole):
     assert float(abs(np.log(whole["test_loss"] / whole["population_error"])).max()) < 1.0
 
 
+@pytest.mark.slow
 def test_kernels_by_brute_force(whole):
     prepared = prepare(neurons())
     model, params = prepared.experiment.model, prepared.problem.params
@@ -200,6 +205,7 @@ def test_kernels_by_brute_force(whole):
     np.testing.assert_allclose(whole["kernel_regression_error"], integral(gap), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_twin_is_the_linearised_run(whole):
     twin = lr.simulate(lr.linearise(neurons(probes=("train_loss", "test_loss"))))
     for part in ("train", "test"):
@@ -210,6 +216,7 @@ def test_the_twin_is_the_linearised_run(whole):
     assert abs(float(whole["twin_test_loss"][-1] / whole["test_loss"][-1]) - 1) > 0.1
 
 
+@pytest.mark.slow
 def test_the_twin_of_any_model():
     net = lr.models.MLP(widths=(3,), activation="tanh")
     small = {"model": net, "probes": ("train_loss", "test_loss"), "t1": 20.0}

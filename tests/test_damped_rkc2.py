@@ -19,6 +19,7 @@ def sliding(t, y, args):
     return jnp.array([-0.1 * jnp.sign(x - z), -0.05 * z, -20.0 * (w - z)])
 
 
+@pytest.mark.slow
 def test_slides_along_kinks_in_few_steps():
     # z = e^{-t/20} moves more slowly than the kink pulls, so x = z once it is there.
     end = np.exp(-1.5)
@@ -38,6 +39,7 @@ def season(t, y, args):
     return -3.0 * (y - jnp.cos(t)) - jnp.sin(t)
 
 
+@pytest.mark.slow
 def test_order_and_backwards():
     steps = np.array([40, 80, 160])
     solver = lr.solvers.DampedRKC2()
@@ -103,6 +105,7 @@ def experiment(method="auto", rtol=1e-2, **changes):
     )
 
 
+@pytest.mark.slow
 def test_is_chosen_for_nets_with_kinks():
     prepared = prepare(experiment())
     problem = dataclasses.replace(prepared.problem, watched=prepared.data.watched)
@@ -118,6 +121,7 @@ def test_is_chosen_for_nets_with_kinks():
     assert own.has_kinks
 
 
+@pytest.mark.slow
 def test_a_net_of_relus_goes_where_small_steps_lead():
     # So far: from here on nets this small part at kinks, whatever the method.
     runs = [

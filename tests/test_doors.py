@@ -53,6 +53,7 @@ def test_texts_are_short_and_markup_in_them_is_harmless():
         assert shown._repr_html_().startswith("<pre>")
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_in_its_folder(monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)
     text = TINY.replace('probes = ["train_loss", "test_loss", ', "probes = [")
@@ -132,6 +133,7 @@ def test_the_users_own_setting_is_left_alone(key, monkeypatch, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_the_package_is_a_command():
     command = [sys.executable, "-m", "lazyrich", "list"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=100)

@@ -105,6 +105,7 @@ def linear(params: Any, x: Any) -> Any:
 OWN = tiny_experiment(model=lr.models.Functions(init_params=start, function=linear, degree=1))
 
 
+@pytest.mark.slow
 def test_a_run_that_raises_is_recorded_and_the_others_are_not_harmed(tmp_path, two):
     store = tmp_path / "s"
     told: list[Progress] = []
@@ -163,6 +164,7 @@ def test_what_cannot_be_sent_to_a_process_says_so(tmp_path, two):
 # --- Limits. ---
 
 
+@pytest.mark.slow
 def test_nothing_is_begun_that_would_not_fit(tmp_path, monkeypatch):
     now = [0.0]
 
@@ -293,6 +295,7 @@ def start_driver(store: Path, over: Any, wait: bool = False, **options: Any) -> 
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_two_processes_do_one_sweep_and_no_harm(tmp_path):
     over = {"init_scale": [1.0, 3.0, 9.0], "seed": list(range(8))}
     options = {"workers": 0, "batch_size": 1}
@@ -327,6 +330,7 @@ def layered(activation: Any) -> lr.models.Functions:
     return lr.models.Functions(init_params=init_params, function=function, kinks=True)
 
 
+@pytest.mark.slow
 def test_hashes_in_a_store_are_those_of_the_driver(tmp_path):
     # Read back from a pickle, `relu` refers to other functions than the one that JAX holds.
     own, over = tiny_experiment(model=layered(jax.nn.relu)), {"seed": range(2)}
@@ -344,6 +348,7 @@ def test_hashes_in_a_store_are_those_of_the_driver(tmp_path):
     assert found["experiment_hash"].values.tolist() == expected
 
 
+@pytest.mark.slow
 def test_an_interrupted_sweep_sends_its_workers_home(tmp_path, two):
     store, over = tmp_path / "s", {"seed": range(30)}
     before = set(psutil.Process().children(recursive=True))

@@ -61,6 +61,7 @@ def ridge_solution(problem: Problem, x: np.ndarray, times: np.ndarray) -> np.nda
     return (target + decayed * (start - target)) @ basis.T
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_ridge_regression_is_followed_to_its_closed_form(method):
     problem, x = ridge_problem()
@@ -78,6 +79,7 @@ def test_ridge_regression_is_followed_to_its_closed_form(method):
     assert errors[2] < errors[0] * 10 ** (-4 * 0.6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", [lr.losses.Logistic(), lr.losses.Squared()], ids=str)
 @pytest.mark.parametrize("method", METHODS)
 def test_agrees_with_the_exact_reduction(method, loss):
@@ -91,6 +93,7 @@ def test_agrees_with_the_exact_reduction(method, loss):
     assert relative_error(ours, exact) < 1e-4
 
 
+@pytest.mark.slow
 def test_a_net_is_the_same_through_every_door():
     x = jr.normal(jr.key(0), (9, 3))
     train = Samples(x, jnp.sin(3 * x[:, 0]))
@@ -119,6 +122,7 @@ def test_a_net_is_the_same_through_every_door():
     np.testing.assert_allclose(ends[2], ends[0], rtol=1e-7, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_follows_what_small_gradient_steps_do():
     experiment = completion(t1=2000.0, init_scale=3.0, weight_decay=1e-3)
     flow = lr.simulate(experiment.with_changes({"dynamics.rtol": 1e-6}))
@@ -140,6 +144,7 @@ def masks() -> list[xr.Dataset]:
     return lr.simulate_many([panel.with_changes({"seed": seed}) for seed in range(5)])
 
 
+@pytest.mark.slow
 def test_matrix_completion_has_the_published_numbers(masks):
     events = [lr.transition(record) for record in masks]
     assert [event.outcome for event in events] == ["grokked"] * 5
@@ -168,6 +173,7 @@ def test_matrix_completion_passes_from_one_predictor_to_the_other(masks):
         assert (record.predictor_status == "optimal").all()
 
 
+@pytest.mark.slow
 def test_cost_does_not_grow_with_the_inverse_of_the_decay(masks):
     panel = lr.studies.load("lyu2024/3")
     far = panel.with_changes({"init_scale": 100.0, "weight_decay": 1e-6, "t1": 1e8})
@@ -182,6 +188,7 @@ def test_cost_does_not_grow_with_the_inverse_of_the_decay(masks):
 # Clocks.
 
 
+@pytest.mark.slow
 def test_log_clock_on_a_flow_that_is_solvable():
     # One sample under exponential loss: f' = |x|^2 e^{-f}, so f = log(1 + |x|^2 t).
     train = Samples(jnp.asarray([[0.6, 0.8]]) * 2, jnp.ones(1))
@@ -196,6 +203,7 @@ def test_log_clock_on_a_flow_that_is_solvable():
     np.testing.assert_allclose(f[3:], np.log(4) + times[3:] * np.log(10), rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_clocks_agree_where_both_can_be():
     problem = diagonal_problem(2, lr.losses.Logistic(), 0.0)
     times = np.array([0.0, 0.3, 1.0, 2.5])
@@ -220,6 +228,7 @@ def test_what_the_log_clock_cannot_show_is_refused():
 # Which method, and why.
 
 
+@pytest.mark.slow
 def test_the_choice_of_method_and_its_reason():
     stiff = diagonal_problem(2, lr.losses.Squared(), 1e-3, init_scale=50.0)
     assert choose("auto", "linear", stiff, 1e4).name == "DualROS34PW2"
@@ -252,6 +261,7 @@ def test_a_kernel_that_does_not_fit_is_refused_with_its_size(monkeypatch):
         choose("rosenbrock", "linear", problem, 1e4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["completion", "committee"])
 def test_memory_of_a_step_is_within_twice_the_matrices_it_names(kind):
     m = 1200
@@ -276,6 +286,7 @@ def test_memory_of_a_step_is_within_twice_the_matrices_it_names(kind):
 # Records: where the solve moves, and when it ends.
 
 
+@pytest.mark.slow
 def test_records_are_denser_where_the_test_metric_moves():
     sparse = {"times.num_log": 2, "times.num_linear": 8}
     moved = lr.simulate(completion(**sparse))
@@ -291,6 +302,7 @@ def test_records_are_denser_where_the_test_metric_moves():
         np.testing.assert_array_equal(moved[name].sel(time=still.time), still[name])
 
 
+@pytest.mark.slow
 def test_ends_when_a_level_has_been_held():
     stop = {"dynamics.stop": {"probe": "test_loss", "level": 0.02, "rises": False, "sustained": 4}}
     record = lr.simulate(completion(**stop))
@@ -326,6 +338,7 @@ def test_a_budget_that_is_spent_is_named_and_its_record_kept(limit, ending):
     assert lr.transition(record).outcome in ("untrained", "collapsed", "unchanged", "failed")
 
 
+@pytest.mark.slow
 def test_a_flow_that_leaves_its_domain_is_named():
     # Outputs that grow like w^3 are followed to their label all the same.
     def cubic(w, x):
@@ -382,6 +395,7 @@ def test_a_step_is_compiled_once(solver):
 # Flows that turn stiff, that start tiny and that end in nothing.
 
 
+@pytest.mark.slow
 def test_a_flow_that_turns_stiff_is_given_to_another_method():
     problem, times = turning_problem(), np.array([0.0, 0.01, 0.016, 0.02, 0.1, 3.0])
     trajectory = lr.dynamics.Flow().follow(problem, times, silent)
@@ -400,6 +414,7 @@ def test_a_flow_that_turns_stiff_is_given_to_another_method():
     assert (named.ending, named.effort.methods) == ("too_stiff", ())
 
 
+@pytest.mark.slow
 def test_runs_of_a_batch_change_their_method_each_for_itself():
     flow, times = lr.dynamics.Flow(), np.array([0.0, 0.01, 0.1, 3.0])
     problems = [turning_problem(scale) for scale in (0.05, 1e-4, 0.03)]  # the second stays small
@@ -422,6 +437,7 @@ def test_runs_of_a_batch_change_their_method_each_for_itself():
             np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_coordinates_that_are_still_to_grow_are_followed_from_a_tiny_start():
     # arXiv:2607.12332; times by Radau at 1e-10 in the logarithms of the parameters.
     x = np.array([[1, 0.5, 0.7, 0], [0.5, 1, 0.1, 0.7]])
@@ -439,6 +455,7 @@ def test_coordinates_that_are_still_to_grow_are_followed_from_a_tiny_start():
     assert np.abs(u[-1] ** 2 - v[-1] ** 2).sum() == pytest.approx(1.64206, rel=3e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [0.01, 0.0])
 def test_decay_to_nothing_is_an_ordinary_end(scale):
     # Below 1e-154 squares vanish; e^{-400} is 2e-174, and e^{-800} is 0.
@@ -491,6 +508,7 @@ def test_labels_whose_losses_are_no_numbers_are_refused(size):
 SCALES = np.array([1, 1e3, 1e-3, 1e6, 1])
 
 
+@pytest.mark.slow
 def test_columns_of_very_different_scales_are_each_fitted_in_their_own_time():
     rng = np.random.default_rng(3)
     x = np.linalg.qr(rng.normal(size=(20, 5)))[0] * np.sqrt(20)  # each column by itself
@@ -507,6 +525,7 @@ def test_columns_of_very_different_scales_are_each_fitted_in_their_own_time():
     assert gap.max() < 1e-2 * np.linalg.norm(right)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("loss", "num"), [(lr.losses.Squared(), 4), (lr.losses.Logistic(), 20)])
 def test_columns_of_very_different_scales_come_to_the_minimum(loss, num):
     rng = np.random.default_rng(4)
@@ -534,6 +553,7 @@ def test_columns_of_very_different_scales_come_to_the_minimum(loss, num):
     assert relative_error(x @ ours, x @ v) < 1e-2
 
 
+@pytest.mark.slow
 def test_a_record_says_until_when_its_training_loss_is_resolved():
     record = lr.simulate(completion())
     floor, until = record.attrs["loss_floor"], record.attrs["resolved_until"]
@@ -547,6 +567,7 @@ def test_a_record_says_until_when_its_training_loss_is_resolved():
 # Batches.
 
 
+@pytest.mark.slow
 def test_a_batch_is_its_runs():
     base = completion()
     experiments = [
@@ -577,6 +598,7 @@ def test_what_cannot_share_a_solve_is_refused():
 # Models that do not fit.
 
 
+@pytest.mark.slow
 def test_a_degree_that_is_not_the_models_is_refused():
     wrong = lr.models.Functions(init_params=LINEAR.init_params, function=LINEAR.function, degree=2)
     run = lr.Experiment(
@@ -592,6 +614,7 @@ def test_a_degree_that_is_not_the_models_is_refused():
         lr.simulate(run.model_copy(update={"model": LINEAR, "dynamics": lr.dynamics.ReducedFlow()}))
 
 
+@pytest.mark.slow
 def test_inputs_and_labels_that_do_not_fit_are_refused():
     panel = completion()
     with pytest.raises(lr.InputError, match=r"model\.size = 5: should exceed every index"):
@@ -604,6 +627,7 @@ def test_inputs_and_labels_that_do_not_fit_are_refused():
         lr.simulate(many)
 
 
+@pytest.mark.slow
 def test_progress_is_told_times_that_increase():
     heard = []
     experiment = completion()

@@ -54,6 +54,7 @@ def unobserved(time, v):
     return {"indicator": jnp.zeros(())}
 
 
+@pytest.mark.slow
 def test_every_form_is_the_kernel():
     problem = net_problem()
     rows = jacobian(problem, problem.params)
@@ -95,6 +96,7 @@ def test_squared_loss_in_closed_form(weight_decay):
         assert np.linalg.norm(v - wanted) <= 2e-5 * np.linalg.norm(wanted) + 1e-15, time
 
 
+@pytest.mark.slow
 def test_classification_against_scipy():
     # The dense path by Rodas5P, the others by RKC2, all against LSODA.
     problem = net_problem(weight_decay=0.05)
@@ -117,6 +119,7 @@ def test_classification_against_scipy():
     assert np.max(np.abs(matrix @ exact[2])) > 0.5  # it has gone somewhere
 
 
+@pytest.mark.slow
 def test_indicator_by_brute_force():
     problem = diagonal_problem(3, lr.losses.Logistic(), 0.1, n=4, d=9)
     flow, v, time = kernel_flow(problem), np.array([0.4, -0.3, 0.2, 0.1]), 2.0
@@ -174,6 +177,7 @@ def sparse():
     return lr.forecast(SPARSE)
 
 
+@pytest.mark.slow
 def test_kernel_flow_is_the_true_flow_of_a_large_start():
     # To first order in phi, which is 1/alpha^2 of theta_0: outputs agree to that.
     experiment = SPARSE.with_changes({"init_scale": 1e3})
@@ -190,6 +194,7 @@ def test_kernel_flow_is_the_true_flow_of_a_large_start():
     assert np.max(np.abs(f)) > 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [13, 14])
 def test_diagonal_nets_grok_when_forecast(seed, sparse):
     experiment = SPARSE.with_changes({"seed": seed})
@@ -219,6 +224,7 @@ def test_diagonal_nets_grok_when_forecast(seed, sparse):
     assert 0 < found.t_fit < 1
 
 
+@pytest.mark.slow
 def test_clock_does_not_know_the_scales(tmp_path):
     # From a small start with little decay the kernel phase ends by learning, from a large one with
     # much of it by decay. Half of the change comes at one log I, and not at one C/lambda.
@@ -302,6 +308,7 @@ def test_a_family_knows_the_data_that_it_is_from():
     assert "the loss is Hinge here and Logistic there" in family.on("Hinge", like).source
 
 
+@pytest.mark.slow
 def test_a_constant_is_not_relied_on_for_other_data():
     # Dense Gaussian labels: the 288 runs of sparse classification say nothing of them.
     r = np.random.default_rng(0)
@@ -368,6 +375,7 @@ def test_random_labels_are_never_said_to_grok():
     assert found.t_kernel_end > 1e3  # and yet the kernel phase ends
 
 
+@pytest.mark.slow
 def test_a_model_of_ones_own(sparse):
     plain = lr.models.DiagonalLinear()
 
@@ -396,6 +404,7 @@ def test_passage_begins_where_the_kernel_flow_is():
     assert np.max(np.abs(f)) > 3
 
 
+@pytest.mark.slow
 def test_subsets_measure_their_error(sparse):
     found = lr.forecast(SPARSE, num_samples=16)
     low, high = found.t50_interval
@@ -422,6 +431,7 @@ COMPLETION = lr.Experiment(
 )
 
 
+@pytest.mark.slow
 def test_completion_groks_when_forecast():
     found = lr.forecast(COMPLETION)
     run = lr.transition(lr.simulate(COMPLETION))
@@ -434,6 +444,7 @@ def test_completion_groks_when_forecast():
     assert np.isclose(np.log(2) / (doubled - found.t_kernel_end), found.clock.rate, rtol=0.06)
 
 
+@pytest.mark.slow
 def test_without_decay_features_end_the_kernel_phase():
     # The true flow leaves its twin where I = 1 says, and not before.
     experiment = lr.Experiment(
@@ -467,6 +478,7 @@ def test_without_decay_features_end_the_kernel_phase():
     assert passages[1].t_kernel_end == pytest.approx(found.t_kernel_end, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_decay_without_a_degree_follows_the_fixed_twin():
     # theta' = J^T s / n - lambda theta with the Jacobian of the start, in all parameters.
     model = lr.models.MLP(widths=(6,), activation="tanh")
@@ -527,6 +539,7 @@ def test_confidence_is_that_of_the_heaviest_reason():
     assert confidence_of([Reason(2, ""), Reason(1, "")]) == "low"
 
 
+@pytest.mark.slow
 def test_command_line(monkeypatch, capsys, tmp_path):
     def call(*arguments):
         monkeypatch.setattr(sys, "argv", ["lazyrich", "forecast", *map(str, arguments)])

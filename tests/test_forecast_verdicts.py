@@ -69,6 +69,7 @@ def ridge():
     return Ridge(1.0)
 
 
+@pytest.mark.slow
 def test_ridge_regression_groks_inside_the_kernel_regime(ridge):
     found = lr.forecast(ridge.experiment, params=ridge.params, thresholds=lr.Thresholds(loss=0.01))
     assert (found.verdict, found.outcome, found.confidence) == ("grok", "grokked", "high")
@@ -98,6 +99,7 @@ def test_ridge_regression_beyond_its_horizon(ridge):
     assert found.advice.startswith("Set t1 to ")
 
 
+@pytest.mark.slow
 def test_decay_that_takes_everything_is_no_immediate_generalisation(ridge):
     # The data are never fitted: decay is larger than every rate.
     found = lr.forecast(ridge.experiment.with_changes({"weight_decay": 10.0}), params=ridge.params)
@@ -105,6 +107,7 @@ def test_decay_that_takes_everything_is_no_immediate_generalisation(ridge):
     assert "weight_decay" in found.advice
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("decay", [0.0, 1e-2])
 def test_labels_that_do_not_vary_have_no_score(ridge, decay):
     zeros = lr.tasks.Arrays(
@@ -160,6 +163,7 @@ def some(names):
             yield got
 
 
+@pytest.mark.slow
 def test_no_wrong_verdict_of_high_confidence():
     marks = [got.mark for got in some(("regression | linear", "targets | linear"))]
     assert marks.count("right") >= 10
@@ -170,6 +174,7 @@ def test_no_wrong_verdict_of_high_confidence_in_the_battery():
     assert len(list(some(("",)))) >= 60
 
 
+@pytest.mark.slow
 def test_in_a_session_with_default_precision():
     code = (
         "import numpy as np, lazyrich as lr\n"

@@ -41,6 +41,7 @@ def test_nystrom_is_exact_on_low_rank(size, rank, scale):
 precisions = pytest.mark.parametrize("dtype", [jnp.dtype("float32"), jnp.dtype("float64")])
 
 
+@pytest.mark.slow
 @precisions
 def test_nystrom_of_zero_is_zero(dtype):
     basis, values = nystrom(lambda v: 0 * v, 200, dtype)
@@ -57,6 +58,7 @@ def test_nystrom_finds_what_is_large(dtype):
     np.testing.assert_allclose(values[:20], exact[:20], rtol=1e-2)
 
 
+@pytest.mark.slow
 def test_preconditioning_saves_conjugate_gradients():
     matrix, basis, values = ill_conditioned()
     shift = jnp.asarray(0.5)
@@ -136,6 +138,7 @@ def labels(loss, n, shape):
     return jnp.sign(y) if loss.is_classification else y
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by_products", [False, True])
 @pytest.mark.parametrize(
     ("loss", "n", "shape"),

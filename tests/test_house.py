@@ -79,7 +79,17 @@ def test_public_methods_are_documented():
                     assert inspect.getdoc(member), f"{name}.{method} has no docstring"
 
 
-@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda p: p.name)
+QUICK = {"logs.md", "quickstart.md", "record.md", "reduction.md", "studies.md"}
+
+
+def pages_with_code():
+    for page in sorted((ROOT / "docs").glob("*.md")):
+        if "```python" in page.read_text():
+            marks = [] if page.name in QUICK else [pytest.mark.slow]
+            yield pytest.param(page, id=page.name, marks=marks)
+
+
+@pytest.mark.parametrize("page", [*pages_with_code()])
 def test_snippets_run(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     blocks = page.read_text().split("```python\n")[1:]

@@ -407,6 +407,7 @@ def test_what_is_made_again_has_the_same_hash(name):
     assert of(model=AGAIN[name]()) == of(model=AGAIN[name]())
 
 
+@pytest.mark.slow
 def test_hashes_are_those_of_every_process():
     # Sets of strings have another order in every process.
     code = (
@@ -501,6 +502,7 @@ def apart() -> list[float]:
     return ends(*(experiment(model=model(closing_over(scale))) for scale in (1.0, 0.5)))
 
 
+@pytest.mark.slow
 def test_a_global_that_was_changed_changes_hash_and_numbers():
     function = line("x @ p * K", K=1.0)
     one = experiment(model=model(function))
@@ -512,6 +514,7 @@ def test_a_global_that_was_changed_changes_hash_and_numbers():
     assert apart()[0] != apart()[1]
 
 
+@pytest.mark.slow
 def test_models_that_are_equal_and_not_the_same_have_their_own_numbers():
     pair = [experiment(model=model(Quiet(scale))) for scale in (1.0, 0.5)]
     assert pair[0].model == pair[1].model  # as Python and JAX see them
@@ -628,6 +631,7 @@ def test_a_store_of_kinds_that_are_not_known_here_is_read(where, tmp_path, forgo
     lr.consolidate(tmp_path / "store", tmp_path / "zarr")
 
 
+@pytest.mark.slow
 def test_codes_of_outcomes_are_read_by_the_legend_of_their_file(tmp_path, monkeypatch):
     made = lr.sweep(
         experiment(), {"weight_decay": [0.0, 0.1]}, tmp_path / "store", workers=0, batch_size=2

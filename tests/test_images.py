@@ -124,6 +124,7 @@ def test_mnist_is_known_by_its_published_checksums():
     assert struct.unpack(">IIII", head) == (0x803, 60_000, 28, 28)
 
 
+@pytest.mark.slow
 def test_a_folder_does_not_make_another_experiment(folder, tmp_path):
     experiment = lr.Experiment(task=task(folder))
     moved = lr.Experiment(task=task(tmp_path / "elsewhere"))
@@ -140,6 +141,7 @@ def test_a_folder_does_not_make_another_experiment(folder, tmp_path):
         on_data(plain, folder)
 
 
+@pytest.mark.slow
 def test_a_study_reads_a_folder_before_anything_is_run(tmp_path):
     call = functools.partial(lr.reproduce, "kumar2024", tmp_path / "store", data=tmp_path)
     with pytest.raises(lr.InputError, match=r"task\.folder = .*lacks train-images"):
@@ -164,6 +166,7 @@ def test_digits_are_those_of_scikit_learn(monkeypatch):
         lr.tasks.Images().sample(jr.key(0))
 
 
+@pytest.mark.slow
 def test_a_teacher_is_a_net_that_a_student_can_be():
     described = lr.tasks.StudentTeacher(n=40, d=3, widths=(7, 6), outputs=2, num_test=600)
     key = jr.key(5)

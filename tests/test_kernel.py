@@ -23,6 +23,7 @@ MODELS = [NET, DEEP, OWN, lr.models.Doubled(model=NET), lr.models.Linearised(mod
           lr.models.Centred(model=NET), lr.models.DiagonalLinear(depth=3)]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: type(model).__name__)
 def test_contractions_are_those_of_the_jacobian(model, monkeypatch):
     params = moved(model)
@@ -68,6 +69,7 @@ def test_distance_is_that_of_directions():
     assert near == pytest.approx(0.5e-18 * np.sum(across**2) / np.sum(a * a), rel=1e-3)
 
 
+@pytest.mark.slow
 def test_kernel_turns_as_its_derivative_says():
     # A quadratic net is smooth: the step along the flow must find the derivative.
     model = lr.models.MLP(widths=(5,), outputs=3, activation="quadratic")
@@ -113,6 +115,7 @@ def of_unit_vectors(x, num_classes):
     return np.einsum("id,ab->iabd", x, np.eye(num_classes)).reshape(len(x), num_classes, -1)
 
 
+@pytest.mark.slow
 def test_multiclass_machine_is_the_quadratic_programme():
     rng = np.random.default_rng(2)
     x, y = rng.normal(size=(8, 10)), rng.integers(0, 3, 8)
@@ -138,6 +141,7 @@ def test_multiclass_machine_is_the_quadratic_programme():
         lr.predictors.multiclass_max_margin(x, np.full(8, 5), 3)
 
 
+@pytest.mark.slow
 def test_tangent_margin_by_each_way():
     y = np.array([0, 1, 2, 0, 1, 2, 0])
     zero = lr.models.MLP(widths=(9,), outputs=3, zero_last=True)

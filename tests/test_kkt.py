@@ -53,6 +53,7 @@ def as_params(weights):
     return lr.models.MLPParams((jnp.asarray(weights),), jnp.zeros(0))
 
 
+@pytest.mark.slow
 def test_residual_vanishes_at_the_multiclass_max_margin():
     x, y, weights = three_classes()
     at = lr.predictors.margin_kkt(CLASSIFIER, as_params(7.0 * weights), x, y)
@@ -83,6 +84,7 @@ def test_residual_vanishes_at_the_multiclass_max_margin():
         lr.predictors.margin_kkt(lr.models.CommitteeMachine(), jnp.ones((2, 5)), x, y)
 
 
+@pytest.mark.slow
 def test_training_multipliers_explain_a_stationary_point_of_the_decayed_loss():
     # There θ = (1/λn) Jᵀs with s the loss's dual.
     x, y, weights = (jnp.asarray(a) for a in three_classes())
@@ -120,6 +122,7 @@ def fall(record, name):
     return float(record[name].sel(time=slice(*plateau)).median()), float(record[name][-1])
 
 
+@pytest.mark.slow
 def test_each_phase_has_its_own_certificate():
     experiment = small_experiment(probes=(*SCORES, *RESIDUALS))
     record = lr.simulate(experiment)
@@ -134,6 +137,7 @@ def test_each_phase_has_its_own_certificate():
     assert late > 0.5
 
 
+@pytest.mark.slow
 def test_completion_ends_at_its_own_certificate():
     experiment = lr.studies.load("lyu2024/3").with_changes({
         "task.d": 8, "task.num_observed": 30, "model.size": 8, "weight_decay": 1e-3,
@@ -148,6 +152,7 @@ def test_completion_ends_at_its_own_certificate():
     assert float(record["kernel_stationarity"][-1]) > 0.5
 
 
+@pytest.mark.slow
 def test_modular_addition_ends_at_a_certificate():
     experiment = lr.Experiment(
         task=lr.tasks.ModularArithmetic(p=13, train_fraction=0.8),

@@ -53,6 +53,7 @@ class Parts:
         return np.mean((f - self.y) ** 2), np.mean((f_test - self.y_test) ** 2)
 
 
+@pytest.mark.slow
 def test_a_fixed_twin_follows_the_kernel_equation():
     # δ' = -(2/n) Jᵀ(f_0 + J δ - y) - λ(θ_0 + δ): linear, so a matrix exponential solves it.
     decay = 0.3
@@ -72,6 +73,7 @@ def test_a_fixed_twin_follows_the_kernel_equation():
         assert float(record["param_norm"][i]) == pytest.approx(norm, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_without_decay_it_ends_at_the_kernel_interpolant_and_the_model_does_not():
     experiment = regression(t1=200.0)
     twin = lr.simulate(lr.linearise(experiment))
@@ -87,6 +89,7 @@ def test_without_decay_it_ends_at_the_kernel_interpolant_and_the_model_does_not(
     np.testing.assert_allclose(model["test_loss"][:early], twin["test_loss"][:early], rtol=0.02)
 
 
+@pytest.mark.slow
 def test_a_decaying_twin_is_the_kernel_phase_of_a_homogeneous_net():
     # f = e^{-Lλt}(f_0 + K c) with c' = e^{-(L-2)λt} s(f)/n; L = 3 for a quadratic layer.
     decay, degree = 0.2, 3
@@ -116,6 +119,7 @@ def test_a_decaying_twin_is_the_kernel_phase_of_a_homogeneous_net():
     assert relative_error(record["test_loss"], test) < 1e-3
 
 
+@pytest.mark.slow
 def test_the_twin_of_a_linear_model_is_the_model():
     linear = lr.models.Functions(
         init_params=lambda key, dim: jr.normal(key, (dim,)),

@@ -26,6 +26,7 @@ def test_every_loss_is_tested():
 CLASSES = lr.losses.CrossEntropy()
 
 
+@pytest.mark.slow
 def test_cross_entropy_derivatives():
     f = 3 * jax.random.normal(jax.random.key(0), (4, 5))
     y = jnp.asarray([0, 4, 2, 2])
@@ -44,6 +45,7 @@ def test_cross_entropy_derivatives():
     np.testing.assert_allclose(b.T, bt, atol=1e-15)
 
 
+@pytest.mark.slow
 def test_cross_entropy_far_below_underflow():
     # With two classes it is the logistic loss of the difference.
     f = jnp.asarray([[2000.0, 0.0], [0.0, 5.0], [-3e4, 3e4]])
@@ -207,6 +209,7 @@ def test_labels_are_checked(loss):
         np.testing.assert_array_equal(loss.labels(labels, (3,), "y"), labels)
 
 
+@pytest.mark.slow
 def test_hinges_are_theirs_within_what_is_said_of_the_width():
     f = jnp.linspace(-3.0, 5.0, 2001)
     short = np.maximum(1 - np.asarray(f), 0.0)
@@ -231,6 +234,7 @@ def test_hinges_are_theirs_within_what_is_said_of_the_width():
             )
 
 
+@pytest.mark.slow
 def test_where_decay_holds_a_hinge():
     # One sample, one coordinate, depth 2: at rest 2 u s = lambda u, so s = lambda / 2.
     decay, width = 0.02, 0.05

@@ -78,6 +78,7 @@ def exact_log_loss(weights, x, y):
     return float((total / len(y)).ln())
 
 
+@pytest.mark.slow
 def test_log_loss_keeps_its_digits_where_the_loss_is_zero(record):
     experiment, found = record
     assert found.attrs["ending"] == "completed"
@@ -136,6 +137,7 @@ def test_margins_by_hand():
     assert float(BUILT_IN["margin"](*seen(f, y))) == -7.0
 
 
+@pytest.mark.slow
 def test_saturation_begins_where_a_naive_pull_is_zero():
     # 1 + e^{-m} is 1 in float64 from m = 53 log 2 = 36.74 on.
     f, y = jnp.asarray([[36.0, 0.0], [36.6, 0.0], [36.8, 0.0], [0.0, 36.8]]), jnp.zeros(4, int)
@@ -151,6 +153,7 @@ def test_saturation_begins_where_a_naive_pull_is_zero():
     assert probe.applies(seen(f, y)[1])
 
 
+@pytest.mark.slow
 def test_participation_of_known_neurons():
     p, residues = 23, np.arange(23)
     tone = lambda k, phase: np.cos(2 * np.pi * k * residues / p + phase)

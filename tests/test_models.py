@@ -70,6 +70,7 @@ def moved(model):
     return jax.tree.map(jnp.add, start, jax.tree.unflatten(structure, noise))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS, ids=str)
 def test_tangent_kernel_is_that_of_the_jacobian(model):
     params, x = moved(model), inputs(model)
@@ -99,6 +100,7 @@ def one_hot_pairs(p=5):
     return jnp.concatenate([jax.nn.one_hot(r, p, dtype=jnp.int8) for r in (a, b)], axis=1)
 
 
+@pytest.mark.slow
 def test_one_hot_inputs_and_blocks_of_rows_change_nothing(monkeypatch):
     plain = lr.models.MLP(widths=(6, 4), outputs=3)
     hot = plain.model_copy(update={"one_hot": 2})
@@ -173,6 +175,7 @@ def test_a_scaled_mlp_by_hand():
     np.testing.assert_allclose(mean_field.apply(params, X), plain.apply(params, X), rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_an_mlp_starts_as_it_says():
     normal = lr.models.MLP(widths=(4000,), initialisation="normal").init(jr.key(0), 4)
     assert float(jnp.var(normal.weights[0])) == pytest.approx(1, rel=0.05)
@@ -208,6 +211,7 @@ def transformer_by_hand(params, a, b):
     return ((mixed + hidden @ p.mlp_out.T + p.mlp_out_bias) @ p.unembedding)[-1]
 
 
+@pytest.mark.slow
 def test_the_transformer_by_hand():
     start = TRANSFORMER.init(jr.key(1), 10)
     keys = jr.split(jr.key(2), len(start))
@@ -233,6 +237,7 @@ def test_the_transformer_by_hand():
     np.testing.assert_allclose((outputs(1e-5) - outputs(-1e-5)) / 2e-5, slope, rtol=1e-6, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_the_transformer_starts_as_published():
     start = lr.models.Transformer(width=64, heads=4, mlp_width=256).init(jr.key(0), 2 * 113)
     assert sum(p.size for p in start) == 64 * (114 + 3 + 4 * 64 + 2 * 256 + 114) + 256 + 64

@@ -171,6 +171,7 @@ def test_takes_the_steps_a_loop_takes(name, loss):
     assert effort.num_gradients == round(40 * size / 7)
 
 
+@pytest.mark.slow
 def test_decay_stands_where_each_optimiser_says():
     # Without data the mean loss is flat: only decay moves parameters.
     train = Samples(jnp.zeros((2, 3)), jnp.zeros(2))
@@ -236,6 +237,7 @@ def test_a_full_batch_without_noise_is_gradient_descent(kind, batch_size):
     np.testing.assert_array_equal(states(other.follow(problem, times, silent)), states(plain))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_size", [0, 4])
 def test_label_noise_is_fresh_and_leaves_the_gradient_right_on_average(batch_size):
     num_steps, sigma, problem = 4000, 0.7, general_problem()
@@ -326,6 +328,7 @@ def test_constants_out_of_range_are_refused(kind, field, bad):
 # --- Records. ---
 
 
+@pytest.mark.slow
 @each_kind
 def test_what_is_observed_on_the_way_is_what_states_would_show(name):
     problem, times = general_problem(), RATE * np.array([0, 3, 4, 30])
@@ -368,6 +371,7 @@ def test_parameters_keep_their_type(name):
     np.testing.assert_allclose(states(trajectory), expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_inputs_keep_their_type():
     problem = general_problem()
     signs = jnp.sign(problem.train.x)
@@ -398,6 +402,7 @@ def test_divergence_is_named_and_keeps_what_was_reached(name):
     assert trajectory.effort.num_steps < 9
 
 
+@pytest.mark.slow
 def test_a_diverged_run_has_a_record():
     data = samples(n=5, d=8, labels="real")
     x, y = np.asarray(data.x), np.asarray(data.y)
@@ -529,6 +534,7 @@ def test_a_million_steps():
     np.testing.assert_allclose(states(trajectory)[1], theta, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_label_noise_acts_as_a_decay():
     # At rest the weights fluctuate with the covariance (rate noise^2 / n) on the range of the
     # Hessian, and drift against the gradient of its trace, 8 |theta|^2 for x = +-1, at

@@ -189,6 +189,7 @@ def test_content_and_fields_are_the_identity_and_survive_a_file(tmp_path):
     assert len(hashes) == 5
 
 
+@pytest.mark.slow
 def test_a_sweep_over_seeds_draws_other_splits(tmp_path):
     rng = np.random.default_rng(1)
     x = rng.choice([-1.0, 1.0], size=(60, 20))
@@ -242,6 +243,7 @@ def test_a_model_of_the_command_line(tmp_path, monkeypatch):
         assert "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_a_model_without_an_exact_flow_is_followed_by_default():
     task = lr.tasks.SparseClassification(n=8, d=20, num_test=8)
     net = lr.Experiment(task=task, model=lr.models.MLP(widths=(4,)), t1=1.0)

@@ -51,6 +51,7 @@ def _gradient_scale(experiment):
     return float(-experiment.loss.dual(one, 0 * one)[0])
 
 
+@pytest.mark.slow
 def test_parameters_at_every_record_are_the_exact_ones():
     experiment = ridge()
     record = lr.simulate(experiment, keep_params=True)
@@ -90,6 +91,7 @@ class Outer(lr.probes.AbstractProbe):
         return state.f_train[:, None] * state.f_train[None]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dynamics", ["reduced", "flow"])
 def test_arrays_are_recorded_alone_in_batches_and_in_files(dynamics, tmp_path):
     kinds = {
@@ -143,6 +145,7 @@ class Faulty(lr.probes.AbstractProbe):
         return self.function(state)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("function", "axes", "words"),
     [
@@ -186,6 +189,7 @@ def test_probe_names_are_suggested():
         lr.Experiment(task=task, probes=given(3))
 
 
+@pytest.mark.slow
 def test_losses_that_are_not_recorded_are_named(tmp_path):
     experiment = ridge(probes=("train_loss",))
     record = lr.simulate(experiment)
@@ -196,6 +200,7 @@ def test_losses_that_are_not_recorded_are_named(tmp_path):
     assert not (tmp_path / "store").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dynamics", ["reduced", "flow", "descent"])
 def test_a_run_goes_on_as_if_it_had_never_stopped(dynamics):
     task = lr.tasks.SparseClassification(n=8, d=12, num_test=20)
@@ -225,6 +230,7 @@ def test_a_run_goes_on_as_if_it_had_never_stopped(dynamics):
     assert set(twice.variables) == set(longer.variables)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_extended_is_one_line():
     task = lr.tasks.SparseClassification(n=6, d=10, num_test=5)
     plain = lr.Experiment(task=task, t1=2.0, times=FEW, dynamics=lr.dynamics.Flow())
@@ -250,6 +256,7 @@ def test_what_cannot_be_extended_is_one_line():
         lr.parameters(record.drop_vars("final_parameters"), plain)
 
 
+@pytest.mark.slow
 def test_progress_is_shown_in_python_when_asked(capsys):
     experiment = ridge()
     lr.simulate(experiment)

@@ -52,6 +52,7 @@ def test_l1_max_margin_is_the_linear_programme(n, d, seed):
     assert np.abs(ours.weights).sum() == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_sign_data_of_the_paper_at_small_size():
     # The vote of three coordinates separates with L1 margin 1/3; random signs let a
     # sparse direction do a little better only if some other coordinate helps.
@@ -63,6 +64,7 @@ def test_sign_data_of_the_paper_at_small_size():
     assert np.count_nonzero(np.abs(ours.weights) > 1e-6) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("predict", [lr.predictors.l1_max_margin, lr.predictors.l2_max_margin])
 def test_inseparable_data_are_reported(predict):
     x, y = np.array([[1.0, 2.0], [1.0, 2.0], [0.5, -1.0]]), np.array([1.0, -1.0, 1.0])
@@ -130,6 +132,7 @@ def halves(weights, depth):
     )
 
 
+@pytest.mark.slow
 def test_kkt_residual_vanishes_at_the_l1_max_margin():
     x, y = separable(10, 30, 0)
     optimum = lr.predictors.l1_max_margin(x, y).weights
@@ -144,6 +147,7 @@ def test_kkt_residual_vanishes_at_the_l1_max_margin():
     assert off.stationarity + off.complementarity > 1e-2
 
 
+@pytest.mark.slow
 def test_lq_margin_of_two_coordinates_by_hand():
     # One sample (2, 1): margin over |w|_q is 2 at e_1 and 1 at e_2, both stationary; the kernel
     # predictor leans to the first, and a start on the second stays there.
@@ -160,6 +164,7 @@ def test_lq_margin_of_two_coordinates_by_hand():
     assert torn.status == "not_separable"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("depth", [3, 4])
 def test_lq_margin_is_a_kkt_point_of_the_net(depth):
     # The residual is another's: of the net's own parameters, with multipliers of its own.
@@ -315,6 +320,7 @@ def test_one_sample_or_one_column_of_another_scale():
         assert "condition number" in found.why
 
 
+@pytest.mark.slow
 def test_margins_of_one_class():
     # The hull of (1, p, 4), p = 0..3, is nearest to the origin at (1, 0, 4).
     x, y = np.array([[1.0, p, 4.0] for p in range(4)]), np.ones(4)
@@ -347,6 +353,7 @@ def test_what_is_no_data_is_refused(predict, x, y, line):
 NEAR = ("cosine_to_kernel", "distance_to_kernel", "cosine_to_rich", "distance_to_rich")
 
 
+@pytest.mark.slow
 def test_a_run_says_what_its_predictors_are():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(6, 12))

@@ -130,6 +130,7 @@ def margins_agree(case: Case, predict: Any, solve: Callable[..., float | None]) 
         assert found.objective <= right * (1 + 1e-12)
 
 
+@pytest.mark.slow
 @FEW
 @given(interpolations())
 def test_interpolants(case):
@@ -156,6 +157,7 @@ def test_many_l2_margins(case):
     margins_agree(case, lr.predictors.l2_max_margin, exact.l2_margin)
 
 
+@pytest.mark.slow
 @FEW
 @given(separations())
 def test_l1_margins(case):

@@ -45,12 +45,14 @@ def test_nothing_that_moves_has_no_rate() -> None:
     assert fastest_rate(problem) == 0.0
 
 
+@pytest.mark.slow
 def test_rates_of_a_batch_are_those_of_each() -> None:
     problems = [diagonal_problem(2, lr.losses.Logistic(), 0.1, scale) for scale in (1.0, 30.0, 9.0)]
     assert fastest_rates(problems) == pytest.approx([fastest_rate(p) for p in problems], rel=1e-9)
     assert fastest_rates(problems[:1] * 2) == pytest.approx([fastest_rate(problems[0])] * 2)
 
 
+@pytest.mark.slow
 def test_the_first_record_comes_before_the_fit() -> None:
     # The kernel is alpha^2 as large, so training data are fitted alpha^2 sooner: t_train is a
     # constant over alpha^2, and not the time of the first record.

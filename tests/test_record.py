@@ -19,6 +19,7 @@ def ours():
     return lr.simulate(small_experiment(), keep_params=True)
 
 
+@pytest.mark.slow
 def test_what_a_run_records_is_in_the_schema(ours):
     known = {attribute.name for attribute in lr.records.ATTRIBUTES}
     assert set(ours.attrs) <= known

@@ -54,6 +54,7 @@ def weights_of(problem: Problem) -> Callable[..., Any]:
     return problem.model.weights
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("depth", "loss", "weight_decay"), CASES, ids=label)
 def test_agrees_with_the_full_flow(depth, loss, weight_decay):
     problem = diagonal_problem(depth, loss, weight_decay)
@@ -68,6 +69,7 @@ def test_agrees_with_the_full_flow(depth, loss, weight_decay):
     assert relative_error(ours.v, theirs.v) < 1e-6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("depth", "loss", "weight_decay"), CASES, ids=label)
 def test_gradient_descent_tends_to_it_linearly(depth, loss, weight_decay):
     problem = diagonal_problem(depth, loss, weight_decay, n=4, d=12, init_scale=2.0)
@@ -97,6 +99,7 @@ def test_derivatives_agree_with_automatic_ones(depth, loss, weight_decay):
     np.testing.assert_allclose(ours.jacobian, by_state, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_product_of_the_two_halves_only_decays():
     # At depth 2 the forces on u and v cancel in their product: u v = u0 v0 e^{-2 lambda t}.
     problem = diagonal_problem(2, lr.losses.Logistic(), 0.05)
@@ -108,6 +111,7 @@ def test_product_of_the_two_halves_only_decays():
     np.testing.assert_allclose(params.u * params.v, expected, rtol=1e-11)
 
 
+@pytest.mark.slow
 def test_deep_nets_stay_exact_long_after_one_leg_would_have_lost_all_digits():
     # (L - 2) lambda t = 60: the difference in u's denominator is e^-60 of its terms.
     problem = diagonal_problem(3, lr.losses.Logistic(), 0.05)
@@ -123,6 +127,7 @@ def test_deep_nets_stay_exact_long_after_one_leg_would_have_lost_all_digits():
     assert relative_error(3 * ours.u**2 * force, 0.05 * ours.u) < 1e-3
 
 
+@pytest.mark.slow
 def test_own_start_of_any_sign_at_depth_two():
     problem = diagonal_problem(2, lr.losses.Squared(), 0.02)
     rng = np.random.default_rng(1)
@@ -132,6 +137,7 @@ def test_own_start_of_any_sign_at_depth_two():
     assert relative_error(final(trajectory).u, full_flow(own, 5.0).u) < 1e-6
 
 
+@pytest.mark.slow
 def test_tighter_tolerances_cost_more_and_err_less():
     problem = diagonal_problem(2, lr.losses.Logistic(), 0.05)
     exact = weights_of(problem)(full_flow(problem, 60.0))
@@ -146,6 +152,7 @@ def test_tighter_tolerances_cost_more_and_err_less():
     assert np.all(np.array(errors) < [1e-2, 1e-4, 1e-6, 1e-8])
 
 
+@pytest.mark.slow
 def test_a_spent_budget_is_named_and_keeps_what_was_reached():
     problem = diagonal_problem(2, lr.losses.Logistic(), 0.05)
     times = np.linspace(0.0, 100.0, 21)
@@ -176,6 +183,7 @@ def test_what_it_cannot_follow_is_refused():
             lr.dynamics.ReducedFlow().follow(own, np.array([0.0, 1.0]), silent)
 
 
+@pytest.mark.slow
 def test_a_batch_is_its_runs():
     depth, loss = 3, lr.losses.Logistic()
     # Two samples of data, of which the first serves twice; one to thirteen intervals, grids of

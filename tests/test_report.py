@@ -51,6 +51,7 @@ def folder(tmp_path_factory):
     return place
 
 
+@pytest.mark.slow
 def test_a_runs_page_is_made_again(folder, monkeypatch, capsys):
     assert call(monkeypatch, "report", folder) == 0
     written = [line.split()[-1] for line in capsys.readouterr().out.splitlines()]
@@ -67,6 +68,7 @@ def test_a_runs_page_is_made_again(folder, monkeypatch, capsys):
     assert "test threshold 0.7," in (folder / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_a_record_by_itself_is_enough(folder, tmp_path, monkeypatch, capsys):
     (tmp_path / "mine.nc").write_bytes((folder / "record.nc").read_bytes())
     assert call(monkeypatch, "report", tmp_path / "mine.nc") == 0
@@ -79,6 +81,7 @@ def test_a_record_by_itself_is_enough(folder, tmp_path, monkeypatch, capsys):
     capsys.readouterr()
 
 
+@pytest.mark.slow
 def test_a_stores_page_has_every_sweep(tmp_path, monkeypatch, capsys):
     store = tmp_path / "store"
     lr.sweep(tiny(), {"init_scale": [1.0, 10.0]}, store, workers=0)
@@ -194,6 +197,7 @@ def test_logs_of_both_kinds_are_judged_alike(tmp_path, monkeypatch, capsys):
     assert "201 of 1,001 rows have test values" in one["log"]["notes"]
 
 
+@pytest.mark.slow
 def test_a_log_is_told_in_steps_and_epochs(tmp_path, monkeypatch, capsys):
     (tmp_path / "a.csv").write_text(as_csv(scale=1.0))
     out = tmp_path / "a.html"

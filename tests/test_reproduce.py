@@ -117,6 +117,7 @@ def test_presets_change_what_they_say(study):
     assert alone.varied("paper")[1] == {"seed": [0]}
 
 
+@pytest.mark.slow
 def test_a_study_goes_on_where_it_was_interrupted(study, tmp_path, monkeypatch, capsys):
     out = tmp_path / "out"
     arguments = ["reproduce", study, "--preset", "paper", "--out", out, "--workers", 0]

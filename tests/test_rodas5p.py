@@ -26,6 +26,7 @@ def slope(steps, errors):
     return -np.polyfit(np.log(steps), np.log(errors), 1)[0]
 
 
+@pytest.mark.slow
 def test_order_on_a_problem_that_depends_on_time():
     # Predator and prey with a season, against SciPy's DOP853 at the limit of rounding.
     def field(t, y, args):
@@ -43,6 +44,7 @@ def test_order_on_a_problem_that_depends_on_time():
     assert slope(steps, errors) == pytest.approx(5, abs=0.05)  # 5.01
 
 
+@pytest.mark.slow
 def test_dense_output_has_order_four():
     t1, ts = 2.0, jnp.linspace(0.0, 2.0, 101)
     exact = 1 / (2 + ts - jnp.cos(ts))
@@ -54,6 +56,7 @@ def test_dense_output_has_order_four():
     assert slope(steps, np.array(worst)) > 3.9
 
 
+@pytest.mark.slow
 def test_stiffly_accurate_on_prothero_robinson():
     # y' = -k (y - cos t) - sin t has y = cos t for any k; explicit methods need steps of 1/k.
     for stiffness in (1e4, 1e8):
@@ -96,6 +99,7 @@ def test_backwards_in_time():
     np.testing.assert_allclose(solution.ys[0], np.full(2, np.exp(0.5)), rtol=1e-8)
 
 
+@pytest.mark.slow
 def test_given_derivatives_do_as_well_as_automatic_ones():
     field = lambda t, y, args: -(y**3) * (1 + t)
 
@@ -126,6 +130,7 @@ def test_leaving_the_domain_shortens_the_step():
     assert int(solution.stats["num_rejected_steps"]) > 0
 
 
+@pytest.mark.slow
 def test_vmaps():
     field = lambda t, y, args: -y * args
     rates = jnp.asarray([1.0, 1e3])

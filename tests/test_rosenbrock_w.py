@@ -182,6 +182,7 @@ def season_exact():
     return reference(season, SEASON_END, SEASON_START)
 
 
+@pytest.mark.slow
 @matrices
 def test_order_three_whatever_the_matrix(approximate, season_exact):
     term, solver = diffrax.ODETerm(season), ROS34PW2(approximate)
@@ -199,6 +200,7 @@ def test_order_three_whatever_the_matrix(approximate, season_exact):
     assert -slope(steps, [w.max() for w in wrong]) == pytest.approx(3, abs=0.15)
 
 
+@pytest.mark.slow
 @matrices
 def test_error_of_the_interpolant_is_of_order_three_within_a_step(approximate, season_exact):
     # One step from the exact start: what is left is the interpolant's own.
@@ -259,6 +261,7 @@ def test_backwards_the_matrix_is_taken_at_the_time_it_stands_for(approximate):
     assert float(end[0, 0]) == pytest.approx(np.cos(1.0), abs=1e-4)
 
 
+@pytest.mark.slow
 def test_leaving_the_domain_shortens_the_step():
     # y' = -2 sqrt(y), y = (1 - t)^2: a long first step has a stage below zero.
     term = diffrax.ODETerm(lambda t, y, args: jnp.where(y > 0, -2 * jnp.sqrt(jnp.abs(y)), jnp.nan))
@@ -373,6 +376,7 @@ def relative_errors(ours, theirs):
     return np.linalg.norm(ours - theirs, axis=1) / np.linalg.norm(theirs, axis=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shape", "solver", "loss"),
     [
@@ -409,6 +413,7 @@ def test_order_three_on_gradient_flows(shape, solver, loss):
         assert np.all(np.array(duals) < np.array(ends))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", [Logistic(), Squared()])
 def test_many_parameters_are_solved_for_through_the_kernel(loss):
     flow, start = net_flow(loss=loss, width=40)  # 120 parameters
@@ -441,6 +446,7 @@ def _linear(params, x):
     return x @ params["w"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("max_outputs", [8192, 1])
 def test_linear_models_from_the_fastest_mode_to_the_slowest(max_outputs):
     flow, start, exact = linear_flow(1e-7)
@@ -454,6 +460,7 @@ def test_linear_models_from_the_fastest_mode_to_the_slowest(max_outputs):
         assert relative_error(solution.solver_state.dual, dual) < 20 * tol
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("problem", "init_scale", "weight_decay"),
     [(completion, 100.0, 1e-3), (diagonal, 10.0, 1e-3)],

@@ -40,6 +40,7 @@ def lazy():
     return lr.simulate(experiment(model=model(4.0), divide_loss=True))
 
 
+@pytest.mark.slow
 def test_dividing_the_loss_is_dividing_the_learning_rate():
     plain = descent(0.5 / 16, 20, model=model(4.0))
     divided = descent(0.5, 20, model=model(4.0), divide_loss=True)
@@ -49,6 +50,7 @@ def test_dividing_the_loss_is_dividing_the_learning_rate():
     assert float(plain["train_loss"][-1] / plain["train_loss"][0]) < 0.9
 
 
+@pytest.mark.slow
 def test_the_flow_is_the_limit_of_descent(lazy):
     # Euler's error is of first order in the rate: two rates give its limit to the second.
     ends = [
@@ -69,6 +71,7 @@ def test_a_centred_model_starts_from_zero_whatever_its_scale(lazy):
     np.testing.assert_allclose(lazy["train_loss"][early], other["train_loss"][early], rtol=1e-2)
 
 
+@pytest.mark.slow
 def test_what_nothing_moves_has_no_part_in_norms_and_decays(lazy):
     start = model().init(jr.key(0), 3)
     assert float(model().norm(start)) == pytest.approx(float(jnp.linalg.norm(start.moved)))
@@ -81,6 +84,7 @@ def test_what_nothing_moves_has_no_part_in_norms_and_decays(lazy):
     assert norm[-1] / norm[0] == pytest.approx(np.exp(-1), rel=1e-3)
 
 
+@pytest.mark.slow
 def test_scales_and_numbers_of_a_model_share_a_solve(lazy):
     few = [
         experiment(model=model(4.0), divide_loss=True),

@@ -178,6 +178,7 @@ def test_files_have_the_permissions_that_the_user_gives_new_ones(tmp_path):
         assert stat.S_IMODE((tmp_path / "x").stat().st_mode) == 0o666 & ~mask
 
 
+@pytest.mark.slow
 def test_the_umask_is_left_alone(whole, tmp_path, monkeypatch):
     # A reader would change it for as long as it takes, for every thread of the process.
     def never(mask: int) -> int:
@@ -540,6 +541,7 @@ def test_one_hostile_file_does_not_stop_the_others(kind, whole, tmp_path):
     assert psutil.Process().memory_info().rss - before < 2**29
 
 
+@pytest.mark.slow
 def test_a_hostile_sweep_does_not_stop_the_others(whole, tmp_path):
     store = tmp_path / "s"
     shutil.copytree(whole, store)
@@ -614,6 +616,7 @@ def test_a_file_sets_what_this_library_writes(monkeypatch):
     take_environment({"TF_OTHER": "x"})
 
 
+@pytest.mark.slow
 def test_records_are_believed_in_nothing(tmp_path):
     record = lr.simulate(small(times=lr.dynamics.Times(num_log=4, num_linear=2)))
     good = tmp_path / "r.nc"
@@ -679,6 +682,7 @@ def test_what_cannot_fit_is_refused_with_its_bytes(changes, key):
         assert psutil.Process().memory_info().rss - before < 2**28
 
 
+@pytest.mark.slow
 def test_sizes_are_those_of_the_data(monkeypatch):
     # What a task says of itself, beside what it yields.
     for task in (
@@ -706,6 +710,7 @@ def test_sizes_are_those_of_the_data(monkeypatch):
     check_fits(lr.Experiment(task=task, t1=1.0))
 
 
+@pytest.mark.slow
 def test_more_values_than_a_sweep_can_have_are_refused():
     for over in ("seed=range:1000000000", "init_scale=log:1:10:1000000000000"):
         with pytest.raises(lr.InputError, match="more than 1,000,000"):

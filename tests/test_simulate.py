@@ -22,6 +22,7 @@ def record():
     return lr.simulate(small_experiment())
 
 
+@pytest.mark.slow
 def test_a_small_run_groks_as_theory_says(record):
     summary = lr.summarise(record)
     assert summary["outcome"] == "grokked"
@@ -109,6 +110,7 @@ def test_runs_repeat_exactly(record):
     assert not np.array_equal(other["test_loss"], record["test_loss"])
 
 
+@pytest.mark.slow
 def test_tolerances_mean_something():
     times = []
     for rtol in (1e-3, 1e-6):
@@ -121,6 +123,7 @@ def test_tolerances_mean_something():
     assert times[0] == pytest.approx(times[1], rel=5e-3)
 
 
+@pytest.mark.slow
 def test_descent_and_flow_tell_the_same_story():
     fields = {"init_scale": 5.0, "weight_decay": 0.05, "t1": 100.0}
     flow = lr.simulate(small_experiment(**fields))
@@ -134,6 +137,7 @@ def test_descent_and_flow_tell_the_same_story():
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("depth", [2, 3])
 def test_regression_has_its_own_predictors(depth):
     data = samples(n=8, d=60, labels="real")
@@ -193,6 +197,7 @@ class LargestWeight(AbstractProbe):
         return jnp.max(jnp.abs(state.weights))
 
 
+@pytest.mark.slow
 def test_own_probes_enter_by_the_same_door():
     probes = ("weight_norm_l1", "train_loss", "test_loss", LargestWeight())
     experiment = small_experiment(probes=probes)
@@ -219,6 +224,7 @@ def test_labels_without_a_meaning_are_refused_before_the_solve():
     assert stages == ["sampling data"]
 
 
+@pytest.mark.slow
 def test_a_null_control_does_not_generalise():
     rng = np.random.default_rng(0)
     signs = rng.choice([-1.0, 1.0], (540, 400))
@@ -232,6 +238,7 @@ def test_a_null_control_does_not_generalise():
     assert events.outcome == "unchanged"
 
 
+@pytest.mark.slow
 def test_inseparable_data_are_reported():
     task = lr.tasks.Arrays(
         x_train=np.array([[1.0, 2.0], [1.0, 2.0]]),
@@ -255,6 +262,7 @@ def test_a_run_out_of_steps_keeps_its_beginning():
     assert summary["late"]["train_loss"] is not None
 
 
+@pytest.mark.slow
 def test_import_is_light_and_leaves_settings_alone():
     code = (
         "import sys, lazyrich as lr; assert 'jax' not in sys.modules; "
@@ -282,6 +290,7 @@ def judged(x, y, x_test, y_test, **fields):
     return record, lr.transition(record)
 
 
+@pytest.mark.slow
 def test_constant_labels_are_unscored():
     rng, value = np.random.default_rng(0), 5.0
     x, t = rng.normal(size=(10, 20)), rng.normal(size=(30, 20))
@@ -295,6 +304,7 @@ def test_constant_labels_are_unscored():
     assert "labels that vary" in events.advice
 
 
+@pytest.mark.slow
 def test_scales_of_a_record():
     rng = np.random.default_rng(0)
     x, t = rng.normal(size=(10, 20)), rng.normal(size=(40, 20))
@@ -314,6 +324,7 @@ def test_scales_of_a_record():
     assert events.ceiling == float(best)
 
 
+@pytest.mark.slow
 def test_a_net_that_collapses_to_zero_fits_nothing():
     # Decay takes the output from about 30 to 0, of labels of 0.01: the loss falls a thousandfold.
     rng = np.random.default_rng(0)

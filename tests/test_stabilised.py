@@ -190,6 +190,7 @@ def test_the_error_estimated_on_a_linear_problem(kind):
     assert error[0] == pytest.approx(expected)
 
 
+@pytest.mark.slow
 @both
 def test_heat_equation_against_the_matrix_exponential(kind):
     size = 100
@@ -257,6 +258,7 @@ def test_backwards_in_time(kind):
         assert int(solution.stats["num_steps"]) < 1000
 
 
+@pytest.mark.slow
 @both
 def test_pytrees_and_vmap(kind):
     # The leaves are coupled, of different shapes, one of them scalar; also with a batch of

@@ -149,6 +149,7 @@ def test_the_summary_checks_itself():
             assert summary_of(bytes(changed)) is None  # a length that is not there
 
 
+@pytest.mark.slow
 def test_a_file_is_netcdf_to_others(whole):
     (path, *_) = files(whole)
     with xr.open_dataset(path, engine="h5netcdf") as file:
@@ -302,6 +303,7 @@ def test_runs_without_a_key_have_nan_for_it(store):
 # --- Damage. ---
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["cut", "flipped", "empty", "pickle", "copy", "length"])
 def test_damage_is_named_and_mended(how, store, whole):
     undisturbed = lr.open_store(whole)
@@ -494,6 +496,7 @@ def assert_same_values(ours: xr.Dataset, theirs: xr.Dataset) -> None:
         np.testing.assert_array_equal(ours[name].values, variable.values)
 
 
+@pytest.mark.slow
 def test_consolidated_is_what_is_opened(whole, tmp_path):
     lr.consolidate(whole, tmp_path / "one.zarr")
     lr.consolidate(whole, tmp_path / "two.zarr")
@@ -586,6 +589,7 @@ def test_a_store_at_a_url(whole, tmp_path):
     assert kept.folder.read(f"damaged/{name}", 100) == b"rubbish"
 
 
+@pytest.mark.slow
 def test_arrays_are_kept_beside_the_sweep(tmp_path):
     rng = np.random.default_rng(0)
     task = lr.tasks.Arrays(

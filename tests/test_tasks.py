@@ -372,6 +372,7 @@ def test_the_coupled_draw_uses_the_same_numbers_twice():
     assert not shared.any()
 
 
+@pytest.mark.slow
 def test_labels_are_an_eigenvector_of_the_centred_kernel():
     experiment = lr.Experiment(
         task=lr.tasks.KernelEigenvector(n=8, d=3, num_test=6, index=2),

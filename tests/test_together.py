@@ -47,6 +47,7 @@ def assert_same(ours, theirs):
         assert ours.attrs[name] == theirs.attrs[name]
 
 
+@pytest.mark.slow
 def test_a_batch_is_its_runs(alone, monkeypatch):
     drawn = []
     draw = SharedData.of
@@ -68,6 +69,7 @@ def test_a_batch_is_its_runs(alone, monkeypatch):
     assert len(drawn) == 2  # not once a batch
 
 
+@pytest.mark.slow
 def test_test_data_that_do_not_fit_are_drawn_for_every_run(alone, monkeypatch):
     monkeypatch.setattr(_after_solve, "MOST_HELD", 0)
     _prepared._kept.clear()
@@ -104,6 +106,7 @@ def test_stacked_rows_are_the_records(alone):
     assert stacked.roles == ("kernel", "rich")
 
 
+@pytest.mark.slow
 def test_other_dynamics_run_one_after_the_other():
     experiments = [
         small_experiment(
@@ -174,6 +177,7 @@ class Frozen(lr.dynamics.AbstractDynamics):
         )
 
 
+@pytest.mark.slow
 def test_dynamics_of_ones_own_solve_one_problem_after_the_other():
     heard = []
     times = lr.dynamics.Times(num_log=2, num_linear=0)

@@ -542,6 +542,7 @@ def test_thresholds_on_the_command_line():
             lr.Thresholds().changed([setting])
 
 
+@pytest.mark.slow
 def test_every_word_has_a_mark_and_a_look():
     from lazyrich.plot import _maps as maps, _scores as scores, _symbols as symbols
 

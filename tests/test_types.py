@@ -33,6 +33,7 @@ def combinations(part: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("part", "least", "num_run"),
     [("few", 40, 30), pytest.param("all", 300, 150, marks=pytest.mark.battery)],
@@ -213,6 +214,7 @@ def experiment(x: Any, y: Any, num: int, **changes: Any) -> lr.Experiment:
     return lr.Experiment(**{"task": task, **fields, **changes})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [float, int, np.uint8, np.float32])
 def test_whole_number_targets_of_a_regression_are_numbers(dtype):
     # y = a + b is linear in the counts, whose 45 rows have rank 10: every flow without decay ends
@@ -229,6 +231,7 @@ def test_whole_number_targets_of_a_regression_are_numbers(dtype):
     np.testing.assert_allclose(float(record.weight_norm_l2[-1]), np.sqrt(285), rtol=1e-8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("depth", [2, 3])
 def test_whole_number_labels_train_by_the_exact_reduction(depth):
     rng = np.random.default_rng(0)
@@ -254,6 +257,7 @@ def test_a_single_class_is_a_label_of_any_type():
         np.testing.assert_allclose(found.objective, np.sqrt(17), rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_a_module_in_single_precision_runs_in_double():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(30, 5))
