@@ -1,6 +1,7 @@
 """Doing sweeps: failures, limits, interruptions, and what becomes of them."""
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import logging
@@ -170,7 +171,7 @@ def test_nothing_is_begun_that_would_not_fit(tmp_path, monkeypatch):
 
     def slow(store: Store, job: Any) -> Done:
         now[0] += 10.0
-        return run_batch(store, job)._replace(seconds=10.0)
+        return dataclasses.replace(run_batch(store, job), seconds=10.0)
 
     with monkeypatch.context() as patch:
         patch.setattr(driver, "run_batch", slow)

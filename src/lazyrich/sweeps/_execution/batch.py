@@ -1,5 +1,6 @@
 """The computation of one batch of a sweep, from descriptions to a file."""
 
+import dataclasses
 import datetime
 import functools
 import math
@@ -8,7 +9,7 @@ import time
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -32,7 +33,8 @@ _PACKAGES = ("lazyrich", "jax", "jaxlib", "diffrax", "equinox", "optax", "numpy"
 _MAX_MESSAGE = 500
 
 
-class Job(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Job:
     """The description of a batch for a worker, which does not need the rest of the sweep.
 
     - `forecast`, how to forecast the runs; None for no forecasts.
@@ -72,7 +74,8 @@ class Job(NamedTuple):
         return [self.experiment.with_changes(changes) for changes in self.changes]
 
 
-class Done(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Done:
     """A worker's report on a batch: its file, whether the file existed, and the cost."""
 
     name: str
