@@ -106,7 +106,7 @@ def run(
             raise InputError(option, value, accepted)
     curves = None
     if not again:
-        described, curves = _judged(described), _curves_beside(experiment, described)
+        described, curves = _judged(described), _published_curves(experiment, described)
     folder = out or Path("runs") / f"{_file_name(described.name)}-{described.content_hash[:8]}"
     before = _prepare(folder, force, None if again else described)
     summary = interruptible(
@@ -145,7 +145,7 @@ def _judged(described: "Experiment") -> "Experiment":
     return described.with_changes({"probes": [*described.probes, *missing]})
 
 
-def _curves_beside(name: str, described: "Experiment") -> dict[str, Any]:
+def _published_curves(name: str, described: "Experiment") -> dict[str, Any]:
     """The published curves of an experiment, those of a file in the folder of that file."""
     from ..studies import curves_at
 

@@ -40,7 +40,7 @@ class AbstractLoss(Choice):
 
     @property
     def is_softmax(self) -> bool:
-        """Whether it is of the probabilities that a softmax makes of the outputs."""
+        """Whether the loss is a function of the softmax probabilities of the outputs."""
         return False
 
     @property
@@ -73,7 +73,7 @@ class AbstractLoss(Choice):
     ) -> Float[Array, "*n"]:
         r"""$B v$, where $B B^\top = \partial^2 \ell / \partial f^2$ is each sample's Hessian.
 
-        Where the loss is not convex, $B$ is zero.
+        $B$ is zero at outputs where the loss is not convex.
         """
         return jnp.sqrt(jnp.maximum(self.curvature(f, y), 0.0)) * v
 
@@ -86,7 +86,7 @@ class AbstractLoss(Choice):
 
     @in_double
     def curvature_at_labels(self, y: Shaped[Array, " n ..."]) -> float:
-        """The mean curvature where outputs are equal to their labels, for a regression."""
+        """The mean curvature at outputs equal to the labels, for a regression."""
         constant = self.constant_curvature
         return float(jnp.mean(self.curvature(y, y))) if constant is None else constant
 
@@ -125,20 +125,20 @@ class AbstractLoss(Choice):
 
     @in_double
     def typical_output(self, outputs: tuple[int, ...], y: ArrayLike) -> float:
-        """The size of outputs that counts as one, for outputs of shape `(n, *c)`.
+        """The typical size of outputs, for outputs of shape `(n, *c)`.
 
-        1 for classification; for regression the root mean square of what outputs should be, 1
-        where that is zero.
+        It is 1 for classification, and for regression the root mean square of `targets`, or 1
+        if they are zero.
         """
         if self.is_classification:
             return 1.0
         targets = np.abs(np.asarray(self.targets(outputs, y)))
         largest = float(np.max(targets, initial=0.0))
-        # In units of the largest, as squares of numbers may overflow or vanish.
+        # Divided by the largest first, because squares may overflow or underflow.
         return largest * float(np.sqrt(np.mean((targets / largest) ** 2))) if largest > 0 else 1.0
 
     def targets(self, outputs: tuple[int, ...], y: ArrayLike) -> Float[Array, "..."]:
-        """The outputs of shape `(n, *c)` at which a loss for regression is least: the labels."""
+        """The outputs of shape `(n, *c)` that minimise a loss for regression: the labels."""
         return jnp.asarray(y, jnp.float64).reshape(outputs)
 
     @property

@@ -34,22 +34,22 @@ def work(
 
 
 class AbstractCounting(eqx.Module):
-    """A diffrax solver that says what its steps take, and whether stability bounds them.
+    """A diffrax solver that reports the work of its steps, and whether stability limits them.
 
     Its state has a field `work`.
     """
 
     @property
     def hands_over(self) -> bool:
-        """Whether a problem that turns out stiff is to be given to another method."""
+        """Whether the integrator should change to another method if the problem becomes stiff."""
         return False
 
     def taken(self, solver_state: Any) -> Work:
-        """What the last attempt took."""
+        """The work of the last attempted step."""
         taken: Work = solver_state.work
         return taken
 
     def at_stability_bound(self, solver_state: Any) -> Bool[Array, ""]:
-        """Whether the last steps were as long as the method is stable, and no longer."""
+        """Whether stability limited the length of the last steps."""
         del solver_state
         return jnp.zeros((), bool)

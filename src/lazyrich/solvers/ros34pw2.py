@@ -179,7 +179,7 @@ def unwrapped(terms: Any, t: Any) -> tuple[Any, Any]:
 
     Under diffrax's wrapper for solving backwards, time runs from -t0 upwards.
     """
-    # diffrax's class for that is private to it.
+    # diffrax's class for this wrapper is private.
     while hasattr(terms, "term") and hasattr(terms, "direction"):
         terms, t = terms.term, t * terms.direction
     return terms, t

@@ -158,7 +158,7 @@ def parse_values(name: str, text: str) -> list[Any]:
         if not all(map(math.isfinite, numbers)):
             raise ValueError("numbers should be finite")
         if any(number % 1 for number in (numbers if kind == "range" else numbers[2:])):
-            raise ValueError("counts should be whole")
+            raise ValueError("counts should be whole numbers")
         if kind == "range":
             values = range(*map(int, numbers))
             _check_count(len(values))

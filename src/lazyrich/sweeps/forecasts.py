@@ -117,7 +117,7 @@ def with_forecasts(
 
 @in_double
 def forecast_first(sweep: Sweep, asked: Asked) -> Forecast | None:
-    """The whole forecast of a sweep's first run, with its curves; None if it fails."""
+    """The complete forecast of a sweep's first run, with its curves; None if it fails."""
     with threadpool_limits(limits=1, user_api="blas"):
         try:
             return forecast_on(prepare(sweep.run(0)), asked)

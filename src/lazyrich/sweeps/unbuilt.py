@@ -69,7 +69,7 @@ def lost(description_table: dict[str, Any], points: Any, error: InputError) -> I
     for kind in [*_kinds(description_table), *_kinds(points)]:
         if not any(kind in place.kinds for place in Choice.__subclasses__()):
             accepted = (
-                "is a kind of someone's own that is not defined here: import the module that "
+                "is not a built-in kind, and it is not defined here: import the module that "
                 "defines it and open the store again"
             )
             return InputError("kind", kind, accepted)

@@ -111,7 +111,7 @@ class AbstractTask(Choice):
 
     @property
     def unit_inputs(self) -> bool:
-        """Whether inputs have unit variance, where labels are of a `quadratic_teacher`."""
+        """Whether inputs have unit variance, for labels of a `quadratic_teacher`."""
         return False
 
     def quadratic_teacher(self, key: PRNGKeyArray) -> Float[Array, " d"] | None:

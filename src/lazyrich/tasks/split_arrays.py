@@ -148,13 +148,13 @@ def _classes(y: np.ndarray) -> tuple[np.ndarray, Int[np.ndarray, " n"]]:
 
 def _standardised(x: np.ndarray, train: Int[np.ndarray, " k"]) -> Float[np.ndarray, "n d"]:
     """Columns shifted and scaled to mean 0 and variance 1 over the training samples."""
-    seen = x[train].astype(float)
-    mean = seen.mean(axis=0)
+    training = x[train].astype(float)
+    mean = training.mean(axis=0)
     # Divided by the largest entry first, because squares of numbers above 1e154 overflow.
-    size = np.max(np.abs(seen - mean), axis=0, initial=0.0)
-    flat = size <= 1e-12 * np.max(np.abs(seen), axis=0, initial=0.0)
+    size = np.max(np.abs(training - mean), axis=0, initial=0.0)
+    flat = size <= 1e-12 * np.max(np.abs(training), axis=0, initial=0.0)
     size = np.where(flat, 1.0, size)
-    deviation = np.where(flat, 1.0, np.sqrt(np.mean(((seen - mean) / size) ** 2, axis=0)))
+    deviation = np.where(flat, 1.0, np.sqrt(np.mean(((training - mean) / size) ** 2, axis=0)))
     return (x - mean) / size / deviation
 
 

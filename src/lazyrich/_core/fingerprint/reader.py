@@ -253,7 +253,7 @@ class _Reader:
                     continue
                 parts.append(_joined(name, self._member(member)))
             for field in getattr(kind, "__dataclass_fields__", {}).values():
-                # The default of a field that only the class has is what stands in the class.
+                # The default of a field can be a member of the class, such as a property.
                 made = (field.default_factory, field.init, dict(field.metadata))
                 named, given = self.digest(field.name), self._member(field.default)
                 parts.append(_joined("field", named, given, *map(self.digest, made)))

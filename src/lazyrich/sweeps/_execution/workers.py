@@ -145,9 +145,9 @@ def checked_address(named: Any, security: Any) -> str:
             raise InputError("scheduler", named, accepted)
     elif protocol in ("tcp", "ws") and not _is_loopback(rest):
         accepted = (
-            "has no TLS: whoever reaches it, or answers in its place, runs code on all machines "
-            f"of the sweep; use tls://, or {_INSECURE}{protocol}://{rest} in a network that you "
-            "trust"
+            "has no TLS: anyone who reaches it, or answers in its place, can run code on all "
+            f"machines of the sweep; use tls://, or {_INSECURE}{protocol}://{rest} in a network "
+            "that you trust"
         )
         raise InputError("scheduler", named, accepted)
     return named
