@@ -15,9 +15,9 @@ from lazyrich.records.transition import (
     Change,
     Scales,
     advice_on,
+    advice_on_ending,
+    outcome_of,
     read_off,
-    word_of,
-    word_on_ending,
 )
 
 TIMES = np.concatenate([[0.0], np.geomspace(1e-2, 1e4, 601)])
@@ -228,37 +228,37 @@ NONE = float("nan")
 )
 def test_a_word_from_numbers(plateau, final, t_change, ceiling, chance, word):
     change = Change(plateau, final, 1.0, t_change, ceiling=ceiling, chance=chance)
-    assert word_of(change, lr.Thresholds()) == word
+    assert outcome_of(change, lr.Thresholds()) == word
 
 
 def test_words_under_other_thresholds():
     change = Change(0.5, 0.9, 1.0, 5.0, chance=0.5)
-    assert word_of(change, lr.Thresholds(delay=5)) == "grokked"
+    assert outcome_of(change, lr.Thresholds(delay=5)) == "grokked"
     quick = lr.Thresholds(immediate=6)
-    assert word_of(change, quick) == "immediate"
-    assert word_of(Change(0.5, 0.83, 1.0, 5.0, chance=0.5), quick) == "gradual"  # no good end
-    assert word_of(Change(0.5, 0.83, 1.0, 5.0, ceiling=0.85, chance=0.5), quick) == "immediate"
+    assert outcome_of(change, quick) == "immediate"
+    assert outcome_of(Change(0.5, 0.83, 1.0, 5.0, chance=0.5), quick) == "gradual"  # no good end
+    assert outcome_of(Change(0.5, 0.83, 1.0, 5.0, ceiling=0.85, chance=0.5), quick) == "immediate"
     # A delay from 1.5 on is grokking, so below it is immediate.
     quick = lr.Thresholds(delay=1.5, test=0.9)
-    assert word_of(Change(0.5, 0.9, 1.0, 1.6), quick) == "grokked"
-    assert word_of(Change(0.5, 0.9, 1.0, 1.4), quick) == "immediate"
-    assert word_of(change, lr.Thresholds(change=0.41)) == "immediate"
-    assert word_of(Change(0.5, 0.83, 1.0, 5.0, chance=0.5), lr.Thresholds(change=0.41)) == (
+    assert outcome_of(Change(0.5, 0.9, 1.0, 1.6), quick) == "grokked"
+    assert outcome_of(Change(0.5, 0.9, 1.0, 1.4), quick) == "immediate"
+    assert outcome_of(change, lr.Thresholds(change=0.41)) == "immediate"
+    assert outcome_of(Change(0.5, 0.83, 1.0, 5.0, chance=0.5), lr.Thresholds(change=0.41)) == (
         "unchanged"
     )
     by_loss = lr.Thresholds(loss=0.1)
-    assert word_of(Change(0.9, 0.9, 1.0, reaches=False, chance=0.5), by_loss) == "unchanged"
-    assert word_of(Change(0.5, 0.9, 1.0, 50.0, reaches=False), by_loss) == "improved"
-    assert word_of(Change(0.5, 0.9, 1.0, 50.0, reaches=True), by_loss) == "grokked"
+    assert outcome_of(Change(0.9, 0.9, 1.0, reaches=False, chance=0.5), by_loss) == "unchanged"
+    assert outcome_of(Change(0.5, 0.9, 1.0, 50.0, reaches=False), by_loss) == "improved"
+    assert outcome_of(Change(0.5, 0.9, 1.0, 50.0, reaches=True), by_loss) == "grokked"
     # Scores are far below chance, or hardly move, and the loss comes to be low enough.
     late = Change(-900.0, -9.0, 1.0, 50.0, chance=0.0, reaches=True, gone=0.99)
-    assert word_of(late, by_loss) == "grokked"
-    assert word_of(late, lr.Thresholds(loss=0.1, delay=60)) == "gradual"
+    assert outcome_of(late, by_loss) == "grokked"
+    assert outcome_of(late, lr.Thresholds(loss=0.1, delay=60)) == "gradual"
     slight = Change(0.85, 0.86, 1.0, 50.0, chance=0.0, reaches=True, gone=0.0999)
-    assert word_of(slight, by_loss) == "immediate"
+    assert outcome_of(slight, by_loss) == "immediate"
     # Fitted from the beginning: a delay without end.
     assert Change(0.5, 1.0, 0.0, 3.0).delay_ratio == np.inf
-    assert word_of(Change(0.5, 1.0, 0.0, 3.0), lr.Thresholds()) == "grokked"
+    assert outcome_of(Change(0.5, 1.0, 0.0, 3.0), lr.Thresholds()) == "grokked"
 
 
 def regression(train_loss, test_loss, variance=1.0, ending="completed", **others):
@@ -509,8 +509,8 @@ def test_every_word_and_ending_says_what_to_do():
         for state in ("settled", "moving", "stopped"):
             assert advice_on(word, state, "max_steps"), (word, state)
     for ending in ("max_steps", "max_gradients", "max_seconds", "too_stiff", "diverged"):
-        assert "the record ends early: " in word_on_ending(ending)
-    assert word_on_ending("completed") == ""
+        assert "the record ends early: " in advice_on_ending(ending)
+    assert advice_on_ending("completed") == ""
 
 
 def test_a_sweep_is_judged_by_the_variance_of_its_labels():

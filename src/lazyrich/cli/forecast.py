@@ -7,7 +7,7 @@ import typer
 
 from .._core.errors import ComputationError
 from .._core.terminal import interruptible
-from .settings import Data, Set, Threshold, on_data, resolve, thresholds_for, worded_textbook
+from .settings import Data, Set, Threshold, on_data, resolve, textbook_text, thresholds_for
 
 if TYPE_CHECKING:
     from ..experiments.experiment import Experiment
@@ -91,7 +91,7 @@ def _print_summary(summary: dict[str, Any]) -> None:
         print(f"{key:<16} {show(summary[key])}")
     low, high = summary["t50_interval"]
     print(f"t50 between      {show(low)} and {show(high)}")
-    print(f"(1/λ) log α      {worded_textbook(summary)}")
+    print(f"(1/λ) log α      {textbook_text(summary)}")
     for part in ("early", "late"):
         words = ", ".join(
             f"{key.replace('_', ' ')} {show(value)}" for key, value in summary[part].items()

@@ -20,8 +20,8 @@ from .settings import (
     on_data,
     resolve,
     resolve_row,
+    textbook_text,
     thresholds_for,
-    worded_textbook,
 )
 
 if TYPE_CHECKING:
@@ -117,9 +117,9 @@ def run(
     else:
         _print_summary(summary, folder)
     if summary["ending"] not in _GOOD_ENDINGS:
-        from ..records.transition import word_on_ending
+        from ..records.transition import advice_on_ending
 
-        word = word_on_ending(summary["ending"]) or f"ended by {summary['ending']}"
+        word = advice_on_ending(summary["ending"]) or f"ended by {summary['ending']}"
         raise ComputationError(f"{summary['solver']['name']} {word}")
 
 
@@ -272,7 +272,7 @@ def _print_summary(summary: dict[str, Any], folder: Path) -> None:
     print(f"next             {summary['advice']}")
     for key in ("t_train", "t_test", "t10", "t50", "t90"):
         print(f"{key:<16} {show(summary[key])}")
-    print(f"(1/λ) log α      {worded_textbook(summary)}")
+    print(f"(1/λ) log α      {textbook_text(summary)}")
     if "forecast" in summary:
         said = summary["forecast"]
         low, high = said["t50_interval"]

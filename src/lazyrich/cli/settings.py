@@ -126,7 +126,7 @@ def thresholds_for(name: str, settings: list[str] | None) -> "Thresholds":
     return own.changed(settings or [])
 
 
-def worded_textbook(summary: dict[str, Any]) -> str:
+def textbook_text(summary: dict[str, Any]) -> str:
     """(1/λ) log α for both definitions of α."""
 
     def show(value: float | None) -> str:

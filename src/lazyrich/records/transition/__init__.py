@@ -1,6 +1,6 @@
 """Times, scores and outcome of a run."""
 
-from .change import Change as Change, word_of as word_of
+from .change import Change as Change, outcome_of as outcome_of
 from .crossing import change_times as change_times
 from .events import Transition as Transition, time_names as time_names
 from .scales import scales_of_numbers as scales_of_numbers, scales_of_record as scales_of_record
@@ -26,7 +26,7 @@ from .words import (
     Outcome as Outcome,
     State as State,
     advice_on as advice_on,
+    advice_on_ending as advice_on_ending,
     is_broken as is_broken,
     state_of as state_of,
-    word_on_ending as word_on_ending,
 )

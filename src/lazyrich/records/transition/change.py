@@ -90,7 +90,7 @@ class Change:
         return thresholds.loss is None and way > 0 and score >= self.chance + _MOST * way
 
 
-def word_of(change: Change, thresholds: Thresholds) -> Outcome:
+def outcome_of(change: Change, thresholds: Thresholds) -> Outcome:
     """The outcome of a run that fits its training data.
 
     If the change is smaller than `Thresholds.change`, the outcome is `immediate` for a good score

@@ -6,7 +6,7 @@ from jaxtyping import Bool, Float
 NEVER = (np.nan, np.nan, np.nan)
 
 
-def reach(
+def sustained_crossing(
     times: Float[np.ndarray, " t"], score: Float[np.ndarray, " t"], level: float, k: int
 ) -> tuple[float, float]:
     """The crossing of `level` from below that holds for `k` records, and the first crossing."""

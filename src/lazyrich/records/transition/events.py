@@ -178,7 +178,7 @@ def time_names() -> tuple[str, ...]:
     )
 
 
-def nothing(outcome: Outcome, ending: str) -> Transition:
+def unknown_transition(outcome: Outcome, ending: str) -> Transition:
     """A result whose numbers are all unknown."""
     numbers: dict[str, Any] = {
         field.name: math.nan for field in dataclasses.fields(Transition) if field.type is float

@@ -8,9 +8,9 @@ import xarray as xr
 from jaxtyping import Bool, Float
 
 from ..._core.errors import InputError
-from .change import ROUNDING, Change, word_of
-from .crossing import NEVER, change_times, is_bound, reach
-from .events import Transition, nothing
+from .change import ROUNDING, Change, outcome_of
+from .crossing import NEVER, change_times, is_bound, sustained_crossing
+from .events import Transition, unknown_transition
 from .scales import scales_of_record
 from .scores import Curves, Scales, ceiling_of, chance_of, score_of, scored_by
 from .settled import has_settled
@@ -67,14 +67,14 @@ def read_off(
 ) -> Transition:
     """The same from arrays: `curves` keyed by the names of probes, and how the solve ended."""
     if len(times) == 0:
-        return nothing("failed" if is_broken(ending) else "untrained", ending)
+        return unknown_transition("failed" if is_broken(ending) else "untrained", ending)
     by = scored_by(curves, scales)
     test, train = (score_of(curves, part, scales) for part in ("test", "train"))
     k = thresholds.sustained
     t_train, t_train_first, lost = _fit(times, curves, train, thresholds, scales)
     fitted = lost <= 0
     reached, level = _target(curves, "test", test, thresholds)
-    t_test, t_test_first = reach(times, reached, level, k)
+    t_test, t_test_first = sustained_crossing(times, reached, level, k)
     settled = has_settled(
         times,
         (test, train),
@@ -84,7 +84,7 @@ def read_off(
         grows_freely=by == "accuracy" and fitted,
     )
     found = dataclasses.replace(
-        nothing("unchanged", ending),
+        unknown_transition("unchanged", ending),
         t_train=t_train,
         t_train_first=t_train_first,
         t_test=t_test,
@@ -152,20 +152,20 @@ def _with_change(
     t50_sustained = t_change = math.nan
     if moved:
         done = (test - early) / (late - early)
-        t50_sustained = reach(times[after], done[after], 0.5, thresholds.sustained)[0]
+        t50_sustained = sustained_crossing(times[after], done[after], 0.5, thresholds.sustained)[0]
     if by_loss and change.reaches:
         t_change = max(found.t_test, found.t_train)
     elif abs(change.size) >= least:
         done = np.array([change.above_chance(score) for score in test[after]])
         done = (done - change.above_chance(early)) / change.size
-        t_change = reach(times[after], done, 0.5, thresholds.sustained)[0]
+        t_change = sustained_crossing(times[after], done, 0.5, thresholds.sustained)[0]
     elif change.rise >= least:
         t_change = t50_sustained  # for an R2 that is always below chance
     change = dataclasses.replace(change, t_change=t_change)
     t10_loss, t50_loss, t90_loss = _loss_times(times[after], loss[after]) if moved else NEVER
     return dataclasses.replace(
         found,
-        outcome=word_of(change, thresholds) if fixed_outcome is None else fixed_outcome,
+        outcome=outcome_of(change, thresholds) if fixed_outcome is None else fixed_outcome,
         t10=t10,
         t50=t50,
         t90=t90,
@@ -205,7 +205,7 @@ def _fit(
         loss = np.asarray(loss)
         targets.append((-loss, -(1 - thresholds.train_loss) * blank, -blank))
     k = thresholds.sustained
-    found = [reach(times, curve, level, k) for curve, level, _ in targets]
+    found = [sustained_crossing(times, curve, level, k) for curve, level, _ in targets]
     held, first_crossing = (float(np.max(each)) for each in zip(*found, strict=True))  # keeps NaN
     return held, first_crossing, max(_lost(curve[-k:], level, end) for curve, level, end in targets)
 

@@ -110,7 +110,7 @@ _ENDINGS = {
 }
 
 
-def word_on_ending(ending: str) -> str:
+def advice_on_ending(ending: str) -> str:
     """How and why a solve ended early, and what to do; empty for a solve that did not."""
     if ending not in _ENDED:
         return ""
