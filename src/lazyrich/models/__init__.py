@@ -1,4 +1,4 @@
-"""What learns."""
+"""Models: the functions whose parameters are trained."""
 
 from ._base import (
     AbstractModel as AbstractModel,

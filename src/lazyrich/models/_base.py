@@ -1,4 +1,4 @@
-"""What a model is."""
+"""The base class of all models."""
 
 import abc
 import math
@@ -18,24 +18,25 @@ from ._jacobian import contract
 from .theory import Theory
 
 OutputScale = Annotated[float, Gt(0)]
-r"""$\alpha_\text{out}$, which multiplies the outputs: never to be mixed up with `init_scale`."""
+r"""$\alpha_\text{out}$, a factor of the outputs. It is not the same as `init_scale`."""
 
 Factors = list[tuple[Float[Array, "m a"], Float[Array, "m b"]]]
-"""Gradients of `m` numbers, block by block of the parameters: outer products of two rows."""
+"""Gradients of `m` numbers by parameter block: each gradient is an outer product of two rows."""
 
 
 class Posed(NamedTuple):
-    """A model and parameters of it."""
+    """A model together with its parameters."""
 
     model: "AbstractModel"
     params: Any
 
 
 class Readout(NamedTuple):
-    """The last layer of a net where that is zero: outputs are linear in it, and in nothing else.
+    """The last layer of a net whose last layer is zero: outputs are linear in this layer only.
 
-    - `features`, what each output weighs, one for a bias included; `place`, which takes rows of
-        weights, one an output, and gives the change of parameters with them in the last layer.
+    - `features`: the inputs of the last layer, and a 1 if the layer has a bias.
+    - `place`: maps the weights of the last layer, a row for each output, to the change of all
+        parameters that sets these weights.
     """
 
     features: Float[Array, "n k"]
@@ -43,17 +44,17 @@ class Readout(NamedTuple):
 
 
 class AbstractModel(Choice):
-    """What learns: parameters are a pytree of arrays, built at `init_scale` 1.
+    """A function with trained parameters, which are a pytree of arrays built at `init_scale` 1.
 
-    Methods compute in float64 on arrays of any real type, except inside a `jax.jit` or `jax.grad`
-    of the user's own, where the precision is that of the trace.
+    Methods accept arrays of any real type and compute in float64. Inside a `jax.jit` or `jax.grad`
+    of the user, they compute in the precision of the trace.
 
-    A model is itself a pytree, whose leaves are the fields that `numbers` names: what is
-    compiled for one model serves every other that differs from it in these alone.
+    A model is itself a pytree. Its leaves are the fields listed in `numbers`. Models that differ
+    only in these fields share one compilation.
     """
 
     numbers: ClassVar[tuple[str, ...]] = ()
-    """Fields that enter outputs as numbers, or are models; neither shapes nor the start."""
+    """Fields that are numbers or models and affect outputs, but not shapes or initialisation."""
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
@@ -81,44 +82,44 @@ class AbstractModel(Choice):
     @property
     @abc.abstractmethod
     def homogeneity(self) -> float | None:
-        r"""The degree $L$ of $f(c\theta; x) = c^L f(\theta; x)$, $c > 0$; None without one."""
+        r"""The degree $L$ of $f(c\theta; x) = c^L f(\theta; x)$, $c > 0$; None if there is none."""
 
     @property
     def has_kinks(self) -> bool:
-        """Whether outputs have kinks in the parameters, as those of ReLUs do."""
+        """Whether outputs have kinks as a function of the parameters, as with ReLUs."""
         return False
 
     @property
     def diagonal_depth(self) -> int | None:
-        r"""$L$ where parameters are $(u, v)$ and weights $u^{\odot L} - v^{\odot L}$; else None.
+        r"""$L$ if parameters are $(u, v)$ and weights $u^{\odot L} - v^{\odot L}$, otherwise None.
 
-        [`ReducedFlow`][lazyrich.dynamics.ReducedFlow] follows the flow of such a model exactly.
+        [`ReducedFlow`][lazyrich.dynamics.ReducedFlow] solves the flow of such a model exactly.
         """
         return None
 
     @property
     def alpha_out(self) -> float | None:
-        r"""$\alpha_\text{out}$, a number that multiplies all outputs; None without one."""
+        r"""$\alpha_\text{out}$, a number that multiplies all outputs; None if there is none."""
         return None
 
     @property
     def keeps_signs(self) -> bool:
-        """Whether a flow moves every parameter in proportion to a power of itself.
+        """Whether the velocity of every parameter is proportional to a power of the parameter.
 
-        Then none changes its sign, and one that is far too small to be seen in outputs may have
-        most of its growth before it: what counts is its relative error.
+        No parameter then changes its sign. A parameter that is too small to affect the outputs
+        now can grow by a large factor later, so its relative error matters.
         """
         return False
 
     @abc.abstractmethod
     def init(self, key: PRNGKeyArray, dim: int) -> Any:
-        """Parameters for inputs of length `dim`, before `init_scale` multiplies them."""
+        """Parameters for inputs of length `dim`, before the multiplication by `init_scale`."""
 
     def num_params(self, dim: int) -> int | None:
-        """How many numbers `init` makes, without making them; None where that is unknown."""
+        """The number of parameters, without computing them; None if it is unknown."""
         try:
             shapes = jax.eval_shape(lambda key: self.init(key, dim), jax.random.key(0))
-        except Exception:  # a start of the user's own may need numbers, or be none of arrays
+        except Exception:  # a user's `init` may need values, or may not return arrays
             return None
         return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes))
 
@@ -127,18 +128,18 @@ class AbstractModel(Choice):
         """Outputs on `x`: shape `(n,)`, or `(n, c)` for a model with `c` outputs."""
 
     def cast_inputs(self, x: Shaped[Array, "n d"]) -> Shaped[Array, "n d"]:
-        """Inputs as `apply` gets them in a run: float64.
+        """Inputs converted to the type that `apply` gets in a run: float64.
 
-        Overridden where `apply` reads a narrower type without computing in it.
+        Overridden if `apply` accepts a narrower type and computes in float64 nevertheless.
         """
         return jnp.asarray(x).astype(float)
 
     def check_inputs(self, x: Shaped[Array, "n d"], key: str) -> None:
-        """Raises [`InputError`][lazyrich.InputError] for inputs the model cannot take."""
+        """Raises [`InputError`][lazyrich.InputError] if the model does not accept these inputs."""
         del x, key
 
     def check_params(self, params: Any, dim: int) -> None:
-        """Raises [`InputError`][lazyrich.InputError] for parameters unlike those of `init`."""
+        """Raises [`InputError`][lazyrich.InputError] if structure or shapes differ from `init`."""
         expected = jax.eval_shape(lambda key: self.init(key, dim), jax.random.key(0))
         given: Any = jax.tree.structure(params)
         if given != jax.tree.structure(expected):
@@ -152,52 +153,54 @@ class AbstractModel(Choice):
                 raise InputError(name, leaf.shape, accepted)
 
     def trained(self, params: Any) -> Any:
-        """The part of `params` that training moves and norms are about: all of it, as a rule."""
+        """The part of `params` that is trained and enters norms. By default all of `params`."""
         return params
 
     def decayed(self, params: Any) -> Any:
-        """What weight decay pulls on: `params` themselves, zero where they are exempt."""
+        """`params` with zeros in place of the parameters that weight decay does not act on."""
         return params
 
     @property
     def has_origin(self) -> bool:
-        """Whether parameters carry along where they began, which training leaves alone."""
+        """Whether the parameters contain their initial values, which training does not change."""
         return False
 
     @property
     def origin_decays(self) -> bool:
-        """Whether weight decay shrinks that origin all the same."""
+        """Whether weight decay shrinks these initial values."""
         return False
 
     def theory(self, classification: bool) -> Theory:
-        """What theory knows of where training begins and ends, for a kind of loss."""
+        """The known limits of training for this model, with or without a classification loss."""
         del classification
         return Theory(family=type(self).__name__)
 
     @property
     def has_mobility(self) -> bool:
-        """Whether `mobility` is anything but the forces themselves."""
+        """Whether `mobility` returns something other than the forces."""
         return False
 
     def mobility(self, params: Any, forces: Any) -> Any:
-        """The velocity that `forces`, a gradient, give to `params`: the forces themselves.
+        """The velocity of `params` under `forces`, a negative gradient. By default the forces.
 
-        Parameters that stand for others move as these make them, see `closed`.
+        If the parameters are statistics of other parameters (see `closed`), the velocity is the
+        one that the motion of these other parameters causes.
         """
         del params
         return forces
 
     @promoted
     def norm(self, params: Any) -> Float[Array, ""]:
-        r"""$\|\theta\|_2$ over all parameters that are trained."""
+        r"""$\|\theta\|_2$ of all trained parameters."""
         leaves = jax.tree.leaves(self.trained(params))
         return jnp.sqrt(sum(jnp.sum(leaf**2) for leaf in leaves))
 
     @promoted
     def tangent_kernel(self, params: Any, x: Shaped[Array, "n d"]) -> Float[Array, "m m"]:
-        r"""$J J^\top$ over all outputs on `x`, raveled, so that $m$ is $n$ or $n c$.
+        r"""$J J^\top$ of all outputs on `x`, raveled, so that $m$ is $n$ or $n c$.
 
-        Overridden where the structure makes it cheaper than one backward pass an output.
+        Overridden if the structure of the model allows less work than one backward pass for each
+        output.
         """
         x = self.cast_inputs(x)
         return contract(lambda params: self.apply(params, x), params)
@@ -205,7 +208,7 @@ class AbstractModel(Choice):
     def kernels_onto(
         self, params: Any, x: Shaped[Array, "n d"], other: Shaped[Array, "m d"]
     ) -> tuple[Float[Array, "k k"], Float[Array, "l k"]]:
-        r"""The tangent kernel on `x`, and that between `other` and `x`."""
+        r"""The tangent kernel on `x`, and the tangent kernel between `other` and `x`."""
         whole = self.tangent_kernel(params, jnp.concatenate([x, other]))
         n = len(x) * len(whole) // (len(x) + len(other))
         return whole[:n, :n], whole[n:, :n]
@@ -213,58 +216,58 @@ class AbstractModel(Choice):
     def gradient_factors(
         self, params: Any, x: Shaped[Array, "n d"], r: Float[Array, " n *c"]
     ) -> Factors | None:
-        r"""$J(x_i)^\top r_i$, block by block an outer product; None where it is not made of any."""
+        r"""$J(x_i)^\top r_i$ as an outer product in each parameter block; None if it is not one."""
         del params, x, r
         return None
 
     def layer_weights(self, params: Any) -> tuple[Float[Array, "out in"], ...]:
-        """Weights of the layers, first to last, of a net that consists of them; else none."""
+        """The weights of all layers, first to last; empty if the model does not have layers."""
         del params
         return ()
 
     def zero_readout(self, params: Any, x: Shaped[Array, "n d"]) -> Readout | None:
-        """The last layer, where it is zero and the model knows it; else None."""
+        """The last layer if its weights are zero and the model supports this; otherwise None."""
         del params, x
         return None
 
     def first_output(self, params: Any) -> Posed | None:
-        """The same net with the first of its outputs alone; None where that is not a model."""
+        """The same net with only its first output; None if this net is not a model."""
         del params
         return None
 
     @property
     def closes(self) -> bool:
-        """Whether outputs and their flow hang on statistics of the parameters alone."""
+        """Whether outputs and their flow depend only on statistics of the parameters."""
         return False
 
     @property
     def is_closed(self) -> bool:
-        """Whether parameters are such statistics, and not a net's own."""
+        """Whether the parameters are such statistics instead of the parameters of a net."""
         return False
 
     @promoted
     def closed(self, params: Any) -> Posed:
-        """The same function in the statistics that it and its flow hang on.
+        """The same function, with the statistics that determine outputs and flow as parameters.
 
-        - **Raises** [`InputError`][lazyrich.InputError] for a model that has none.
+        - **Raises** [`InputError`][lazyrich.InputError] if the model has no such statistics.
         """
         del params
         raise self._not_closing()
 
     @promoted
     def condensed(self, params: Any) -> Posed:
-        """The same function, its flow and its norm in at most `d + 1` neurons, whatever its width.
+        """The same function, flow and norm with at most `d + 1` neurons, for any width.
 
-        - **Raises** [`InputError`][lazyrich.InputError] for a model whose flow does not close.
+        - **Raises** [`InputError`][lazyrich.InputError] if the flow of the model does not close.
         """
         del params
         raise self._not_closing()
 
     @promoted
     def statistics(self, params: Any) -> tuple[Any, Any]:
-        """The statistics behind the outputs, which are linear in them, after their model.
+        """The closed model and the statistics. The outputs are linear in the statistics.
 
-        - **Raises** [`InputError`][lazyrich.InputError] for a model that has none.
+        - **Raises** [`InputError`][lazyrich.InputError] if the model has no such statistics.
         """
         model, found = self.closed(params)
         answer: tuple[Any, Any] = model.statistics(found)
@@ -276,10 +279,10 @@ class AbstractModel(Choice):
 
 
 def outputs_of(model: AbstractModel, params: Any, x: Shaped[Array, "n d"]) -> jax.ShapeDtypeStruct:
-    """Shape of a model's outputs, from a trace of it.
+    """The shape of the outputs of a model, found by tracing the model.
 
-    - **Raises** [`InputError`][lazyrich.InputError] if the model fails, with its words in one
-        line, or if its outputs are not float64 `(n,)` or `(n, c)`.
+    - **Raises** [`InputError`][lazyrich.InputError] if the model fails, with its error message in
+        one line, or if its outputs are not float64 of shape `(n,)` or `(n, c)`.
     """
     name = type(model).__name__
     try:
@@ -300,7 +303,7 @@ def outputs_of(model: AbstractModel, params: Any, x: Shaped[Array, "n d"]) -> ja
 
 
 def _cure(error: Exception) -> str:
-    """What to do about an error in a user's function."""
+    """How to fix an error in a user's function."""
     if isinstance(error, jax.errors.TracerArrayConversionError):
         return "it uses NumPy where jax.numpy is needed"
     if isinstance(error, jax.errors.ConcretizationTypeError):
@@ -309,7 +312,7 @@ def _cure(error: Exception) -> str:
 
 
 def _shapes(params: Any) -> str:
-    """A pytree with shapes in the place of arrays, as a word of an error."""
+    """The pytree with shapes in place of arrays, as text for an error message."""
     return str(jax.tree.map(lambda leaf: leaf.shape, params))
 
 

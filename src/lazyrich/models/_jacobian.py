@@ -1,4 +1,4 @@
-"""Products of a Jacobian with itself, a block of rows at a time."""
+"""The product of a Jacobian with its transpose, computed by blocks of rows."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,16 +8,15 @@ import jax.flatten_util
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-# Rows of the Jacobian held at once: 256 MiB of float64.
+# The largest number of entries of the Jacobian in memory: 256 MiB of float64.
 _JACOBIAN_ENTRIES = 2**25
 
 
 def contract(outputs: Callable[[Any], Array], params: Any) -> Float[Array, "m m"]:
-    """The tangent kernel of any function of `params`, by one backward pass an output.
+    """The tangent kernel of any function of `params`, by one backward pass for each output.
 
-    The Jacobian is made a block of rows at a time and never held whole past 256 MiB; two
-    blocks meet in a product. Costs `m` backward passes for a small Jacobian and `m` for
-    each pair of blocks for a large one.
+    At most 256 MiB of the Jacobian are in memory at a time. A small Jacobian costs `m` backward
+    passes. A Jacobian in `k > 1` blocks of rows costs `k + 1` times as many.
     """
     flat, unravel = jax.flatten_util.ravel_pytree(params)
 

@@ -1,4 +1,4 @@
-"""What both closures of a committee machine have in common."""
+"""The base class of the two closures of a committee machine."""
 
 from typing import Any, ClassVar
 
@@ -10,7 +10,7 @@ from ._base import AbstractModel
 
 
 class AbstractCommitteeClosure(AbstractModel):
-    """A committee machine with frozen readouts in other numbers than its weights."""
+    """A committee machine with frozen readouts, described by variables other than its weights."""
 
     derived: ClassVar[bool] = True
     numbers: ClassVar[tuple[str, ...]] = ("epsilon", "output_scale")
@@ -18,7 +18,7 @@ class AbstractCommitteeClosure(AbstractModel):
     width: int
     epsilon: Any
     output_scale: Any
-    root_d: bool = False  # whether inputs are divided by the root of their length
+    root_d: bool = False  # whether inputs are divided by the square root of their length
 
     @property
     def homogeneity(self) -> None:
@@ -42,9 +42,9 @@ class AbstractCommitteeClosure(AbstractModel):
         raise InputError("model.kind", type(self).__name__, accepted)
 
     def check_params(self, params: Any, dim: int) -> None:
-        del params, dim  # made of another model's, whose shapes are its own
+        del params, dim  # made from another model, so the shapes are not those of `init`
 
     def scaled(self, x: Shaped[Array, "n d"]) -> Shaped[Array, "n d"]:
-        """Inputs as weights meet them."""
+        """Inputs after the division by the square root of their length, if there is one."""
         x = self.cast_inputs(x)
         return x / jnp.sqrt(float(x.shape[1])) if self.root_d else x

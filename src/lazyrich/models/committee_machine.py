@@ -1,4 +1,4 @@
-"""Committee machines, with fixed or with trained readouts."""
+"""Committee machines, with frozen or trained readouts."""
 
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
@@ -15,7 +15,7 @@ from .condensed_committee import Condensed, CondensedCommittee
 
 
 class CommitteeParams(NamedTuple):
-    """Weights and readouts of a committee whose readouts are trained."""
+    """Weights and readouts of a committee with trained readouts."""
 
     weights: Float[Array, "h d"]
     readouts: Float[Array, " h"]
@@ -24,13 +24,14 @@ class CommitteeParams(NamedTuple):
 class CommitteeMachine(AbstractModel):
     r"""$f(x) = \frac{\alpha_\text{out}}{N} \sum_i a_i \phi(w_i \cdot x)$.
 
-    $\phi(h) = h + \frac\epsilon2 h^2$. Readouts $a_i$ start at one. Where they are frozen
-    there, the parameters are the weights, shape `(width, d)`; where they are trained,
-    weights and readouts. Weights are standard normal at `init_scale` 1. Not homogeneous.
+    The activation is $\phi(h) = h + \frac\epsilon2 h^2$. The readouts $a_i$ start at 1. If they are
+    frozen, the parameters are the weights, shape `(width, d)`. If they are trained, the parameters
+    are weights and readouts. At `init_scale` 1 the weights are standard normal. The model is not
+    homogeneous.
 
-    - **Takes** `width`, $N$; `epsilon`, $\epsilon$; `output_scale`, $\alpha_\text{out}$, which
-        multiplies an experiment's own; `readouts`; `inputs`, for inputs of unit variance
-        `over_root_d`: $h = w \cdot x / \sqrt d$.
+    - **Takes** `width`, $N$; `epsilon`, $\epsilon$; `output_scale`, $\alpha_\text{out}$, in
+        addition to the output scale of an experiment; `readouts`, frozen or trained; `inputs`:
+        with `over_root_d`, for inputs of unit variance, $h = w \cdot x / \sqrt d$.
     - **Source** Kumar et al., ICLR 2024, arXiv:2310.06110: polynomial regression.
     """
 
@@ -76,20 +77,20 @@ class CommitteeMachine(AbstractModel):
             raise self._not_closing()
         weights = jnp.asarray(params)
         mean = jnp.mean(weights, axis=0)
-        # Turned so that all neurons but the first D are zero; the mean is in none of them.
+        # The rotation leaves at most D neurons nonzero. The mean is not contained in them.
         rest = jnp.linalg.qr(weights - mean[None], mode="r")
         found = Condensed(jnp.sqrt(float(self.width)) * mean, rest)
         return Posed(CondensedCommittee(**self._numbers), found)
 
     @property
     def _numbers(self) -> dict[str, Any]:
-        """Fields of its closures."""
+        """The fields that its closures need."""
         root_d = self.inputs == "over_root_d"
         names = ("width", "epsilon", "output_scale")
         return {name: getattr(self, name) for name in names} | {"root_d": root_d}
 
     def scaled(self, x: Shaped[Array, "n d"]) -> Shaped[Array, "n d"]:
-        """Inputs as weights meet them."""
+        """Inputs after the division by the square root of their length, if there is one."""
         x = self.cast_inputs(x)
         return x if self.inputs == "as_they_are" else x / jnp.sqrt(float(x.shape[1]))
 
@@ -103,8 +104,10 @@ class CommitteeMachine(AbstractModel):
 
     @promoted
     def tangent_kernel(self, params: Any, x: Shaped[Array, "n d"]) -> Float[Array, "n n"]:
-        r"""$(\alpha_\text{out}/N)^2\, [(X X^\top) \circ (\Phi' \Phi'^\top)]$, $\Phi'$ times the
-        readouts; where these are trained, plus $\Phi \Phi^\top$."""
+        r"""$(\alpha_\text{out}/N)^2\, (X X^\top) \circ (S S^\top)$, $S_{ij} = a_j \phi'(h_{ij})$.
+
+        If the readouts are trained, $(\alpha_\text{out}/N)^2\, \phi(H) \phi(H)^\top$ is added.
+        """
         weights, readouts = self._parts(params)
         x, scale = self.scaled(x), self.output_scale / self.width
         h = x @ weights.T
@@ -114,7 +117,7 @@ class CommitteeMachine(AbstractModel):
             slopes = slopes * readouts[None]
             phi = scale * (h + 0.5 * self.epsilon * h**2)
 
-        # Some rows at a time, in place: a whole product more would be as large as the kernel.
+        # Rows are filled in place, a few at a time: a full product would double the memory.
         n = x.shape[0]
         rows = min(n, 256)
 
@@ -132,7 +135,7 @@ class CommitteeMachine(AbstractModel):
         return lax.fori_loop(0, -(-n // rows), fill, jnp.zeros((n, n), slopes.dtype))
 
     def _parts(self, params: Any) -> tuple[Array, Array | None]:
-        """Weights, and readouts where they are trained."""
+        """Weights and, if they are trained, readouts."""
         if self.readouts == "frozen":
             return params, None
         return params.weights, params.readouts

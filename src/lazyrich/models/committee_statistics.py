@@ -1,4 +1,4 @@
-"""What a committee machine's neurons come to: their mean and their second moment."""
+"""The mean and the second moment of the neurons of a committee machine."""
 
 from typing import Any, NamedTuple
 
@@ -18,24 +18,23 @@ class Statistics(NamedTuple):
 
 
 class CommitteeStatistics(AbstractCommitteeClosure):
-    r"""A committee machine with frozen readouts, in $d + d^2$ numbers whatever its width.
+    r"""A committee machine with frozen readouts, in $d + d^2$ numbers for any width.
 
-    $f(x) = \alpha_\text{out} (\bar w \cdot x + \frac\epsilon2 x^\top M x)$ needs the mean and the
-    second moment of the weights alone. So does their flow: every neuron moves by $\dot w = (g
+    $f(x) = \alpha_\text{out} (\bar w \cdot x + \frac\epsilon2 x^\top M x)$ depends only on the mean
+    and the second moment of the weights. So does their flow. Every neuron moves by $\dot w = (g
     + \epsilon G w)/N$ with $g = \alpha_\text{out} \sum_i r_i x_i$, $G = \alpha_\text{out} \sum_i
-    r_i x_i x_i^\top$ and $r$ the forces on the outputs, whence
+    r_i x_i x_i^\top$ and the forces $r$ on the outputs. It follows that
 
     $$N \dot{\bar w} = g + \epsilon G \bar w, \qquad N \dot M = g \bar w^\top + \bar w g^\top +
     \epsilon (G M + M G).$$
 
-    This is gradient flow with a mobility: a symmetric matrix, which depends on $(\bar w, M)$,
-    between the gradient and the velocity. The kernel it moves outputs by is the net's own,
+    This is a gradient flow with a mobility, a symmetric matrix between gradient and velocity that
+    depends on $(\bar w, M)$. The tangent kernel is the kernel of the net,
     $\frac{\alpha_\text{out}^2}{N} (x \cdot x') (1 + \epsilon \bar w \cdot (x + x') + \epsilon^2
-    x^\top M x')$. Made by `CommitteeMachine.closed`, and never named in a
-    file.
+    x^\top M x')$. Instances are made by `CommitteeMachine.closed`. No file names this model.
 
-    - **Source** the sufficient statistics of Kumar et al., ICLR 2024, arXiv:2310.06110; that
-        their flow closes is derived in `docs/kumar2024.md`.
+    - **Source** the sufficient statistics of Kumar et al., ICLR 2024, arXiv:2310.06110; the
+        closure of their flow is derived in `docs/kumar2024.md`.
     """
 
     @promoted
@@ -50,7 +49,7 @@ class CommitteeStatistics(AbstractCommitteeClosure):
 
     @promoted
     def mobility(self, params: Statistics, forces: Statistics) -> Statistics:
-        # The gradient by M is (epsilon / 2) G.
+        # The gradient with respect to M is (epsilon / 2) G.
         g, turn = forces.mean, 2 * forces.second
         mean = g + turn @ params.mean
         outer, product = jnp.outer(g, params.mean), turn @ params.second
@@ -80,7 +79,7 @@ class CommitteeStatistics(AbstractCommitteeClosure):
     def kernels_onto(
         self, params: Statistics, x: Shaped[Array, "n d"], other: Shaped[Array, "m d"]
     ) -> tuple[Float[Array, "n n"], Float[Array, "m n"]]:
-        # From the structure: test points cost nothing of note.
+        # The closed form makes the kernel of test inputs cheap.
         return self.tangent_kernel(params, x), self.cross_kernel(params, other, x)
 
     @promoted

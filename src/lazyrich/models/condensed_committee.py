@@ -1,4 +1,4 @@
-"""A committee machine in as many neurons as it has inputs, and one more."""
+"""A committee machine in one neuron more than the number of its inputs."""
 
 from typing import NamedTuple
 
@@ -19,22 +19,23 @@ class Condensed(NamedTuple):
 
 
 class CondensedCommittee(AbstractCommitteeClosure):
-    r"""A committee machine with frozen readouts, turned so that few of its neurons count.
+    r"""A committee machine with frozen readouts, rotated so that few of its neurons are nonzero.
 
-    An orthogonal matrix that turns the $N$ neurons into each other changes neither the second
-    moment $M$ of the weights nor their flow, but for the readouts, which are turned with them.
-    There is one that leaves a single neuron with a readout, and no more than $D$ others
-    that are not zero:
+    An orthogonal matrix that mixes the $N$ neurons leaves the second moment $M$ of the weights
+    unchanged. It leaves their flow unchanged, too, if the readouts are rotated with the weights.
+    There is a rotation after which only one neuron has a readout and at most $D$ other neurons
+    are nonzero:
 
     $$f(x) = \alpha_\text{out} \left(\tfrac{1}{\sqrt N} v_0 \cdot x + \tfrac{\epsilon}{2N}
     \sum_{k \ge 0} (v_k \cdot x)^2\right).$$
 
-    Its gradient flow is the committee's own, its norm and its kernel are, too, and it is the
-    closure in $\bar w$ and $M = \frac1N \sum_k v_k v_k^\top$ in a form in which no error can make
-    $M$ indefinite. Made by `CommitteeMachine.condensed`, and never named in a file.
+    Its gradient flow, norm and kernel are equal to those of the committee. It is the closure in
+    $\bar w$ and $M = \frac1N \sum_k v_k v_k^\top$, in a form in which $M$ stays positive
+    semi-definite under any error. Instances are made by `CommitteeMachine.condensed`. No file
+    names this model.
 
-    - **Source** the sufficient statistics of Kumar et al., ICLR 2024, arXiv:2310.06110; that
-        their flow closes, and this form of it, are derived in `docs/kumar2024.md`.
+    - **Source** the sufficient statistics of Kumar et al., ICLR 2024, arXiv:2310.06110; the
+        closure of their flow, and this form of it, are derived in `docs/kumar2024.md`.
     """
 
     @promoted

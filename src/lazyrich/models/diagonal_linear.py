@@ -24,10 +24,11 @@ class DiagonalParams(NamedTuple):
 def power_difference(
     u: Float[Array, " d"], v: Float[Array, " d"], power: int
 ) -> Float[Array, " d"]:
-    """`u**power - v**power` through its factor `u - v`: exactly zero where they agree.
+    """`u**power - v**power`, computed with the factor `u - v`: exactly zero if `u == v`.
 
-    Left as it stands, the compiler fuses a product into the difference and leaves the rounding
-    error of one power where zero should be, and a zero output is half right, not wrong.
+    In the plain difference, the compiler fuses a product into the subtraction. The rounding error
+    of one power then remains where the result should be zero. An output of zero counts as half
+    right, and an output of the wrong sign as wrong.
     """
     return (u - v) * sum(u ** (power - 1 - k) * v**k for k in range(power))
 
@@ -35,12 +36,11 @@ def power_difference(
 class DiagonalLinear(AbstractLinearModel):
     r"""$f(x) = \langle u^{\odot L} - v^{\odot L}, x \rangle$ with $\theta = (u, v)$.
 
-    At `init_scale` 1, $u = v = 1/\sqrt{2d}$ in every coordinate, so that
-    $\|\theta(0)\|_2$ equals `init_scale` and the output starts at zero.
+    At `init_scale` 1, $u = v = 1/\sqrt{2d}$ in every coordinate. Then $\|\theta(0)\|_2$ equals
+    `init_scale`, and the output starts at zero.
 
-    - **Source** Lyu et al., ICLR 2024, arXiv:2311.18817: there $u(0) = v(0)
-        = \alpha \mathbf 1$; ours is the scale of the authors' experiments, smaller by
-        $\sqrt{2d}$.
+    - **Source** Lyu et al., ICLR 2024, arXiv:2311.18817, with $u(0) = v(0) = \alpha \mathbf 1$.
+        The scale here is the scale of the authors' experiments, smaller by $\sqrt{2d}$.
     """
 
     depth: Annotated[int, Interval(ge=2, le=64)] = 2

@@ -1,4 +1,4 @@
-"""What a model linear in its input is."""
+"""The base class of models that are linear in their input."""
 
 import abc
 from typing import Any
@@ -10,22 +10,26 @@ from ._base import AbstractModel
 
 
 class AbstractLinearModel(AbstractModel):
-    r"""A model linear in its input: its parameters stand for weights $w(\theta)$.
+    r"""A model linear in its input. The parameters determine weights $w(\theta)$.
 
-    What theory says of it is said of the weights: their norms, margins and predictors.
+    Theoretical statements about norms, margins and predictors refer to these weights.
     """
 
     @abc.abstractmethod
     def weights(self, params: Any) -> Float[Array, "..."]:
-        r"""$w(\theta)$: what the output is linear in."""
+        r"""$w(\theta)$: the weights in which the output is linear."""
 
     @abc.abstractmethod
     def evaluate(self, weights: Float[Array, "..."], x: Shaped[Array, "n d"]) -> Float[Array, " n"]:
-        """Outputs on `x` of given weights, whatever parameters they came from."""
+        """Outputs on `x` for given weights."""
 
     def kernel_weights(self, params: Any) -> Float[Array, "..."] | None:
-        r"""How the tangent kernel at `params` weighs the entries of the weights, relative to the
-        largest: the early predictor has least norm so weighed. None where it does not do that."""
+        r"""The factor of each entry of the weights in the tangent kernel at `params`.
+
+        Factors are relative to the largest. The early predictor has the least norm with them.
+
+        - **Returns** None if the tangent kernel is not described by such factors.
+        """
         del params
         return None
 

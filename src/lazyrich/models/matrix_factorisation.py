@@ -24,11 +24,11 @@ class FactorParams(NamedTuple):
 class MatrixFactorisation(AbstractLinearModel):
     r"""The entries of $W = U U^\top - V V^\top$: $f((i, j)) = W_{ij}$.
 
-    Inputs are pairs of indices below `size`, whole numbers of any type. At `init_scale` 1, $U = V =
-    I$, so that $\|\theta(0)\|_2 = \alpha \sqrt{2 \cdot \text{size}}$ and $W(0) = 0$.
+    Inputs are pairs of indices smaller than `size`, integers of any type. At `init_scale` 1, $U = V
+    = I$. Then $\|\theta(0)\|_2 = \alpha \sqrt{2 \cdot \text{size}}$ and $W(0) = 0$.
 
     - **Source** Lyu et al., ICLR 2024, arXiv:2311.18817: matrix completion; the
-        over-parametrised factorisation is that of Gunasekar et al., NeurIPS 2017,
+        over-parametrised factorisation is from Gunasekar et al., NeurIPS 2017,
         arXiv:1705.09280.
     """
 
@@ -73,7 +73,7 @@ class MatrixFactorisation(AbstractLinearModel):
 
     @promoted
     def kernel_weights(self, params: FactorParams) -> Float[Array, "d d"] | None:
-        # From multiples of the identity all entries of a symmetric matrix weigh the same.
+        # At multiples of the identity, all entries of a symmetric matrix have the same weight.
         if all(bool(jnp.all(f == f[0, 0] * jnp.eye(len(f)))) for f in params):
             return jnp.ones((self.size, self.size))
         return None
@@ -85,7 +85,7 @@ class MatrixFactorisation(AbstractLinearModel):
 
     @promoted
     def apply(self, params: FactorParams, x: Shaped[Array, "n 2"]) -> Float[Array, " n"]:
-        # Few entries need few inner products and not the whole of W.
+        # For few entries, inner products of rows are cheaper than the whole of W.
         if x.shape[0] > self.size * self.size // 4:
             return self.evaluate(self.weights(params), x)
         i, j = self.cast_inputs(x).T
@@ -93,10 +93,11 @@ class MatrixFactorisation(AbstractLinearModel):
 
     @promoted
     def tangent_kernel(self, params: FactorParams, x: Shaped[Array, "n 2"]) -> Float[Array, "n n"]:
-        r"""Entries of $G = U U^\top + V V^\top$ where two pairs share an index.
+        r"""Entries of $G = U U^\top + V V^\top$ for pairs that share an index.
 
         $K_{(ij),(kl)} = \delta_{ik} G_{jl} + \delta_{il} G_{jk} + \delta_{jk} G_{il} +
-        \delta_{jl} G_{ik}$: four gathers, where the Jacobian would take $n d$ numbers a row.
+        \delta_{jl} G_{ik}$. This takes four gathers; a row of the Jacobian would have $n d$
+        numbers.
         """
         g = params.u @ params.u.T + params.v @ params.v.T
         x = self.cast_inputs(x)
@@ -111,5 +112,5 @@ class MatrixFactorisation(AbstractLinearModel):
                 + jnp.where(j == second, g[first][i], 0.0)
             )
 
-        # Row by row: all at once, four gathered matrices would stand beside the kernel.
+        # A few rows at a time: four gathered matrices would each be as large as the kernel.
         return jax.lax.map(row, x, batch_size=16)

@@ -1,4 +1,4 @@
-"""A model's degree of homogeneity, measured."""
+"""The degree of homogeneity of a model, measured."""
 
 from typing import Any
 
@@ -14,10 +14,10 @@ from ._base import AbstractModel
 def measured_homogeneity(
     model: AbstractModel, params: Any, x: Shaped[Array, "n d"], tolerance: float = 1e-6
 ) -> float | None:
-    r"""The degree found by scaling: $\log_2 (f(2\theta; x) / f(\theta; x))$ where it is one number.
+    r"""The degree found by scaling: $\log_2 (f(2\theta; x) / f(\theta; x))$ if all ratios agree.
 
-    - **Returns** None if outputs scale by different powers, or if all of them are zero, or are
-        not finite.
+    - **Returns** None if outputs scale with different powers, if all outputs are zero, or if an
+        output is not finite.
     """
     f = jnp.ravel(model.apply(params, x))
     doubled = jnp.ravel(model.apply(jax.tree.map(lambda p: 2 * p, params), x))

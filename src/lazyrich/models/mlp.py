@@ -20,41 +20,44 @@ Width = Annotated[int, Ge(1)]
 class MLPParams(NamedTuple):
     """Weights `(out, in)` of every layer, and biases.
 
-    `bias` is that of the first layer, empty if it has none; `later` those of all others, or none.
+    `bias` is the bias of the first layer, or empty. `later` holds the biases of all other layers,
+    or is None.
     """
 
     weights: tuple[Float[Array, "out in"], ...]
     bias: Float[Array, " h"]
-    # Not an empty tuple: inside of a loop of diffrax's it passes for a leaf.
+    # None instead of an empty tuple: a loop of diffrax treats an empty tuple as a leaf.
     later: tuple[Float[Array, " out"], ...] | None = None
 
 
 class MLP(AbstractModel):
     r"""A fully connected net.
 
-    $h_1 = \phi(W_1 x + b)$, $h_l = \phi(W_l h_{l-1})$ and $f = \alpha_\text{out} W h_L$. With a
-    homogeneous activation the net is homogeneous: of degree $L + 1$ for ReLU, leaky ReLU (slope
-    0.01) and the identity.
+    $h_1 = \phi(W_1 x + b)$, $h_l = \phi(W_l h_{l-1})$ and $f = \alpha_\text{out} W h_L$. If the
+    activation is homogeneous, so is the net: of degree $L + 1$ for ReLU, leaky ReLU (slope 0.01)
+    and the identity.
 
-    - **Takes** `widths` of the hidden layers; `outputs`, zero for one output without an
-        axis; `activation`; `bias`, whether the first layer has one, or `"all"` for every
-        layer (not homogeneous); without hidden layers, `widths = ()`, the first layer is the
-        last, and its bias the intercept of a linear model; `zero_last`, whether the last
-        layer's weights start at zero, so that the net does.
+    - **Takes** `widths` of the hidden layers; with `widths = ()` the model is linear and its bias
+        is the intercept. `outputs`, the number of outputs; zero for one output without an axis.
+        `activation`. `bias`, whether the first layer has a bias, or `"all"` for a bias in every
+        layer (not homogeneous). `zero_last`, whether the weights of the last layer start at
+        zero, so that the outputs start at zero.
     - `initialisation`, the parameters at `init_scale` 1: `he`, Gaussian weights of variance 2
-        over the fan-in; `normal`, of variance 1, both with biases at zero; `uniform`, weights
-        and biases uniform within one over the root of the fan-in, PyTorch's default.
-    - `parametrisation`: `standard`, or `mean_field`, where a hidden layer's product with its
-        weights is divided by the root of its fan-in and the last layer's by its fan-in. With
-        Gaussian weights of variance 1 and a wide net, $f$ then starts near zero.
+        over the fan-in, biases zero; `normal`, Gaussian weights of variance 1, biases zero;
+        `uniform`, weights and biases uniform between plus and minus one over the square root of
+        the fan-in, which is the default of PyTorch.
+    - `parametrisation`: `standard`, or `mean_field`. With `mean_field` the products with the
+        weights are divided by the square root of the fan-in in hidden layers and by the fan-in
+        in the last layer. With Gaussian weights of variance 1 and a wide net, $f$ then starts
+        near zero.
     - `output_scale`, $\alpha_\text{out}$.
-    - `one_hot`, of how many one-hot blocks of equal length the inputs consist, zero for any
-        inputs: the first layer is then a sum of as many columns and not a product. The net is
-        the same.
-    - **Raises** [`InputError`][lazyrich.InputError] for inputs that are not one-hot as said.
+    - `one_hot`, the number of one-hot blocks of equal length in the inputs; zero for any inputs.
+        The first layer is then computed as a sum of columns. The function is the same.
+    - **Raises** [`InputError`][lazyrich.InputError] if `one_hot` is set and the inputs are not of
+        this form.
     - **Source** the modular-addition net of Lyu et al., ICLR 2024, arXiv:2311.18817: one
         hidden layer of 1024 ReLUs; the nets of Kumar et al., ICLR 2024, arXiv:2310.06110:
-        `mean_field` for modular addition and for images, `uniform` for student and teacher.
+        `mean_field` for modular addition and for images, `uniform` for teacher and student.
     """
 
     numbers: ClassVar[tuple[str, ...]] = ("output_scale",)
@@ -79,7 +82,7 @@ class MLP(AbstractModel):
         return degree + 1
 
     def revision(self) -> dict[str, Any]:
-        # A linear model once had no intercept: its runs are not those of today.
+        # In earlier versions a linear model had no intercept, so its runs were different.
         return {"intercept": True} if self.bias and not self.widths else {}
 
     @property
@@ -105,7 +108,7 @@ class MLP(AbstractModel):
         return MLPParams(tuple(weights), biases[0] if self.bias else jnp.zeros(0), later)
 
     def _layer(self, key: PRNGKeyArray, out: int, fan_in: int) -> tuple[Array, Array]:
-        """Weights and bias of a layer at the start."""
+        """Initial weights and bias of a layer."""
         if self.initialisation == "uniform":
             bound = fan_in**-0.5
             weight_key, bias_key = jr.split(key)
@@ -140,13 +143,16 @@ class MLP(AbstractModel):
 
     @promoted
     def tangent_kernel(self, params: MLPParams, x: Shaped[Array, "n d"]) -> Float[Array, "m m"]:
-        r"""Layer by layer: $K_{(ia),(jb)} = \sum_l \langle h_{l-1,i}, h_{l-1,j} \rangle
-        \langle \delta_{l,ia}, \delta_{l,jb} \rangle$ with $\delta_l = \partial f / \partial
-        z_l$, so that no Jacobian with respect to the parameters is made."""
+        r"""A sum over layers, without a Jacobian with respect to the parameters.
+
+        $K_{(ia),(jb)} = \sum_l \langle h_{l-1,i}, h_{l-1,j} \rangle \langle \delta_{l,ia},
+        \delta_{l,jb} \rangle$ with $\delta_l = \partial f / \partial z_l$.
+        """
         before, after = self._layers(params, x)
         n, c = x.shape[0], max(1, self.outputs)
         slope = jax.vmap(jax.vmap(jax.grad(_ACTIVATIONS[self.activation])))
-        # Of a layer's own weights and of its bias, beside the forces on what comes before it.
+        # `inputs` is the Gram matrix of the inputs of a layer, plus 1 if it has a bias. `delta` is
+        # the derivative of the outputs with respect to the layer before its activation.
         factors = [self._factor(w) for w in params.weights[:-1]]
         factors.append(self._factor(params.weights[-1], last=True))
         inputs = factors[-1] ** 2 * (after[-1] @ after[-1].T)
@@ -193,7 +199,7 @@ class MLP(AbstractModel):
         last = params.weights[-1]
         if not self.outputs or np.any(last):
             return None
-        # The gradient of class c with respect to row c of the last layer; no other row has one.
+        # The gradient of output c with respect to row c of the last layer; other rows have none.
         unit = jnp.zeros((len(x), len(last))).at[:, 0].set(1.0)
         inputs, force = self.gradient_factors(params, x, unit)[0]
 
@@ -215,13 +221,13 @@ class MLP(AbstractModel):
         return Posed(one, params._replace(weights=weights, later=later))
 
     def _last_bias(self, params: MLPParams) -> Array | None:
-        """That of the last layer, which is the first one of a net without hidden layers."""
+        """The bias of the last layer, which is the first layer if there are no hidden layers."""
         if not self.widths:
             return params.bias if self.bias else None
         return params.later[-1] if params.later else None
 
     def _layers(self, params: MLPParams, x: Array) -> tuple[list[Array], list[Array]]:
-        """Every hidden layer before its activation; the input and every layer after it."""
+        """Every hidden layer before its activation; the input and every layer after activation."""
         phi = _ACTIVATIONS[self.activation]
         biases = (params.bias if self.bias else None, *(params.later or ())[:-1])
         before, after = [], [x.astype(params.weights[0].dtype)]
@@ -237,22 +243,23 @@ class MLP(AbstractModel):
         return before, after
 
     def _columns(self, weights: Array, x: Array) -> Array:
-        """The first layer's product with one-hot inputs."""
+        """The product of the first layer with one-hot inputs."""
         n = x.shape[0]
         places = jnp.argmax(x.reshape(n, self.one_hot, -1), axis=2)
         rows = weights.T.reshape(self.one_hot, -1, weights.shape[0])
         return jnp.sum(rows[jnp.arange(self.one_hot)[None], places], axis=1)
 
     def _factor(self, weights: Array, last: bool = False) -> float:
-        """What a layer's product with its weights is multiplied by."""
+        """The factor of the product of a layer with its weights."""
         if self.parametrisation == "standard":
             return 1.0
         fan_in = int(weights.shape[1])
         return 1 / fan_in if last else fan_in**-0.5
 
 
-# Entries of the widest layer held at once: 8 MB in float64. At 3763 rows of 1024 a gradient takes
-# 35 ms so, with all rows at once 87, in blocks of a quarter 47.
+# The number of entries of the widest layer in memory: 8 MB of float64. For 3763 rows and width
+# 1024, a gradient then takes 35 ms. It takes 47 ms with blocks of a quarter of this size, and
+# 87 ms without blocks.
 _BLOCK_ENTRIES = 2**20
 
 
@@ -261,10 +268,10 @@ def in_blocks(
     x: Shaped[Array, "n d"],
     width: int,
 ) -> Float[Array, "n c"]:
-    """A function of rows, over blocks of them whose layers `width` wide fit in cache.
+    """Applies a function of rows to blocks of rows, so that layers of this `width` fit in cache.
 
-    Derivatives compute a block's layers again and do not keep them: memory does not grow with
-    the rows, and reading less of it takes half of the time.
+    For derivatives, the layers of a block are computed again and not stored. The memory does not
+    grow with the number of rows. The time is halved, because less memory is read.
     """
     n = x.shape[0]
     num = -(-n * width // _BLOCK_ENTRIES)
@@ -272,7 +279,7 @@ def in_blocks(
         return function(x)
     rows = -(-n // num)
     num = -(-n // rows)
-    # The last rows are filled up by the first, whose outputs are dropped again.
+    # The last block is padded with the first rows. Their outputs are dropped.
     padded = jnp.concatenate([x, x[: num * rows - n]]).reshape(num, rows, -1)
     outputs = jax.lax.map(jax.checkpoint(function), padded)
     return outputs.reshape(num * rows, -1)[:n]

@@ -1,4 +1,4 @@
-"""A user's own model."""
+"""Models written by the user."""
 
 import inspect
 from collections.abc import Callable
@@ -16,19 +16,20 @@ _OWN_CODE = "your own, from Python or by --set model=MODULE:FUNCTION, whose func
 
 
 class Functions(AbstractModel):
-    r"""A model of your own: a pair of functions.
+    r"""A model of your own, given by two functions.
 
-    - **Takes** `init_params(key, dim)` or `init_params(key)`, parameters as any pytree of real
-        arrays, a Flax module's among them; `function(params, x)`, outputs `(n,)` or `(n, c)` on
-        all inputs `(n, d)` at once, `(n, 1)` being the same as `(n,)`;
-        `degree`, the $L$ of $f(c\theta; x) = c^L f(\theta; x)$, or None if there is none.
-        A declared degree is checked when the flow is built. `kinks`, whether there are ReLUs
-        or the like in it: solvers then expect the field to jump.
-    - Parameters and inputs of any real type reach `function` in float64, and 64-bit types are on
-        while `init_params` runs; what `function` returns should be float64, too.
+    - **Takes** `init_params(key, dim)` or `init_params(key)`, which returns a pytree of real
+        arrays, for example the parameters of a Flax module; `function(params, x)`, which returns
+        outputs `(n,)` or `(n, c)` for inputs `(n, d)`, where `(n, 1)` means the same as `(n,)`;
+        `degree`, the $L$ of $f(c\theta; x) = c^L f(\theta; x)$, or None if there is none;
+        `kinks`, whether the function has kinks as with ReLUs, so that solvers expect jumps of the
+        field. A given degree is checked when the flow is built.
+    - `function` receives parameters and inputs in float64, and its outputs should be float64.
+        64-bit types are enabled while `init_params` runs.
 
-    A file cannot hold it: an experiment with such a model runs, and its record names the
-    functions, but [`Experiment.load`][lazyrich.Experiment.load] cannot bring them back.
+    An experiment with such a model runs, and its record contains the names of the functions. A
+    file cannot contain the functions, so [`Experiment.load`][lazyrich.Experiment.load] cannot
+    load the experiment.
     """
 
     own_code: ClassVar[str] = _OWN_CODE
@@ -53,7 +54,7 @@ class Functions(AbstractModel):
         return as_double(found, "model.init_params")
 
     def check_params(self, params: Any, dim: int) -> None:
-        del params, dim  # which shapes there are is up to `function`
+        del params, dim  # `function` decides which shapes are valid
 
     @promoted
     def apply(self, params: Any, x: Shaped[Array, "n d"]) -> Any:
@@ -65,13 +66,12 @@ class Functions(AbstractModel):
 
 
 class FromEquinox(AbstractModel):
-    """An Equinox module as a model: its inexact arrays are the parameters.
+    """An Equinox module as a model. The inexact arrays of the module are the parameters.
 
-    - **Takes** `module`, which maps one input `(d,)` to a scalar, to `(1,)` or to `(c,)` outputs;
-        its arrays are the parameters at `init_scale` 1, whatever the seed; `degree` and `kinks`
-        as in [`Functions`][lazyrich.models.Functions].
-    - Parameters and inputs of any real type are computed with in float64: a module as Equinox makes
-        it, in float32, is taken as it is.
+    - **Takes** `module`, which maps one input `(d,)` to outputs `()`, `(1,)` or `(c,)`. Its arrays
+        are the parameters at `init_scale` 1, for every seed. `degree` and `kinks` are as in
+        [`Functions`][lazyrich.models.Functions].
+    - The model computes in float64. A module in float32, the default of Equinox, is accepted.
     """
 
     own_code: ClassVar[str] = _OWN_CODE
@@ -104,7 +104,7 @@ class FromEquinox(AbstractModel):
 
 
 def _takes_one(function: Callable[..., Any]) -> bool:
-    """Whether a function has no place for a second argument, and can do without."""
+    """Whether a function accepts one argument and not two."""
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):  # some callables written in C have none

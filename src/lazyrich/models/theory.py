@@ -1,25 +1,26 @@
-"""What theory says of where training of a model begins and ends."""
+"""Known limits of training for a model, early and late."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 Early = Literal["l2", "completion"]
-"""Least squared norm, or largest margin of it, of weights; or of a symmetric matrix's entries."""
+"""Least norm or largest margin of weights (`l2`); least norm of matrix entries (`completion`)."""
 
 Late = Literal["lq", "nuclear"]
-"""Of weights, those of least $\\ell_q$ (quasi-)norm; of matrices, of least nuclear norm."""
+"""`lq`: weights of least $\\ell_q$ (quasi-)norm. `nuclear`: matrix of least nuclear norm."""
 
 
 @dataclass(frozen=True)
 class Theory:
-    r"""The norms that training minimises first and last, and runs that are alike.
+    r"""The norms that training minimises early and late, and the family of similar runs.
 
-    - `early`, the norm of the kernel phase's predictor, in the entries weighed by
-        `kernel_weights`; `late`, that of the predictor that late training comes to; None where
-        theory names none. `order`, the $q$ of an $\ell_q$ norm.
-    - `entries`, of how many numbers a training sample shows one; None where samples mix them.
-    - `family`, what runs of such models are called in a table of calibrated constants;
-        `of_any_task`, whether they are alike whatever the task.
+    - `early`: the norm that the predictor of the kernel phase minimises, weighted by
+        `kernel_weights`. `late`: the norm that the predictor of late training minimises. None if
+        theory gives no norm. `order`: the $q$ of an $\ell_q$ norm.
+    - `entries`: the number of entries if each training sample is one entry of the weights; None
+        if samples mix entries.
+    - `family`: the name of runs of such models in the table of calibrated constants.
+        `of_any_task`: whether the family includes all tasks.
     """
 
     early: Early | None = None

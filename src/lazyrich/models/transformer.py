@@ -1,4 +1,4 @@
-"""A transformer of one layer."""
+"""A transformer with one layer."""
 
 from typing import Annotated, ClassVar, NamedTuple
 
@@ -14,7 +14,7 @@ from ._base import AbstractModel, OutputScale
 
 
 class TransformerParams(NamedTuple):
-    """Of a vocabulary of `v` tokens, `d` numbers a position, `h` heads of size `k`, `m` ReLUs."""
+    """Sizes: vocabulary `v`, width `d`, `h` heads of size `k`, `m` ReLUs."""
 
     embedding: Float[Array, "v d"]
     positions: Float[Array, "t d"]
@@ -30,21 +30,22 @@ class TransformerParams(NamedTuple):
 
 
 class Transformer(AbstractModel):
-    r"""Attention and one hidden layer of ReLUs, both added to the stream; no layer norm.
+    r"""Attention and one hidden layer of ReLUs, both with residual connections; no layer norm.
 
-    Inputs are `num_tokens` one-hot blocks, as of
-    [`ModularArithmetic`][lazyrich.tasks.ModularArithmetic]; a last token, "=", follows them, and
-    its position is read. Outputs are a number for each token of the vocabulary, "=" included,
+    Inputs are `num_tokens` one-hot blocks, as in
+    [`ModularArithmetic`][lazyrich.tasks.ModularArithmetic]. A last token, "=", is appended. The
+    outputs are read at its position: one number for each token of the vocabulary, "=" included,
     times $\alpha_\text{out}$.
 
-    A causal mask hides nothing from the last position, and a single layer reads no other: it
-    alone is computed.
+    A causal mask does not affect the last position, and with one layer no other position affects
+    the outputs. Only the last position is computed.
 
-    - **Takes** `width`, $d$, numbers a position; `heads`, which divide it; `mlp_width`;
+    - **Takes** `width`, $d$, the size of a position; `heads`, a divisor of `width`; `mlp_width`;
         `num_tokens`, without "="; `output_scale`, $\alpha_\text{out}$.
-    - At `init_scale` 1, weights are Gaussian of variance $1/d$, those to the outputs of one over
-        the vocabulary; biases are zero.
-    - **Raises** [`InputError`][lazyrich.InputError] for inputs that are not so many blocks.
+    - At `init_scale` 1, weights are Gaussian of variance $1/d$, except in the output layer, where
+        the variance is one over the size of the vocabulary. Biases are zero.
+    - **Raises** [`InputError`][lazyrich.InputError] if the inputs are not `num_tokens` blocks of
+        equal length.
     - **Source** Nanda et al., ICLR 2023, arXiv:2301.05217; Kumar et al., ICLR 2024,
         arXiv:2310.06110, figure 6b.
     """

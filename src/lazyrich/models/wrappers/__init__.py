@@ -1,1 +1,1 @@
-"""Models made of another model."""
+"""Models made from another model."""

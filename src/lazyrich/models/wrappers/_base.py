@@ -1,4 +1,4 @@
-"""What models that are made of another one have in common."""
+"""The base classes of models made from another model."""
 
 from dataclasses import replace
 from typing import Any, ClassVar, NamedTuple
@@ -13,7 +13,7 @@ from ..theory import Theory
 
 
 class AbstractWrapper(AbstractModel):
-    """A model made of another: what is not said otherwise, the other says."""
+    """A model made from another model, which supplies all properties that are not overridden."""
 
     numbers: ClassVar[tuple[str, ...]] = ("model",)
 
@@ -36,7 +36,7 @@ class AbstractWrapper(AbstractModel):
         return self.model.origin_decays
 
     def theory(self, classification: bool) -> Theory:
-        # What predictors there are is said of the weights of the model inside.
+        # Predictors refer to the weights of the inner model, so only the family is kept.
         inner = self.model.theory(classification)
         return replace(Theory(), family=inner.family, of_any_task=inner.of_any_task)
 
@@ -48,15 +48,14 @@ class AbstractWrapper(AbstractModel):
 
 
 class Expansion(NamedTuple):
-    """Parameters counted from a start: `moved`, which are trained, and the `origin`, where they
-    began; two pytrees alike."""
+    """The trained parameters `moved` and their initial values `origin`, of the same structure."""
 
     moved: Any
     origin: Any
 
 
 class AbstractExpanded(AbstractWrapper):
-    """A model whose parameters are an [`Expansion`][lazyrich.models.Expansion] of another's."""
+    """A model whose parameters are an [`Expansion`][lazyrich.models.Expansion]."""
 
     @property
     def homogeneity(self) -> None:
@@ -70,7 +69,7 @@ class AbstractExpanded(AbstractWrapper):
         return self.expand(self.model.init(key, dim))
 
     def expand(self, params: Any) -> Expansion:
-        """The start around `params` of the model."""
+        """The expansion with `params` as initial and as current values."""
         return Expansion(params, params)
 
     def trained(self, params: Expansion) -> Any:

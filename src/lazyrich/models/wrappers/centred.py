@@ -1,4 +1,4 @@
-"""Any model, its outputs counted from those of its start."""
+"""A model minus its outputs at initialisation."""
 
 from typing import Any
 
@@ -14,9 +14,9 @@ from ._base import AbstractExpanded, Expansion
 class Centred(AbstractExpanded):
     r"""$f(\theta; x) - f(\theta_0; x)$: outputs start at exactly zero, with the kernel of $f$.
 
-    Its parameters are an [`Expansion`][lazyrich.models.Expansion]: $\theta$, which is trained,
-    and $\theta_0$, where it began and which nothing moves. `init_scale` multiplies both. At a
-    large output scale the outputs at the start would else drown the labels.
+    The parameters are an [`Expansion`][lazyrich.models.Expansion]: $\theta$, which is trained, and
+    its initial value $\theta_0$, which is constant. `init_scale` multiplies both. Without the
+    subtraction, a large output scale would make the initial outputs larger than the labels.
 
     - **Takes** `model`, $f$.
     - **Source** Kumar et al., ICLR 2024, arXiv:2310.06110: "centered"; Chizat, Oyallon & Bach,
@@ -67,11 +67,11 @@ class Centred(AbstractExpanded):
 
     @promoted
     def statistics(self, params: Expansion) -> tuple[Any, Any]:
-        """Those of the parameters less those of the start."""
+        """The statistics of the parameters minus those of the initial parameters."""
         (model, moved), (_, origin) = map(self.model.statistics, params)
         return model, jax.tree.map(jnp.subtract, moved, origin)
 
 
 def _centred(moved: Posed, origin: Posed) -> Posed:
-    """What is centred in other numbers, at its parameters and at those of its start."""
+    """The centred model in other variables, from its current and its initial parameters."""
     return Posed(Centred(model=moved.model), Expansion(moved.params, origin.params))

@@ -1,4 +1,4 @@
-"""Two copies of a model against each other, so that outputs start at exactly zero."""
+"""The difference of two copies of a model, so that outputs start at exactly zero."""
 
 from typing import Any, NamedTuple
 
@@ -11,21 +11,22 @@ from ._base import AbstractWrapper
 
 
 class DoubledParams(NamedTuple):
-    """Parameters of the copy that counts and of the one that counts against it."""
+    """Parameters of the copy with a plus sign and of the copy with a minus sign."""
 
     plus: Any
     minus: Any
 
 
 class Doubled(AbstractWrapper):
-    r"""$f(x) = (g(\theta_+; x) - g(\theta_-; x)) / \sqrt 2$, from $\theta_+ = \theta_-$.
+    r"""$f(x) = (g(\theta_+; x) - g(\theta_-; x)) / \sqrt 2$, initialised at $\theta_+ = \theta_-$.
 
-    Outputs start at exactly zero, as theory asks, while the tangent kernel there is that of $g$,
-    no matter the model; zeroing its last layer would silence the kernel of all others.
+    Outputs start at exactly zero, as theory assumes. The tangent kernel at initialisation is the
+    kernel of $g$, for any model. If the last layer were set to zero instead, the kernels of all
+    other layers would vanish.
 
-    - **Takes** `model`, $g$, whose degree of homogeneity it keeps.
+    - **Takes** `model`, $g$. The degree of homogeneity is that of $g$.
     - **Source** the doubling trick of Chizat, Oyallon & Bach, NeurIPS 2019, arXiv:1812.07956; the
-        factor keeps the kernel.
+        factor $1/\sqrt 2$ keeps the kernel.
     """
 
     @property

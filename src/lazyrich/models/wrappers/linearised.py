@@ -1,4 +1,4 @@
-"""A model's first-order Taylor expansion."""
+"""The first-order Taylor expansion of a model."""
 
 from typing import Literal
 
@@ -13,20 +13,20 @@ from ._base import AbstractExpanded, Expansion
 
 
 class Linearised(AbstractExpanded):
-    r"""$f(\theta_0; x) + J(\theta_0; x)(\theta - \theta_0)$: the twin of `model` that stays lazy.
+    r"""$f(\theta_0; x) + J(\theta_0; x)(\theta - \theta_0)$: the linearised twin of `model`.
 
-    Trained alike it is what the model would do if its tangent kernel never changed. Its
-    parameters are an [`Expansion`][lazyrich.models.Expansion]: $\theta$, the model's own, is
-    trained, $\theta_0$ is where it began. `init_scale` multiplies both.
+    If it is trained in the same way, it shows how the model would behave with a constant tangent
+    kernel. The parameters are an [`Expansion`][lazyrich.models.Expansion]: $\theta$, which is
+    trained, and its initial value $\theta_0$. `init_scale` multiplies both.
 
-    - **Takes** `model`, the one expanded; `base_point`, what weight decay does to $\theta_0$:
-        `fixed`, nothing, the plain expansion of Kumar et al.; `decaying`, it shrinks as
-        $e^{-\lambda t}\theta_0$. Without decay the two are one.
-    - With $\theta = e^{-\lambda t}(\theta_0 + J_0^\top c)$, the decaying twin of an
+    - **Takes** `model`, the model to expand; `base_point`, the effect of weight decay on
+        $\theta_0$. With `fixed` there is none, as in Kumar et al. With `decaying`, the base point
+        is $e^{-\lambda t}\theta_0$. Without decay the two are equal.
+    - With $\theta = e^{-\lambda t}(\theta_0 + J_0^\top c)$, the `decaying` twin of an
         $L$-homogeneous model follows $f = e^{-L\lambda t}(f_0 + K_0 c)$ and $\dot c =
-        e^{-(L-2)\lambda t} s(f)/n$: the kernel phase of Lyu et al., whatever its
-        nonlinearity. The fixed one keeps the tangent features of time 0 at full size while
-        $\theta$ decays, and ends in ridge regression.
+        e^{-(L-2)\lambda t} s(f)/n$. This is the kernel phase of Lyu et al., for any
+        nonlinearity. The `fixed` twin keeps the initial tangent features at full size while
+        $\theta$ decays, and converges to ridge regression.
     - **Source** Kumar et al., ICLR 2024, arXiv:2310.06110: "linearized model"; for
         `decaying`, Lyu et al., ICLR 2024, arXiv:2311.18817: kernel regime.
     """
@@ -46,13 +46,13 @@ class Linearised(AbstractExpanded):
         return self.base_point == "decaying"
 
     def theory(self, classification: bool) -> Theory:
-        # Lazy to the end, it is in no family of runs that leave the kernel phase.
+        # The twin stays lazy, so it is in no family of runs that leave the kernel phase.
         del classification
         return Theory(family=type(self).__name__)
 
     @promoted
     def apply(self, params: Expansion, x: Shaped[Array, "n d"]) -> Float[Array, " n *c"]:
-        # Training moves nothing else: a gradient would see the kernel turn.
+        # The origin is constant: a gradient through it would change the kernel.
         origin = jax.lax.stop_gradient(params.origin)
         step = jax.tree.map(jnp.subtract, params.moved, origin)
         f, moved = jax.jvp(lambda p: self.model.apply(p, x), (origin,), (step,))
@@ -60,7 +60,7 @@ class Linearised(AbstractExpanded):
 
     @promoted
     def tangent_kernel(self, params: Expansion, x: Shaped[Array, "n d"]) -> Float[Array, "m m"]:
-        """The model's at its origin."""
+        """The tangent kernel of the model at the origin."""
         return self.model.tangent_kernel(params.origin, x)
 
     def gradient_factors(
