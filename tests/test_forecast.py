@@ -18,18 +18,18 @@ import lazyrich as lr
 from lazyrich import cli
 from lazyrich._run.prepared import prepare
 from lazyrich.dynamics import Problem
-from lazyrich.forecasts import with_run
+from lazyrich.forecasts import before_run
+from lazyrich.forecasts.before_run import follows_the_flow
 from lazyrich.forecasts.calibration import family_of
 from lazyrich.forecasts.conclude import calibrated
 from lazyrich.forecasts.course import Course
 from lazyrich.forecasts.flow import kernel_flow
 from lazyrich.forecasts.kernel import Dense, Passes, Repeated, kernel_of
-from lazyrich.forecasts.passage import params_at
+from lazyrich.forecasts.options import ForecastOptions
 from lazyrich.forecasts.phase import Breakdown, Clock, crossing, kernel_phase
-from lazyrich.forecasts.seen import Asked
 from lazyrich.forecasts.solve import solve
+from lazyrich.forecasts.transition import params_at
 from lazyrich.forecasts.verdict import Reason, confidence_of
-from lazyrich.forecasts.with_run import follows_the_flow
 from lazyrich.records.transition import Scales
 from lazyrich.tasks import Samples
 from tests.helpers import diagonal_problem, relative_error, silent
@@ -328,12 +328,12 @@ def test_a_constant_is_not_relied_on_for_other_data():
 
 def test_large_kernels_are_of_subsets():
     problem = net_problem()  # five samples, three outputs
-    assert [Asked(n).size(problem) for n in (None, 5, 2)] == [None, None, 2]
+    assert [ForecastOptions(n).size(problem) for n in (None, 5, 2)] == [None, None, 2]
     train = jax.tree.map(lambda a: jnp.concatenate([a] * 1500), problem.train)
     many = dataclasses.replace(problem, train=train)
-    assert Asked().size(many) == 400  # 7,500 samples, 22,500 outputs
-    assert Asked(7500).size(many) is None
-    assert Asked(passage="solved").size(many) is None
+    assert ForecastOptions().size(many) == 400  # 7,500 samples, 22,500 outputs
+    assert ForecastOptions(7500).size(many) is None
+    assert ForecastOptions(passage="solved").size(many) is None
 
 
 def test_scores_by_hand():
@@ -567,8 +567,8 @@ def test_a_forecast_that_fails_does_not_end_the_run(monkeypatch):
     def failing(*_):
         raise ZeroDivisionError("a fault\nin two lines")
 
-    monkeypatch.setattr(with_run, "forecast_on", failing)
+    monkeypatch.setattr(before_run, "forecast_on", failing)
     told: list[str | lr.Forecast] = []
-    record = with_run.foresee_and_simulate(experiment, told.append)
+    record = before_run.forecast_and_simulate(experiment, told.append)
     assert told == ["a fault in two lines"]
     assert record.attrs["ending"] == "completed"

@@ -194,7 +194,7 @@ def _run(
 ) -> dict[str, Any]:
     from .._run.extend import extend
     from .._run.simulate import simulate, simulate_many
-    from ..forecasts.with_run import follows_the_flow, foresee_and_simulate
+    from ..forecasts.before_run import follows_the_flow, forecast_and_simulate
     from ..records.file import save_record
     from ..records.summary import summarise
     from ..records.transition import Thresholds
@@ -220,7 +220,7 @@ def _run(
             print(f"lazyrich: {described.name}: continuing from record.nc", file=sys.stderr)
             record = extend(before, described, described.t1, listener=listener)
         elif follows_the_flow(described) if wanted is None else wanted:
-            record = foresee_and_simulate(
+            record = forecast_and_simulate(
                 described,
                 on_forecast,
                 listener=listener,

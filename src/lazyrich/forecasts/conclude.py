@@ -10,19 +10,19 @@ from ..experiments.experiment import Experiment
 from ..records.summary import early_and_late
 from ..records.transition import Outcome, Thresholds, Transition
 from .calibration import Family
-from .course import Course
-from .doubts import (
+from .caveats import (
     RichEnd,
-    doubts_of_dynamics,
-    doubts_of_end,
-    doubts_of_model,
-    doubts_of_phase,
-    doubts_of_start,
+    caveats_of_dynamics,
+    caveats_of_end,
+    caveats_of_model,
+    caveats_of_phase,
+    caveats_of_start,
 )
-from .passage import Passage
+from .course import Course
 from .phase import KernelPhase
-from .seen import Seen, end_of
+from .predictions import Predictions, end_of
 from .subset import Subsets
+from .transition import SolvedTransition
 from .verdict import Reason, Verdict, verdict_of
 
 
@@ -57,57 +57,57 @@ _READ = 0.03
 def conclude(
     experiment: Experiment,
     family: Family,
-    seen: Seen,
+    predictions: Predictions,
     thresholds: Thresholds,
-    solved: Passage | None,
+    solved: SolvedTransition | None,
 ) -> Conclusion:
     """Verdict and times: of the run itself where it is followed, else by the predictors."""
-    doubts = doubts_of_dynamics(experiment, seen.phase)
-    moved = seen.moved(experiment.t1)
-    if seen.is_exact:
-        return _by_kernel_flow(experiment, family, seen, thresholds, doubts)
+    caveats = caveats_of_dynamics(experiment, predictions.phase)
+    moved = predictions.moved(experiment.t1)
+    if predictions.is_exact:
+        return _by_kernel_flow(experiment, family, predictions, thresholds, caveats)
     if solved is not None:
-        return _by_solving(experiment, family, seen, thresholds, solved, doubts)
-    if not math.isnan(seen.t_end) and not math.isnan(seen.scores.late):
-        return _by_predictors(experiment, family, seen, thresholds, doubts)
-    if moved < 1 and (moved <= _LAZY or math.isnan(seen.t_end)):
-        doubts += doubts_of_model(experiment, experiment.t1)
+        return _by_solving(experiment, family, predictions, thresholds, solved, caveats)
+    if not math.isnan(predictions.t_end) and not math.isnan(predictions.scores.late):
+        return _by_predictors(experiment, family, predictions, thresholds, caveats)
+    if moved < 1 and (moved <= _LAZY or math.isnan(predictions.t_end)):
+        caveats += caveats_of_model(experiment, experiment.t1)
         if moved > _LAZY:
             text = f"the kernel has changed by {moved:.2g} along the dual by the horizon"
-            doubts.append(Reason(1 if moved <= _HARDLY else 2, text))
-        return _by_kernel_flow(experiment, family, seen, thresholds, doubts)
-    return _without_end(experiment, family, seen, thresholds, doubts)
+            caveats.append(Reason(1 if moved <= _HARDLY else 2, text))
+        return _by_kernel_flow(experiment, family, predictions, thresholds, caveats)
+    return _without_end(experiment, family, predictions, thresholds, caveats)
 
 
 def _by_kernel_flow(
     experiment: Experiment,
     family: Family,
-    seen: Seen,
+    predictions: Predictions,
     thresholds: Thresholds,
-    doubts: list[Reason],
+    caveats: list[Reason],
 ) -> Conclusion:
     """Where the kernel flow is the run, up to the horizon or for all time."""
-    run = seen.course.until(experiment.t1)
-    if seen.is_exact:
-        run = run.at(grids([experiment], [seen.phase.problem])[0])
+    run = predictions.course.until(experiment.t1)
+    if predictions.is_exact:
+        run = run.at(grids([experiment], [predictions.phase.problem])[0])
     events = run.events(thresholds)
     verdict, outcome = verdict_of(events), events.outcome
     text = "the kernel phase lasts beyond the horizon, so the kernel flow is the run up to there"
-    if seen.is_exact:
+    if predictions.is_exact:
         text = "the model is linear in its parameters, so the kernel flow is the run for all time"
-    reasons = [Reason(0, f"{text}: {outcome} ({events.says})"), *doubts]
-    if seen.subsets is not None:
-        reasons += [seen.subsets.reason, Reason(2, "scores are those of a subset")]
+    reasons = [Reason(0, f"{text}: {outcome} ({events.says})"), *caveats]
+    if predictions.subsets is not None:
+        reasons += [predictions.subsets.reason, Reason(2, "scores are those of a subset")]
     shown = run
-    if seen.is_exact and verdict in ("none", "immediate"):
-        later = seen.course.events(thresholds)
+    if predictions.is_exact and verdict in ("none", "immediate"):
+        later = predictions.course.events(thresholds)
         if verdict_of(later) != verdict and later.t_change > experiment.t1:
-            verdict, events, shown = verdict_of(later), later, seen.course
-    near = shown.near(thresholds, _SLACK if seen.is_exact else _MARGIN, verdict)
+            verdict, events, shown = verdict_of(later), later, predictions.course
+    near = shown.near(thresholds, _SLACK if predictions.is_exact else _MARGIN, verdict)
     if near:
         reasons.append(Reason(1, f"near to where the verdict turns: {', '.join(near)}"))
     states = early_and_late(shown.times, shown.curves, events)
-    early = seen.early if math.isnan(events.t_train) else states["early"]
+    early = predictions.early if math.isnan(events.t_train) else states["early"]
     t50 = math.nan
     if verdict in ("grok", "misgrok", "immediate"):
         t50 = events.t50 if thresholds.loss is None else events.t_change
@@ -119,55 +119,61 @@ def _by_kernel_flow(
 def _by_solving(
     experiment: Experiment,
     family: Family,
-    seen: Seen,
+    predictions: Predictions,
     thresholds: Thresholds,
-    solved: Passage,
-    doubts: list[Reason],
+    solved: SolvedTransition,
+    caveats: list[Reason],
 ) -> Conclusion:
     """Where the run itself was followed from the end of the kernel phase to the horizon."""
     events, verdict = solved.events, verdict_of(solved.events)
-    reasons = [solved.reason, *doubts, *doubts_of_model(experiment, solved.begin)]
-    reasons += doubts_of_start(experiment, seen.phase) + doubts_of_phase(seen.phase, seen.t_fit)
+    reasons = [solved.reason, *caveats, *caveats_of_model(experiment, solved.begin)]
+    reasons += caveats_of_start(experiment, predictions.phase) + caveats_of_phase(
+        predictions.phase, predictions.t_fit
+    )
     near = solved.course.near(thresholds, _MARGIN, verdict)
     if near:
         reasons.append(Reason(1, f"near to where the verdict turns: {', '.join(near)}"))
-    late = seen.late or {"predictor": "the solve's end", **solved.late}
+    late = predictions.late or {"predictor": "the solve's end", **solved.late}
     interval = solved.interval(family.error)
     return Conclusion(
-        verdict, events.outcome, events.t50, interval, family, reasons, seen.early, late
+        verdict, events.outcome, events.t50, interval, family, reasons, predictions.early, late
     )
 
 
 def _by_predictors(
     experiment: Experiment,
     family: Family,
-    seen: Seen,
+    predictions: Predictions,
     thresholds: Thresholds,
-    doubts: list[Reason],
+    caveats: list[Reason],
 ) -> Conclusion:
     """From the kernel predictor to the rich one, at the time of the family's constant."""
-    phase, problem, t1 = seen.phase, seen.phase.problem, experiment.t1
-    end = RichEnd(problem, seen.rich)
-    middle, (low, high), reasons = calibrated(family, phase, seen.subsets)
-    early, rich = seen.scores
+    phase, problem, t1 = predictions.phase, predictions.phase.problem, experiment.t1
+    end = RichEnd(problem, predictions.rich)
+    middle, (low, high), reasons = calibrated(family, phase, predictions.subsets)
+    early, rich = predictions.scores
     why = [
         Reason(0, f"kernel predictor scores {early:.3g} on test data, rich predictor {rich:.3g}"),
-        *doubts,
-        *doubts_of_model(experiment, seen.t_end),
-        *doubts_of_start(experiment, phase),
-        *doubts_of_phase(phase, seen.t_fit),
-        *doubts_of_end(seen.rich),
-        *end.doubts(float(problem.model.norm(problem.params))),
+        *caveats,
+        *caveats_of_model(experiment, predictions.t_end),
+        *caveats_of_start(experiment, phase),
+        *caveats_of_phase(phase, predictions.t_fit),
+        *caveats_of_end(predictions.rich),
+        *end.caveats(float(problem.model.norm(problem.params))),
     ]
-    if seen.subsets is not None:
-        why.append(seen.subsets.reason)
+    if predictions.subsets is not None:
+        why.append(predictions.subsets.reason)
     if not middle > 0:
         why.append(Reason(2, "the time of the change is not known"))
         nothing = (math.nan, math.nan)
-        return Conclusion("cannot_say", None, math.nan, nothing, family, why, seen.early, seen.late)
+        return Conclusion(
+            "cannot_say", None, math.nan, nothing, family, why, predictions.early, predictions.late
+        )
 
     def course(t50: float, shift: float) -> Course:
-        return seen.course.changed(end_of(problem, seen, end, shift), seen.t_end, t50, t1)
+        return predictions.course.changed(
+            end_of(problem, predictions, end, shift), predictions.t_end, t50, t1
+        )
 
     at_times = [course(t50, 0.0) for t50 in (middle, low, high) if t50 > 0]
     at_scores = [course(middle, shift) for shift in (-_MARGIN, _MARGIN)]
@@ -186,7 +192,9 @@ def _by_predictors(
         middle, low, high = math.nan, math.nan, math.nan
     else:
         why += reasons
-    return Conclusion(verdict, outcome, middle, (low, high), family, why, seen.early, seen.late)
+    return Conclusion(
+        verdict, outcome, middle, (low, high), family, why, predictions.early, predictions.late
+    )
 
 
 def _direction(events: Transition, thresholds: Thresholds) -> int:
@@ -198,25 +206,29 @@ def _direction(events: Transition, thresholds: Thresholds) -> int:
 def _without_end(
     experiment: Experiment,
     family: Family,
-    seen: Seen,
+    predictions: Predictions,
     thresholds: Thresholds,
-    doubts: list[Reason],
+    caveats: list[Reason],
 ) -> Conclusion:
     """Where the run leaves the kernel regime and its end is not known."""
-    phase = seen.phase
-    middle, interval, reasons = calibrated(family, phase, seen.subsets)
-    until = phase.times[-1] if math.isnan(seen.t_end) else seen.t_end
-    text = f"the kernel predictor scores {seen.scores.early:.3g} on test data"
-    if math.isnan(seen.t_end):
+    phase = predictions.phase
+    middle, interval, reasons = calibrated(family, phase, predictions.subsets)
+    until = phase.times[-1] if math.isnan(predictions.t_end) else predictions.t_end
+    text = f"the kernel predictor scores {predictions.scores.early:.3g} on test data"
+    if math.isnan(predictions.t_end):
         why = [Reason(2, f"{text}; the kernel flow is followed to t = {until:.4g}, not to t1")]
     else:
         text = f"{text}; no rich predictor is computed for this model, so the direction of a change"
         why = [Reason(1, f"{text} is unknown; times are those of a change, if there is one")]
-    why += [*doubts, *doubts_of_model(experiment, until)]
-    why += doubts_of_start(experiment, phase) + doubts_of_phase(phase, seen.t_fit) + reasons
-    if seen.subsets is not None:
-        why.append(seen.subsets.reason)
-    return Conclusion("cannot_say", None, middle, interval, family, why, seen.early, seen.late)
+    why += [*caveats, *caveats_of_model(experiment, until)]
+    why += (
+        caveats_of_start(experiment, phase) + caveats_of_phase(phase, predictions.t_fit) + reasons
+    )
+    if predictions.subsets is not None:
+        why.append(predictions.subsets.reason)
+    return Conclusion(
+        "cannot_say", None, middle, interval, family, why, predictions.early, predictions.late
+    )
 
 
 def calibrated(

@@ -16,12 +16,13 @@ from ..records.summary import jsonable, textbook_of
 from ..records.transition import Outcome, Thresholds
 from .advice import advice_of
 from .calibration import Family, family_of
+from .caveats import number_of
 from .conclude import conclude
-from .doubts import number_of
-from .likeness import likeness
-from .passage import solve_passage
+from .descriptors import descriptors
+from .options import ForecastOptions, How
 from .phase import Clock
-from .seen import Asked, How, look
+from .predictions import predict
+from .transition import solve_transition
 from .verdict import Confidence, Reason, Scores, Verdict, confidence_of
 
 
@@ -134,16 +135,16 @@ def forecast(
     """
     # As in `simulate`: LAPACK's threads would spin beside the compiled products.
     with threadpool_limits(limits=1, user_api="blas"):
-        asked = Asked(num_samples, passage, max_test, thresholds)
-        asked.check()
+        options = ForecastOptions(num_samples, passage, max_test, thresholds)
+        options.check()
         begun = time.perf_counter()
         prepared = prepare(experiment, params)
         sampling = {"sampling data": time.perf_counter() - begun}
-        found = forecast_on(prepared, asked)
+        found = forecast_on(prepared, options)
         return found._replace(seconds=sampling | found.seconds)
 
 
-def forecast_on(prepared: PreparedProblem, asked: Asked) -> Forecast:
+def forecast_on(prepared: PreparedProblem, options: ForecastOptions) -> Forecast:
     """The same of a prepared problem, in double precision."""
     seconds: dict[str, float] = {}
     begun = time.perf_counter()
@@ -152,27 +153,32 @@ def forecast_on(prepared: PreparedProblem, asked: Asked) -> Forecast:
         seconds[stage] = time.perf_counter() - begun - sum(seconds.values())
 
     experiment, problem = prepared.experiment, prepared.problem
-    seen = look(prepared, asked, done)
-    number = number_of(problem, seen.rich)
-    like = likeness(
-        seen.phase, seen.rich, len(problem.train.y), seen.t_fit, seen.scores.early, number
+    predictions = predict(prepared, options, done)
+    number = number_of(problem, predictions.rich)
+    like = descriptors(
+        predictions.phase,
+        predictions.rich,
+        len(problem.train.y),
+        predictions.t_fit,
+        predictions.scores.early,
+        number,
     )
-    family = family_of(experiment, seen.direction).on(experiment.loss.kind_name(), like)
+    family = family_of(experiment, predictions.direction).on(experiment.loss.kind_name(), like)
     solved = None
-    wanted = family.solve and seen.subsets is None
-    if asked.passage == "solved" or (asked.passage is None and wanted):
-        solved = solve_passage(
+    wanted = family.solve and predictions.subsets is None
+    if options.passage == "solved" or (options.passage is None and wanted):
+        solved = solve_transition(
             prepared,
-            seen.phase,
-            seen.course,
-            asked.thresholds,
-            asked.max_test,
+            predictions.phase,
+            predictions.course,
+            options.thresholds,
+            options.max_test,
         )
         done("solving the transition")
-    said = conclude(experiment, family.at(number), seen, asked.thresholds, solved)
+    said = conclude(experiment, family.at(number), predictions, options.thresholds, solved)
     if said.t50 > experiment.t1:
         said.reasons.append(Reason(0, f"t50 lies beyond the horizon t1 = {experiment.t1:g}"))
-    phase, confidence = seen.phase, confidence_of(said.reasons)
+    phase, confidence = predictions.phase, confidence_of(said.reasons)
     return Forecast(
         experiment=experiment.name,
         experiment_hash=experiment.content_hash,
@@ -186,12 +192,12 @@ def forecast_on(prepared: PreparedProblem, asked: Asked) -> Forecast:
             said.outcome,
             said.t50_interval,
             experiment,
-            solved=asked.passage == "solved" or solved is not None,
+            solved=options.passage == "solved" or solved is not None,
         ),
-        t_kernel_end=seen.t_end,
+        t_kernel_end=predictions.t_end,
         t50=said.t50,
         t50_interval=said.t50_interval,
-        t_fit=seen.t_fit,
+        t_fit=predictions.t_fit,
         textbook=textbook_of(experiment),
         textbook_per_coordinate=textbook_of(experiment, rms(problem.params)),
         early=said.early,
@@ -200,7 +206,7 @@ def forecast_on(prepared: PreparedProblem, asked: Asked) -> Forecast:
         times=phase.times,
         indicator=phase.solved.observed["indicator"],
         phi_ratio=phase.solved.observed["phi_ratio"],
-        curves=seen.curves,
+        curves=predictions.curves,
         ending=phase.solved.ending,
         method=f"kernel {phase.flow.kernel.label}, flow {phase.solved.method}, "
         f"{phase.solved.num_steps} steps",
@@ -208,5 +214,5 @@ def forecast_on(prepared: PreparedProblem, asked: Asked) -> Forecast:
         num_steps=0 if solved is None else solved.num_steps,
         num_gradients=0 if solved is None else solved.num_gradients,
         clock=phase.clock,
-        scores=seen.scores_at(said.early, said.late),
+        scores=predictions.scores_at(said.early, said.late),
     )

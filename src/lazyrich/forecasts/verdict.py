@@ -33,7 +33,7 @@ def verdict_of(events: Transition) -> Verdict:
     return _SAID.get(events.outcome, "cannot_say")
 
 
-def is_foreseen(verdict: str, outcome: str) -> bool | None:
+def is_expected(verdict: str, outcome: str) -> bool | None:
     """Whether a verdict is right about an outcome; None where there is nothing to compare."""
     if verdict == "cannot_say" or verdict not in _SAID.values() or outcome not in _SAID:
         return None

@@ -15,7 +15,7 @@ from ..claims import AbstractClaim, ClaimResult
 from ..claims.sample import sample
 from ..experiments.published import Published, holds
 from ..forecasts import Forecast
-from ..forecasts.seen import Asked
+from ..forecasts.options import ForecastOptions
 from ..maps.diagram import quantile
 from ..records.reclassify import reclassify
 from ..records.transition import CODES
@@ -125,7 +125,9 @@ def reproduce(
                 if listener is not None:
                     listener(f"{name}, forecasts", Progress(of, done, 0, 0.0))
 
-            run_sweep(sweep, store, pool, listener=run_progress, forecast=_asked(version))
+            run_sweep(
+                sweep, store, pool, listener=run_progress, forecast=_forecast_options(version)
+            )
             results.append(result_of(name, version, sweep, Store(store), forecast_progress))
     return results
 
@@ -207,20 +209,20 @@ def result_of(
     # Always, so that runs of a store that an earlier version wrote are judged by the rules of this.
     dataset = reclassify(assemble(store, sweep), panel.thresholds)
     first = None
-    if (asked := _asked(panel)) is not None:
-        dataset = with_forecasts(dataset, sweep, asked, store, listener)
-        first = forecast_first(sweep, asked)
+    if (options := _forecast_options(panel)) is not None:
+        dataset = with_forecasts(dataset, sweep, options, store, listener)
+        first = forecast_first(sweep, options)
     rows = compare(sweep.experiment.published, dataset)
     claims = [_checked(claim, dataset) for claim in panel.claims]
     return PanelResult(name, sweep, dataset, counts_of(dataset), rows, claims, panel, first)
 
 
-def _asked(panel: Panel) -> Asked | None:
-    """What is asked of the forecasts of a panel's runs; None where it has none."""
+def _forecast_options(panel: Panel) -> ForecastOptions | None:
+    """The arguments of the forecasts of a panel's runs; None where it has none."""
     if not panel.forecast:
         return None
     passage = None if panel.forecast is True else panel.forecast
-    return Asked(passage=passage, thresholds=panel.thresholds)
+    return ForecastOptions(passage=passage, thresholds=panel.thresholds)
 
 
 def _checked(claim: AbstractClaim, dataset: xr.Dataset) -> ClaimResult:

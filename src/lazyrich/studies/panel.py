@@ -12,7 +12,7 @@ from .._core.files import contents
 from .._core.toml import MAX_BYTES, parse_toml
 from ..claims import AbstractClaim
 from ..experiments.experiment import Experiment
-from ..forecasts.seen import How
+from ..forecasts.options import How
 from ..records.transition import Thresholds
 from ..sweeps import Over, parse_values
 

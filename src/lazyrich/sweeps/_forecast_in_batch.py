@@ -15,7 +15,7 @@ from .._core.precision import in_double
 from .._run.prepared import prepare
 from ..experiments.experiment import Experiment
 from ..forecasts.forecast import Forecast, forecast_on
-from ..forecasts.seen import Asked
+from ..forecasts.options import ForecastOptions
 from ..records.transition import read_off, scales_of_numbers
 from ._store import Damaged, Results, Store
 from ._sweep import Sweep
@@ -40,21 +40,21 @@ NONE: dict[str, Any] = {
 """The values for a run whose forecast failed."""
 
 
-def key_of(asked: Asked) -> str:
+def key_of(options: ForecastOptions) -> str:
     """An identifier of how forecasts are made: settings, and the version of lazyrich."""
-    parts = (asked.num_samples, asked.passage, asked.max_test, asked.thresholds.table())
+    parts = (options.num_samples, options.passage, options.max_test, options.thresholds.table())
     text = json.dumps([*parts, version("lazyrich")])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def forecast_of(run: Experiment, asked: Asked, t50: float) -> dict[str, Any]:
+def forecast_of(run: Experiment, options: ForecastOptions, t50: float) -> dict[str, Any]:
     """The forecast of a run, as numbers and strings keyed by the variables of a dataset.
 
     - **Takes** `t50` of the run itself, NaN if there is none.
     - **Returns** [`NONE`][] and an `error` if the forecast fails.
     """
     try:
-        return numbers_of(forecast_on(prepare(run), asked), t50)
+        return numbers_of(forecast_on(prepare(run), options), t50)
     except Exception as error:
         return {**NONE, "error": one_line(f"{type(error).__name__}: {error}", _MAX_MESSAGE)}
 
@@ -82,19 +82,21 @@ def numbers_of(found: Forecast, t50: float) -> dict[str, Any]:
 
 
 @in_double
-def with_forecasts_of(results: Results, experiments: Sequence[Experiment], asked: Asked) -> Results:
+def with_forecasts_of(
+    results: Results, experiments: Sequence[Experiment], options: ForecastOptions
+) -> Results:
     """The results of a batch with the forecasts of its runs, under `forecast` in `about`."""
     with threadpool_limits(limits=1, user_api="blas"):
         found = [
-            forecast_of(run, asked, _t50(results, place, run, asked))
+            forecast_of(run, options, _t50(results, place, run, options))
             for place, run in enumerate(experiments)
         ]
     return results._replace(
-        about={**results.about, "forecast": {"key": key_of(asked), "runs": found}}
+        about={**results.about, "forecast": {"key": key_of(options), "runs": found}}
     )
 
 
-def _t50(results: Results, place: int, run: Experiment, asked: Asked) -> float:
+def _t50(results: Results, place: int, run: Experiment, options: ForecastOptions) -> float:
     """The t50 of a run by the thresholds of the forecast."""
     known = ~np.isnan(results.times[place])
     if not known.any():
@@ -103,21 +105,23 @@ def _t50(results: Results, place: int, run: Experiment, asked: Asked) -> float:
     numbers = {name: float(values[place]) for name, values in results.numbers.items()}
     scales = scales_of_numbers(numbers, run.weight_decay)
     times, ending = results.times[place][known], results.endings[place]
-    return read_off(times, curves, ending, asked.thresholds, scales).t50
+    return read_off(times, curves, ending, options.thresholds, scales).t50
 
 
-def has_forecasts(store: Store, name: str, asked: Asked | None) -> bool:
+def has_forecasts(store: Store, name: str, options: ForecastOptions | None) -> bool:
     """Whether a complete batch file has the requested forecasts."""
-    return asked is None or store.summary(name).get("forecast") == key_of(asked)
+    return options is None or store.summary(name).get("forecast") == key_of(options)
 
 
-def kept_forecasts(store: Store, sweep: Sweep, asked: Asked) -> dict[str, dict[str, Any]]:
+def kept_forecasts(
+    store: Store, sweep: Sweep, options: ForecastOptions
+) -> dict[str, dict[str, Any]]:
     """The forecasts in a store for the runs of a sweep, keyed by the hash of the experiment."""
     wanted = {sweep.run(index).content_hash for index in range(len(sweep))}
     found: dict[str, dict[str, Any]] = {}
     for name in {name for name, _ in store.index(store.files()).values()}:
         try:
-            results = store.read(name) if has_forecasts(store, name, asked) else None
+            results = store.read(name) if has_forecasts(store, name, options) else None
         except Damaged:
             continue
         if results is None:

@@ -15,8 +15,8 @@ from .._core.precision import in_double
 from .._run.prepared import key_of_data, prepare
 from ..experiments.experiment import Experiment
 from ..forecasts.forecast import Forecast, forecast_on
-from ..forecasts.seen import Asked, How
-from ..forecasts.verdict import is_foreseen
+from ..forecasts.options import ForecastOptions, How
+from ..forecasts.verdict import is_expected
 from ..records.transition import Thresholds
 from ._forecast_in_batch import forecast_of, kept_forecasts
 from ._store import Store
@@ -74,15 +74,17 @@ def forecast_runs(
         right, 0 if it was wrong, NaN if there was no verdict.
     - **Raises** [`InputError`][lazyrich.InputError] if the dataset is not one of this sweep.
     """
-    sweep, asked = Sweep.over(experiment, over), Asked(passage=passage, thresholds=thresholds)
-    return with_forecasts(dataset, sweep, asked, None if store is None else Store(store), listener)
+    sweep = Sweep.over(experiment, over)
+    options = ForecastOptions(passage=passage, thresholds=thresholds)
+    kept = None if store is None else Store(store)
+    return with_forecasts(dataset, sweep, options, kept, listener)
 
 
 @in_double
 def with_forecasts(
     dataset: xr.Dataset,
     sweep: Sweep,
-    asked: Asked,
+    options: ForecastOptions,
     store: Store | None = None,
     listener: Callable[[int, int], None] = lambda done, of: None,
 ) -> xr.Dataset:
@@ -93,12 +95,12 @@ def with_forecasts(
     numbers = {name: np.full(shape, np.nan) for name in _NUMBERS | _SCORES}
     words = {name: np.full(shape, "", dtype=object) for name in _WORDS}
     runs = [sweep.run(index) for index in range(len(sweep))]
-    kept = {} if store is None else kept_forecasts(store, sweep, asked)
+    kept = {} if store is None else kept_forecasts(store, sweep, options)
     with threadpool_limits(limits=1, user_api="blas"):
         for done, index in enumerate(_by_data(runs)):
             place, run = np.unravel_index(index, shape), runs[index]
             t50 = float(dataset["t50"].values[place])
-            found = kept.get(run.content_hash) or forecast_of(run, asked, t50)
+            found = kept.get(run.content_hash) or forecast_of(run, options, t50)
             outcome = str(dataset["outcome"].values[place])
             right = is_right(found["forecast_verdict"], found["forecast_outcome"], outcome)
             for name in _NUMBERS | _SCORES | _WORDS:
@@ -116,11 +118,11 @@ def with_forecasts(
 
 
 @in_double
-def forecast_first(sweep: Sweep, asked: Asked) -> Forecast | None:
+def forecast_first(sweep: Sweep, options: ForecastOptions) -> Forecast | None:
     """The complete forecast of a sweep's first run, with its curves; None if it fails."""
     with threadpool_limits(limits=1, user_api="blas"):
         try:
-            return forecast_on(prepare(sweep.run(0)), asked)
+            return forecast_on(prepare(sweep.run(0)), options)
         except Exception:
             return None
 
@@ -138,7 +140,7 @@ def is_right(verdict: str, by_t1: str, outcome: str) -> float:
     """1 if the verdict or the predicted outcome at the horizon was right, 0 if not.
 
     NaN if there is no verdict, or no run to compare with."""
-    right = is_foreseen(verdict, outcome)
+    right = is_expected(verdict, outcome)
     return math.nan if right is None else float(right or by_t1 == outcome)
 
 

@@ -18,7 +18,7 @@ from ..._run.result import BatchResult, machine
 from ..._run.simulate import simulate_batch
 from ...dynamics import Effort
 from ...experiments.experiment import Experiment
-from ...forecasts.seen import Asked
+from ...forecasts.options import ForecastOptions
 from ...predictors import CERTIFIED
 from ...records.summary import early_and_late
 from ...records.transition import read_off, scales_of_numbers
@@ -51,10 +51,12 @@ class Job:
     runs: np.ndarray
     changes: list[dict[str, Any]]
     hashes: list[str]
-    forecast: Asked | None = None
+    forecast: ForecastOptions | None = None
 
     @classmethod
-    def of(cls, store: Store, sweep: Sweep, batch: Batch, forecast: Asked | None = None) -> "Job":
+    def of(
+        cls, store: Store, sweep: Sweep, batch: Batch, forecast: ForecastOptions | None = None
+    ) -> "Job":
         """The job for a batch of a sweep in a store."""
         runs = batch.runs.tolist()
         return cls(
@@ -85,7 +87,7 @@ class Done:
     was_there: bool
 
 
-def is_done(store: Store, name: str, forecast: Asked | None) -> bool:
+def is_done(store: Store, name: str, forecast: ForecastOptions | None) -> bool:
     """Whether a batch file exists, is not damaged, and has the requested forecasts."""
     return store.is_whole(name) and has_forecasts(store, name, forecast)
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from ..._core.errors import ComputationError, InputError
-from ...forecasts.seen import Asked
+from ...forecasts.options import ForecastOptions
 from .._forecast_in_batch import key_of
 from .._store import Store
 from .._sweep import Sweep
@@ -59,7 +59,7 @@ class Campaign:
         walltime: float | None,
         listener: Listener,
         longest: float = 0.0,
-        forecast: Asked | None = None,
+        forecast: ForecastOptions | None = None,
     ):
         self.store, self.sweep, self.forecast = store, sweep, forecast
         self._batches, self._walltime, self._listener = batches, walltime, listener
@@ -212,8 +212,8 @@ def _run_on(
 
 
 def _task_key(job: Job, tries: int, place: str) -> str:
-    asked = "" if job.forecast is None else f"-{key_of(job.forecast)}"
-    return f"{job.name}-try{tries}-{place}{asked}"
+    suffix = "" if job.forecast is None else f"-{key_of(job.forecast)}"
+    return f"{job.name}-try{tries}-{place}{suffix}"
 
 
 def _again(

@@ -15,7 +15,7 @@ from ..._core.precision import in_double
 from ..._core.terminal import sweep_progress
 from ...experiments.experiment import Experiment
 from ...experiments.sizes import check_fits
-from ...forecasts.seen import Asked, How
+from ...forecasts.options import ForecastOptions, How
 from .._forecast_in_batch import has_forecasts
 from .._store import Store, assemble
 from .._sweep import Sweep
@@ -84,7 +84,7 @@ def sweep(
     described = Sweep.over(experiment, over)
     size = suggested_size(experiment, len(described)) if batch_size is None else batch_size
     described = Sweep(experiment=experiment, axes=described.axes, batch_size=size)
-    asked = Asked(passage=None if forecast is True else forecast) if forecast else None
+    options = ForecastOptions(passage=None if forecast is True else forecast) if forecast else None
     with (
         listening(listener, progress, experiment.name) as heard,
         worker_pool(workers, scheduler) as pool,
@@ -96,12 +96,12 @@ def sweep(
             max_running=max_running,
             walltime=walltime,
             listener=heard,
-            forecast=asked,
+            forecast=options,
         )
     dataset = assemble(Store(store), described)
-    if asked is None:
+    if options is None:
         return dataset
-    return with_forecasts(dataset, described, asked, Store(store))
+    return with_forecasts(dataset, described, options, Store(store))
 
 
 def run_sweep(
@@ -112,7 +112,7 @@ def run_sweep(
     max_running: int | None = None,
     walltime: float | None = None,
     listener: Listener = silent,
-    forecast: Asked | None = None,
+    forecast: ForecastOptions | None = None,
 ) -> int:
     """Runs the remaining batches of a sweep on a pool of workers, see [`sweep`][lazyrich.sweep].
 
@@ -145,7 +145,7 @@ def _finish(
     max_running: int | None,
     walltime: float | None,
     listener: Listener,
-    forecast: Asked | None,
+    forecast: ForecastOptions | None,
 ) -> int:
     damaged = kept.check(kept.files())
     own = [n for n in kept.files() if n not in damaged and kept.owns(described, n)]

@@ -14,7 +14,7 @@ from .._run.solve import Listener, Stopwatch, silently, solve_batch
 from ..experiments.experiment import Experiment
 from ..records.transition import Thresholds
 from .forecast import Forecast, forecast_on
-from .seen import Asked
+from .options import ForecastOptions
 
 # Letters of why there is no forecast, at most.
 _MAX_WORDS = 300
@@ -27,7 +27,7 @@ def follows_the_flow(experiment: Experiment) -> bool:
 
 
 @in_double
-def foresee_and_simulate(
+def forecast_and_simulate(
     experiment: Experiment,
     foreseen: Callable[[Forecast | str], None],
     *,
@@ -50,7 +50,9 @@ def foresee_and_simulate(
         listener("forecasting", None, "")
         found: Forecast | str
         try:
-            found = forecast_on(prepared, Asked(passage="calibrated", thresholds=thresholds))
+            found = forecast_on(
+                prepared, ForecastOptions(passage="calibrated", thresholds=thresholds)
+            )
         except Exception as error:  # whatever it is: a forecast that fails never ends a run
             found = " ".join(str(error).split())[:_MAX_WORDS] or type(error).__name__
         foreseen(found)

@@ -19,7 +19,7 @@ _LITTLE_DECAY = 0.1
 _ZERO = 1e-6
 
 
-def doubts_of_dynamics(experiment: Experiment, phase: KernelPhase) -> list[Reason]:
+def caveats_of_dynamics(experiment: Experiment, phase: KernelPhase) -> list[Reason]:
     """Where the run does not follow the gradient flow, or the kernel flow was not followed."""
     found, dynamics = [], experiment.dynamics
     kind = dynamics.kind_name()
@@ -37,7 +37,7 @@ def doubts_of_dynamics(experiment: Experiment, phase: KernelPhase) -> list[Reaso
     return found
 
 
-def doubts_of_model(experiment: Experiment, until: float) -> list[Reason]:
+def caveats_of_model(experiment: Experiment, until: float) -> list[Reason]:
     """Where the first-order expansion is not justified by the model, `until` a time."""
     found, model = [], experiment.model
     if model.has_kinks:
@@ -54,7 +54,7 @@ def doubts_of_model(experiment: Experiment, until: float) -> list[Reason]:
     return found
 
 
-def doubts_of_start(experiment: Experiment, phase: KernelPhase) -> list[Reason]:
+def caveats_of_start(experiment: Experiment, phase: KernelPhase) -> list[Reason]:
     """Where outputs do not begin at zero, as theory of the rich predictor has them."""
     flow = phase.flow
     unit = experiment.loss.typical_output(flow.f_start.shape, flow.y)
@@ -66,7 +66,7 @@ def doubts_of_start(experiment: Experiment, phase: KernelPhase) -> list[Reason]:
     return [Reason(2 if size > 1 else 1, text)]
 
 
-def doubts_of_phase(phase: KernelPhase, t_fit: float) -> list[Reason]:
+def caveats_of_phase(phase: KernelPhase, t_fit: float) -> list[Reason]:
     """Whether there is a kernel phase in which the training data are fitted."""
     t_end = phase.t_end
     if math.isnan(t_end):
@@ -80,7 +80,7 @@ def doubts_of_phase(phase: KernelPhase, t_fit: float) -> list[Reason]:
     return []
 
 
-def doubts_of_end(rich: Predictor | None) -> list[Reason]:
+def caveats_of_end(rich: Predictor | None) -> list[Reason]:
     """Whether training is known to end at the rich predictor."""
     if rich is not None and rich.status == "stationary":
         return [Reason(1, "the rich predictor is one of several stationary points")]
@@ -124,7 +124,7 @@ class RichEnd:
             self.norm, self.collapses = math.sqrt(sizes[best]), best == 0
             self.train_loss = float(fit[best])
 
-    def doubts(self, norm: float) -> list[Reason]:
+    def caveats(self, norm: float) -> list[Reason]:
         """Against initial parameters of that norm."""
         if self.collapses:
             return [Reason(2, "decay outweighs the loss: its minimum is at zero")]

@@ -11,55 +11,22 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Shaped
 
-from .._core.errors import InputError
 from .._run.prepared import PreparedProblem
 from .._run.solve import grids
 from ..dynamics import Problem
 from ..predictors import Predictor
 from ..probes import accuracy
-from ..records.transition import Scales, ScoredBy, Thresholds, score_of_loss, scored_by
+from ..records.transition import Scales, ScoredBy, score_of_loss, scored_by
 from ..tasks import Blocks, Samples
+from .caveats import RichEnd
 from .course import Course
-from .doubts import RichEnd
+from .options import ForecastOptions
 from .phase import KernelPhase, Outputs, kernel_phase, outputs_of
 from .subset import Subsets
 from .verdict import Scores
 
-# Kernels of more training outputs are taken from subsets of so many samples.
-_MANY, _FEW = 20_000, 400
 
-
-How = Literal["calibrated", "solved"]
-"""By a family's constant, or by following the run itself from the end of the kernel phase on."""
-
-
-class Asked(NamedTuple):
-    """What a forecast is asked for, see [`forecast`][lazyrich.forecast]."""
-
-    num_samples: int | None = None
-    passage: How | None = None
-    max_test: int = 2000
-    thresholds: Thresholds = Thresholds()
-
-    def check(self) -> None:
-        """Raises [`InputError`][lazyrich.InputError] for what goes together with nothing."""
-        if self.max_test < 1:
-            raise InputError("max_test", self.max_test, "should be a whole number from 1 on")
-        if self.passage == "solved" and self.num_samples is not None:
-            accepted = "should be left out where the passage is solved"
-            raise InputError("num_samples", self.num_samples, accepted)
-
-    def size(self, problem: Problem) -> int | None:
-        """Of the subsets to take; None for all training samples."""
-        num = problem.train.x.shape[0]
-        if self.num_samples is not None:
-            return None if self.num_samples == num else self.num_samples
-        outputs = jax.eval_shape(problem.model.apply, problem.params, problem.train.x)
-        affordable = self.passage == "solved" or outputs.size <= _MANY
-        return None if affordable else min(_FEW, num // 2)
-
-
-class Seen(NamedTuple):
+class Predictions(NamedTuple):
     """What the kernel flow and the predictors show."""
 
     phase: KernelPhase
@@ -106,7 +73,9 @@ class Seen(NamedTuple):
         return "misgrok" if self.scores.late < self.scores.early else "grok"
 
 
-def look(prepared: PreparedProblem, asked: Asked, done: Callable[[str], None]) -> Seen:
+def predict(
+    prepared: PreparedProblem, options: ForecastOptions, done: Callable[[str], None]
+) -> Predictions:
     """Follows the kernel flow of a prepared problem; `done` is called with the name of every
     stage as it ends."""
     experiment, problem = prepared.experiment, prepared.problem
@@ -114,14 +83,14 @@ def look(prepared: PreparedProblem, asked: Asked, done: Callable[[str], None]) -
     certified = {role: p for role, p in prepared.data.predictors.items() if p.is_certified}
     rich = certified.get("rich")
     done("computing predictors")
-    size = asked.size(problem)
+    size = options.size(problem)
     subsets = None if size is None else Subsets.of(problem, size, t1)
     if subsets is None:
         phase = kernel_phase(problem, t1, grids([experiment], [problem])[0])
     else:
         phase = subsets.phase
     done("following the kernel flow")
-    test = _some(prepared.data.split.test, asked.max_test)
+    test = _some(prepared.data.split.test, options.max_test)
     outputs = outputs_of(phase, test, [jnp.asarray(p.weights) for p in certified.values()])
     curves = _curves(phase, outputs)
     best = {
@@ -129,7 +98,7 @@ def look(prepared: PreparedProblem, asked: Asked, done: Callable[[str], None]) -
         for role, f in zip(certified, outputs.references, strict=False)
     }
     scales = _scales(problem, outputs, best)
-    t_fit = Course(phase.times, curves, scales).events(asked.thresholds).t_train
+    t_fit = Course(phase.times, curves, scales).events(options.thresholds).t_train
     if t_fit >= phase.t_end:
         t_fit = math.nan
     early = _early(phase.times, curves, t_fit, phase.t_end)
@@ -138,7 +107,7 @@ def look(prepared: PreparedProblem, asked: Asked, done: Callable[[str], None]) -
         late = {"predictor": rich.name, "gap": rich.gap, **best["rich"]}
     done("predicting")
     t_end = phase.t_end if subsets is None else subsets.t_end
-    return Seen(phase, subsets, rich, curves, scales, t_end, t_fit, early, late)
+    return Predictions(phase, subsets, rich, curves, scales, t_end, t_fit, early, late)
 
 
 def _some(test: Blocks, max_test: int) -> list[Samples]:
@@ -222,22 +191,26 @@ def _scales(problem: Problem, outputs: Outputs, best: dict[str, dict[str, float]
     )
 
 
-def end_of(problem: Problem, seen: Seen, end: RichEnd, shift: float) -> dict[str, float]:
+def end_of(
+    problem: Problem, predictions: Predictions, end: RichEnd, shift: float
+) -> dict[str, float]:
     """The last values of the curves of a run that ends at the rich predictor, its test score
     shifted."""
-    values = {name: float(v) for name, v in seen.late.items() if name in seen.curves}
+    values = {name: float(v) for name, v in predictions.late.items() if name in predictions.curves}
     values["train_accuracy"] = 1.0
     if not math.isnan(end.train_loss):
         values["train_loss"] = end.train_loss
     if end.collapses:
-        nothing = jnp.zeros_like(seen.phase.flow.f_start)
+        nothing = jnp.zeros_like(predictions.phase.flow.f_start)
         values["train_loss"] = float(problem.loss.mean(nothing, problem.train.y))
         values["train_accuracy"] = values["test_accuracy"] = 0.5
-    if "test_accuracy" in seen.curves:
+    if "test_accuracy" in predictions.curves:
         values["test_accuracy"] = min(max(values["test_accuracy"] + shift, 0.0), 1.0)
     elif "test_loss" in values:
-        values["test_loss"] = max(values["test_loss"] - shift * seen.scales.test_variance, 0.0)
-    return {name: value for name, value in values.items() if name in seen.curves}
+        values["test_loss"] = max(
+            values["test_loss"] - shift * predictions.scales.test_variance, 0.0
+        )
+    return {name: value for name, value in values.items() if name in predictions.curves}
 
 
 def _score(state: Mapping[str, Any], scales: Scales, by: ScoredBy) -> float:

@@ -25,7 +25,7 @@ _LOG_BEGIN = math.log(0.05)
 
 
 @dataclasses.dataclass(frozen=True)
-class Passage:
+class SolvedTransition:
     """A solve from where the kernel flow stood at time `begin`.
 
     - `course`, the kernel flow's up to there and the solve's from there on; `events`, read off it.
@@ -79,13 +79,13 @@ def params_at(phase: KernelPhase, index: int) -> Any:
     )
 
 
-def solve_passage(
+def solve_transition(
     prepared: PreparedProblem,
     phase: KernelPhase,
     flow: Course,
     thresholds: Thresholds,
     max_test: int,
-) -> Passage | None:
+) -> SolvedTransition | None:
     """Solves a prepared problem from the end of the kernel phase to its horizon; None without one.
 
     - **Takes** `flow`, the course of the kernel flow.
@@ -121,7 +121,7 @@ def solve_passage(
     every = np.concatenate([phase.times[: index + 1], begin + later[1:]])
     course = Course(every, joined, flow.scales)
     effort = result.efforts[0]
-    return Passage(
+    return SolvedTransition(
         begin,
         course,
         course.events(thresholds, result.endings[0]),

@@ -13,7 +13,7 @@ from .flow import KernelFlow
 from .phase import KernelPhase
 
 
-def likeness(
+def descriptors(
     phase: KernelPhase,
     rich: Predictor | None,
     num_samples: int,

@@ -1,0 +1,42 @@
+"""The arguments of a forecast, checked."""
+
+from typing import Literal, NamedTuple
+
+import jax
+
+from .._core.errors import InputError
+from ..dynamics import Problem
+from ..records.transition import Thresholds
+
+# Kernels of more training outputs are taken from subsets of so many samples.
+_MANY, _FEW = 20_000, 400
+
+
+How = Literal["calibrated", "solved"]
+"""By a family's constant, or by following the run itself from the end of the kernel phase on."""
+
+
+class ForecastOptions(NamedTuple):
+    """The arguments of [`forecast`][lazyrich.forecast]."""
+
+    num_samples: int | None = None
+    passage: How | None = None
+    max_test: int = 2000
+    thresholds: Thresholds = Thresholds()
+
+    def check(self) -> None:
+        """Raises [`InputError`][lazyrich.InputError] for arguments that exclude each other."""
+        if self.max_test < 1:
+            raise InputError("max_test", self.max_test, "should be a whole number from 1 on")
+        if self.passage == "solved" and self.num_samples is not None:
+            accepted = "should be left out where the passage is solved"
+            raise InputError("num_samples", self.num_samples, accepted)
+
+    def size(self, problem: Problem) -> int | None:
+        """The size of the subsets to take; None for all training samples."""
+        num = problem.train.x.shape[0]
+        if self.num_samples is not None:
+            return None if self.num_samples == num else self.num_samples
+        outputs = jax.eval_shape(problem.model.apply, problem.params, problem.train.x)
+        affordable = self.passage == "solved" or outputs.size <= _MANY
+        return None if affordable else min(_FEW, num // 2)
