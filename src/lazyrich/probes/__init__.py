@@ -1,4 +1,4 @@
-"""What is measured on the way."""
+"""Probes: the quantities that a run records."""
 
 from ._base import (
     AbstractProbe as AbstractProbe,
@@ -74,7 +74,7 @@ BUILT_IN: dict[str, AbstractProbe] = {
         DistanceTo("rich"),
     )
 }
-"""Every probe that records hold by default, as far as it applies."""
+"""The default probes. A record contains those that apply to its run."""
 
 ON_REQUEST: dict[str, AbstractProbe] = {
     probe.name: probe
@@ -107,4 +107,4 @@ ON_REQUEST: dict[str, AbstractProbe] = {
         Parameters(),
     )
 }
-"""Probes that an experiment can name as well: costly ones, or of one kind of task."""
+"""Further probes that an experiment can name. They are expensive or specific to some tasks."""

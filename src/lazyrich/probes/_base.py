@@ -1,4 +1,4 @@
-"""What a probe is and what it sees."""
+"""The base class of probes, and the arguments of a probe."""
 
 import abc
 from collections.abc import Collection
@@ -13,16 +13,17 @@ from ..losses import AbstractLoss
 from ..models import AbstractLinearModel, AbstractModel
 
 Labels = Literal["signs", "classes", "reals"]
-"""What labels are: -1 or 1, whole numbers that name classes, or any real numbers."""
+"""Kinds of labels: -1 or 1 (signs), integers that name classes, or real numbers."""
 
 
 class RunContext(eqx.Module):
-    """What stays the same over a run.
+    """The constants of a run.
 
-    `kernel` and `rich` are the weights of the early and the late predictor, None where
-    there is none; those of a linear model have the shape of its weights. What only some probes
-    ask for can be None: `x_train`; `teacher`, the $\\sqrt\\tau \\beta$ of labels $\\frac\\tau2
-    (\\beta \\cdot x)^2$ on inputs $N(0, I/D)$; `twin`, the linearised twin.
+    - `kernel` and `rich`: the weights of the early and of the late predictor, in the shape of the
+        weights of the linear model; None if there is no such predictor.
+    - `x_train`, `teacher` and `twin` are None if no probe needs them. `teacher` is $\\sqrt\\tau
+        \\beta$ for labels $\\frac\\tau2 (\\beta \\cdot x)^2$ on inputs $N(0, I/D)$. `twin` is the
+        linearised twin.
     """
 
     y_train: Shaped[Array, " n *c"]
@@ -42,19 +43,19 @@ class RunContext(eqx.Module):
 
     @property
     def is_linear(self) -> bool:
-        """Whether the model computes a linear function, which has weights."""
+        """Whether the model is linear in its input, and so has weights."""
         return isinstance(self.model, AbstractLinearModel)
 
     @property
     def weights_shape(self) -> tuple[int, ...]:
-        """The shape of a linear model's weights, empty for other models."""
+        """The shape of the weights of a linear model; empty for other models."""
         if not isinstance(self.model, AbstractLinearModel):
             return ()
         return tuple(jax.eval_shape(self.model.weights, self.params).shape)
 
 
 class RunState(eqx.Module):
-    """A run at one time; `weights` are those of a linear model's function, else None."""
+    """A run at one time. `weights` are the weights of a linear model, None for other models."""
 
     time: Float[Array, ""]
     params: Any
@@ -64,60 +65,60 @@ class RunState(eqx.Module):
 
 
 class AbstractProbe(eqx.Module):
-    """A number, or an array of them, measured at every recorded time.
+    """A number or an array that is measured at every recorded time.
 
-    `name` is the variable's name in the record; every built-in probe is dimensionless. A probe
-    is compiled with the rest, so it computes with `jax.numpy`.
+    `name` is the name of the variable in the record. All built-in probes are dimensionless. Probes
+    are compiled together with the solve, so they compute with `jax.numpy`.
 
-    A class gives its probes their name and long name by `named`, or by properties of its own.
+    A class sets name and long name of its probes with `named` or by overriding the properties.
     """
 
     named: ClassVar[tuple[str, str]] = ("", "")
-    """Name and long name of the class's probes; `{field}` stands for the value of a field."""
+    """Name and long name of the probes; `{field}` is replaced by the value of the field."""
     meaning: ClassVar[str] = ""
-    """What is measured, in a line, for the table of a record's variables."""
+    """What is measured, in one line, for the table of the variables of a record."""
     needs_inputs: ClassVar[bool] = False
-    """Whether the context should hold the training inputs."""
+    """Whether the probe requires the training inputs in the context."""
     needs_twin: ClassVar[bool] = False
-    """Whether the context should hold the linearised twin."""
+    """Whether the probe requires the linearised twin in the context."""
 
     @property
     def name(self) -> str:
-        """The variable's name in the record."""
+        """The name of the variable in the record."""
         return self.named[0].format_map(vars(self))
 
     @property
     def long_name(self) -> str:
-        """What axes and legends call it."""
+        """The label of axes and legends."""
         return self.named[1].format_map(vars(self))
 
     @property
     def units(self) -> str:
-        """The unit, "1" for a pure number."""
+        """The unit; "1" for a pure number."""
         return "1"
 
     @property
     def against(self) -> str:
-        """The predictor it is measured against, `kernel` or `rich`; empty if there is none."""
+        """The predictor that the probe compares with, `kernel` or `rich`; empty if none."""
         return ""
 
     @property
     def dims(self) -> tuple[str, ...]:
-        """Names of the axes of what it returns; none for a number."""
+        """The names of the axes of the value; empty for a number."""
         return ()
 
     def applies(self, context: RunContext) -> bool:
-        """Whether the probe has a meaning for a run; a record leaves out those without."""
+        """Whether the probe is defined for a run. Records omit probes that are not."""
         del context
         return True
 
     @abc.abstractmethod
     def __call__(self, state: RunState, context: RunContext) -> Float[Array, "..."]:
-        """The value, an array with as many axes as `dims`; NaN where it has none."""
+        """The value, with as many axes as `dims`; NaN if it is undefined at this time."""
 
 
 def check_probe(probe: Any, names: Collection[str]) -> None:
-    """Raises [`InputError`][lazyrich.InputError] for what is neither a known name nor a probe."""
+    """Raises [`InputError`][lazyrich.InputError] unless given a known name or a valid probe."""
     if isinstance(probe, str) and probe not in names:
         near = did_you_mean(probe, names)
         raise InputError("probes", probe, f"should be among {', '.join(names)}{near}")

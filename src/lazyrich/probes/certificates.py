@@ -1,4 +1,4 @@
-"""How far a run is from the certificate of the rich and of the kernel predictor."""
+"""Residuals of the optimality conditions of the rich and of the kernel predictor."""
 
 from typing import ClassVar, Literal
 
@@ -12,32 +12,34 @@ from ..predictors.multipliers import explain
 from ..predictors.nonnegative import descend_nonnegative
 from ._base import AbstractProbe, RunContext, RunState
 
-# Constraints carry multipliers up to this factor of the smallest margin.
+# Constraints with a margin up to this multiple of the smallest margin have a multiplier.
 _FACTOR = 2.0
-# Outputs up to which a Gram matrix of the constraints is formed, and the steps taken beyond.
+# Up to this number of outputs a Gram matrix of the constraints is formed. Beyond, this many
+# projected gradient steps are taken.
 _MOST_IN_GRAM, _STEPS = 512, 200
-# Outputs up to which the multipliers of interpolation are found through the tangent kernel.
+# Up to this number of outputs the multipliers of interpolation are computed from the kernel.
 _MOST_OUTPUTS = 2048
 
 Side = Literal["rich", "kernel"]
 
 
 class Stationarity(AbstractProbe):
-    r"""How far gradients of the constraints are from explaining a run's parameters, relative.
+    r"""Relative distance of the parameters from a combination of gradients of the constraints.
 
-    `rich`: $\|\theta - \sum_i \mu_i \nabla q_i(\theta)\|_2 / \|\theta\|_2$, small near a KKT point
-    of what late training approaches: $\min \frac12\|\theta\|^2$ subject to margins $q_i \ge 1$
-    (classification, see [`margin_kkt`][lazyrich.predictors.margin_kkt]) or to $f = y$ (regression,
-    see [`min_norm_kkt`][lazyrich.predictors.min_norm_kkt]); of a homogeneous model.
+    For `rich`, this is $\|\theta - \sum_i \mu_i \nabla q_i(\theta)\|_2 / \|\theta\|_2$. It is small
+    near a KKT point of the problem that late training solves for a homogeneous model: minimise
+    $\frac12\|\theta\|^2$ subject to margins $q_i \ge 1$ (classification, see
+    [`margin_kkt`][lazyrich.predictors.margin_kkt]) or to $f = y$ (regression, see
+    [`min_norm_kkt`][lazyrich.predictors.min_norm_kkt]).
 
-    `kernel`: the same of $h = e^{\lambda t}\theta - \theta_0$ with the linear outputs $\langle
-    \nabla f(\theta_0; x), h\rangle$ in place of $f$: small where a run is in its kernel phase and
-    near that phase's predictor.
+    For `kernel`, $\theta$ is replaced by $h = e^{\lambda t}\theta - \theta_0$ and $f$ by the linear
+    outputs $\langle \nabla f(\theta_0; x), h\rangle$. The residual is small if the run is in its
+    kernel phase and near the predictor of this phase.
 
-    Constraints within twice the smallest margin carry multipliers. For up to 512 outputs these
-    are found in the Gram matrix of the constraints' gradients, beyond by 200 accelerated projected
-    gradients at the price of two gradients of the loss each. NaN where a training sample is not
-    fitted.
+    Only constraints within twice the smallest margin have a multiplier. For up to 512 outputs the
+    multipliers are computed from the Gram matrix of the gradients of the constraints. For more
+    outputs, 200 accelerated projected gradient steps are taken; each costs two gradients of the
+    loss. NaN if a training sample is not fitted.
 
     - **Source** the two phases of Lyu et al., ICLR 2024, arXiv:2311.18817.
     """
@@ -45,15 +47,15 @@ class Stationarity(AbstractProbe):
     named: ClassVar = ("{side}_stationarity", "stationarity residual of the {side} predictor")
     meaning: ClassVar = (
         "[KKT residual](predictors.md#any-homogeneous-model-and-along-a-run) of the "
-        "predictor's problem: the part of the gradients that does not cancel; for a homogeneous "
-        "model"
+        "optimisation problem of the predictor: the part of the gradients that does not cancel; "
+        "for a homogeneous model"
     )
     needs_inputs: ClassVar[bool] = True
 
     side: Side = eqx.field(static=True)
 
     def applies(self, context: RunContext) -> bool:
-        # An origin that is carried along is neither rich nor lazy.
+        # Models that contain their initial values are outside the theory of both phases.
         if context.x_train is None or context.model.has_origin:
             return False
         known = self.side == "kernel" or context.model.homogeneity is not None
@@ -62,15 +64,15 @@ class Stationarity(AbstractProbe):
     def __call__(self, state: RunState, context: RunContext) -> Float[Array, ""]:
         if context.loss.is_classification:
             return _margin_residual(self.side, state, context)[0]
-        assert context.x_train is not None  # `applies` has made sure
+        assert context.x_train is not None  # ensured by `applies`
         point = _point(self.side, state, context)
         return min_norm_gap(context.model, point, context.x_train)
 
 
 class Complementarity(Stationarity):
-    r"""$\sum_i \mu_i (q_i - 1) / \|\theta\|_2^2$, the other half of a max margin's KKT residual.
+    r"""$\sum_i \mu_i (q_i - 1) / \|\theta\|_2^2$, the second KKT residual of a max-margin problem.
 
-    Of the multipliers of [`Stationarity`][lazyrich.probes.Stationarity]; of classifiers.
+    The multipliers are those of [`Stationarity`][lazyrich.probes.Stationarity]. For classification.
     """
 
     named: ClassVar = ("{side}_complementarity", "complementarity residual of the {side} predictor")
@@ -88,7 +90,7 @@ class Complementarity(Stationarity):
 
 def _margin_residual(side: Side, state: RunState, context: RunContext) -> tuple[Array, Array]:
     model, x, y = context.model, context.x_train, context.y_train
-    assert x is not None  # `applies` has made sure
+    assert x is not None  # ensured by `applies`
     point = _point(side, state, context)
     if state.f_train.size > _MOST_IN_GRAM:
         found = explain(model, point, x, y, _FACTOR, _STEPS)
@@ -100,10 +102,10 @@ def _margin_residual(side: Side, state: RunState, context: RunContext) -> tuple[
 
 def _point(side: Side, state: RunState, context: RunContext) -> Point:
     model, x = context.model, context.x_train
-    assert x is not None  # `applies` has made sure
+    assert x is not None  # ensured by `applies`
     if side == "rich":
         return own_point(model, state.params, x)
-    # Without e^{lambda t}, which overflows: the residual is the same at any multiple of h.
+    # Without the factor e^{lambda t}, which overflows. The residual does not depend on it.
     shrink = jnp.exp(-context.weight_decay * state.time)
     gone = jax.tree.map(lambda p, p0: p - shrink * p0, state.params, context.params)
     f = jax.jvp(lambda p: model.apply(p, x), (context.params,), (gone,))[1]

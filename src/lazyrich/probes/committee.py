@@ -1,4 +1,4 @@
-"""Sufficient statistics of a committee machine, and its exact population error."""
+"""Statistics of the neurons of a committee machine, and its exact population error."""
 
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -11,7 +11,7 @@ from ._base import AbstractProbe, RunContext, RunState
 
 
 class ErrorParts(NamedTuple):
-    """The mean squared error over all inputs, in three parts; see `error_parts`."""
+    """The three parts of the mean squared error over all inputs; see `error_parts`."""
 
     variance: Float[Array, ""]
     misalignment: Float[Array, ""]
@@ -19,7 +19,7 @@ class ErrorParts(NamedTuple):
 
     @property
     def total(self) -> Float[Array, ""]:
-        """The error itself."""
+        """The sum of the parts, which is the error."""
         return self.variance + self.misalignment + self.linear
 
 
@@ -28,7 +28,7 @@ def error_parts(
 ) -> ErrorParts:
     r"""The population error of $f(x) = \alpha (\bar w \cdot x + \frac\epsilon2 x^\top M x)$.
 
-    For $x \sim N(0, I/D)$ and $y = \frac\tau2 (\beta \cdot x)^2$ it is $A + B + C$ with
+    For $x \sim N(0, I/D)$ and $y = \frac\tau2 (\beta \cdot x)^2$ the error is $A + B + C$ with
     $A = \frac14 ((\tau\|\beta\|^2 - \alpha\epsilon \operatorname{Tr} M)/D)^2$, $B =
     \|\alpha\epsilon M - \tau\beta\beta^\top\|_F^2 / (2D^2)$ and $C = \alpha^2 \|\bar w\|^2/D$.
 
@@ -36,7 +36,7 @@ def error_parts(
         "misalignment", "power in linear modes".
     """
     teacher = context.teacher
-    assert teacher is not None  # `applies` has made sure
+    assert teacher is not None  # ensured by `applies`
     dim = teacher.shape[0]
     quadratic = output_scale * epsilon * statistics.second
     gap = quadratic - jnp.outer(teacher, teacher)
@@ -48,7 +48,7 @@ def error_parts(
 
 
 class CommitteeError(AbstractProbe):
-    r"""The exact mean squared error over all inputs, or one of its parts, see `error_parts`."""
+    r"""The exact mean squared error over all inputs, or one of its parts; see `error_parts`."""
 
     meaning: ClassVar = (
         "exact mean squared error of a committee machine over all inputs, and its parts"
@@ -74,10 +74,10 @@ class CommitteeError(AbstractProbe):
 
 
 class MeanWeight(AbstractProbe):
-    r"""$\|\bar w\|_2$ of the neurons' mean weight, not less that of the start."""
+    r"""$\|\bar w\|_2$ of the mean weight of the neurons. The initial mean is not subtracted."""
 
     named: ClassVar = ("mean_weight_norm", "norm of the mean weight")
-    meaning: ClassVar = r"$\lVert\bar w\rVert_2$ of a committee's neurons"
+    meaning: ClassVar = r"$\lVert\bar w\rVert_2$ of the mean weight of the neurons of a committee"
 
     def applies(self, context: RunContext) -> bool:
         return context.model.closes
@@ -87,12 +87,12 @@ class MeanWeight(AbstractProbe):
 
 
 class SecondMoment(AbstractProbe):
-    r"""$\operatorname{Tr} M$ or $\|M\|_F$ of the neurons' second moment."""
+    r"""$\operatorname{Tr} M$ or $\|M\|_F$ of the second moment of the neurons."""
 
     named: ClassVar = ("second_moment_{measure}", "{measure} of the second moment of weights")
     meaning: ClassVar = (
-        r"$\operatorname{Tr} M$ and $\lVert M\rVert_F$ of the second moment of a committee's "
-        "neurons"
+        r"$\operatorname{Tr} M$ and $\lVert M\rVert_F$ of the second moment of the neurons of a "
+        "committee"
     )
     measure: Literal["trace", "norm"] = eqx.field(static=True)
 
@@ -105,6 +105,6 @@ class SecondMoment(AbstractProbe):
 
 
 def _now(state: RunState, context: RunContext) -> Statistics:
-    """Statistics of the parameters themselves, whether outputs are centred or not."""
+    """Statistics of the current parameters, also if outputs are centred."""
     found = context.model.closed(state.params)
     return found.model.trained(found.params)

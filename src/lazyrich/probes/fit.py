@@ -1,4 +1,4 @@
-"""How well the data are fitted: losses and accuracies."""
+"""Losses and accuracies."""
 
 from typing import ClassVar, Literal
 
@@ -14,10 +14,11 @@ Part = Literal["train", "test"]
 
 @promoted
 def accuracy(f: Float[Array, " n *c"], y: Shaped[Array, " n"]) -> Float[Array, ""]:
-    """Fraction of outputs that name their label, ties shared out.
+    """Fraction of outputs that agree with their label.
 
-    For signs, outputs `(n,)` with the sign of their label; an output of zero is half right.
-    For classes, outputs `(n, c)` largest at their label; of k largest each is 1/k right.
+    For labels that are signs, outputs are `(n,)` and should have the sign of the label; an output
+    of zero counts 1/2. For classes, outputs are `(n, c)` and should be largest at the label; if k
+    outputs are largest, each counts 1/k.
     """
     if f.ndim == 1:
         return jnp.mean(0.5 * (1 + jnp.sign(f * y)))
@@ -30,39 +31,39 @@ class _Fit(AbstractProbe):
     part: Part = eqx.field(static=True)
 
     def pair(self, state: RunState, context: RunContext) -> tuple[Array, Array]:
-        """Outputs and labels of this part of the data."""
+        """Outputs and labels of the `part` of the data."""
         if self.part == "train":
             return state.f_train, context.y_train
         return state.f_test, context.y_test
 
 
 class Loss(_Fit):
-    """Mean loss over the samples of one `part`, without the decay term."""
+    """Mean loss over the samples of one `part` of the data, without weight decay."""
 
     named: ClassVar = ("{part}_loss", "{part} loss")
-    meaning: ClassVar = "mean loss, without the decay term"
+    meaning: ClassVar = "mean loss, without weight decay"
 
     def __call__(self, state: RunState, context: RunContext) -> Float[Array, ""]:
         return context.loss.mean(*self.pair(state, context))
 
 
 class LogLoss(_Fit):
-    """Natural logarithm of the mean loss, exact where the loss itself underflows."""
+    """Natural logarithm of the mean loss, exact also if the loss underflows."""
 
     named: ClassVar = ("{part}_log_loss", "log of the {part} loss")
-    meaning: ClassVar = "natural logarithm of the loss, exact also where the loss underflows"
+    meaning: ClassVar = "natural logarithm of the mean loss, exact also if the loss underflows"
 
     def __call__(self, state: RunState, context: RunContext) -> Float[Array, ""]:
         return context.loss.log_mean(*self.pair(state, context))
 
 
 class Accuracy(_Fit):
-    """Fraction of right labels, see [`accuracy`][lazyrich.probes.accuracy]."""
+    """Fraction of correct labels; see [`accuracy`][lazyrich.probes.accuracy]."""
 
     named: ClassVar = ("{part}_accuracy", "{part} accuracy")
     meaning: ClassVar = (
-        "fraction of right signs, where a zero output counts half, or of right classes, where "
-        "ties count in equal shares; for labels that are signs or classes"
+        "fraction of correct labels. For signs, an output of zero counts 1/2. For classes, if k "
+        "outputs are largest, each counts 1/k"
     )
 
     def applies(self, context: RunContext) -> bool:

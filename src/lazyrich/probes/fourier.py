@@ -1,4 +1,4 @@
-"""Fourier modes of the weights that meet residues."""
+"""Fourier spectra of the weights over residues."""
 
 from typing import ClassVar, Literal
 
@@ -12,31 +12,31 @@ from ._base import AbstractProbe, RunContext, RunState
 
 @promoted
 def residue_spectrum(weights: Float[Array, "h r"], p: int) -> Float[Array, "h m"]:
-    r"""Power of every neuron at the frequencies $1, \dots, \lfloor p/2 \rfloor$ of a residue.
+    r"""Power of every neuron at the frequencies $1, \dots, \lfloor p/2 \rfloor$ over residues.
 
-    A row holds one or more blocks of `p` numbers, one a residue; their powers $\sum |\hat
-    w_k|^2$ are added up, those of $k$ and $p - k$ likewise. The mean over residues, $k = 0$, which
-    tells them not apart, is left out.
+    A row contains one or more blocks of `p` numbers, one number for each residue. The powers
+    $\sum |\hat w_k|^2$ of all blocks are added, and so are those of $k$ and $p - k$. The mean over
+    residues, $k = 0$, is omitted because it does not depend on the residue.
     """
     blocks = weights.reshape(weights.shape[0], -1, p)
-    blocks = blocks - jnp.mean(blocks, axis=2, keepdims=True)  # its rounding is no signal
+    blocks = blocks - jnp.mean(blocks, axis=2, keepdims=True)  # its rounding error is no signal
     power = jnp.sum(jnp.abs(jnp.fft.rfft(blocks, axis=2)) ** 2, axis=1)[:, 1:]
-    # All but the middle frequency of an even p stand for two.
+    # Every frequency stands for two, k and p - k, except k = p/2 for even p.
     pairs = jnp.full(power.shape[1], 2.0).at[-1].set(2.0 if p % 2 else 1.0)
     return power * pairs[None] / p
 
 
 @promoted
 def participation(spectrum: Float[Array, "h m"]) -> Float[Array, ""]:
-    r"""Inverse participation ratio $\sum_k q_k^2$ of $q_k = P_k / \sum_l P_l$, over neurons.
+    r"""Inverse participation ratio $\sum_k q_k^2$ of $q_k = P_k / \sum_l P_l$, mean over neurons.
 
-    The mean weighs a neuron by its power, so that those which decay has emptied do not count. A
-    neuron of one frequency has 1. Gaussian white noise in $b$ blocks of $p$ odd has $(b+1)/(bm+1)$
-    in the mean, $m = (p-1)/2$: the shares $q$ are Dirichlet-distributed with parameters $b$.
-    NaN if there is no power.
+    The mean is weighted by the power of the neurons, so that neurons with decayed weights do not
+    count. A neuron with a single frequency has ratio 1. Gaussian white noise in $b$ blocks of odd
+    $p$ has mean $(b+1)/(bm+1)$ with $m = (p-1)/2$, because the shares $q$ are
+    Dirichlet-distributed with all parameters equal to $b$. NaN if all powers are zero.
     """
     total = jnp.sum(spectrum, axis=1)
-    # Of powers over the largest neuron's, which squares neither overflow nor underflow.
+    # Powers are divided by the largest, so that their squares neither overflow nor underflow.
     unit = jnp.max(total)
     whole = total / unit
     shares = jnp.where(whole > 0, jnp.sum((spectrum / unit) ** 2, axis=1) / whole, 0.0)
@@ -44,17 +44,17 @@ def participation(spectrum: Float[Array, "h m"]) -> Float[Array, ""]:
 
 
 class FourierParticipation(AbstractProbe):
-    r"""Inverse participation ratio of the weights' Fourier spectra over residues.
+    r"""Inverse participation ratio of the Fourier spectra of the weights over residues.
 
-    Of a net of layers on two one-hot blocks, such as
-    [`ModularArithmetic`][lazyrich.tasks.ModularArithmetic]'s: `first` is about a neuron's weights
-    from the two residues, `last` about those to the outputs, where classes are residues. It rises
-    from the value of noise towards 1 as neurons settle on a frequency each. A spectrum over
-    residues is that of addition and subtraction; multiplication has its own characters. See
-    [`participation`][lazyrich.probes.participation].
+    For a net of layers on two one-hot blocks, as in
+    [`ModularArithmetic`][lazyrich.tasks.ModularArithmetic]. `first` uses the weights from the two
+    residues to a neuron, and `last` the weights from a neuron to the outputs, where classes are
+    residues. The ratio rises from the value of noise towards 1 if each neuron specialises on one
+    frequency. This spectrum suits addition and subtraction; for multiplication the characters are
+    different. See [`participation`][lazyrich.probes.participation].
 
     - **Source** Gromov 2023, arXiv:2301.02679, and Doshi et al., ICLR 2024, arXiv:2310.13061: the
-        ratio of a trained net's weights; there the mean over neurons is plain.
+        ratio of the weights of a trained net, with an unweighted mean over neurons.
     """
 
     named: ClassVar = (
@@ -62,7 +62,7 @@ class FourierParticipation(AbstractProbe):
         "inverse participation ratio of the {layer} layer's Fourier spectra",
     )
     meaning: ClassVar = (
-        "inverse participation ratio of the neurons' Fourier spectra over residues, for "
+        "inverse participation ratio of the Fourier spectra of the neurons over residues, for "
         "MLPs on one-hot residues: 1 for one frequency per neuron, $3/p$ for white noise in "
         "the two blocks of the first layer, $4/(p+1)$ in the last"
     )
@@ -72,7 +72,7 @@ class FourierParticipation(AbstractProbe):
         layers = context.model.layer_weights(context.params)
         if context.labels != "classes" or not layers:
             return False
-        # The outputs, one a residue, tell whether inputs are blocks of as many.
+        # There is one output for each residue, so inputs are blocks of as many numbers.
         inputs, outputs = layers[0].shape[1], layers[-1].shape[0]
         return bool(inputs % outputs == 0)
 

@@ -1,4 +1,4 @@
-"""The tangent kernel as it moves: alignment with labels and with its start, spectrum."""
+"""The tangent kernel along a run: its alignment, spectrum and task difficulty."""
 
 from typing import Any, ClassVar, Literal
 
@@ -11,7 +11,7 @@ from ._base import AbstractProbe, RunContext, RunState
 
 
 class _OfKernel(AbstractProbe):
-    """What needs the kernel on the training inputs, of a model with one output."""
+    """A probe of the kernel on the training inputs, for a model with one output."""
 
     needs_inputs: ClassVar[bool] = True
 
@@ -23,15 +23,16 @@ class _OfKernel(AbstractProbe):
         )
 
     def kernel(self, state: RunState, context: RunContext) -> Float[Array, "n n"]:
-        """The kernel now."""
+        """The current kernel."""
         return kernel_at(state.params, context)
 
 
 class KernelAlignment(_OfKernel):
-    r"""Centred alignment of $K_t$ with the labels or with the kernel `start`, both centred.
+    r"""Centred alignment of $K_t$ with the labels or with the initial kernel.
 
-    $\langle K, L \rangle_F / (\|K\|_F \|L\|_F)$ with $L = y_c y_c^\top$ or $K_0$; from 0 to 1, 1
-    where the two are multiples of one another. NaN for labels that are all alike.
+    $\langle K, A \rangle_F / (\|K\|_F \|A\|_F)$ with $K = K_t$ and $A = y_c y_c^\top$ or $A = K_0$,
+    where both kernels and the labels $y_c$ are centred. It lies between 0 and 1, and is 1 if the
+    two are proportional. NaN if all labels are equal.
 
     - **Source** Kumar et al., ICLR 2024, arXiv:2310.06110: "centered kernel alignment", after
         Cortes, Mohri & Rostamizadeh, JMLR 13 (2012).
@@ -65,8 +66,8 @@ class KernelAlignment(_OfKernel):
 class KernelTop(_OfKernel):
     """The largest eigenvalue of $K_t$, or the share of the labels in its top eigenvectors.
 
-    A share of $\\|y\\|^2$, of labels and kernel as they are; the top are `num` eigenvectors.
-    Costs an eigendecomposition a record.
+    The share is a share of $\\|y\\|^2$. Neither labels nor kernel are centred. The `num`
+    eigenvectors with the largest eigenvalues are used. Each record costs an eigendecomposition.
     """
 
     meaning: ClassVar = (
@@ -95,18 +96,18 @@ class KernelTop(_OfKernel):
 
 
 class TaskDifficulty(_OfKernel):
-    r"""$y^\top K_t^{-1} y$: the squared norm of the least change of parameters that fits.
+    r"""$y^\top K_t^{-1} y$: the squared norm of the smallest parameter change that fits the labels.
 
-    To first order, from outputs of zero. NaN where rounding leaves the kernel without a
-    Cholesky factor.
+    This holds to first order, for initial outputs of zero. NaN if rounding errors make the Cholesky
+    factorisation of the kernel fail.
 
     - **Source** Kumar et al., ICLR 2024, arXiv:2310.06110: task-model alignment.
     """
 
     named: ClassVar = ("task_difficulty", "task difficulty, labels in the inverse kernel")
     meaning: ClassVar = (
-        r"$y^\top K_t^{-1} y$ on training data: squared norm of the least parameter change that "
-        "fits, to first order"
+        r"$y^\top K_t^{-1} y$ on training data: squared norm of the smallest parameter change that "
+        "fits the labels, to first order"
     )
 
     def __call__(self, state: RunState, context: RunContext) -> Float[Array, ""]:
@@ -116,11 +117,11 @@ class TaskDifficulty(_OfKernel):
 
 def kernel_at(params: Any, context: RunContext) -> Float[Array, "n n"]:
     """The kernel of `params` on the training inputs."""
-    assert context.x_train is not None  # kept for every probe that asks for it
+    assert context.x_train is not None  # `needs_inputs` is set
     return context.model.tangent_kernel(params, context.x_train)
 
 
 def centred(kernel: Float[Array, "n n"]) -> Float[Array, "n n"]:
-    """Rows and columns less their means."""
+    """The kernel minus the means of its rows and columns."""
     rows = kernel - jnp.mean(kernel, axis=0, keepdims=True)
     return rows - jnp.mean(rows, axis=1, keepdims=True)

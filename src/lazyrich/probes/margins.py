@@ -1,4 +1,4 @@
-"""Margins of any classifier, and whether its softmax has saturated."""
+"""Margins of any classifier, and the saturation of its softmax."""
 
 from typing import ClassVar
 
@@ -13,9 +13,9 @@ from .norms import ParamNorm
 
 @promoted
 def margins(f: Float[Array, " n *c"], y: Shaped[Array, " n"]) -> Float[Array, " n"]:
-    r"""How far each sample is on its side: $y_i f_i$, or the label's output less the largest other.
+    r"""Margins: $y_i f_i$, or the output at the label minus the largest other output.
 
-    - **Takes** outputs `(n,)` with signs, or `(n, c)` with classes.
+    - **Takes** outputs `(n,)` with labels that are signs, or `(n, c)` with classes.
     """
     if f.ndim == 1:
         return f * y
@@ -26,9 +26,9 @@ def margins(f: Float[Array, " n *c"], y: Shaped[Array, " n"]) -> Float[Array, " 
 
 
 class Margin(AbstractProbe):
-    """The smallest training margin, see [`margins`][lazyrich.probes.margins].
+    """The smallest training margin; see [`margins`][lazyrich.probes.margins].
 
-    Positive exactly when every training sample is fitted.
+    It is positive exactly if every training sample is fitted.
     """
 
     named: ClassVar = ("margin", "smallest training margin")
@@ -47,7 +47,7 @@ class Margin(AbstractProbe):
 class HomogeneousMargin(Margin):
     r"""The smallest training margin over $\|\theta\|_2^L$, for a model of degree $L$.
 
-    In a rich phase it rises towards a KKT point's. NaN at $\theta = 0$, which has no direction.
+    In a rich phase it rises towards the value at a KKT point. NaN at $\theta = 0$.
 
     - **Source** Lyu & Li, ICLR 2020, arXiv:1906.05890: "normalized margin".
     """
@@ -60,8 +60,8 @@ class HomogeneousMargin(Margin):
 
     def __call__(self, state: RunState, context: RunContext) -> Float[Array, ""]:
         degree = context.model.homogeneity
-        assert degree is not None  # `applies` has made sure
-        # Of parameters scaled to norm one, as a power of a norm of 1e4 or 1e-4 goes far.
+        assert degree is not None  # ensured by `applies`
+        # Through the logarithm, because powers of norms such as 1e4 or 1e-4 may overflow.
         norm = ParamNorm()(state, context)
         return super().__call__(state, context) * jnp.exp(-degree * jnp.log(norm))
 
@@ -69,10 +69,10 @@ class HomogeneousMargin(Margin):
 class SoftmaxSaturation(AbstractProbe):
     r"""Fraction of training samples whose softmax gives the label exactly 1 in float64.
 
-    All other probabilities together are then below half a unit in the last place, $2^{-53}$. A
-    loss $-\log p_y$ is exactly zero there and so is its pull $1 - p_y$ on the right output:
-    optimisers that compute them so stop learning from the sample. Ours do not, whose dual keeps
-    the doubt as such; this tells where others' would have stopped.
+    The sum of all other probabilities is then below half a unit in the last place, $2^{-53}$. If
+    the loss is computed as $-\log p_y$ and its gradient from $1 - p_y$, both are exactly zero, and
+    an optimiser stops learning from the sample. Optimisers in lazyrich compute the sum of the other
+    probabilities directly and do not stop. This probe shows where others would have stopped.
 
     - **Source** Prieto et al., ICLR 2025, arXiv:2501.04697: "softmax collapse".
     """

@@ -1,4 +1,4 @@
-"""Norms of parameters and weights, and margins relative to them."""
+"""Norms of parameters and weights, and margins over these norms."""
 
 from typing import ClassVar, Literal
 
@@ -22,10 +22,10 @@ class ParamNorm(AbstractProbe):
 
 
 class WeightNorm(AbstractProbe):
-    r"""$\|w\|_p$ of the linear function computed, $p$ = `order`."""
+    r"""$\|w\|_p$ of the weights of a linear model, with $p$ = `order`."""
 
     named: ClassVar = ("weight_norm_l{order}", "L{order} norm of the weights")
-    meaning: ClassVar = "norm of $w$, the weights of the function that a linear model computes"
+    meaning: ClassVar = "norm of $w$, the weights of a linear model"
     order: Order = eqx.field(static=True)
 
     def applies(self, context: RunContext) -> bool:
@@ -37,10 +37,10 @@ class WeightNorm(AbstractProbe):
 
 
 class NormalisedMargin(AbstractProbe):
-    r"""Worst training margin $\min_i y_i f(x_i)$ over $\|w\|_p$, $p$ = `order`.
+    r"""Smallest training margin $\min_i y_i f(x_i)$ over $\|w\|_p$, with $p$ = `order`.
 
-    Positive exactly when every training sample is fitted; at most the max margin of
-    that norm. NaN at $w = 0$, which has no direction, and if labels are not signs.
+    It is positive exactly if every training sample is fitted, and at most the maximum margin for
+    this norm. NaN at $w = 0$, and if labels are not signs.
     """
 
     named: ClassVar = ("margin_l{order}", "L{order}-normalised margin")
@@ -58,10 +58,10 @@ class NormalisedMargin(AbstractProbe):
 
 
 class NuclearNorm(AbstractProbe):
-    r"""$\|W\|_*$, the sum of singular values, of a model whose weights are a matrix."""
+    r"""$\|W\|_*$, the sum of the singular values, for models whose weights are a matrix."""
 
     named: ClassVar = ("nuclear_norm", "nuclear norm of the weights")
-    meaning: ClassVar = "nuclear norm of $w$, where $w$ is a matrix"
+    meaning: ClassVar = "nuclear norm of $w$, if $w$ is a matrix"
 
     def applies(self, context: RunContext) -> bool:
         return len(context.weights_shape) == 2
@@ -72,7 +72,7 @@ class NuclearNorm(AbstractProbe):
 
 
 def weights_of(state: RunState) -> Float[Array, "..."]:
-    """The weights of a run that has them, which `applies` has made sure of."""
+    """The weights of a run of a linear model, as ensured by `applies`."""
     assert state.weights is not None
     return state.weights
 

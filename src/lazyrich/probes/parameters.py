@@ -1,4 +1,4 @@
-"""The parameters themselves."""
+"""The parameters of the run."""
 
 from typing import ClassVar
 
@@ -9,10 +9,10 @@ from ._base import AbstractProbe, RunContext, RunState
 
 
 class Parameters(AbstractProbe):
-    """All parameters in one row, of length `p`, in the order of `jax.flatten_util.ravel_pytree`.
+    """All parameters in one row of length `p`, in the order of `jax.flatten_util.ravel_pytree`.
 
-    [`parameters`][lazyrich.parameters] gives them back in the model's own form. Records at
-    times of your own choice come from the `at` of [`Times`][lazyrich.dynamics.Times].
+    [`parameters`][lazyrich.parameters] converts the row to the structure of the model. Use the `at`
+    of [`Times`][lazyrich.dynamics.Times] to choose times of records.
     """
 
     named: ClassVar = ("parameters", "parameters")

@@ -1,4 +1,4 @@
-"""Which regime a run is in: drift from the start, and directions of the predictors."""
+"""Signs of the regime of a run: drift, and distances of the weights from predictors."""
 
 from typing import ClassVar, Literal
 
@@ -12,10 +12,10 @@ from .norms import weights_of
 
 
 class Drift(AbstractProbe):
-    r"""$\|e^{\lambda t}\theta(t)/\alpha - \bar\theta\|_2$: departure from pure decay.
+    r"""$\|e^{\lambda t}\theta(t)/\alpha - \bar\theta\|_2$: deviation from pure decay.
 
-    $\alpha$ is `init_scale` and $\bar\theta = \theta(0)/\alpha$. Small as long as the
-    network is its own linearisation, although $\theta$ itself shrinks.
+    $\alpha$ is `init_scale` and $\bar\theta = \theta(0)/\alpha$. The drift is small as long as the
+    linearisation of the net holds, even if $\theta$ itself shrinks.
 
     - **Source** Lyu et al., ICLR 2024, arXiv:2311.18817: the kernel regime.
     """
@@ -27,11 +27,11 @@ class Drift(AbstractProbe):
     )
 
     def applies(self, context: RunContext) -> bool:
-        # Of statistics it would be no distance between parameters.
+        # A difference of statistics is not a distance between parameters.
         return not context.model.is_closed
 
     def __call__(self, state: RunState, context: RunContext) -> Float[Array, ""]:
-        # Parameters are shrunk, not the start blown up: e^{lambda t} overflows late.
+        # The initial parameters are shrunk, because e^{lambda t} overflows at late times.
         shrink = jnp.exp(-context.weight_decay * state.time)
         now, start = map(context.model.trained, (state.params, context.params))
         gaps = jax.tree.map(lambda p, p0: p - shrink * p0, now, start)
@@ -41,7 +41,7 @@ class Drift(AbstractProbe):
 
 
 class _Towards(AbstractProbe):
-    """What relates the weights to those of the `kernel` or the `rich` predictor."""
+    """A probe that compares the weights with those of the `kernel` or the `rich` predictor."""
 
     predictor: Literal["kernel", "rich"] = eqx.field(static=True)
 
@@ -50,13 +50,13 @@ class _Towards(AbstractProbe):
         return self.predictor
 
     def target(self, context: RunContext) -> Float[Array, "..."] | None:
-        """The predictor's weights, if it has been computed."""
+        """The weights of the predictor; None if it has not been computed."""
         return context.kernel if self.predictor == "kernel" else context.rich
 
     def pair(self, state: RunState, context: RunContext) -> tuple[Array, Array]:
         """Weights and target, raveled."""
         target = self.target(context)
-        assert target is not None  # `applies` has made sure
+        assert target is not None  # ensured by `applies`
         return jnp.ravel(weights_of(state)), jnp.ravel(target)
 
     def applies(self, context: RunContext) -> bool:
@@ -70,7 +70,7 @@ class CosineTo(_Towards):
     """
 
     named: ClassVar = ("cosine_to_{predictor}", "cosine to the {predictor} predictor")
-    meaning: ClassVar = "cosine of $w$ with the weights of the predictor, where it exists"
+    meaning: ClassVar = "cosine between $w$ and the weights of the predictor, if there is one"
 
     def __call__(self, state: RunState, context: RunContext) -> Float[Array, ""]:
         weights, target = self.pair(state, context)
@@ -78,9 +78,9 @@ class CosineTo(_Towards):
 
 
 class DistanceTo(_Towards):
-    r"""$\|w - w^*\|_2 / \|w^*\|_2$ from the `kernel` or the `rich` predictor's weights.
+    r"""$\|w - w^*\|_2 / \|w^*\|_2$ with $w^*$ the weights of the `kernel` or `rich` predictor.
 
-    For regression, where a predictor has a length; a margin predictor has a direction only.
+    Only for regression: a margin predictor has a direction but no length.
     """
 
     named: ClassVar = ("distance_to_{predictor}", "relative distance to the {predictor} predictor")

@@ -1,4 +1,4 @@
-"""How far and how fast the tangent kernel turns, whatever the number of outputs."""
+"""The direction of the tangent kernel: its distance from the start, and its velocity."""
 
 from typing import Any, ClassVar
 
@@ -11,18 +11,18 @@ from ..dynamics import GradientFlow
 from ..kernel import class_kernel, kernel_distance
 from ._base import AbstractProbe, RunContext, RunState
 
-# Training inputs on which the kernel is looked at.
+# The number of training inputs on which the kernel is computed.
 _INPUTS = 64
-# A step along the flow, over the parameters' norm, in which kinks are crossed as well.
+# The length of a step along the flow, over the norm of the parameters. It crosses kinks.
 _STEP = 1e-3
 
 
 class KernelDistance(AbstractProbe):
-    """How far the tangent kernel has turned from its start.
+    """The distance of the tangent kernel from its initial value, up to a scalar factor.
 
-    The [`kernel_distance`][lazyrich.kernel.kernel_distance] of kernels summed over outputs, on at
-    most 64 training inputs; zero as long as the kernel only grows or shrinks, as under pure
-    decay of a homogeneous model.
+    This is [`kernel_distance`][lazyrich.kernel.kernel_distance] of kernels summed over outputs, on
+    at most 64 training inputs. It is zero as long as the kernel only changes by a factor, as
+    under pure decay of a homogeneous model.
 
     - **Source** Fort et al., NeurIPS 2020, arXiv:2010.15110: "kernel distance".
     """
@@ -43,22 +43,23 @@ class KernelDistance(AbstractProbe):
 
 
 class KernelVelocity(KernelDistance):
-    r"""How fast the tangent kernel turns: $\sqrt{2 S}/\Delta t$, in radians per time.
+    r"""The rate at which the direction of the tangent kernel changes: $\sqrt{2 S}/\Delta t$.
 
-    $S$ is the [`kernel_distance`][lazyrich.kernel.kernel_distance] made by a step $\Delta t$ along
-    gradient flow that moves the parameters by $10^{-3}$ of their norm: small, but long enough to
-    cross kinks, through which alone a ReLU net's kernel changes in its slopes. For a
-    smooth model it is $\|d\hat K/dt\|_F$ of $\hat K = K/\|K\|_F$. The kernel velocity of Fort et
-    al. between records $\Delta t$ apart is then near $\frac12 v^2 \Delta t$. NaN at rest.
+    In radians per time. $S$ is the [`kernel_distance`][lazyrich.kernel.kernel_distance] of a step
+    $\Delta t$ along gradient flow that moves the parameters by $10^{-3}$ of their norm. The step is
+    small but crosses kinks. The slopes in the kernel of a ReLU net change only at kinks. For a
+    smooth model the rate is $\|d\hat K/dt\|_F$ with $\hat K = K/\|K\|_F$. The kernel velocity of
+    Fort et al. between records $\Delta t$ apart is approximately $\frac12 v^2 \Delta t$ for a rate
+    $v$. NaN if the parameters do not move.
 
     - **Source** after Fort et al., NeurIPS 2020, arXiv:2010.15110: "kernel velocity".
     """
 
     named: ClassVar = ("kernel_velocity", "speed at which the tangent kernel turns")
-    meaning: ClassVar = "speed at which the direction of this kernel changes, in radians per time"
+    meaning: ClassVar = "rate of change of the direction of this kernel, in radians per time"
 
     def __call__(self, state: RunState, context: RunContext) -> Float[Array, ""]:
-        assert context.x_train is not None  # `applies` has made sure
+        assert context.x_train is not None  # ensured by `applies`
         decay = jnp.asarray(context.weight_decay)
         flow = GradientFlow(
             context.x_train, context.y_train, decay, context.model, context.loss,
@@ -74,7 +75,7 @@ class KernelVelocity(KernelDistance):
 
 def _kernel(context: RunContext, params: Any) -> Float[Array, "k k"]:
     x = context.x_train
-    assert x is not None  # `applies` has made sure
-    # Drawn, as data may come in some order.
+    assert x is not None  # ensured by `applies`
+    # A random choice, because the data may be sorted.
     some = np.sort(np.random.default_rng(0).permutation(len(x))[:_INPUTS])
     return class_kernel(context.model, params, x[some])

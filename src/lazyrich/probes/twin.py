@@ -1,4 +1,4 @@
-"""The linearised twin of a regression, and its limit, in closed form."""
+"""The linearised twin of a regression, in closed form at all times and in the limit."""
 
 from typing import Any, ClassVar, Literal
 
@@ -13,14 +13,14 @@ from .committee import error_parts
 
 
 class Twin(eqx.Module):
-    r"""What the linearised twin does for ever after, from the kernel at the start.
+    r"""The initial kernel in its eigenbasis, which determines the linearised twin at all times.
 
-    In an eigenvector of $K_0$ with eigenvalue $s$ its residual on the training data shrinks as
-    $e^{-2st/n}$, $n$ times the loss's divisor.
+    In an eigenvector of $K_0$ with eigenvalue $s$, the residual on the training data shrinks as
+    $e^{-2st/n}$, where $n$ includes the divisor of the loss.
 
-    - `f_test`, `(m,)`, outputs at the start; `values` and `vectors`, of the kernel; `residual`,
-        labels less outputs at the start, in the eigenvectors; `cross`, `(m, n)`, the kernel
-        between test and training inputs times the eigenvectors.
+    - `f_test`, `(m,)`, initial outputs; `values` and `vectors`, the eigendecomposition of the
+        kernel; `residual`, labels minus initial outputs, in the eigenbasis; `cross`, `(m, n)`, the
+        kernel between test and training inputs times the eigenvectors.
     """
 
     f_test: Float[Array, " m"]
@@ -31,7 +31,7 @@ class Twin(eqx.Module):
 
 
 def follows_twin(context: RunContext) -> bool:
-    """Whether a twin has a closed form: squared loss, one output, no decay, kernels at hand."""
+    """Whether the twin has a closed form: squared loss, one output, no decay, known inputs."""
     return (
         not context.loss.is_classification
         and context.y_train.ndim == 1
@@ -49,7 +49,7 @@ def twin_of(
     y_train: Float[Array, " n"],
     x_test: Shaped[Array, "m d"],
 ) -> Twin:
-    """The twin of a model at `params`."""
+    """The twin of a model that starts at `params`."""
     if model.closes:
         model, params = model.closed(params)
     kernel, cross = model.kernels_onto(params, x_train, x_test)
@@ -64,7 +64,7 @@ def twin_of(
 
 
 def gone(context: RunContext, time: Array) -> Float[Array, " n"]:
-    r"""$(1 - e^{-2st/n})/s$: what forces on the outputs have added up to, over residuals."""
+    r"""$(1 - e^{-2st/n})/s$: the time integral of the forces on the outputs, over residuals."""
     twin = _twin(context)
     rate = 2 * time / (twin.values.size * context.loss_divisor)
     small = twin.values * rate
@@ -80,11 +80,13 @@ class _OfTwin(AbstractProbe):
 
 
 class TwinLoss(_OfTwin):
-    r"""Mean squared error of the linearised twin, trained alike, on one `part` of the data.
+    r"""Mean squared error of the linearised twin on one `part` of the data.
 
-    - **Source** Kumar et al., ICLR 2024, arXiv:2310.06110: "linearized model". The same as a run
-        of [`linearise`][lazyrich.linearise], in closed form; for squared loss, one output and no
-        decay.
+    The twin is trained in the same way as the model. The result is equal to that of a run of
+    [`linearise`][lazyrich.linearise], but in closed form. For squared loss, one output and no
+    decay.
+
+    - **Source** Kumar et al., ICLR 2024, arXiv:2310.06110: "linearized model".
     """
 
     named: ClassVar = ("twin_{part}_loss", "{part} loss of the linearised twin")
@@ -100,17 +102,17 @@ class TwinLoss(_OfTwin):
 
 
 class KernelRegression(_OfTwin):
-    r"""Error of ridge-less regression with $K_0$, from outputs of zero: one number over time.
+    r"""Error of ridgeless regression with $K_0$, from outputs of zero. It is constant in time.
 
-    On the test data, or over all inputs where that is closed: for a committee machine with
-    frozen readouts, whose interpolant has statistics of its own.
+    The error is measured on the test data. For a committee machine with frozen readouts it can be
+    computed over all inputs, because the statistics of the interpolant are known.
 
     - **Source** Kumar et al., ICLR 2024, arXiv:2310.06110: kernel regression with the initial
-        NTK, the line drawn in every figure.
+        NTK, the constant line in every figure.
     """
 
     meaning: ClassVar = (
-        "error of ridge-less regression with the initial kernel, on test data or over all inputs"
+        "error of ridgeless regression with the initial kernel, on test data or over all inputs"
     )
     over: Literal["test", "population"] = eqx.field(static=True)
 
@@ -157,15 +159,15 @@ class TwinError(_OfTwin):
 
 
 def moved_by(context: RunContext, forces: Float[Array, " n"]) -> Statistics:
-    """How far forces on the outputs move statistics, to first order from the start."""
+    """The change of the statistics under forces on the outputs, to first order from the start."""
     model, params = context.model.closed(context.params)
     x_train = context.x_train
-    assert x_train is not None  # beside every twin
+    assert x_train is not None  # ensured by the twin
     _, pullback = jax.vjp(lambda p: model.apply(p, x_train), params)
     moved: Statistics = model.trained(model.mobility(params, pullback(forces)[0]))
     return moved
 
 
 def _twin(context: RunContext) -> Twin:
-    assert context.twin is not None  # an experiment with such a probe has made one
+    assert context.twin is not None  # made for every experiment with such a probe
     return context.twin
