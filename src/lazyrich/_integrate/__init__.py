@@ -1,1 +1,1 @@
-"""Driving a solver: step control, clocks, endings, lanes, checkpoints."""
+"""Runs a solver: step control, clocks, endings, lanes, checkpoints."""

@@ -1,4 +1,4 @@
-"""What a run needs to go on after a kill, in one file."""
+"""A file from which an interrupted run can be resumed."""
 
 import os
 import time
@@ -13,17 +13,17 @@ from .._core.errors import InputError
 from .._core.files import opened, replacing
 from .._core.npz import Header, archive
 
-# Bytes of the text that names a run: a hash or two.
+# The largest size of the text that identifies a run, in bytes.
 _MAX_IDENTITY = 2**20
 
 
 class Checkpoint:
-    """A file that holds the state of a run between two segments of it.
+    """A file with the state of a run between two of its segments.
 
-    - **Takes** `path`; `identity`, text that names the run exactly, so that no other run
-        goes on from the file; `every`, seconds between two writes at least.
+    - **Takes** `path`; `identity`, a text that identifies the run, so that no other run resumes
+        from the file; `every`, the least number of seconds between two writes.
 
-    The file appears whole or not at all. It holds arrays alone, no code.
+    A write replaces the whole file or nothing. The file contains only arrays and no code.
     """
 
     def __init__(self, path: str | os.PathLike[str], identity: str, every: float = 10.0):
@@ -31,10 +31,10 @@ class Checkpoint:
         self._last = time.monotonic()
 
     def load(self, like: Any) -> Any | None:
-        """The state kept, of the structure of `like`; None if there is no file.
+        """The saved state, with the structure of `like`; None if there is no file.
 
-        - **Raises** [`InputError`][lazyrich.InputError] for a file of another run, or one
-            that cannot be read.
+        - **Raises** [`InputError`][lazyrich.InputError] if the file is from another run or cannot
+            be read.
         """
         if not self.path.parent.is_dir():
             raise self._complaint("should be in a folder that exists")
@@ -49,7 +49,7 @@ class Checkpoint:
                 identity = str(held.read("identity"))
                 if identity != self.identity:
                     raise self._complaint(f"is of another run ({identity[:80]})")
-                # Sizes are those of the state to come before any is read.
+                # Sizes are compared with those of the expected state before arrays are read.
                 whole = set(held.names) == {"identity", *names}
                 whole = whole and all(
                     _alike(held.header(name), leaf)
@@ -65,7 +65,7 @@ class Checkpoint:
             raise self._complaint(
                 "holds another state than this version's; remove it to start again"
             )
-        # Types that are not numpy's own, such as bfloat16, come back as bytes.
+        # NumPy returns types that it does not define, such as bfloat16, as bytes.
         found = [
             jnp.asarray(new.view(jnp.result_type(old)))
             for new, old in zip(kept, leaves, strict=True)
@@ -73,12 +73,12 @@ class Checkpoint:
         return jax.tree.unflatten(structure, found)
 
     def offer(self, state: Any) -> None:
-        """Keeps `state` if the last time was long enough ago."""
+        """Saves `state` if the last save was at least `every` seconds ago."""
         if time.monotonic() - self._last >= self.every:
             self.save(state)
 
     def save(self, state: Any) -> None:
-        """Keeps `state` in place of what was kept before."""
+        """Saves `state` in place of the previous state."""
         leaves: dict[str, Any] = {
             f"leaf{i}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(state))
         }

@@ -1,4 +1,4 @@
-"""On which clock a solve records."""
+"""Clocks: the time variable of the records of a solve."""
 
 from typing import Any, ClassVar
 
@@ -13,33 +13,33 @@ _BISECTIONS = 60
 
 
 class LinearClock(eqx.Module):
-    """Records at times of the solver's own clock."""
+    """Records at times of the solver."""
 
     ends: ClassVar[bool] = True
 
     def read(self, t: Array, y: PyTree) -> Array:
-        """What a record calls the time."""
+        """The time that a record contains."""
         del y
         return t
 
     def locate(self, interpolation: Any, request: Array) -> Array:
-        """The solver's time at which the clock shows `request`."""
+        """The time of the solver at which `read` returns `request`."""
         del interpolation
         return request
 
 
 class LogClock(eqx.Module):
-    """Records at values of $\\log(1 + t)$, which the state carries."""
+    """Records at values of $\\log(1 + t)$, which is part of the state."""
 
     ends: ClassVar[bool] = False
 
     def read(self, t: Array, y: LogState) -> Array:
-        """What a record calls the time."""
+        """The time that a record contains."""
         del t
         return y.log_time
 
     def locate(self, interpolation: Any, request: Array) -> Array:
-        """The solver's time at which the clock shows `request`, by bisection."""
+        """The time of the solver at which `read` returns `request`, by bisection."""
 
         def halve(_: Any, bounds: tuple[Array, Array]) -> tuple[Array, Array]:
             low, high = bounds

@@ -1,4 +1,4 @@
-"""Many solves of one shape in one compiled call."""
+"""Many solves of the same shapes in one compiled call."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -16,17 +16,19 @@ from .stepping import SolveState, advance
 
 
 class _Grouped(NamedTuple):
-    """Arrays that some lanes share and others do not: each once, and which one a lane has."""
+    """Arrays that some lanes share: every distinct array once, and the index for each lane."""
 
-    distinct: Any  # leading axis over them
+    distinct: Any  # with a leading axis over distinct arrays
     rows: Int[np.ndarray, " r"]
 
 
 class Lanes:
-    """Modules as one: arrays on a leading axis where they differ, and single where not.
+    """Several modules as one: arrays that differ are stacked, and equal arrays are stored once.
 
-    - **Takes** `arrays`, of all modules; `kinds`, whether one array serves all lanes (`shared`),
-        each lane has its own (`own`), or some lanes share theirs (`grouped`).
+    Each module is called a lane.
+
+    - **Takes** `arrays` of all modules; `kinds`, for each array, whether all lanes have the same
+        one (`shared`), each lane has its own (`own`), or some lanes share one (`grouped`).
     """
 
     def __init__(self, arrays: list[Any], static: Any, kinds: tuple[str, ...]):
@@ -34,10 +36,10 @@ class Lanes:
 
     @classmethod
     def of(cls, modules: Sequence[Any]) -> "Lanes":
-        """The modules of each lane; an array that several of them hold is held once.
+        """Lanes from modules. An array that several modules contain is stored once.
 
-        - **Raises** [`InputError`][lazyrich.InputError] for those that differ in more than
-            numbers.
+        - **Raises** [`InputError`][lazyrich.InputError] if the modules differ in more than the
+            values of arrays.
         """
         parts = [eqx.partition(module, eqx.is_array) for module in modules]
         dynamic, statics = zip(*parts, strict=True)
@@ -53,7 +55,7 @@ class Lanes:
 
     @classmethod
     def spread(cls, one: Any, together: Any) -> "Lanes":
-        """Lanes of which `together` has the arrays, and of which `one` could be any."""
+        """Lanes with the arrays of `together`; `one` is an example of a single lane."""
         dynamic, static = eqx.partition(together, eqx.is_array)
         arrays, structure = jax.tree.flatten(dynamic)
         single = jax.tree.leaves(eqx.filter(one, eqx.is_array))
@@ -65,11 +67,11 @@ class Lanes:
 
     @property
     def together(self) -> Any:
-        """The module that holds the arrays of all lanes, of which none is grouped."""
+        """The module with the stacked arrays of all lanes. No array may be grouped."""
         return eqx.combine(jax.tree.unflatten(self.static[1], self.arrays), self.static[0])
 
     def one(self, place: int) -> Any:
-        """The module of the lane at `place`, of lanes of which none is grouped."""
+        """The module of the lane at `place`. No array may be grouped."""
         arrays = [
             jnp.asarray(array if kind == "shared" else array[place])
             for array, kind in zip(self.arrays, self.kinds, strict=True)
@@ -79,8 +81,9 @@ class Lanes:
     def call(self, function: Callable[..., Any], *operands: PyTree) -> Any:
         """`function(module, *operands)` for every lane, in one compiled call.
 
-        Compiled for a power of two, of which only the lanes that there are run: the last batch
-        of a sweep, which is smaller, is not compiled anew.
+        The call is compiled for a number of lanes rounded up to a power of two, and only the
+        given lanes are run. A smaller last batch of a sweep therefore often needs no new
+        compilation.
         """
         by_kind: dict[str, list[Any]] = {"shared": [], "own": [], "grouped": []}
         for array, kind in zip(self.arrays, self.kinds, strict=True):
@@ -95,7 +98,7 @@ class Lanes:
 
 
 def _padded(array: Any) -> Any:
-    """With zeros up to a leading axis of a power of two."""
+    """The array, padded with zeros to a power of two on its leading axis."""
     num = len(array)
     capacity = 1 << (num - 1).bit_length()
     if num == capacity:
@@ -106,11 +109,11 @@ def _padded(array: Any) -> Any:
 def advance_all(
     lanes: Lanes, solve: SolveState, progress: Callable[[int, int], None]
 ) -> SolveState:
-    """Advances every lane to its own end; each keeps its own clock and step size.
+    """Advances every lane to its end. Every lane has its own clock and step size.
 
-    - **Takes** `solve`, every leaf with a leading axis over lanes; `progress`, told after
-        every segment how many lanes have ended, and how many steps have been accepted by
-        those that run.
+    - **Takes** `solve`, with a leading axis over lanes in every leaf; `progress`, called after
+        every segment with the number of lanes that have ended, and the number of accepted steps
+        of the other lanes.
     """
     while np.any(np.asarray(solve.status) == RUNNING):
         solve = lanes.call(advance, solve)
@@ -120,16 +123,16 @@ def advance_all(
 
 
 def unlike(num_runs: int) -> InputError:
-    """The complaint about runs that cannot share a compiled call."""
+    """The error for runs that cannot share a compiled call."""
     accepted = "runs of a batch may differ in scales, decay, t1, seed and a model's numbers alone"
     return InputError("experiments", f"a batch of {num_runs}", accepted)
 
 
-# Lanes are taken one after the other. Side by side, by `vmap`, every one of them takes as many
-# attempts as the slowest, and intermediates leave the cache: on one core, 128 reduced flows with
-# n = 32, d = 1,000 cost 9.6 ms each in place of 7.3 ms, four masks of panel lyu2024/3 1.2 s in
-# place of 0.75 s. One after the other, a lane's result is also that of the run alone to the
-# last bit, and one that has ended costs nothing.
+# Lanes are computed one after the other. With `vmap`, every lane would take as many attempts as the
+# slowest lane, and intermediate arrays would not fit in cache. On one core, 128 reduced flows with
+# n = 32, d = 1,000 cost 9.6 ms each with `vmap` and 7.3 ms without; four masks of panel lyu2024/3
+# cost 1.2 s with `vmap` and 0.75 s without. Without `vmap`, the result of a lane is also equal to
+# that of a single run to the last bit, and a lane that has ended costs nothing.
 @eqx.filter_jit
 def _call(
     function: Callable[..., Any],
@@ -163,7 +166,7 @@ def _call(
 
 
 def _stacked(column: Sequence[Any]) -> tuple[Any, str]:
-    """The arrays of all lanes, and how they are kept."""
+    """The arrays of all lanes, stored as one of the three kinds, and the kind."""
     distinct = {id(array): array for array in column}
     first, *others = distinct.values()
     if all(np.array_equal(other, first) for other in others):
@@ -176,6 +179,6 @@ def _stacked(column: Sequence[Any]) -> tuple[Any, str]:
 
 
 def gathered(column: Sequence[Any]) -> Any:
-    """The first array where all are equal, else all of them on a leading axis."""
+    """The first array if all are equal; otherwise all of them on a leading axis."""
     array, kind = _stacked(column)
     return array if kind != "grouped" else array.distinct[array.rows]

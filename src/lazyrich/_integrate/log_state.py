@@ -1,11 +1,11 @@
-"""Parameters together with the logarithm of the time."""
+"""The state of a flow on the log clock."""
 
 import equinox as eqx
 from jaxtyping import Array, Float, PyTree
 
 
 class LogState(eqx.Module):
-    """Parameters together with $\\log(1 + t)$, which no horizon overflows."""
+    """Parameters together with $\\log(1 + t)$, which does not overflow at any horizon."""
 
     params: PyTree
     log_time: Float[Array, ""]

@@ -1,4 +1,4 @@
-"""Norms of numbers whose squares may overflow or vanish."""
+"""Norms of numbers whose squares may overflow or underflow."""
 
 import functools
 
@@ -8,20 +8,20 @@ from jaxtyping import Array, PyTree
 
 
 def tree_norm(tree: PyTree) -> Array:
-    """The 2-norm over all leaves, of numbers whose squares may overflow or vanish."""
+    """The 2-norm over all leaves, also if squares overflow or underflow."""
     leaves = jax.tree.leaves(tree)
     unit = _unit([jnp.max(jnp.abs(leaf), initial=0.0) for leaf in leaves])
     return unit * jnp.sqrt(sum(jnp.sum((leaf / unit) ** 2) for leaf in leaves))
 
 
 def rms(values: Array) -> Array:
-    """The root mean square, of numbers whose squares may overflow or vanish."""
+    """The root mean square, also if squares overflow or underflow."""
     unit = _unit([jnp.max(jnp.abs(values), initial=0.0)])
     return unit * jnp.sqrt(jnp.mean((values / unit) ** 2))
 
 
 def _unit(sizes: list[Array]) -> Array:
-    """One where squares of numbers of the largest of these sizes are exact enough, else it."""
+    """The largest of these sizes if squares at this size are inexact; otherwise one."""
     largest = functools.reduce(jnp.maximum, sizes)
     plain = (largest == 0) | ((largest > 1e-100) & (largest < 1e100)) | ~jnp.isfinite(largest)
     return jnp.where(plain, jnp.ones_like(largest), largest)

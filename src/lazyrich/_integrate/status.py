@@ -1,4 +1,4 @@
-"""How a solve stands, and how it ends."""
+"""The status of a solve, and how a solve ends."""
 
 from typing import Literal
 
@@ -15,14 +15,14 @@ Ending = Literal[
 ]
 """How a solve ended.
 
-`completed` at the horizon; `crossed` and `stationary` by a condition of the user's;
-`max_steps`, `max_gradients`, `max_seconds` when a budget was spent, and `too_stiff` when it
-was spent on steps that stability kept short; `step_underflow` when no step was short enough
-for the tolerance; `diverged` when values were not finite however short the step.
+`completed` at the horizon. `crossed` and `stationary` by a condition that the user has set.
+`max_steps`, `max_gradients` and `max_seconds` if a budget was used up; `too_stiff` if it was used
+up by steps whose length was limited by stability. `step_underflow` if the tolerance required a
+step of length zero. `diverged` if values were not finite even for the shortest step.
 """
 
 RUNNING, COMPLETED, MAX_STEPS, MAX_GRADIENTS, UNDERFLOW, DIVERGED, STATIONARY, CROSSED = range(8)
-STIFF = 8  # not an end: another method goes on
+STIFF = 8  # not an ending: another method continues
 
 ENDINGS: dict[int, Ending] = {
     COMPLETED: "completed",

@@ -1,9 +1,9 @@
-"""Steps of any diffrax solver, taken in segments that can be stopped and taken up again.
+"""Steps of any diffrax solver, in segments that can be interrupted and resumed.
 
-`diffrax.diffeqsolve` runs from end to end in one compiled call and forgets its next step
-size when it returns. A run that must survive a kill, stop on what it measures, or share a
-compiled call with others that end earlier needs the state between steps in hand. Solvers,
-terms and interpolation are diffrax's.
+`diffrax.diffeqsolve` runs from start to end in one compiled call and does not return its next step
+size. Runs in lazyrich need the state between steps: they are resumed after an interruption, end on
+a measured condition, or share a compiled call with runs that end earlier. Solvers, terms and
+interpolation are those of diffrax.
 """
 
 from collections.abc import Callable
@@ -30,38 +30,39 @@ from .status import (
     UNDERFLOW,
 )
 
-# Attempted steps between two looks from outside. A constant: the same steps make up the
-# same segments whether or not a run was interrupted, so a resumed record is the same
-# to the last bit.
+# The number of attempted steps in a segment. It is constant, so that the segments of an
+# interrupted run contain the same steps as those of an uninterrupted one. A resumed record is
+# then equal to the last bit.
 SEGMENT = 16
 
 _SAFETY, _SMALLEST, _LARGEST = 0.9, 0.2, 5.0
-_PI = 0.4  # the weight of the error before, as in Hairer & Wanner II, (IV.2.43)
-# The error of an attempt from which on what the solver carries is not to be trusted, such as
-# a radius that the spectrum has outgrown. Below, the step was a little too long, no more.
+_PI = 0.4  # the exponent of the previous error times the order, as in Hairer & Wanner II, (IV.2.43)
+# If the error of an attempt is larger, what the solver carries over is not trusted, such as a
+# spectral radius that has become too small. For smaller errors the step was only a little too long.
 _DOUBTFUL = 2.0
 
 
 class Stop(eqx.Module):
-    """Ends a run when an observed value has been `level` or more for `sustained` records."""
+    """Ends a run once an observed value has reached `level` for `sustained` records in a row."""
 
     level: Float[Array, ""]
     sign: Float[Array, ""]  # 1 if the value should rise to the level, -1 if it should fall
     sustained: int = eqx.field(static=True)
-    name: str | None = eqx.field(static=True)  # of the value; None never stops
+    name: str | None = eqx.field(static=True)  # of the value; with None a run never stops
 
 
 class System(eqx.Module):
-    """What is solved and how; the same over a run.
+    """A differential equation and the method to solve it; constant during a run.
 
-    - `requests`, times to record, increasing; those beyond the `horizon`, where the solve
-        ends, are never served.
-    - `args`, what the solver hands on to the terms.
-    - `observe(time, params)`, what a record holds.
-    - `measure(y0, y1, error)`, the error of a step over what is allowed, a scalar.
-    - `moving`, the name of the observed number whose movement asks for more records, or
-        None; `resolution`, the change of it that a record should resolve.
-    - `stationary`, the speed relative to decay below which a run has ended; zero never.
+    - `requests`, increasing times to record. Requests beyond the `horizon`, where the solve ends,
+        are not served.
+    - `args`, the arguments that the solver passes to the terms.
+    - `observe(time, params)`, the content of a record.
+    - `measure(y0, y1, error)`, the error of a step over the allowed error, a scalar.
+    - `moving`, the name of the observed number whose change leads to additional records, or None;
+        `resolution`, the change between records that is aimed at.
+    - `stationary`, the relative speed, as a multiple of the decay, below which a run ends; zero
+        for never.
     """
 
     terms: Any
@@ -83,21 +84,21 @@ class System(eqx.Module):
 
 
 class SolveState(eqx.Module):
-    """A solve between two steps: everything that going on needs."""
+    """The state of a solve between two steps, complete enough to resume the solve."""
 
     t: Float[Array, ""]
     y: PyTree
     step: Float[Array, ""]
     solver_state: PyTree
-    error: Float[Array, ""]  # of the last accepted step, over what is allowed
-    rejected: Bool[Array, ""]  # the last attempt
-    doubted: Bool[Array, ""]  # the last attempt, by an error far beyond what was expected
+    error: Float[Array, ""]  # of the last accepted step, over the allowed error
+    rejected: Bool[Array, ""]  # whether the last attempt was rejected
+    doubted: Bool[Array, ""]  # whether its error was far larger than expected
     times: Float[Array, " s"]  # recorded so far, NaN beyond `num_saved`
     values: PyTree
     num_saved: Int[Array, ""]
-    num_requests: Int[Array, ""]  # of the requests, served
-    metric: Float[Array, ""]  # where the last step ended
-    streak: Int[Array, ""]  # records in a row at the level that stops the run
+    num_requests: Int[Array, ""]  # the number of requests served
+    metric: Float[Array, ""]  # at the end of the last step
+    streak: Int[Array, ""]  # the number of consecutive records that satisfy `stop`
     num_accepted: Int[Array, ""]
     num_rejected: Int[Array, ""]
     work: Work
@@ -105,15 +106,15 @@ class SolveState(eqx.Module):
 
 
 def params_of(y: PyTree) -> PyTree:
-    """The parameters in a state, with or without a clock beside them."""
+    """The parameters in a state, for states with and without a clock."""
     return y.params if isinstance(y, LogState) else y
 
 
 @eqx.filter_jit
 def start(system: System, y0: PyTree, first_step: Array) -> SolveState:
-    """A solve about to begin, with its first record if time 0 is requested.
+    """A solve at its start, with its first record if time 0 is requested.
 
-    Every leaf has the type, strong or weak, that it has after a step: else the solve would be
+    Every leaf has the same type, strong or weak, as after a step. Otherwise the solve would be
     compiled twice.
     """
     t0 = jnp.zeros((), system.requests.dtype)
@@ -147,7 +148,7 @@ def start(system: System, y0: PyTree, first_step: Array) -> SolveState:
 
 
 def restart(system: System, solve: SolveState, first_step: Array) -> SolveState:
-    """A solve that has ended, from a state of zeros on; what it recorded and counted is kept."""
+    """Starts an ended solve again from a state of zeros, and keeps its records and counts."""
     t0 = jnp.zeros((), system.requests.dtype)
     y0 = jax.tree.map(jnp.zeros_like, solve.y)
     return eqx.tree_at(
@@ -169,7 +170,7 @@ def restart(system: System, solve: SolveState, first_step: Array) -> SolveState:
 
 @eqx.filter_jit
 def hand_over(system: System, solve: SolveState) -> SolveState:
-    """A solve whose solver has stopped for another, that of `system`, to go on from there."""
+    """Continues a solve with the solver of `system`, after its previous solver has stopped."""
     t1 = solve.t + solve.step
     solver_state = system.solver.init(system.terms, solve.t, t1, solve.y, system.args)
     return eqx.tree_at(
@@ -187,7 +188,7 @@ def hand_over(system: System, solve: SolveState) -> SolveState:
 
 
 def advance(system: System, solve: SolveState) -> SolveState:
-    """The solve after at most `SEGMENT` more attempts."""
+    """The solve after at most `SEGMENT` further attempts."""
 
     def go_on(carry: tuple[SolveState, Array]) -> Array:
         solve, attempts = carry
@@ -204,7 +205,7 @@ def _attempt(system: System, solve: SolveState) -> SolveState:
     t0, y0, horizon = solve.t, solve.y, system.horizon
     t1 = t0 + solve.step
     if system.clock.ends:
-        # A sliver of a step left at the end would be lost to rounding.
+        # A very short last step would be lost in rounding.
         t1 = jnp.where(t0 + 1.0001 * solve.step >= horizon, horizon, t1)
     y1, error, dense, solver_state, _ = system.solver.step(
         system.terms, t0, t1, y0, system.args, solve.solver_state, solve.doubted
@@ -216,7 +217,7 @@ def _attempt(system: System, solve: SolveState) -> SolveState:
     factor = _SAFETY * size ** (-(1 + _PI) / order) * solve.error ** (_PI / order)
     factor = jnp.clip(jnp.where(jnp.isfinite(factor), factor, _LARGEST), _SMALLEST, _LARGEST)
     factor = jnp.where(jnp.isinf(size), _SMALLEST, factor)
-    # Right after a rejection the same growth would be rejected again.
+    # Directly after a rejection, a longer step would be rejected again.
     factor = jnp.where(solve.rejected & accepted, jnp.minimum(factor, 1.0), factor)
     factor = jnp.where(accepted, factor, jnp.minimum(factor, _SAFETY))
 
@@ -252,13 +253,13 @@ def _attempt(system: System, solve: SolveState) -> SolveState:
 def _record(
     system: System, solve: SolveState, interpolation: Any, accepted: Array, y1: PyTree
 ) -> SolveState:
-    """Serves the requests inside a step, and more of them where the metric has moved."""
+    """Records requests inside a step, and additional times if the metric has changed enough."""
     t0, t1 = interpolation.t0, interpolation.t1
     reached = system.clock.read(t1, y1)
     num_extra = jnp.zeros((), solve.num_saved.dtype)
     if system.moving is not None:
         metric = _metric(system, system.observe(reached, params_of(y1)), t1)
-        # Twice what a straight line would need: the movement is never even over a step.
+        # Twice the number for linear change, because the change within a step is not linear.
         jumps = 2 * jnp.abs(metric - solve.metric) / system.resolution
         jumps = jnp.where(jnp.isfinite(jumps), jnp.minimum(jumps, 16.0), 0.0)
         unasked = solve.times.size - solve.num_saved - (system.requests.size - solve.num_requests)
@@ -309,11 +310,11 @@ def _record(
 
 
 def _status(system: System, before: SolveState, after: SolveState, size: Array) -> Array:
-    """The first of these that applies; a later line wins over an earlier one."""
+    """The status after a step. If several conditions apply, the last line below decides."""
     params = params_of(after.y)
     moved = jax.tree.map(jnp.subtract, params, params_of(before.y))
     elapsed = after.t - before.t
-    # Without decay, what the speed would do in a time as long as the run so far.
+    # Without decay, the rate is one over the time since the start of the run.
     rate = jnp.where(system.decay > 0, system.decay, 1 / jnp.maximum(after.t, 1e-300))
     still = tree_norm(moved) < system.stationary * rate * elapsed * tree_norm(params)
     stuck = after.t + after.step == after.t
@@ -339,7 +340,7 @@ def _metric(system: System, observed: PyTree, like: Array) -> Array:
 
 
 def _taken(system: System, solver_state: Any) -> Work:
-    """What the last attempt took; nothing is known of solvers that do not say."""
+    """The work of the last attempt; zero for solvers that do not report it."""
     solver = system.solver
     return solver.taken(solver_state) if isinstance(solver, AbstractCounting) else work()
 

@@ -1,4 +1,4 @@
-"""The tangent kernel by contraction, at sizes where the whole of it cannot be held."""
+"""The tangent kernel, computed in parts if it does not fit in memory."""
 
 from .blocks import class_kernel as class_kernel, kernel_block as kernel_block
 from .distance import kernel_distance as kernel_distance

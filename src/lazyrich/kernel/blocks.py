@@ -1,4 +1,4 @@
-"""Blocks of the tangent kernel: two classes at a time, or summed over classes."""
+"""Blocks of the tangent kernel: for a pair of classes, or summed over classes."""
 
 from typing import Any
 
@@ -21,8 +21,8 @@ def kernel_block(
 ) -> Float[Array, "n k"]:
     r"""$\langle \nabla f_a(x_i), \nabla f_b(x'_j) \rangle$ between two sets of inputs.
 
-    - **Takes** `other`, the inputs $x'$, `x` itself if left out; `classes`, $(a, b)$, without a
-        meaning for a model of one output.
+    - **Takes** `other`, the inputs $x'$, by default `x`; `classes`, $(a, b)$, ignored for a model
+        with one output.
     """
     inputs = (x, x if other is None else other)
     one = jax.eval_shape(lambda p: model.apply(p, x[:1]), params)
@@ -41,7 +41,7 @@ def kernel_block(
 def class_kernel(model: AbstractModel, params: Any, x: Shaped[Array, "n d"]) -> Float[Array, "n n"]:
     r"""$\sum_c \langle \nabla f_c(x_i), \nabla f_c(x_j) \rangle$: the kernel traced over outputs.
 
-    `n` by `n` however many outputs there are; for one output it is the kernel.
+    The shape is `(n, n)` for any number of outputs. For one output it is the tangent kernel.
     """
     one = jax.eval_shape(lambda p: model.apply(p, x[:1]), params)
     if one.ndim == 1:

@@ -1,4 +1,4 @@
-"""How far a kernel has turned."""
+"""The distance between the directions of two kernels."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -8,13 +8,13 @@ from .._core.precision import promoted
 
 @promoted
 def kernel_distance(first: Float[Array, "n n"], second: Float[Array, "n n"]) -> Float[Array, ""]:
-    r"""$1 - \langle K, K' \rangle_F / (\|K\|_F \|K'\|_F)$: zero for multiples of one another.
+    r"""$1 - \langle K, K' \rangle_F / (\|K\|_F \|K'\|_F)$: zero if the kernels are proportional.
 
-    Neither kernel is centred. For positive semi-definite kernels it lies in $[0, 1]$.
+    The kernels are not centred. For positive semi-definite kernels the distance is in $[0, 1]$.
 
     - **Source** Fort et al., NeurIPS 2020, arXiv:2010.15110: "kernel distance".
     """
-    # Of unit kernels half the squared difference, which small distances survive.
+    # Half the squared difference of the unit kernels, which is accurate for small distances.
     unit = first / jnp.linalg.norm(first)
     gap = unit - second / jnp.linalg.norm(second)
     return 0.5 * jnp.sum(gap**2)

@@ -1,4 +1,4 @@
-"""Products with the tangent kernel, which is never formed."""
+"""Products with the tangent kernel, without forming the kernel."""
 
 from typing import Any
 
@@ -19,13 +19,13 @@ def kernel_product(
     other: Shaped[Array, "k d"] | None = None,
     batch_size: int = 1024,
 ) -> Float[Array, " n *c"]:
-    r"""$K(x, x') v = J(x) J(x')^\top v$, one backward and one forward pass over batches.
+    r"""$K(x, x') v = J(x) J(x')^\top v$, by one backward and one forward pass over batches.
 
-    All outputs of all inputs take part, so that $v$ and the result have the outputs' shape; memory
-    is that of the parameters and of a batch.
+    The product is over all outputs of all inputs, so $v$ and the result have the shapes of outputs.
+    The memory is that of the parameters and of one batch.
 
-    - **Takes** `other`, the inputs $x'$, those of the result if left out; `batch_size`, inputs
-        passed at once.
+    - **Takes** `other`, the inputs $x'$, by default `x`; `batch_size`, the number of inputs in a
+        batch.
     """
     x = model.cast_inputs(x)
     other = x if other is None else model.cast_inputs(other)
@@ -50,6 +50,6 @@ def kernel_product(
 def tangent_outputs(
     model: AbstractModel, params: Any, direction: Any, x: Shaped[Array, "n d"]
 ) -> Float[Array, " n *c"]:
-    r"""$\langle \nabla f(x), h\rangle$: outputs of a direction on the tangent features."""
+    r"""$\langle \nabla f(x), h\rangle$: the derivative of the outputs along a direction $h$."""
     x = model.cast_inputs(x)
     return jax.jvp(lambda p: model.apply(p, x), (params,), (direction,))[1]

@@ -1,4 +1,4 @@
-"""Gram matrices of chosen rows of a Jacobian."""
+"""Inner products of rows of a Jacobian."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Shaped
 from .._core.precision import promoted
 from ..models import AbstractModel
 
-# Entries of the rows held at once where they are made whole: 256 MiB of float64.
+# The largest number of entries of rows in memory, if rows are formed: 256 MiB of float64.
 _ENTRIES = 2**25
 
 
@@ -24,19 +24,21 @@ def row_gram(
 ) -> Float[Array, "m k"]:
     r"""$\langle J(x_i)^\top r_i, J(x'_j)^\top r'_j \rangle$: inner products of gradients.
 
-    Each row is the gradient of one linear function $r_i$ of the outputs at one input: a class's
-    output, a difference of two, a labelled output. A layer's gradient is an outer product, so
-    that for models that have `gradient_factors`, such as MLPs, doubled or not, the result is a
-    sum over layers of products of small Gram matrices, and no gradient is made. With one output
-    it is the model's kernel. Other models pay a backward pass a row, or `m` for each block of
-    rows where all do not fit into 256 MiB.
+    Each row is the gradient of a linear function $r_i$ of the outputs at one input, for example
+    one output, a difference of two outputs, or an output times its label.
 
-    - **Takes** `other`, inputs and functions of the columns, the rows' own if left out.
+    For one output, the tangent kernel of the model is used. For models with `gradient_factors`,
+    such as MLPs and doubled MLPs, the gradient of a layer is an outer product. The result is then
+    a sum over layers of products of small Gram matrices, and no gradient is formed. Other models
+    need one backward pass for each row. If the rows do not fit in 256 MiB, they need `m` backward
+    passes for each block of rows.
+
+    - **Takes** `other`, inputs and functions of the columns, by default those of the rows.
     """
     x = model.cast_inputs(x)
     other = None if other is None else (model.cast_inputs(other[0]), other[1])
     if r.ndim == 1:
-        # One output: its kernel, which models know to make, between all of the inputs.
+        # One output: the model's own method for the kernel, on all inputs.
         every = x if other is None else jnp.concatenate([x, other[0]])
         kernel = model.tangent_kernel(params, every)
         m = len(x)
