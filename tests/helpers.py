@@ -31,6 +31,11 @@ def diagonal_problem(
     return Problem(train, params, weight_decay, model, loss)
 
 
+def built_in(place: Any) -> set[str]:
+    """The names of the kinds that lazyrich brings for a place, without those of other tests."""
+    return {name for name, kind in place.kinds.items() if kind.__module__.startswith("lazyrich.")}
+
+
 def small_experiment(**changes: Any) -> lr.Experiment:
     """Sparse classification that groks, small enough to solve in a moment."""
     fields: dict[str, Any] = {

@@ -26,7 +26,7 @@ from lazyrich._core.files import discard
 from lazyrich._integrate.checkpoint import Checkpoint
 from lazyrich._run import simulate as _simulate
 from lazyrich.dynamics import AbstractDynamics, discrete
-from tests.helpers import diagonal_problem, silent, turning_problem
+from tests.helpers import built_in, diagonal_problem, silent, turning_problem
 
 ROOT = Path(__file__).parent.parent
 
@@ -233,7 +233,7 @@ def stop_after(num_segments: int) -> Callable[[float, int], None]:
 
 def test_no_dynamics_are_missing():
     kinds = {type(row).__name__ for row in ROWS.values()}
-    assert kinds == set(AbstractDynamics.kinds)
+    assert kinds == built_in(AbstractDynamics)
 
 
 @pytest.mark.slow

@@ -190,8 +190,12 @@ def test_an_unforeseen_error_is_one_line_too(monkeypatch, capsys, tmp_path):
 def test_ctrl_c_ends_a_solve_at_once_and_leaves_nothing_half_written(tmp_path):
     slow = small_experiment(dynamics=lr.dynamics.GradientDescent(learning_rate=1e-6), t1=1e6)
     slow.save(tmp_path / "slow.toml")
-    command = [sys.executable, "-m", "lazyrich", "run", "slow.toml", "--out", "out",
-               "--no-forecast"]  # fmt: skip
+    # A process that is started in the background of a script ignores the signal from the start.
+    heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    main = f"{heed}; from lazyrich.cli import main; main()"
+    command = [
+        sys.executable, "-c", main, "run", "slow.toml", "--out", "out", "--no-forecast"
+    ]  # fmt: skip
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         for line in process.stderr:

@@ -7,7 +7,7 @@ import pytest
 import lazyrich as lr
 from lazyrich import studies
 from lazyrich._core.description import Choice
-from tests.helpers import small_experiment
+from tests.helpers import built_in, small_experiment
 
 FULL = small_experiment(
     name='quotes " and\nlines',
@@ -172,12 +172,7 @@ def test_keys_are_those_that_can_be_set():
 
 
 def test_kinds_are_known_by_their_place():
-    places = {
-        place.__name__: {
-            name for name, kind in place.kinds.items() if kind.__module__.startswith("lazyrich.")
-        }
-        for place in Choice.__subclasses__()
-    }
+    places = {place.__name__: built_in(place) for place in Choice.__subclasses__()}
     assert places["AbstractModel"] == {
         "DiagonalLinear", "MatrixFactorisation", "MLP", "CommitteeMachine", "Functions",
         "FromEquinox", "Doubled", "Linearised", "Transformer", "Centred",

@@ -14,7 +14,7 @@ from jax import monitoring
 import lazyrich as lr
 from lazyrich.dynamics import AbstractDynamics, AbstractStochastic, Problem, discrete
 from lazyrich.tasks import Samples
-from tests.helpers import diagonal_problem, samples, silent
+from tests.helpers import built_in, diagonal_problem, samples, silent
 
 RATE, DECAY = 0.02, 0.3
 
@@ -147,7 +147,7 @@ def states(trajectory: Any) -> np.ndarray:
 
 def test_no_optimiser_is_missing():
     flows = {"ReducedFlow", "Flow"}
-    optimisers = set(AbstractDynamics.kinds) - flows
+    optimisers = built_in(AbstractDynamics) - flows
     assert {type(row.optimiser).__name__ for row in ROWS.values()} == optimisers
     assert {type(ROWS[name].optimiser).__name__ for name in KINDS} == optimisers
 

@@ -162,7 +162,10 @@ def test_other_axes_and_selections():
         (lambda d: scaling_fit(d, times="wd"), "times = 'wd': should be a swept key"),
         (lambda d: scaling_fit(d, against="seed"), "seed = 0: should be positive"),
         (lambda d: scaling_fit(d.isel(init_scale=[0])), "against = .*: should have at least two"),
-        (lambda d: scaling_fit(d.assign(t50=np.nan * d["t50"])), "t50 = 0: the number of runs"),
+        (
+            lambda d: scaling_fit(d.assign(t50=np.nan * d["t50"])),
+            "t50 = 0: at least 3 of the 135 runs should have this time",
+        ),
         (lambda d: collapse(d, "test_acc"), "quantity = 'test_acc': should be a recorded curve"),
         (lambda d: Bisection((2.0, 1.0)), "lattice = .*: should be at least two places in inc"),
         (lambda d: Bisection((1.0, 2.0), every=0), "every = 0: should be at least 1"),

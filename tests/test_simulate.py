@@ -98,7 +98,7 @@ def test_what_is_not_a_record_is_refused(tmp_path):
     with pytest.raises(lr.InputError, match="should be a record's netCDF file"):
         lr.open_record(tmp_path / "text.nc")
     xr.Dataset({"a": 1}).to_netcdf(tmp_path / "other.nc", engine="h5netcdf")
-    with pytest.raises(lr.InputError, match="a record that lazyrich wrote"):
+    with pytest.raises(lr.InputError, match="a record written by lazyrich"):
         lr.open_record(tmp_path / "other.nc")
 
 
