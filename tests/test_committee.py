@@ -77,6 +77,7 @@ def test_the_closure_is_the_net(closure, whole):
     assert "drift" not in lr.simulate(experiment(probes=("drift", "param_norm"), t1=1.0))
 
 
+@pytest.mark.slow
 def test_net_and_closure_are_what_descent_tends_to(closure):
     few = ("train_loss", "test_loss", "param_norm")
     ends = []
@@ -146,6 +147,7 @@ def test_the_flow_of_few_neurons_is_the_closure_in_mean_and_second_moment():
     assert np.linalg.eigvalsh(moments(off).second).min() >= 0
 
 
+@pytest.mark.slow
 def test_the_error_over_all_inputs_is_the_integral(whole):
     # At the start and at the end, from the neurons.
     prepared = prepare(neurons())

@@ -137,6 +137,7 @@ def test_a_run_that_raises_is_recorded_and_the_others_are_not_harmed(tmp_path, t
     assert errors == messages
 
 
+@pytest.mark.slow
 def test_all_runs_of_a_batch_may_fail(tmp_path):
     found = here({"seed": list(BAD)}, tmp_path, OWN)
     assert found["outcome"].values.tolist() == ["failed"] * 2
@@ -373,6 +374,7 @@ def test_an_interrupted_sweep_sends_its_workers_home(tmp_path, two):
     assert tree(store) == tree(tmp_path / "t")
 
 
+@pytest.mark.slow
 def test_a_driver_that_is_killed_leaves_nobody_behind(tmp_path):
     store, over = tmp_path / "s", {"seed": list(range(2000))}
     with start_driver(store, over, workers=1, batch_size=1) as process:
@@ -410,6 +412,7 @@ def test_an_address_without_a_scheduler_is_refused(tmp_path):
         lr.sweep(BASE, OVER, tmp_path, scheduler="nonsense://x")
 
 
+@pytest.mark.slow
 def test_kills_at_random_moments_change_nothing(tmp_path, two, monkeypatch):
     # Workers are killed while they start, compute and write; each kill loses a batch at most.
     slow = BASE.with_changes({"dynamics.learning_rate": 2e-4})
@@ -478,6 +481,7 @@ def test_kills_at_random_moments_change_nothing(tmp_path, two, monkeypatch):
     assert tree(store) == tree(tmp_path / "undisturbed")
 
 
+@pytest.mark.slow
 def test_a_scheduler_and_workers_started_by_hand(tmp_path, two):
     environment = {**os.environ, **workers.ENVIRONMENT}
     environment["XLA_FLAGS"] = f"{os.environ['XLA_FLAGS']} {workers.ENVIRONMENT['XLA_FLAGS']}"

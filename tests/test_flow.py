@@ -162,6 +162,7 @@ def test_matrix_completion_has_the_published_numbers(masks):
         assert solver["num_steps"] <= 200
 
 
+@pytest.mark.slow
 def test_matrix_completion_passes_from_one_predictor_to_the_other(masks):
     for record in masks:
         plateau = record.sel(time=1e3, method="nearest")
@@ -317,6 +318,7 @@ def test_ends_when_a_level_has_been_held():
         lr.simulate(completion(**{"dynamics.stop": {"probe": "loss"}}))
 
 
+@pytest.mark.slow
 def test_ends_when_nothing_moves_any_more():
     record = lr.simulate(completion(t1=1e9, **{"dynamics.stationary": 1e-4}))
     assert record.attrs["ending"] == "stationary"

@@ -268,6 +268,7 @@ def test_clock_does_not_know_the_scales(tmp_path):
         lr.sweeps.forecast_scores(runs)
 
 
+@pytest.mark.slow
 def test_a_forecast_is_of_an_outcome_by_the_horizon():
     # The same run, ended before its change: the verdict is of a long one, the outcome is not.
     long, short = (lr.forecast(SPARSE.with_changes({"t1": t1})) for t1 in (1e4, 1e3))
@@ -368,6 +369,7 @@ def test_scores_by_hand():
     assert (found.num_ventured, found.num_right) == (3, 2)
 
 
+@pytest.mark.slow
 def test_random_labels_are_never_said_to_grok():
     found = lr.forecast(SPARSE.with_changes({"task.random_labels": True}))
     assert found.verdict == "none"

@@ -91,6 +91,7 @@ def test_ridge_regression_groks_inside_the_kernel_regime(ridge):
     assert high / low < 1.1
 
 
+@pytest.mark.slow
 def test_ridge_regression_beyond_its_horizon(ridge):
     short = ridge.experiment.with_changes({"t1": 3e3})
     found = lr.forecast(short, params=ridge.params, thresholds=lr.Thresholds(loss=0.01))

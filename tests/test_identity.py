@@ -528,6 +528,7 @@ def test_models_that_are_equal_and_not_the_same_have_their_own_numbers():
     assert found == pytest.approx(apart(), rel=1e-12)
 
 
+@pytest.mark.slow
 def test_two_models_in_one_store_have_their_own_numbers(tmp_path):
     found = []
     for scale in (1.0, 0.5, 1.0):

@@ -100,6 +100,7 @@ def test_log_loss_keeps_its_digits_where_the_loss_is_zero(record):
     assert -20 < last[0] < 20
 
 
+@pytest.mark.slow
 def test_a_record_says_where_others_would_have_stopped(record):
     _, found = record
     saturation = found["softmax_saturation"].values

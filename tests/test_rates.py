@@ -74,6 +74,7 @@ def test_a_first_time_that_is_named_is_obeyed() -> None:
     assert lr.dynamics.Times(num_log=3, num_linear=0).grid(1.0, 0.2)[1] == 0.1
 
 
+@pytest.mark.slow
 def test_the_first_record_of_an_optimiser_is_its_first_step() -> None:
     dynamics = lr.dynamics.GradientDescent(learning_rate=0.25)
     record = lr.simulate(small_experiment(init_scale=1.0, t1=50.0, dynamics=dynamics))

@@ -55,6 +55,7 @@ def test_the_tables_of_the_documentation_are_those_of_the_schema():
         assert f"`{name}`" in page, name
 
 
+@pytest.mark.slow
 def test_a_log_is_judged_as_the_run_itself(ours, tmp_path):
     # What a plain script would have written: steps and four columns, in a file of text.
     rate = 0.01

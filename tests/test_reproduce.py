@@ -406,6 +406,7 @@ def test_optimisers_stand_beside_the_flow():
         lr.plot.rates(xr.Dataset(variables, coords, {}).isel(dynamics=slice(1, 3)))
 
 
+@pytest.mark.slow
 def test_figures_of_families(study, tmp_path):
     experiment, _ = lr.studies.panels(study)["run"].varied("paper")
     over = {"init_scale": [1.0, 30.0], "seed": range(2)}

@@ -483,6 +483,7 @@ def test_agrees_with_radau_where_it_is_stiff(problem, init_scale, weight_decay):
     assert slope(tolerances, wrong) > 0.66
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("problem", [completion, diagonal])
 def test_steps_depend_on_neither_init_scale_nor_decay(problem):
     steps = []
@@ -493,6 +494,7 @@ def test_steps_depend_on_neither_init_scale_nor_decay(problem):
     assert max(steps) < 2 * min(steps)  # 21 to 35
 
 
+@pytest.mark.slow
 def test_interpolates_the_start_of_training_within_a_long_step():
     # Outputs reach the labels in a time 1e-6; a step of 1e-3 holds all of it.
     flow, start = diagonal(1e3, 1e-5)
@@ -503,6 +505,7 @@ def test_interpolates_the_start_of_training_within_a_long_step():
     np.testing.assert_allclose(outputs[-1], flow.y, atol=0.05)
 
 
+@pytest.mark.slow
 def test_by_products_as_by_the_kernel():
     # More outputs than the preconditioner's rank, so that iterations are needed.
     flow, start = diagonal(100.0, 1e-5, n=110, d=150)
@@ -524,6 +527,7 @@ def test_by_products_as_by_the_kernel():
     assert 208 + 16 < taken.num_products < 208 + 8 * 221
 
 
+@pytest.mark.slow
 def test_dual_solver_takes_classes_for_unit_vectors():
     classes = jnp.asarray([1, 0, 2, 1])
     model = Functions(init_params=lambda k, d: None, function=lambda w, x: jnp.tanh(x @ w))
@@ -557,6 +561,7 @@ def test_dual_solver_in_single_precision(width):
         one_step_in_single_precision(flow, solver, start)
 
 
+@pytest.mark.slow
 def test_dual_solver_vmaps_over_decay():
     flow, start = net_flow()
     decays = jnp.asarray([0.0, 0.1])
@@ -573,6 +578,7 @@ def test_dual_solver_vmaps_over_decay():
         )
 
 
+@pytest.mark.slow
 def test_dual_solver_needs_a_gradient_flow_on_squared_loss():
     flow, start = net_flow(loss=Logistic())
     with pytest.raises(InputError, match="needs a loss of constant curvature, such as Squared"):

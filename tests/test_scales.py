@@ -61,6 +61,7 @@ def test_the_flow_is_the_limit_of_descent(lazy):
         assert float(lazy[name][-1]) == pytest.approx(2 * fine - coarse, rel=3e-3), name
 
 
+@pytest.mark.slow
 def test_a_centred_model_starts_from_zero_whatever_its_scale(lazy):
     y = np.asarray(prepare(experiment()).data.split.train.y)
     assert float(lazy["train_loss"][0]) == pytest.approx(np.mean(y**2), rel=1e-12)

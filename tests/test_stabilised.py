@@ -286,6 +286,7 @@ def test_pytrees_and_vmap(kind):
         np.testing.assert_allclose(found, exact.y[:, -1], atol=2e-4)
 
 
+@pytest.mark.slow
 @both
 def test_keeps_single_precision_and_the_types_of_its_state(kind):
     dtype = jnp.float32
@@ -383,6 +384,7 @@ def test_no_jacobian(kind):
         assert float(state.radius) == 0
 
 
+@pytest.mark.slow
 def test_forward_derivatives():
     def end(rate):
         field = lambda t, y, args: -rate * y

@@ -164,6 +164,7 @@ def test_a_file_is_netcdf_to_others(whole):
         assert [meanings[code] for code in file["outcome"].values] == kept.outcomes
 
 
+@pytest.mark.slow
 def test_a_file_has_all_that_produced_it(whole):
     kept = Store(whole).read(files(whole)[1].name)
     again = rerun(kept)

@@ -37,6 +37,7 @@ def forecast_runs(monkeypatch):
     return seen
 
 
+@pytest.mark.slow
 def test_forecasts_are_kept_in_the_file_of_their_batch(base, forecast_runs, monkeypatch, tmp_path):
     plain = lr.sweep(base, OVER, tmp_path, workers=0, batch_size=2)
     assert forecast_runs == []

@@ -88,6 +88,7 @@ def test_data_kept_are_few(monkeypatch):
     assert len(_prepared._kept) == 1  # larger data are let go of
 
 
+@pytest.mark.slow
 def test_stacked_rows_are_the_records(alone):
     stacked = simulate_batch(lanes())
     assert stacked.times.shape == stacked.values["drift"].shape == (3, 80)
@@ -147,6 +148,7 @@ class Line(eqx.Module):
     offset: jax.Array
 
 
+@pytest.mark.slow
 def test_an_array_that_some_lanes_share_is_held_once():
     slopes = [jnp.arange(3.0), jnp.ones(3)]
     lines = [Line(slopes[i % 2], jnp.asarray(float(i))) for i in range(5)]

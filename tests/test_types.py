@@ -281,6 +281,7 @@ def test_a_module_in_single_precision_runs_in_double():
     np.testing.assert_allclose(ends[0][0], np.mean((f[:, 0] - y[:20]) ** 2), rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_parameters_passed_in_are_the_same_in_every_type():
     x, y = sums()
     runs = []
