@@ -1,4 +1,4 @@
-"""How parameters move."""
+"""Dynamics: how parameters change during training."""
 
 from .._integrate.checkpoint import Checkpoint as Checkpoint
 from .._integrate.log_state import LogState as LogState

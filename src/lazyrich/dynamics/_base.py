@@ -1,4 +1,4 @@
-"""What dynamics take and return."""
+"""The base class of dynamics, and what dynamics take and return."""
 
 import abc
 import dataclasses
@@ -19,11 +19,11 @@ from ..tasks import Samples
 
 
 class Problem(eqx.Module):
-    r"""The flow $\dot\theta = -\nabla \mathcal L(\theta) - \lambda\theta$ to follow from `params`.
+    r"""The flow $\dot\theta = -\nabla \mathcal L(\theta) - \lambda\theta$ from given parameters.
 
-    `params` is $\theta(0)$, `init_scale` included. $\mathcal L$ is the mean loss over
-    `loss_divisor`. `watched`, shape `(m, d)`, are inputs beside the training ones on which
-    outputs are to be accurate.
+    `params` is $\theta(0)$, `init_scale` included. $\mathcal L$ is the mean loss divided by
+    `loss_divisor`. `watched`, shape `(m, d)`, are inputs in addition to the training inputs on
+    which outputs should be accurate.
     """
 
     train: Samples
@@ -43,7 +43,7 @@ class Problem(eqx.Module):
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """What one of several methods took of a solve, from the time `since` on."""
+    """The work of one of several methods in a solve, from the time `since` on."""
 
     name: str
     since: float
@@ -56,15 +56,14 @@ class Part:
 
 @dataclasses.dataclass(frozen=True)
 class Effort:
-    """What a solve cost, and why this way.
+    """The cost of a solve, and the reason for its method.
 
-    - `num_gradients` counts right-hand sides over the whole data; `num_products` those of
-        a Jacobian with a vector; `num_jacobians` Jacobians or kernels formed and factored;
-        `num_jittered` factorisations that needed a raised diagonal.
-    - `reason`, why this method; empty if it was named by the user.
-    - `methods`, what each took, where the method was changed on the way.
-    - `counted`, whether the solver counts its gradients; of one that does not only the steps are
-        known.
+    - `num_gradients`: evaluations of the right-hand side on all data. `num_products`: products of
+        a Jacobian and a vector. `num_jacobians`: Jacobians or kernels that were formed and
+        factored. `num_jittered`: factorisations that needed a larger diagonal.
+    - `reason`: why this method was chosen; empty if the user named it.
+    - `methods`: the work of each method, if the method was changed during the solve.
+    - `counted`: whether the solver counts its gradients. If not, only the steps are known.
     """
 
     name: str
@@ -79,7 +78,7 @@ class Effort:
     counted: bool = True
 
     def table(self) -> dict[str, Any]:
-        """As plain values, None for what is unknown; `methods` only where there are several."""
+        """The fields as plain values, None if unknown; `methods` only if there are several."""
         table = dataclasses.asdict(self) | {"methods": [*map(dataclasses.asdict, self.methods)]}
         if not self.methods:
             del table["methods"]
@@ -92,10 +91,11 @@ _COUNTS = ("num_gradients", "num_jacobians", "num_products", "num_jittered")
 
 
 class Trajectory(eqx.Module):
-    """States at the recorded times; `params_at(time, state)` gives the parameters.
+    """The result of a solve: states at the recorded times.
 
-    A solve that failed ends early: `times` holds what was reached, `ending` says why. What
-    was observed on the way has a leading axis over `times`; then there are no states.
+    `params_at(time, state)` gives the parameters. If the solve observed values, `observed` contains
+    them with a leading axis over `times`, and there are no states. A solve that failed ends early:
+    `times` contains the recorded times and `ending` the reason.
     """
 
     times: Float[np.ndarray, " t"]
@@ -108,22 +108,22 @@ class Trajectory(eqx.Module):
 
 
 FIRST = 0.01
-"""The latest of the first times after 0 that are recorded, unless it is named."""
+"""The first recorded time after 0 is at most this, unless the user sets it."""
 
 Progress = Callable[[float, int], None]
-"""Told the simulated time and the number of steps now and then."""
+"""Called repeatedly with the simulated time and the number of steps."""
 
 Observe = Callable[[Any, Any], Any]
-"""What to record at a time, with the parameters there: a pytree of arrays."""
+"""Called with a time and the parameters; returns the values to record, a pytree of arrays."""
 
 
 @dataclasses.dataclass(frozen=True)
 class SolveProgress:
-    """How far the solve of a batch is.
+    """The progress of the solve of a batch.
 
-    - `fraction` of it that is done; `num_ended`, problems that have reached their end.
-    - `time`, reached by the problem that is being solved; None where several are at once.
-    - `num_steps`, taken by the problems that are being solved.
+    - `fraction`: the part that is done, from 0 to 1. `num_ended`: the number of ended problems.
+    - `time`: the simulated time of the current problem; None if several are solved at once.
+    - `num_steps`: the number of steps of the current problems.
     """
 
     fraction: float
@@ -133,13 +133,14 @@ class SolveProgress:
 
 
 Report = Callable[[SolveProgress], None]
-"""Told now and then how far a solve is."""
+"""Called repeatedly with the progress of a solve."""
 
 
 def reporting(report: Report, num_problems: int, num_before: int) -> Callable[[int, int], None]:
-    """A function to tell how many of the problems that share a call have ended, and their steps.
+    """Converts a report into a function of the numbers of ended problems and steps of one call.
 
-    - **Takes** `num_before`, of all `num_problems`, those that had ended before.
+    - **Takes** `num_problems`, the size of the batch; `num_before`, the number of problems in the
+        batch that had ended before the call.
     """
 
     def told(num_ended: int, num_steps: int) -> None:
@@ -150,37 +151,37 @@ def reporting(report: Report, num_problems: int, num_before: int) -> Callable[[i
 
 
 def recorded_params(time: Any, params: Any) -> Any:
-    """Parameters from a state that is the parameters."""
+    """The parameters, for states that are the parameters."""
     del time
     return params
 
 
 class AbstractDynamics(Choice):
-    """How parameters move."""
+    """How parameters change during training."""
 
     keeps_states: ClassVar[bool] = False
-    """Whether the parameters at every recorded time follow from small states that are kept.
+    """Whether a solve keeps small states that determine the parameters at every recorded time.
 
-    If they do, probes are computed after the solve, and test data come in blocks. If not, probes
-    are computed inside the solve, and test data are in memory.
+    If so, probes are computed after the solve, and test data are processed in blocks. If not,
+    probes are computed inside the solve, and test data are in memory.
     """
 
     @property
     def follows_closure(self) -> bool:
-        """Whether the closed statistics of a model are followed in place of its parameters."""
+        """Whether the closed statistics of a model are solved instead of its parameters."""
         return False
 
     @property
     def rescales_gradients(self) -> bool:
-        """Whether steps are not in proportion to the gradient, so that time is not the flow's."""
+        """Whether steps are not proportional to the gradient, so that time is not flow time."""
         return False
 
     def as_flow(self) -> "AbstractDynamics | None":
-        """These dynamics if they solve the gradient flow with error control, else None."""
+        """These dynamics if they solve gradient flow with error control; otherwise None."""
         return None
 
     def can_follow(self, model: AbstractModel) -> bool:
-        """Whether these dynamics are defined for a model."""
+        """Whether these dynamics are defined for the model."""
         del model
         return True
 
@@ -191,11 +192,11 @@ class AbstractDynamics(Choice):
 
     @property
     def forgets(self) -> bool:
-        """Whether a run goes on from the parameters it has reached as if it had never stopped."""
+        """Whether a run can be continued exactly from its last parameters only."""
         return False
 
     def normal_form(self, num_samples: int) -> "AbstractDynamics":
-        """Dynamics that move alike on so many samples, with what changes nothing at one value."""
+        """Equivalent dynamics for this number of samples, with unused fields at fixed values."""
         del num_samples
         return self
 
@@ -208,12 +209,12 @@ class AbstractDynamics(Choice):
         observe: Observe | None = None,
         checkpoint: Checkpoint | None = None,
     ) -> Trajectory:
-        """Follows `problem` from time 0 and keeps the states at `times`, increasing.
+        """Solves `problem` from time 0 and keeps the states at `times`, which increase.
 
-        - **Takes** `progress`, told the simulated time and the steps taken now and then;
-            `observe(time, params)`, a pytree of arrays to keep in place of the states, which
-            dynamics that keep states leave to their caller; `checkpoint`, where to keep what has
-            been reached and from where to go on.
+        - **Takes** `progress`, called with the simulated time and the number of steps;
+            `observe(time, params)`, a pytree of arrays that is kept instead of the states, unless
+            these dynamics keep states; `checkpoint`, the file in which the state of the solve is
+            saved and from which it is resumed.
         """
 
     def solve(
@@ -224,17 +225,17 @@ class AbstractDynamics(Choice):
         observers: Sequence[Observe] | None = None,
         checkpoint: Checkpoint | None = None,
     ) -> list[Trajectory]:
-        """Follows every problem of a batch to its end; by default one after the other.
+        """Solves every problem of a batch to its end; by default one after the other.
 
-        - **Takes** for each problem its times and, unless these dynamics keep states, what to
-            observe, as `follow` does; `report`, told how far the solve is; `checkpoint`, for a
-            batch of one problem.
+        - **Takes** `times` for each problem; `observers` for each problem, as `observe` in
+            `follow`, unless these dynamics keep states; `report`, called with the progress;
+            `checkpoint`, only for a batch of one problem.
         """
         found: list[Trajectory] = []
         for place, (problem, grid) in enumerate(zip(problems, times, strict=True)):
 
             def progress(time: float, num_steps: int, place: int = place, grid: Any = grid) -> None:
-                # Records are spread as the interest is; time itself is nearly all late phase.
+                # Measured in records: most of the simulated time belongs to the late phase.
                 done = float(np.searchsorted(grid, time)) / len(grid)
                 report(SolveProgress((place + done) / len(problems), place, time, num_steps))
 
@@ -243,13 +244,13 @@ class AbstractDynamics(Choice):
         return found
 
     def first_times(self, problems: Sequence[Problem]) -> list[float]:
-        """The first time after 0 to record for each of these problems, unless it is named."""
+        """The first time after 0 to record for each problem, unless the user sets it."""
         return [FIRST] * len(problems)
 
     def loss_floor(self, problem: Problem) -> float:
-        """The training loss below which a trajectory shows its solver's error and not the flow's.
+        """The training loss below which a trajectory is dominated by the error of the solver.
 
-        Zero where there is none: optimisers take the steps that they are described by.
+        Zero if there is none, as for optimisers, whose steps have no discretisation error.
         """
         del problem
         return 0.0

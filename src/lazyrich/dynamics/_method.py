@@ -1,4 +1,4 @@
-"""Which solver a flow is followed by, and why."""
+"""The choice of a solver for a flow, with the reason."""
 
 from typing import Any, NamedTuple
 
@@ -20,24 +20,25 @@ from ._recipes import recipe_of
 from .gauss_newton import MAX_OUTPUTS
 from .gradient_flow import GradientFlow
 
-# An explicit pair of order 5 is stable up to about this step times the spectral radius.
+# An explicit pair of order 5 is stable if the step times the spectral radius is below about this.
 _EXPLICIT_REACH = 3.0
-# Explicit steps below which stiffness is no concern.
+# Up to this number of explicit steps, stiffness does not matter.
 _FEW_STEPS = 300
-# Outputs up to which a kernel and its factor a step are worth it, of a loss that bends unevenly.
+# Up to this number of outputs, a kernel and its factor in every step are worth their cost, for a
+# loss without constant curvature.
 _SMALL = 600
 
 
 class Method(NamedTuple):
-    """A solver with its name, why it was chosen, and what is known of its steps."""
+    """A solver with its name, the reason for its choice, and the method that may replace it."""
 
     name: str
     solver: Any
     reason: str
-    later: "Method | None" = None  # which goes on where stability bounds this one's steps
+    later: "Method | None" = None  # continues if stability limits the steps of this method
 
     def stability_bound(self, solve: SolveState) -> bool:
-        """Whether the last steps were as long as the method is stable, and no longer."""
+        """Whether stability limited the length of the last steps."""
         if not isinstance(self.solver, AbstractCounting):
             return False
         return bool(self.solver.at_stability_bound(solve.solver_state))
@@ -46,9 +47,9 @@ class Method(NamedTuple):
 def choose(
     wish: str | diffrax.AbstractSolver[Any], clock: str, problem: Problem, t1: float
 ) -> Method:
-    """The method for a problem, `wish` if it is not `auto`.
+    """The method for a problem: `wish`, or an automatic choice if `wish` is `auto`.
 
-    - **Raises** [`InputError`][lazyrich.InputError] if the problem does not admit it.
+    - **Raises** [`InputError`][lazyrich.InputError] if the problem does not admit the method.
     """
     loss = problem.loss
     if clock == "log":
@@ -92,7 +93,7 @@ def _by(
 
 
 def _later(problem: Problem, num_outputs: int, explicit: str) -> Method:
-    """The method for a flow that has turned stiff, one that fits into memory."""
+    """The method to use once the flow has become stiff; it fits in memory."""
     why = "stability bounds its steps"
     try:
         return _for_stiff(problem, num_outputs, explicit, why)
@@ -130,7 +131,7 @@ def choose_together(
     problems: list[Problem],
     ends: list[float],
 ) -> Method:
-    """The method for problems that share a solve: one for the stiff if any of them is."""
+    """The method for problems that share a solve: one for stiff flows if any flow is stiff."""
     method = choose(wish, clock, problems[0], ends[0])
     for problem, end in zip(problems[1:], ends[1:], strict=True):
         if wish != "auto" or method.later is None:
@@ -152,7 +153,7 @@ def _start_radius(flow: GradientFlow, params: PyTree) -> Array:
 
 @jax.jit
 def _kernel_radius(flow: GradientFlow, params: PyTree) -> Array:
-    """The largest eigenvalue of the tangent kernel over the number of samples."""
+    """The largest eigenvalue of the tangent kernel, divided by the number of samples."""
     flat, unravel = jax.flatten_util.ravel_pytree(params)
     pullback, push = flow.outputs_and_pullback(params)[1], flow.pushforward(params)
 
@@ -169,9 +170,9 @@ def _radius(flow: GradientFlow, params: PyTree) -> float:
 
 
 def speed(flow: GradientFlow, params: PyTree, problem: Problem, log: bool) -> float:
-    """A time in which, at the speed of time 0, outputs move by a unit or parameters by 1.
+    """The time for outputs to move by one unit, or parameters by their norm, at initial speed.
 
-    - **Raises** [`InputError`][lazyrich.InputError] where nothing moves.
+    - **Raises** [`InputError`][lazyrich.InputError] if nothing moves.
     """
     slope, moved = _start_speed(flow, params)
     norm = float(tree_norm(params))

@@ -1,4 +1,4 @@
-"""One solve by one method or by two, the second from where the flow has turned stiff."""
+"""A solve by one method or by two. The second takes over once the flow has become stiff."""
 
 import dataclasses
 from typing import Any
@@ -17,7 +17,7 @@ from ._method import Method
 
 
 class Switched(eqx.Module):
-    """Where the second method took over, and what had been done by then."""
+    """The time at which the second method took over, and the work until then."""
 
     since: Float[Array, ""]
     num_accepted: Int[Array, ""]
@@ -31,17 +31,17 @@ class Switched(eqx.Module):
 
 
 class Kept(eqx.Module):
-    """A solve for a file: of one structure, whichever method it is with."""
+    """The content of a checkpoint. Its structure does not depend on the current method."""
 
     switched: Switched
     solve: SolveState  # without the state of its solver
-    states: tuple[Any, Any]  # of both solvers; zeros for the one that is not at work
+    states: tuple[Any, Any]  # of both solvers; zeros for the one that is not in use
 
 
 class MethodSwitch:
-    """The methods of a solve and which of them is at work.
+    """The methods of a solve, and the one in use.
 
-    - **Takes** the `system` with the first method's solver, and a `solve` that is with it.
+    - **Takes** the `system` with the solver of the first method, and its `solve`.
     """
 
     def __init__(self, method: Method, system: System, solve: SolveState):
@@ -51,13 +51,13 @@ class MethodSwitch:
         self._later = None if later is None else with_solver(system, later)
 
     def settle(self) -> None:
-        """Gives the solve to the second method if the first has found the flow stiff."""
+        """Switches to the second method if the first method has found that the flow is stiff."""
         if self._later is not None and int(self.solve.status) == STIFF:
             self.switched, self.system = Switched.of(self.solve), self._later
             self.solve = hand_over(self.system, self.solve)
 
     def kept(self) -> SolveState | Kept:
-        """What a file keeps of the solve."""
+        """The content of a checkpoint."""
         if self._later is None:
             return self.solve
         blank = self._blank
@@ -67,7 +67,7 @@ class MethodSwitch:
         return Kept(self.switched or blank.switched, bare, states)
 
     def take_up(self, kept: SolveState | Kept) -> None:
-        """Goes on from what a file has kept."""
+        """Continues from the content of a checkpoint."""
         if isinstance(kept, SolveState):
             self.solve = kept
             return
@@ -79,7 +79,7 @@ class MethodSwitch:
 
     @property
     def _blank(self) -> Kept:
-        """What stands for a method that is not at work, and for a change that has not been."""
+        """Zeros for the method that is not in use, and for a switch that has not happened."""
         solve = self.solve
 
         def state(system: System) -> Any:
@@ -95,12 +95,12 @@ class MethodSwitch:
 
 
 def with_solver(system: System, method: Method) -> System:
-    """The same system, stepped by another method."""
+    """The same system with the solver of another method."""
     return dataclasses.replace(system, solver=method.solver)
 
 
 def effort_of(method: Method, solve: SolveState, switched: Switched | None) -> Effort:
-    """What a solve took, and what each of its methods took if there were two."""
+    """The cost of a solve, and of each of its methods if there were two."""
     whole = Effort(
         method.name,
         int(solve.num_accepted),

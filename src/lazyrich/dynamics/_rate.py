@@ -1,4 +1,4 @@
-"""How fast the fastest motion of a problem is at time 0."""
+"""The rate of the fastest motion of a problem at time 0."""
 
 import math
 from collections.abc import Sequence
@@ -16,13 +16,13 @@ from ..solvers._spectral_radius import spectral_radius
 from ._base import FIRST, Problem
 from .gradient_flow import GradientFlow
 
-# Products with the Hessian. The factor to which the rate matters here is far from 1, and twelve
-# products come within 20 % of the largest eigenvalue even where the spectrum has no gap.
+# The number of products with the Hessian. The rate is needed only up to a factor. Twelve products
+# estimate the largest eigenvalue to within 20 %, even if the spectrum has no gap.
 _MAX_PRODUCTS = 12
 
 
 class _Start(eqx.Module):
-    """A flow and where it begins."""
+    """A flow with its initial parameters."""
 
     flow: GradientFlow
     params: PyTree
@@ -35,21 +35,25 @@ class _Start(eqx.Module):
 
 
 def fastest_rate(problem: Problem) -> float:
-    r"""The largest rate at $\theta(0)$, an inverse time.
+    r"""The largest rate at $\theta(0)$, in units of inverse time.
 
-    The largest of three: the spectral radius of the Hessian of $\mathcal L + \frac\lambda2
-    \|\theta\|^2$, by twelve products of a power iteration; the speed of the outputs on the
-    training data over their unit, which is 1 for classification and the labels' root mean square
-    for regression; and the speed of the parameters over their norm. The Hessian does not
-    suffice: that of a hinge loss is zero until margins are near 1.
+    It is the maximum of three rates:
 
-    - **Returns** zero where nothing moves, and a finite number always.
+    - the spectral radius of the Hessian of $\mathcal L + \frac\lambda2 \|\theta\|^2$, by a power
+        iteration with twelve products;
+    - the speed of the outputs on the training data, over 1 for classification or the root mean
+        square of the labels for regression;
+    - the speed of the parameters over their norm.
+
+    The Hessian is not sufficient: for a hinge loss it is zero until margins are near 1.
+
+    - **Returns** a finite number, which is zero if nothing moves.
     """
     return fastest_rates([problem])[0]
 
 
 def fastest_rates(problems: Sequence[Problem]) -> list[float]:
-    """[`fastest_rate`][] of problems of one shape, in one compiled call.
+    """[`fastest_rate`][] of problems of the same shapes, in one compiled call.
 
     - **Raises** [`InputError`][lazyrich.InputError] for problems of different shapes.
     """
@@ -61,14 +65,14 @@ def fastest_rates(problems: Sequence[Problem]) -> list[float]:
 def first_times(problems: Sequence[Problem]) -> list[float]:
     """A tenth of the time of the fastest motion of each problem at time 0, at most 0.01.
 
-    Down to one digit, so that it is the same however the rate is rounded.
+    Rounded down to one digit, so that rounding errors of the rate rarely change the time.
     """
     times = (min(FIRST, 0.1 / rate) if rate > 0 else FIRST for rate in fastest_rates(problems))
     return [float(f"{time:.0e}") for time in times]
 
 
 def _rate(start: _Start, place: Int[Array, ""]) -> Float[Array, ""]:
-    del place  # without it a lane whose arrays all others share would have nothing of its own
+    del place  # makes every lane have an array of its own, even if all others are shared
     flow = start.flow
     flat, unravel = jax.flatten_util.ravel_pytree(start.params)
 
@@ -91,9 +95,9 @@ def output_unit(problem: Problem) -> float:
 
 
 def loss_floor(problem: Problem, rtol: float) -> float:
-    """The training loss of outputs that are off by `rtol` of their unit.
+    """The training loss of outputs with an error of `rtol` times their unit.
 
-    Zero for classification, where the loss itself is as accurate as the outputs, however small.
+    Zero for classification, where the loss has the relative accuracy of the outputs at any size.
     """
     if problem.loss.is_classification:
         return 0.0

@@ -1,4 +1,4 @@
-"""The methods that a flow can be followed by, and what each requires."""
+"""The methods for solving a flow, and the requirements of each."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,13 +20,13 @@ from .gauss_newton import MAX_OUTPUTS
 
 @dataclass(frozen=True)
 class Recipe:
-    """A solver, how it is made, and what it requires of a problem.
+    """A solver: how to make it, and what it requires of a problem.
 
-    - `name`, by which `Flow.method` asks for it; several recipes may share one, of which the first
-        that admits the problem is taken. `label`, the name in records.
-    - `log_clock`, whether it can follow the log clock, where only gradients are available.
-    - `linear_dual`, whether the loss must have a constant curvature; `kernel`, whether it factors a
-        matrix of the outputs, for which there must be memory.
+    - `name`: the value of `Flow.method` that selects it. If several recipes have the same name, the
+        first that admits the problem is used. `label`: the name in records.
+    - `log_clock`: whether it works with the log clock, for which only gradients are available.
+    - `linear_dual`: whether it requires a loss of constant curvature. `kernel`: whether it factors
+        a matrix of the size of the outputs, which must fit in memory.
     """
 
     name: str
@@ -37,15 +37,15 @@ class Recipe:
     kernel: bool = False
 
     def admits(self, problem: Problem, clock: str) -> bool:
-        """Whether the solver can follow a problem on a clock."""
+        """Whether the solver is applicable to a problem with this clock."""
         if clock == "log" and not self.log_clock:
             return False
         return not self.linear_dual or problem.loss.constant_curvature is not None
 
     def solver(self, num_outputs: int) -> Any:
-        """The solver, for a problem with so many training outputs.
+        """The solver, for a problem with this number of training outputs.
 
-        - **Raises** [`InputError`][lazyrich.InputError] if it needs more memory than is free.
+        - **Raises** [`InputError`][lazyrich.InputError] if it needs more memory than available.
         """
         if self.kernel:
             _check_memory(num_outputs)
@@ -69,13 +69,13 @@ RECIPES = (
 )
 
 METHODS = ("auto", *dict.fromkeys(recipe.name for recipe in RECIPES))
-"""The names that `Flow.method` takes."""
+"""The valid names for `Flow.method`."""
 
 
 def recipe_of(wish: "str | diffrax.AbstractSolver[Any]", problem: Problem, clock: str) -> Recipe:
-    """The recipe of a name, or of a solver of the user's own.
+    """The recipe with a given name, or the recipe of a solver of the user.
 
-    - **Raises** [`InputError`][lazyrich.InputError] if none of that name admits the problem.
+    - **Raises** [`InputError`][lazyrich.InputError] if no recipe of the name admits the problem.
     """
     if not isinstance(wish, str):
         kind = type(wish)
@@ -89,7 +89,7 @@ def recipe_of(wish: "str | diffrax.AbstractSolver[Any]", problem: Problem, clock
 
 
 def check_method(value: Any) -> Any:
-    """A value of `Flow.method`: one of `METHODS`, or an adaptive solver of one term.
+    """Checks a value of `Flow.method`: one of `METHODS`, or an adaptive solver of one term.
 
     - **Raises** [`InputError`][lazyrich.InputError] for anything else.
     """
@@ -112,14 +112,14 @@ def check_method(value: Any) -> Any:
 
 
 def with_tolerances(solver: Any, rtol: float, params: PyTree) -> Any:
-    """A solver whose root finder, if it has one, is as exact as the steps should be.
+    """The solver, with the tolerances of its root finder set to those of the steps.
 
-    Unless they are given, diffrax takes these tolerances from a step size controller of its own,
-    which is not used here.
+    Tolerances that the user has set are kept. By default diffrax takes them from its step size
+    controller, which is not used here.
     """
     finder = getattr(solver, "root_finder", None)
     left = diffrax.with_stepsize_controller_tols(diffrax.VeryChord)().rtol
-    # Stages are increments of the parameters, and may be far smaller than these.
+    # Stages are increments of the parameters, and may be much smaller than the parameters.
     values = {"rtol": rtol, "atol": 1e-3 * rtol * float(_rms_of_tree(params)), "norm": _rms_of_tree}
     names = [name for name in values if getattr(finder, name, None) is left]
     if not names:
@@ -136,10 +136,10 @@ def _rms_of_tree(tree: PyTree) -> Any:
 
 
 def _check_memory(num_outputs: int) -> None:
-    """Refuses a kernel that does not fit before anything is computed."""
+    """Raises an error before any computation if a kernel does not fit in memory."""
     if num_outputs > MAX_OUTPUTS:
         return
-    # The kernel, its factor, and one of each that the factorisation makes on the way.
+    # The kernel, its factor, and one temporary copy of each during the factorisation.
     needed, free = 4 * 8 * num_outputs**2, psutil.virtual_memory().available
     if needed > free:
         accepted = (

@@ -1,4 +1,4 @@
-"""The error of a step of a gradient flow, over what is allowed."""
+"""The error of a step of a gradient flow, relative to the allowed error."""
 
 import functools
 
@@ -15,39 +15,39 @@ from ..models import AbstractModel
 from ._base import Problem
 from ._rate import output_unit
 
-# Parameters from which on a net with kinks is large, and the tolerance of small ones over that of
-# large ones. Where a step meets a kink its error is not what the estimate says. In a large net the
-# kinks of many units average out; in a small one each can decide where the run ends. With 4 units
-# and 10 samples, eight of eight seeds end where descent at two small steps does, and seven at a
-# tolerance of 1e-3 without this.
+# The number of parameters from which on a net with kinks counts as large, and the factor of the
+# tolerance for small nets. The error estimate is not valid for a step across a kink. In a large net
+# the kinks of many units average out. In a small net each kink can change where the run ends. With
+# 4 units and 10 samples, eight of eight seeds end where gradient descent with two small step sizes
+# ends. At a tolerance of 1e-3 without this factor, seven do.
 _LARGE_NET, _CAUTION = 1000, 0.1
 
 
 def _caution(problem: Problem) -> float:
-    """What the tolerance is multiplied by."""
+    """The factor of the tolerance."""
     if not problem.model.has_kinks:
         return 1.0
     num_params = sum(leaf.size for leaf in jax.tree.leaves(problem.params))
     return float(np.clip(num_params / _LARGE_NET, _CAUTION, 1.0))
 
 
-# Smaller values count as zero: the square of one, times a tolerance, underflows.
+# Smaller values count as zero, because their square times a tolerance underflows.
 _NOTHING = 1e-290
 
 
 class StepError(eqx.Module):
-    """The error of a step over what is allowed."""
+    """The error of a step divided by the allowed error."""
 
     x: Shaped[Array, "m d"]
     output_unit: Array
     rtol: Array
     model: AbstractModel
-    start: PyTree  # the parameters at time 0, where the relative error of each counts
+    start: PyTree  # the parameters at time 0, if the relative error of each parameter counts
     control: str = eqx.field(static=True)
 
     @classmethod
     def of(cls, problem: Problem, rtol: float, control: str) -> "StepError":
-        """The measure of a flow's steps, `control` and `rtol` being those of a `Flow`."""
+        """The error measure for a problem, with `control` and `rtol` of a `Flow`."""
         model = jax.tree.map(jnp.asarray, problem.model)
         return cls(
             _control_inputs(problem),
@@ -76,19 +76,20 @@ class StepError(eqx.Module):
 
 
 def _unseen(start: Array, now: Array, change: Array) -> Array:
-    """The largest relative error, over one plus the change of the parameter's logarithm.
+    """The largest relative error, over one plus the change of the logarithm of the parameter.
 
-    As in the exact reduction, whose numbers are these logarithms.
+    The exact reduction of diagonal nets uses the same measure for its logarithms of parameters.
     """
     size = jnp.maximum(jnp.abs(now), _NOTHING)
     grown = jnp.log(size) - jnp.log(jnp.maximum(jnp.abs(start), _NOTHING))
     ratio = jnp.abs(change) / size / (1 + jnp.abs(grown))
-    # One that is zero stays zero, and one that has all but vanished is not coming back.
+    # A zero parameter stays zero, and a parameter that has nearly vanished does not grow again.
     return jnp.max(jnp.where(jnp.abs(now) > _NOTHING, ratio, 0.0), initial=0.0)
 
 
-# Training inputs that outputs are measured on in classification, where a step can be as cheap
-# as two gradients and all inputs would cost another. Drawn, as data may come in some order.
+# For classification, outputs are measured on at most this number of training inputs. A step can be
+# as cheap as two gradients, and all inputs would cost a third. The inputs are chosen at random,
+# because the data may be sorted.
 _CONTROLLED = 256
 
 

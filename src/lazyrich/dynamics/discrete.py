@@ -1,4 +1,4 @@
-"""Optimisers that take steps of their own: what all of them share."""
+"""The base classes of optimisers with discrete steps."""
 
 import abc
 import time
@@ -31,13 +31,13 @@ from ._base import (
     recorded_params,
 )
 
-# Between two looks from outside: seconds aimed at, and the steps of the first chunk.
+# The intended time of a chunk of steps in seconds, and the number of steps of the first chunk.
 _CHUNK_SECONDS, _FIRST_CHUNK = 1.0, 256
 
-# Beyond it float64 cannot tell a step's time from the next one's.
+# Beyond this number of steps, float64 cannot distinguish the times of successive steps.
 _MOST_STEPS = 2.0**53
 
-# Uses of randomness, each with keys of its own.
+# Uses of randomness. Each has its own keys.
 SHUFFLES, LABEL_NOISE = range(2)
 
 
@@ -45,7 +45,7 @@ class AbstractDiscrete(AbstractDynamics):
     r"""Steps $\theta \leftarrow \theta - \eta\, \Delta$ at times $t = \eta \times$ step, from 0.
 
     Recorded times are rounded to whole steps. All steps between two records run in one
-    compiled loop, whatever their number.
+    compiled loop of any length.
 
     - **Takes** `learning_rate`, $\eta$.
     """
@@ -57,28 +57,28 @@ class AbstractDiscrete(AbstractDynamics):
 
     @abc.abstractmethod
     def transformation(self, weight_decay: Array) -> optax.GradientTransformation:
-        """What makes a step of a gradient of the mean loss, `weight_decay` included."""
+        """The optax transformation of a gradient of the mean loss, with `weight_decay`."""
 
     def draw(self, train: Samples, draws: "Draws", step: Array) -> tuple[Samples, "Draws"]:
-        """The samples that a step sees."""
+        """The samples of a step."""
         del step
         return train, draws
 
     def first_draws(self, train: Samples) -> "Draws":
-        """What drawing samples needs to remember, before the first step."""
+        """The state of the random draws before the first step."""
         del train
         return Draws(jr.key_data(jr.key(0)), jnp.zeros(0, int))
 
     def _at_any_rate_and_seed(self) -> "AbstractDiscrete":
-        """What is compiled in; rate and seed are passed beside it, for a sweep to compile once."""
+        """The compiled part. Rate and seed are arguments, so that a sweep compiles only once."""
         return self.model_copy(update={"learning_rate": 1.0})
 
     def samples_per_step(self, num_samples: int) -> int:
-        """How many samples a step sees."""
+        """The number of samples in a step."""
         return num_samples
 
     def check(self, problem: Problem) -> None:
-        """Raises [`InputError`][lazyrich.InputError] for what the optimiser cannot follow."""
+        """Raises [`InputError`][lazyrich.InputError] if the optimiser cannot solve the problem."""
         del problem
 
     def follow(
@@ -109,7 +109,7 @@ class AbstractDiscrete(AbstractDynamics):
             begun = time.perf_counter()
             stop = min(int(state.step) + chunk, last)
             state = jax.block_until_ready(_go(walk, jnp.asarray(marks), jnp.asarray(stop), state))
-            # The steps are the same however they are cut into chunks.
+            # The steps do not depend on how they are divided into chunks.
             chunk = _next_chunk(chunk, time.perf_counter() - begun)
             progress(int(state.step) * self.learning_rate, int(state.step))
             if checkpoint is not None:
@@ -131,7 +131,7 @@ class AbstractDiscrete(AbstractDynamics):
 
 
 class Draws(eqx.Module):
-    """What drawing samples remembers: a key's data and this pass's order of samples."""
+    """The state of the random draws: the data of a key, and the order of samples in this pass."""
 
     key_data: Array
     order: Int[Array, " n"]
@@ -139,18 +139,18 @@ class Draws(eqx.Module):
     def key(self, stream: int, step: Array) -> PRNGKeyArray:
         """The key of a step for one of the uses of randomness.
 
-        The step alone would not do: a split of JAX's is a fold-in of 0 and 1, so that a key
-        that was sampled from and then folded again gives some of the same bits twice.
+        The step is not sufficient. A split in JAX is a fold-in of 0 and 1, so sampling from a key
+        and then folding into it again would give some of the same bits twice.
         """
         return jr.fold_in(jr.fold_in(jr.wrap_key_data(self.key_data), stream), step)
 
 
 class AbstractStochastic(AbstractDiscrete):
-    """Steps that see a batch of samples, every sample once a pass, in random order.
+    """Steps on batches of samples. A pass takes every sample once, in random order.
 
-    - **Takes** `batch_size`, at most the number of samples, zero for all of them (what is
-        left of a pass once no full batch remains is not seen in it); `seed`, which fixes
-        the order.
+    - **Takes** `batch_size`, at most the number of samples, zero for all samples (samples that
+        do not fill a batch at the end of a pass are skipped); `seed`, which determines the
+        order.
     """
 
     batch_size: Annotated[int, Ge(0)] = 0
@@ -170,7 +170,7 @@ class AbstractStochastic(AbstractDiscrete):
 
     @property
     def draws_beside(self) -> bool:
-        """Whether steps draw more than the order of samples."""
+        """Whether steps use random numbers in addition to the order of samples."""
         return False
 
     def normal_form(self, num_samples: int) -> "AbstractStochastic":
@@ -200,7 +200,7 @@ class AbstractStochastic(AbstractDiscrete):
 
 
 class _Walk(eqx.Module):
-    """What stays the same over a run."""
+    """The constants of a run."""
 
     train: Samples
     model: AbstractModel
@@ -209,7 +209,7 @@ class _Walk(eqx.Module):
     loss_divisor: Array
     learning_rate: Array
     observe: Callable[[Any, Any], Any]
-    optimiser: AbstractDiscrete = eqx.field(static=True)  # one for all rates and seeds
+    optimiser: AbstractDiscrete = eqx.field(static=True)  # the same for all rates and seeds
 
     def step(self, state: "_State") -> "_State":
         optimiser = self.optimiser
@@ -221,9 +221,9 @@ class _Walk(eqx.Module):
 
         gradient = jax.grad(mean_loss)(state.params)
         transformation = optimiser.transformation(self.weight_decay)
-        decayed = self.model.decayed(state.params)  # nothing else is done with parameters
+        decayed = self.model.decayed(state.params)  # optax uses parameters only for the decay
         updates, memory = transformation.update(gradient, state.memory, decayed)
-        # A decay of a wider type than the parameters' would widen what is remembered too.
+        # If the decay has a wider type than the parameters, the memory would become wider, too.
         memory = jax.tree.map(lambda new, old: new.astype(old.dtype), memory, state.memory)
         updates = jax.tree.map(lambda u: -self.learning_rate * u, updates)
         return eqx.tree_at(
@@ -234,13 +234,13 @@ class _Walk(eqx.Module):
 
 
 class _State(eqx.Module):
-    """A run between two steps."""
+    """The state of a run between two steps."""
 
     params: PyTree
-    memory: PyTree  # the optimiser's own
+    memory: PyTree  # the state of the optimiser
     draws: Draws
     step: Int[Array, ""]
-    values: PyTree  # recorded so far, a leading axis over the marks
+    values: PyTree  # recorded so far, with a leading axis over the marks
     num_saved: Int[Array, ""]
     failed: Bool[Array, ""]
 
@@ -262,7 +262,7 @@ def _begin(walk: _Walk, params: PyTree, draws: Draws, marks: Int[Array, " t"]) -
 
 @eqx.filter_jit
 def _go(walk: _Walk, marks: Int[Array, " t"], stop: Array, state: _State) -> _State:
-    """Up to step `stop`, with a record at every mark on the way."""
+    """Runs up to step `stop` and makes a record at every mark."""
 
     def mark(state: _State) -> Array:
         return marks[jnp.minimum(state.num_saved, marks.size - 1)]

@@ -43,7 +43,8 @@ from .gradient_flow import GradientFlow, LogTimeFlow
 class StopWhen(Description):
     """A condition on a recorded number that ends a run before its horizon.
 
-    `probe` at `level` for `sustained` records in a row: at least it if `rises`, at most if not.
+    The run ends when `probe` has been at least `level` (`rises`) or at most `level` (not `rises`)
+    for `sustained` records in a row.
     """
 
     probe: str = "test_accuracy"
@@ -53,41 +54,42 @@ class StopWhen(Description):
 
 
 class Flow(AbstractDynamics):
-    r"""Gradient flow of any model, each step as long as its error allows.
+    r"""Gradient flow of any model, with steps chosen by error control.
 
-    Errors are measured in global norms: of the parameters, relative to $\|\theta\|_2$, and of
-    the outputs on the training and the watched inputs, their root mean square relative to
-    one plus that of $f$ (for regression, to that of the labels plus that of $f$); for
-    classification, on at most 256 of the training inputs. An error that outputs feel can be
-    far smaller than $\|\theta\|$, where that is large. Elementwise norms would spend steps
-    on every kink of a ReLU.
+    Errors are measured in global norms. The error of the parameters is relative to
+    $\|\theta\|_2$. The error of the outputs is a root mean square over the training and the
+    watched inputs, relative to one plus the root mean square of $f$ (for regression, to the sum
+    of those of the labels and of $f$). For classification, at most 256 training inputs are used.
+    If $\|\theta\|$ is large, an error of the parameters that matters for the outputs can be far
+    smaller than $\|\theta\|$. Elementwise norms would need many steps at every kink of a ReLU.
 
-    - **Takes** `method`: `auto` chooses by loss, size and measured stiffness (of runs that
-        share a solve, the stiffest's), changes to another where the flow turns stiff on the
-        way, and records why; `rosenbrock` is
-        [`DualROS34PW2`][lazyrich.solvers.DualROS34PW2] for squared loss, else
-        [`ROS34PW2`][lazyrich.solvers.ROS34PW2] with the Gauss--Newton matrix;
+    - **Takes** `method`. With `auto` the method is chosen by loss, size and measured stiffness (for
+        runs that share a solve, that of the stiffest). It changes if the flow becomes stiff during
+        the solve. The reason is recorded. `rosenbrock` is
+        [`DualROS34PW2`][lazyrich.solvers.DualROS34PW2] for squared loss, otherwise
+        [`ROS34PW2`][lazyrich.solvers.ROS34PW2] with the Gauss--Newton matrix.
         [`ROCK2`][lazyrich.solvers.ROCK2] and [`RKC2`][lazyrich.solvers.RKC2] are stabilised
-        explicit methods, [`DampedRKC2`][lazyrich.solvers.DampedRKC2] is one for nets with
-        kinks, `tsit5` a plain one. Or any diffrax solver that estimates its error and steps one
-        term, such as `diffrax.Kvaerno5()`; no file can hold one.
-    - `rtol`, the error allowed in a step; `control`, where it is measured.
-    - `closure`, whether to follow the statistics in which the flow closes in place of
-        parameters: those of a [`CommitteeMachine`][lazyrich.models.CommitteeMachine] with frozen
-        readouts, a flow in $d + d^2$ numbers that does not depend on its width. It is exact;
-        probes of single parameters, such as `drift`, have no meaning there.
-    - `clock`: `linear`, or `log`, which follows $-\nabla \log \mathcal L$ and needs zero decay
-        and a classification loss; recorded times are then $\log_{10}(1 + t)$, as is the
-        experiment's `t1`.
-    - `densify`, the change of test accuracy, or of test loss over its first value, between
-        two records beyond which more are made; zero turns it off.
-    - `stop`, a condition to end at; `stationary`, the speed $\|\dot\theta\|$ over
-        $\lambda\|\theta\|$ (without decay, over $\|\theta\|/t$) below which the run has ended;
-        zero turns it off.
-    - `max_steps`, attempted; `max_gradients`; `max_seconds`, looked at between segments of
-        16 steps.
-    - **Raises** [`InputError`][lazyrich.InputError] for a method or clock that the problem
-        does not admit, and for one that needs more memory than there is.
+        explicit methods; [`DampedRKC2`][lazyrich.solvers.DampedRKC2] is one for nets with
+        kinks. `tsit5` is a standard explicit method. `method` can also be a diffrax solver that
+        estimates its error and takes one term, such as `diffrax.Kvaerno5()`. Files cannot
+        contain such a solver.
+    - `rtol`, the allowed error of a step; `control`, where it is measured.
+    - `closure`, whether to solve for the statistics in which the flow closes instead of the
+        parameters. This is possible for a [`CommitteeMachine`][lazyrich.models.CommitteeMachine]
+        with frozen readouts. The flow then has $d + d^2$ variables for any width. It is exact.
+        Probes of single parameters, such as `drift`, are not defined.
+    - `clock`: `linear`, or `log`, which follows $-\nabla \log \mathcal L$ and requires zero decay
+        and a classification loss. With `log`, recorded times and the `t1` of the experiment are
+        $\log_{10}(1 + t)$.
+    - `densify`: if test accuracy, or test loss over its first value, changes by more than this
+        between two records, additional records are made. Zero for no additional records.
+    - `stop`, a condition that ends the run; `stationary`, the value of $\|\dot\theta\|$ over
+        $\lambda\|\theta\|$ (without decay, over $\|\theta\|/t$) below which the run ends; zero
+        for never.
+    - `max_steps`, the number of attempted steps; `max_gradients`; `max_seconds`, checked after
+        every segment of 16 steps.
+    - **Raises** [`InputError`][lazyrich.InputError] if the problem does not admit the method or
+        the clock, or if the method needs more memory than available.
     """
 
     method: str | diffrax.AbstractSolver[Any] = "auto"
@@ -120,7 +122,7 @@ class Flow(AbstractDynamics):
 
     @property
     def forgets(self) -> bool:
-        # Log time and stationarity count from the beginning; a stop counts records.
+        # Log time and stationarity depend on the time of the start; a stop counts records.
         return self.clock == "linear" and self.stop is None and self.stationary == 0
 
     def follow(
@@ -164,13 +166,13 @@ class Flow(AbstractDynamics):
         observers: Sequence[Observe] | None = None,
         checkpoint: Checkpoint | None = None,
     ) -> list[Trajectory]:
-        """Follows several problems of one shape in one compiled solve, each to its own end.
+        """Solves several problems of the same shapes in one compiled call, each to its own end.
 
-        `max_seconds` does not apply to several problems.
+        `max_seconds` has no effect on several problems.
 
         - **Raises** [`InputError`][lazyrich.InputError] for problems of different shapes.
         """
-        if len(problems) == 1:  # of which the state can be kept, and the time looked at
+        if len(problems) == 1:  # only then checkpoints and `max_seconds` are possible
             return super().solve(problems, times, report, observers, checkpoint)
         observes = [None] * len(problems) if observers is None else observers
         ends = [float(grid[-1]) for grid in times]
@@ -204,7 +206,7 @@ class Flow(AbstractDynamics):
         observe: Observe | None,
         method: Method,
     ) -> tuple["_stepping.System", "_stepping.SolveState"]:
-        """The system to step and its state at time 0."""
+        """The system and its state at time 0."""
         flow = GradientFlow.of(problem)
         log = self.clock == "log"
         seen = observe if observe is not None else recorded_params
@@ -257,7 +259,7 @@ class Flow(AbstractDynamics):
         *,
         observed: bool,
     ) -> Trajectory:
-        """The trajectory of a solve that has ended."""
+        """The trajectory of an ended solve."""
         num_saved = int(solve.num_saved)
         times = np.asarray(solve.times)[:num_saved]
         values = jax.tree.map(lambda a: a[:num_saved], solve.values)
@@ -277,5 +279,5 @@ class Flow(AbstractDynamics):
 
 
 def _shown(system: "_stepping.System", solve: "_stepping.SolveState") -> float:
-    """The time a run has come to, on the clock of its records."""
+    """The time that a run has reached, on the clock of its records."""
     return float(system.clock.read(solve.t, solve.y)) / (1 if system.clock.ends else math.log(10))

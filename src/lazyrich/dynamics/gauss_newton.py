@@ -1,4 +1,4 @@
-"""The Gauss--Newton matrix of a gradient flow, inverted through its tangent kernel."""
+"""The Gauss--Newton matrix of a gradient flow, inverted with the tangent kernel."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -15,26 +15,26 @@ from ..solvers._work import Work, work
 if TYPE_CHECKING:
     from .gradient_flow import GradientFlow
 
-# Up to here the kernel is formed and factored: 0.5 GB each.
+# Up to this number of outputs the kernel is formed and factored, which takes 0.5 GB for each.
 MAX_OUTPUTS = 8192
 _TOLERANCE = 1e-8
 
 
 class GaussNewton(AbstractMatrix):
-    r"""$W = -\frac1n J^\top B B^\top J - \lambda I$ at `params`, $B B^\top$ the loss's curvature.
+    r"""$W = -\frac1n J^\top B B^\top J - \lambda I$ at `params`; $B B^\top$ is the loss curvature.
 
     With $a = \text{shift} + \lambda$ and the scaled kernel $G = \frac1n B^\top J J^\top B$,
     $(aI + \frac1n J^\top B B^\top J)^{-1} v = \frac1a (v - \frac1n J^\top B (aI + G)^{-1}
-    B^\top J v)$: a system in the outputs and not in the parameters. Where there are more
-    outputs than `MAX_OUTPUTS` it is solved by preconditioned conjugate gradients; where there
-    are few parameters, for these.
+    B^\top J v)$. This is a linear system of the size of the outputs instead of the parameters. If
+    there are more than `MAX_OUTPUTS` outputs, it is solved by preconditioned conjugate gradients.
+    If there are few parameters, the system for the parameters is solved.
     """
 
     def __init__(self, flow: "GradientFlow", params: PyTree):
         self._flow, self._params = flow, params
 
     def shifted_solve(self, shift: Array) -> tuple[ShiftedSolve, Work]:
-        """$v \\mapsto (\\text{shift} I - W)^{-1} v$, and what four solves cost."""
+        """$v \\mapsto (\\text{shift} I - W)^{-1} v$, and the work of four solves."""
         flow, params, n = self._flow, self._params, self._flow.num_samples
         f, pullback = flow.outputs_and_pullback(params)
         push = flow.pushforward(params)
@@ -86,7 +86,7 @@ class GaussNewton(AbstractMatrix):
 def _scale_both_sides(
     kernel: Array, transposed: Callable[[Array], Array], shape: tuple[int, ...]
 ) -> Array:
-    """$B^\\top K B$, $B^\\top$ acting on raveled outputs of `shape`."""
+    """$B^\\top K B$, where $B^\\top$ acts on raveled outputs of `shape`."""
 
     def on_column(column: Array) -> Array:
         return transposed(column.reshape(shape)).ravel()

@@ -1,4 +1,4 @@
-"""The gradient flow of any model as a term that shows its structure."""
+"""The gradient flow of any model, as a diffrax term with methods for implicit solvers."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,23 +18,23 @@ from ..solvers._dual_term import AbstractDualTerm
 from ._base import Problem
 from .gauss_newton import GaussNewton
 
-# Parameters up to which a triangular factor in them takes no time worth counting.
+# Up to this number of parameters, the cost of a triangular factor in parameter space is small.
 _FEW = 100
-# Columns of a Jacobian made at once.
+# The number of columns of a Jacobian computed at once.
 _BLOCK = 64
 
 
 class GradientFlow(AbstractMatrixTerm, AbstractDualTerm):
     r"""$\dot\theta = \frac1n J(\theta)^\top s(f(\theta)) - \lambda\theta$, for any `diffeqsolve`.
 
-    $f$ are the model's outputs on `x`, raveled to `(m,)` with $m = n$ or $n c$, $J$ their
-    Jacobian, $s$ the loss's dual. Beside the vector field it offers what implicit solvers
-    can use: products with $J$ and $J^\top$, the tangent kernel $J J^\top$ and the loss's
-    curvature, which together make the Gauss--Newton matrix $-\frac1n J^\top B B^\top J -
-    \lambda I$.
+    $f$ are the outputs of the model on `x`, raveled to `(m,)` with $m = n$ or $n c$. $J$ is their
+    Jacobian, and $s$ is the dual of the loss. In addition to the vector field, the term provides
+    what implicit solvers need: products with $J$ and $J^\top$, the tangent kernel $J J^\top$, and
+    the curvature of the loss. Together they determine the Gauss--Newton matrix $-\frac1n J^\top B
+    B^\top J - \lambda I$.
 
-    - **Takes** `x` `(n, d)`, `y`, the labels; `weight_decay`, $\lambda \ge 0$; `model`, `loss`;
-        `loss_divisor`, by which the loss is divided: it multiplies $n$ everywhere.
+    - **Takes** `x` `(n, d)`; `y`, the labels; `weight_decay`, $\lambda \ge 0$; `model`; `loss`;
+        `loss_divisor`, a divisor of the loss, which multiplies $n$ everywhere.
     """
 
     x: Shaped[Array, "n d"]
@@ -46,7 +46,7 @@ class GradientFlow(AbstractMatrixTerm, AbstractDualTerm):
 
     @classmethod
     def of(cls, problem: Problem) -> "GradientFlow":
-        """The flow of a problem; its numbers are arrays, so that a sweep compiles it once."""
+        """The flow of a problem. Numbers become arrays, so that a sweep compiles only once."""
         decay, divisor = (
             jnp.asarray(number, jnp.float64)
             for number in (problem.weight_decay, problem.loss_divisor)
@@ -57,7 +57,7 @@ class GradientFlow(AbstractMatrixTerm, AbstractDualTerm):
 
     @property
     def num_samples(self) -> Any:
-        """$n$, over which the loss is a mean, times the loss's divisor."""
+        """$n$: the number of samples times the divisor of the loss."""
         return self.x.shape[0] * self.loss_divisor
 
     @property
@@ -75,7 +75,7 @@ class GradientFlow(AbstractMatrixTerm, AbstractDualTerm):
     def outputs_and_pullback(
         self, params: PyTree
     ) -> tuple[Float[Array, " n *c"], Callable[[Array], PyTree]]:
-        r"""$f$ and $r \mapsto J^\top r$, one forward pass shared."""
+        r"""$f$ and $r \mapsto J^\top r$, with one shared forward pass."""
         f, pullback = jax.vjp(self.outputs, params)
         return f, lambda r: self.model.mobility(params, pullback(r)[0])
 
@@ -84,17 +84,17 @@ class GradientFlow(AbstractMatrixTerm, AbstractDualTerm):
         return jax.linearize(self.outputs, params)[1]
 
     def jacobian(self, params: PyTree) -> Float[Array, "m p"]:
-        r"""$J$, by raveled outputs and raveled parameters."""
+        r"""$J$: a row for each raveled output, a column for each raveled parameter."""
         flat, unravel = jax.flatten_util.ravel_pytree(params)
         push = self.pushforward(params)
         directions = jnp.eye(flat.size, dtype=flat.dtype)
         return jax.lax.map(lambda v: push(unravel(v)).ravel(), directions, batch_size=_BLOCK).T
 
     def prefers_parameters(self, params: PyTree) -> bool:
-        """Whether an implicit step is better solved for parameters than through the kernel.
+        """Whether an implicit step should solve for the parameters instead of using the kernel.
 
-        It is where there are few of them: in them no digit is lost to columns of very different
-        scale, and where outputs are many it is cheaper, too.
+        It should if there are few parameters. Then no digits are lost if columns of the Jacobian
+        differ strongly in scale, and for many outputs the step is cheaper.
         """
         if self.model.has_mobility:
             return False
@@ -135,14 +135,14 @@ class GradientFlow(AbstractMatrixTerm, AbstractDualTerm):
 
 
 class LogTimeFlow(diffrax.AbstractTerm[Any, Any]):
-    r"""Gradient flow without decay, in the time of the logarithm of its loss.
+    r"""Gradient flow of the logarithm of the loss, without decay.
 
     $d\theta/d\tau = -\nabla \log \mathcal L(\theta)$ follows the same path as gradient flow,
-    with $dt/d\tau = 1/\mathcal L$. That is carried as $u = \log(1 + t)$, $du/d\tau = e^{-\log
-    \mathcal L - u}$, so neither a loss of $e^{-10^4}$ nor its time overflows.
+    with $dt/d\tau = 1/\mathcal L$. The state contains $u = \log(1 + t)$ with $du/d\tau = e^{-\log
+    \mathcal L - u}$, so neither a loss of $e^{-10^4}$ nor its time causes overflow.
 
-    - **Takes** what [`GradientFlow`][lazyrich.dynamics.GradientFlow] takes, with
-        `weight_decay` zero; the state is a [`LogState`][lazyrich.dynamics.LogState].
+    - **Takes** the arguments of [`GradientFlow`][lazyrich.dynamics.GradientFlow], with
+        `weight_decay` zero. The state is a [`LogState`][lazyrich.dynamics.LogState].
     - **Source** the rescaled loss of Lyu & Li, ICLR 2020, arXiv:1906.05890; as the clock of
         figure 4, Lyu et al., ICLR 2024, arXiv:2311.18817.
     """

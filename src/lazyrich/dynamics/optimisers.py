@@ -1,4 +1,4 @@
-"""Gradient descent and its relatives."""
+"""Gradient descent, stochastic gradient descent and Adam."""
 
 from typing import Annotated
 
@@ -34,8 +34,8 @@ class SGD(AbstractStochastic):
     r"""Stochastic gradient descent, with heavy-ball or Nesterov momentum.
 
     $m \leftarrow \beta m + \nabla \mathcal L_B(\theta) + \lambda\theta$ and $\theta \leftarrow
-    \theta - \eta m$, $B$ being the step's batch. Time is $\eta \times$ step all the same:
-    the flow that momentum follows runs $1/(1-\beta)$ times as fast.
+    \theta - \eta m$, where $B$ is the batch of the step. Time is $\eta \times$ step for any
+    $\beta$, but with momentum the parameters move $1/(1-\beta)$ times as fast as gradient flow.
 
     - **Takes** `momentum`, $\beta$; `nesterov`.
     """
@@ -51,15 +51,15 @@ class SGD(AbstractStochastic):
 
 
 class LabelNoiseSGD(AbstractStochastic):
-    r"""Stochastic gradient descent on labels to which fresh noise is added at every step.
+    r"""Stochastic gradient descent with random noise added to the labels in every step.
 
-    The loss of a step is that of $y + \sigma\xi$, $\xi$ uniform on $\{\pm 1\}$, independent from
-    step to step and sample to sample.
+    A step uses the loss for labels $y + \sigma\xi$, with $\xi$ uniform on $\{\pm 1\}$ and
+    independent for every step and every sample.
 
     - **Takes** `noise`, $\sigma$.
-    - **Raises** [`InputError`][lazyrich.InputError] for a classification loss, or labels that
+    - **Raises** [`InputError`][lazyrich.InputError] for a classification loss, or for labels that
         are classes.
-    - **Source** Damian, Ma & Lee, NeurIPS 2021, arXiv:2106.06530; as a way to grok, Lyu et
+    - **Source** Damian, Ma & Lee, NeurIPS 2021, arXiv:2106.06530; for grokking, Lyu et
         al., ICLR 2024, arXiv:2311.18817, appendix B.2.
     """
 
@@ -90,9 +90,9 @@ class LabelNoiseSGD(AbstractStochastic):
 
 
 class AbstractAdam(AbstractStochastic):
-    """Steps along the mean gradient over the root of its mean square.
+    """Steps along the mean gradient over the square root of the mean squared gradient.
 
-    - **Takes** `beta1`, `beta2`, decay rates of the moments; `epsilon`, added to the root.
+    - **Takes** `beta1`, `beta2`, decay rates of the moments; `epsilon`, added to the square root.
     """
 
     beta1: Fraction = 0.9
@@ -105,7 +105,7 @@ class AbstractAdam(AbstractStochastic):
 
 
 class Adam(AbstractAdam):
-    r"""Adam on the loss with its decay: $\lambda\theta$ is part of the gradient.
+    r"""Adam with $\lambda\theta$ as part of the gradient.
 
     - **Source** Kingma & Ba, ICLR 2015, arXiv:1412.6980.
     """
@@ -113,7 +113,7 @@ class Adam(AbstractAdam):
     def check(self, problem: Problem) -> None:
         super().check(problem)
         if problem.model.origin_decays:
-            # Adam would scale the decay of the origin as it does that of what is trained.
+            # Adam would rescale the decay of the origin as it rescales gradients.
             accepted = "Adam puts decay into its gradient; use fixed, or AdamW"
             raise InputError("model.base_point", "decaying", accepted)
 
@@ -126,7 +126,7 @@ class AdamW(AbstractAdam):
     r"""Adam with decoupled decay: a step is $\eta$ times Adam's direction plus $\lambda\theta$.
 
     - **Source** Loshchilov & Hutter, ICLR 2019, arXiv:1711.05101, with the schedule
-        multiplier equal to $\eta$, as PyTorch and optax have it.
+        multiplier equal to $\eta$, as in PyTorch and optax.
     """
 
     def transformation(self, weight_decay: Array) -> optax.GradientTransformation:

@@ -1,4 +1,4 @@
-"""When to record."""
+"""The times of the records of a run."""
 
 from typing import Annotated
 
@@ -10,19 +10,19 @@ from .._core.description import Description
 from .._core.errors import InputError
 from .._core.room import check_room
 
-# Beneath 10 times the smallest number of full precision, and a margin for products of times.
+# Ten times the smallest number of full precision, with a margin for products of times.
 _LEAST = 1e-300
 
 
 class Times(Description):
-    """When to record: at 0, at log-spaced and at equally spaced times up to the horizon.
+    """The times to record: 0, log-spaced times and equally spaced times up to the horizon.
 
-    `num_log` times stand in equal ratios from `first` on, `num_linear` in equal steps.
-    Panels span seven decades, and their transitions are narrow on either scale alone.
+    `num_log` times have equal ratios, starting at `first`. `num_linear` times have equal
+    differences. Panels span seven decades, and some transitions are narrow on one of the scales.
 
-    - **Takes** `at`, further times to record, of your own choice; `first`; left out, a tenth of the
-        time of the fastest motion at time 0, at most 0.01 (for discrete optimisers, the first
-        step), so that data which are fitted at once are not fitted before the first record.
+    - **Takes** `at`, additional times to record; `first`, by default a tenth of the time of the
+        fastest motion at time 0, at most 0.01 (for discrete optimisers, the first step). The
+        default makes the first record early enough to precede the fit of the data.
     """
 
     first: Annotated[float, Gt(0)] | None = None
@@ -31,11 +31,11 @@ class Times(Description):
     at: tuple[Annotated[float, Ge(0)], ...] = ()
 
     def grid(self, t1: float, first: float) -> Float[np.ndarray, " t"]:
-        """The times up to the horizon `t1`, increasing, without repetition.
+        """All times up to the horizon `t1`, increasing, without repetition.
 
-        - **Takes** `first`, the first time after 0 unless the description names one.
+        - **Takes** `first`, the first time after 0 if the description does not set it.
         """
-        # Each is held in three arrays while they are put in order.
+        # Each time is in three arrays while the times are sorted.
         parts = {"times.num_log": 24 * self.num_log, "times.num_linear": 24 * self.num_linear}
         check_room(parts, {"times.num_log": self.num_log, "times.num_linear": self.num_linear})
         if t1 < _LEAST:

@@ -1,1 +1,1 @@
-"""The exact reduction of diagonal linear nets to one number a sample."""
+"""The exact reduction of diagonal linear nets to one variable for each sample."""

@@ -1,4 +1,4 @@
-"""Solves of reduced systems, interval by interval, many of them at once."""
+"""Solves of many reduced systems at once, interval by interval."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -17,14 +17,15 @@ from ...models import DiagonalParams
 from .._base import Effort, Problem, Trajectory
 from .reduction import ParamsFromState, Reduced, depth_of, first_step, kernel_at_start, reduce
 
-# Past depth 2, u is the inverse power of a difference that decays like e^{-(L-2) lambda t}
-# while its terms stay: by (L-2) lambda t = 28, float64 has no digits left in it (measured
-# at L = 3). Restarting from the parameters reached costs nothing and loses e^8 at most.
+# For depth L > 2, u is an inverse power of a difference that decays like e^{-(L-2) lambda t},
+# while the two terms of the difference do not decay. At (L-2) lambda t = 28, float64 has no correct
+# digits left (measured at L = 3). A restart from the current parameters costs nothing, and with it
+# the loss of accuracy is at most a factor e^8.
 _LENGTH = 8.0
 
 
 class Intervals(NamedTuple):
-    """Where a horizon is cut, and what each interval is asked for on its own clock."""
+    """The intervals of a horizon, and the times to record on the clock of each interval."""
 
     bounds: Float[np.ndarray, " l"]
     times: Float[np.ndarray, " t"]
@@ -44,7 +45,7 @@ class Intervals(NamedTuple):
         return -np.expm1(-self.rate * elapsed) / self.rate if self.rate > 0 else elapsed
 
     def time(self, interval: int, clock: float) -> float:
-        """The time at which an interval's clock shows `clock`; its end exactly."""
+        """The time at which the clock of an interval shows `clock`; exact at its end."""
         begin, end = self.bounds[interval : interval + 2]
         if clock >= self.clock(end - begin):
             return float(end)
@@ -52,17 +53,18 @@ class Intervals(NamedTuple):
         return float(min(begin + elapsed, end))
 
     def interval_of(self, times: Float[np.ndarray, " t"]) -> Int[np.ndarray, " t"]:
-        """The interval that records each time; where two meet, the later."""
+        """The interval that records each time; at a common bound, the later one."""
         return np.minimum(np.searchsorted(self.bounds, times, "right") - 1, self.num - 1)
 
     def requests(self, interval: int, num: int = 0) -> tuple[np.ndarray, np.ndarray]:
-        """Every time on the clock of `interval`, infinite past it, `num` at least; and its end.
+        """All times on the clock of `interval`, padded to length `num`, and the end of the clock.
 
-        Those before it have been served and are not looked at.
+        Times at or after the end of the interval are infinite, except in the last interval. Times
+        before the interval have been recorded and are not used.
         """
         begin, end = self.bounds[interval : interval + 2]
         stop = np.asarray(self.clock(end - begin))
-        # The same time can round to another clock in an array than alone.
+        # The clock of a time in an array can differ by rounding from that of a single time.
         clock = np.minimum(self.clock(np.clip(self.times, begin, end) - begin), stop)
         past = np.inf if interval + 1 < self.num else stop
         clock = np.where(self.times >= end, past, clock)
@@ -71,13 +73,13 @@ class Intervals(NamedTuple):
 
 @eqx.filter_jit
 def begin(system: System, first_step: Float[Array, ""]) -> SolveState:
-    """The first interval, about to begin."""
+    """The state at the start of the first interval."""
     return start(system, jnp.zeros_like(system.args.y), first_step)
 
 
 @eqx.filter_jit
 def go_on(system: System, solve: SolveState) -> SolveState:
-    """A later interval, about to begin where the solve of the one before has ended."""
+    """The state at the start of the next interval, after the solve of the previous one."""
     return restart(system, solve, 1e-3 * system.horizon)
 
 
@@ -87,12 +89,12 @@ def _go_on_if(system: System, solve: SolveState, going: Bool[Array, ""]) -> Solv
 
 @eqx.filter_jit
 def reached(system: System, solve: SolveState) -> DiagonalParams:
-    """The parameters at the end of an interval that was completed."""
+    """The parameters at the end of a completed interval."""
     return system.args.params(system.horizon, solve.y)
 
 
 def effort(num_accepted: int, num_rejected: int) -> Effort:
-    """What so many steps have cost."""
+    """The cost of these numbers of steps."""
     num_tried = num_accepted + num_rejected
     return Effort("Rodas5P", num_accepted, num_rejected, 8 * num_tried, num_tried)
 
@@ -104,11 +106,11 @@ def solve_together(
     system_of: Callable[[Reduced, Any, Any], System],
     progress: Callable[[int, int], None],
 ) -> list[Trajectory]:
-    """Solves every problem on its first interval, then those that have a second one on it, ...
+    """Solves the first interval of every problem, then the second of those that have one, etc.
 
-    - **Takes** `params` at time 0; `system_of` a reduced system, its requests and horizon.
-    - **Raises** [`InputError`][lazyrich.InputError] for problems that differ in more than
-        numbers.
+    - **Takes** `params` at time 0; `system_of`, a function of a reduced system, its requests and
+        its horizon.
+    - **Raises** [`InputError`][lazyrich.InputError] if problems differ in more than numbers.
     """
     intervals = [Intervals.of(problem, grid) for problem, grid in zip(problems, times, strict=True)]
     num_intervals, num_times = max(lane.num for lane in intervals), max(map(len, times))
@@ -116,7 +118,7 @@ def solve_together(
     every = _reduced_together(first, problems, params)
     start = every.together.start
     starts = jax.tree.map(lambda p: np.zeros((len(p), num_intervals, p.shape[1])), start)
-    # Those that have ended stay in the batch, where they cost nothing: one size, compiled once.
+    # Ended problems stay in the batch at no cost, so that one size is compiled.
     going, solve = np.ones(len(problems), bool), None
     for interval in range(num_intervals):
         for kept, new in zip(starts, start, strict=True):
@@ -138,7 +140,7 @@ def solve_together(
             solve = systems.call(_go_on_if, solve, going)
         more = going & np.array([lane.num > interval + 1 for lane in intervals])
 
-        # An interval that is not a problem's last does not end it.
+        # A problem ends only with its last interval.
         def told(ended: int, steps: int, others: int = int(more.sum())) -> None:
             progress(max(0, ended - others), steps)
 
@@ -157,11 +159,11 @@ def solve_together(
 def _reduced_together(
     first: Reduced, problems: Sequence[Problem], params: Sequence[DiagonalParams]
 ) -> Lanes:
-    """The reduced systems of problems at time 0."""
+    """The reduced systems of the problems at time 0."""
     alike = {(p.model, p.loss, p.train.x.shape, p.train.x.dtype, p.train.y.shape) for p in problems}
     if len(alike) > 1:
         raise unlike(len(problems))
-    # Data that many problems share are looked at once.
+    # Data that several problems share are processed once.
     known: dict[int, Reduced] = {}
     for problem, own in zip(problems, params, strict=True):
         if id(problem.train) not in known:
@@ -228,5 +230,5 @@ def _trajectories(
 def params_at(
     params_of: ParamsFromState, time: Array, state: tuple[Array, Array]
 ) -> DiagonalParams:
-    """The parameters at a time from the state there."""
+    """The parameters at a time, from the state at this time."""
     return params_of(time, state)

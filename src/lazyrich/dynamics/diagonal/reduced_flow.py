@@ -1,4 +1,4 @@
-"""The exact reduction of diagonal linear nets to one number a sample."""
+"""The exact reduction of diagonal linear nets to one variable for each sample."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar
@@ -43,25 +43,26 @@ from .reduction import (
 
 
 class ReducedFlow(AbstractDynamics):
-    r"""Gradient flow of a diagonal net, followed exactly through `n` numbers.
+    r"""Gradient flow of a diagonal net, solved exactly in `n` variables.
 
-    Gradients of $f_i = \langle u^{\odot L} - v^{\odot L}, x_i \rangle$ all lie in the span of
-    the data, and decay factors out. With the clock $d\tau = e^{-(L-2)\lambda t} dt$,
-    $d\nu/d\tau = s(f) / n$, $s$ the loss's dual, and $z = X^\top \nu$,
+    The gradients of $f_i = \langle u^{\odot L} - v^{\odot L}, x_i \rangle$ with respect to the
+    weights lie in the span of the data, and decay is a common factor. The clock is $d\tau =
+    e^{-(L-2)\lambda t} dt$. The variables $\nu$ follow $d\nu/d\tau = s(f) / n$ with the dual $s$ of
+    the loss. With $z = X^\top \nu$ the parameters are
 
     - $L = 2$: $u = e^{-\lambda t} u_0\, e^{2z}$, $v = e^{-\lambda t} v_0\, e^{-2z}$;
     - $L \ge 3$: $u = e^{-\lambda t} (u_0^{2-L} - L(L-2) z)^{-1/(L-2)}$, and $v$ with the
-        other sign, where $e^{-(L-2)\lambda t} = 1 - (L-2)\lambda\tau$.
+        opposite sign of $z$, where $e^{-(L-2)\lambda t} = 1 - (L-2)\lambda\tau$.
 
-    The flow of $2d$ numbers becomes one of $n$, for any loss and any $\lambda \ge 0$.
-    It is solved by [`Rodas5P`][lazyrich.solvers.Rodas5P] with the exact Jacobian, one
-    weighted Gram matrix a step.
+    The flow in $2d$ variables becomes a flow in $n$ variables, for any loss and any $\lambda \ge
+    0$. It is solved by [`Rodas5P`][lazyrich.solvers.Rodas5P] with the exact Jacobian. A step needs
+    one weighted Gram matrix.
 
-    - **Takes** `rtol`, the local error allowed in a step, relative to $1 + |f_i|$ in every
-        output (for regression, to the labels' root mean square $+ |f_i|$) and to one plus
-        the change of log-parameters in every number carried; `max_steps`, attempted steps
-        before giving up.
-    - **Raises** [`InputError`][lazyrich.InputError] for any model but
+    - **Takes** `rtol`, the allowed local error of a step. For outputs the error is relative to
+        $1 + |f_i|$ (for regression, to the root mean square of the labels plus $|f_i|$). For the
+        variables $\nu$ it is relative to one plus the change of log-parameters. `max_steps`, the
+        largest number of attempted steps.
+    - **Raises** [`InputError`][lazyrich.InputError] for any model except
         [`DiagonalLinear`][lazyrich.models.DiagonalLinear], and for parameters that are not
         positive when $L \ge 3$.
     - **Source** Derived in `docs/reduction.md`; for $L = 2$, $\lambda = 0$ it is the mirror
@@ -91,7 +92,7 @@ class ReducedFlow(AbstractDynamics):
         observe: Observe | None = None,
         checkpoint: Checkpoint | None = None,
     ) -> Trajectory:
-        del observe  # its caller observes the small states it leaves
+        del observe  # the caller computes observations from the small states
         start = jax.tree.map(jnp.asarray, _checked_start(problem))
         intervals, reduced, interval = Intervals.of(problem, times), reduce(problem, start), 0
         system = self._system(reduced, *intervals.requests(interval))
@@ -148,13 +149,13 @@ class ReducedFlow(AbstractDynamics):
         observers: Sequence[Observe] | None = None,
         checkpoint: Checkpoint | None = None,
     ) -> list[Trajectory]:
-        """Follows several problems of one shape in one compiled solve, each to its own end.
+        """Solves several problems of the same shapes in one compiled call, each to its own end.
 
-        Inputs and labels that are one array for all problems are held once.
+        If inputs or labels are the same array for all problems, they are stored once.
 
         - **Raises** [`InputError`][lazyrich.InputError] for problems of different shapes.
         """
-        if len(problems) == 1:  # of which the state can be kept
+        if len(problems) == 1:  # only then a checkpoint is possible
             return super().solve(problems, times, report, observers, checkpoint)
         params = [_checked_start(problem) for problem in problems]
         told = reporting(report, len(problems), 0)
@@ -182,7 +183,7 @@ class ReducedFlow(AbstractDynamics):
 
 
 class _Measure(eqx.Module):
-    """The root mean square over samples of errors that `linearise` has made relative."""
+    """The root mean square over samples of the errors, which `linearise` has made relative."""
 
     rtol: Float[Array, ""]
 
@@ -192,15 +193,15 @@ class _Measure(eqx.Module):
 
 
 class _SolveState(eqx.Module):
-    """A solve between two intervals: all that it needs to go on."""
+    """The state of a solve between two intervals, complete enough to resume the solve."""
 
     interval: Int[Array, ""]
-    starts: DiagonalParams  # of the intervals begun; leading axis over all of them
+    starts: DiagonalParams  # of the intervals so far; with a leading axis over all intervals
     solve: _stepping.SolveState
 
 
 def _checked_start(problem: Problem) -> DiagonalParams:
-    """The parameters at time 0."""
+    """The parameters at time 0, after a check."""
     depth = depth_of(problem)
     for name, values in zip(DiagonalParams._fields, problem.params, strict=True):
         if depth > 2 and not np.all(np.asarray(values) > 0):

@@ -1,4 +1,4 @@
-"""The reduced system of a diagonal net: its field, its derivatives, its units."""
+"""The reduced system of a diagonal net: vector field, derivatives and units."""
 
 from typing import Any
 
@@ -17,20 +17,20 @@ from .._base import Problem
 
 
 class Reduced(eqx.Module):
-    """The system of one interval; `nu` stands for the state, of shape `(n,)`."""
+    """The system of one interval. Its state `nu` has shape `(n,)`."""
 
     x: Shaped[Array, "n d"]
     y: Float[Array, " n"]
     start: DiagonalParams
     weight_decay: Array
     output_unit: Array  # outputs smaller than this count as zero in error control
-    x_size: Array  # the Frobenius norm of `x` over the root of `d`
+    x_size: Array  # the Frobenius norm of `x` over the square root of `d`
     depth: int = eqx.field(static=True)
     loss: AbstractLoss = eqx.field(static=True)
 
     @property
     def nu_unit(self) -> Array:
-        """Entries of `nu` smaller than this leave every log-parameter in place."""
+        """If all entries of `nu` are smaller than this, log-parameters hardly change."""
         # A change of nu moves log u by L u^{L-2} times x^T nu.
         largest = jnp.maximum(jnp.max(jnp.abs(self.start.u)), jnp.max(jnp.abs(self.start.v)))
         return 1 / (self.depth * largest ** (self.depth - 2) * self.x_size)
@@ -41,7 +41,7 @@ class Reduced(eqx.Module):
         return jnp.where(rate > 0, -jnp.expm1(-rate * time) / jnp.where(rate > 0, rate, 1), time)
 
     def remaining(self, tau: Any) -> Array:
-        r"""$dt/d\tau$, inverted: $e^{-(L-2)\lambda t}$ at clock `tau`."""
+        r"""$d\tau/dt = e^{-(L-2)\lambda t}$ at clock `tau`."""
         return 1 - (self.depth - 2) * self.weight_decay * tau
 
     def _params(self, tau: Any, z: Array, start: DiagonalParams) -> DiagonalParams:
@@ -54,7 +54,7 @@ class Reduced(eqx.Module):
 
         def grow(start: Array, z: Array) -> Array:
             left = 1 - depth * (depth - 2) * start ** (depth - 2) * z
-            # Past the pole no parameters exist; NaN makes the solver shorten its step.
+            # Beyond the pole there are no parameters. NaN makes the solver shorten its step.
             ratio = self.remaining(tau) / jnp.where(left > 0, left, jnp.nan)
             return start * ratio ** (1 / (depth - 2))
 
@@ -71,7 +71,7 @@ class Reduced(eqx.Module):
         return fold_columns(body, jnp.zeros_like(nu), self.x, self.start)
 
     def outputs_and_kernel(self, tau: Any, nu: Float[Array, " n"]) -> tuple[Array, Array]:
-        """Outputs `(n,)` and the tangent kernel of the parameters now, `(n, n)`."""
+        """Outputs `(n,)` and the tangent kernel `(n, n)` at the current parameters."""
         n, depth = nu.size, self.depth
 
         def body(x: Array, start: DiagonalParams) -> tuple[Array, Array]:
@@ -84,11 +84,11 @@ class Reduced(eqx.Module):
 
 
 class ParamsFromState(eqx.Module):
-    """Parameters at a time from a state `(interval, nu)`; intervals restart from `starts`."""
+    """The parameters at a time, from a state `(interval, nu)`; intervals begin at `starts`."""
 
     system: Reduced
     begins: Array  # (num_intervals,)
-    starts: DiagonalParams  # leading axis num_intervals
+    starts: DiagonalParams  # with a leading axis num_intervals
 
     def __call__(self, time: Any, state: tuple[Array, Array]) -> DiagonalParams:
         interval, nu = state
@@ -103,10 +103,10 @@ def field(tau: Any, nu: Array, system: Reduced) -> Array:
 
 
 def linearise(tau: Any, nu: Array, system: Reduced) -> Linearisation:
-    r"""The field and its derivatives.
+    r"""The vector field and its derivatives.
 
-    With $q = d\tau/dt$ and $K$ the kernel of the parameters now, $\partial f/\partial\nu =
-    K/q$ and $\partial f/\partial\tau = -L\lambda f/q$.
+    With $q = d\tau/dt$ and the tangent kernel $K$ at the current parameters,
+    $\partial f/\partial\nu = K/q$ and $\partial f/\partial\tau = -L\lambda f/q$.
     """
     n, remaining = nu.size, system.remaining(tau)
     f, kernel = system.outputs_and_kernel(tau, nu)
@@ -115,8 +115,8 @@ def linearise(tau: Any, nu: Array, system: Reduced) -> Linearisation:
     slope = system.depth * system.weight_decay * curvature * f / (n * remaining)
 
     def measure(error: Array) -> Array:
-        # An error in nu matters through the outputs it moves now, and through those that
-        # it will move once coordinates too small to be seen now have grown.
+        # An error in nu affects the current outputs. It also affects later outputs, once
+        # coordinates that are negligible now have grown.
         seen = response @ error / (system.output_unit + jnp.abs(f))
         unseen = error / (system.nu_unit + jnp.abs(nu))
         return jnp.hypot(seen, unseen)
@@ -126,9 +126,9 @@ def linearise(tau: Any, nu: Array, system: Reduced) -> Linearisation:
 
 
 def depth_of(problem: Problem) -> int:
-    """The $L$ of a model that reduces.
+    """The depth $L$ of a model that reduces.
 
-    - **Raises** [`InputError`][lazyrich.InputError] for any other.
+    - **Raises** [`InputError`][lazyrich.InputError] for other models.
     """
     depth = problem.model.diagonal_depth
     if depth is None:
@@ -137,16 +137,16 @@ def depth_of(problem: Problem) -> int:
     return depth
 
 
-# 2 MiB of float64.
+# Up to this number of entries, inputs are stored in float64: 2 MiB.
 _WIDE_ENTRIES = 2**18
 
 
 def reduce(problem: Problem, start: DiagonalParams) -> Reduced:
-    """The system of `problem` from `start`."""
+    """The reduced system of `problem` with initial parameters `start`."""
     labels = problem.train.y
     unit = problem.loss.typical_output(problem.outputs, labels)
     x = problem.train.x
-    # What stays in cache is converted once, and not in every product.
+    # Inputs that fit in cache are converted once instead of in every product.
     x = x.astype(jnp.float64) if x.size <= _WIDE_ENTRIES else x
     return Reduced(
         x=x,
@@ -168,7 +168,7 @@ def _size(x: Shaped[Array, "n d"]) -> Float[Array, ""]:
 
 @eqx.filter_jit
 def kernel_at_start(system: Reduced) -> Float[Array, ""]:
-    """The mean over samples of the tangent kernel with themselves, at time 0."""
+    """The mean over samples of the diagonal of the tangent kernel at time 0."""
     power = 2 * system.depth - 2
     slope = system.depth**2 * (system.start.u**power + system.start.v**power)
     total = fold_columns(lambda x, w: jnp.sum(x**2 @ w), jnp.zeros(()), system.x, slope)
@@ -176,9 +176,9 @@ def kernel_at_start(system: Reduced) -> Float[Array, ""]:
 
 
 def first_step(system: Reduced, kernel: Any, horizon: Any) -> Any:
-    """A thousandth of the time in which outputs move by a unit at the speed of time 0.
+    """A thousandth of the time in which outputs move by one unit at their initial speed.
 
-    Of one system, or of many over a leading axis.
+    For one system, or for many over a leading axis.
     """
     if np.any(np.asarray(kernel) == 0.0):
         raise InputError("params", 0.0, "should have a tangent kernel; from here nothing moves")
