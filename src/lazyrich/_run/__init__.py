@@ -1,1 +1,1 @@
-"""From experiments to records."""
+"""Computes records from experiments."""

@@ -1,4 +1,4 @@
-"""What predictors achieve on the data of a run, and what scores are measured against."""
+"""The scores of predictors on the data of a run, and the reference values of scores."""
 
 import dataclasses
 import math
@@ -19,7 +19,7 @@ from .weights import evaluate_all
 
 @dataclasses.dataclass(frozen=True)
 class HeldOut:
-    """What is known of test data that need not be in memory.
+    """The properties of test data that are kept if the data do not fit in memory.
 
     - `y`, labels; `predicted`, `(p, m)`, outputs of the predictors.
     """
@@ -29,7 +29,7 @@ class HeldOut:
 
 
 def gathered(blocks: Blocks) -> Samples:
-    """Samples that come in blocks, all of them in memory."""
+    """All samples of the blocks, in memory."""
     parts = list(blocks)
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
 
@@ -37,16 +37,16 @@ def gathered(blocks: Blocks) -> Samples:
 def outputs_of_predictors(
     model: AbstractModel, predictors: dict[str, Predictor], x: Shaped[Array, "m d"]
 ) -> Float[Array, "p m"]:
-    """Outputs of the predictors on inputs in memory; none where there are none."""
+    """Outputs of the predictors on inputs in memory; empty if there are no predictors."""
     if not predictors:
         return jnp.zeros((0, len(x)))
-    assert isinstance(model, AbstractLinearModel)  # predictors are known for these alone
+    assert isinstance(model, AbstractLinearModel)  # only linear models have predictors
     weights = jnp.stack([jnp.asarray(p.weights) for p in predictors.values()])
     return evaluate_all(model, weights, x)
 
 
 def scales_of(problem: Problem, held_out: HeldOut) -> dict[str, float]:
-    """Numbers that scores are measured against; NaN where one has no meaning."""
+    """The reference values of scores; NaN if a value is undefined."""
     loss, y_train, y_test = problem.loss, problem.train.y, held_out.y
     outputs, chance = problem.outputs, math.nan
     if loss.meaning(y_train, y_test) != "reals" and len(y_test):
@@ -60,7 +60,7 @@ def scales_of(problem: Problem, held_out: HeldOut) -> dict[str, float]:
 
 
 def rms(params: Any) -> float:
-    """Root mean square of all parameters, NaN where there is none."""
+    """The root mean square of all parameters; NaN if there are none."""
     values = [np.ravel(leaf).astype(float) for leaf in jax.tree.leaves(params)]
     number = sum(len(each) for each in values)
     return math.sqrt(sum(float(each @ each) for each in values) / number) if number else math.nan
@@ -69,14 +69,15 @@ def rms(params: Any) -> float:
 def predictor_table(
     predictors: dict[str, Predictor], problem: Problem, held_out: HeldOut
 ) -> dict[str, np.ndarray]:
-    """What each predictor achieves, a value for each by column; empty if there are none.
+    """The scores of the predictors: a column for each score, a row for each predictor.
 
-    Columns have the names of a record's variables without `predictor_`.
+    Columns are named like the variables of a record, without `predictor_`. Empty if there are no
+    predictors.
     """
     if not predictors:
         return {}
     found, loss, y_train = list(predictors.values()), problem.loss, problem.train.y
-    # Numbers of the model as arrays, which are not compiled in.
+    # Numbers of the model are arrays, so that they are not constants of the compilation.
     model = jax.tree.map(jnp.asarray, problem.model)
     f_train = outputs_of_predictors(model, predictors, problem.train.x)
     f = {"train": (f_train, y_train), "test": (held_out.predicted, held_out.y)}

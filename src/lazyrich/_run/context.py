@@ -1,4 +1,4 @@
-"""What probes are told of a run."""
+"""The context that a run gives to its probes."""
 
 import dataclasses
 from typing import Any
@@ -14,7 +14,7 @@ from .probes_in_solve import Observer, check_probes
 
 @dataclasses.dataclass(frozen=True)
 class ProbedRun:
-    """A run's context for probes, and the probes of its experiment that apply."""
+    """The context of a run, and the probes of its experiment that apply."""
 
     context: RunContext
     probes: tuple[AbstractProbe, ...]
@@ -25,9 +25,9 @@ def probed(
     y_test: Shaped[Array, " m *c"],
     x_test: Shaped[Array, "m d"] | None = None,
 ) -> ProbedRun:
-    """The context of a run.
+    """The context of a run, and the probes that apply.
 
-    - **Takes** test data; without `x_test`, of which not all are in memory at once, there is no
+    - **Takes** test data. If they do not fit in memory, `x_test` is left out, and there is no
         linearised twin.
     """
     experiment, problem = prepared.experiment, prepared.problem
@@ -44,7 +44,7 @@ def probed(
         weight_decay=jnp.asarray(experiment.weight_decay),
         kernel=weights("kernel"),
         rich=weights("rich"),
-        # Its numbers as arrays, which are not compiled in.
+        # Numbers of the model are arrays, so that they are not constants of the compilation.
         model=jax.tree.map(jnp.asarray, problem.model),
         loss=experiment.loss,
         labels=experiment.loss.meaning(problem.train.y, y_test),
@@ -63,15 +63,15 @@ def probed(
 def observer_of(
     prepared: PreparedProblem, x_test: Shaped[Array, "m d"], run: ProbedRun
 ) -> Observer:
-    """What a solver is to record of a run."""
+    """The function that computes the probes of a run inside a solver."""
     begin: Any = 0.0 if prepared.begin == 0 else jnp.asarray(prepared.begin)
     return Observer(run.context, prepared.problem.train.x, x_test, run.probes, begin)
 
 
 def check_own_probes(prepared: PreparedProblem, num_records: int) -> None:
-    """Tries probes of the user's own on a block of test data.
+    """Evaluates probes of the user on a block of test data.
 
-    - **Raises** [`InputError`][lazyrich.InputError] for one that fails.
+    - **Raises** [`InputError`][lazyrich.InputError] if a probe fails.
     """
     if all(probe in BUILT_IN for probe in prepared.experiment.probes):
         return

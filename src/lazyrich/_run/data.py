@@ -1,4 +1,4 @@
-"""Data, keys and predictors: what runs of one task, seed, model and loss share."""
+"""Data, random keys and predictors, shared by runs with the same task, seed, model and loss."""
 
 import dataclasses
 import functools
@@ -21,21 +21,21 @@ from ..tasks import Blocks, Samples, Split
 from .achieved import HeldOut, gathered, outputs_of_predictors, predictor_table, scales_of
 from .theory_predictors import theory_predictors
 
-# Bytes of test inputs that are held for a batch; beyond, they are drawn again for every run.
+# The most bytes of test inputs in memory for a batch. Larger data are drawn again for every run.
 MOST_HELD = 2**28
-# Test inputs on which the error of a step is controlled, beside the training inputs.
+# The number of test inputs on which the error of a step is controlled, besides training inputs.
 _WATCHED = 256
-# A single block of test data is kept up to this size, to be drawn once.
+# If the test data are a single block of at most this size, the block is kept and drawn only once.
 _KEPT_BYTES = 2**24
 
 
 @dataclasses.dataclass(frozen=True)
 class SharedData:
-    """Data and predictors that runs share which differ only in scales, decay, horizon and records.
+    """Data and predictors of runs that differ only in scales, decay, horizon and records.
 
-    - `experiment`, the first of these runs, and `problem`, its flow. The predictors are computed
-        from its initial parameters: they depend on their direction and not on their scale.
-    - `data_key` and `init_key`, from which data and initial parameters are drawn.
+    - `experiment`, the first of these runs, and `problem`, its flow. Predictors are computed from
+        its initial parameters, because they depend only on the direction of these parameters.
+    - `data_key` and `init_key`, the random keys of data and of initial parameters.
     """
 
     experiment: Experiment
@@ -48,9 +48,9 @@ class SharedData:
     def of(cls, experiment: Experiment, params: Any = None) -> "SharedData":
         """Draws the data of an experiment and checks them.
 
-        - **Takes** `params`, initial parameters in place of the model's own.
-        - **Raises** [`InputError`][lazyrich.InputError] for labels, inputs or parameters that do
-            not fit the model and the loss, or for more than fits in memory.
+        - **Takes** `params`, initial parameters that replace those of the model.
+        - **Raises** [`InputError`][lazyrich.InputError] if labels, inputs or parameters do not fit
+            the model and the loss, or if the data do not fit in memory.
         """
         check_fits(experiment)
         data_key, init_key = jr.split(jr.key(experiment.seed))
@@ -67,7 +67,7 @@ class SharedData:
 
     @functools.cached_property
     def predictors(self) -> dict[str, Predictor]:
-        """The predictors that theory names."""
+        """The predictors known from theory."""
         return theory_predictors(self.problem)
 
     @functools.cached_property
@@ -77,43 +77,43 @@ class SharedData:
 
     @functools.cached_property
     def num_test_bytes(self) -> int:
-        """About what all test inputs would take in memory."""
+        """An estimate of the memory for all test inputs, in bytes."""
         block = next(iter(self.split.test))
         return int(block.x.nbytes) * self.split.test.num_blocks
 
     @property
     def num_bytes(self) -> int:
-        """Bytes of the inputs that are in memory."""
+        """The size of the inputs in memory, in bytes."""
         held = [self.split.train, *([self.test] if "test" in vars(self) else [])]
         return sum(samples.x.nbytes for samples in held)
 
     @functools.cached_property
     def watched(self) -> Shaped[Array, "m d"]:
-        """Test inputs on which the error of a step is controlled."""
+        """The test inputs on which the error of a step is controlled."""
         return self.test.x[:_WATCHED]
 
     @functools.cached_property
     def held_out(self) -> HeldOut:
-        """What is known of all test data, which are in memory unless `remember` was called."""
+        """Labels and predictor outputs of all test data, computed in memory unless remembered."""
         model = self.experiment.model
         return HeldOut(self.test.y, outputs_of_predictors(model, self.predictors, self.test.x))
 
     def remember(self, held_out: HeldOut) -> None:
-        """Keeps what a pass over all test data has shown, for data that do not fit in memory."""
-        vars(self)["held_out"] = held_out  # as the cached property does
+        """Keeps the result of a pass over all test data, for data that do not fit in memory."""
+        vars(self)["held_out"] = held_out  # the place where the cached property keeps its value
 
     @functools.cached_property
     def table(self) -> dict[str, np.ndarray]:
-        """What each predictor achieves."""
+        """The scores of the predictors."""
         return predictor_table(self.predictors, self.problem, self.held_out)
 
     @functools.cached_property
     def scales(self) -> dict[str, float]:
-        """What scores are measured against."""
+        """The reference values of scores."""
         return scales_of(self.problem, self.held_out)
 
     def teacher(self, problem: Problem) -> Array | None:
-        """The teacher of the labels, where the model is given inputs as they are drawn for it."""
+        """The teacher of the labels, if the model uses the same scale of inputs as the task."""
         task, model = self.experiment.task, problem.model
         if not model.closes or model.statistics(problem.params)[0].root_d != task.unit_inputs:
             return None
@@ -121,22 +121,22 @@ class SharedData:
 
     @functools.cached_property
     def unscaled_params(self) -> Any:
-        """The model's own initial parameters, before `init_scale` multiplies them."""
+        """The initial parameters of the model, before the multiplication by `init_scale`."""
         model, dim = self.experiment.model, self.problem.train.x.shape[1]
         return jax.tree.map(np.asarray, as_double(model.init(self.init_key, dim), "params"))
 
     def with_few_tests(self, max_test: int) -> "SharedData":
-        """The same with the first blocks of test data only, of `max_test` samples or a few more."""
+        """The same data with only the first test blocks, with at least `max_test` samples."""
         block = next(iter(self.split.test))
         num_blocks = min(self.split.test.num_blocks, -(-max_test // max(1, len(block.y))))
         few = Split(self.split.train, Blocks(self.split.test.make, num_blocks))
         found = dataclasses.replace(self, split=few)
-        vars(found)["predictors"] = self.predictors  # a cached property, which is not copied
+        vars(found)["predictors"] = self.predictors  # `replace` does not copy cached properties
         return found
 
 
 def posed(experiment: Experiment, train: Samples, params: Any) -> Problem:
-    """The flow that an experiment follows from `params`."""
+    """The flow of an experiment with initial parameters `params`."""
     decay, divisor = experiment.weight_decay, experiment.loss_divisor
     model, loss = experiment.model, experiment.loss
     if experiment.dynamics.follows_closure:
@@ -154,10 +154,10 @@ def _initial_params(experiment: Experiment, key: Any, dim: int, params: Any) -> 
 
 
 def build_problem(experiment: Experiment, train: Samples, key: Any, params: Any = None) -> Problem:
-    """The flow an experiment describes, from `params` or from the model's own initialisation.
+    """The flow of an experiment, with initial parameters `params` or those of the model.
 
-    - **Raises** [`InputError`][lazyrich.InputError] for labels, inputs or parameters that do not
-        fit the model and the loss, or if the model is not of the degree that it declares.
+    - **Raises** [`InputError`][lazyrich.InputError] if labels, inputs or parameters do not fit
+        the model and the loss, or if the model does not have the degree that it declares.
     """
     model, loss = experiment.model, experiment.loss
     params = _initial_params(experiment, key, train.x.shape[1], params)
@@ -174,9 +174,10 @@ def build_problem(experiment: Experiment, train: Samples, key: Any, params: Any 
 
 
 def _checked(experiment: Experiment, problem: Problem, test: Blocks) -> Blocks:
-    """Test data as `problem` has its training data, refused for what would refuse these.
+    """Test data in the form of the training data of `problem`, with the same checks.
 
-    A block is looked at when it is drawn; a single one at once, before anything is computed.
+    Each block is checked when it is drawn. A single block is checked at once, before any
+    computation.
     """
     model, loss, dim = experiment.model, experiment.loss, problem.train.x.shape[1]
     per_sample = jax.eval_shape(problem.model.apply, problem.params, problem.train.x).shape[1:]

@@ -1,4 +1,4 @@
-"""Going on from a record: its parameters, and a later horizon."""
+"""Continues a run from a record: its parameters, and a later horizon."""
 
 import json
 import tomllib
@@ -24,13 +24,13 @@ from .solve import Listener, Stopwatch, solve_batch
 
 @in_double
 def parameters(record: xr.Dataset, experiment: Experiment, time: float | None = None) -> Any:
-    """Parameters of a run in its model's own form, as `simulate(params=...)` takes them.
+    """The parameters of a run in the structure of its model, as for `simulate(params=...)`.
 
-    - **Takes** `time`: the record nearest to it, of a run with the probe `parameters`; None for
-        where the run ended, of one made with `keep_params=True`, or its last record.
+    - **Takes** `time`, for a run with the probe `parameters`: the nearest record is used. With
+        None, the parameters at the end of a run with `keep_params=True`, or of the last record.
     - **Returns** a pytree of NumPy arrays.
-    - **Raises** [`InputError`][lazyrich.InputError] if the record holds no parameters, or others
-        than the experiment's model has.
+    - **Raises** [`InputError`][lazyrich.InputError] if the record does not contain parameters, or
+        if they do not fit the model of the experiment.
     """
     if time is None and FINAL in record:
         flat = record[FINAL].values
@@ -58,9 +58,10 @@ def parameters(record: xr.Dataset, experiment: Experiment, time: float | None = 
 
 
 def check_extends(record: xr.Dataset, experiment: Experiment) -> float:
-    """The time from which `experiment` goes on.
+    """The time from which `experiment` continues the record.
 
-    - **Raises** [`InputError`][lazyrich.InputError] if it is not the record's but for a later `t1`.
+    - **Raises** [`InputError`][lazyrich.InputError] if `experiment` differs from that of the record
+        in more than a later `t1`.
     """
     end = float(record["time"].values[-1])
     before = experiment.with_changes({"t1": tomllib.loads(record.attrs["experiment"])["t1"]})
@@ -92,18 +93,19 @@ def extend(
     listener: Listener | None = None,
     progress: bool = False,
 ) -> xr.Dataset:
-    """Goes on with a run from where it ended, to a later horizon.
+    """Continues a run from its end to a later horizon.
 
-    What was recorded stays; the times after it are those that a run to `t1` would record there.
-    The two agree within the tolerance of the solver, which at the seam ends a step more.
+    The existing records are kept. The new records are at the times after the old horizon at which
+    a run to `t1` would record. The result agrees with such a run within the tolerance of the
+    solver, because the continued run has an additional end of a step at the old horizon.
 
-    - **Takes** a record made with `keep_params=True`, and its experiment; `params` as they were
-        passed to [`simulate`][lazyrich.simulate], if they were.
-    - **Returns** the record to `t1`, which can be extended again. Its cost is that of both
-        parts; the attribute `extended_at` lists the times at which it went on.
-    - **Raises** [`InputError`][lazyrich.InputError] for a record of another experiment, one that
-        did not reach its horizon, or dynamics that remember more than parameters, such as
-        momentum.
+    - **Takes** a record made with `keep_params=True`, and its experiment; `params`, if they were
+        passed to [`simulate`][lazyrich.simulate].
+    - **Returns** the record up to `t1`, which can be extended again. Its cost is the sum of the
+        costs of both parts. The attribute `extended_at` lists the times of continuation.
+    - **Raises** [`InputError`][lazyrich.InputError] if the record is of another experiment, if it
+        did not reach its horizon, or if the dynamics have a state in addition to the parameters,
+        such as momentum.
     """
     longer = experiment.with_changes({"t1": float(t1)})
     end = check_extends(record, longer)
@@ -123,7 +125,7 @@ def extend(
 
 
 def _joined(before: xr.Dataset, after: xr.Dataset, end: float) -> xr.Dataset:
-    """One record of two; numbers of the whole run are those of the second."""
+    """Joins two records. Numbers for the whole run are taken from the second."""
     curves = [name for name, variable in after.data_vars.items() if "time" in variable.dims]
     late = after[curves].isel(time=after["time"].values > end)
     whole = xr.concat([before[curves], late], dim="time", data_vars="all", join="exact")

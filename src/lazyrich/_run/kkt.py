@@ -1,4 +1,4 @@
-"""How near to a KKT point of margin maximisation the runs of a batch end."""
+"""KKT residuals of margin maximisation at the end of the runs of a batch."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,7 +20,7 @@ KKT = tuple(name.removeprefix("kkt_") for name in names_of("kkt"))
 
 
 class _Constrained(eqx.Module):
-    """A model and the margins that constrain it: every training sample is a constraint."""
+    """A model with its margin constraints, one for each training sample."""
 
     model: AbstractModel
     x: Shaped[Array, "n d"]
@@ -34,7 +34,7 @@ class _Constrained(eqx.Module):
 def final_residuals(
     prepared: Sequence[PreparedProblem], runs: Sequence[ProbedRun], finals: Sequence[Any]
 ) -> dict[str, Float[np.ndarray, " r"]]:
-    """Residuals of the parameters at the end, by name; empty where they have no meaning."""
+    """Residuals of the final parameters, by name; empty if they are not defined."""
     context = runs[0].context
     if context.labels != "signs" or prepared[0].experiment.model.diagonal_depth is None:
         return {}

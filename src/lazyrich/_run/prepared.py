@@ -14,18 +14,18 @@ from ..experiments.experiment import Experiment
 from ..experiments.identity import Met, canonical, check_distinct, explicit, forget_stale
 from .data import SharedData, posed
 
-# Data kept from one batch of runs to the next, and the bytes up to which they are.
+# The number of data sets kept for later batches, and the most bytes that they may take.
 _MAX_SHARED, _MAX_BYTES = 4, 2**28
 
 
 @dataclasses.dataclass(frozen=True)
 class PreparedProblem:
-    r"""An experiment on its way to a record: its flow, and what it shares with other runs.
+    r"""An experiment with its flow, and the data that it shares with other runs.
 
-    - `problem`, the flow from $\theta(0)$; `own_params`, the initial parameters of the user's
-        own that it begins with, if it does.
-    - `begin`, the time from which the run is solved, and `reached`, the parameters there; zero
-        and None unless the run goes on from a record or from a forecast.
+    - `problem`, the flow from $\theta(0)$; `own_params`, the initial parameters if the user passed
+        them, otherwise None.
+    - `begin`, the time at which the solve starts, and `reached`, the parameters at this time. They
+        are zero and None, except for a run that continues a record or a forecast.
     """
 
     experiment: Experiment
@@ -37,7 +37,7 @@ class PreparedProblem:
 
     @property
     def to_solve(self) -> Problem:
-        """The problem as a solver is given it, from the parameters at `begin` on."""
+        """The problem for the solver, with the parameters at `begin`."""
         if self.reached is None:
             return self.problem
         start = jax.tree.map(jnp.asarray, self.reached)
@@ -45,14 +45,14 @@ class PreparedProblem:
         return eqx.tree_at(lambda p: p.params, self.problem, start, is_leaf=lambda x: x is own)
 
     def going_on(self, params: Any, begin: float) -> "PreparedProblem":
-        """The same run solved from `params` at the time `begin` on."""
+        """The same run, solved from the time `begin` with the parameters `params`."""
         return dataclasses.replace(self, reached=params, begin=begin)
 
 
 def prepare(experiment: Experiment, params: Any = None) -> PreparedProblem:
-    """Prepares one experiment; with `params`, initial parameters of the user's own, by itself.
+    """Prepares one experiment. With initial parameters `params`, nothing is shared.
 
-    - **Raises** [`InputError`][lazyrich.InputError] for what cannot be run.
+    - **Raises** [`InputError`][lazyrich.InputError] if the experiment cannot be run.
     """
     if params is None:
         return prepare_all([experiment])[0]
@@ -65,7 +65,7 @@ _kept: OrderedDict[Hashable, SharedData] = OrderedDict()
 
 
 def prepare_all(experiments: Sequence[Experiment]) -> list[PreparedProblem]:
-    """Prepares experiments; what some of them share, or shared with those before, is made once."""
+    """Prepares experiments. Data that they share, or share with earlier ones, are made once."""
     found: dict[Hashable, SharedData] = {}
     _check_identities(experiments)
     keys = [key_of_data(experiment) for experiment in experiments]
@@ -84,8 +84,8 @@ def prepare_all(experiments: Sequence[Experiment]) -> list[PreparedProblem]:
 
 
 def key_of_data(experiment: Experiment) -> Hashable:
-    """The same for experiments that share their data."""
-    # By content: two functions can be equal and compute different numbers.
+    """A key that is equal for experiments that share their data."""
+    # By content, because functions that compare equal can compute different numbers.
     parts = ("task", "model", "loss")
     content = [canonical(getattr(experiment, part), part) for part in parts]
     scale = experiment.init_scale if experiment.task.labels_from_start else None
@@ -93,7 +93,7 @@ def key_of_data(experiment: Experiment) -> Hashable:
 
 
 def _check_identities(experiments: Sequence[Experiment]) -> None:
-    """Refuses what cannot be hashed before anything is computed, and drops stale compilations."""
+    """Rejects experiments without a hash before any computation, and drops stale compilations."""
     met: Met = []
     for experiment in experiments:
         explicit(experiment.model_copy(update={"published": None}), "", met)
@@ -102,7 +102,7 @@ def _check_identities(experiments: Sequence[Experiment]) -> None:
 
 
 def _problem_of(experiment: Experiment, data: SharedData) -> Problem:
-    """The flow of an experiment on these data."""
+    """The flow of an experiment with these data."""
     if experiment is data.experiment:
         return data.problem
     params = jax.tree.map(lambda p: jnp.asarray(experiment.init_scale * p), data.unscaled_params)

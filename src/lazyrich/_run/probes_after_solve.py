@@ -1,4 +1,4 @@
-"""Probes of runs of linear models, computed after the solve from the states that it kept."""
+"""Probes of runs of linear models, computed after the solve from its states."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -21,7 +21,7 @@ from .weights import BATCH, evaluate_all, weights_along
 
 
 class _Solved(eqx.Module):
-    """A solved run to be measured; `x_test` is None where outputs on test data are known."""
+    """A solved run. `x_test` is None if outputs on test data are known."""
 
     params_at: Callable[[Any, Any], Any]
     context: RunContext
@@ -38,8 +38,8 @@ def measure_after(
 ) -> tuple[list[ProbedRun], list[dict[str, np.ndarray]]]:
     """Contexts of the runs of a batch, and values of their probes by name, `(t, ...)`.
 
-    Test data that fit in memory are measured in one compiled call for all runs; others come in
-    blocks and are drawn again for every run.
+    If the test data fit in memory, all runs are measured in one compiled call. Otherwise test data
+    are processed in blocks, which are drawn again for every run.
     """
     distinct = {id(each.data): each.data for each in prepared}
     if sum(data.num_test_bytes for data in distinct.values()) <= MOST_HELD:
@@ -78,7 +78,7 @@ def _measured(
     num = max(len(solved.times) for solved in trajectories)
 
     def padded(leaves: Sequence[Any]) -> np.ndarray:
-        # The last record again: a state of zeros need not have parameters.
+        # Padded with the last record, because a state of zeros may have no parameters.
         rows = [np.asarray(leaf) for leaf in leaves]
         return np.stack([np.concatenate([r, np.repeat(r[-1:], num - len(r), 0)]) for r in rows])
 
@@ -98,9 +98,9 @@ def _measure(
     weights: Float[Array, "t ..."] | None,
     f_test: Float[Array, "t m"] | None,
 ) -> dict[str, Array]:
-    """Values of every probe at every time."""
+    """The values of every probe at every time."""
     model = run.context.model
-    assert isinstance(model, AbstractLinearModel)  # only these keep states
+    assert isinstance(model, AbstractLinearModel)  # only dynamics of linear models keep states
     if weights is None:
         assert run.x_test is not None
         weights = weights_along(model, run.params_at, times, states)
@@ -120,13 +120,13 @@ def _measure(
 def _pass_over_test(
     prepared: PreparedProblem, trajectory: Trajectory, progress: Callable[[float], None]
 ) -> tuple[Float[Array, "t ..."], Float[Array, "t m"]]:
-    """Weights along a run and their outputs on test data; the data remember those of predictors.
+    """Weights along a run and their outputs on test data. Predictor outputs are kept in the data.
 
-    A block at a time, for all times at once: test data of panel 1b alone would fill 8 GB, and
-    drawing them takes half of that panel's time.
+    Each block is processed for all times at once. The test data of panel 1b would take 8 GB, and
+    drawing them takes half of the time of this panel.
     """
     model, data = prepared.problem.model, prepared.data
-    assert isinstance(model, AbstractLinearModel)  # only these keep states
+    assert isinstance(model, AbstractLinearModel)  # only dynamics of linear models keep states
     times = jnp.asarray(trajectory.times)
     weights = weights_along(model, trajectory.params_at, times, trajectory.states)
     predictors = [jnp.asarray(p.weights)[None] for p in data.predictors.values()]

@@ -1,4 +1,4 @@
-"""Probes at one moment of a run, inside a solver."""
+"""Probes at one time of a run, computed inside a solver."""
 
 import dataclasses
 import math
@@ -15,16 +15,16 @@ from ..probes import AbstractProbe, RunContext, RunState
 
 
 class Observer(eqx.Module):
-    """Every probe at one moment of a run, for a solver to ask; test data are in memory."""
+    """A function for the solver that computes all probes at one time. Test data are in memory."""
 
     context: RunContext
     x_train: Shaped[Array, "n d"]
     x_test: Shaped[Array, "m d"]
     probes: tuple[AbstractProbe, ...]
-    begin: float | Float[Array, ""] = 0.0  # the run's time at the solver's time 0
+    begin: float | Float[Array, ""] = 0.0  # the time of the run at time 0 of the solver
 
     def __call__(self, time: Any, params: Any) -> dict[str, Array]:
-        """Values by the probes' names."""
+        """The values of the probes, by name."""
         model = self.context.model
         if isinstance(model, AbstractLinearModel):
             weights = model.weights(params)
@@ -37,16 +37,16 @@ class Observer(eqx.Module):
         return {probe.name: probe(state, self.context) for probe in self.probes}
 
 
-# Bytes that a probe's values may take in a record.
+# The most bytes that the values of a probe may take in a record.
 _MOST_BYTES = 2**31
-_TAKEN = ("time", "predictor")  # axes that records have
+_TAKEN = ("time", "predictor")  # axes of every record
 
 
 def check_probes(observer: Observer, params: Any, num_records: int) -> None:
-    """Tries every probe on shapes, before anything is solved.
+    """Checks every probe with abstract arrays before the solve.
 
-    - **Raises** [`InputError`][lazyrich.InputError] for one that fails, that returns no array of
-        real numbers with the axes it names, or more than a record holds.
+    - **Raises** [`InputError`][lazyrich.InputError] if a probe fails, if it does not return an
+        array of real numbers with the axes in `dims`, or if its values are too large for a record.
     """
     for probe in observer.probes:
         alone = dataclasses.replace(observer, probes=(probe,))

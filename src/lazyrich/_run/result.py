@@ -1,4 +1,4 @@
-"""The result of a batch of runs, and the records made of it."""
+"""The result of a batch of runs, and its records."""
 
 import dataclasses
 import hashlib
@@ -29,23 +29,23 @@ from .prepared import PreparedProblem
 SCALES = names_of("scale")
 FINAL = "final_parameters"
 
-# Parameters that a record keeps of where a run ended: 128 MB.
+# The largest number of final parameters that a record contains: 128 MB.
 _MOST_KEPT = 2**24
 
 
 @dataclasses.dataclass(frozen=True)
 class BatchResult:
-    """What the runs of a batch resulted in, with a leading axis over them.
+    """The results of the runs of a batch, with a leading axis over runs.
 
-    - `times` and `values`, by the probes' names: a record each, NaN beyond what a run has
-        recorded and in runs to which a probe does not apply.
-    - `roles`, the predictors; `table`, what each achieves, `(runs, roles)` by column name.
-    - `kkt`, the final residuals, empty where they have no meaning; `scales`, what scores are
-        measured against.
-    - `probes`, those that apply to at least one run, by name.
-    - `seconds`, spent on the whole batch, by stage; `loss_floors`, of the training loss.
-    - `own_params`, the SHA-256 of initial parameters of the user's own, else empty; `finals`, the
-        parameters at the end.
+    - `times` and `values`, recorded times and values of probes by name. They are NaN beyond the
+        last record of a run, and in runs to which a probe does not apply.
+    - `roles`, the predictors; `table`, their scores, `(runs, roles)` by column name.
+    - `kkt`, the final residuals, empty if they are not defined; `scales`, the reference values of
+        scores.
+    - `probes`, the probes that apply to at least one run, by name.
+    - `seconds`, the time of the whole batch, by stage; `loss_floors`, of the training loss.
+    - `own_params`, the SHA-256 of initial parameters passed by the user, otherwise empty; `finals`,
+        the parameters at the end.
     """
 
     experiments: tuple[Experiment, ...]
@@ -71,7 +71,7 @@ class BatchResult:
         trajectories: Sequence[Trajectory],
         values: Sequence[dict[str, np.ndarray]],
     ) -> "BatchResult":
-        """The result of prepared problems that were solved, and of what was measured in them."""
+        """The result from prepared problems, their solutions, and the values of their probes."""
         probes = {probe.name: probe for run in runs for probe in run.probes}
         data = [each.data for each in prepared]
         num_records = max(len(solved.times) for solved in trajectories)
@@ -100,31 +100,32 @@ class BatchResult:
         )
 
     def with_seconds(self, seconds: dict[str, float]) -> "BatchResult":
-        """The same with what was spent on it."""
+        """The same result with the seconds spent on it."""
         return dataclasses.replace(self, seconds=seconds)
 
     def words(self, name: str) -> dict[str, str]:
-        """The long name and the unit of a variable of the records."""
+        """The long name and the unit of a variable in records."""
         if name in self.probes:
             return {"long_name": self.probes[name].long_name, "units": self.probes[name].units}
         return {"long_name": VARIABLES[name].long_name, "units": "1"}
 
     def curves(self, place: int) -> dict[str, np.ndarray]:
-        """The values of every probe in the run at `place`, as long as it is."""
+        """The values of every probe of the run at `place`, without padding."""
         num = self._num_records(place)
         return {name: values[place, :num] for name, values in self.values.items()}
 
     def recorded(self, place: int) -> Float[np.ndarray, " t"]:
-        """The times that the run at `place` has recorded."""
+        """The recorded times of the run at `place`."""
         return self.times[place, : self._num_records(place)]
 
     def _num_records(self, place: int) -> int:
         return int(np.isfinite(self.times[place]).sum())
 
     def _resolved_until(self, place: int) -> float:
-        """The last recorded time before the training loss is below its floor for good.
+        """The last recorded time at which the training loss is not below its floor.
 
-        The last of all if it never is, or if the loss is not recorded; NaN if it always is.
+        The last recorded time if the training loss is not recorded. NaN if the loss is always below
+        its floor.
         """
         times, curves = self.recorded(place), self.curves(place)
         if "train_loss" not in curves:
@@ -148,8 +149,8 @@ class BatchResult:
     def record(self, place: int, *, keep_params: bool = False) -> xr.Dataset:
         """The record of the run at `place`.
 
-        - **Takes** `keep_params`, whether it holds the parameters at the end, unless they are too
-            many.
+        - **Takes** `keep_params`, whether the record contains the final parameters, unless there
+            are too many.
         """
         experiment = self.experiments[place]
         long_name, units = experiment.time_axis
@@ -193,7 +194,7 @@ class BatchResult:
 
 
 def _padded(rows: Sequence[Any], num_records: int, name: str = "time") -> np.ndarray:
-    """Rows of different lengths on a leading axis, NaN beyond the end of each."""
+    """Rows of different lengths, stacked on a leading axis and padded with NaN."""
     shapes = {np.shape(row)[1:] for row in rows if row is not None}
     if len(shapes) > 1:
         accepted = "should have one shape in all runs of a batch; run these by themselves"
@@ -206,7 +207,7 @@ def _padded(rows: Sequence[Any], num_records: int, name: str = "time") -> np.nda
 
 
 def digest_of(params: Any) -> str:
-    """SHA-256 of parameters passed in, which the experiment does not know; else empty."""
+    """The SHA-256 of initial parameters passed by the user; empty if there are none."""
     digest = hashlib.sha256()
     for leaf in jax.tree.leaves(params):
         array = np.ascontiguousarray(leaf)
@@ -215,7 +216,7 @@ def digest_of(params: Any) -> str:
 
 
 def machine() -> dict[str, Any]:
-    """What a run was computed with."""
+    """The hardware and software of a run."""
     return {
         "device": str(jax.devices()[0].device_kind),
         "cores": os.cpu_count(),

@@ -1,4 +1,4 @@
-"""From experiments to their records."""
+"""Runs experiments and returns their records."""
 
 import contextlib
 import json
@@ -31,23 +31,23 @@ def simulate(
 ) -> xr.Dataset:
     r"""Runs an experiment and returns its record.
 
-    - **Takes** `params`, initial parameters of your own in place of the model's; they are
-        $\theta(0)$, not multiplied by `init_scale`. The record keeps
-        their SHA-256 as `own_params`, beside the experiment's hash. `keep_params`, whether the
-        record holds the parameters at the end, as `final_parameters`, which
-        [`parameters`][lazyrich.parameters] reads and [`extend`][lazyrich.extend] goes on from.
-        `progress`, whether to show on stderr how far the run is, and how long the rest will
-        take; `listener`, a function that hears it in place. `checkpoint`, a file
-        that keeps what the solve has reached, every ten seconds; if it is there, the run
-        goes on from it, and ends in the same record as one that was never interrupted.
-        It is left in place, to be removed once the record is safe.
+    - **Takes** `params`, your own initial parameters in place of those of the model. They are
+        $\theta(0)$ and are not multiplied by `init_scale`. The record contains their SHA-256 as
+        `own_params`, in addition to the hash of the experiment. `keep_params`, whether the record
+        contains the final parameters as `final_parameters`, for
+        [`parameters`][lazyrich.parameters] and [`extend`][lazyrich.extend]. `progress`, whether
+        to show progress and remaining time on stderr. `listener`, a function that receives the
+        progress instead. `checkpoint`, a file in which the state of the solve is saved every ten
+        seconds. If the file exists, the run is resumed from it, and its record is the same as
+        without interruption. The file is not deleted at the end; delete it once the record is
+        saved.
     - **Returns** a dataset over `time` (gradient-flow time) with a variable for each probe
-        that applies, and over `predictor` with what the kernel and the rich predictor
-        achieve; every variable has `units` and `long_name`. Attributes hold the experiment
-        as TOML, its hash, how the solve ended and what it cost. A solve that fails keeps
-        what was recorded before.
-    - **Raises** [`InputError`][lazyrich.InputError] for labels the loss has no meaning for,
-        a model that does not fit the data, or a checkpoint of another run.
+        that applies, and over `predictor` with the scores of the kernel and the rich predictor.
+        Every variable has `units` and `long_name`. Attributes contain the experiment as TOML, its
+        hash, the ending of the solve and its cost. If a solve fails, the record contains the
+        values up to the failure.
+    - **Raises** [`InputError`][lazyrich.InputError] if the labels do not fit the loss, if the model
+        does not fit the data, or if the checkpoint is of another run.
     """
     return simulate_many(
         [experiment],
@@ -69,19 +69,19 @@ def simulate_many(
     listener: Listener | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
 ) -> list[xr.Dataset]:
-    """Runs experiments of one shape in one compiled solve and returns their records.
+    """Runs experiments of the same shapes in one compiled solve and returns their records.
 
-    Each run keeps its own clock and step sizes and ends on its own; its record agrees with
-    that of [`simulate`][lazyrich.simulate] to rounding. The seconds in a record are those of
-    the batch over the number of runs.
+    Each run has its own clock and step sizes and its own end. Its record agrees with that of
+    [`simulate`][lazyrich.simulate] up to rounding errors. The seconds in a record are those of the
+    batch divided by the number of runs.
 
     - **Takes** experiments that differ only in `init_scale`, `weight_decay`, `t1`,
         `seed` and `numbers` of the model. With
         [`ReducedFlow`][lazyrich.dynamics.ReducedFlow] or [`Flow`][lazyrich.dynamics.Flow] they
         share a solve; with other dynamics they run one after the other. `params`, initial
-        parameters for each; `checkpoint`, for one experiment only; all else as
-        [`simulate`][lazyrich.simulate] takes it.
-    - **Raises** [`InputError`][lazyrich.InputError] for experiments that cannot share a solve.
+        parameters for each; `checkpoint`, only for a single experiment. All other arguments are
+        those of [`simulate`][lazyrich.simulate].
+    - **Raises** [`InputError`][lazyrich.InputError] if the experiments cannot share a solve.
     """
     title = experiments[0].name if experiments else ""
     with listening(listener, progress, title) as told:
@@ -97,15 +97,15 @@ def simulate_batch(
     listener: Listener = silently,
     checkpoint: str | os.PathLike[str] | None = None,
 ) -> BatchResult:
-    """What [`simulate_many`][lazyrich.simulate_many] makes records of, as whole arrays."""
+    """The result of [`simulate_many`][lazyrich.simulate_many] as arrays instead of records."""
     _check_batch(experiments, params, checkpoint)
     own = [None] * len(experiments) if params is None else [as_double(p, "params") for p in params]
     kept = None
     if checkpoint is not None:
         kept = Checkpoint(checkpoint, identity_of(experiments[0], own[0]))
     clock = Stopwatch(listener)
-    # LAPACK's threads spin after each call and take cores from the compiled products around
-    # it: the step of panel 1a takes 185 ms with them and 160 ms without, on two cores.
+    # LAPACK threads stay active for a while after each call and slow down the compiled products
+    # that follow. On two cores, a step of panel 1a takes 185 ms with them and 160 ms without.
     with threadpool_limits(limits=1, user_api="blas"):
         clock.start("sampling data")
         if params is None:
@@ -134,7 +134,7 @@ def _check_batch(
 
 @contextlib.contextmanager
 def listening(listener: Listener | None, progress: bool, title: str) -> Iterator[Listener]:
-    """A listener of the user's, or one that shows progress, or one that does not listen."""
+    """The listener of the user, or one that shows progress, or one that does nothing."""
     if listener is not None or not progress:
         yield listener or silently
         return
@@ -143,7 +143,7 @@ def listening(listener: Listener | None, progress: bool, title: str) -> Iterator
 
 
 def identity_of(experiment: Experiment, params: Any) -> str:
-    """What must be the same for a run to go on where another stopped, to the last bit."""
+    """Text that must be equal for a run to be resumed with an identical result."""
     versions = {
         name: version(name)
         for name in ("lazyrich", "jax", "jaxlib", "diffrax", "equinox", "optax", "numpy")

@@ -1,4 +1,4 @@
-"""From prepared problems to the result of a batch: the one path that every run takes."""
+"""Solves prepared problems. Every run uses this path."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -17,31 +17,31 @@ from .probes_in_solve import check_probes
 from .result import BatchResult
 
 Listener = Callable[[str, float | None, str], None]
-"""Told the stage, the fraction of it done where that is known, and a word on where it stands."""
+"""Called with the stage, the fraction of the stage that is done (if known), and a short text."""
 
 Times = Float[np.ndarray, " t"]
 
 
 def silently(stage: str, fraction: float | None, detail: str = "") -> None:
-    """A listener that does not listen."""
+    """A listener that does nothing."""
     del stage, fraction, detail
 
 
 class Stopwatch:
-    """Seconds spent in each stage, told to a listener as they begin."""
+    """Measures the seconds of each stage, and calls a listener at the start of each stage."""
 
     def __init__(self, listener: Listener):
         self.seconds: dict[str, float] = {}
         self._listener, self._stage, self._since = listener, "", 0.0
 
     def start(self, stage: str) -> None:
-        """Ends the stage before and begins another."""
+        """Ends the current stage and starts another."""
         self.stop()
         self._stage, self._since = stage, time.perf_counter()
         self._listener(stage, None, "")
 
     def stop(self) -> None:
-        """Ends the stage."""
+        """Ends the current stage."""
         if self._stage:
             self.seconds[self._stage] = time.perf_counter() - self._since
         self._stage = ""
@@ -53,11 +53,11 @@ def solve_batch(
     checkpoint: Checkpoint | None = None,
     clock: Stopwatch | None = None,
 ) -> BatchResult:
-    """Solves prepared problems and measures them.
+    """Solves prepared problems and measures their probes.
 
-    - **Takes** problems of one dynamics; `checkpoint`, for a batch of one; `clock`, which holds
-        the seconds that were spent before.
-    - **Raises** [`InputError`][lazyrich.InputError] for problems that cannot share a solve.
+    - **Takes** problems with the same dynamics; `checkpoint`, only for a single problem; `clock`,
+        a stopwatch with the seconds spent before.
+    - **Raises** [`InputError`][lazyrich.InputError] if the problems cannot share a solve.
     """
     clock = Stopwatch(listener) if clock is None else clock
     dynamics = prepared[0].experiment.dynamics
@@ -101,15 +101,15 @@ def solve_batch(
 
 
 def grids(experiments: Sequence[Experiment], problems: Sequence[Problem]) -> list[Times]:
-    """When to record each experiment; all of them have one dynamics and shape."""
+    """The times to record for each experiment. All have the same dynamics and shapes."""
     asked = [e.times.first for e in experiments if e.times.first is not None]
-    if len(asked) < len(experiments):  # `grid` goes by what is asked for where there is some
+    if len(asked) < len(experiments):  # `grid` prefers the `first` of an experiment, if it is set
         asked = list(experiments[0].dynamics.first_times(problems))
     return [e.times.grid(e.t1, first) for e, first in zip(experiments, asked, strict=True)]
 
 
 def _times(prepared: Sequence[PreparedProblem]) -> list[Times]:
-    """When to record each run, from the time at which its solve begins."""
+    """The times to record for each run, from the time at which its solve starts."""
     whole = grids([each.experiment for each in prepared], [each.problem for each in prepared])
     return [
         grid if each.begin == 0 else np.concatenate([[0.0], grid[grid > each.begin] - each.begin])
@@ -118,7 +118,7 @@ def _times(prepared: Sequence[PreparedProblem]) -> list[Times]:
 
 
 def _watched(prepared: PreparedProblem) -> Problem:
-    """The problem to solve, whose outputs on test data are to be accurate, too."""
+    """The problem to solve, with test inputs on which outputs should be accurate."""
     return eqx.tree_at(
         lambda problem: problem.watched,
         prepared.to_solve,

@@ -1,4 +1,4 @@
-"""The predictors that theory names for a problem, where they can be computed."""
+"""The predictors known from theory for a problem, if they can be computed."""
 
 import jax
 import numpy as np
@@ -19,7 +19,7 @@ from ..predictors import (
 
 
 def theory_predictors(problem: Problem) -> dict[str, Predictor]:
-    """The `kernel` predictor of the start given and the `rich` one, those that there are."""
+    """The `kernel` predictor for the initial parameters and the `rich` predictor, if they exist."""
     model = problem.model
     if not isinstance(model, AbstractLinearModel):
         return {}
@@ -38,7 +38,7 @@ def theory_predictors(problem: Problem) -> dict[str, Predictor]:
 def _early(problem: Problem, theory: Theory, weighed: Array) -> Predictor:
     if theory.early == "completion":
         return kernel_completion(*_entries(problem), len(weighed))
-    # Of numbers, or of signs taken as numbers, every sample is interpolated.
+    # With a loss for real numbers, every sample is interpolated, also if labels are signs.
     of_margin = problem.loss.is_classification
     predictor = l2_max_margin if of_margin else l2_min_norm
     return predictor(problem.train.x, problem.train.y, kernel_weights=weighed)
@@ -55,5 +55,5 @@ def _sparse(problem: Problem, theory: Theory, early: Predictor | None) -> Predic
 
 
 def _entries(problem: Problem) -> tuple[np.ndarray, np.ndarray]:
-    """Places and values of the entries of a matrix that are known."""
+    """Positions and values of the known entries of a matrix."""
     return np.asarray(problem.train.x), np.asarray(problem.train.y)

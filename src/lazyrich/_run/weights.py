@@ -1,4 +1,4 @@
-"""Functions of a linear model along a run."""
+"""Weights and outputs of a linear model along a run."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,16 +9,16 @@ from jaxtyping import Array, Float
 
 from ..models import AbstractLinearModel
 
-# Times whose parameters are held at once: 20 MB each at d = 100,000 and depth 2.
+# The number of times whose parameters are in memory: 20 MB each at d = 100,000 and depth 2.
 BATCH = 20
 
 
-# These take a trajectory's parts and not the whole: what it cost would be compiled in.
+# Takes parts of a trajectory. The cost in a trajectory would be part of the compilation key.
 @eqx.filter_jit
 def weights_along(
     model: AbstractLinearModel, params_at: Callable[[Any, Any], Any], times: Array, states: Any
 ) -> Float[Array, "t ..."]:
-    """Weights at every time of a run."""
+    """The weights at every time of a run."""
 
     def at(time_and_state: tuple[Array, Any]) -> Array:
         return model.weights(params_at(*time_and_state))
@@ -30,5 +30,5 @@ def weights_along(
 def evaluate_all(
     model: AbstractLinearModel, weights: Float[Array, "t ..."], x: Array
 ) -> Float[Array, "t n"]:
-    """Outputs of many weights on the same inputs."""
+    """The outputs for many weights on the same inputs."""
     return jax.vmap(lambda w: model.evaluate(w, x))(weights)
