@@ -15,9 +15,9 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
+from .._core.norms import tree_norm
 from ..solvers._work import AbstractCounting, Work, work
 from .log_state import LogState
-from .norms import tree_norm
 from .status import (
     COMPLETED,
     CROSSED,

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Shaped
 
+from .._core.norms import tree_norm
 from ..dynamics import Problem
 from ..models import AbstractLinearModel, AbstractModel
 from ..predictors import Predictor
@@ -59,11 +60,10 @@ def scales_of(problem: Problem, held_out: HeldOut) -> dict[str, float]:
     }
 
 
-def rms(params: Any) -> float:
-    """The root mean square of all parameters; NaN if there are none."""
-    values = [np.ravel(leaf).astype(float) for leaf in jax.tree.leaves(params)]
-    number = sum(len(each) for each in values)
-    return math.sqrt(sum(float(each @ each) for each in values) / number) if number else math.nan
+def rms_of_params(params: Any) -> float:
+    """Root mean square of all parameters, NaN where there is none."""
+    number = sum(np.size(leaf) for leaf in jax.tree.leaves(params))
+    return float(tree_norm(params)) / math.sqrt(number) if number else math.nan
 
 
 def predictor_table(

@@ -21,7 +21,7 @@ from ..experiments.experiment import Experiment
 from ..predictors._base import doubt_of
 from ..probes import AbstractProbe
 from ..records.schema import VARIABLES, names_of
-from .achieved import rms
+from .achieved import rms_of_params
 from .context import ProbedRun
 from .kkt import final_residuals
 from .prepared import PreparedProblem
@@ -76,7 +76,7 @@ class BatchResult:
         data = [each.data for each in prepared]
         num_records = max(len(solved.times) for solved in trajectories)
         shared = {name: np.array([one.scales[name] for one in data]) for name in data[0].scales}
-        sizes = {"init_rms": np.array([rms(each.problem.params) for each in prepared])}
+        sizes = {"init_rms": np.array([rms_of_params(each.problem.params) for each in prepared])}
         return cls(
             experiments=tuple(each.experiment for each in prepared),
             times=_padded(

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
 from .._core.errors import InputError
-from .._integrate.norms import rms, tree_norm
+from .._core.norms import rms, tree_norm
 from .._integrate.stepping import SolveState
 from ..solvers._spectral_radius import spectral_radius
 from ..solvers._work import AbstractCounting

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
+from .._core.norms import rms, tree_norm
 from .._integrate.lanes import Lanes
-from .._integrate.norms import rms, tree_norm
 from ..solvers._spectral_radius import spectral_radius
 from ._base import FIRST, Problem
 from .gradient_flow import GradientFlow

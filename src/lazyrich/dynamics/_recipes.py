@@ -11,7 +11,7 @@ import psutil
 from jaxtyping import PyTree
 
 from .._core.errors import InputError
-from .._integrate.norms import rms
+from .._core.norms import rms
 from ..solvers import RKC2, ROCK2, ROS34PW2, DampedRKC2, DualROS34PW2
 from ..solvers.watched_tsit5 import WatchedTsit5
 from ._base import Problem

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree, Shaped
 
+from .._core.norms import rms, tree_norm
 from .._integrate.log_state import LogState
-from .._integrate.norms import rms, tree_norm
 from .._integrate.stepping import params_of
 from ..models import AbstractModel
 from ._base import Problem

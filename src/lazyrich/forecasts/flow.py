@@ -11,6 +11,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float, Shaped
 
+from .._core.norms import rms
 from ..dynamics import Problem
 from ..losses import AbstractLoss
 from ..models import AbstractModel
@@ -191,8 +192,3 @@ def grid(
         return np.union1d([0.0], np.geomspace(first, until, num))
     spaced = np.geomspace(first, until, 161 if linear else 61)
     return np.union1d([min(t1, until)], np.union1d(spaced, np.linspace(0.0, until, 101)))
-
-
-def rms(values: Array) -> Array:
-    """The root mean square."""
-    return jnp.sqrt(jnp.mean(values**2))

@@ -9,7 +9,7 @@ from threadpoolctl import threadpool_limits
 
 from .._core.precision import in_double
 from .._core.shown import as_html, interval, number, rows
-from .._run.achieved import rms
+from .._run.achieved import rms_of_params
 from .._run.prepared import PreparedProblem, prepare
 from ..experiments.experiment import Experiment
 from ..records.summary import jsonable, textbook_of
@@ -199,7 +199,7 @@ def forecast_on(prepared: PreparedProblem, options: ForecastOptions) -> Forecast
         t50_interval=said.t50_interval,
         t_fit=predictions.t_fit,
         textbook=textbook_of(experiment),
-        textbook_per_coordinate=textbook_of(experiment, rms(problem.params)),
+        textbook_per_coordinate=textbook_of(experiment, rms_of_params(problem.params)),
         early=said.early,
         late=said.late,
         family=said.family,

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float, Shaped
 
+from .._core.norms import tree_norm
 from ..dynamics import Problem
 from ..models import AbstractModel
 from ..models._jacobian import contract
@@ -143,19 +144,15 @@ def _linear(model: AbstractModel, params: Any, x: Shaped[Array, "n d"]) -> Array
     outputs = jax.eval_shape(lambda p: model.apply(p, x), params)
     v, w = jr.normal(jr.key(0), (2, outputs.size), outputs.dtype)
     change = pull(model, params, x, w)
-    step = model.norm(params) / jnp.maximum(_norm(change), 1e-300)
+    step = model.norm(params) / jnp.maximum(tree_norm(change), 1e-300)
     forward = jax.tree.map(lambda p, c: p + step * c, params, change)
     decayed = jax.tree.map(lambda p, d: p - 0.5 * d, params, model.decayed(params))
     features = pull(model, params, x, v)
     moved = [
-        _norm(jax.tree.map(jnp.subtract, pull(model, there, x, v), features))
+        tree_norm(jax.tree.map(jnp.subtract, pull(model, there, x, v), features))
         for there in (forward, decayed)
     ]
-    return jnp.maximum(*moved) <= 1e-9 * _norm(features)
-
-
-def _norm(tree: Any) -> Array:
-    return jnp.sqrt(sum((jnp.sum(leaf**2) for leaf in jax.tree.leaves(tree)), jnp.zeros(())))
+    return jnp.maximum(*moved) <= 1e-9 * tree_norm(features)
 
 
 def kernel_of(problem: Problem) -> AbstractKernel:

@@ -9,11 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._core.norms import rms
 from .._integrate import stepping as _stepping
 from .._integrate.clock import LinearClock
 from .._integrate.status import CROSSED, ENDINGS, RUNNING
 from ..solvers import RKC2, Linearisation, Rodas5P
-from .flow import KernelFlow, rates, rms
+from .flow import KernelFlow, rates
 
 
 @eqx.filter_jit

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
+from .._core.norms import tree_norm
 from ..kernel import row_gram
 from ..models import AbstractModel
 
@@ -153,8 +154,3 @@ def min_norm_gap(model: AbstractModel, point: Point, x: Shaped[Array, "n d"]) ->
     # Repeated, because the first pass has rounding errors of the kernel's condition number.
     gap = without(without(point.vector))
     return tree_norm(gap) / tree_norm(point.vector)
-
-
-def tree_norm(tree: Any) -> Float[Array, ""]:
-    """The L2 norm of all leaves as one vector."""
-    return jnp.sqrt(sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(tree)))

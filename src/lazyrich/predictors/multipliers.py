@@ -7,8 +7,9 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
+from .._core.norms import tree_norm
 from ..models import AbstractModel
-from .constraints import Point, every_margin, scale_and_norm, tree_norm
+from .constraints import Point, every_margin, scale_and_norm
 
 _POWER_STEPS = 8
 

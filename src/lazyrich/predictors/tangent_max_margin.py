@@ -11,11 +11,11 @@ from jax import lax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, ArrayLike, Float, Shaped
 
+from .._core.norms import tree_norm
 from .._core.precision import promoted
 from ..kernel import row_gram
 from ..models import AbstractModel, Readout
 from ._base import Predictor, constrained_labels, minimise_nonnegative
-from .constraints import tree_norm
 from .l2_max_margin import l2_max_margin
 from .margin import status_for
 from .multiclass_max_margin import multiclass_max_margin

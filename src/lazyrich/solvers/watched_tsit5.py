@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
+from .._core.norms import tree_norm
 from ._work import AbstractCounting, Work, work
 
 # Above this product of step and spectral radius, stability limits the step. The stability interval
@@ -93,14 +94,10 @@ class WatchedTsit5(AbstractCounting, diffrax.AbstractAdaptiveSolver[WatchedState
             dense["k"],
         )
         slopes = jax.tree.map(lambda k: k[6] - k[5], dense["k"])  # times the step
-        reach = _norm(slopes) / _norm(jax.tree.map(jnp.subtract, y1, stage))
+        reach = tree_norm(slopes) / tree_norm(jax.tree.map(jnp.subtract, y1, stage))
         bound = reach > _AT_THE_BOUND
         below = jnp.where(bound, 0, solver_state.below + 1)
         at_bound = jnp.where(below >= _RESET, 0, solver_state.at_bound + bound)
         counts = work(6 + jnp.asarray(first, jnp.int32))
         state = WatchedState(inner, at_bound, below, at_bound >= _STIFF, counts)
         return y1, error, dense, state, result
-
-
-def _norm(tree: Any) -> Array:
-    return jnp.sqrt(sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(tree)))
