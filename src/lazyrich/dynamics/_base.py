@@ -192,7 +192,7 @@ class AbstractDynamics(Choice):
 
     @property
     def forgets(self) -> bool:
-        """Whether a run can be continued exactly from its last parameters only."""
+        """Whether the last parameters are sufficient to continue a run exactly."""
         return False
 
     def normal_form(self, num_samples: int) -> "AbstractDynamics":

@@ -88,8 +88,8 @@ def _unseen(start: Array, now: Array, change: Array) -> Array:
 
 
 # For classification, outputs are measured on at most this number of training inputs. A step can be
-# as cheap as two gradients, and all inputs would cost a third. The inputs are chosen at random,
-# because the data may be sorted.
+# as cheap as two gradients, and with all inputs it would cost one gradient more. The inputs are
+# chosen at random, because the data may be sorted.
 _CONTROLLED = 256
 
 

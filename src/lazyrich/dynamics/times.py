@@ -18,7 +18,8 @@ class Times(Description):
     """The times to record: 0, log-spaced times and equally spaced times up to the horizon.
 
     `num_log` times have equal ratios, starting at `first`. `num_linear` times have equal
-    differences. Panels span seven decades, and some transitions are narrow on one of the scales.
+    differences. Panels span seven decades. A transition can be narrow on the logarithmic or on the
+    linear scale.
 
     - **Takes** `at`, additional times to record; `first`, by default a tenth of the time of the
         fastest motion at time 0, at most 0.01 (for discrete optimisers, the first step). The

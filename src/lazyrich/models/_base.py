@@ -130,7 +130,7 @@ class AbstractModel(Choice):
     def cast_inputs(self, x: Shaped[Array, "n d"]) -> Shaped[Array, "n d"]:
         """Inputs converted to the type that `apply` gets in a run: float64.
 
-        Overridden if `apply` accepts a narrower type and computes in float64 nevertheless.
+        Overridden if `apply` accepts a narrower type and converts it itself.
         """
         return jnp.asarray(x).astype(float)
 
@@ -171,7 +171,7 @@ class AbstractModel(Choice):
         return False
 
     def theory(self, classification: bool) -> Theory:
-        """The known limits of training for this model, with or without a classification loss."""
+        """What is known of early and late training, with or without a classification loss."""
         del classification
         return Theory(family=type(self).__name__)
 

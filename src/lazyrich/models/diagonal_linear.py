@@ -28,7 +28,7 @@ def power_difference(
 
     In the plain difference, the compiler fuses a product into the subtraction. The rounding error
     of one power then remains where the result should be zero. An output of zero counts as half
-    right, and an output of the wrong sign as wrong.
+    right, and an output with the wrong sign counts as wrong.
     """
     return (u - v) * sum(u ** (power - 1 - k) * v**k for k in range(power))
 

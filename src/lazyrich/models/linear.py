@@ -24,11 +24,11 @@ class AbstractLinearModel(AbstractModel):
         """Outputs on `x` for given weights."""
 
     def kernel_weights(self, params: Any) -> Float[Array, "..."] | None:
-        r"""The factor of each entry of the weights in the tangent kernel at `params`.
+        r"""The $h$ of the tangent kernel $\sum_j h_j x_j x'_j$ at `params`, in the shape of $w$.
 
-        Factors are relative to the largest. The early predictor has the least norm with them.
+        It is divided by its largest entry. The early predictor minimises $\sum_j w_j^2 / h_j$.
 
-        - **Returns** None if the tangent kernel is not described by such factors.
+        - **Returns** None if the tangent kernel does not have this form.
         """
         del params
         return None
