@@ -1,4 +1,4 @@
-"""When a run leaves the kernel regime, and into what, before training."""
+"""Predicts before training when a run leaves the kernel regime, and its outcome."""
 
 from .calibration import Family as Family
 from .forecast import Forecast as Forecast, forecast as forecast

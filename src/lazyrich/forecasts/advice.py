@@ -1,4 +1,4 @@
-"""What to do next, in one line."""
+"""Advice on the next step, in one line."""
 
 import math
 
@@ -21,9 +21,10 @@ def advice_of(
     *,
     solved: bool,
 ) -> str:
-    """What a reader of the forecast should do next.
+    """The next step for a reader of the forecast.
 
-    - **Takes** `interval`, that of $t_{50}$; `solved`, whether the run was followed by `--solve`.
+    - **Takes** `interval`, the interval of $t_{50}$; `solved`, whether the transition was solved
+        (`--solve`).
     """
     if outcome == "unscored":
         return _WORDS["unscored"]

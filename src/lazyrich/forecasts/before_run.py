@@ -1,4 +1,4 @@
-"""One run, with what is to be expected of it said before it begins."""
+"""One run, with its forecast reported before the run begins."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,12 +16,12 @@ from ..records.transition import Thresholds
 from .forecast import Forecast, forecast_on
 from .options import ForecastOptions
 
-# Letters of why there is no forecast, at most.
+# The maximal length of the message that says why there is no forecast, in characters.
 _MAX_WORDS = 300
 
 
 def follows_the_flow(experiment: Experiment) -> bool:
-    """Whether a run's times are those that forecasts speak of."""
+    """Whether the times of a run are gradient-flow times, as those of a forecast are."""
     dynamics = experiment.dynamics
     return not (dynamics.in_log_time or dynamics.rescales_gradients)
 
@@ -35,12 +35,12 @@ def forecast_and_simulate(
     checkpoint: Any = None,
     thresholds: Thresholds = Thresholds(),
 ) -> xr.Dataset:
-    """A run and its forecast on the same data and predictors, which are computed once.
+    """A run and its forecast. Data and predictors are computed once and used for both.
 
-    - **Takes** `foreseen`, told before the run begins what is to be expected of it, as constants
-        say, or in a line why nothing is; `listener` and `checkpoint` as
+    - **Takes** `foreseen`, called before the run begins with the forecast by calibrated constants,
+        or with one line that says why there is no forecast; `listener` and `checkpoint` as
         [`simulate`][lazyrich.simulate] does; `thresholds`, by which the run will be judged.
-    - **Returns** the record, the one that [`simulate`][lazyrich.simulate] gives.
+    - **Returns** the same record as [`simulate`][lazyrich.simulate].
     """
     with threadpool_limits(limits=1, user_api="blas"):
         clock = Stopwatch(listener)
@@ -53,7 +53,7 @@ def forecast_and_simulate(
             found = forecast_on(
                 prepared, ForecastOptions(passage="calibrated", thresholds=thresholds)
             )
-        except Exception as error:  # whatever it is: a forecast that fails never ends a run
+        except Exception as error:  # of any kind: a forecast that fails must not end the run
             found = " ".join(str(error).split())[:_MAX_WORDS] or type(error).__name__
         foreseen(found)
         kept = None

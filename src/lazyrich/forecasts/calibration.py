@@ -1,4 +1,4 @@
-"""How long after the kernel phase the test score changes: constants, and the runs they are from."""
+"""Calibrated constants: the delay between the end of the kernel phase and the transition."""
 
 import math
 import tomllib
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from ..experiments.experiment import Experiment
 
-# What the numbers that describe data are called in reasons.
+# The names of the descriptors of data in reasons.
 _NAMES = {
     "outputs_per_parameter": "training outputs per parameter",
     "isotropy": "isotropy of the kernel",
@@ -19,31 +19,33 @@ _NAMES = {
     "number": "entries per observed one",
     "active": "(|w|_1 / |w|_2)^2 of the rich predictor",
 }
-# What log t50 of a solved passage is off by where no runs of a family say it.
+# The error of log t50 of a solved transition for families without runs that measure it.
 _ERROR = 0.03
 
 
 class Family(NamedTuple):
-    r"""What is known of one family of runs: at $t_{50}$ its clock shows $\kappa$.
+    r"""The calibration of one family of runs: the value $\kappa$ of the clock at $t_{50}$.
 
-    The clock is $\log I$ of the kernel flow up to `t_kernel_end`, where that is zero, and from
-    there on $2L\lambda (t - t_{I=1})$, the rate that $\log I$ tends to ($L = 2$ for models without
-    a degree); without decay it goes on with $\log t$ as $\log I$ did last.
+    Up to `t_kernel_end` the clock is $\log I$ of the kernel flow, which reaches zero there. After
+    that time the clock is $2L\lambda (t - t_{I=1})$, the asymptotic growth of $\log I$ ($L = 2$ for
+    models without a degree). Without decay the clock is extrapolated linearly in $\log t$, with the
+    last slope of $\log I$.
 
-    - `low`, `middle`, `high`, of $\kappa$, between which eight runs in ten should lie.
-    - `solve`, whether the transition is solved unless chosen otherwise, because $\kappa$ varies too
-        much; `error`, the error of $\log t_{50}$ of a solved transition that eight runs of ten stay
-        within.
-    - `spread`, what $\log k$ times it adds to each of them. Of classification $k$ is the number
-        $(\|w\|_1 / \|w\|_2)^2$ of weights that the rich predictor makes use of, of completion
-        that of entries to each observed one.
-    - `source`, the runs that calibrated it; `known`, whether there are such runs.
-    - `ranges`, by name the least and the greatest value of each number by which those runs are
-        described: training outputs per parameter, isotropy $(\operatorname{tr} K)^2 / (m \lVert K
-        \rVert_F^2)$ of the initial kernel on $m$ outputs, alignment of the labels with it, $\lambda
-        t$ at the fit, test score on the kernel plateau, $k$, and the effective number of weights,
-        or rank, of the rich predictor.
-    - `losses`, those runs' loss functions; none for any.
+    - `low`, `middle`, `high`: the interval and the middle value of $\kappa$. Eight runs in ten
+        should lie between `low` and `high`.
+    - `solve`: whether the transition is solved by default, because $\kappa$ varies too much;
+        `error`, the error of $\log t_{50}$ of a solved transition, which eight runs in ten do not
+        exceed.
+    - `spread`: the coefficient of $\log k$, which is added to `low`, `middle` and `high`. For
+        classification $k = (\|w\|_1 / \|w\|_2)^2$ is the effective number of weights of the rich
+        predictor. For completion $k$ is the number of entries per observed entry.
+    - `source`: the runs used for the calibration; `known`, whether there are such runs.
+    - `ranges`: the smallest and largest value of each descriptor over those runs, by name. The
+        descriptors are: training outputs per parameter; isotropy $(\operatorname{tr} K)^2 / (m
+        \lVert K \rVert_F^2)$ of the initial kernel on $m$ outputs; alignment of the labels with
+        this kernel; $\lambda t$ at the fit; test score on the kernel plateau; $k$; and the
+        effective number of weights, or the effective rank, of the rich predictor.
+    - `losses`: the loss functions of those runs; empty if any loss is accepted.
     """
 
     name: str
@@ -59,8 +61,11 @@ class Family(NamedTuple):
     losses: tuple[str, ...] = ()
 
     def on(self, loss: str, like: Mapping[str, float]) -> "Family":
-        """The family on data that are like that: not known, and to be solved, where those of the
-        runs that calibrated it were not. NaN, a number that is not known, is in every range."""
+        """The family for data with the descriptors `like`.
+
+        If a descriptor or the loss is outside of the calibration runs, `known` is False and `solve`
+        is True. NaN, an unknown descriptor, is in every range.
+        """
         others = [
             f"{_NAMES[name]} is {like[name]:.3g} here and {low:g} to {high:g} there"
             for name, (low, high) in self.ranges.items()
@@ -74,7 +79,7 @@ class Family(NamedTuple):
         return own._replace(source=f"{self.source}; this run differs: {', '.join(others)}")
 
     def at(self, k: float) -> "Family":
-        """The family at a value of its number $k$, NaN where that is not known."""
+        """The family with $\\kappa$ shifted for this $k$; unchanged if $k$ is NaN (unknown)."""
         if self.spread == 0 or math.isnan(k):
             return self
         shift = self.spread * math.log(k)
@@ -84,7 +89,7 @@ class Family(NamedTuple):
 
 
 def families() -> dict[str, Family]:
-    """Every family, by its name, from `calibration.toml`."""
+    """All families in `calibration.toml`, by name."""
     text = files(__package__).joinpath("calibration.toml").read_text(encoding="utf-8")
     table = tomllib.loads(text)
     return {name: Family(name=name, **_fields(row)) for name, row in table.items()}
@@ -96,8 +101,11 @@ def _fields(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def family_of(experiment: Experiment, direction: str) -> Family:
-    """The family of an experiment, whose test score is to change for the better (`grok`, also where
-    that is unknown) or for the worse (`misgrok`)."""
+    """The family of an experiment.
+
+    - **Takes** `direction`: `grok` if the test score is expected to rise or the direction is
+        unknown, `misgrok` if the test score is expected to fall.
+    """
     known, task = families(), experiment.task.kind_name()
     if experiment.weight_decay == 0:
         return known.get(f"{task}, no decay", known["unknown, no decay"])

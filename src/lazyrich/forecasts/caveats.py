@@ -1,4 +1,4 @@
-"""What lowers the confidence of a forecast."""
+"""Reasons that lower the confidence of a forecast."""
 
 import math
 
@@ -11,16 +11,17 @@ from ..predictors import Predictor
 from .phase import KernelPhase
 from .verdict import Reason
 
-# The movement by the fit, relative to the initial norm, above which training is not lazy.
+# The change of the parameters up to the fit, over their initial norm, above which training is not
+# lazy.
 _NOT_LAZY = 0.3
-# Of lambda t, below which the decay of a model without a degree is a perturbation.
+# The value of lambda t below which the decay of a model without a degree is a perturbation.
 _LITTLE_DECAY = 0.1
-# Outputs at time 0, relative to labels, that count as none.
+# Outputs at time 0 below this size, relative to the labels, are taken as zero.
 _ZERO = 1e-6
 
 
 def caveats_of_dynamics(experiment: Experiment, phase: KernelPhase) -> list[Reason]:
-    """Where the run does not follow the gradient flow, or the kernel flow was not followed."""
+    """If the run does not follow the gradient flow, or the solve of the kernel flow ended early."""
     found, dynamics = [], experiment.dynamics
     kind = dynamics.kind_name()
     if dynamics.rescales_gradients:
@@ -38,7 +39,7 @@ def caveats_of_dynamics(experiment: Experiment, phase: KernelPhase) -> list[Reas
 
 
 def caveats_of_model(experiment: Experiment, until: float) -> list[Reason]:
-    """Where the first-order expansion is not justified by the model, `until` a time."""
+    """If the model does not justify the first-order expansion up to the time `until`."""
     found, model = [], experiment.model
     if model.has_kinks:
         found.append(Reason(1, "the model has kinks; the theory is of smooth models"))
@@ -55,7 +56,7 @@ def caveats_of_model(experiment: Experiment, until: float) -> list[Reason]:
 
 
 def caveats_of_start(experiment: Experiment, phase: KernelPhase) -> list[Reason]:
-    """Where outputs do not begin at zero, as theory of the rich predictor has them."""
+    """If the initial outputs are not zero, which the theory of the rich predictor assumes."""
     flow = phase.flow
     unit = experiment.loss.typical_output(flow.f_start.shape, flow.y)
     size = float(jnp.sqrt(jnp.mean(flow.f_start**2))) / unit
@@ -67,7 +68,7 @@ def caveats_of_start(experiment: Experiment, phase: KernelPhase) -> list[Reason]
 
 
 def caveats_of_phase(phase: KernelPhase, t_fit: float) -> list[Reason]:
-    """Whether there is a kernel phase in which the training data are fitted."""
+    """If the training data are not fitted during a kernel phase."""
     t_end = phase.t_end
     if math.isnan(t_end):
         return []
@@ -81,18 +82,18 @@ def caveats_of_phase(phase: KernelPhase, t_fit: float) -> list[Reason]:
 
 
 def caveats_of_end(rich: Predictor | None) -> list[Reason]:
-    """Whether training is known to end at the rich predictor."""
+    """If it is not certain that training ends at the rich predictor."""
     if rich is not None and rich.status == "stationary":
         return [Reason(1, "the rich predictor is one of several stationary points")]
     return []
 
 
 class RichEnd:
-    r"""What training ends at where that is the rich predictor and $\lambda$ is small.
+    r"""The end of training at the rich predictor, for small $\lambda$.
 
-    - `norm`, that of the parameters; NaN where it is not known.
-    - `collapses`, whether decay outweighs the loss: the minimum is at zero.
-    - `train_loss`, the training loss that decay leaves; NaN where it is not known.
+    - `norm`, the final norm of the parameters; NaN if unknown.
+    - `collapses`, whether weight decay outweighs the loss, so that the minimum is at zero.
+    - `train_loss`, the training loss that remains because of decay; NaN if unknown.
     """
 
     def __init__(self, problem: Problem, rich: Predictor | None):
@@ -105,17 +106,17 @@ class RichEnd:
             return
         y, divisor = problem.train.y, float(problem.loss_divisor)
         if not loss.is_classification:
-            # |theta|^2 = |u|^2 + |v|^2 is at least the nuclear or the L1 norm of the weights, so
-            # forces on the outputs are n lambda / 2 times the multipliers of the constraints, and
-            # residuals these over the loss's curvature.
+            # |theta|^2 = |u|^2 + |v|^2 is at least the nuclear or the L1 norm of the weights. Hence
+            # the forces on the outputs are n lambda / 2 times the multipliers of the constraints,
+            # and the residuals are the forces over the curvature of the loss.
             self.norm = math.sqrt(rich.objective)
             at_zero, bend = loss.blank(y.shape, y), loss.curvature_at_labels(y)
             residual = 0.5 / bend * len(y) * decay * divisor * np.asarray(rich.dual)
-            # By convexity no larger than at zero weights, where the estimate stops to hold.
+            # By convexity the loss is at most the loss at zero weights, where the estimate fails.
             self.train_loss = min(0.5 * bend * float(np.mean(residual**2)), at_zero)
             self.collapses = self.train_loss >= at_zero
         elif degree is not None and rich.objective > 0:
-            # Of parameters with all margins r times the best of unit norm: |theta|^2 = r^(2/L).
+            # If all margins are r times the largest margin at unit norm, |theta|^2 = r^(2/L).
             sizes = np.geomspace(1e-6, 1e9, 3001)
             margins = jnp.asarray(sizes ** (degree / 2) * rich.objective)
             fit = np.asarray(loss.value(margins, jnp.ones(len(sizes))))
@@ -125,7 +126,7 @@ class RichEnd:
             self.train_loss = float(fit[best])
 
     def caveats(self, norm: float) -> list[Reason]:
-        """Against initial parameters of that norm."""
+        """The caveats for initial parameters of norm `norm`."""
         if self.collapses:
             return [Reason(2, "decay outweighs the loss: its minimum is at zero")]
         if norm <= self.norm:
@@ -135,7 +136,7 @@ class RichEnd:
 
 
 def number_of(problem: Problem, rich: Predictor | None) -> float:
-    r"""The $k$ of a [`Family`][lazyrich.forecasts.Family]; NaN where it is not known."""
+    r"""The $k$ of a [`Family`][lazyrich.forecasts.Family]; NaN if unknown."""
     entries = problem.model.theory(problem.loss.is_classification).entries
     if entries is not None:
         return entries / problem.train.x.shape[0]

@@ -1,4 +1,4 @@
-"""Verdict and times of a forecast, by what is known of the run."""
+"""Verdict and times of a forecast, by the best information on the run."""
 
 import math
 from typing import Any, NamedTuple
@@ -27,8 +27,10 @@ from .verdict import Reason, Verdict, verdict_of
 
 
 class Conclusion(NamedTuple):
-    """What follows from it. `outcome` is that of the run to its horizon, None where that is not
-    foreseen; `events`, what a record of the course shows, None without one."""
+    """The result of a forecast, see [`Forecast`][lazyrich.Forecast].
+
+    `outcome` is the outcome of the run at its horizon, None if it is not predicted.
+    """
 
     verdict: Verdict
     outcome: Outcome | None
@@ -40,17 +42,17 @@ class Conclusion(NamedTuple):
     late: dict[str, Any]
 
 
-# The indicator up to which the kernel flow is taken for the run itself, and up to which it is
-# followed with less confidence.
+# Up to the first value of the indicator the kernel flow is taken as the run. Up to the second value
+# this costs some confidence, above it more.
 _LAZY, _HARDLY = 0.1, 0.3
 
 
-# Slack of thresholds: of the run itself, followed to the solver's tolerance; and where scores are
-# those of predictors, from which the end of a run differs a little.
+# Uncertainty of scores: for the run itself, from the solver's tolerance; and for predictors, whose
+# scores differ slightly from those at the end of a run.
 _SLACK, _MARGIN = 0.005, 0.03
 
 
-# Half of the width, in log time, of the interval around a time read off the run itself.
+# Half of the width, in log time, of the interval around a time that the run itself gives.
 _READ = 0.03
 
 
@@ -61,7 +63,7 @@ def conclude(
     thresholds: Thresholds,
     solved: SolvedTransition | None,
 ) -> Conclusion:
-    """Verdict and times: of the run itself where it is followed, else by the predictors."""
+    """Verdict and times: from the run itself if it was solved, else from the predictors."""
     caveats = caveats_of_dynamics(experiment, predictions.phase)
     moved = predictions.moved(experiment.t1)
     if predictions.is_exact:
@@ -86,7 +88,7 @@ def _by_kernel_flow(
     thresholds: Thresholds,
     caveats: list[Reason],
 ) -> Conclusion:
-    """Where the kernel flow is the run, up to the horizon or for all time."""
+    """If the kernel flow is the run, up to the horizon or for all time."""
     run = predictions.course.until(experiment.t1)
     if predictions.is_exact:
         run = run.at(grids([experiment], [predictions.phase.problem])[0])
@@ -124,7 +126,7 @@ def _by_solving(
     solved: SolvedTransition,
     caveats: list[Reason],
 ) -> Conclusion:
-    """Where the run itself was followed from the end of the kernel phase to the horizon."""
+    """If the run itself was solved from the end of the kernel phase to the horizon."""
     events, verdict = solved.events, verdict_of(solved.events)
     reasons = [solved.reason, *caveats, *caveats_of_model(experiment, solved.begin)]
     reasons += caveats_of_start(experiment, predictions.phase) + caveats_of_phase(
@@ -147,7 +149,7 @@ def _by_predictors(
     thresholds: Thresholds,
     caveats: list[Reason],
 ) -> Conclusion:
-    """From the kernel predictor to the rich one, at the time of the family's constant."""
+    """A change from the kernel predictor to the rich one, at the time of the family's constant."""
     phase, problem, t1 = predictions.phase, predictions.phase.problem, experiment.t1
     end = RichEnd(problem, predictions.rich)
     middle, (low, high), reasons = calibrated(family, phase, predictions.subsets)
@@ -210,7 +212,7 @@ def _without_end(
     thresholds: Thresholds,
     caveats: list[Reason],
 ) -> Conclusion:
-    """Where the run leaves the kernel regime and its end is not known."""
+    """If the run leaves the kernel regime and its end is unknown."""
     phase = predictions.phase
     middle, interval, reasons = calibrated(family, phase, predictions.subsets)
     until = phase.times[-1] if math.isnan(predictions.t_end) else predictions.t_end
@@ -234,7 +236,7 @@ def _without_end(
 def calibrated(
     family: Family, phase: KernelPhase, subsets: Subsets | None
 ) -> tuple[float, tuple[float, float], list[Reason]]:
-    """When half of the change is done, between what and what, and what that rests on."""
+    """$t_{50}$ by the calibrated constant, its interval, and the reason that says so."""
     low, middle, high = map(phase.clock.when, (family.low, family.middle, family.high))
     if subsets is not None:
         shift, blur = subsets.t_end - phase.t_end, subsets.error

@@ -1,4 +1,4 @@
-"""The course of a run as it is foreseen, judged by the rules that judge records."""
+"""The predicted course of a run, judged by the same rules as a record."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -10,26 +10,26 @@ from jaxtyping import Bool, Float
 from ..records.transition import Scales, Thresholds, Transition, read_off
 from .verdict import Verdict, verdict_of
 
-# Half of the width, in log time, of the ramp that stands for a change: its shape is not foreseen.
+# Half of the width, in log time, of the ramp that replaces a change: its shape is not predicted.
 _RAMP = 0.02
-# A change is followed for so many times its own time.
+# The course ends at this multiple of the time of the change.
 _AFTER = 20.0
 
 
 class Course(NamedTuple):
-    """Losses and accuracies over time, by the names that records give them; `scales`, what scores
-    are measured against."""
+    """Losses and accuracies over time, by their names in records; `scales`, the reference values of
+    scores."""
 
     times: Float[np.ndarray, " t"]
     curves: dict[str, Float[np.ndarray, " t"]]
     scales: Scales
 
     def until(self, t1: float) -> "Course":
-        """Its part up to a time."""
+        """The part up to a time."""
         return self._where(self.times <= t1 * (1 + 1e-12))
 
     def at(self, times: Float[np.ndarray, " s"]) -> "Course":
-        """Its part at some of its times, as a record has them."""
+        """The part at the given times, as in a record."""
         return self._where(np.isin(self.times, times))
 
     def _where(self, keep: Bool[np.ndarray, " t"]) -> "Course":
@@ -37,11 +37,11 @@ class Course(NamedTuple):
         return Course(self.times[keep], curves, self.scales)
 
     def events(self, thresholds: Thresholds, ending: str = "completed") -> Transition:
-        """What a record of it shows, of a run that ended so."""
+        """The transition that a record of this course shows; `ending`, the ending of the run."""
         return read_off(self.times, self.curves, ending, thresholds, self.scales)
 
     def changed(self, late: Mapping[str, float], until: float, t50: float, t1: float) -> "Course":
-        """The same up to `until`, unchanged from there, and at its `late` values after `t50`."""
+        """This course up to `until`, then constant, then a step at `t50` to the `late` values."""
         begin, finish = t50 * math.exp(-_RAMP), t50 * math.exp(_RAMP)
         kept = self.until(max(min(until, begin), self.times[0]))
         held = np.geomspace(max(kept.times[-1], 1e-3 * t50), begin, 12)[1:-1]
@@ -56,7 +56,7 @@ class Course(NamedTuple):
         return Course(times, curves, self.scales)
 
     def near(self, thresholds: Thresholds, slack: float, verdict: Verdict) -> list[str]:
-        """The thresholds whose change by about `slack` changes the verdict."""
+        """The names of the thresholds for which a change by about `slack` changes the verdict."""
         found = []
         for name, moved in _moved(thresholds, slack):
             if name not in found and verdict_of(self.events(moved)) != verdict:
@@ -65,7 +65,7 @@ class Course(NamedTuple):
 
 
 def _moved(thresholds: Thresholds, slack: float) -> Iterator[tuple[str, Thresholds]]:
-    """Thresholds that differ in one of them."""
+    """Copies of the thresholds with one of them changed, and its name."""
     for sign in (-1, 1):
         for name, size in (("train", 0.1), ("test", 1.0), ("change", 1.0)):
             value = getattr(thresholds, name) + sign * size * slack

@@ -1,4 +1,4 @@
-"""What the data of a run are like, as its initial kernel shows them."""
+"""Numbers that describe the data of a run, from its initial kernel."""
 
 import math
 
@@ -21,19 +21,19 @@ def descriptors(
     plateau: float,
     number: float,
 ) -> dict[str, float]:
-    r"""Numbers without units by which runs of one family are told to be alike; NaN for unknown.
+    r"""Dimensionless numbers by which runs of one family are compared; NaN for unknown.
 
-    - **Takes** `num_samples`, all for training, of which `phase` may have a subset.
+    - **Takes** `num_samples`, the number of all training samples; `phase` may use a subset.
 
-    - `outputs_per_parameter`: training outputs over trained parameters.
+    - `outputs_per_parameter`: the number of training outputs over that of trained parameters.
     - `isotropy`: $(\operatorname{tr} K)^2 / (m \lVert K \rVert_F^2)$ of the initial kernel on $m$
-        outputs, 1 where it is a multiple of the identity.
-    - `alignment`: the Rayleigh quotient of the labels over the mean eigenvalue of $K$.
+        outputs, 1 if $K$ is a multiple of the identity.
+    - `alignment`: the Rayleigh quotient of $K$ for the labels, over the mean eigenvalue of $K$.
     - `fit`: $\lambda$ times the time at which the kernel flow fits the training data.
     - `plateau`: the test score of the kernel flow on its plateau.
     - `number`: $k$, see [`Family`][lazyrich.forecasts.Family].
-    - `active`: $(\lVert w \rVert_1 / \lVert w \rVert_2)^2$ of the rich predictor's weights, or of
-        the singular values where it completes a matrix.
+    - `active`: $(\lVert w \rVert_1 / \lVert w \rVert_2)^2$ of the weights of the rich predictor, or
+        of the singular values if the weights are a matrix.
     """
     flow, problem = phase.flow, phase.problem
     model, params = problem.model, problem.params

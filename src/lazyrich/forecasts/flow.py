@@ -1,4 +1,4 @@
-"""The kernel flow: training as the first-order expansion around the decayed start sees it."""
+"""The kernel flow: training in first order around the decayed initial parameters."""
 
 import math
 from typing import Any
@@ -21,19 +21,17 @@ from .kernel import AbstractKernel, kernel_of, push
 class KernelFlow(diffrax.AbstractTerm[Any, Any]):
     r"""$\dot v = -a v + e^{-bt} s(f)/n$ with $f = g(t) + K v$.
 
-    For a model of degree $L$, $\theta = e^{-\lambda t}(\theta_0 + J^\top c)$ and $v = e^{-L\lambda
-    t} c$ is the dual at its present size: $a = L\lambda$, $b = (2L-2)\lambda$ and $g = e^{-L\lambda
-    t} f_0$. With no decay $a = b = 0$, whatever the model. With decay and no degree, $\theta =
-    e^{-\lambda t}\theta_0 + J^\top v$ is as good an expansion as there is: $a = \lambda$, $b = 0$
-    and $g = f_0 - (1 - e^{-\lambda t}) J\theta_0$, while $\lambda t \ll 1$.
-
-    - **Takes** `targets`, those of the squared loss.
+    For a model of degree $L$, $\theta = e^{-\lambda t}(\theta_0 + J^\top c)$, and $v = e^{-L\lambda
+    t} c$ is the decayed dual: $a = L\lambda$, $b = (2L-2)\lambda$ and $g = e^{-L\lambda t} f_0$.
+    Without decay $a = b = 0$ for every model. With decay and without a degree the expansion is
+    $\theta = e^{-\lambda t}\theta_0 + J^\top v$, valid for $\lambda t \ll 1$. Then $a = \lambda$,
+    $b = 0$ and $g = f_0 - (1 - e^{-\lambda t}) J\theta_0$.
     """
 
     kernel: AbstractKernel
     y: Shaped[Array, " n ..."]
     f_start: Float[Array, " n *c"]
-    f_decayed: Float[Array, " n *c"]  # J theta_0 where the model has no degree, else zero
+    f_decayed: Float[Array, " n *c"]  # J theta_0 if the model has no degree, else zero
     weight_decay: Float[Array, ""]
     degree: Float[Array, ""]  # NaN for none
     num_samples: Float[Array, ""]
@@ -50,16 +48,16 @@ class KernelFlow(diffrax.AbstractTerm[Any, Any]):
 
     @property
     def kernel_rate(self) -> Array:
-        """$b$, at which the kernel shrinks."""
+        """$b$, the decay rate of the kernel."""
         return self.weight_decay * jnp.where(self.has_degree, 2 * self.degree - 2, 0.0)
 
     @property
     def start_rate(self) -> Array:
-        """At which the outputs of the start shrink."""
+        """The decay rate of the initial outputs."""
         return self.weight_decay * jnp.where(self.has_degree, self.degree, 0.0)
 
     def offset(self, t: Any) -> Float[Array, " n *c"]:
-        """$g$, the outputs without a dual."""
+        """$g$, the outputs at $v = 0$."""
         gone = jnp.expm1(-self.weight_decay * t)
         return jnp.exp(-self.start_rate * t) * self.f_start + gone * self.f_decayed
 
@@ -81,7 +79,7 @@ class KernelFlow(diffrax.AbstractTerm[Any, Any]):
         return control * vf
 
 
-# Compiled once for all problems of a shape.
+# Compiled once for all problems of the same shape.
 _push = jax.jit(push)
 
 
@@ -96,11 +94,11 @@ def _product(flow: KernelFlow, v: Float[Array, " m"]) -> Float[Array, " m"]:
 
 
 def kernel_flow(problem: Problem, kernel: AbstractKernel | None = None) -> KernelFlow:
-    """The kernel flow of a problem from its start."""
+    """The kernel flow of a problem from its initial parameters."""
     model, params, x = problem.model, problem.params, problem.train.x
     degree, decay = model.homogeneity, float(problem.weight_decay)
     if decay == 0:
-        degree = 2.0  # of no consequence
+        degree = 2.0  # has no effect without decay
     f_start = _apply(model, params, x)
     f_decayed = jnp.zeros_like(f_start)
     if degree is None:
@@ -118,7 +116,7 @@ def kernel_flow(problem: Problem, kernel: AbstractKernel | None = None) -> Kerne
 
 
 def rates(flow: KernelFlow) -> tuple[float, float]:
-    """The speed of the outputs at the start and the rate at which that force is used up."""
+    """The initial speed of the outputs, and the initial rate at which the force decreases."""
     force = jnp.ravel(flow.loss.dual(flow.f_start, flow.y)) / flow.num_samples
     moved = _product(flow, force)
     size = float(jnp.vdot(force, force))
@@ -128,12 +126,12 @@ def rates(flow: KernelFlow) -> tuple[float, float]:
     return speed, float(jnp.vdot(force, moved)) / size / float(flow.num_samples)
 
 
-# Powers of the kernel for its largest eigenvalue, found to a few per cent.
+# Power iterations for the largest eigenvalue of the kernel, accurate to a few per cent.
 _POWERS = 12
 
 
 def fastest(flow: KernelFlow) -> float:
-    """The rate at which the fastest mode of the outputs moves under a loss of curvature one."""
+    """The rate of the fastest mode of the outputs for a loss of curvature one."""
     v = jr.normal(jr.key(0), (flow.f_start.size,), flow.f_start.dtype)
     size = 0.0
     for _ in range(_POWERS):
@@ -145,22 +143,22 @@ def fastest(flow: KernelFlow) -> float:
     return size / float(flow.num_samples)
 
 
-# Of a model that is linear in its parameters, in units of 1/lambda: outputs of order one that come
-# from the initial parameters have decayed to less than 1e-5.
+# For a model linear in its parameters, in units of 1/lambda: by this time initial outputs of order
+# one have decayed to less than 1e-5.
 _SETTLED = 12.0
 
 
-# Beyond, in units of 1/lambda, factors like exp(L lambda t) leave the range of numbers.
+# Above this, in units of 1/(L lambda), factors like exp(L lambda t) leave the range of floats.
 _LARGEST = 300.0
 
 
 def horizon(flow: KernelFlow, t1: float, rate: float, linear: bool) -> float:
-    r"""Until when the kernel flow is of interest.
+    r"""The time up to which the kernel flow is solved.
 
-    With decay, until the kernel is too weak to hold outputs of order one against it,
-    $(1/\lambda)(1 + \log(1 + \kappa/n\lambda) / (2L - 2))$, or until `t1`; without, as long as
-    the run. Where the model is linear in its parameters, with decay, until the initial parameters
-    are gone.
+    With decay this is the time at which the kernel is too weak to keep outputs of order one against
+    the decay, $(1/\lambda)(1 + \log(1 + \kappa/n\lambda) / (2L - 2))$ with $\kappa/n$ = `rate`, or
+    `t1` if that is later. Without decay it is `t1`. For a model linear in its parameters, with
+    decay, it is the time at which the initial parameters have decayed, or `t1`.
     """
     decay = float(flow.weight_decay)
     if decay == 0:
@@ -180,11 +178,13 @@ def horizon(flow: KernelFlow, t1: float, rate: float, linear: bool) -> float:
 def grid(
     flow: KernelFlow, t1: float, until: float, speed: float, fast: float, linear: bool
 ) -> Float[np.ndarray, " t"]:
-    """Times to look at: 0 and `t1`, evenly spaced in log time from before the fit on, and evenly.
+    """Times of output: 0, `t1`, times evenly spaced in log time from before the fit on, and times
+    evenly spaced in time.
 
-    - **Takes** `speed`, of the outputs at the start; `fast`, the rate of the fastest mode.
+    - **Takes** `speed`, the initial speed of the outputs; `fast`, the rate of the fastest mode.
     """
-    # An output of classification has a size of its own, one of regression has that of its label.
+    # Outputs of a classifier have a natural size, one. Those of a regression have the size of the
+    # labels.
     first = 0.01 / max(speed, 1e-300) if flow.loss.is_classification else math.inf
     first = max(min(first, 0.02 / max(fast, 1e-300), 0.1 * min(t1, until)), 1e-12 * until)
     if float(flow.weight_decay) == 0:

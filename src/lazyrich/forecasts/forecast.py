@@ -1,4 +1,4 @@
-"""When a run will leave the kernel regime, and into what, before any training."""
+"""Predicts before training when a run leaves the kernel regime, and its outcome."""
 
 import time
 from typing import Any, NamedTuple
@@ -27,29 +27,32 @@ from .verdict import Confidence, Reason, Scores, Verdict, confidence_of
 
 
 class Forecast(NamedTuple):
-    r"""What is to be expected of a run. Times are gradient-flow times, NaN where there is none.
+    r"""The forecast of a run. Times are gradient-flow times, NaN for none.
 
-    - `verdict`: `grok`, `misgrok`, `immediate` (no delay), `none` (no change,
-        and a score that is not good), `cannot_say`; of a run that is long enough.
-    - `confidence`: `high`, `medium`, `low`; `reasons`, what the forecast rests on and what lowers
-        its confidence; `advice`, what to do next, in one line.
-    - `outcome`, that of the run to its horizon `t1` in the words of
-        [`transition`][lazyrich.transition]; None where it is not foreseen.
-    - `t_kernel_end`, $t_{I=1}$; `t50`, when half of the change of the test score is done (of a
-        model linear in its parameters under `Thresholds.loss`, when that is reached), within
-        `t50_interval`; `t_fit`, when the kernel flow has fitted the training data; `textbook`,
-        $(1/\lambda) \log \alpha$ with $\alpha$ = `init_scale`, and `textbook_per_coordinate`, with
-        the root mean square of $\theta(0)$, see [`textbook_time`][lazyrich.records.textbook_time].
+    - `verdict`, for a sufficiently long run: `grok`, `misgrok`, `immediate` (no delay), `none` (no
+        change, and a score that is not good), `cannot_say`.
+    - `confidence`: `high`, `medium`, `low`; `reasons`, the basis of the forecast and what lowers
+        its confidence; `advice`, the next step, in one line.
+    - `outcome`, the outcome at the horizon `t1`, one of the words of
+        [`transition`][lazyrich.transition]; None if it is not predicted.
+    - `t_kernel_end`, $t_{I=1}$; `t50`, the time of half of the change of the test score (for a
+        model linear in its parameters under `Thresholds.loss`, the time at which that loss is
+        reached), and `t50_interval`; `t_fit`, the time at which the kernel flow fits the training
+        data; `textbook`, $(1/\lambda) \log \alpha$ with $\alpha$ = `init_scale`, and
+        `textbook_per_coordinate`, with the root mean square of $\theta(0)$ instead of $\alpha$, see
+        [`textbook_time`][lazyrich.records.textbook_time].
     - `early`, scores and losses of the kernel flow on its plateau; `late`, those of the rich
-        predictor, or those at the end where the run itself was followed; empty for unknown.
-    - `family`, whose $\kappa$ `t50` is from.
-    - `times`, and over them `indicator`, $I$; `phi_ratio`, $\|\varphi\|/\|\theta_0\|$;
-        `curves`, losses and accuracies of the kernel flow by the names that records give them.
-    - `ending`, how the kernel flow ended: `completed` unless it failed.
-    - `method`, how kernel and flow were computed; `seconds`, spent on each stage; `num_steps`,
-        `num_gradients`, what solving the passage took, zero where that was not done.
-    - `scores`, test scores on the plateau and at the end; NaN where unknown.
-    - `clock`, by which passages are measured, see [`Family`][lazyrich.forecasts.Family].
+        predictor, or those at the end of the run if the run itself was solved; empty if unknown.
+    - `family`, the family whose $\kappa$ gives `t50`.
+    - `times`, and at these times: `indicator`, $I$; `phi_ratio`, $\|\varphi\|/\|\theta_0\|$;
+        `curves`, losses and accuracies of the kernel flow, by their names in records.
+    - `ending`, how the solve of the kernel flow ended: `completed` unless it failed.
+    - `method`, how kernel and kernel flow were computed; `seconds`, the time of each stage;
+        `num_steps` and `num_gradients`, the cost of solving the transition, zero if it was not
+        solved.
+    - `scores`, test scores on the plateau and at the end; NaN if unknown.
+    - `clock`, which measures the time of the transition, see
+        [`Family`][lazyrich.forecasts.Family].
     """
 
     experiment: str
@@ -94,7 +97,7 @@ class Forecast(NamedTuple):
         return as_html(self)
 
     def summary(self) -> dict[str, Any]:
-        """Ready for JSON: what is unknown is None. Curves are left out."""
+        """The forecast as a dictionary for JSON, without curves. Unknown values are None."""
         left_out = ("times", "indicator", "phi_ratio", "curves", "family", "clock", "scores")
         kept = {key: value for key, value in self._asdict().items() if key not in left_out}
         found: dict[str, Any] = jsonable({**kept, "calibration": self.family._asdict()})
@@ -111,29 +114,30 @@ def forecast(
     max_test: int = 2000,
     thresholds: Thresholds = Thresholds(),
 ) -> Forecast:
-    r"""Says from the initial kernel alone when a run leaves the kernel regime, and into what.
+    r"""Predicts from the initial kernel when a run leaves the kernel regime, and its outcome.
 
-    The kernel flow, training in the first-order expansion around the decayed start, is followed
-    until its picture breaks down: where $I(t) = c^\top K(\theta_0 + \varphi) c / c^\top K(\theta_0)
-    c - 1$ reaches 1. Half of the test score's change is expected where its clock, see
-    [`Family`][lazyrich.forecasts.Family], shows a $\kappa$
-    known from runs of the same family. Its direction
-    follows from the test scores of the kernel flow and of the rich predictor, where that is
-    computable.
+    The kernel flow is training in the first-order expansion around the decayed initial parameters.
+    It is solved until the expansion breaks down: until $I(t) = c^\top K(\theta_0 + \varphi) c /
+    c^\top K(\theta_0) c - 1$ reaches 1. Half of the change of the test score is expected when the
+    clock has the value $\kappa$ known from runs of the same family, see
+    [`Family`][lazyrich.forecasts.Family]. The direction of the change follows from the test scores
+    of the kernel flow and of the rich predictor, if there is a rich predictor.
 
-    - **Takes** `params`, $\theta(0)$ of your own, as [`simulate`][lazyrich.simulate] does;
-        `num_samples`, the size of random subsets to take in place of the training data, with
-        the error of that measured on two disjoint ones, left out 400 where there are more than
-        20,000 training outputs and else all; `passage`, `calibrated` or `solved`,
-        which follows the run itself from the end of the kernel phase on and asks for no
-        calibration, nor for a rich predictor, left out what its family does better with;
-        `max_test`, test samples to score on; `thresholds`, what counts as fitted and as
-        generalised to.
+    - **Takes** `params`, your own $\theta(0)$, as [`simulate`][lazyrich.simulate] does;
+        `num_samples`, the size of the random subsets to use instead of all training data. Two
+        disjoint subsets measure the error of this. By default the size is 400 if there are more
+        than 20,000 training outputs, and otherwise all data are used;
+        `passage`, the method for the transition: `calibrated`, by the constant of the family, or
+        `solved`, which solves the run itself from the end of the kernel phase on and requires
+        neither a calibration nor a rich predictor. By default the method that is better for the
+        family;
+        `max_test`, the number of test samples used for scores; `thresholds`, which define a fit
+        and a change of the test score.
     - **Returns** a [`Forecast`][lazyrich.Forecast].
-    - **Raises** [`InputError`][lazyrich.InputError] where [`simulate`][lazyrich.simulate]
-        would, and for subsets too large to be disjoint.
+    - **Raises** [`InputError`][lazyrich.InputError] for the same input as
+        [`simulate`][lazyrich.simulate], and for subsets too large to be disjoint.
     """
-    # As in `simulate`: LAPACK's threads would spin beside the compiled products.
+    # As in `simulate`: idle LAPACK threads would slow down the compiled products.
     with threadpool_limits(limits=1, user_api="blas"):
         options = ForecastOptions(num_samples, passage, max_test, thresholds)
         options.check()
@@ -145,7 +149,7 @@ def forecast(
 
 
 def forecast_on(prepared: PreparedProblem, options: ForecastOptions) -> Forecast:
-    """The same of a prepared problem, in double precision."""
+    """The forecast of a prepared problem. Needs double precision."""
     seconds: dict[str, float] = {}
     begun = time.perf_counter()
 

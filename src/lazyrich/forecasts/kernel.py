@@ -1,4 +1,4 @@
-"""The tangent kernel at the start, in the cheapest form that a problem allows."""
+"""The tangent kernel at initialisation, in the cheapest form that a problem allows."""
 
 import abc
 from typing import Any
@@ -14,31 +14,32 @@ from ..dynamics import Problem
 from ..models import AbstractModel
 from ..models._jacobian import contract
 
-# Outputs up to which a kernel is held. A classification flow factors as large a matrix in every
-# step; that of the squared loss is taken apart once.
+# The largest number of outputs for which all entries of the kernel are stored. Classification
+# factorises a matrix of this size in every step; the squared loss needs one eigendecomposition.
 _DENSE = {True: 1024, False: 4096}
-# Samples up to which the one block of a kernel that repeats over outputs is held: 128 MB.
+# The largest number of samples for which the block of a kernel that repeats over outputs is stored:
+# 128 MB.
 _BLOCK = 4096
-# The same where it takes a backward pass a sample.
+# The same if the block costs one backward pass per sample.
 _BLOCK_BY_PASSES = 1024
 
 
 class AbstractKernel(eqx.Module):
-    """$K$ over all training outputs, raveled to `(m,)`, sample by sample."""
+    """$K$ over all training outputs, in one axis of length `m`, sample by sample."""
 
     @property
     @abc.abstractmethod
     def label(self) -> str:
-        """How it is held, in a word."""
+        """How the kernel is stored, in a word."""
 
     @property
     def whole(self) -> Float[Array, "m m"] | None:
-        """All of its entries; None where they are not in memory."""
+        """All entries of the kernel; None if they are not in memory."""
         return None
 
     @property
     def held(self) -> Float[Array, "k k"] | None:
-        """The matrix that it repeats for each group of outputs; None where nothing is held."""
+        """The stored matrix, which may repeat over outputs; None if nothing is stored."""
         return self.whole
 
     @abc.abstractmethod
@@ -47,7 +48,7 @@ class AbstractKernel(eqx.Module):
 
 
 class Dense(AbstractKernel):
-    """All of its entries."""
+    """A kernel stored with all its entries."""
 
     matrix: Float[Array, "m m"]
 
@@ -64,9 +65,9 @@ class Dense(AbstractKernel):
 
 
 class Repeated(AbstractKernel):
-    r"""$G \otimes I$: outputs do not meet, and each has the same kernel `block` over samples.
+    r"""$G \otimes I$: outputs are independent, and all have the same kernel `block` over samples.
 
-    So it is where the last layer is zero: $G$ is the Gram matrix of what enters it.
+    This holds if the last layer is zero. $G$ is then the Gram matrix of the inputs of that layer.
     """
 
     block: Float[Array, "n n"]
@@ -84,7 +85,7 @@ class Repeated(AbstractKernel):
 
 
 class Passes(AbstractKernel):
-    """A backward and a forward pass a product, nothing held."""
+    """A kernel that is not stored: a product is a backward pass and a forward pass."""
 
     model: AbstractModel
     params: Any
@@ -126,15 +127,16 @@ def quadratic_form(
     return sum((jnp.vdot(a, b) for a, b in pairs), start=jnp.zeros(()))
 
 
-# Samples on which features are compared.
+# The number of samples on which features are compared.
 _FEW = 16
 
 
 def is_linear_in_parameters(model: AbstractModel, params: Any, x: Shaped[Array, "n d"]) -> bool:
-    r"""Whether $J$ is the same wherever training and decay move the parameters.
+    r"""Whether $J$ is constant along all directions in which training and decay move parameters.
 
-    Measured on a few samples: $J(\theta)^\top v$ at two points, a step of the size of $\theta_0$
-    along the gradient of random outputs and half of what decay takes away.
+    Measured on a few samples: $J(\theta)^\top v$ at $\theta_0$ is compared with its value after a
+    step of the size of $\theta_0$ along the gradient of random outputs, and with its value after
+    decay by a factor of one half.
     """
     return bool(_linear(model, params, x[:: max(1, len(x) // _FEW)][:_FEW]))
 
@@ -156,7 +158,7 @@ def _linear(model: AbstractModel, params: Any, x: Shaped[Array, "n d"]) -> Array
 
 
 def kernel_of(problem: Problem) -> AbstractKernel:
-    """The kernel of a problem's start: dense where it is small, else by its structure."""
+    """The kernel of a problem at initialisation: dense if small, else in a form that needs less."""
     model, params, x = problem.model, problem.params, problem.train.x
     shape = jax.eval_shape(lambda p: model.apply(p, x), params).shape
     if len(shape) == 2 and shape[1] > 1 and _repeats(model, params, x):
@@ -188,7 +190,7 @@ def _repeats(model: AbstractModel, params: Any, x: Shaped[Array, "n d"]) -> bool
 def _block(
     model: AbstractModel, params: Any, x: Shaped[Array, "n d"]
 ) -> Float[Array, "n n"] | None:
-    """The kernel of the first output alone; None where it would cost too much."""
+    """The kernel of the first output only; None if it costs too much."""
     one = model.first_output(params)
     if one is not None and len(x) <= _BLOCK:
         return _dense(one.model, one.params, x)

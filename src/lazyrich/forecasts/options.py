@@ -8,12 +8,12 @@ from .._core.errors import InputError
 from ..dynamics import Problem
 from ..records.transition import Thresholds
 
-# Kernels of more training outputs are taken from subsets of so many samples.
+# With more than _MANY training outputs, the kernel is computed on subsets of _FEW samples.
 _MANY, _FEW = 20_000, 400
 
 
 How = Literal["calibrated", "solved"]
-"""By a family's constant, or by following the run itself from the end of the kernel phase on."""
+"""By the constant of the family, or by solving the run from the end of the kernel phase on."""
 
 
 class ForecastOptions(NamedTuple):
@@ -33,7 +33,7 @@ class ForecastOptions(NamedTuple):
             raise InputError("num_samples", self.num_samples, accepted)
 
     def size(self, problem: Problem) -> int | None:
-        """The size of the subsets to take; None for all training samples."""
+        """The number of samples in a subset; None for all training samples."""
         num = problem.train.x.shape[0]
         if self.num_samples is not None:
             return None if self.num_samples == num else self.num_samples

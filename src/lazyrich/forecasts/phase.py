@@ -1,4 +1,4 @@
-"""The kernel phase of a problem: its duals, where its picture breaks, and what it predicts."""
+"""The kernel phase of a problem: its solution, its end, and its predictions."""
 
 import math
 from typing import Any, NamedTuple
@@ -19,25 +19,25 @@ from .flow import KernelFlow, fastest, grid, horizon, kernel_flow, rates
 from .kernel import is_linear_in_parameters, pull, push, quadratic_form
 from .solve import Solved, solve
 
-# The kernel flow is followed until the indicator is well past one.
+# The kernel flow is solved until the indicator reaches this value, well past one.
 _WELL_OVER = 4.0
-# Times whose change of parameters is held at once.
+# The number of times whose changes of parameters are in memory at once.
 _BATCH = 16
-# Of what is computed along the times, the length is a multiple of this.
+# Arrays over times are padded to a multiple of this length.
 _LENGTHS = 48
 
 
 class Breakdown(eqx.Module):
-    r"""How far the kernel picture is from breaking down at `(t, v)` of its flow.
+    r"""Measures at `(t, v)` of the kernel flow how close the expansion is to breaking down.
 
-    - `indicator`, $I = c^\top K(\theta) c / c^\top K(o) c - 1$, with $o = e^{-\lambda t}
-        \theta_0$ and $\theta = o + J^\top w$ where the kernel flow says that parameters are;
-        zero at time 0.
+    - `indicator`, $I = c^\top K(\theta) c / c^\top K(o) c - 1$, with the decayed initial parameters
+        $o = e^{-\lambda t} \theta_0$ and the parameters of the kernel flow, $\theta = o +
+        J^\top w$; zero at time 0.
     - `phi_ratio`, $\|J^\top w\| / \|o\|$; for a model with a degree this is $\|\phi\| /
         \|\theta_0\|$.
 
-    Of a model that is `linear` in its parameters the indicator is zero, and `phi_ratio` is relative
-    to $\theta_0$ and not to $o$.
+    For a model that is `linear` in its parameters the indicator is zero, and `phi_ratio` is
+    relative to $\theta_0$, not to $o$.
     """
 
     flow: KernelFlow
@@ -49,15 +49,16 @@ class Breakdown(eqx.Module):
     def __call__(self, time: Array, v: Float[Array, " m"]) -> dict[str, Array]:
         flow, model = self.flow, self.model
         if self.linear:
-            # Features never move, whatever the size of phi.
+            # Features are constant for any size of phi.
             moved = model.norm(pull(model, self.params, self.x, v)) / model.norm(self.params)
             return {"indicator": jnp.zeros(()), "phi_ratio": moved}
-        # In units of the decayed start where that is exact: it underflows, the ratio does not.
+        # With a degree, in units of exp(-lambda t), which is exact. The decayed parameters
+        # underflow, the ratio does not.
         base = jnp.where(flow.has_degree, 1.0, jnp.exp(-flow.weight_decay * time))
         grown = jnp.where(flow.has_degree, jnp.exp(flow.loss_rate * time), 1.0)
         phi = jax.tree.map(lambda p: grown * p, pull(model, self.params, self.x, v))
         exempt = jax.tree.map(jnp.subtract, self.params, model.decayed(self.params))
-        # What decay leaves alone stays.
+        # Parameters without decay stay as they are.
         start = jax.tree.map(lambda p, e: base * (p - e) + e, self.params, exempt)
         moved = jax.tree.map(jnp.add, start, phi)
         size = jnp.max(jnp.abs(v))
@@ -71,9 +72,12 @@ class Breakdown(eqx.Module):
 
 
 class KernelPhase(NamedTuple):
-    """The kernel phase over `times`; `t_end` is where the indicator reaches one, NaN if it does
-    not before the horizon `until`. Where the model is `linear` in its parameters the kernel flow is
-    the flow itself, for all time."""
+    """The kernel phase over `times`.
+
+    `t_end` is the time at which the indicator reaches one, NaN if this is not before `until`, the
+    end of the solve. If the model is `linear` in its parameters the kernel flow is the gradient
+    flow, for all time.
+    """
 
     problem: Problem
     flow: KernelFlow
@@ -88,7 +92,7 @@ class KernelPhase(NamedTuple):
 
     @property
     def clock(self) -> "Clock":
-        """By which its family's passage is measured."""
+        """The clock that measures the time of the transition."""
         decay, degree = float(self.flow.weight_decay), self.problem.model.homogeneity
         rate = 2 * (2.0 if degree is None else float(degree)) * decay
         return Clock(self.times, self.solved.observed["indicator"], rate or math.nan)
@@ -97,11 +101,12 @@ class KernelPhase(NamedTuple):
 def kernel_phase(
     problem: Problem, t1: float, requests: Float[np.ndarray, " r"] | None = None
 ) -> KernelPhase:
-    """Follows the kernel flow of a problem until its picture has broken down.
+    """Solves the kernel flow of a problem until the first-order expansion breaks down.
 
-    - **Takes** `requests`, times at which it is wanted, too, if it is the flow itself.
+    - **Takes** `requests`, additional times of output, used if the model is linear in its
+        parameters.
     """
-    # Numbers of a model as arrays, which are not compiled in.
+    # The numbers of a model become arrays, so that they are not constants of the compiled code.
     problem = eqx.tree_at(lambda p: p.model, problem, jax.tree.map(jnp.asarray, problem.model))
     flow = kernel_flow(problem)
     speed, rate = rates(flow)
@@ -119,7 +124,7 @@ def kernel_phase(
 def crossing(
     times: Float[np.ndarray, " t"], indicator: Float[np.ndarray, " t"], log_level: float = 0.0
 ) -> float:
-    r"""When $|I|$ first reaches $e^\kappa$, its logarithm interpolated; NaN if it does not.
+    r"""The time at which $|I|$ first reaches $e^\kappa$; NaN for none. $\log |I|$ is interpolated.
 
     - **Takes** `log_level`, $\kappa$.
     """
@@ -128,7 +133,7 @@ def crossing(
     if len(over) == 0:
         return math.nan
     i = int(over[0])
-    # It grows exponentially, so its logarithm is nearly straight; a zero has none.
+    # The indicator grows exponentially, so its logarithm is nearly linear. Zeros are left out.
     begin = max(0, i - 4)
     keep = np.arange(begin, min(len(size), i + 3))
     keep = keep[size[keep] > 0]
@@ -139,10 +144,10 @@ def crossing(
 
 
 class Clock(NamedTuple):
-    r"""What a kernel flow's indicator shows, and how that goes on past its end.
+    r"""The clock: $\log |I|$ of a kernel flow, and its continuation after the end of the solve.
 
-    - `rate`, of $\log |I|$ from $|I| = 1$ on; NaN without decay, where it is taken to grow with
-        $\log t$ as over the last doubling that was seen.
+    - `rate`, the growth rate of the clock from $|I| = 1$ on; NaN without decay. The clock then
+        grows linearly in $\log t$, with its slope over the last doubling of $|I|$.
     """
 
     times: Float[np.ndarray, " t"]
@@ -150,7 +155,7 @@ class Clock(NamedTuple):
     rate: float
 
     def when(self, shows: float) -> float:
-        r"""When it shows a value; NaN if it does not."""
+        r"""The time at which the clock has the value `shows`; NaN for none."""
         times, indicator, rate = self
         t_end = crossing(times, indicator)
         if shows <= 0 or (math.isnan(rate) and np.max(np.abs(indicator)) >= math.exp(shows)):
@@ -162,7 +167,7 @@ class Clock(NamedTuple):
         return float(times[-1] * (times[-1] / half) ** doublings)
 
     def shows(self, time: float) -> float:
-        """What it shows at a time; NaN for none, and where it does not run."""
+        """The value of the clock at a time; NaN if the time is NaN or $|I|$ never reaches one."""
         known = np.abs(self.indicator) > 0
         times, logs = self.times[known], np.log(np.abs(self.indicator[known]))
         t_end = crossing(self.times, self.indicator)
@@ -176,14 +181,14 @@ class Clock(NamedTuple):
         return top + math.log(2) * math.log(time / times[-1]) / math.log(times[-1] / half)
 
     def _last_doubling(self) -> tuple[float, float]:
-        """When half of the last indicator was reached, and the last one's logarithm."""
+        """The time of half of the last indicator, and the logarithm of the last indicator."""
         top = math.log(np.abs(self.indicator[-1])) if self.indicator[-1] != 0 else -math.inf
         half = crossing(self.times, self.indicator, top - math.log(2))
         return (half, top) if half < self.times[-1] else (math.nan, top)
 
 
 class _Predicted(eqx.Module):
-    """Outputs of the kernel flow on any inputs."""
+    """The kernel flow evaluated on any inputs."""
 
     flow: KernelFlow
     model: AbstractModel
@@ -191,7 +196,7 @@ class _Predicted(eqx.Module):
     x: Shaped[Array, "n d"]
 
     def change(self, time: Array, v: Array) -> Any:
-        r"""What $J$ is applied to: $J^\top v$, less what decay takes where there is no degree."""
+        r"""The vector that $J$ acts on: $J^\top v$, minus the decayed part without a degree."""
         gone = jnp.where(self.flow.has_degree, 0.0, jnp.expm1(-self.flow.weight_decay * time))
         moved, decayed = pull(self.model, self.params, self.x, v), self.model.decayed(self.params)
         return jax.tree.map(lambda m, p: m + gone * p, moved, decayed)
@@ -202,7 +207,7 @@ class _Predicted(eqx.Module):
         return left * self.model.apply(self.params, x) + moved
 
     def weights(self, time: Array, v: Array) -> Array:
-        """Those of a linear model."""
+        """The weights of a linear model."""
         assert isinstance(self.model, AbstractLinearModel)
         left = jnp.exp(-self.flow.start_rate * time)
         change = self.change(time, v)
@@ -226,8 +231,10 @@ def _train_along(flow: KernelFlow, times: Array, duals: Array) -> Array:
 
 
 class Outputs(NamedTuple):
-    """Of the kernel flow at its times, the last of them repeated to one of a few lengths, and of
-    the predictors; `(t, n, ...)`, `(p, m)`."""
+    """Outputs of the kernel flow, shape `(t, n, ...)`, and of the predictors, shape `(p, m)`.
+
+    The last time is repeated to fill up the padded length.
+    """
 
     train: Float[Array, "t n *c"]
     test: Float[Array, "t m *c"]
@@ -236,9 +243,10 @@ class Outputs(NamedTuple):
 
 
 def outputs_of(phase: KernelPhase, test: list[Samples], references: list[Array]) -> Outputs:
-    """What the kernel flow and predictors give, test data a block at a time."""
+    """The outputs of the kernel flow and of predictors, with test data a block at a time."""
     problem = phase.problem
-    # Lengths differ between runs: of few lengths, one compilation serves many forecasts.
+    # The number of times differs between runs. With few padded lengths, many forecasts share one
+    # compilation.
     pad = -len(phase.times) % _LENGTHS
     times = jnp.asarray(np.pad(phase.times, (0, pad), mode="edge"))
     duals = jnp.asarray(np.pad(phase.solved.duals, ((0, pad), (0, 0)), mode="edge"))

@@ -1,4 +1,4 @@
-"""What the kernel flow and the predictors show of an experiment."""
+"""The predictions of the kernel flow and of the predictors for an experiment."""
 
 import itertools
 import math
@@ -27,7 +27,7 @@ from .verdict import Scores
 
 
 class Predictions(NamedTuple):
-    """What the kernel flow and the predictors show."""
+    """The predictions of the kernel flow and of the predictors."""
 
     phase: KernelPhase
     subsets: Subsets | None
@@ -41,16 +41,16 @@ class Predictions(NamedTuple):
 
     @property
     def course(self) -> Course:
-        """The kernel flow's."""
+        """The course of the kernel flow."""
         return Course(self.phase.times, self.curves, self.scales)
 
     @property
     def is_exact(self) -> bool:
-        """Whether the kernel flow is the flow of the run, for all time."""
+        """Whether the kernel flow is the gradient flow of the run, for all time."""
         return self.phase.linear and self.subsets is None
 
     def moved(self, t1: float) -> float:
-        """The largest indicator up to a time; NaN where the kernel flow does not reach it."""
+        """The largest indicator up to a time; NaN if the kernel flow was not solved up to there."""
         times = self.phase.times
         if times[-1] < t1 * (1 - 1e-9):
             return math.nan
@@ -59,25 +59,27 @@ class Predictions(NamedTuple):
 
     @property
     def scores(self) -> Scores:
-        """Those of the kernel flow and of the rich predictor."""
+        """The scores of the kernel flow and of the rich predictor."""
         return self.scores_at(self.early, self.late)
 
     def scores_at(self, early: Mapping[str, Any], late: Mapping[str, Any]) -> Scores:
-        """Those of two states, by the names of curves."""
+        """The scores of two states, each a dictionary with the names of curves."""
         by = scored_by(self.curves, self.scales)
         return Scores(_score(early, self.scales, by), _score(late, self.scales, by))
 
     @property
     def direction(self) -> Literal["grok", "misgrok"]:
-        """Of the change between the two; for the better where that is not known."""
+        """The direction of the change between the two scores; `grok` if it is unknown."""
         return "misgrok" if self.scores.late < self.scores.early else "grok"
 
 
 def predict(
     prepared: PreparedProblem, options: ForecastOptions, done: Callable[[str], None]
 ) -> Predictions:
-    """Follows the kernel flow of a prepared problem; `done` is called with the name of every
-    stage as it ends."""
+    """Solves the kernel flow of a prepared problem and evaluates it.
+
+    - **Takes** `done`, called at the end of every stage with the name of the stage.
+    """
     experiment, problem = prepared.experiment, prepared.problem
     t1 = experiment.t1
     certified = {role: p for role, p in prepared.data.predictors.items() if p.is_certified}
@@ -111,10 +113,10 @@ def predict(
 
 
 def _some(test: Blocks, max_test: int) -> list[Samples]:
-    """Test data a block at a time, up to `max_test` of them."""
+    """Test data a block at a time, at most `max_test` samples."""
     blocks, num = [], 0
     for block in itertools.islice(test, test.num_blocks):
-        # Spread over the block: of a table of all inputs the first rows are no fair sample.
+        # Evenly spaced: the first rows of a table of all inputs are not a fair sample.
         rows = np.linspace(0, len(block.y) - 1, min(len(block.y), max_test - num)).astype(int)
         blocks.append(jax.tree.map(lambda a, rows=rows: a[rows], block))
         num += len(blocks[-1].y)
@@ -146,7 +148,7 @@ def _early(
     t_fit: float,
     t_end: float,
 ) -> dict[str, float]:
-    """Medians over the first half, in log time, of what lies between fit and end."""
+    """The plateau: medians over the first half, in log time, of the span from fit to end."""
     last = times[-1] if math.isnan(t_end) else t_end
     if math.isnan(t_fit):
         begin = end = last
@@ -159,7 +161,7 @@ def _early(
 
 
 def _scored(problem: Problem, f: Float[Array, " m"], y: Shaped[Array, " m"]) -> dict[str, float]:
-    """What a predictor's outputs on test data achieve."""
+    """The test accuracy and test loss of the outputs of a predictor."""
     found = {}
     if problem.loss.meaning(problem.train.y, y) != "reals":
         found["test_accuracy"] = float(accuracy(f, y))
@@ -173,9 +175,9 @@ def _all(best: dict[str, dict[str, float]], name: str) -> list[float]:
 
 
 def _scales(problem: Problem, outputs: Outputs, best: dict[str, dict[str, float]]) -> Scales:
-    """What scores are measured against."""
+    """The reference values of scores."""
     loss, y_train, y_test = problem.loss, problem.train.y, outputs.y_test
-    # The kernel flow may be that of a subset of the training data.
+    # The kernel flow may use a subset of the training data.
     shape = (len(y_train), *outputs.train.shape[2:])
     chance = math.nan
     if loss.meaning(y_train, y_test) != "reals":
@@ -194,8 +196,10 @@ def _scales(problem: Problem, outputs: Outputs, best: dict[str, dict[str, float]
 def end_of(
     problem: Problem, predictions: Predictions, end: RichEnd, shift: float
 ) -> dict[str, float]:
-    """The last values of the curves of a run that ends at the rich predictor, its test score
-    shifted."""
+    """The final values of the curves of a run that ends at the rich predictor.
+
+    - **Takes** `shift`, added to the test score.
+    """
     values = {name: float(v) for name, v in predictions.late.items() if name in predictions.curves}
     values["train_accuracy"] = 1.0
     if not math.isnan(end.train_loss):

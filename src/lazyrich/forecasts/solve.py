@@ -1,4 +1,4 @@
-"""Solves of the kernel flow: mode by mode for the squared loss, step by step for others."""
+"""Solvers of the kernel flow: by eigenvectors for the squared loss, in steps for other losses."""
 
 import math
 from typing import Any, NamedTuple
@@ -25,7 +25,7 @@ def _observed(
 
 
 class Solved(NamedTuple):
-    """Duals at times: `v` of shape `(t, m)`; what was observed; how it was done."""
+    """A solution: the duals $v$ at `times`, shape `(t, m)`, observed numbers, and the method."""
 
     times: Float[np.ndarray, " t"]
     duals: Float[np.ndarray, "t m"]
@@ -37,9 +37,12 @@ class Solved(NamedTuple):
 
 @eqx.filter_jit
 def _exact(flow: KernelFlow, targets: Array, fine: Float[Array, "t s"]) -> Float[Array, "t m"]:
-    r"""A loss of constant curvature $q$, 2 for the squared one, mode by mode: with $d\sigma =
-    \frac qn e^{-bt} dt$ and $c = e^{at} v$, $dc/d\sigma = e^{at}(y - g) - \kappa c$, whose forcing
-    is taken linear between two times."""
+    r"""The duals for a loss of constant curvature $q$ (2 for the squared loss), by eigenvectors.
+
+    With $d\sigma = \frac qn e^{-bt} dt$ and $c = e^{at} v$, each mode obeys $dc/d\sigma =
+    e^{at}(y - g) - \kappa c$, where $\kappa$ is the eigenvalue of the kernel. The forcing is taken
+    as linear between two times.
+    """
     matrix, curvature = flow.kernel.held, flow.loss.constant_curvature
     assert matrix is not None
     assert curvature is not None
@@ -63,7 +66,8 @@ def _exact(flow: KernelFlow, targets: Array, fine: Float[Array, "t s"]) -> Float
         clock = jnp.where(b > 0, -jnp.expm1(-b * span) / safe, span)
         clock = clock * curvature * jnp.exp(-b * before) / flow.num_samples
         z = values * clock
-        # (1 - e^-z)/z, and (1 - that)/z, which cancels: by its series where z is small.
+        # first = (1 - e^-z)/z and second = (1 - first)/z. The latter cancels for small z, where its
+        # series is used.
         tiny, big = jnp.maximum(z, 1e-300), jnp.maximum(z, 1e-3)
         first = jnp.where(z > 1e-300, -jnp.expm1(-z) / tiny, 1.0)
         second = jnp.where(z > 1e-3, (1 + jnp.expm1(-big) / big) / big, 0.5 - z / 6 + z**2 / 24)
@@ -80,9 +84,9 @@ def _exact(flow: KernelFlow, targets: Array, fine: Float[Array, "t s"]) -> Float
 
 
 def solve(flow: KernelFlow, times: Float[np.ndarray, " t"], observe: Any, stop_at: float) -> Solved:
-    """Follows the kernel flow over `times`, or until what is observed as `indicator` is far enough.
+    """Solves the kernel flow over `times`, or until the observed `indicator` reaches `stop_at`.
 
-    - **Takes** `observe(time, v)`, giving a dictionary of numbers.
+    - **Takes** `observe(time, v)`, which returns a dictionary of numbers.
     """
     if flow.loss.constant_curvature is not None and flow.kernel.held is not None:
         return _solve_exactly(flow, times, observe, stop_at)
@@ -125,13 +129,14 @@ def solve(flow: KernelFlow, times: Float[np.ndarray, " t"], observe: Any, stop_a
     )
 
 
-# Times of the squared loss's kernel flow that are observed in one call.
+# For the squared loss: the number of times that are observed in one call.
 _AT_ONCE = 32
 
 
-# Between two of these in units of 1/lambda the squared loss's forcing is taken linear.
+# For the squared loss: the step, in units of 1/lambda, over which the forcing is taken as linear.
 _FINE = 1 / 256
-# From here on, in units of 1/lambda, nothing moves where the kernel does not shrink: e^-60.
+# If the kernel does not shrink, the solution is constant to e^-60 after this time, in units of
+# 1/lambda.
 _STILL = 60.0
 
 
@@ -147,7 +152,7 @@ def _solve_exactly(
     spans = np.diff(solved, prepend=0.0)
     num = 1 + int(decay * np.max(spans) / _FINE)
     fine = (solved - spans)[:, None] + spans[:, None] * (np.arange(1, num + 1) / num)
-    # A NumPy array: taking a JAX array apart compiles a program of as many outputs.
+    # A NumPy array, because splitting a JAX array compiles a program with as many outputs.
     duals = np.asarray(_exact(flow, targets, jnp.asarray(fine)))
     parts: list[dict[str, np.ndarray]] = []
     reached = 0
@@ -166,7 +171,7 @@ def _solve_exactly(
 
 
 class _Seen(eqx.Module):
-    """What a record of the state holds: the dual beside the numbers observed."""
+    """The saved values: the dual and the observed numbers."""
 
     observe: Any
 
@@ -175,10 +180,10 @@ class _Seen(eqx.Module):
 
 
 class _Measure(eqx.Module):
-    """The error of a step over what is allowed: of outputs, and of the dual itself."""
+    """The error of a step over its tolerance, the larger of that of the outputs and of the dual."""
 
     rtol: Float[Array, ""]
-    flow: KernelFlow | None  # None where the solver has measured
+    flow: KernelFlow | None  # None if the solver has measured the error
     unit: Float[Array, ""]
 
     def __call__(self, y0: Array, y1: Array, error: Array) -> Array:
@@ -190,7 +195,7 @@ class _Measure(eqx.Module):
 
 
 class _Linearise(eqx.Module):
-    """The field's derivatives, for a dense kernel; equal to another of the same unit."""
+    """The derivatives of the field, for a dense kernel. Instances of equal `unit` are equal."""
 
     unit: float
 
@@ -201,7 +206,7 @@ class _Linearise(eqx.Module):
         shrink = jnp.exp(-flow.kernel_rate * t) / flow.num_samples
 
         def bent(column: Array) -> Array:
-            """The loss's curvature times a change of outputs."""
+            """The curvature of the loss times a change of outputs."""
             half = flow.loss.curvature_root_transposed(f, flow.y, column.reshape(shape))
             return jnp.ravel(flow.loss.curvature_root(f, flow.y, half))
 

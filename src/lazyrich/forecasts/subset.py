@@ -1,4 +1,4 @@
-"""The kernel phase from random subsets of the training data, with what that costs measured."""
+"""The kernel phase from random subsets of the training data, with an estimate of the error."""
 
 import math
 from typing import NamedTuple
@@ -16,12 +16,12 @@ from .verdict import Reason
 class Subsets(NamedTuple):
     r"""Kernel phases on two disjoint random subsets of `num` samples, and on a half of each.
 
-    Fewer samples are fitted with a smaller dual, so the kernel picture lasts longer on them: by
-    $\propto \log n$ where the norm of what fits grows like a power of $n$. The halves measure
-    that slope, and `t_end` is extrapolated with it to all samples.
+    Fewer samples are fitted with a smaller dual, so the kernel phase lasts longer. If the norm of
+    the fitting parameters is a power of $n$, its end is linear in $\log n$. The halves measure the
+    slope, and `t_end` is extrapolated with this slope to all samples.
 
-    - `phase`, that of the first; `t_end`, the mean of both; `error`, what half of their
-        difference and half of the extrapolation add up to.
+    - `phase`, the kernel phase of the first subset; `t_end`, the mean of both extrapolated ends;
+        `error`, half of their difference plus half of the extrapolation.
     """
 
     phase: KernelPhase
@@ -31,7 +31,11 @@ class Subsets(NamedTuple):
 
     @classmethod
     def of(cls, problem: Problem, num: int, t1: float) -> "Subsets":
-        """Draws them with a fixed key: the same experiment has the same forecast."""
+        """Draws subsets with a fixed seed, so that an experiment always has the same forecast.
+
+        - **Raises** [`InputError`][lazyrich.InputError] if `num` is below 2 or above half of the
+            samples.
+        """
         n = problem.train.x.shape[0]
         if not 2 <= num <= n // 2:
             accepted = (
@@ -39,7 +43,7 @@ class Subsets(NamedTuple):
             )
             raise InputError("num_samples", num, accepted)
         order = np.random.default_rng(0).permutation(n)
-        # Halves of one shape: what is compiled for the one serves the other.
+        # Both subsets have the same shape, so that they share compiled code.
         parts = [order[:num], order[num : 2 * num]]
         whole = [kernel_phase(restrict(problem, part), t1) for part in parts]
         half = [kernel_phase(restrict(problem, part[: num // 2]), t1) for part in parts]
@@ -57,6 +61,6 @@ class Subsets(NamedTuple):
 
 
 def restrict(problem: Problem, rows: np.ndarray) -> Problem:
-    """The problem with some of its training samples."""
+    """The problem with only some of its training samples."""
     train = jax.tree.map(lambda a: a[rows], problem.train)
     return eqx.tree_at(lambda p: p.train, problem, train)

@@ -1,4 +1,4 @@
-"""The transition itself, solved from the end of the kernel phase on."""
+"""The transition, solved from the end of the kernel phase on."""
 
 import dataclasses
 import math
@@ -19,17 +19,17 @@ from .kernel import pull
 from .phase import KernelPhase
 from .verdict import Reason
 
-# Where the solve begins: kernels have changed by a twentieth along the dual. The expansion is off
-# by about as much there, and the steps that a run spends before are saved.
+# The solve begins when the kernel has changed by 5 % along the dual. The error of the expansion is
+# about as large there, and the steps before that time are saved.
 _LOG_BEGIN = math.log(0.05)
 
 
 @dataclasses.dataclass(frozen=True)
 class SolvedTransition:
-    """A solve from where the kernel flow stood at time `begin`.
+    """A solve of the run from the parameters of the kernel flow at time `begin`.
 
-    - `course`, the kernel flow's up to there and the solve's from there on; `events`, read off it.
-    - `late`, the last value of every curve; `num_steps`, `num_gradients`, what it took.
+    - `course`, the kernel flow up to `begin` and the solve after it; `events`, its transition.
+    - `late`, the last value of every curve; `num_steps`, `num_gradients`, the cost of the solve.
     """
 
     begin: float
@@ -40,24 +40,27 @@ class SolvedTransition:
     num_gradients: int
 
     def interval(self, error: float) -> tuple[float, float]:
-        """Where the half of the change should be, eight times in ten; `error`, of its logarithm."""
+        """The interval of $t_{50}$, correct for eight runs in ten.
+
+        - **Takes** `error`, the error of $\\log t_{50}$.
+        """
         t50 = self.events.t50
         return t50 * math.exp(-error), t50 * math.exp(error)
 
     @property
     def reason(self) -> Reason:
-        """What it rests on."""
+        """The reason that says so in the forecast."""
         text = f"the run is solved from t = {self.begin:.4g} on ({self.num_steps} steps"
-        # A solver of the user's own does not count its gradients.
+        # A solver defined by the user does not count gradients.
         gradients = f", {self.num_gradients} gradients" if self.num_gradients else ""
         return Reason(0, f"{text}{gradients}); it is {self.events.outcome}")
 
 
 def params_at(phase: KernelPhase, index: int) -> Any:
-    """Parameters where the kernel flow stands at one of its times.
+    """The parameters of the kernel flow at the time with number `index`.
 
-    Those of a diagonal net are exact in the dual, see the [reduction](reduction.md); the dual alone
-    is the kernel flow's.
+    For a diagonal net the parameters are an exact function of the dual, see the
+    [reduction](reduction.md). Only the dual is that of the kernel flow.
     """
     problem, flow = phase.problem, phase.flow
     time, model = phase.times[index], problem.model
@@ -67,7 +70,7 @@ def params_at(phase: KernelPhase, index: int) -> Any:
         system = reduce(problem, problem.params)
         return system.params(system.clock(jnp.asarray(time)), grown * v)
     left = jnp.exp(-flow.weight_decay * time)
-    # What decay leaves alone stays.
+    # Parameters without decay stay as they are.
     phi = pull(model, problem.params, problem.train.x, v)
     shrink = jnp.where(flow.has_degree, left * grown, 1.0)
     decayed = model.decayed(problem.params)
@@ -86,7 +89,9 @@ def solve_transition(
     thresholds: Thresholds,
     max_test: int,
 ) -> SolvedTransition | None:
-    """Solves a prepared problem from the end of the kernel phase to its horizon; None without one.
+    """Solves a prepared problem from the end of the kernel phase to its horizon.
+
+    Returns None if the kernel phase does not end before the horizon.
 
     - **Takes** `flow`, the course of the kernel flow.
     """
@@ -101,7 +106,7 @@ def solve_transition(
         return None
     times = experiment.times.model_copy(update={"first": min(0.01 * begin, 0.1 * rest)})
     if isinstance(experiment.model, AbstractLinearModel):
-        # At 100,000 inputs a pass over all test data costs more than the flow.
+        # With 100,000 inputs one pass over all test data costs more than the solve.
         data = data.with_few_tests(max_test)
     changed = experiment.model_copy(
         update={

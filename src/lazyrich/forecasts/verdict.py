@@ -7,7 +7,7 @@ from ..records.transition import Transition
 Verdict = Literal["grok", "misgrok", "immediate", "none", "cannot_say"]
 Confidence = Literal["high", "medium", "low"]
 
-# What a run's outcome is called before the run; every other outcome cannot be foreseen.
+# The verdict that predicts each outcome. For every other outcome the verdict is `cannot_say`.
 _SAID: dict[str, Verdict] = {
     "grokked": "grok",
     "misgrokked": "misgrok",
@@ -21,27 +21,30 @@ _SAID: dict[str, Verdict] = {
 }
 
 
-# Scores no further above chance are no better than those of a constant.
+# A score less than this above chance is no better than that of a constant output.
 _ABOVE = 0.03
 
 
 def verdict_of(events: Transition) -> Verdict:
-    """The verdict that foresees what a record shows. A late rise that ends no better than chance is
-    `none`: less noise, and nothing learned."""
+    """The verdict that predicts the outcome of a record.
+
+    It is `none` for a late rise of the score to no more than chance: noise fell, but nothing was
+    learned.
+    """
     if events.outcome == "improved" and events.final_score < events.chance + _ABOVE:
         return "none"
     return _SAID.get(events.outcome, "cannot_say")
 
 
 def is_expected(verdict: str, outcome: str) -> bool | None:
-    """Whether a verdict is right about an outcome; None where there is nothing to compare."""
+    """Whether a verdict is right about an outcome; None if there is no verdict or no outcome."""
     if verdict == "cannot_say" or verdict not in _SAID.values() or outcome not in _SAID:
         return None
     return verdict == _SAID[outcome] or (verdict, outcome) == ("none", "improved")
 
 
 class Reason(NamedTuple):
-    """What a forecast rests on, or what speaks against it: `weight` 0, 1 or 2."""
+    """The basis of a forecast, or an objection to it; `weight` 0, 1 or 2, see `confidence_of`."""
 
     weight: int
     text: str
@@ -50,7 +53,7 @@ class Reason(NamedTuple):
 class Scores(NamedTuple):
     """Test scores, see [`Thresholds`][lazyrich.Thresholds]; NaN where unknown.
 
-    `early` is the kernel flow's on its plateau, `late` the rich predictor's.
+    `early` is the score of the kernel flow on its plateau, `late` that of the rich predictor.
     """
 
     early: float
@@ -58,7 +61,7 @@ class Scores(NamedTuple):
 
 
 def confidence_of(reasons: list[Reason]) -> Confidence:
-    """`low` if any reason weighs 2, `medium` if any weighs 1, else `high`."""
+    """`low` if any reason has weight 2, `medium` if any has weight 1, else `high`."""
     heaviest = max((reason.weight for reason in reasons), default=0)
     levels: tuple[Confidence, ...] = ("high", "medium", "low")
     return levels[heaviest]
