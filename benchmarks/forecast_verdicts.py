@@ -110,7 +110,7 @@ class Row(NamedTuple):
     name: str
     verdict: str
     confidence: str
-    foreseen: str | None
+    expected: str | None
     outcome: str
     ratio: float
     seconds: float
@@ -121,7 +121,7 @@ class Row(NamedTuple):
     @property
     def mark(self) -> str:
         """Whether the verdict is right."""
-        meant = is_right(self.verdict, self.foreseen or "missing", self.outcome)
+        meant = is_right(self.verdict, self.expected or "missing", self.outcome)
         if np.isnan(meant):
             return "-"
         return "right" if meant else ("WRONG" if self.confidence == "high" else "wrong")
@@ -192,7 +192,7 @@ def main(names: list[str]) -> int:
         marks[got.mark, got.confidence] = marks.get((got.mark, got.confidence), 0) + 1
         wrong += got.mark == "WRONG"
         print(
-            f"{got.mark:6} {name:48} {got.verdict:10} {got.confidence:7} {got.foreseen or '-':11} "
+            f"{got.mark:6} {name:48} {got.verdict:10} {got.confidence:7} {got.expected or '-':11} "
             f"came {got.outcome:11} {got.early:8.3g} to {got.late:8.3g} t50 ratio {got.ratio:6.3g} "
             f"{got.seconds:5.1f} s",
             flush=True,

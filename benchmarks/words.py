@@ -9,9 +9,9 @@ sets; without one it runs all of them, about five minutes on one core. Rows that
 those of `words.json` beside this file, unless forecasts were left out; `--kept` runs nothing and
 prints what is there.
 
-A verdict is `right` if it foresees the run's outcome: `grok` means grokked or improved, `misgrok`
-misgrokked, `immediate` immediate or gradual, `none` unchanged, untrained, collapsed or improved;
-one of a run that is not over is right, too, if the outcome foreseen for the horizon came.
+A verdict is `right` if it predicts the run's outcome: `grok` means grokked or improved, `misgrok`
+misgrokked, `immediate` immediate or gradual, `none` unchanged, untrained, collapsed or improved.
+If the run is not over, a verdict is also right if the predicted outcome at the horizon is right.
 `cannot_say` is neither right nor wrong, and so is any verdict on labels that have no score. Exit
 code 1 if one of high confidence is wrong.
 """

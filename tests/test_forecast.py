@@ -243,7 +243,7 @@ def test_clock_does_not_know_the_scales(tmp_path):
     # Where I creeps, a small error of the reading is a large one of the time.
     assert 4 * small.error < small.baseline
     both = lr.sweeps.forecast_scores(found)
-    assert (both.num_runs, both.num_ventured, both.num_right) == (2, 2, 2)
+    assert (both.num_runs, both.num_verdicts, both.num_right) == (2, 2, 2)
     assert both.coverage == 1
     np.testing.assert_array_equal(found["forecast_right"], 1.0)
     # From scores on a few coordinates to all of it, in the forecast as in the runs.
@@ -338,7 +338,7 @@ def test_large_kernels_are_of_subsets():
 
 
 def test_scores_by_hand():
-    # Ratios 1.1, 1/1.1, 1.2 and a run without a time; two of four verdicts right, one not ventured.
+    # Ratios 1.1, 1/1.1, 1.2 and a run without a time; two of four right, one without a verdict.
     t50 = np.array([100.0, 110.0, 100.0, np.nan])
     said = np.array([110.0, 100.0, 120.0, 50.0])
     columns = {
@@ -366,7 +366,7 @@ def test_scores_by_hand():
     assert np.isclose(found.spread, 0.4 * np.log(1.2 * 1.1))
     assert np.isclose(found.coverage, 2 / 3)
     assert np.isclose(found.baseline, np.log(2))
-    assert (found.num_ventured, found.num_right) == (3, 2)
+    assert (found.num_verdicts, found.num_right) == (3, 2)
 
 
 @pytest.mark.slow

@@ -112,9 +112,9 @@ def test_half_a_square_is_the_square_at_half_the_time():
     events, other = lr.transition(mine), lr.transition(theirs)
     assert events.outcome == other.outcome == "gradual"
     assert events.t50 == pytest.approx(2 * other.t50, rel=1e-3)
-    foreseen, one = lr.forecast(half), lr.forecast(whole)
-    assert foreseen.verdict == one.verdict
-    assert foreseen.t_kernel_end == pytest.approx(2 * one.t_kernel_end, rel=1e-3)
+    forecast, one = lr.forecast(half), lr.forecast(whole)
+    assert forecast.verdict == one.verdict
+    assert forecast.t_kernel_end == pytest.approx(2 * one.t_kernel_end, rel=1e-3)
 
 
 @pytest.mark.slow

@@ -29,7 +29,7 @@ def follows_the_flow(experiment: Experiment) -> bool:
 @in_double
 def forecast_and_simulate(
     experiment: Experiment,
-    foreseen: Callable[[Forecast | str], None],
+    on_forecast: Callable[[Forecast | str], None],
     *,
     listener: Listener = silently,
     checkpoint: Any = None,
@@ -37,8 +37,8 @@ def forecast_and_simulate(
 ) -> xr.Dataset:
     """A run and its forecast. Data and predictors are computed once and used for both.
 
-    - **Takes** `foreseen`, called before the run begins with the forecast by calibrated constants,
-        or with one line that says why there is no forecast; `listener` and `checkpoint` as
+    - **Takes** `on_forecast`, called before the run begins with the forecast by calibrated
+        constants, or with one line that says why there is no forecast; `listener` and `checkpoint` as
         [`simulate`][lazyrich.simulate] does; `thresholds`, by which the run will be judged.
     - **Returns** the same record as [`simulate`][lazyrich.simulate].
     """
@@ -55,7 +55,7 @@ def forecast_and_simulate(
             )
         except Exception as error:  # of any kind: a forecast that fails must not end the run
             found = " ".join(str(error).split())[:_MAX_WORDS] or type(error).__name__
-        foreseen(found)
+        on_forecast(found)
         kept = None
         if checkpoint is not None:
             kept = Checkpoint(checkpoint, identity_of(experiment, None))

@@ -77,10 +77,10 @@ def map(
         theirs = keys if line is None else [line.attrs[axis] for axis in "xy"]
         if theirs != keys:
             raise InputError(name, theirs, f"should have the keys of the diagram, {keys}")
-    foreseen = "forecast_error" in diagram
-    size = (9.4, 8.2) if foreseen else (12.0, 4.6)
+    has_forecasts = "forecast_error" in diagram
+    size = (9.4, 8.2) if has_forecasts else (12.0, 4.6)
     figure, outcome = Figure(figsize=size, layout="constrained"), diagram["outcome"].values
-    shape = (2, 2) if foreseen else (1, 3)
+    shape = (2, 2) if has_forecasts else (1, 3)
     axes = figure.subplots(*shape, sharex=True, sharey=True, squeeze=False)
     first, second, third, *fourth = axes.flat
     for axis in axes.flat:
@@ -100,7 +100,7 @@ def map(
     second.set_title(rf"median delay $t_\mathrm{{test}} {sign} t_\mathrm{{train}}$", fontsize=10)
     _times(third, diagram["t50"], x, y, outcome)
     third.set_title(r"median half time $t_{50}$ (gradient-flow time)", fontsize=10)
-    if foreseen:
+    if has_forecasts:
         _contours(third, diagram["forecast_t50"], diagram["t50"], x, y)
         _errors(fourth[0], diagram, x, y, mark)
     for axis in axes.flat:
@@ -113,7 +113,7 @@ def map(
     for axis in axes[:, 0]:
         axis.set_ylabel(symbol(y.key))
     handles = _legend(diagram, bool(split.any()), boundary, forecast)
-    columns = 3 if foreseen else 4
+    columns = 3 if has_forecasts else 4
     figure.legend(
         handles=handles, loc="outside lower center", ncols=columns, fontsize=8, frameon=False
     )

@@ -171,7 +171,7 @@ class ForecastScores(NamedTuple):
     - `bias`, the median of $r$; `error`, that of $|r|$; `spread`, half of the distance between the
         10 % and 90 % quantiles of $r$; `coverage`, the share with $t_{50}$ in its interval.
     - `baseline`, the median of $|\log((1/\lambda) \log \alpha / t_{50})|$, NaN without decay.
-    - `num_ventured`, the number of verdicts; `num_right`, the number of those that were right.
+    - `num_verdicts`, the number of verdicts; `num_right`, the number of those that were right.
     """
 
     num_runs: int
@@ -181,7 +181,7 @@ class ForecastScores(NamedTuple):
     spread: float
     coverage: float
     baseline: float
-    num_ventured: int
+    num_verdicts: int
     num_right: int
 
 
@@ -208,7 +208,7 @@ def forecast_scores(dataset: xr.Dataset) -> ForecastScores:
         spread=0.5 * (high - low),
         coverage=float(np.mean(inside[timed])) if timed.any() else math.nan,
         baseline=_quantile(np.abs(np.log(textbook[known] / t50[known])), 0.5),
-        num_ventured=len(right),
+        num_verdicts=len(right),
         num_right=int(sum(right)),
     )
 

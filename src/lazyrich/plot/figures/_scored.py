@@ -8,8 +8,8 @@ from ...sweeps.forecasts import forecast_scores
 def scored(dataset: xr.Dataset) -> str:
     """How the forecasts of a panel's runs did, in a sentence or two."""
     found = forecast_scores(dataset)
-    verdicts = f"{found.num_right} of {found.num_ventured} verdicts came true."
-    if not found.num_ventured:
+    verdicts = f"{found.num_right} of {found.num_verdicts} verdicts came true."
+    if not found.num_verdicts:
         verdicts = "No verdict was ventured."
     if not found.num_timed:
         return verdicts
