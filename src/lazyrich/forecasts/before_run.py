@@ -38,8 +38,8 @@ def forecast_and_simulate(
     """A run and its forecast. Data and predictors are computed once and used for both.
 
     - **Takes** `on_forecast`, called before the run begins with the forecast by calibrated
-        constants, or with one line that says why there is no forecast; `listener` and `checkpoint` as
-        [`simulate`][lazyrich.simulate] does; `thresholds`, by which the run will be judged.
+        constants, or with one line that says why there is no forecast; `listener` and `checkpoint`
+        as [`simulate`][lazyrich.simulate] does; `thresholds`, by which the run will be judged.
     - **Returns** the same record as [`simulate`][lazyrich.simulate].
     """
     with threadpool_limits(limits=1, user_api="blas"):
