@@ -260,7 +260,7 @@ def test_clock_does_not_know_the_scales(tmp_path):
     figure = lr.plot.forecasts(found)
     assert "DiagonalLinear, depth 2, grok (2)" in [t.get_text() for t in figure.legends[0].texts]
     lr.plot.write_study("own", "quick", [result], tmp_path)
-    assert "2 of 2 verdicts came true" in (tmp_path / "report.html").read_text()
+    assert "2 of 2 verdicts were right" in (tmp_path / "report.html").read_text()
     runs = found.drop_vars("forecast_t50")
     with pytest.raises(lr.InputError, match=r"dataset = \(1, 2\): should be over the sweep's axes"):
         lr.sweeps.forecast_runs(runs, SPARSE, {"seed": [13]})
@@ -414,9 +414,9 @@ def test_subsets_measure_their_error(sparse):
     assert high - low > np.subtract(*sparse.t50_interval[::-1])
     assert found.t_kernel_end == pytest.approx(sparse.t_kernel_end, rel=0.1)
     assert found.confidence == "medium"
-    with pytest.raises(lr.InputError, match="num_samples = 16: should be left out where the pass"):
+    with pytest.raises(lr.InputError, match="num_samples = 16: should be left out with a solved"):
         lr.forecast(SPARSE, num_samples=16, passage="solved")
-    with pytest.raises(lr.InputError, match="num_samples = 25: should be from 2 to half of the 48"):
+    with pytest.raises(lr.InputError, match="num_samples = 25: should be from 2 to 24 "):
         lr.forecast(SPARSE, num_samples=25)
 
 

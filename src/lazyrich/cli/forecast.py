@@ -44,7 +44,7 @@ def forecast(
         int | None,
         typer.Option(
             metavar="N",
-            help="Take random subsets of N training samples [400 of more than 20,000 outputs].",
+            help="Use random subsets of N training samples [400 for more than 20,000 outputs].",
         ),
     ] = None,
     solve: Annotated[
@@ -64,7 +64,9 @@ def forecast(
     else:
         _print_summary(summary)
     if summary["ending"] != "completed":
-        accepted = "the kernel flow ended early: see the reasons; fewer samples may help"
+        accepted = (
+            "the solve of the kernel flow ended early; see the reasons. Fewer samples may help"
+        )
         raise ComputationError(f"{summary['ending']}: {accepted}")
 
 

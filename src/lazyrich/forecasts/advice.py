@@ -6,9 +6,9 @@ from ..experiments.experiment import Experiment
 from .verdict import Confidence, Verdict
 
 _WORDS = {
-    "unscored": "Judge by a loss (threshold loss=VALUE): labels that do not vary have no score.",
+    "unscored": "Judge by the loss (threshold loss=VALUE): constant labels have no score.",
     "untrained": "Raise t1, or lower weight_decay: the training data are not fitted by t1.",
-    "collapsed": "Lower weight_decay: it outweighs the loss.",
+    "collapsed": "Lower weight_decay: it is so strong that the model loses its fit of the data.",
 }
 
 
@@ -35,7 +35,8 @@ def advice_of(
         return f"Follow the run itself (lazyrich forecast --solve, passage='solved'){before}."
     low, high = interval
     if verdict in ("grok", "misgrok") and high > experiment.t1:
-        return f"Set t1 to {2 * high:.3g} or more to see the change; t1 is {experiment.t1:g}."
+        target = f"Set t1 to {2 * high:.3g} or more"
+        return f"{target}: the test score may change after the present t1 = {experiment.t1:g}."
     return _WORDS.get(outcome or "", _of_word(verdict, low, high))
 
 
@@ -43,9 +44,11 @@ def _of_word(verdict: Verdict, low: float, high: float) -> str:
     if verdict == "grok":
         return f"Run to t = {2 * high:.3g} or more, and random labels beside it as a control."
     if verdict == "misgrok":
-        return f"Stop training before t = {low:.3g}, or lower weight_decay."
+        return f"Stop before t = {low:.3g}, or lower weight_decay: the test score falls later."
     if verdict == "none":
-        return "Use more training samples or another model: a longer run changes nothing."
+        return "Use more training samples or another model: a longer run has no effect."
     if math.isnan(high):
-        return "Stop at the fit, or raise init_scale for a delay: nothing comes later."
-    return f"Stop at t = {2 * high:.3g}, or raise init_scale for a longer delay."
+        return (
+            "Stop at the fit: the test score does not change later. For a delay, raise init_scale."
+        )
+    return f"Stop at t = {2 * high:.3g}: no change follows. For a longer delay, raise init_scale."

@@ -14,7 +14,7 @@ _NAMES = {
     "outputs_per_parameter": "training outputs per parameter",
     "isotropy": "isotropy of the kernel",
     "alignment": "alignment of labels and kernel",
-    "fit": "decay times the time of the fit",
+    "fit": "weight decay times the time of the fit",
     "plateau": "the test score on the kernel plateau",
     "number": "entries per observed one",
     "active": "(|w|_1 / |w|_2)^2 of the rich predictor",

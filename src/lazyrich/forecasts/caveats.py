@@ -25,15 +25,17 @@ def caveats_of_dynamics(experiment: Experiment, phase: KernelPhase) -> list[Reas
     found, dynamics = [], experiment.dynamics
     kind = dynamics.kind_name()
     if dynamics.rescales_gradients:
-        text = f"times are those of the gradient flow, which {kind} does not follow"
+        text = f"times are gradient-flow times, and {kind} does not follow the gradient flow"
         found.append(Reason(2, text))
     elif dynamics.as_flow() is None:
         found.append(Reason(1, f"{kind} follows the gradient flow only at small learning rates"))
     if dynamics.in_log_time:
-        text = "times are those of the flow; the run's times, and its horizon, are their logarithms"
+        text = "times are gradient-flow times; the run and its horizon t1 use log time"
         found.append(Reason(2, text))
     if phase.solved.ending != "completed":
-        text = f"the kernel flow ended early ({phase.solved.ending}, {phase.solved.method})"
+        how = f"{phase.solved.ending}, {phase.solved.method}"
+        text = f"the solve of the kernel flow ended early ({how}), so the forecast may be wrong; "
+        text += "fewer samples may help"
         found.append(Reason(2, text))
     return found
 
@@ -46,10 +48,12 @@ def caveats_of_model(experiment: Experiment, until: float) -> list[Reason]:
     if model.homogeneity is None:
         passed = experiment.weight_decay * until
         if passed > _LITTLE_DECAY:
-            text = f"the model is not homogeneous, and decay has acted for {passed:.2g} / lambda"
-            found.append(Reason(2, f"{text}: the expansion holds for much less than 1 / lambda"))
+            text = "the model is not homogeneous, so the kernel flow is accurate only up to times "
+            text += f"much smaller than 1 / lambda; it is used up to {passed:.2g} / lambda"
+            found.append(Reason(2, text))
         elif passed > 0:
-            found.append(Reason(1, "the model is not homogeneous; decay has done little"))
+            text = "the model is not homogeneous, but weight decay has little effect as long as "
+            found.append(Reason(1, f"{text}the kernel flow is used"))
         else:
             found.append(Reason(0, "the model is not homogeneous, which does not matter here"))
     return found
@@ -84,7 +88,8 @@ def caveats_of_phase(phase: KernelPhase, t_fit: float) -> list[Reason]:
 def caveats_of_end(rich: Predictor | None) -> list[Reason]:
     """If it is not certain that training ends at the rich predictor."""
     if rich is not None and rich.status == "stationary":
-        return [Reason(1, "the rich predictor is one of several stationary points")]
+        text = "the rich predictor is a stationary point; training may end at another one"
+        return [Reason(1, text)]
     return []
 
 
@@ -128,7 +133,8 @@ class RichEnd:
     def caveats(self, norm: float) -> list[Reason]:
         """The caveats for initial parameters of norm `norm`."""
         if self.collapses:
-            return [Reason(2, "decay outweighs the loss: its minimum is at zero")]
+            text = "weight decay is so strong that all parameters decay to zero; lower it"
+            return [Reason(2, text)]
         if norm <= self.norm:
             text = f"the initial norm {norm:.3g} does not exceed the final one, {self.norm:.3g}"
             return [Reason(2, text)]

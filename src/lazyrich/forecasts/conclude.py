@@ -99,7 +99,7 @@ def _by_kernel_flow(
         text = "the model is linear in its parameters, so the kernel flow is the run for all time"
     reasons = [Reason(0, f"{text}: {outcome} ({events.says})"), *caveats]
     if predictions.subsets is not None:
-        reasons += [predictions.subsets.reason, Reason(2, "scores are those of a subset")]
+        reasons += [predictions.subsets.reason, Reason(2, "scores are for training on a subset")]
     shown = run
     if predictions.is_exact and verdict in ("none", "immediate"):
         later = predictions.course.events(thresholds)
@@ -166,7 +166,7 @@ def _by_predictors(
     if predictions.subsets is not None:
         why.append(predictions.subsets.reason)
     if not middle > 0:
-        why.append(Reason(2, "the time of the change is not known"))
+        why.append(Reason(2, "the calibrated constant gives no time for the change"))
         nothing = (math.nan, math.nan)
         return Conclusion(
             "cannot_say", None, math.nan, nothing, family, why, predictions.early, predictions.late
@@ -218,7 +218,8 @@ def _without_end(
     until = phase.times[-1] if math.isnan(predictions.t_end) else predictions.t_end
     text = f"the kernel predictor scores {predictions.scores.early:.3g} on test data"
     if math.isnan(predictions.t_end):
-        why = [Reason(2, f"{text}; the kernel flow is followed to t = {until:.4g}, not to t1")]
+        text = f"{text}; the kernel flow was solved only up to t = {until:.4g}, not to t1"
+        why = [Reason(2, f"{text}, so what follows is unknown")]
     else:
         text = f"{text}; no rich predictor is computed for this model, so the direction of a change"
         why = [Reason(1, f"{text} is unknown; times are those of a change, if there is one")]

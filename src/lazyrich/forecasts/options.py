@@ -27,9 +27,9 @@ class ForecastOptions(NamedTuple):
     def check(self) -> None:
         """Raises [`InputError`][lazyrich.InputError] for arguments that exclude each other."""
         if self.max_test < 1:
-            raise InputError("max_test", self.max_test, "should be a whole number from 1 on")
+            raise InputError("max_test", self.max_test, "should be a whole number, at least 1")
         if self.passage == "solved" and self.num_samples is not None:
-            accepted = "should be left out where the passage is solved"
+            accepted = "should be left out with a solved transition, which uses all samples"
             raise InputError("num_samples", self.num_samples, accepted)
 
     def size(self, problem: Problem) -> int | None:

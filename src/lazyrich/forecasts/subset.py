@@ -39,7 +39,7 @@ class Subsets(NamedTuple):
         n = problem.train.x.shape[0]
         if not 2 <= num <= n // 2:
             accepted = (
-                f"should be from 2 to half of the {n} training samples, two being compared, or all"
+                f"should be from 2 to {n // 2} (two subsets are compared), or {n} for all samples"
             )
             raise InputError("num_samples", num, accepted)
         order = np.random.default_rng(0).permutation(n)
@@ -54,8 +54,9 @@ class Subsets(NamedTuple):
         t_end = sum(ends) / 2
         error = 0.5 * abs(ends[0] - ends[1]) + 0.5 * abs(shift)
         text = (
-            f"the kernel phase is that of {num} of {n} samples, whose end at "
-            f"{whole[0].t_end:.4g} and {whole[1].t_end:.4g} is extrapolated to {t_end:.4g}"
+            f"the kernel phase was computed on {num} of {n} samples: it ends at "
+            f"{whole[0].t_end:.4g} and {whole[1].t_end:.4g} on two subsets, extrapolated to "
+            f"{t_end:.4g} for all samples"
         )
         return cls(whole[0], t_end, error, Reason(1, text))
 

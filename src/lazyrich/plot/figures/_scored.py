@@ -1,4 +1,4 @@
-"""How forecasts did, in words."""
+"""The accuracy of forecasts, in words."""
 
 import xarray as xr
 
@@ -6,16 +6,16 @@ from ...sweeps.forecasts import forecast_scores
 
 
 def scored(dataset: xr.Dataset) -> str:
-    """How the forecasts of a panel's runs did, in a sentence or two."""
+    """The accuracy of the forecasts of a panel's runs, in a sentence or two."""
     found = forecast_scores(dataset)
-    verdicts = f"{found.num_right} of {found.num_verdicts} verdicts came true."
+    verdicts = f"{found.num_right} of {found.num_verdicts} verdicts were right."
     if not found.num_verdicts:
-        verdicts = "No verdict was ventured."
+        verdicts = "There are no verdicts."
     if not found.num_timed:
         return verdicts
-    textbook = f" ({found.baseline:.2f} of the textbook's time)" if found.baseline > 0 else ""
+    textbook = f" ({found.baseline:.2f} for the textbook time)" if found.baseline > 0 else ""
     return (
-        f"Half times as forecast are off by {found.error:.3f}{textbook}, the median |log ratio|, "
-        f"with a bias of {found.bias:+.3f}; {found.coverage:.0%} of {found.num_timed} came in "
-        f"their intervals. {verdicts}"
+        f"The median |log ratio| of forecast and simulated half times is {found.error:.3f}"
+        f"{textbook}, with a bias of {found.bias:+.3f}. Of {found.num_timed} half times "
+        f"{found.coverage:.0%} are in the forecast interval. {verdicts}"
     )
