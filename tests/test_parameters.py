@@ -119,7 +119,7 @@ def test_arrays_are_recorded_alone_in_batches_and_in_files(dynamics, tmp_path):
             np.testing.assert_allclose(one["outer"], other["outer"], rtol=1e-3, atol=1e-8)
     lr.save_record(record, tmp_path / "r.nc")
     xr.testing.assert_identical(lr.open_record(tmp_path / "r.nc"), record)
-    with pytest.raises(lr.InputError, match=r"outer.*over sample, other, of which sweeps"):
+    with pytest.raises(lr.InputError, match=r"outer.*over sample, other, which sweeps do not keep"):
         lr.sweep(experiment, {"seed": [0]}, tmp_path / "store", workers=0)
 
 

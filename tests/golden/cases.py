@@ -95,7 +95,15 @@ def forecast_of(experiment: lr.Experiment) -> dict[str, Any]:
     """What is kept of a forecast: its summary without what differs from machine to machine."""
     summary = lr.forecast(experiment).summary()
     del summary["seconds"]
-    return summary
+    return without_words(summary)
+
+
+def without_words(summary: dict[str, Any]) -> dict[str, Any]:
+    """A forecast's summary with the number of its reasons and without the sentences in it."""
+    found = {k: v for k, v in summary.items() if k not in ("advice", "method")}
+    for part, word in (("late", "predictor"), ("calibration", "source")):
+        found[part] = {k: v for k, v in summary[part].items() if k != word}
+    return {**found, "reasons": len(summary["reasons"])}
 
 
 def others() -> dict[str, lr.Experiment]:

@@ -32,7 +32,7 @@ def advice_of(
         before = "" if verdict == "cannot_say" else " before relying on this verdict"
         if solved:
             return f"Simulate the run (lazyrich run){before}."
-        return f"Follow the run itself (lazyrich forecast --solve, passage='solved'){before}."
+        return f"Solve the transition (lazyrich forecast --solve, passage='solved'){before}."
     low, high = interval
     if verdict in ("grok", "misgrok") and high > experiment.t1:
         target = f"Set t1 to {2 * high:.3g} or more"
@@ -42,7 +42,7 @@ def advice_of(
 
 def _of_word(verdict: Verdict, low: float, high: float) -> str:
     if verdict == "grok":
-        return f"Run to t = {2 * high:.3g} or more, and random labels beside it as a control."
+        return f"Run to t = {2 * high:.3g} or more. As a control, repeat with random labels."
     if verdict == "misgrok":
         return f"Stop before t = {low:.3g}, or lower weight_decay: the test score falls later."
     if verdict == "none":

@@ -16,7 +16,7 @@ _NAMES = {
     "alignment": "alignment of labels and kernel",
     "fit": "weight decay times the time of the fit",
     "plateau": "the test score on the kernel plateau",
-    "number": "entries per observed one",
+    "number": "entries per observed entry",
     "active": "(|w|_1 / |w|_2)^2 of the rich predictor",
 }
 # The error of log t50 of a solved transition for families without runs that measure it.
@@ -67,12 +67,12 @@ class Family(NamedTuple):
         is True. NaN, an unknown descriptor, is in every range.
         """
         others = [
-            f"{_NAMES[name]} is {like[name]:.3g} here and {low:g} to {high:g} there"
+            f"{_NAMES[name]} is {like[name]:.3g}, in those runs {low:g} to {high:g}"
             for name, (low, high) in self.ranges.items()
             if like[name] < low or like[name] > high
         ]
         if self.losses and loss not in self.losses:
-            others.append(f"the loss is {loss} here and {' or '.join(self.losses)} there")
+            others.append(f"the loss is {loss}, in those runs {' or '.join(self.losses)}")
         if not others:
             return self
         own = self._replace(solve=True, known=False, error=_ERROR)

@@ -44,7 +44,7 @@ def caveats_of_model(experiment: Experiment, until: float) -> list[Reason]:
     """If the model does not justify the first-order expansion up to the time `until`."""
     found, model = [], experiment.model
     if model.has_kinks:
-        found.append(Reason(1, "the model has kinks; the theory is of smooth models"))
+        found.append(Reason(1, "the model has kinks, but the theory assumes a smooth model"))
     if model.homogeneity is None:
         passed = experiment.weight_decay * until
         if passed > _LITTLE_DECAY:
@@ -55,7 +55,9 @@ def caveats_of_model(experiment: Experiment, until: float) -> list[Reason]:
             text = "the model is not homogeneous, but weight decay has little effect as long as "
             found.append(Reason(1, f"{text}the kernel flow is used"))
         else:
-            found.append(Reason(0, "the model is not homogeneous, which does not matter here"))
+            found.append(
+                Reason(0, "the model is not homogeneous, which has no effect without weight decay")
+            )
     return found
 
 
@@ -80,7 +82,7 @@ def caveats_of_phase(phase: KernelPhase, t_fit: float) -> list[Reason]:
         return [Reason(2, "the kernel phase ends before the training data are fitted")]
     moved = float(np.interp(t_fit, phase.times, phase.solved.observed["phi_ratio"]))
     if moved > _NOT_LAZY:
-        text = f"training is hardly lazy: by the fit, parameters have moved by {moved:.2g}"
+        text = f"training is not lazy: up to the fit the parameters change by {moved:.2g}"
         return [Reason(2, f"{text} of their initial norm")]
     return []
 
@@ -136,7 +138,7 @@ class RichEnd:
             text = "weight decay is so strong that all parameters decay to zero; lower it"
             return [Reason(2, text)]
         if norm <= self.norm:
-            text = f"the initial norm {norm:.3g} does not exceed the final one, {self.norm:.3g}"
+            text = f"the initial norm {norm:.3g} is not above the final norm {self.norm:.3g}"
             return [Reason(2, text)]
         return []
 

@@ -75,7 +75,7 @@ def conclude(
     if moved < 1 and (moved <= _LAZY or math.isnan(predictions.t_end)):
         caveats += caveats_of_model(experiment, experiment.t1)
         if moved > _LAZY:
-            text = f"the kernel has changed by {moved:.2g} along the dual by the horizon"
+            text = f"the kernel has changed by {moved:.2g} (relative) along the dual up to t1"
             caveats.append(Reason(1 if moved <= _HARDLY else 2, text))
         return _by_kernel_flow(experiment, family, predictions, thresholds, caveats)
     return _without_end(experiment, family, predictions, thresholds, caveats)
@@ -94,7 +94,7 @@ def _by_kernel_flow(
         run = run.at(grids([experiment], [predictions.phase.problem])[0])
     events = run.events(thresholds)
     verdict, outcome = verdict_of(events), events.outcome
-    text = "the kernel phase lasts beyond the horizon, so the kernel flow is the run up to there"
+    text = "the kernel phase lasts beyond the horizon, so the kernel flow is the run up to t1"
     if predictions.is_exact:
         text = "the model is linear in its parameters, so the kernel flow is the run for all time"
     reasons = [Reason(0, f"{text}: {outcome} ({events.says})"), *caveats]
@@ -107,14 +107,16 @@ def _by_kernel_flow(
             verdict, events, shown = verdict_of(later), later, predictions.course
     near = shown.near(thresholds, _SLACK if predictions.is_exact else _MARGIN, verdict)
     if near:
-        reasons.append(Reason(1, f"near to where the verdict turns: {', '.join(near)}"))
+        reasons.append(
+            Reason(1, f"a small change of these thresholds changes the verdict: {', '.join(near)}")
+        )
     states = early_and_late(shown.times, shown.curves, events)
     early = predictions.early if math.isnan(events.t_train) else states["early"]
     t50 = math.nan
     if verdict in ("grok", "misgrok", "immediate"):
         t50 = events.t50 if thresholds.loss is None else events.t_change
     interval = (t50 * math.exp(-_READ), t50 * math.exp(_READ))
-    late = {"predictor": "the kernel flow's end", **states["late"]}
+    late = {"predictor": "the end of the kernel flow", **states["late"]}
     return Conclusion(verdict, outcome, t50, interval, family, reasons, early, late)
 
 
@@ -134,8 +136,10 @@ def _by_solving(
     )
     near = solved.course.near(thresholds, _MARGIN, verdict)
     if near:
-        reasons.append(Reason(1, f"near to where the verdict turns: {', '.join(near)}"))
-    late = predictions.late or {"predictor": "the solve's end", **solved.late}
+        reasons.append(
+            Reason(1, f"a small change of these thresholds changes the verdict: {', '.join(near)}")
+        )
+    late = predictions.late or {"predictor": "the end of the solve", **solved.late}
     interval = solved.interval(family.error)
     return Conclusion(
         verdict, events.outcome, events.t50, interval, family, reasons, predictions.early, late
@@ -184,10 +188,16 @@ def _by_predictors(
     verdict = verdicts[0]
     if len({_direction(each, thresholds) for each in events}) > 1:
         verdict = "cannot_say"
-        why.append(Reason(1, f"scores are nearer to a change of {thresholds.change:g} than known"))
+        why.append(
+            Reason(
+                1, f"the change of the score is too close to the threshold {thresholds.change:g}"
+            )
+        )
     elif len(set(verdicts)) > 1:
         others = " or ".join(sorted(set(verdicts) - {verdict}))
-        why.append(Reason(1, f"within the errors of scores and times it could be {others}"))
+        why.append(
+            Reason(1, f"within the errors of scores and times the verdict could be {others}")
+        )
     by_t1 = {each.until(t1).events(thresholds).outcome for each in at_times}
     outcome = by_t1.pop() if len(by_t1) == 1 and verdict != "cannot_say" else None
     if verdict in ("none", "immediate") and math.isnan(events[0].t50):
@@ -222,7 +232,7 @@ def _without_end(
         why = [Reason(2, f"{text}, so what follows is unknown")]
     else:
         text = f"{text}; no rich predictor is computed for this model, so the direction of a change"
-        why = [Reason(1, f"{text} is unknown; times are those of a change, if there is one")]
+        why = [Reason(1, f"{text} is unknown; the times are valid if there is a change")]
     why += [*caveats, *caveats_of_model(experiment, until)]
     why += (
         caveats_of_start(experiment, phase) + caveats_of_phase(phase, predictions.t_fit) + reasons
@@ -245,5 +255,5 @@ def calibrated(
     text = f"t50 from the calibrated constant kappa = {family.middle:.3g} ({family.source})"
     certain = family.known and not family.solve
     if not certain:
-        text += ": unreliable here"
+        text += ". For this run the constant is unreliable; use --solve"
     return middle, (low, high), [Reason(0 if certain else 2, text)]

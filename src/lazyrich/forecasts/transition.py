@@ -53,7 +53,7 @@ class SolvedTransition:
         text = f"the run is solved from t = {self.begin:.4g} on ({self.num_steps} steps"
         # A solver defined by the user does not count gradients.
         gradients = f", {self.num_gradients} gradients" if self.num_gradients else ""
-        return Reason(0, f"{text}{gradients}); it is {self.events.outcome}")
+        return Reason(0, f"{text}{gradients}); the outcome is {self.events.outcome}")
 
 
 def params_at(phase: KernelPhase, index: int) -> Any:
