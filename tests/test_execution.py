@@ -236,6 +236,28 @@ def test_a_scheduler_that_remembers_a_batch_does_not_keep_its_file_from_being_wr
     assert (lr.open_store(tmp_path / "s")["outcome"] != "missing").all()
 
 
+class LosesResults(Watched):
+    """A client that loses the result of every first try, after the batch has ended."""
+
+    def submit(self, *args, key, **options):
+        future = super().submit(*args, key=key, **options)
+        if "-try0-" in key:
+
+            def lost():
+                raise RuntimeError("its worker died, and those that computed it again")
+
+            future.result = lost
+        return future
+
+
+@pytest.mark.slow
+def test_a_result_that_is_lost_with_its_worker_is_fetched_again(tmp_path, two):
+    pool = workers.WorkerPool(contextlib.ExitStack(), 0, None)
+    pool._client = LosesResults(two.client())
+    assert run_sweep(planned(), tmp_path / "s", pool) == 0
+    assert (lr.open_store(tmp_path / "s")["outcome"] != "missing").all()
+
+
 def test_batches_are_of_a_size_that_suits_the_experiment():
     assert suggested_size(BASE) == 64
     assert [suggested_size(BASE, n) for n in (1, 8, 9, 80, 10_000)] == [1, 1, 2, 10, 64]

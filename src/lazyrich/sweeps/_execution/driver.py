@@ -196,19 +196,34 @@ def _run_on(
         _, batch = running.pop(future.key)
         if future.cancelled():
             raise _lost(address, store)
-        error = future.exception()
-        if error is None:
-            done = future.result()
+        done, error = _outcome(future)
+        if done is not None:
             if store.is_whole(done.name):
                 campaign.finished(done)
                 continue
             # The scheduler returned an old result for this key, or the file was damaged since.
             error = FileNotFoundError(f"the file of batch {batch.number} is gone or damaged")
+        assert error is not None
         again = _again(error, batch, losses, errors)
         if not again:
             raise ComputationError(_explained(error, store, batch)) from error
         campaign.report(f"batch {batch.number} is repeated: {_one_line(error)}")
         submit(batch)
+
+
+def _outcome(future: Any) -> tuple[Done | None, BaseException | None]:
+    """What a batch returned, or its error.
+
+    A worker can die between the end of a batch and the transfer of its result. The scheduler then
+    computes the batch again, and that can fail although the first computation did not.
+    """
+    error = future.exception()
+    if error is not None:
+        return None, error
+    try:
+        return future.result(), None
+    except Exception as lost:
+        return None, lost
 
 
 def _task_key(job: Job, tries: int, place: str) -> str:
