@@ -115,12 +115,12 @@ def extend(
     reached = parameters(record, experiment)
     with (
         threadpool_limits(limits=1, user_api="blas"),
-        listening(listener, progress, experiment.name) as told,
+        listening(listener, progress, experiment.name) as listen,
     ):
-        clock = Stopwatch(told)
+        clock = Stopwatch(listen)
         clock.start("sampling data")
         prepared = prepare(longer, own).going_on(reached, end)
-        later = solve_batch([prepared], told, clock=clock).record(0, keep_params=True)
+        later = solve_batch([prepared], listen, clock=clock).record(0, keep_params=True)
     return _joined(record, later, end)
 
 

@@ -49,9 +49,9 @@ def check_probes(observer: Observer, params: Any, num_records: int) -> None:
         array of real numbers with the axes in `dims`, or if its values are too large for a record.
     """
     for probe in observer.probes:
-        alone = dataclasses.replace(observer, probes=(probe,))
+        single = dataclasses.replace(observer, probes=(probe,))
         try:
-            found = jax.eval_shape(lambda p, alone=alone: alone(jnp.zeros(()), p), params)
+            found = jax.eval_shape(lambda p, single=single: single(jnp.zeros(()), p), params)
         except jax.errors.TracerArrayConversionError:
             accepted = "computes with NumPy on values that are compiled: use jax.numpy in it"
             raise InputError("probes", probe.name, accepted) from None

@@ -84,8 +84,8 @@ def simulate_many(
     - **Raises** [`InputError`][lazyrich.InputError] if the experiments cannot share a solve.
     """
     title = experiments[0].name if experiments else ""
-    with listening(listener, progress, title) as told:
-        result = simulate_batch(experiments, params=params, listener=told, checkpoint=checkpoint)
+    with listening(listener, progress, title) as listen:
+        result = simulate_batch(experiments, params=params, listener=listen, checkpoint=checkpoint)
     return [result.record(i, keep_params=keep_params) for i in range(len(experiments))]
 
 

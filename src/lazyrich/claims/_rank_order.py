@@ -18,7 +18,7 @@ _CHANCE = 0.05
 class AbstractRankOrder(AbstractTrendClaim):
     """The quantity has an order along a key, by Spearman's rank correlation.
 
-    The correlation is among runs that differ in the key alone, and the mean is over such lines of
+    The correlation is between runs that differ only in the key, and the mean is over such lines of
     runs. It should exceed `value` in size. Times that did not come are the last.
     """
 

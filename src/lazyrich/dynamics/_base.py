@@ -143,11 +143,11 @@ def reporting(report: Report, num_problems: int, num_before: int) -> Callable[[i
         batch that had ended before the call.
     """
 
-    def told(num_ended: int, num_steps: int) -> None:
+    def report_ended(num_ended: int, num_steps: int) -> None:
         ended = num_before + num_ended
         report(SolveProgress(ended / num_problems, ended, None, num_steps))
 
-    return told
+    return report_ended
 
 
 def recorded_params(time: Any, params: Any) -> Any:

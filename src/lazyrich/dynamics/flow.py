@@ -187,8 +187,9 @@ class Flow(AbstractDynamics):
             stacked = jax.tree.map(
                 lambda *leaves: np.stack(leaves), *(switch.solve for switch in going)
             )
-            told = reporting(report, len(switches), len(switches) - len(going))
-            ended = advance_all(Lanes.of([switch.system for switch in going]), stacked, told)
+            report_ended = reporting(report, len(switches), len(switches) - len(going))
+            systems = Lanes.of([switch.system for switch in going])
+            ended = advance_all(systems, stacked, report_ended)
             for place, switch in enumerate(going):
                 switch.solve = jax.tree.map(lambda a, i=place: a[i], ended)
                 switch.settle()

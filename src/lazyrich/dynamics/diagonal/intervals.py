@@ -141,10 +141,10 @@ def solve_together(
         more = going & np.array([lane.num > interval + 1 for lane in intervals])
 
         # A problem ends only with its last interval.
-        def told(ended: int, steps: int, others: int = int(more.sum())) -> None:
+        def report_ended(ended: int, steps: int, others: int = int(more.sum())) -> None:
             progress(max(0, ended - others), steps)
 
-        solve = advance_all(systems, solve, told)
+        solve = advance_all(systems, solve, report_ended)
         going = more & (np.asarray(solve.status) == COMPLETED)
         if not np.any(going):
             break

@@ -158,8 +158,8 @@ class ReducedFlow(AbstractDynamics):
         if len(problems) == 1:  # only then a checkpoint is possible
             return super().solve(problems, times, report, observers, checkpoint)
         params = [_checked_start(problem) for problem in problems]
-        told = reporting(report, len(problems), 0)
-        return solve_together(problems, params, times, self._system, told)
+        report_ended = reporting(report, len(problems), 0)
+        return solve_together(problems, params, times, self._system, report_ended)
 
     def _system(self, reduced: Reduced, requests: Any, stop: Any) -> "_stepping.System":
         return _stepping.System(
