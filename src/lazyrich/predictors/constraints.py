@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float, Int, Shaped
 from .._core.norms import tree_norm
 from ..kernel import row_gram
 from ..models import AbstractModel
+from .differences import every_margin
 
 
 class Limits(NamedTuple):
@@ -36,15 +37,11 @@ class Constraints(NamedTuple):
     num_active: Int[Array, ""]
 
 
-def every_margin(
+def with_smallest(
     f: Float[Array, " n *c"], y: Shaped[Array, " n"]
 ) -> tuple[Float[Array, " n *c"], Float[Array, ""]]:
-    """Margins of all constraints, infinite at the label itself; the smallest, or NaN if not > 0."""
-    if f.ndim == 1:
-        every = f * y
-    else:
-        right = jnp.arange(f.shape[1])[None] == y[:, None]
-        every = jnp.where(right, jnp.inf, jnp.take_along_axis(f, y[:, None], axis=1) - f)
+    """Every margin, see `every_margin`; the smallest, or NaN if it is not positive."""
+    every = every_margin(f, y)
     smallest = jnp.min(every)
     return every, jnp.where(smallest > 0, smallest, jnp.nan)
 
@@ -52,7 +49,7 @@ def every_margin(
 def tightest(f: Float[Array, " n *c"], y: Shaped[Array, " n"], limits: Limits) -> Constraints:
     """The constraints with the smallest margins."""
     num_classes = 1 if f.ndim == 1 else f.shape[1]
-    margins, smallest = every_margin(f, y)
+    margins, smallest = with_smallest(f, y)
     every = margins.ravel()
     bound = limits.factor * smallest
     place = jax.lax.top_k(-every, limits.max_active)[1]

@@ -16,12 +16,12 @@ from ._base import as_data, constrained_labels, minimise_nonnegative
 from .constraints import (
     KKTSystem,
     Limits,
-    every_margin,
     min_norm_gap,
     own_point,
     residual_at,
     system_at,
     tightest,
+    with_smallest,
 )
 from .multipliers import Explained, explain
 
@@ -81,7 +81,7 @@ def margin_kkt(
     x, params = model.cast_inputs(jnp.asarray(x)), jax.tree.map(jnp.asarray, params)
     f = model.apply(params, x)
     y = constrained_labels(y, f.shape)
-    every, smallest = every_margin(f, y)
+    every, smallest = with_smallest(f, y)
     num_active = int(jnp.sum((every <= factor * smallest) & jnp.isfinite(every)))
     if num_active > max_active:
         return _without_gram(model, params, x, y, factor)

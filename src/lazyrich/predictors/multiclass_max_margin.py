@@ -14,7 +14,7 @@ from .._core.errors import InputError
 from .._core.precision import in_double, real_array
 from ._base import Predictor
 from .classes import ClassMargin, certify_classes
-from .multipliers import forces
+from .differences import every_margin, forces
 from .products import as_matrix, row_exponents
 
 # Passes over the samples between two evaluations of the gap.
@@ -123,8 +123,6 @@ def _ascend(data: _Data, mu: Array, key: Array) -> tuple[Array, Array, Array, Ar
     w, mu = lax.fori_loop(0, _SWEEPS, sweep, (w, mu))
     w = forces(mu, y).T @ phi
     norm, total = jnp.linalg.norm(w), jnp.sum(mu)
-    f = phi @ w.T
-    right = jnp.arange(num_classes)[None] == y[:, None]
-    margin = jnp.min(jnp.where(right, jnp.inf, jnp.take_along_axis(f, y[:, None], 1) - f))
+    margin = jnp.min(every_margin(phi @ w.T, y))
     # The best multiple of the multipliers for the next passes.
     return mu * (total / norm**2), w, norm / total, margin / norm

@@ -7,7 +7,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, ArrayLike, Float, Shaped
 
@@ -16,10 +15,11 @@ from .._core.precision import promoted
 from ..kernel import row_gram
 from ..models import AbstractModel, Readout
 from ._base import Predictor, constrained_labels, minimise_nonnegative
+from .differences import constrained, differences, every_margin, forces
 from .l2_max_margin import l2_max_margin
 from .margin import status_for
 from .multiclass_max_margin import multiclass_max_margin
-from .multipliers import differences, forces
+from .nonnegative import descend_by_products
 
 # Projected gradient steps between two evaluations of the gap, and the largest number of steps.
 _STEPS, _MOST_STEPS = 100, 20_000
@@ -120,8 +120,7 @@ def _by_products(
     tolerance: float,
     max_seconds: float,
 ) -> TangentMargin:
-    right = jnp.arange(shape[1])[None] == y[:, None]
-    state = jnp.where(right, 0.0, jnp.ones(shape))
+    state = constrained(y, shape).astype(jnp.float64)
     begun, steps = time.monotonic(), 0
     best: _Evaluation | None = None
     largest = 0.0
@@ -153,10 +152,8 @@ class _Evaluation(NamedTuple):
         norm, total = tree_norm(direction), jnp.sum(mu)
         direction = jax.tree.map(lambda g: g / norm, direction)
         outputs = jax.jvp(lambda p: model.apply(p, x), (params,), (direction,))[1]
-        every = differences(outputs, y)
-        if f.ndim == 2:
-            every = jnp.where(jnp.arange(f.shape[1])[None] == y[:, None], jnp.inf, every)
-        return cls(direction, jnp.min(every), norm / total, mu / total)
+        margin = jnp.min(every_margin(outputs, y))
+        return cls(direction, margin, norm / total, mu / total)
 
     def better(self, other: "_Evaluation") -> "_Evaluation":
         """The larger margin and the smaller bound of two evaluations."""
@@ -186,30 +183,10 @@ def _descend(
 ) -> tuple[Array, _Evaluation]:
     f, pullback = jax.vjp(lambda p: model.apply(p, x), params)
     push = jax.linearize(lambda p: model.apply(p, x), params)[1]
-    allowed = jnp.where(jnp.arange(f.shape[1])[None] == y[:, None], 0.0, 1.0)
+    allowed = constrained(y, f.shape)
 
     def product(mu: Array) -> Array:
-        return allowed * differences(push(pullback(forces(mu, y))[0]), y)
+        return jnp.where(allowed, differences(push(pullback(forces(mu, y))[0]), y), 0.0)
 
-    def power(_: Array, v: Array) -> Array:
-        w = product(v)
-        return w / jnp.linalg.norm(w)
-
-    top = lax.fori_loop(0, 10, power, allowed + start)
-    rate = 1 / (1.2 * jnp.linalg.norm(product(top)))
-    # The best multiple of the start.
-    start = start * jnp.sum(start) / jnp.vdot(start, product(start))
-
-    def advance(_: Array, carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-        point, ahead, momentum = carry
-        slope = product(ahead) - allowed
-        here = jnp.maximum(ahead - rate * slope, 0.0)
-        moved = here - point
-        uphill = jnp.vdot(ahead - here, moved) > 0
-        following = 0.5 * (1 + jnp.sqrt(1 + 4 * momentum**2))
-        carry_on = jnp.where(uphill, 0.0, (momentum - 1) / following)
-        return here, here + carry_on * moved, jnp.where(uphill, 1.0, following)
-
-    one = jnp.ones((), f.dtype)
-    mu = lax.fori_loop(0, _STEPS, advance, (start, start, one))[0]
+    mu = descend_by_products(product, allowed.astype(f.dtype), allowed, start, _STEPS)
     return mu, _Evaluation.at(model, params, x, y, mu)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
 from .._core.precision import promoted
+from ..predictors.differences import every_margin
 from ._base import AbstractProbe, RunContext, RunState
 from .norms import ParamNorm
 
@@ -19,10 +20,7 @@ def margins(f: Float[Array, " n *c"], y: Shaped[Array, " n"]) -> Float[Array, " 
     """
     if f.ndim == 1:
         return f * y
-    right = jnp.arange(f.shape[1])[None] == y[:, None]
-    return jnp.sum(jnp.where(right, f, 0.0), axis=1) - jnp.max(
-        jnp.where(right, -jnp.inf, f), axis=1
-    )
+    return jnp.min(every_margin(f, y.astype(jnp.int32)), axis=1)
 
 
 class Margin(AbstractProbe):
