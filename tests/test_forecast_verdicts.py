@@ -101,6 +101,48 @@ def test_ridge_regression_beyond_its_horizon(ridge):
 
 
 @pytest.mark.slow
+def regression(columns, noise, n=20):
+    """Linear regression on columns of different scales, with a teacher that compensates them."""
+    rng = np.random.default_rng(0)
+    columns, teacher = np.array(columns), rng.normal(size=len(columns))
+    x, x_test = (rng.normal(size=(n, len(columns))) * columns for _ in range(2))
+    y, y_test = (z @ (teacher / columns) + noise * rng.normal(size=n) for z in (x, x_test))
+    return lr.Experiment(
+        task=lr.tasks.Arrays(x_train=x, y_train=y, x_test=x_test, y_test=y_test),
+        model=LINEAR,
+        loss=lr.losses.Squared(),
+        init_scale=1e-3,
+        t1=1e3,
+        probes=("train_loss", "test_loss"),
+    )
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.5])
+def test_columns_of_different_scales(noise):
+    # The optimum of least squares, reached by t1, which NumPy solves without the kernel.
+    experiment = regression([1, 1e4, 1, 1, 1], noise)
+    task = experiment.task
+    best = np.linalg.lstsq(task.x_train, task.y_train, rcond=None)[0]
+    found = lr.forecast(experiment)
+    assert found.ending == "completed"
+    assert found.verdict != "cannot_say"
+    for part in ("train", "test"):
+        x, y = getattr(task, f"x_{part}"), getattr(task, f"y_{part}")
+        wanted = np.mean((x @ best - y) ** 2)
+        assert abs(found.late[f"{part}_loss"] - wanted) <= 1e-4 * np.var(y), part
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.5])
+@pytest.mark.parametrize("columns", [[1, 1e3, 1e-3, 1e5, 1], [1, 1e3, 1e-3, 1e6, 1]])
+def test_a_kernel_lost_in_round_off_has_no_forecast(columns, noise):
+    # The squares of the columns span more than double precision holds.
+    found = lr.forecast(regression(columns, noise))
+    assert (found.ending, found.verdict, found.confidence) == ("unresolved", "cannot_say", "low")
+    assert np.isnan(found.t50)
+    assert all(np.isnan(value) for value in found.early.values())
+    assert "scale the columns" in found.reasons[0]
+
+
 def test_decay_that_takes_everything_is_no_immediate_generalisation(ridge):
     # The data are never fitted: decay is larger than every rate.
     found = lr.forecast(ridge.experiment.with_changes({"weight_decay": 10.0}), params=ridge.params)

@@ -21,6 +21,7 @@ from .caveats import (
 from .course import Course
 from .phase import KernelPhase
 from .predictions import Predictions, end_of
+from .solve import UNRESOLVED
 from .subset import Subsets
 from .transition import SolvedTransition
 from .verdict import Reason, Verdict, verdict_of
@@ -64,6 +65,8 @@ def conclude(
     solved: SolvedTransition | None,
 ) -> Conclusion:
     """Verdict and times: from the run itself if it was solved, else from the predictors."""
+    if predictions.phase.solved.ending == UNRESOLVED:
+        return _unresolved(family, predictions)
     caveats = caveats_of_dynamics(experiment, predictions.phase)
     moved = predictions.moved(experiment.t1)
     if predictions.is_exact:
@@ -79,6 +82,15 @@ def conclude(
             caveats.append(Reason(1 if moved <= _HARDLY else 2, text))
         return _by_kernel_flow(experiment, family, predictions, thresholds, caveats)
     return _without_end(experiment, family, predictions, thresholds, caveats)
+
+
+def _unresolved(family: Family, predictions: Predictions) -> Conclusion:
+    """If double precision does not determine the kernel flow."""
+    text = "the eigenvalues of the kernel span more than double precision resolves, so the kernel "
+    text += "flow is unknown; scale the columns of the inputs to similar sizes"
+    unknown = dict.fromkeys(predictions.early, math.nan)
+    why, nothing = [Reason(2, text)], (math.nan, math.nan)
+    return Conclusion("cannot_say", None, math.nan, nothing, family, why, unknown, {})
 
 
 def _by_kernel_flow(

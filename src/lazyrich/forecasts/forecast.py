@@ -46,7 +46,8 @@ class Forecast(NamedTuple):
     - `family`, the family whose $\kappa$ gives `t50`.
     - `times`, and at these times: `indicator`, $I$; `phi_ratio`, $\|\varphi\|/\|\theta_0\|$;
         `curves`, losses and accuracies of the kernel flow, by their names in records.
-    - `ending`, how the solve of the kernel flow ended: `completed` unless it failed.
+    - `ending`, how the solve of the kernel flow ended: `completed` unless it failed; `unresolved`
+        if the eigenvalues of the kernel span more than double precision resolves.
     - `method`, how kernel and kernel flow were computed; `seconds`, the time of each stage;
         `num_steps` and `num_gradients`, the cost of solving the transition, zero if it was not
         solved.

@@ -22,6 +22,7 @@ from .caveats import RichEnd
 from .course import Course
 from .options import ForecastOptions
 from .phase import KernelPhase, Outputs, kernel_phase, outputs_of
+from .solve import UNRESOLVED
 from .subset import Subsets
 from .verdict import Scores
 
@@ -95,6 +96,7 @@ def predict(
     test = _some(prepared.data.split.test, options.max_test)
     outputs = outputs_of(phase, test, [jnp.asarray(p.weights) for p in certified.values()])
     curves = _curves(phase, outputs)
+    phase = _checked(phase, curves["train_loss"])
     best = {
         role: _scored(problem, f, outputs.y_test)
         for role, f in zip(certified, outputs.references, strict=False)
@@ -135,6 +137,23 @@ def _curves(phase: KernelPhase, outputs: Outputs) -> dict[str, Float[np.ndarray,
         if with_accuracy:
             curves[f"{part}_accuracy"] = np.asarray(_along(accuracy, f, y))[: len(phase.times)]
     return curves
+
+
+# A training loss of the kernel flow that has risen by this much, relative to the start, is wrong.
+_RISE = 0.05
+
+
+def _checked(phase: KernelPhase, train_loss: Float[np.ndarray, " t"]) -> KernelPhase:
+    """The kernel phase, with the ending `unresolved` if its training loss cannot be right.
+
+    Without decay the loss never rises along the kernel flow, because the kernel is positive.
+    """
+    rises = float(phase.flow.weight_decay) == 0 and (
+        np.max(train_loss - np.minimum.accumulate(train_loss)) > _RISE * train_loss[0]
+    )
+    if np.all(np.isfinite(train_loss)) and not rises:
+        return phase
+    return phase._replace(solved=phase.solved._replace(ending=UNRESOLVED))
 
 
 @eqx.filter_jit

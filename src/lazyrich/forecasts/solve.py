@@ -24,6 +24,10 @@ def _observed(
     return jax.lax.map(lambda row: observe(*row), (times, duals))
 
 
+# How the solve ends if double precision does not determine the kernel flow.
+UNRESOLVED = "unresolved"
+
+
 class Solved(NamedTuple):
     """A solution: the duals $v$ at `times`, shape `(t, m)`, observed numbers, and the method."""
 
@@ -35,22 +39,37 @@ class Solved(NamedTuple):
     ending: str
 
 
+class Spectrum(NamedTuple):
+    """The spectrum of a stored kernel. Eigenvalues up to `round_off` are not resolved."""
+
+    values: Float[Array, " k"]
+    vectors: Float[Array, "k k"]
+    round_off: Float[Array, ""]
+
+
+@jax.jit
+def _spectrum(matrix: Float[Array, "k k"]) -> Spectrum:
+    values, vectors = jnp.linalg.eigh(matrix)
+    return Spectrum(values, vectors, values.size * jnp.finfo(values.dtype).eps * values[-1])
+
+
 @eqx.filter_jit
-def _exact(flow: KernelFlow, targets: Array, fine: Float[Array, "t s"]) -> Float[Array, "t m"]:
+def _exact(
+    flow: KernelFlow, spectrum: Spectrum, targets: Array, fine: Float[Array, "t s"]
+) -> Float[Array, "t m"]:
     r"""The duals for a loss of constant curvature $q$ (2 for the squared loss), by eigenvectors.
 
     With $d\sigma = \frac qn e^{-bt} dt$ and $c = e^{at} v$, each mode obeys $dc/d\sigma =
     e^{at}(y - g) - \kappa c$, where $\kappa$ is the eigenvalue of the kernel. The forcing is taken
-    as linear between two times.
+    as linear between two times. Modes whose eigenvalue is round-off do not move.
     """
-    matrix, curvature = flow.kernel.held, flow.loss.constant_curvature
-    assert matrix is not None
+    curvature = flow.loss.constant_curvature
     assert curvature is not None
-    values, vectors = jnp.linalg.eigh(matrix)
-    values = jnp.maximum(values, 0.0)[:, None]
+    vectors, moves = spectrum.vectors, (spectrum.values > spectrum.round_off)[:, None]
+    values = jnp.where(moves, spectrum.values[:, None], 0.0)
 
     def modes(f: Array) -> Array:
-        return vectors.T @ f.reshape(values.shape[0], -1)
+        return jnp.where(moves, vectors.T @ f.reshape(len(vectors), -1), 0.0)
 
     want, start, decayed = map(modes, (targets, flow.f_start, flow.f_decayed))
     a, b = flow.loss_rate, flow.kernel_rate
@@ -83,13 +102,47 @@ def _exact(flow: KernelFlow, targets: Array, fine: Float[Array, "t s"]) -> Float
     return jax.lax.scan(record, (jnp.zeros(()), jnp.zeros_like(want)), fine)[1]
 
 
+# An error of the outputs, relative to the labels, that does not matter; and the growth of a mode
+# over the horizon, in units of its time constant, that does not matter.
+_SLIGHT, _GROWTH = 0.03, 0.01
+
+
+@eqx.filter_jit
+def _lost(
+    flow: KernelFlow, spectrum: Spectrum, targets: Array, v: Float[Array, " m"], growth: Array
+) -> Array:
+    """The error of the outputs at the dual `v` due to round-off, relative to the labels.
+
+    It is that of the product $K v$, and the whole force on modes that are not resolved, if they can
+    move.
+
+    - **Takes** `growth`, the largest possible growth of these modes, in units of a time constant.
+    """
+    vectors = spectrum.vectors
+
+    def modes(f: Array) -> Array:
+        return vectors.T @ f.reshape(len(vectors), -1)
+
+    def unmoved(f: Array) -> Array:
+        return jnp.where((spectrum.values > spectrum.round_off)[:, None], 0.0, modes(f))
+
+    product = flow.kernel.product(v).reshape(len(vectors), -1)
+    error = rms(product - vectors @ (spectrum.values[:, None] * modes(v)))
+    left = vectors @ unmoved(targets - flow.f_start)
+    error = jnp.hypot(error, jnp.where(growth > _GROWTH, rms(left), 0.0))
+    size = rms(targets)
+    return error / jnp.maximum(jnp.where(size > 0, size, rms(flow.f_start)), 1e-300)
+
+
 def solve(flow: KernelFlow, times: Float[np.ndarray, " t"], observe: Any, stop_at: float) -> Solved:
     """Solves the kernel flow over `times`, or until the observed `indicator` reaches `stop_at`.
 
     - **Takes** `observe(time, v)`, which returns a dictionary of numbers.
     """
-    if flow.loss.constant_curvature is not None and flow.kernel.held is not None:
-        return _solve_exactly(flow, times, observe, stop_at)
+    if flow.loss.constant_curvature is not None:
+        matrix = flow.kernel.held
+        if matrix is not None:
+            return _solve_exactly(flow, _spectrum(matrix), times, observe, stop_at)
     dense = flow.kernel.whole is not None
     speed, _ = rates(flow)
     unit = flow.loss.typical_output(flow.f_start.shape, flow.y)
@@ -141,7 +194,11 @@ _STILL = 60.0
 
 
 def _solve_exactly(
-    flow: KernelFlow, times: Float[np.ndarray, " t"], observe: Any, stop_at: float
+    flow: KernelFlow,
+    spectrum: Spectrum,
+    times: Float[np.ndarray, " t"],
+    observe: Any,
+    stop_at: float,
 ) -> Solved:
     curvature = flow.loss.constant_curvature
     assert curvature is not None
@@ -153,7 +210,7 @@ def _solve_exactly(
     num = 1 + int(decay * np.max(spans) / _FINE)
     fine = (solved - spans)[:, None] + spans[:, None] * (np.arange(1, num + 1) / num)
     # A NumPy array, because splitting a JAX array compiles a program with as many outputs.
-    duals = np.asarray(_exact(flow, targets, jnp.asarray(fine)))
+    duals = np.asarray(_exact(flow, spectrum, targets, jnp.asarray(fine)))
     parts: list[dict[str, np.ndarray]] = []
     reached = 0
     for begin in range(0, len(times), _AT_ONCE):
@@ -165,9 +222,12 @@ def _solve_exactly(
         if len(over):
             break
     seen = {key: np.concatenate([part[key] for part in parts])[:reached] for key in parts[0]}
-    return Solved(
-        times[:reached], duals[:reached], seen, "by eigenvectors", reached * num, "completed"
-    )
+    last, shrinks = float(solved[reached - 1]), float(flow.kernel_rate)
+    clock = last if shrinks == 0 else -math.expm1(-shrinks * last) / shrinks
+    growth = spectrum.round_off * clock * curvature / flow.num_samples
+    lost = _lost(flow, spectrum, targets, jnp.asarray(duals[reached - 1]), growth)
+    ending = "completed" if lost <= _SLIGHT else UNRESOLVED
+    return Solved(times[:reached], duals[:reached], seen, "by eigenvectors", reached * num, ending)
 
 
 class _Seen(eqx.Module):
