@@ -61,15 +61,15 @@ def _exact(
 
     With $d\sigma = \frac qn e^{-bt} dt$ and $c = e^{at} v$, each mode obeys $dc/d\sigma =
     e^{at}(y - g) - \kappa c$, where $\kappa$ is the eigenvalue of the kernel. The forcing is taken
-    as linear between two times. Modes whose eigenvalue is round-off do not move.
+    as linear between two times. An eigenvalue that is round-off is taken as zero.
     """
     curvature = flow.loss.constant_curvature
     assert curvature is not None
-    vectors, moves = spectrum.vectors, (spectrum.values > spectrum.round_off)[:, None]
-    values = jnp.where(moves, spectrum.values[:, None], 0.0)
+    vectors, values = spectrum.vectors, spectrum.values[:, None]
+    values = jnp.where(values > spectrum.round_off, values, 0.0)
 
     def modes(f: Array) -> Array:
-        return jnp.where(moves, vectors.T @ f.reshape(len(vectors), -1), 0.0)
+        return vectors.T @ f.reshape(len(vectors), -1)
 
     want, start, decayed = map(modes, (targets, flow.f_start, flow.f_decayed))
     a, b = flow.loss_rate, flow.kernel_rate
@@ -113,8 +113,8 @@ def _lost(
 ) -> Array:
     """The error of the outputs at the dual `v` due to round-off, relative to the labels.
 
-    It is that of the product $K v$, and the whole force on modes that are not resolved, if they can
-    move.
+    It is that of the product $K v$, and the whole force on modes that are not resolved, if their
+    outputs can move.
 
     - **Takes** `growth`, the largest possible growth of these modes, in units of a time constant.
     """
@@ -123,12 +123,11 @@ def _lost(
     def modes(f: Array) -> Array:
         return vectors.T @ f.reshape(len(vectors), -1)
 
-    def unmoved(f: Array) -> Array:
-        return jnp.where((spectrum.values > spectrum.round_off)[:, None], 0.0, modes(f))
-
     product = flow.kernel.product(v).reshape(len(vectors), -1)
-    error = rms(product - vectors @ (spectrum.values[:, None] * modes(v)))
-    left = vectors @ unmoved(targets - flow.f_start)
+    values = spectrum.values[:, None]
+    found = values > spectrum.round_off
+    error = rms(product - vectors @ (jnp.where(found, values, 0.0) * modes(v)))
+    left = vectors @ jnp.where(found, 0.0, modes(targets - flow.f_start))
     error = jnp.hypot(error, jnp.where(growth > _GROWTH, rms(left), 0.0))
     size = rms(targets)
     return error / jnp.maximum(jnp.where(size > 0, size, rms(flow.f_start)), 1e-300)
