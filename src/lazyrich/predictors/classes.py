@@ -28,7 +28,8 @@ def evidence(
     """What a direction and multipliers from any source prove."""
     phi, right = posed.phi, np.eye(posed.num_classes)[posed.y]
     mu = np.where(right > 0, 0.0, np.maximum(mu, 0.0))
-    mu = mu / np.sum(mu) if np.sum(mu) > 0 else (1 - right) / np.sum(1 - right)
+    mu = mu / np.max(mu) if np.max(mu) > 0 else 1 - right
+    mu = mu / np.sum(mu)
     force = right * np.sum(mu, axis=1, keepdims=True) - mu
     pull, size = force.T @ phi, np.abs(force).T @ np.abs(phi)
     unsure = (len(phi) + posed.num_classes + 2) * EPS * size

@@ -19,6 +19,8 @@ from .products import as_matrix, row_exponents
 
 # Passes over the samples between two evaluations of the gap.
 _SWEEPS = 10
+# Multipliers are not multiplied beyond this sum.
+_LARGE = 1e100
 
 
 @in_double
@@ -124,5 +126,8 @@ def _ascend(data: _Data, mu: Array, key: Array) -> tuple[Array, Array, Array, Ar
     w = forces(mu, y).T @ phi
     norm, total = jnp.linalg.norm(w), jnp.sum(mu)
     margin = jnp.min(every_margin(phi @ w.T, y))
-    # The best multiple of the multipliers for the next passes.
-    return mu * (total / norm**2), w, norm / total, margin / norm
+    # The best multiple of the multipliers for the next passes. It grows without bound if the classes
+    # are not separable.
+    multiple = total / norm**2
+    mu = jnp.where(multiple * total < _LARGE, multiple * mu, mu)
+    return mu, w, norm / total, margin / norm
