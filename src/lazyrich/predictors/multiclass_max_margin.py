@@ -126,8 +126,8 @@ def _ascend(data: _Data, mu: Array, key: Array) -> tuple[Array, Array, Array, Ar
     w = forces(mu, y).T @ phi
     norm, total = jnp.linalg.norm(w), jnp.sum(mu)
     margin = jnp.min(every_margin(phi @ w.T, y))
-    # The best multiple of the multipliers for the next passes. It grows without bound if classes are
-    # not separable.
+    # The best multiple of the multipliers for the next passes. Without a separation it grows
+    # without bound.
     multiple = total / norm**2
     mu = jnp.where(multiple * total < _LARGE, multiple * mu, mu)
     return mu, w, norm / total, margin / norm
