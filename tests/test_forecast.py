@@ -202,8 +202,9 @@ def test_diagonal_nets_grok_when_forecast(seed, sparse):
     record = lr.simulate(experiment)
     run = lr.transition(record)
     assert (found.verdict, run.outcome) == ("grok", "grokked")
-    axis = lr.plot.run(record, found).axes[0]
-    assert "half of the change, forecast (grok)" in axis.get_legend_handles_labels()[1]
+    figure = lr.plot.run(record, found)
+    axis, named = figure.axes[0], [text.get_text() for text in figure.legends[0].get_texts()]
+    assert "half of the change, forecast (grok)" in named
     shown = next(line for line in axis.get_lines() if line.get_label() == "test, kernel flow")
     assert np.max(shown.get_xdata()) <= found.t_kernel_end
     assert found.confidence == "high", found.reasons

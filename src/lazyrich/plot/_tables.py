@@ -8,7 +8,7 @@ from ._report import number
 
 _OVERVIEW = ("panel", "how it came out", "published numbers that agree", "claims")
 _MEASURED = ("quantity", "published", "measured", "range over runs", "ratio", "agrees?")
-_CLAIMED = ("claim", "how measured", "published", "ours", "holds?")
+_CLAIMED = ("claim", "how measured", "criterion", "ours", "holds?")
 
 
 def notes(result: PanelResult) -> list[str]:

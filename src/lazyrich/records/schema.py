@@ -57,12 +57,12 @@ AXES: dict[str, Axis] = {
     "1": Axis(
         "gradient-flow time",
         "gradient-flow time, learning rate × steps",
-        "gradient-flow time $t$ (learning rate × steps)",
+        "gradient-flow time t (learning rate × steps)",
     ),
     "log10(1 + t)": Axis(
         "log10 of one plus gradient-flow time",
         "log10(1 + t), t being gradient-flow time",
-        r"$\log_{10}(1 + t)$, $t$ the gradient-flow time",
+        "log₁₀(1 + t), t the gradient-flow time",
     ),
     "step": Axis("step", "steps of the optimiser", "step"),
     "epoch": Axis("epoch", "passes over the training data", "epoch"),

@@ -3,7 +3,7 @@
 import xarray as xr
 
 from ...studies import PanelResult, curves_at
-from .._run import run
+from .._drawn import run
 from ._base import AbstractFigure, Drawing
 from ._scored import scored
 
@@ -13,14 +13,15 @@ class Run(AbstractFigure):
 
     def draw(self, result: PanelResult) -> Drawing:
         first = result.dataset.isel(dict.fromkeys(result.dataset["outcome"].dims, 0))
-        several = "The run of the first seed" if len(result.sweep) > 1 else "The run"
-        shown = "; circles are published" if result.published and result.published.curves else ""
-        if result.forecast is not None:
-            shown += f"; green and faint is what was forecast. {scored(result.dataset)}"
         folder = None if result.panel is None else result.panel.folder
         curves = curves_at(result.published, result.sweep.experiment.value, folder)
         figure = run(record_of(first, result), result.forecast, curves=curves)
-        return Drawing(figure, f"{several}{shown}".rstrip(".") + ".")
+        caption = figure.caption
+        if len(result.sweep) > 1:
+            caption = f"The run of the first seed. {caption}"
+        if result.forecast is not None:
+            caption += f" {scored(result.dataset)}"
+        return Drawing(figure, caption)
 
 
 def record_of(run: xr.Dataset, result: PanelResult) -> xr.Dataset:

@@ -1,0 +1,81 @@
+"""A panel while its content is collected."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from ..description import Axis, Band, Curve, Line, Panel, Scale, Second, Span, Style
+from ..description.axis import range_of
+
+
+@dataclass
+class Content:
+    """What a panel over time will contain; its range of y follows from what is visible.
+
+    - `bottom`, `top`: the range of y contains these values; `most`, no value of y above it counts.
+    """
+
+    name: str
+    label: str
+    scale: Scale = "linear"
+    bottom: float | None = None
+    top: float | None = None
+    curves: list[Curve] = field(default_factory=list)
+    lines: list[Line] = field(default_factory=list)
+
+    def curve(self, x: Any, y: Any, name: str, style: Style, **more: Any) -> None:
+        """Adds a curve if it has a value that is known, and on a log axis positive."""
+        values = np.asarray(y, dtype=float)
+        if self.scale == "log":
+            values = np.where(values > 0, values, np.nan)
+        if np.isfinite(values).sum() == 1 and not style.marker:
+            style = replace(
+                style, marker="dot", size=6.0, filled=True
+            )  # a line of one point is not seen
+        if np.isfinite(values).any():
+            self.curves.append(Curve(np.asarray(x, dtype=float), values, name, style, **more))
+
+    def line(self, at: float, name: str, style: Style, **more: Any) -> None:
+        """Adds a horizontal line if its value is known."""
+        if np.isfinite(at) and (at > 0 or self.scale != "log"):
+            self.lines.append(Line(float(at), name, style, **more))
+
+    def panel(
+        self,
+        x: Axis,
+        spans: tuple[Span, ...] = (),
+        upright: tuple[Line, ...] = (),
+        second: Second | None = None,
+        *,
+        labelled: bool = True,
+        row: int = 0,
+        column: int = 0,
+    ) -> Panel:
+        """The panel over a time axis; `labelled`, whether ends of curves have labels."""
+        seen = [c.y[(c.x >= x.low) & (c.x <= x.high)] for c in self.curves]
+        levels = np.array([line.at for line in self.lines])
+        low, high = range_of(*seen, levels, scale=self.scale)
+        if self.bottom is not None:
+            low = min(low, self.bottom) if self.bottom < 0 or low > 0 else low
+            low = self.bottom if low > self.bottom else low
+        if self.top is not None:
+            high = max(high, self.top)
+        shown = [c for c, y in zip(self.curves, seen, strict=True) if np.isfinite(y).any()]
+        lines = [line for line in self.lines if low <= line.at <= high]
+        if not labelled:
+            shown = [replace(curve, label="") for curve in shown]
+            lines = [replace(line, label="") for line in lines]
+        if self.scale == "linear" and not low < high:
+            high = low + 1.0
+        bands: tuple[Band, ...] = ()
+        y = Axis(self.label, low, high, self.scale)
+        return Panel(
+            self.name, x, y, spans=spans, bands=bands, lines=(*upright, *lines),
+            curves=tuple(shown), row=row, column=column, second=second,
+        )  # fmt: skip
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to draw but published curves."""
+        return all(curve.group == "published" for curve in self.curves)

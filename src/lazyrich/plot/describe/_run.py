@@ -1,0 +1,117 @@
+"""Runs over time."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ...forecasts import Forecast
+from ...records.described import description_of
+from ...records.summary import textbook_time
+from ..description import Entry, Figure, Line, Span, Style
+from ..description.style import PUBLISHED, TEXTBOOK
+from ._captions import run_caption
+from ._content import Content
+from ._forecast import forecast_marks
+from ._panels import contents_of
+from ._phases import phases
+from ._shown import Curves, Records, Shown, shown
+from ._time import events_of, scales_of, second_axis, time_axis
+
+
+def run(
+    record: Records,
+    forecast: Forecast | Mapping[str, Any] | None = None,
+    *,
+    curves: Curves | None = None,
+    panels: Sequence[str] | None = None,
+    time: str = "log",
+    columns: int = 2,
+) -> Figure:
+    r"""Describes fit, loss, parameter norm and distance from the predictors of a run over time.
+
+    - **Takes** the arguments of [`plot.run`][lazyrich.plot.run]; `columns`, the number of panels
+        beside each other.
+    - **Raises** [`InputError`][lazyrich.InputError] for a record with nothing to draw.
+    """
+    scales = scales_of(time)
+    runs = shown(record, forecast, curves)
+    events = [events_of(one.record) for one in runs]
+    if scales == ("log",):
+        # Time 0 is not on a log axis.
+        runs = [replace(one, record=one.record.sel(time=one.times > 0)) for one in runs]
+    contents = contents_of(runs, panels)
+    marks = forecast_marks(forecast)
+    rows: list[Any] = []
+    single = runs[0] if len(runs) == 1 else None
+    upright = _upright(single, marks.lines)
+    second = None if len(runs) > 1 else second_axis(runs[0].record)
+    if time == "both":
+        columns = len(scales)
+    elif columns > 1:
+        columns = 3 if len(contents) == 3 else min(columns, len(contents))
+    last_row = (len(contents) - 1) // columns if time != "both" else len(contents) - 1
+    for place, content in enumerate(contents):
+        for at, scale in enumerate(scales):
+            axis = time_axis([one.record for one in runs], scale, events, marks.times)
+            row, column = (place, at) if time == "both" else divmod(place, columns)
+            spans = phases(events[0], axis) if single else ()
+            if row:
+                spans = tuple(replace(span, label="") for span in spans)
+            scored = content.name in ("score", "loss")
+            rows.append(
+                content.panel(
+                    axis,
+                    (*spans, *(marks.spans if scored else ())),
+                    tuple(line for line in upright if scored or line not in marks.lines),
+                    second if place + columns >= len(contents) or row == last_row else None,
+                    labelled=at == len(scales) - 1,
+                    row=row,
+                    column=column,
+                )
+            )
+    name = str(description_of(runs[0].record).get("name", "")) if single else ""
+    return Figure(
+        tuple(rows),
+        run_caption([one.record for one in runs], [one.name for one in runs], events, contents,
+                    has_published=any(one.curves for one in runs), forecast=forecast),
+        title=name,
+        key=_key(runs, contents, upright, marks.spans),
+        share_x=True,
+        share_y=time == "both",
+    )  # fmt: skip
+
+
+def _upright(one: Shown | None, marks: tuple[Line, ...]) -> tuple[Line, ...]:
+    """Vertical lines: the textbook time, and those of a forecast."""
+    if one is None:
+        return ()
+    description = description_of(one.record)
+    if not one.record.attrs.get("homogeneity"):
+        return marks
+    at = textbook_time(description["init_scale"], description["weight_decay"])
+    if not (np.isfinite(at) and at > 0):
+        return marks
+    name = "(1/λ) log α, α = init_scale"
+    return (Line(at, name, TEXTBOOK, "y", group="textbook"), *marks)
+
+
+def _key(
+    runs: Sequence[Shown],
+    contents: Sequence[Content],
+    upright: tuple[Line, ...],
+    spans: tuple[Span, ...],
+) -> tuple[Entry, ...]:
+    entries: list[Entry] = []
+    if len(runs) > 1:
+        entries += [Entry("test", Style("#404040")), Entry("train", Style("#404040", "dashed"))]
+    entries += [Entry(line.name, line.style) for line in upright]
+    entries += [Entry(span.name, span.style, "patch") for span in spans]
+    drawn = [curve for content in contents for curve in content.curves]
+    if any(curve.group == "published" for curve in drawn):
+        entries.append(Entry("published", PUBLISHED))
+    if any(curve.group == "kernel flow" for curve in drawn):
+        style = next(curve.style for curve in drawn if curve.group == "kernel flow")
+        entries.append(Entry("kernel flow, forecast", replace(style, colour="#606060")))
+    return tuple(entries)

@@ -1,0 +1,119 @@
+"""Ticks of an axis: at least two with a label, for every range."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+Scale = Literal["linear", "log", "place"]
+
+_STEPS = (1.0, 2.0, 2.5, 5.0)
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+# Powers of ten in this range are written out.
+_WRITTEN_OUT = (1e-2, 1e3)
+# What is labelled between powers of ten on an axis with fewer than two of them.
+_BETWEEN = ((1, 3), (1, 2, 5), (1, 2, 3, 5, 7))
+
+
+@dataclass(frozen=True)
+class Ticks:
+    """Positions with labels, and positions between them without."""
+
+    major: tuple[float, ...]
+    labels: tuple[str, ...]
+    minor: tuple[float, ...] = ()
+
+
+def ticks(low: float, high: float, scale: Scale = "linear", most: int = 6) -> Ticks:
+    """Ticks at round numbers within a range.
+
+    - **Takes** `low` < `high`, positive on a log axis; `most`, the number of labels that there is
+        room for.
+    - **Returns** at least two labelled ticks, and about `most` or fewer if that allows two.
+    """
+    most = max(most, 2)
+    return _log_ticks(low, high, most) if scale == "log" else _linear_ticks(low, high, most)
+
+
+def _linear_ticks(low: float, high: float, most: int) -> Ticks:
+    found = _multiples(low, high, most)
+    return Ticks(tuple(found.tolist()), _plainly(found))
+
+
+def _multiples(low: float, high: float, most: int) -> np.ndarray:
+    """The multiples of the smallest round step of which at most `most` are in the range."""
+    magnitude = 10.0 ** math.floor(math.log10((high - low) / most))
+    two: np.ndarray | None = None
+    for step in (factor * scale * magnitude for scale in (1, 10, 100) for factor in _STEPS):
+        first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+        found = np.arange(first, last + 1) * step
+        if len(found) >= 2:
+            two = found
+        if len(found) <= most:
+            break
+    assert two is not None, (low, high)
+    return two
+
+
+def _log_ticks(low: float, high: float, most: int) -> Ticks:
+    lowest, highest = math.log10(low), math.log10(high)
+    first, last = math.ceil(lowest - 1e-9), math.floor(highest + 1e-9)
+    if last - first < 1:
+        return _within_a_decade(low, high, most)
+    # Powers that are not labelled have a small tick each, and so do their multiples where there
+    # is room for these.
+    every = math.ceil((last - first + 1) / most)
+    every = min(every, last - first)
+    labelled = [p for p in range(first, last + 1) if p % every == 0]
+    if len(labelled) < 2:
+        labelled = list(range(first, last + 1, every))
+    major = tuple(10.0**p for p in labelled)
+    if every == 1:
+        minor = [k * 10.0**p for p in range(first - 1, last + 1) for k in range(2, 10)]
+    else:
+        minor = [10.0**p for p in range(first, last + 1) if p not in labelled]
+    inside = tuple(at for at in minor if low <= at <= high)
+    return Ticks(major, _powers(labelled), inside)
+
+
+def _within_a_decade(low: float, high: float, most: int) -> Ticks:
+    power = math.floor(math.log10(low))
+    decades = [10.0**p for p in (power, power + 1)]
+    fine = [k * d for d in decades for k in range(1, 10) if low <= k * d <= high]
+    best: list[float] = []
+    for factors in _BETWEEN:
+        found = [k * d for d in decades for k in factors if low <= k * d <= high]
+        if 2 <= len(found) <= max(most, 3):
+            best = found
+    if len(best) < 2:
+        best = _multiples(low, high, most).tolist()
+    minor = tuple(at for at in fine if not np.isclose(at, best, rtol=1e-9).any())
+    return Ticks(tuple(best), _plainly(np.array(best)), minor)
+
+
+def _powers(exponents: list[int]) -> tuple[str, ...]:
+    values = [10.0**p for p in exponents]
+    if _WRITTEN_OUT[0] <= min(values) and max(values) <= _WRITTEN_OUT[1]:
+        return tuple(f"{value:g}" for value in values)
+    return tuple("10" + str(p).translate(_SUPERSCRIPTS) for p in exponents)
+
+
+def _plainly(values: np.ndarray) -> tuple[str, ...]:
+    """The shortest texts that distinguish the values; large and small ones by powers of ten."""
+    largest = float(np.max(np.abs(values)))
+    power = math.floor(math.log10(largest)) if largest > 0 else 0
+    if -3 <= power <= 4:
+        for digits in range(4):
+            texts = [f"{value + 0.0:.{digits}f}" for value in values]
+            if np.allclose([float(t) for t in texts], values, rtol=0, atol=1e-6 * largest):
+                return tuple(t.replace("-", "−") for t in texts)
+        return tuple(f"{value:.6g}".replace("-", "−") for value in values)
+    return tuple(_times_power(value, power) for value in values)
+
+
+def _times_power(value: float, power: int) -> str:
+    if value == 0:
+        return "0"
+    factor = f"{value / 10.0**power:.6g}".replace("-", "−")
+    return f"{factor}×10{str(power).translate(_SUPERSCRIPTS)}"
