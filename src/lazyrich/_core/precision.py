@@ -1,9 +1,11 @@
-"""Double precision for all computations of lazyrich, whatever the user's JAX configuration."""
+"""Which floating type each part of lazyrich computes in, whatever the user's JAX configuration."""
 
+import contextlib
+import dataclasses
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Literal, ParamSpec, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +19,64 @@ _R = TypeVar("_R")
 # Arguments whose integers are not converted: inputs, which linear models read in a narrow type,
 # indices and classes.
 _WHOLE = frozenset({"x", "other", "index", "classes"})
+
+
+PrecisionName = Literal["float64", "float32"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Precision:
+    """The floating types of a run.
+
+    Parameters, inputs, outputs of the model and derivatives of the model have the type `dtype`.
+    Times, step control, losses with their derivatives, records, predictors, certificates and
+    forecasts have the type float64.
+    """
+
+    name: PrecisionName = "float64"
+
+    @property
+    def is_double(self) -> bool:
+        """Whether all parts of the run have the type float64."""
+        return self.name == "float64"
+
+    @property
+    def dtype(self) -> Any:
+        """The type of parameters, inputs and outputs."""
+        return jnp.dtype(self.name)
+
+    def cast(self, tree: Any) -> Any:
+        """A pytree with its floating arrays in the type of the run; other leaves are unchanged."""
+        return _with_floats(tree, self.dtype)
+
+    def context(self) -> contextlib.AbstractContextManager[Any]:
+        """The context in which a run is compiled.
+
+        On an accelerator, JAX by default rounds the factors of float32 products to ten or fewer
+        bits after the leading one. The context prevents this.
+        """
+        return (
+            contextlib.nullcontext() if self.is_double else jax.default_matmul_precision("highest")
+        )
+
+
+def doubled(tree: Any) -> Any:
+    """A pytree with its floating arrays in float64, or in the widest type that JAX is set to."""
+    return _with_floats(tree, float)
+
+
+def float_type(tree: Any) -> Any:
+    """The type of the floating arrays in a pytree, which is the same for all."""
+    types = (jnp.result_type(leaf) for leaf in jax.tree.leaves(tree))
+    return next((t for t in types if jnp.issubdtype(t, jnp.floating)), jnp.result_type(float))
+
+
+def _with_floats(tree: Any, dtype: Any) -> Any:
+    def leaf(value: Any) -> Any:
+        floating = jnp.issubdtype(jnp.result_type(value), jnp.floating)
+        return jnp.asarray(value, dtype) if floating else value
+
+    return jax.tree.map(leaf, tree)
 
 
 def in_double(function: Callable[_P, _R]) -> Callable[_P, _R]:

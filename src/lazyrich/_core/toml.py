@@ -3,6 +3,8 @@
 import tomllib
 from typing import Any
 
+from .description import described_function
+
 # The largest description in letters; most have thousands. Python parses so many in a second.
 MAX_BYTES = 2**18
 # The largest depth of tables in tables. A model in a model in an experiment in a sweep has six.
@@ -59,3 +61,14 @@ def _depth(table: Any) -> int:
         inner = value.values() if isinstance(value, dict) else value
         left += [(item, depth + 1) for item in inner if isinstance(item, dict | list)]
     return deepest
+
+
+def writable(value: Any) -> Any:
+    """Tables as a file can contain them; other objects are replaced by their names."""
+    if isinstance(value, dict):
+        return {str(key): writable(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list | tuple):
+        return [writable(item) for item in value]
+    if isinstance(value, str | bool | int | float):
+        return value
+    return described_function(value if callable(value) else type(value))

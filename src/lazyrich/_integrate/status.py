@@ -12,13 +12,15 @@ Ending = Literal[
     "too_stiff",
     "step_underflow",
     "diverged",
+    "imprecise",
 ]
 """How a solve ended.
 
 `completed` at the horizon. `crossed` and `stationary` by a condition that the user has set.
 `max_steps`, `max_gradients` and `max_seconds` if a budget was used up; `too_stiff` if it was used
 up by steps whose length was limited by stability. `step_underflow` if the tolerance required a
-step of length zero. `diverged` if values were not finite even for the shortest step.
+step of length zero. `diverged` if values were not finite even for the shortest step. `imprecise`
+if a run in float32 reached its horizon, but rounding has spoiled the outputs or stopped the steps.
 """
 
 RUNNING, COMPLETED, MAX_STEPS, MAX_GRADIENTS, UNDERFLOW, DIVERGED, STATIONARY, CROSSED = range(8)

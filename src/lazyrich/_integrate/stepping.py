@@ -17,6 +17,7 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from .._core.norms import tree_norm
 from ..solvers._work import AbstractCounting, Work, work
+from .interpolation import evaluated
 from .log_state import LogState
 from .status import (
     COMPLETED,
@@ -285,7 +286,7 @@ def _record(
         place = jnp.where(asked <= reached, system.clock.locate(interpolation, asked), jnp.inf)
         is_request = place <= extra(index)
         t = jnp.where(is_request, place, extra(index))
-        y = interpolation.evaluate(t)
+        y = evaluated(interpolation, t, solve.y)
         time = jnp.where(is_request, asked, system.clock.read(t, y))
         value = system.observe(time, params_of(y))
         slot = solve.num_saved

@@ -65,7 +65,8 @@ def observer_of(
 ) -> Observer:
     """The function that computes the probes of a run inside a solver."""
     begin: Any = 0.0 if prepared.begin == 0 else jnp.asarray(prepared.begin)
-    return Observer(run.context, prepared.problem.train.x, x_test, run.probes, begin)
+    x_train, x_test = prepared.precision.cast((prepared.problem.train.x, x_test))
+    return Observer(run.context, x_train, x_test, run.probes, begin)
 
 
 def check_own_probes(prepared: PreparedProblem, num_records: int) -> None:
@@ -77,4 +78,4 @@ def check_own_probes(prepared: PreparedProblem, num_records: int) -> None:
         return
     block = next(iter(prepared.data.split.test))
     observer = observer_of(prepared, block.x, probed(prepared, block.y, block.x))
-    check_probes(observer, prepared.problem.params, num_records)
+    check_probes(observer, prepared.to_solve.params, num_records)

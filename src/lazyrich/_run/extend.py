@@ -14,7 +14,7 @@ from jaxtyping import Array
 from threadpoolctl import threadpool_limits
 
 from .._core.errors import InputError
-from .._core.precision import as_double, in_double
+from .._core.precision import Precision, as_double, in_double
 from ..experiments.experiment import Experiment
 from .prepared import prepare
 from .result import FINAL, digest_of
@@ -28,7 +28,7 @@ def parameters(record: xr.Dataset, experiment: Experiment, time: float | None = 
 
     - **Takes** `time`, for a run with the probe `parameters`: the nearest record is used. With
         None, the parameters at the end of a run with `keep_params=True`, or of the last record.
-    - **Returns** a pytree of NumPy arrays.
+    - **Returns** a pytree of NumPy arrays in the precision of the experiment.
     - **Raises** [`InputError`][lazyrich.InputError] if the record does not contain parameters, or
         if they do not fit the model of the experiment.
     """
@@ -49,12 +49,13 @@ def parameters(record: xr.Dataset, experiment: Experiment, time: float | None = 
         return experiment.model.condensed(params).params if closed else params
 
     shapes = jax.eval_shape(followed, jr.key(0))
-    leaves = jax.tree.map(lambda leaf: np.zeros(leaf.shape), shapes)
+    dtype = Precision(experiment.precision).dtype
+    leaves = jax.tree.map(lambda leaf: np.zeros(leaf.shape, dtype), shapes)
     zeros, unravel = jax.flatten_util.ravel_pytree(leaves)
     if zeros.size != flat.size:
         accepted = f"the experiment's model has {zeros.size}; pass the experiment of the record"
         raise InputError("record", f"{flat.size} parameters", accepted)
-    return jax.tree.map(np.asarray, unravel(jnp.asarray(flat)))
+    return jax.tree.map(np.asarray, unravel(jnp.asarray(flat, dtype)))
 
 
 def check_extends(record: xr.Dataset, experiment: Experiment) -> float:

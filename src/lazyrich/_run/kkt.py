@@ -44,7 +44,7 @@ def final_residuals(
             for run, each in zip(runs, prepared, strict=True)
         ]
     )
-    params = jax.tree.map(lambda *leaves: np.stack(leaves), *finals)
+    params = jax.tree.map(lambda *leaves: np.stack(leaves).astype(np.float64), *finals)
     systems = lanes.call(_system, params)
     pairs = zip(np.asarray(systems.matrix), np.asarray(systems.linear), strict=True)
     multipliers = np.stack([kkt_multipliers(matrix, linear) for matrix, linear in pairs])

@@ -9,6 +9,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from .._core.precision import Precision
 from ..dynamics import Problem
 from ..experiments.experiment import Experiment
 from ..experiments.identity import Met, canonical, check_distinct, explicit, forget_stale
@@ -37,12 +38,19 @@ class PreparedProblem:
 
     @property
     def to_solve(self) -> Problem:
-        """The problem for the solver, with the parameters at `begin`."""
-        if self.reached is None:
-            return self.problem
-        start = jax.tree.map(jnp.asarray, self.reached)
-        own = self.problem.params
-        return eqx.tree_at(lambda p: p.params, self.problem, start, is_leaf=lambda x: x is own)
+        """The problem for the solver: in the precision of the run, from the time `begin`."""
+        problem = self.problem
+        if self.reached is not None:
+            start = jax.tree.map(jnp.asarray, self.reached)
+            own = problem.params
+            problem = eqx.tree_at(lambda p: p.params, problem, start, is_leaf=lambda x: x is own)
+        precision = self.precision
+        return problem if precision.is_double else problem.in_precision(precision)
+
+    @property
+    def precision(self) -> Precision:
+        """The floating types of the run. The prepared problem itself is in float64."""
+        return Precision(self.experiment.precision)
 
     def going_on(self, params: Any, begin: float) -> "PreparedProblem":
         """The same run, solved from the time `begin` with the parameters `params`."""

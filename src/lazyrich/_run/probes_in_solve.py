@@ -10,12 +10,16 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
 from .._core.errors import InputError
+from .._core.precision import doubled, float_type
 from ..models import AbstractLinearModel
 from ..probes import AbstractProbe, RunContext, RunState
 
 
 class Observer(eqx.Module):
-    """A function for the solver that computes all probes at one time. Test data are in memory."""
+    """A function for the solver that computes all probes at one time. Test data are in memory.
+
+    `x_train` and `x_test` have the type of the run's parameters; the context is in float64.
+    """
 
     context: RunContext
     x_train: Shaped[Array, "n d"]
@@ -25,7 +29,8 @@ class Observer(eqx.Module):
 
     def __call__(self, time: Any, params: Any) -> dict[str, Array]:
         """The values of the probes, by name."""
-        model = self.context.model
+        dtype = float_type(params)
+        model = jax.tree.map(lambda number: number.astype(dtype), self.context.model)
         if isinstance(model, AbstractLinearModel):
             weights = model.weights(params)
             f_train = model.evaluate(weights, self.x_train)
@@ -33,7 +38,9 @@ class Observer(eqx.Module):
         else:
             weights = None
             f_train, f_test = model.apply(params, self.x_train), model.apply(params, self.x_test)
-        state = RunState(jnp.asarray(time + self.begin), params, weights, f_train, f_test)
+        now = jnp.asarray(time + self.begin)
+        # Outputs have the precision of the run. All that is computed from them is in float64.
+        state = RunState(now, *doubled((params, weights, f_train, f_test)))
         return {probe.name: probe(state, self.context) for probe in self.probes}
 
 

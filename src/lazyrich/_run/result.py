@@ -172,6 +172,7 @@ class BatchResult:
         attributes = {
             "experiment": experiment.description,
             "experiment_hash": experiment.content_hash,
+            "precision": experiment.precision,
             "homogeneity": experiment.model.homogeneity or 0,
             "own_params": self.own_params[place],
             "loss_floor": self.loss_floors[place],

@@ -15,6 +15,7 @@ from .prepared import PreparedProblem
 from .probes_after_solve import measure_after
 from .probes_in_solve import check_probes
 from .result import BatchResult
+from .rounding import check_start, checked_ends
 
 Listener = Callable[[str, float | None, str], None]
 """Called with the stage, the fraction of the stage that is done (if known), and a short text."""
@@ -65,6 +66,9 @@ def solve_batch(
     for each in prepared:
         assert each.data.predictors is not None
     times = _times(prepared)
+    rounded = [each for each in prepared if not each.precision.is_double]
+    for each in rounded:
+        check_start(each)
     clock.start("solving the flow")
 
     def report(now: SolveProgress) -> None:
@@ -86,11 +90,14 @@ def solve_batch(
             observer_of(each, each.data.test.x, run)
             for each, run in zip(prepared, runs, strict=True)
         ]
-        for i in first_of_data:
-            check_probes(observers[i], prepared[i].problem.params, len(times[i]))
         problems = [_watched(each) for each in prepared]
-        trajectories = dynamics.solve(problems, times, report, observers, checkpoint)
+        for i in first_of_data:
+            check_probes(observers[i], problems[i].params, len(times[i]))
+        with prepared[0].precision.context():
+            trajectories = dynamics.solve(problems, times, report, observers, checkpoint)
         clock.start("measuring")
+        if rounded:
+            trajectories = checked_ends(prepared, trajectories)
         values = [
             {name: np.asarray(found) for name, found in solved.observed.items()}
             for solved in trajectories
@@ -122,7 +129,7 @@ def _watched(prepared: PreparedProblem) -> Problem:
     return eqx.tree_at(
         lambda problem: problem.watched,
         prepared.to_solve,
-        prepared.data.watched,
+        prepared.precision.cast(prepared.data.watched),
         is_leaf=lambda leaf: leaf is None,
     )
 

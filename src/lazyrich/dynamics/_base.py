@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, Shaped
 
 from .._core.description import Choice
+from .._core.precision import Precision
 from .._integrate.checkpoint import Checkpoint
 from .._integrate.status import Ending
 from ..losses import AbstractLoss
@@ -33,6 +34,12 @@ class Problem(eqx.Module):
     loss: AbstractLoss = eqx.field(static=True)
     watched: Shaped[Array, "m d"] | None = None
     loss_divisor: float | Float[Array, ""] = 1.0
+
+    def in_precision(self, precision: Precision) -> "Problem":
+        """The problem with parameters and inputs in the type of a run. Labels stay in float64."""
+        params, x, watched = precision.cast((self.params, self.train.x, self.watched))
+        train = Samples(x, self.train.y)
+        return dataclasses.replace(self, train=train, params=params, watched=watched)
 
     @property
     def outputs(self) -> tuple[int, ...]:
@@ -105,6 +112,15 @@ class Trajectory(eqx.Module):
     effort: Effort = eqx.field(static=True)
     observed: Any = None
     final: Any = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the solve reached its horizon or a condition of the user."""
+        return self.ending in ("completed", "crossed", "stationary")
+
+    def ended(self, ending: Ending) -> "Trajectory":
+        """The same trajectory with another ending."""
+        return dataclasses.replace(self, ending=ending)
 
 
 FIRST = 0.01
@@ -184,6 +200,16 @@ class AbstractDynamics(Choice):
         """Whether these dynamics are defined for the model."""
         del model
         return True
+
+    def needs_double(self, weight_decay: float) -> str:
+        """Why these dynamics need float64 and what to do instead; empty if float32 is enough."""
+        del weight_decay
+        return ""
+
+    @property
+    def output_error(self) -> float:
+        """The relative error of outputs above which rounding spoils a run."""
+        return 1e-3
 
     @property
     def in_log_time(self) -> bool:

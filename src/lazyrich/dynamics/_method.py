@@ -37,6 +37,14 @@ class Method(NamedTuple):
     reason: str
     later: "Method | None" = None  # continues if stability limits the steps of this method
 
+    def resolving(self, rtol: float, eps: float) -> "Method":
+        """The method for tolerance `rtol` if numbers have the relative spacing `eps`."""
+        solver = self.solver
+        if isinstance(solver, AbstractCounting):
+            solver = solver.resolving(rtol, eps)
+        later = None if self.later is None else self.later.resolving(rtol, eps)
+        return self._replace(solver=solver, later=later)
+
     def stability_bound(self, solve: SolveState) -> bool:
         """Whether stability limited the length of the last steps."""
         if not isinstance(self.solver, AbstractCounting):

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, PyTree, Shaped
 
 from .._core.norms import rms, tree_norm
+from .._core.precision import doubled, float_type
 from .._integrate.log_state import LogState
 from .._integrate.stepping import params_of
 from ..models import AbstractModel
@@ -48,13 +49,14 @@ class StepError(eqx.Module):
     @classmethod
     def of(cls, problem: Problem, rtol: float, control: str) -> "StepError":
         """The error measure for a problem, with `control` and `rtol` of a `Flow`."""
-        model = jax.tree.map(jnp.asarray, problem.model)
+        dtype = float_type(problem.params)
+        model = jax.tree.map(lambda number: jnp.asarray(number, dtype), problem.model)
         return cls(
             _control_inputs(problem),
             jnp.asarray(output_unit(problem)),
             jnp.asarray(rtol * _caution(problem)),
             model,
-            jax.tree.map(jnp.asarray, problem.params) if problem.model.keeps_signs else None,
+            doubled(problem.params) if problem.model.keeps_signs else None,
             control,
         )
 
@@ -65,7 +67,7 @@ class StepError(eqx.Module):
             norm = jnp.maximum(tree_norm(params_of(y0)), tree_norm(params))
             worst = tree_norm(change) / jnp.maximum(norm, _NOTHING)
             if self.start is not None:
-                unseen = jax.tree.map(_unseen, self.start, params, change)
+                unseen = jax.tree.map(_unseen, self.start, doubled(params), doubled(change))
                 worst = jnp.maximum(worst, functools.reduce(jnp.maximum, jax.tree.leaves(unseen)))
         if self.control != "parameters":
             f, moved = jax.jvp(lambda p: self.model.apply(p, self.x), (params,), (change,))

@@ -16,6 +16,8 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 from pydantic import Field
 
 from .._core.errors import InputError
+from .._core.norms import tree_norm
+from .._core.precision import doubled, float_type
 from .._integrate.checkpoint import Checkpoint
 from .._integrate.status import Ending
 from ..losses import AbstractLoss
@@ -30,12 +32,19 @@ from ._base import (
     Trajectory,
     recorded_params,
 )
+from ._rate import loss_floor
 
 # The intended time of a chunk of steps in seconds, and the number of steps of the first chunk.
 _CHUNK_SECONDS, _FIRST_CHUNK = 1.0, 256
 
 # Beyond this number of steps, float64 cannot distinguish the times of successive steps.
 _MOST_STEPS = 2.0**53
+
+# Rounding changes a parameter by at most 2^-24 of its size. A step of pure decay that changes it by
+# 2^-20 or more is off by at most 6 %, up or down, and the mean over many parameters by far less.
+_LEAST_SHRINK = 2.0**-20
+# If rounding removes more than this part of a step, the parameters hardly move.
+_LARGEST_LOST = 0.5
 
 # Uses of randomness. Each has its own keys.
 SHUFFLES, LABEL_NOISE = range(2)
@@ -81,6 +90,29 @@ class AbstractDiscrete(AbstractDynamics):
         """Raises [`InputError`][lazyrich.InputError] if the optimiser cannot solve the problem."""
         del problem
 
+    def needs_double(self, weight_decay: float) -> str:
+        shrink = self.learning_rate * weight_decay
+        if 0 < shrink < _LEAST_SHRINK:
+            return (
+                f"shrinks parameters by learning_rate * weight_decay = {shrink:.2g} in a step, "
+                f"and float32 rounds away what is below {_LEAST_SHRINK:.2g}"
+            )
+        return ""
+
+    def _is_stopped(self, problem: Problem, walk: "_Walk", state: "_State") -> bool:
+        """Whether rounding of the parameters has stopped a run in float32 that had to go on.
+
+        Without decay, updates become ever smaller. A regression that has fitted its data is at its
+        end. With decay, `needs_double` ensures that parameters keep moving.
+        """
+        if float_type(state.params) == jnp.float64 or float(problem.weight_decay) > 0:
+            return False
+        if not float(_part_lost(walk, state)) > _LARGEST_LOST:
+            return False
+        loss, train = problem.loss, problem.train
+        outputs = doubled(problem.model.apply(state.params, train.x))
+        return not float(loss.mean(outputs, train.y)) < loss_floor(problem, self.output_error)
+
     def follow(
         self,
         problem: Problem,
@@ -95,10 +127,11 @@ class AbstractDiscrete(AbstractDynamics):
             raise InputError("dynamics.learning_rate", self.learning_rate, accepted)
         marks = np.unique(np.rint(times / self.learning_rate).astype(np.int64))
         see = observe if observe is not None else recorded_params
-        decay, rate = jnp.asarray(problem.weight_decay), jnp.asarray(self.learning_rate)
+        dtype = float_type(problem.params)
+        decay, rate = jnp.asarray(problem.weight_decay, dtype), jnp.asarray(self.learning_rate)
         alike = self._at_any_rate_and_seed()
         divisor = jnp.asarray(problem.loss_divisor)
-        model = jax.tree.map(jnp.asarray, problem.model)
+        model = jax.tree.map(lambda number: jnp.asarray(number, dtype), problem.model)
         walk = _Walk(problem.train, model, problem.loss, decay, divisor, rate, see, alike)
         params = jax.tree.map(jnp.asarray, problem.params)
         state = _begin(walk, params, self.first_draws(problem.train), jnp.asarray(marks))
@@ -117,6 +150,8 @@ class AbstractDiscrete(AbstractDynamics):
         num_saved = int(state.num_saved)
         values = jax.tree.map(lambda a: a[:num_saved], state.values)
         ending: Ending = "diverged" if bool(state.failed) else "completed"
+        if ending == "completed" and self._is_stopped(problem, walk, state):
+            ending = "imprecise"
         num_steps, num_samples = int(state.step), problem.train.x.shape[0]
         passes = num_steps * self.samples_per_step(num_samples) / num_samples
         return Trajectory(
@@ -211,13 +246,14 @@ class _Walk(eqx.Module):
     observe: Callable[[Any, Any], Any]
     optimiser: AbstractDiscrete = eqx.field(static=True)  # the same for all rates and seeds
 
-    def step(self, state: "_State") -> "_State":
+    def updates(self, state: "_State") -> tuple[PyTree, PyTree, Draws]:
+        """The change of the parameters in a step, with the next memory and draws."""
         optimiser = self.optimiser
         batch, draws = optimiser.draw(self.train, state.draws, state.step)
 
         def mean_loss(params: PyTree) -> Array:
-            mean = self.loss.mean(self.model.apply(params, batch.x), batch.y)
-            return mean / self.loss_divisor
+            outputs = doubled(self.model.apply(params, batch.x))
+            return self.loss.mean(outputs, batch.y) / self.loss_divisor
 
         gradient = jax.grad(mean_loss)(state.params)
         transformation = optimiser.transformation(self.weight_decay)
@@ -225,7 +261,11 @@ class _Walk(eqx.Module):
         updates, memory = transformation.update(gradient, state.memory, decayed)
         # If the decay has a wider type than the parameters, the memory would become wider, too.
         memory = jax.tree.map(lambda new, old: new.astype(old.dtype), memory, state.memory)
-        updates = jax.tree.map(lambda u: -self.learning_rate * u, updates)
+        rate = self.learning_rate
+        return jax.tree.map(lambda u: -rate.astype(u.dtype) * u, updates), memory, draws
+
+    def step(self, state: "_State") -> "_State":
+        updates, memory, draws = self.updates(state)
         return eqx.tree_at(
             lambda s: (s.params, s.memory, s.draws, s.step),
             state,
@@ -292,6 +332,15 @@ def _go(walk: _Walk, marks: Int[Array, " t"], stop: Array, state: _State) -> _St
         )
 
     return jax.lax.while_loop(more, segment, state)
+
+
+@eqx.filter_jit
+def _part_lost(walk: _Walk, state: _State) -> Float[Array, ""]:
+    """The norm of the rounding error of the next step, over the norm of the step."""
+    updates, _, _ = walk.updates(state)
+    moved = doubled(optax.apply_updates(state.params, updates))
+    wanted = jax.tree.map(jnp.add, doubled(state.params), doubled(updates))
+    return tree_norm(jax.tree.map(jnp.subtract, moved, wanted)) / tree_norm(updates)
 
 
 def _next_chunk(chunk: int, seconds: float) -> int:

@@ -16,6 +16,7 @@ from jaxtyping import Float
 
 from .._core.description import Description
 from .._core.errors import InputError
+from .._core.precision import float_type
 from .._integrate import stepping as _stepping
 from .._integrate.checkpoint import Checkpoint
 from .._integrate.clock import LinearClock, LogClock
@@ -38,6 +39,9 @@ from ._rate import first_times, loss_floor
 from ._recipes import check_method, with_tolerances
 from ._step_error import StepError
 from .gradient_flow import GradientFlow, LogTimeFlow
+
+LEAST_RTOL = 1e-4
+"""The smallest tolerance of a step at which float32 can represent parameters and outputs."""
 
 
 class StopWhen(Description):
@@ -117,6 +121,21 @@ class Flow(AbstractDynamics):
     def in_log_time(self) -> bool:
         return self.clock == "log"
 
+    @property
+    def output_error(self) -> float:
+        return self.rtol
+
+    def needs_double(self, weight_decay: float) -> str:
+        del weight_decay
+        if self.clock == "log":
+            return "with clock = log follows losses below the rounding of a margin: use linear"
+        if self.closure:
+            return "with closure solves for moments of the parameters: set it to false"
+        if self.rtol < LEAST_RTOL:
+            given = f"dynamics.rtol = {self.rtol:g}"
+            return f"needs more digits for {given}: for float32 set {LEAST_RTOL:g} or more"
+        return ""
+
     def as_flow(self) -> "Flow":
         return self
 
@@ -133,7 +152,9 @@ class Flow(AbstractDynamics):
         observe: Observe | None = None,
         checkpoint: Checkpoint | None = None,
     ) -> Trajectory:
-        method = choose(self.method, self.clock, problem, float(times[-1]))
+        method = self._resolving(
+            choose(self.method, self.clock, problem, float(times[-1])), problem
+        )
         switch = MethodSwitch(method, *self.prepare(problem, times, observe, method))
         if checkpoint is not None and (kept := checkpoint.load(switch.kept())) is not None:
             switch.take_up(kept)
@@ -177,6 +198,7 @@ class Flow(AbstractDynamics):
         observes = [None] * len(problems) if observers is None else observers
         ends = [float(grid[-1]) for grid in times]
         method = choose_together(self.method, self.clock, list(problems), ends)
+        method = self._resolving(method, problems[0])
         lanes = [
             self.prepare(problem, grid, observe, method)
             for problem, grid, observe in zip(problems, times, observes, strict=True)
@@ -199,6 +221,13 @@ class Flow(AbstractDynamics):
             self.finish(method, switch.solve, None, switch.switched, observed=observed)
             for switch in switches
         ]
+
+    def _resolving(self, method: Method, problem: Problem) -> Method:
+        """The method, for a problem in float32 with as many stages as its rounding allows."""
+        dtype = float_type(problem.params)
+        if dtype == jnp.float64:
+            return method
+        return method.resolving(self.rtol, float(jnp.finfo(dtype).eps))
 
     def prepare(
         self,
@@ -236,7 +265,7 @@ class Flow(AbstractDynamics):
             ),
             resolution=jnp.asarray(self.densify),
             stationary=jnp.asarray(self.stationary),
-            decay=flow.weight_decay,
+            decay=jnp.asarray(problem.weight_decay, jnp.float64),
             max_steps=jnp.asarray(self.max_steps),
             max_gradients=jnp.asarray(self.max_gradients),
             moving=moving,

@@ -8,6 +8,7 @@ import jax.flatten_util
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
+from .._core.precision import doubled
 from ..solvers._matrix import AbstractMatrix, ShiftedSolve
 from ..solvers._shifted_gram import cholesky_solve, conjugate_gradient_solve, normal_solve, nystrom
 from ..solvers._work import Work, work
@@ -41,10 +42,11 @@ class GaussNewton(AbstractMatrix):
         a = shift + flow.weight_decay
 
         def root(v: Array) -> Array:
-            return flow.loss.curvature_root(f, flow.y, v)
+            return flow.loss.curvature_root(doubled(f), flow.y, doubled(v)).astype(v.dtype)
 
         def transposed(v: Array) -> Array:
-            return flow.loss.curvature_root_transposed(f, flow.y, v)
+            found = flow.loss.curvature_root_transposed(doubled(f), flow.y, doubled(v))
+            return found.astype(v.dtype)
 
         if f.size <= MAX_OUTPUTS and flow.prefers_parameters(params):
             unravel = jax.flatten_util.ravel_pytree(params)[1]

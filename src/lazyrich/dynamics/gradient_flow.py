@@ -10,6 +10,7 @@ import jax.flatten_util
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree, Shaped
 
+from .._core.precision import doubled, float_type
 from .._integrate.log_state import LogState
 from ..losses import AbstractLoss
 from ..models import AbstractModel
@@ -46,12 +47,15 @@ class GradientFlow(AbstractMatrixTerm, AbstractDualTerm):
 
     @classmethod
     def of(cls, problem: Problem) -> "GradientFlow":
-        """The flow of a problem. Numbers become arrays, so that a sweep compiles only once."""
+        """The flow of a problem, in the type of its parameters.
+
+        Numbers become arrays, so that a sweep compiles only once.
+        """
+        dtype = float_type(problem.params)
         decay, divisor = (
-            jnp.asarray(number, jnp.float64)
-            for number in (problem.weight_decay, problem.loss_divisor)
+            jnp.asarray(number, dtype) for number in (problem.weight_decay, problem.loss_divisor)
         )
-        model = jax.tree.map(jnp.asarray, problem.model)
+        model = jax.tree.map(lambda number: jnp.asarray(number, dtype), problem.model)
         train = problem.train
         return cls(train.x, train.y, decay, model, problem.loss, divisor)
 
@@ -107,8 +111,8 @@ class GradientFlow(AbstractMatrixTerm, AbstractDualTerm):
         return self.model.tangent_kernel(params, self.x)
 
     def dual(self, f: Float[Array, "*m"]) -> Float[Array, "*m"]:
-        """$s(f)$."""
-        return self.loss.dual(f, self.y)
+        """$s(f)$, computed in float64 and rounded to the type of `f`."""
+        return self.loss.dual(doubled(f), self.y).astype(f.dtype)
 
     def pull(self, pullback: Callable[[Array], PyTree], dual: Array, params: PyTree) -> PyTree:
         r"""$\frac1n J^\top r - \lambda\theta$ for a given dual $r$."""
@@ -131,7 +135,7 @@ class GradientFlow(AbstractMatrixTerm, AbstractDualTerm):
         return t1 - t0
 
     def prod(self, vf: PyTree, control: Any) -> PyTree:
-        return jax.tree.map(lambda v: control * v, vf)
+        return jax.tree.map(lambda v: jnp.asarray(control, v.dtype) * v, vf)
 
 
 class LogTimeFlow(diffrax.AbstractTerm[Any, Any]):

@@ -11,12 +11,13 @@ import pydantic
 import tomli_w
 from annotated_types import Ge, Gt
 
-from .._core.description import Description, described_function, unknown_key
+from .._core.description import Description, unknown_key
 from .._core.errors import InputError
 from .._core.files import contents, replacing
 from .._core.keys import at_key, dotted
+from .._core.precision import PrecisionName
 from .._core.shown import as_html, rows
-from .._core.toml import MAX_BYTES, parse_toml
+from .._core.toml import MAX_BYTES, parse_toml, writable
 from ..dynamics import AbstractDynamics, Flow, ReducedFlow, Times
 from ..losses import AbstractLoss, Logistic
 from ..models import AbstractModel, DiagonalLinear
@@ -43,7 +44,8 @@ class Experiment(Description):
         \alpha_\text{out}^2$ instead of $\mathcal L$, where $\alpha_\text{out}$ is the model's
         `output_scale`; `t1`, the last time, in gradient-flow time; `times`, when to record;
         `probes`, what to record, by name or your own; `seed` of the data and the parameters;
-        `name`, any text; `published`, numbers to compare with.
+        `precision`, the type of parameters, data and derivatives, `float64` or `float32` (see
+        `docs/precision.md`); `name`, any text; `published`, numbers to compare with.
     - With `divide_loss`, $t$ is the flow time of the divided loss. Kernels grow like
         $\alpha_\text{out}^2$, so at equal early times runs of all scales are alike. A
         learning rate of $\eta_0 / \alpha_\text{out}^2$ on $\mathcal L$ is the learning rate
@@ -61,6 +63,9 @@ class Experiment(Description):
     divide_loss: Annotated[bool, _help("divide the loss by output_scale^2: true or false")] = False
     t1: Annotated[float, Gt(0), _help("horizon, in flow time (learning rate x steps)")] = 1e4
     seed: Annotated[int, Ge(0), pydantic.Field(lt=2**63), _help("fixes data and parameters")] = 0
+    precision: Annotated[PrecisionName, _help("of parameters and data: float64 or float32")] = (
+        "float64"
+    )
     dynamics: AbstractDynamics = ReducedFlow()
     times: Annotated[Times, _help("when to record")] = Times()
     probes: Annotated[tuple[str | AbstractProbe, ...], _help("what to record, a list of names")] = (
@@ -77,6 +82,12 @@ class Experiment(Description):
             kind, model = type(self.dynamics).__name__, type(self.model).__name__
             accepted = f"does not support model {model}; leave dynamics out, or use Flow"
             raise InputError("dynamics.kind", kind, accepted)
+        if self.precision != "float64":
+            why = self.dynamics.needs_double(self.weight_decay)
+            if why:
+                kind = type(self.dynamics).__name__
+                accepted = f"should be float64, because {kind} {why}"
+                raise InputError("precision", self.precision, accepted)
         _ = self.loss_divisor
 
     @pydantic.field_validator("probes", mode="before")
@@ -182,7 +193,7 @@ class Experiment(Description):
             if arrays_path is not None:
                 table["task"]["path"] = arrays_path
         # Plain values first: in TOML, all lines after a table's header belong to the table.
-        plain = _writable(table)
+        plain = writable(table)
         ordered = sorted(plain.items(), key=lambda item: isinstance(item[1], dict))
         return tomli_w.dumps(dict(ordered))
 
@@ -231,7 +242,7 @@ class Experiment(Description):
         A new `kind` drops the fields of the old kind. A `task.path` drops the fields of the old
         task, and is read if `folder` is given, to which the path is relative. Dynamics that do not
         support a new model are replaced by its default dynamics. Published numbers are dropped if a
-        change affects anything but seed, name, dynamics and recording.
+        change affects anything but seed, name, precision, dynamics and recording.
         """
         fields = {name: getattr(self, name) for name in type(self).model_fields}
         table = {name: value for name, value in fields.items() if value is not None}
@@ -252,7 +263,7 @@ class Experiment(Description):
             if leaf == "kind" and place.get("kind") != value:
                 place.clear()
             place[leaf] = value
-        unchanged = ("seed", "name", "dynamics", "times", "probes", "published")
+        unchanged = ("seed", "name", "precision", "dynamics", "times", "probes", "published")
         if not changed <= set(unchanged):
             table.pop("published", None)
         if "model" in changed and "dynamics" not in changed:
@@ -325,17 +336,6 @@ _FIRST_DEFAULT_PROBES = (
 )  # fmt: skip
 
 _PARTS: dict[str, type[Description]] = {"times": Times, "published": Published}
-
-
-def _writable(value: Any) -> Any:
-    """Tables as a file can contain them; other objects are replaced by their names."""
-    if isinstance(value, dict):
-        return {str(key): _writable(item) for key, item in value.items() if item is not None}
-    if isinstance(value, list | tuple):
-        return [_writable(item) for item in value]
-    if isinstance(value, str | bool | int | float):
-        return value
-    return described_function(value if callable(value) else type(value))
 
 
 def check_same_folder(task: dict[str, Any]) -> None:

@@ -114,6 +114,7 @@ def solve_transition(
             "times": times,
             "probes": tuple(flow.curves),
             "dynamics": experiment.dynamics.as_flow() or Flow(),
+            "precision": "float64",
         }
     )
     problem = dataclasses.replace(prepared.problem, params=params_at(phase, index))

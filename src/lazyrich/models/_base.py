@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
 from .._core.description import Choice
 from .._core.errors import InputError
-from .._core.precision import promoted
+from .._core.precision import float_type, promoted
 from ._jacobian import contract
 from .theory import Theory
 
@@ -128,11 +128,16 @@ class AbstractModel(Choice):
         """Outputs on `x`: shape `(n,)`, or `(n, c)` for a model with `c` outputs."""
 
     def cast_inputs(self, x: Shaped[Array, "n d"]) -> Shaped[Array, "n d"]:
-        """Inputs converted to the type that `apply` gets in a run: float64.
+        """Inputs converted to the type that `apply` gets in a run in double precision: float64.
 
         Overridden if `apply` accepts a narrower type and converts it itself.
         """
         return jnp.asarray(x).astype(float)
+
+    def inputs_for(self, params: Any, x: Shaped[Array, "n d"]) -> Shaped[Array, "n d"]:
+        """Inputs as `cast_inputs` returns them, floating ones in the type of the parameters."""
+        x = self.cast_inputs(x)
+        return x.astype(float_type(params)) if jnp.issubdtype(x.dtype, jnp.floating) else x
 
     def check_inputs(self, x: Shaped[Array, "n d"], key: str) -> None:
         """Raises [`InputError`][lazyrich.InputError] if the model does not accept these inputs."""
@@ -282,7 +287,8 @@ def outputs_of(model: AbstractModel, params: Any, x: Shaped[Array, "n d"]) -> ja
     """The shape of the outputs of a model, found by tracing the model.
 
     - **Raises** [`InputError`][lazyrich.InputError] if the model fails, with its error message in
-        one line, or if its outputs are not float64 of shape `(n,)` or `(n, c)`.
+        one line, or if its outputs are not of shape `(n,)` or `(n, c)` and of the type of the
+        parameters.
     """
     name = type(model).__name__
     try:
@@ -296,8 +302,9 @@ def outputs_of(model: AbstractModel, params: Any, x: Shaped[Array, "n d"]) -> ja
     if found.ndim not in (1, 2) or found.shape[0] != len(x):
         accepted = f"outputs of {len(x)} inputs should be ({len(x)},) or ({len(x)}, c)"
         raise InputError("model", f"outputs {found.shape}", accepted)
-    if found.dtype != jnp.float64:
-        accepted = "should be float64, as parameters and inputs are; leave out what casts them"
+    wanted = float_type(params)
+    if found.dtype != wanted:
+        accepted = f"should be {wanted}, as parameters and inputs are; leave out what casts them"
         raise InputError("model", f"outputs {found.dtype}", accepted)
     return found
 

@@ -89,15 +89,15 @@ class CommitteeMachine(AbstractModel):
         names = ("width", "epsilon", "output_scale")
         return {name: getattr(self, name) for name in names} | {"root_d": root_d}
 
-    def scaled(self, x: Shaped[Array, "n d"]) -> Shaped[Array, "n d"]:
+    def scaled(self, params: Any, x: Shaped[Array, "n d"]) -> Shaped[Array, "n d"]:
         """Inputs after the division by the square root of their length, if there is one."""
-        x = self.cast_inputs(x)
+        x = self.inputs_for(params, x)
         return x if self.inputs == "as_they_are" else x / jnp.sqrt(float(x.shape[1]))
 
     @promoted
     def apply(self, params: Any, x: Shaped[Array, "n d"]) -> Float[Array, " n"]:
         weights, readouts = self._parts(params)
-        h = self.scaled(x) @ weights.T
+        h = self.scaled(params, x) @ weights.T
         phi = h + 0.5 * self.epsilon * h**2
         total = jnp.sum(phi, axis=1) if readouts is None else phi @ readouts
         return self.output_scale / self.width * total
@@ -109,7 +109,7 @@ class CommitteeMachine(AbstractModel):
         If the readouts are trained, $(\alpha_\text{out}/N)^2\, \phi(H) \phi(H)^\top$ is added.
         """
         weights, readouts = self._parts(params)
-        x, scale = self.scaled(x), self.output_scale / self.width
+        x, scale = self.scaled(params, x), self.output_scale / self.width
         h = x @ weights.T
         slopes = scale * (1 + self.epsilon * h)
         phi = None

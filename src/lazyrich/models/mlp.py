@@ -157,7 +157,7 @@ class MLP(AbstractModel):
         factors.append(self._factor(params.weights[-1], last=True))
         inputs = factors[-1] ** 2 * (after[-1] @ after[-1].T)
         inputs = inputs + float(self._last_bias(params) is not None)
-        kernel = jnp.einsum("ij,ab->iajb", inputs, jnp.eye(c))
+        kernel = jnp.einsum("ij,ab->iajb", inputs, jnp.eye(c, dtype=inputs.dtype))
         last = factors[-1] * params.weights[-1]
         delta = jnp.broadcast_to(last[None], (n, *last.shape))
         for layer in range(len(self.widths), 0, -1):
@@ -186,7 +186,8 @@ class MLP(AbstractModel):
             weights, last = params.weights[layer], layer == len(self.widths)
             factor = self._factor(weights, last=last)
             has_bias = bool(params.later if layer > 0 else self.bias)
-            inputs = [factor * after[layer], jnp.ones((len(x), int(has_bias)))]
+            ones = jnp.ones((len(x), int(has_bias)), after[layer].dtype)
+            inputs = [factor * after[layer], ones]
             found.append((jnp.concatenate(inputs, axis=1), force))
             if layer > 0:
                 force = force @ (factor * weights) * slope(before[layer - 1])

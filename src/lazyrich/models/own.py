@@ -58,7 +58,7 @@ class Functions(AbstractModel):
 
     @promoted
     def apply(self, params: Any, x: Shaped[Array, "n d"]) -> Any:
-        return _of_one_axis(self.function(params, self.cast_inputs(x)))
+        return _of_one_axis(self.function(params, self.inputs_for(params, x)))
 
     def table(self) -> dict[str, Any]:
         names = {key: described_function(getattr(self, key)) for key in ("init_params", "function")}
@@ -96,7 +96,7 @@ class FromEquinox(AbstractModel):
     @promoted
     def apply(self, params: Any, x: Shaped[Array, "n d"]) -> Any:
         static = eqx.filter(self.module, eqx.is_inexact_array, inverse=True)
-        return _of_one_axis(jax.vmap(eqx.combine(params, static))(self.cast_inputs(x)))
+        return _of_one_axis(jax.vmap(eqx.combine(params, static))(self.inputs_for(params, x)))
 
     def table(self) -> dict[str, Any]:
         kind = type(self.module)

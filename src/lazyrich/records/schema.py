@@ -187,12 +187,14 @@ ATTRIBUTES: tuple[Attribute, ...] = (
         "experiment",
         always=True,
     ),
+    Attribute("precision", "type of parameters, data and derivatives, `float64` or `float32`"),
     Attribute("homogeneity", "degree of the model in its parameters, 0 without a degree", True),
     Attribute(
         "ending",
         "`completed`, `crossed`, `stationary`, `max_steps`, `max_gradients`, `max_seconds`, "
-        "`too_stiff`, `step_underflow` or `diverged` (values that are not finite), see "
-        "[the flow engine](flow.md)",
+        "`too_stiff`, `step_underflow`, `diverged` (values that are not finite), see "
+        "[the flow engine](flow.md), or `imprecise` (spoiled by rounding), see "
+        "[precision](precision.md)",
         always=True,
     ),
     Attribute("lazyrich_version", "the version that wrote the record", always=True),

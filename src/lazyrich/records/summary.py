@@ -53,6 +53,7 @@ def summarise(record: xr.Dataset, thresholds: Thresholds | None = None) -> dict[
     summary: dict[str, Any] = {
         "experiment": described.get("name", "experiment"),
         "experiment_hash": record.attrs.get("experiment_hash") or None,
+        "precision": record.attrs.get("precision"),
         **events.table(),
         "time": axis_of(record).sentence,
         "textbook": _textbook(record, described.get("init_scale")),

@@ -44,6 +44,11 @@ class AbstractCounting(eqx.Module):
         """Whether the integrator should change to another method if the problem becomes stiff."""
         return False
 
+    def resolving(self, rtol: float, eps: float) -> "AbstractCounting":
+        """The solver for tolerance `rtol` if numbers have the relative spacing `eps`."""
+        del rtol, eps
+        return self
+
     def taken(self, solver_state: Any) -> Work:
         """The work of the last attempted step."""
         taken: Work = solver_state.work

@@ -103,8 +103,8 @@ class DualROS34PW2(AbstractCounting, diffrax.AbstractAdaptiveSolver[DualState]):
         made_jump: Any,
     ) -> tuple[Any, Any, dict[str, Any], DualState, diffrax.RESULTS]:
         del args, made_jump
-        flow, h = _checked(terms), terms.contr(t0, t1)
-        dual = solver_state.dual
+        flow, dual = _checked(terms), solver_state.dual
+        h = jnp.asarray(terms.contr(t0, t1), dual.dtype)
         solve, rounding, taken = self._solver(flow, y0, 1 / (h * GAMMA) + flow.decay)
         before, coupling = (jnp.asarray(a, dual.dtype) for a in (BEFORE, COUPLING))
 

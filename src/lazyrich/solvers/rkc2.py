@@ -1,6 +1,7 @@
 """RKC2, and the parts that all stabilised explicit Runge--Kutta methods here share."""
 
 import abc
+import dataclasses
 from functools import lru_cache
 from typing import Any, ClassVar, NamedTuple, cast
 
@@ -81,6 +82,13 @@ class AbstractStabilised(AbstractCounting, diffrax.AbstractAdaptiveSolver[Stabil
         if not 1 <= self.safety < np.inf:
             raise InputError("safety", self.safety, "a finite number, at least 1")
 
+    def resolving(self, rtol: float, eps: float) -> "AbstractStabilised":
+        # Rounding errors of a step grow with the square of the number of stages. The bound is that
+        # of Sommeijer, Shampine & Verwer.
+        low, _ = self.bounds
+        stages = int(np.clip(np.sqrt(rtol / (5 * eps)), low, self.max_stages))
+        return dataclasses.replace(self, max_stages=stages)
+
     @property
     @abc.abstractmethod
     def family(self) -> Family:
@@ -142,7 +150,7 @@ class AbstractStabilised(AbstractCounting, diffrax.AbstractAdaptiveSolver[Stabil
         slope = lax.cond(cold, lambda: field(t0, start), lambda: solver_state.slope)
         h = t1 - t0
         family = self.family
-        reach = self.safety * jnp.abs(h) * solver_state.radius
+        reach = self.safety * jnp.abs(h) * solver_state.radius.astype(h.dtype)
         few_stages = 2 * reach <= family.intervals[0]
         last = np.searchsorted(family.degrees, _MANY_STAGES)
         many = family.intervals[min(int(last), len(family.degrees) - 1)]
@@ -164,7 +172,9 @@ class AbstractStabilised(AbstractCounting, diffrax.AbstractAdaptiveSolver[Stabil
         # diffrax solves backwards by negating the control, not the vector field.
         control = jnp.asarray(terms.contr(t0, t1), start.dtype)
         # `searchsorted` puts a radius that is not-a-number after every interval.
-        index = jnp.searchsorted(family.intervals, self.safety * jnp.abs(h) * radius)
+        index = jnp.searchsorted(
+            family.intervals, self.safety * jnp.abs(h) * radius.astype(h.dtype)
+        )
         stable = index < len(family.degrees)
         index = self.raise_degree(index, solver_state.history)
         num_stages = jnp.where(stable, jnp.asarray(family.degrees)[index], 0)

@@ -11,6 +11,7 @@ import jax.scipy.linalg as jsl
 import numpy as np
 from jaxtyping import Array, PyTree
 
+from .._core.precision import float_type
 from ._matrix import AbstractMatrix, AbstractMatrixTerm, ShiftedSolve
 from ._work import AbstractCounting, Work, work
 
@@ -145,9 +146,10 @@ class ROS34PW2(AbstractCounting, diffrax.AbstractAdaptiveSolver[RosenbrockState]
     ) -> tuple[Any, Any, dict[str, Any], RosenbrockState, diffrax.RESULTS]:
         del solver_state, made_jump
         # `h` has a sign: diffrax solves backwards by negating the control, not the vector field.
-        h = terms.contr(t0, t1)
+        h = jnp.asarray(terms.contr(t0, t1), float_type(y0))
         solve, taken = self._matrix(terms, t0, y0, args).shifted_solve(1 / (h * GAMMA))
-        before, coupling, nodes = (jnp.asarray(a, h.dtype) for a in (BEFORE, COUPLING, NODES))
+        before, coupling = (jnp.asarray(a, h.dtype) for a in (BEFORE, COUPLING))
+        nodes = jnp.asarray(NODES, jnp.result_type(t0))
 
         # A loop, so that the vector field is compiled once and not four times.
         def stage(i: Array, stages: PyTree) -> PyTree:

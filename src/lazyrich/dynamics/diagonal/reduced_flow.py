@@ -77,6 +77,12 @@ class ReducedFlow(AbstractDynamics):
     def can_follow(self, model: AbstractModel) -> bool:
         return model.diagonal_depth is not None
 
+    def needs_double(self, weight_decay: float) -> str:
+        del weight_decay
+        # At depth L >= 3 a parameter that grows by a factor g is 1 minus a number that equals 1 up
+        # to g^(2-L). At depth 2 it is the exponential of a difference of numbers of size lambda t.
+        return "solves for logarithms of the parameters: set dynamics.kind to Flow for float32"
+
     def as_flow(self) -> "ReducedFlow":
         return self
 

@@ -98,6 +98,7 @@ _ENDED = {
     "too_stiff": "used up its steps, which stability kept small",
     "step_underflow": "could not make its step small enough",
     "diverged": "met values that are not finite",
+    "imprecise": "was spoiled by rounding in float32",
 }
 _ENDINGS = {
     "max_steps": "raise dynamics.max_steps or dynamics.rtol, or lower t1",
@@ -105,15 +106,18 @@ _ENDINGS = {
     "max_seconds": "raise dynamics.max_seconds or dynamics.rtol, or lower t1",
     "too_stiff": "set dynamics.method to auto, rkc2 or rosenbrock",
     "step_underflow": "raise dynamics.rtol, or scale inputs and targets to order one",
+    "imprecise": "set precision to float64",
     "diverged": "lower dynamics.learning_rate, use ReducedFlow or Flow, or scale inputs and "
     "targets to order one",
 }
 
 
 def advice_on_ending(ending: str) -> str:
-    """How and why a solve ended early, and what to do; empty for a solve that did not."""
+    """How a solve failed or ended early, and what to do; empty for a solve that did not."""
     if ending not in _ENDED:
         return ""
+    if ending == "imprecise":
+        return f"{_ENDED[ending]}: {_ENDINGS[ending]}"
     return f"{_ENDED[ending]}; the record ends early: {_ENDINGS[ending]}"
 
 

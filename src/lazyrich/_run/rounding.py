@@ -1,0 +1,68 @@
+"""Whether float32 is accurate enough for a run: rounding errors of outputs, before and after."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import equinox as eqx
+from jaxtyping import Array, Shaped
+
+from .._core.errors import InputError
+from .._core.norms import rms
+from .._core.precision import doubled
+from ..dynamics import Trajectory
+from ..models import AbstractModel
+from ..models._base import outputs_of
+from .prepared import PreparedProblem
+
+
+def check_start(prepared: PreparedProblem) -> None:
+    """Refuses a run whose outputs at the start have too large a rounding error.
+
+    - **Raises** [`InputError`][lazyrich.InputError] if the error exceeds the `output_error` of the
+        dynamics, if an output overflows, or if the model returns another type than it gets.
+    """
+    problem = prepared.to_solve
+    outputs_of(problem.model, problem.params, problem.train.x)
+    start = prepared.problem.params if prepared.reached is None else prepared.reached
+    error, allowed = rounding_error(prepared, start), prepared.experiment.dynamics.output_error
+    if not error <= allowed:
+        accepted = (
+            f"rounds the outputs at the start with a relative error of {error:.1g}, and at most "
+            f"{allowed:g} is accurate: use float64, or a smaller init_scale or output_scale"
+        )
+        raise InputError("precision", prepared.experiment.precision, accepted)
+
+
+def checked_ends(
+    prepared: Sequence[PreparedProblem], trajectories: Sequence[Trajectory]
+) -> list[Trajectory]:
+    """The trajectories, with the ending `imprecise` where rounding has spoiled the outputs."""
+    return [
+        trajectory.ended("imprecise") if _is_spoiled(each, trajectory) else trajectory
+        for each, trajectory in zip(prepared, trajectories, strict=True)
+    ]
+
+
+def _is_spoiled(prepared: PreparedProblem, trajectory: Trajectory) -> bool:
+    error = rounding_error(prepared, trajectory.final)
+    return trajectory.is_whole and not error <= prepared.experiment.dynamics.output_error
+
+
+def rounding_error(prepared: PreparedProblem, params: Any) -> float:
+    """The error of the training outputs in the precision of the run, against float64.
+
+    It is the root mean square of the error over the unit of outputs plus their root mean square.
+    Not-a-number if an output is not finite.
+
+    - **Takes** `params`. Those that the run cannot represent are rounded.
+    """
+    problem, precision = prepared.problem, prepared.precision
+    exact = doubled((problem.model, params, problem.train.x))
+    right, found = doubled((_outputs(*exact), _outputs(*precision.cast(exact))))
+    unit = problem.loss.typical_output(problem.outputs, problem.train.y)
+    return float(rms(found - right) / (unit + rms(right)))
+
+
+@eqx.filter_jit
+def _outputs(model: AbstractModel, params: Any, x: Shaped[Array, "n d"]) -> Array:
+    return model.apply(params, x)
