@@ -171,17 +171,21 @@ def hashes() -> dict[str, str]:
     return panels | smalls
 
 
-def close(old: Any, new: Any, rtol: float) -> bool:
+# What is zero but for rounding, or for the iteration at which a search ended.
+_FLOORS = {"predictor_train_loss": 1e-25, "predictor_gap": 1e-7}
+
+
+def close(old: Any, new: Any, rtol: float, floor: float = 0.0) -> bool:
     """Whether two lists of numbers or words are the same within rounding.
 
     Relative to the largest of a list: what has fallen by many orders of magnitude, or crosses
-    zero, is the difference of larger numbers and has their rounding.
+    zero, is the difference of larger numbers and has their rounding. Up to `floor` all are zero.
     """
     a, b = np.asarray(old), np.asarray(new)
     if a.shape != b.shape or "f" not in a.dtype.kind + b.dtype.kind:
         return bool(a.shape == b.shape and np.all(a == b))
     finite = np.abs(a[np.isfinite(a)])
-    atol = rtol * 1e-3 * finite.max() if finite.size else 0.0
+    atol = max(floor, rtol * 1e-3 * finite.max() if finite.size else 0.0)
     return bool(np.allclose(a, b, rtol, atol, equal_nan=True))
 
 
@@ -193,7 +197,8 @@ def differences(old: Any, new: Any, rtol: float, place: str = "") -> list[str]:
             for key in sorted(old.keys() | new.keys())
         ]
         return [line for lines in found for line in lines]
-    return [] if close(old, new, rtol) else [f"{place}: {old} -> {new}"]
+    floor = _FLOORS.get(place.rsplit("/", maxsplit=1)[-1], 0.0)
+    return [] if close(old, new, rtol, floor) else [f"{place}: {old} -> {new}"]
 
 
 def kept() -> dict[str, Any]:

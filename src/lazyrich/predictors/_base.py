@@ -97,11 +97,6 @@ def constrained_labels(y: Any, outputs: tuple[int, ...]) -> Shaped[Array, " n"]:
     return loss.labels(y, outputs, "y")
 
 
-def max_step(values: Float[Array, "..."], change: Float[Array, "..."]) -> Float[Array, ""]:
-    """The largest step that keeps `values` positive."""
-    return jnp.min(jnp.where(change < 0, -values / change, jnp.inf))
-
-
 def minimise_nonnegative(
     matrix: Float[np.ndarray, "n n"], linear: Float[np.ndarray, " n"]
 ) -> Float[np.ndarray, " n"]:

@@ -1,25 +1,23 @@
 """The L1 max-margin predictor, by an interior-point method on its dual."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-import equinox as eqx
-import jax
-import jax.numpy as jnp
-import jax.scipy.linalg as jsl
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float, Shaped
+import scipy.linalg
+from jaxtyping import ArrayLike, Float, Shaped
 
-from .._core.columns import gram, matvec, rmatvec
 from .._core.precision import in_double
-from ._base import Predictor, max_step
+from ._base import Predictor
+from .interior_point import Move, best_along, predictor_corrector
 from .margin import Margin, certify_margin
+from .products import Data, against, for_many_products, times, weighted_gram
 from .programme import by_simplex
 
-_MAX_ITERATIONS = 100
 # The largest data, in entries, for which the simplex method is tried if a gap remains.
 _SMALL = 2**17
-_PATIENCE = 8  # iterations without a better certificate, which end the search
+# Below this bound no margin can be positive: entries are near one.
+_ZERO = 1e-14
 
 
 @in_double
@@ -45,26 +43,8 @@ def l1_max_margin(
         al. 2024.
     """
     posed = Margin.of(x, y, 1)
-    inputs, labels = jnp.asarray(posed.x), jnp.asarray(posed.y)
-    point = _start(inputs, labels)
-    best = _certificate(inputs, labels, point)
-    stalled = 0
-    for _ in range(_MAX_ITERATIONS):
-        point = _iterate(inputs, labels, point)
-        new = _certificate(inputs, labels, point)
-        if not np.isfinite(new.gap):
-            break
-        # The gap is absolute and zero weights count as a candidate. If no margin is positive, the
-        # relative gap stays at one or above while the bound goes to zero.
-        better = _gap(new) < _gap(best)
-        stalled = 0 if better else stalled + 1
-        best = new if stalled == 0 else best
-        progress(float(best.gap))
-        closed = best.gap <= 0.01 * tolerance or best.bound <= 1e-14
-        if closed or stalled == _PATIENCE:
-            break
-    weights, mu = np.asarray(best.weights), np.asarray(best.mu)
-    found = certify_margin("L1 max margin", posed, weights, mu, tolerance)
+    best = best_along(_path(posed), tolerance, measure=_distance, progress=progress)
+    found = certify_margin("L1 max margin", posed, best.weights, best.mu, tolerance)
     if found.status in ("optimal", "not_separable") or posed.x.size > _SMALL:
         return found
     vertex = by_simplex(posed.signed)
@@ -75,124 +55,111 @@ def l1_max_margin(
 
 
 class _Point(NamedTuple):
-    """A strictly feasible pair; `above` and `below` are the multipliers of ±g <= t."""
+    """A strictly feasible pair; `halves` are the multipliers of ±g <= t."""
 
-    mu: Array
-    t: Array
-    above: Array
-    below: Array
-    gamma: Array
-
-
-class _Certificate(NamedTuple):
-    weights: Array
-    achieved: Array
-    bound: Array
-    mu: Array
-    gap: Array
+    mu: Float[np.ndarray, " n"]
+    t: float
+    halves: Float[np.ndarray, "2 d"]
+    gamma: float
 
 
-def _gap(pair: _Certificate) -> float:
-    return float(pair.bound) - max(float(pair.achieved), 0.0)
+class _Candidate(NamedTuple):
+    weights: Float[np.ndarray, " d"]
+    mu: Float[np.ndarray, " n"]
+    achieved: float
+    bound: float
+
+    @property
+    def gap(self) -> float:
+        """The relative gap."""
+        return (self.bound - self.achieved) / max(self.bound, np.finfo(float).tiny)
 
 
-@jax.jit
-def _certificate(x: Array, y: Array, point: _Point) -> _Certificate:
-    mu = jnp.maximum(point.mu, 0)
-    mu = mu / jnp.sum(mu)
-    bound = jnp.max(jnp.abs(rmatvec(x, y * mu)))
-    weights = point.above - point.below
-    norm = jnp.sum(jnp.abs(weights))
-    weights = jnp.where(norm > 0, weights / norm, 0)
-    achieved = jnp.min(y * matvec(x, weights))
-    gap = (bound - achieved) / jnp.maximum(bound, jnp.finfo(bound.dtype).tiny)
-    return _Certificate(weights, achieved, bound, mu, gap)
+def _distance(candidate: _Candidate) -> float:
+    """The absolute gap; zero weights count as a candidate.
+
+    If no margin is positive, the relative gap stays at one or above while the bound goes to zero.
+    """
+    return candidate.bound - max(candidate.achieved, 0.0)
 
 
-@jax.jit
-def _start(x: Array, y: Array) -> _Point:
+def _path(posed: Margin) -> Iterator[_Candidate]:
+    """The candidates along the central path, until no margin can be positive."""
+    x, y = for_many_products(posed.x), posed.y
+    point = _start(x, y)
+    while True:
+        candidate = _candidate(x, y, point)
+        yield candidate
+        if candidate.bound <= _ZERO:
+            return
+        try:
+            with np.errstate(all="ignore"):
+                point = _iterate(x, y, point)
+        except np.linalg.LinAlgError:  # rounding errors dominate
+            return
+
+
+def _candidate(x: Shaped[Data, "n d"], y: Float[np.ndarray, " n"], point: _Point) -> _Candidate:
+    mu = np.maximum(point.mu, 0.0)
+    mu = mu / np.sum(mu)
+    weights = point.halves[0] - point.halves[1]
+    norm = np.sum(np.abs(weights))
+    weights = weights / norm if norm > 0 else np.zeros_like(weights)
+    achieved = float(np.min(y * times(x, weights)))
+    return _Candidate(weights, mu, achieved, float(np.max(np.abs(against(x, y * mu)))))
+
+
+def _start(x: Shaped[Data, "n d"], y: Float[np.ndarray, " n"]) -> _Point:
     n, d = x.shape
-    mu = jnp.full(n, 1 / n)
-    t = 1.5 * jnp.max(jnp.abs(rmatvec(x, y * mu)))
-    t = jnp.where(t > 0, t, 1.0)
-    half = jnp.full(d, 0.5 / d)
-    return _Point(mu, t, half, half, -t)
+    mu = np.full(n, 1 / n)
+    t = 1.5 * float(np.max(np.abs(against(x, y * mu)))) or 1.0
+    return _Point(mu, t, np.full((2, d), 0.5 / d), -t)
 
 
-class _Targets(NamedTuple):
-    """Target values for the products of complementary pairs."""
-
-    above: Float[Array, " d"]
-    below: Float[Array, " d"]
-    mu: Float[Array, " n"]
-
-
-@eqx.filter_jit
-def _iterate(x: Shaped[Array, "n d"], y: Float[Array, " n"], point: _Point) -> _Point:
+def _iterate(x: Shaped[Data, "n d"], y: Float[np.ndarray, " n"], point: _Point) -> _Point:
     """One predictor--corrector step."""
-    n, d = x.shape
-    mu, t, above, below, gamma = point
-    g = rmatvec(x, y * mu)
-    slack_above, slack_below = t - g, t + g
-    excess = y * matvec(x, above - below) - gamma  # multipliers of mu >= 0
-    stiff_above, stiff_below = above / slack_above, below / slack_below
+    mu, t, halves, gamma = point
+    n, sides = len(mu), halves.shape
+    g = against(x, y * mu)
+    slack = np.stack([t - g, t + g])
+    excess = y * times(x, halves[0] - halves[1]) - gamma  # multipliers of mu >= 0
+    stiff = halves / slack
 
     # The Newton system in (mu, t, gamma), with t eliminated.
-    matrix = gram(x, stiff_above + stiff_below) * jnp.outer(y, y) + jnp.diag(excess / mu)
-    edge = y * matvec(x, stiff_above - stiff_below)
-    total = jnp.sum(stiff_above + stiff_below)
-    factor = jsl.cho_factor(matrix - jnp.outer(edge, edge) / total)
-    by_ones = jsl.cho_solve(factor, jnp.ones(n))
+    edge, total = y * times(x, stiff[0] - stiff[1]), float(np.sum(stiff))
+    matrix = weighted_gram(x, stiff[0] + stiff[1]) * np.outer(y, y)
+    matrix += np.diag(excess / mu) - np.outer(edge, edge) / total
+    if not np.all(np.isfinite(matrix)):
+        raise np.linalg.LinAlgError("a slack is zero")
+    # Because the sum of mu does not change, adding a constant has no effect on the solution.
+    # Without it rounding makes the matrix singular at gaps near 1e-8.
+    factor = scipy.linalg.cho_factor(matrix + np.trace(matrix) / n**2)
+    by_ones = scipy.linalg.cho_solve(factor, np.ones(n))
 
-    def direction(targets: _Targets) -> tuple[_Point, Array, Array, Array]:
-        pull_above = targets.above / slack_above
-        pull_below = targets.below / slack_below
-        right = targets.mu / mu - y * matvec(x, pull_above - pull_below)
-        pull = jnp.sum(pull_above + pull_below)
-        free = jsl.cho_solve(factor, right + edge * pull / total)
-        d_gamma = -jnp.sum(free) / jnp.sum(by_ones)
+    # The pairs: both halves with their slacks, and the multipliers of mu >= 0 with mu.
+    primal, dual = np.append(halves, excess), np.append(slack, mu)
+
+    def direction(centre: float, first: Move | None) -> Move:
+        target = centre - primal * dual
+        if first is not None:
+            target = target - first.primal * first.dual
+        pull, push = target[:-n].reshape(sides) / slack, target[-n:] / mu
+        free = push - y * times(x, pull[0] - pull[1])
+        free = scipy.linalg.cho_solve(factor, free + edge * np.sum(pull) / total)
+        d_gamma = -np.sum(free) / np.sum(by_ones)
         d_mu = free + d_gamma * by_ones
-        d_t = (edge @ d_mu + pull) / total
-        d_g = rmatvec(x, y * d_mu)
-        d_above = pull_above - stiff_above * (d_t - d_g)
-        d_below = pull_below - stiff_below * (d_t + d_g)
-        d_excess = (targets.mu - excess * d_mu) / mu
-        return _Point(d_mu, d_t, d_above, d_below, d_gamma), d_t - d_g, d_t + d_g, d_excess
+        d_t = (edge @ d_mu + np.sum(pull)) / total
+        d_g = against(x, y * d_mu)
+        d_slack = np.stack([d_t - d_g, d_t + d_g])
+        d_halves, d_excess = pull - stiff * d_slack, push - excess * d_mu / mu
+        other = np.array([d_t, d_gamma])
+        return Move(np.append(d_halves, d_excess), np.append(d_slack, d_mu), other)
 
-    def lengths(step: tuple[_Point, Array, Array, Array]) -> tuple[Array, Array]:
-        move, d_slack_above, d_slack_below, d_excess = step
-        dual = jnp.minimum(max_step(mu, move.mu), max_step(slack_above, d_slack_above))
-        dual = jnp.minimum(dual, max_step(slack_below, d_slack_below))
-        primal = jnp.minimum(max_step(above, move.above), max_step(below, move.below))
-        return jnp.minimum(primal, max_step(excess, d_excess)), dual
-
-    def products(step: tuple[_Point, Array, Array, Array], primal: Array, dual: Array) -> Array:
-        move, d_slack_above, d_slack_below, d_excess = step
-        return (
-            (above + primal * move.above) @ (slack_above + dual * d_slack_above)
-            + (below + primal * move.below) @ (slack_below + dual * d_slack_below)
-            + (excess + primal * d_excess) @ (mu + dual * move.mu)
-        )
-
-    straight = direction(_Targets(-above * slack_above, -below * slack_below, -excess * mu))
-    primal, dual = (jnp.minimum(length, 1) for length in lengths(straight))
-    now = products(straight, jnp.zeros(()), jnp.zeros(()))
-    then = products(straight, primal, dual)
-    centre = (then / now) ** 3 * now / (2 * d + n)
-    move, d_slack_above, d_slack_below, d_excess = straight
-    step = direction(
-        _Targets(
-            centre - above * slack_above - move.above * d_slack_above,
-            centre - below * slack_below - move.below * d_slack_below,
-            centre - excess * mu - d_excess * move.mu,
-        )
-    )
-    primal, dual = (jnp.minimum(0.99 * length, 1) for length in lengths(step))
-    move = step[0]
+    step = predictor_corrector(primal, dual, primal.size, direction)
+    d_t, d_gamma = step.move.other
     return _Point(
-        mu + dual * move.mu,
-        t + dual * move.t,
-        above + primal * move.above,
-        below + primal * move.below,
-        gamma + primal * move.gamma,
+        mu + step.dual * step.move.dual[-n:],
+        t + step.dual * d_t,
+        halves + step.primal * step.move.primal[:-n].reshape(sides),
+        gamma + step.primal * d_gamma,
     )

@@ -1,5 +1,6 @@
 """The interpolant of least L1 norm, by an interior-point method."""
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -8,11 +9,9 @@ from jaxtyping import ArrayLike, Float, Shaped
 
 from .._core.precision import in_double
 from ._base import Predictor
-from .interpolation import Evidence, Interpolation, certify_interpolant, evidence
-from .products import against, measured_against, times, weighted_gram
-
-_MAX_ITERATIONS = 100
-_PATIENCE = 8  # iterations without a better certificate, which end the search
+from .interior_point import Move, best_along, predictor_corrector
+from .interpolation import Interpolation, certify_interpolant, evidence
+from .products import Data, against, for_many_products, measured_against, times, weighted_gram
 
 
 @in_double
@@ -40,105 +39,75 @@ def l1_min_norm(
         Saunders, SIAM Rev. 43 (2001), 129--159; as the late predictor, Lyu et al. 2024.
     """
     posed = Interpolation.of(x, y, 1)
+    found = best_along(_path(posed), tolerance)
+    return certify_interpolant("L1 min norm", posed, found.weights, found.nu, tolerance)
+
+
+class _Candidate(NamedTuple):
+    weights: Float[np.ndarray, " d"]
+    nu: Float[np.ndarray, " r"]
+    gap: float
+
+
+def _path(posed: Interpolation) -> Iterator[_Candidate]:
+    """The candidates along the central path, as interpolants of the independent samples."""
     rows, (kept, labels) = posed.independent, posed.kept
-    a, b = (kept, labels) if rows.basis is None else (rows.basis.T, rows.inner(labels))
-    point = _start(rows.shortest(kept, labels), len(b))
-    best: tuple[Evidence, Float[np.ndarray, " d"], Float[np.ndarray, " r"]] | None = None
-    stalled = 0
-    for _ in range(_MAX_ITERATIONS):
-        weights, nu = posed.refined(point.above - point.below), point.nu
+    x = for_many_products(kept if rows.basis is None else rows.basis.T)
+    point = _start(rows.shortest(kept, labels), len(x))
+    while True:
+        weights, nu = posed.refined(point.halves[0] - point.halves[1]), point.nu
         if rows.basis is not None:
             pull = rows.basis @ nu
             nu = rows.outer(nu)
             for _ in range(2):
                 nu = nu + rows.multipliers(kept, pull - measured_against(kept, nu)[0])
-        new = evidence(posed, weights, nu)
-        if not np.isfinite(new.gap):
-            break
-        better = best is None or new.gap < best[0].gap
-        stalled = 0 if better else stalled + 1
-        best = (new, weights, nu) if better or best is None else best
-        if best[0].gap <= 0.01 * tolerance or stalled == _PATIENCE:
-            break
+        yield _Candidate(weights, nu, evidence(posed, weights, nu).gap)
         try:
             with np.errstate(all="ignore"):
-                point = _iterate(a, point)
+                point = _iterate(x, point)
         except np.linalg.LinAlgError:  # rounding errors dominate
-            break
-    assert best is not None
-    return certify_interpolant("L1 min norm", posed, best[1], best[2], tolerance)
+            return
 
 
 class _Point(NamedTuple):
-    """A strictly feasible pair: the two parts of the weights, the dual, and its slacks.
+    """A strictly feasible pair: the dual, and the two parts of the weights with their slacks.
 
     Slacks are stored, because 1 minus a number near 1 would lose all digits.
     """
 
     nu: Float[np.ndarray, " r"]
-    above: Float[np.ndarray, " d"]
-    below: Float[np.ndarray, " d"]
-    slack_above: Float[np.ndarray, " d"]
-    slack_below: Float[np.ndarray, " d"]
+    halves: Float[np.ndarray, "2 d"]
+    slack: Float[np.ndarray, "2 d"]
 
 
 def _start(weights: Float[np.ndarray, " d"], num: int) -> _Point:
-    half, spare, one = 0.5 * weights, np.max(np.abs(weights)), np.ones(len(weights))
-    return _Point(np.zeros(num), spare + half, spare - half, one, one)
+    half, spare = 0.5 * weights, np.max(np.abs(weights))
+    halves = np.stack([spare + half, spare - half])
+    return _Point(np.zeros(num), halves, np.ones_like(halves))
 
 
-class _Targets(NamedTuple):
-    """Target values for the products of complementary pairs, minus the present values."""
-
-    above: Float[np.ndarray, " d"]
-    below: Float[np.ndarray, " d"]
-
-
-def _max_step(values: Float[np.ndarray, " d"], change: Float[np.ndarray, " d"]) -> float:
-    """The largest step that keeps `values` positive."""
-    falling = change < 0
-    return float(np.min(-values[falling] / change[falling], initial=np.inf))
-
-
-def _iterate(x: Shaped[np.ndarray, "r d"], point: _Point) -> _Point:
+def _iterate(x: Shaped[Data, "r d"], point: _Point) -> _Point:
     """One predictor--corrector step."""
-    _, above, below, slack_above, slack_below = point
-    stiff_above, stiff_below = above / slack_above, below / slack_below
-    matrix = weighted_gram(x, stiff_above + stiff_below)
+    nu, halves, slack = point
+    stiff = halves / slack
+    matrix = weighted_gram(x, stiff[0] + stiff[1])
     if not np.all(np.isfinite(matrix)):
         raise np.linalg.LinAlgError("a slack is zero")
     factor = scipy.linalg.cho_factor(matrix)
 
-    def direction(targets: _Targets) -> _Point:
-        pull_above, pull_below = targets.above / slack_above, targets.below / slack_below
-        d_nu = -scipy.linalg.cho_solve(factor, times(x, pull_above - pull_below))
+    def direction(centre: float, first: Move | None) -> Move:
+        target = centre - halves * slack
+        if first is not None:
+            target = target - first.primal * first.dual
+        pull = target / slack
+        d_nu = -scipy.linalg.cho_solve(factor, times(x, pull[0] - pull[1]))
         d_g = against(x, d_nu)
-        d_above, d_below = pull_above + stiff_above * d_g, pull_below - stiff_below * d_g
-        return _Point(d_nu, d_above, d_below, -d_g, d_g)
+        d_slack = np.stack([-d_g, d_g])
+        return Move(pull - stiff * d_slack, d_slack, d_nu)
 
-    def lengths(move: _Point) -> tuple[float, float]:
-        primal = min(_max_step(above, move.above), _max_step(below, move.below))
-        return primal, min(
-            _max_step(slack_above, move.slack_above), _max_step(slack_below, move.slack_below)
-        )
-
-    def ahead(move: _Point, primal: float, dual: float) -> _Point:
-        part = (dual, primal, primal, dual, dual)
-        return _Point(*(now + by * step for now, by, step in zip(point, part, move, strict=True)))
-
-    move = direction(_Targets(-above * slack_above, -below * slack_below))
-    now = _product(point)
-    then = _product(ahead(move, *(min(length, 1.0) for length in lengths(move))))
-    centre = (then / now) ** 3 * now / (2 * above.size)
-    move = direction(
-        _Targets(
-            centre - above * slack_above - move.above * move.slack_above,
-            centre - below * slack_below - move.below * move.slack_below,
-        )
+    step = predictor_corrector(halves, slack, halves.size, direction)
+    return _Point(
+        nu + step.dual * step.move.other,
+        halves + step.primal * step.move.primal,
+        slack + step.dual * step.move.dual,
     )
-    return ahead(move, *(min(0.99 * length, 1.0) for length in lengths(move)))
-
-
-def _product(point: _Point) -> float:
-    """The quantity that is zero at the optimum."""
-    return float(point.above @ point.slack_above + point.below @ point.slack_below)

@@ -1,18 +1,17 @@
 """The completion of least nuclear norm, by an interior-point method with sparse multipliers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 import scipy.linalg
 from jaxtyping import ArrayLike, Float, Int, Shaped
-from threadpoolctl import threadpool_limits
 
 from .._core.precision import in_double
 from ._base import Predictor
+from .interior_point import Move, best_along, predictor_corrector
 from .kernel_completion import certified, observe, pull, relative_gap, scatter
 
-_MAX_ITERATIONS = 100
 _PATIENCE = 5  # iterations without a better certificate, which end the search
 _RIDGE = 1e-13  # relative to the diagonal of the Newton matrix
 _SIGNS = np.array([1.0, -1.0])[:, None, None]  # of the two halves of W
@@ -55,9 +54,8 @@ def min_nuclear_norm(
     # Rows without an observation would only add zeros.
     used, inverse = np.unique(observed.places, return_inverse=True)
     places = inverse.reshape(observed.places.shape)
-    # NumPy and SciPy have separate thread pools, which would compete for the cores.
-    with threadpool_limits(limits=1, user_api="blas"):
-        best = _solve(places, observed.values / observed.unit, len(used), tolerance, progress)
+    path = _path(places, observed.values / observed.unit, len(used))
+    best = best_along(path, tolerance, _PATIENCE, progress=progress)
     weights = np.zeros((size, size))
     weights[np.ix_(used, used)] = best.weights
     dual, pair = observed.share(best.dual), (best.objective, best.bound)
@@ -97,34 +95,20 @@ def certify_completion(
     return Certificate(weights, objective, bound, dual, relative_gap(objective, bound))
 
 
-def _solve(
-    places: Int[np.ndarray, "m 2"],
-    values: Float[np.ndarray, " m"],
-    size: int,
-    tolerance: float,
-    progress: Callable[[float], None],
-) -> Certificate:
-    """The best certificate along the central path."""
+def _path(
+    places: Int[np.ndarray, "m 2"], values: Float[np.ndarray, " m"], size: int
+) -> Iterator[Certificate]:
+    """The certificate of the known entries, and those along the central path."""
     known = scatter(places, values, size)
-    best = certify_completion(places, values, known, np.zeros(len(places)))
-    if best.objective == 0:
-        return best
+    yield certify_completion(places, values, known, np.zeros(len(places)))
     shift = np.linalg.norm(known, 2) * np.eye(size)
     point = _Point(shift + _SIGNS * known / 2, np.zeros(len(places)))
-    stalled = 0
-    for _ in range(_MAX_ITERATIONS):
+    while True:
         try:
             point = _iterate(places, values, point)
         except np.linalg.LinAlgError:  # no longer positive definite, because of rounding
-            break
-        new = certify_completion(places, values, point.halves[0] - point.halves[1], point.dual)
-        better = new.gap < best.gap
-        stalled = 0 if better else stalled + 1
-        best = new if better else best
-        progress(best.gap)
-        if best.gap <= 0.01 * tolerance or stalled == _PATIENCE:
-            break
-    return best
+            return
+        yield certify_completion(places, values, point.halves[0] - point.halves[1], point.dual)
 
 
 def _symmetric(matrix: Float[np.ndarray, "2 d d"]) -> Float[np.ndarray, "2 d d"]:
@@ -167,27 +151,25 @@ def _iterate(
     matrix += _RIDGE * np.diag(np.diag(matrix))
     factor = scipy.linalg.cho_factor(matrix)
 
-    def direction(
-        target: Float[np.ndarray, "2 d d"],
-    ) -> tuple[Float[np.ndarray, "2 d d"], Float[np.ndarray, "2 d d"], Float[np.ndarray, " m"]]:
-        """Changes of halves, slack and multipliers; `target` is the value of halves at fixed Y."""
+    def direction(centre: float, first: Move | None) -> Move:
+        # The value of the halves at fixed multipliers.
+        target = centre * inverse
+        if first is not None:
+            target = target - _symmetric(first.primal @ first.dual @ inverse)
         misfit = values - (target[0] - target[1])[places[:, 0], places[:, 1]]
         d_dual = scipy.linalg.cho_solve(factor, misfit)
         d_slack = -_SIGNS * pull(places, d_dual, size)
-        return target - halves - _symmetric(halves @ d_slack @ inverse), d_slack, d_dual
+        return Move(target - halves - _symmetric(halves @ d_slack @ inverse), d_slack, d_dual)
 
-    d_halves, d_slack, _ = direction(np.zeros_like(halves))
-    primal, free = min(1.0, _max_step(halves, d_halves)), min(1.0, _max_step(slack, d_slack))
-    now = np.sum(halves * slack)
-    then = np.sum((halves + primal * d_halves) * (slack + free * d_slack))
-    # If the affine step is short, centre more and stay further from the boundary, as SDPT3 does.
-    # With the third power and 0.98 for all steps, one mask in a hundred stalled.
-    short = min(primal, free)
-    left = np.clip(then / now, 0, 1)  # rounding can make it negative at the end
-    centre = left ** max(1, 3 * short**2) * now / (2 * size)
-    kept = 0.9 + 0.09 * short
-    second = _symmetric(d_halves @ d_slack @ inverse)
-    d_halves, d_slack, d_dual = direction(centre * inverse - second)
-    primal = min(1.0, kept * _max_step(halves, d_halves))
-    free = min(1.0, kept * _max_step(slack, d_slack))
-    return _Point(_symmetric(halves + primal * d_halves), dual + free * d_dual)
+    step = predictor_corrector(halves, slack, 2 * size, direction, _max_step, _rule)
+    move = step.move
+    return _Point(_symmetric(halves + step.primal * move.primal), dual + step.dual * move.other)
+
+
+def _rule(left: float, length: float) -> tuple[float, float]:
+    """If the affine step is short, centres more and stays further from the boundary, as SDPT3.
+
+    With the third power and 0.98 for all steps, one mask in a hundred stalled.
+    """
+    left = np.clip(left, 0, 1)  # rounding can make it negative at the end
+    return left ** max(1, 3 * length**2), 0.9 + 0.09 * length

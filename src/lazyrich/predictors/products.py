@@ -2,11 +2,12 @@
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import ArrayLike, Float, Int, Shaped
+from jaxtyping import Array, ArrayLike, Float, Int, Shaped
 
 from .._core.columns import block_columns, gram, matvec, rmatvec
 from .._core.errors import InputError
 
+Data = Array | np.ndarray
 EPS = float(np.finfo(np.float64).eps)
 # Up to this many entries NumPy computes the products, and measured products use the widest type,
 # which costs as much as twenty BLAS products. Larger data use compiled products by column blocks.
@@ -49,26 +50,31 @@ def as_labels(y: ArrayLike, num: int, *, signs: bool = False) -> Float[np.ndarra
     return labels
 
 
-def times(x: Shaped[np.ndarray, "n d"], w: Float[np.ndarray, " d"]) -> Float[np.ndarray, " n"]:
+def for_many_products(x: Shaped[np.ndarray, "n d"]) -> Shaped[Data, "n d"]:
+    """`x` as an array that compiled products need not copy."""
+    return jnp.asarray(x) if is_large(x) else x
+
+
+def times(x: Shaped[Data, "n d"], w: Float[np.ndarray, " d"]) -> Float[np.ndarray, " n"]:
     """`x @ w`."""
-    return np.asarray(matvec(x, jnp.asarray(w))) if is_large(x) else x @ w
+    return np.asarray(matvec(x, jnp.asarray(w)) if is_large(x) else x @ w)
 
 
-def against(x: Shaped[np.ndarray, "n d"], v: Float[np.ndarray, " n"]) -> Float[np.ndarray, " d"]:
+def against(x: Shaped[Data, "n d"], v: Float[np.ndarray, " n"]) -> Float[np.ndarray, " d"]:
     """`v @ x`."""
-    return np.asarray(rmatvec(x, jnp.asarray(v))) if is_large(x) else v @ x
+    return np.asarray(rmatvec(x, jnp.asarray(v)) if is_large(x) else v @ x)
 
 
 def weighted_gram(
-    x: Shaped[np.ndarray, "n d"], h: Float[np.ndarray, " d"] | None = None
+    x: Shaped[Data, "n d"], h: Float[np.ndarray, " d"] | None = None
 ) -> Float[np.ndarray, "n n"]:
     r"""$X \operatorname{diag}(h) X^\top$."""
     if is_large(x):
         return np.array(gram(x, jnp.ones(1) if h is None else jnp.asarray(h)))
-    return (x if h is None else x * h) @ x.T
+    return np.asarray((x if h is None else x * h) @ x.T)
 
 
-def is_large(x: Shaped[np.ndarray, "n d"]) -> bool:
+def is_large(x: Shaped[Data, "n d"]) -> bool:
     """Whether products are compiled, by blocks of columns."""
     return x.size > _LARGE
 
