@@ -14,9 +14,8 @@ import lazyrich as lr
 from lazyrich.maps import Bisection, boundary, collapse, phase_diagram, scaling_fit
 from lazyrich.maps.refinement import Crossings
 from lazyrich.maps.scaling import half_widths
-from lazyrich.plot._axes import scale_of
-from lazyrich.plot._laws import collapse as plot_collapse, scaling as plot_scaling
-from lazyrich.plot._maps import map as plot_map
+from lazyrich.plot import collapse as plot_collapse, map as plot_map, scaling as plot_scaling
+from lazyrich.plot.describe._grid import scale_of
 from lazyrich.records.transition import OUTCOMES
 from lazyrich.sweeps.runs import levels
 
@@ -586,7 +585,7 @@ def test_scaling_and_collapse_figures_state_their_numbers():
     plot_scaling(scaling_fit(dataset, times=None)).canvas.draw()
     figure = plot_collapse(dataset)
     assert f"{collapse(dataset).after:.3g}" in figure.axes[1].get_title()
-    assert len(figure.axes[0].collections[0].get_paths()) == dataset["outcome"].size
+    assert len(figure.axes[0].get_lines()) == dataset["outcome"].size
     with pytest.raises(lr.InputError, match="no run has this curve"):
         plot_collapse(dataset.assign(outcome=xr.full_like(dataset["outcome"], "missing")))
 
@@ -628,8 +627,8 @@ def test_forecasts_have_a_map_and_a_boundary():
     assert num_seen > 3
     marks = {str(m.get_marker()): np.size(m.get_xdata()) for m in errors.get_lines()}
     assert marks["x"] == len(DECAYS) * np.sum((SCALES > 20) & (SCALES < 50))
-    assert marks["$-$"] == np.sum(DECAYS > 1e-3) * np.sum(SCALES > 50)
-    assert "$+$" not in marks
+    assert marks["_"] == np.sum(DECAYS > 1e-3) * np.sum(SCALES > 50)
+    assert "+" not in marks
     words = [text.get_text() for text in figure.legends[0].texts]
     assert "the same as forecast" in words
     with pytest.raises(lr.InputError, match=r"forecast = .*: should have the keys of the diagram"):

@@ -544,11 +544,11 @@ def test_thresholds_on_the_command_line():
 
 @pytest.mark.slow
 def test_every_word_has_a_mark_and_a_look():
-    from lazyrich.plot import _maps as maps, _scores as scores, _symbols as symbols
+    from lazyrich.plot.describe import _map_key as maps, _scores as scores, _symbols as symbols
 
     drawn = set(OUTCOMES) - {"missing"}
-    assert set(symbols.MARKS) == set(scores._COLOURS) == drawn
-    assert set(maps._LOOKS) == drawn | {"missing"}
+    assert set(symbols.MARKS) == set(scores.COLOURS) == drawn
+    assert set(maps.LOOKS) == drawn | {"missing"}
 
 
 def test_a_panel_is_judged_by_its_own_thresholds():

@@ -17,7 +17,7 @@ from .._core.files import replacing
 from ..forecasts import Forecast
 from ..records.summary import summarise
 from ..records.transition import MEANINGS, Thresholds
-from ._drawn import run
+from ._run import run
 
 
 def report(

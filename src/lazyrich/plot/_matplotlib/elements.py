@@ -111,12 +111,16 @@ def _bar(axes: Axes, mesh: Any, colours: Colours) -> None:
     bar = axes.figure.colorbar(mesh, ax=axes, pad=0.03, extend=extend, aspect=24)
     bar.outline.set_linewidth(0.5)
     if colours.at:
-        bar.set_ticks(list(colours.at), labels=[f"{at:.3g}" for at in colours.at], minor=False)
+        bar.set_ticks(list(colours.at), labels=[_short(at) for at in colours.at], minor=False)
         bar.minorticks_off()
     else:
         set_ticks(bar.ax.yaxis, "log")
     if colours.label:
         bar.set_label(colours.label)
+
+
+def _short(number: float) -> str:
+    return f"{number:.2f}".rstrip("0").rstrip(".")
 
 
 def draw_contours(axes: Axes, contours: Contours) -> None:
@@ -127,9 +131,10 @@ def draw_contours(axes: Axes, contours: Contours) -> None:
         contours.x, contours.y, contours.log_z, levels, colors=colour, linewidths=width
     )
     lines.set(path_effects=[patheffects.withStroke(linewidth=width + 1.2, foreground="white")])
-    texts = axes.clabel(lines, fontsize=6, fmt={at: f"{np.exp(at):.3g}" for at in levels})
-    for text in texts:
-        text.set_path_effects([patheffects.withStroke(linewidth=1.5, foreground="white")])
+    names = {at: f"{np.exp(at):g}" for at in levels}
+    # Lines are whole below their labels, which a white edge keeps readable.
+    for text in axes.clabel(lines, fontsize=6, fmt=names, inline=False):
+        text.set_path_effects([patheffects.withStroke(linewidth=2.5, foreground="white")])
 
 
 def halo(artists: Sequence[Any], width: float) -> None:

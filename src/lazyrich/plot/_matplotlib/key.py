@@ -1,5 +1,6 @@
 """The key: what is not labelled inside the panels, below all of them."""
 
+import textwrap
 from typing import Any
 
 from matplotlib.artist import Artist
@@ -12,7 +13,7 @@ from .elements import line_style
 
 
 def draw_key(figure: Figure, entries: tuple[Entry, ...], title: str) -> None:
-    """Adds the key, in as many columns as fit."""
+    """Adds the key, in as many columns as fit; long labels of a single column are wrapped."""
     if not entries:
         return
     handles = [_sample(entry) for entry in entries]
@@ -26,10 +27,14 @@ def draw_key(figure: Figure, entries: tuple[Entry, ...], title: str) -> None:
         legend = figure.legend(ncols=columns, **keywords)
         for text in legend.get_texts():
             text.set_parse_math(False)
-        width = legend.get_window_extent(renderer).width
-        if columns == 1 or width <= 0.98 * figure.bbox.width:
+        fraction = legend.get_window_extent(renderer).width / (0.98 * figure.bbox.width)
+        if fraction <= 1:
             return
-        legend.remove()
+        if columns > 1:
+            legend.remove()
+    longest = max(len(entry.label) for entry in entries)
+    for text in legend.get_texts():
+        text.set_text(textwrap.fill(text.get_text(), int(0.9 * longest / fraction)))
 
 
 def _sample(entry: Entry) -> Artist:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ..description import Axis, Band, Curve, Line, Panel, Scale, Second, Span, Style
+from ..description import Axis, Curve, Line, Panel, Scale, Second, Span, Style
 from ..description.axis import range_of
 
 
@@ -13,7 +13,7 @@ from ..description.axis import range_of
 class Content:
     """What a panel over time will contain; its range of y follows from what is visible.
 
-    - `bottom`, `top`: the range of y contains these values; `most`, no value of y above it counts.
+    - `bottom`, `top`: the range of y contains these values; `least`: smaller ones are cut off.
     """
 
     name: str
@@ -21,6 +21,7 @@ class Content:
     scale: Scale = "linear"
     bottom: float | None = None
     top: float | None = None
+    least: float | None = None
     curves: list[Curve] = field(default_factory=list)
     lines: list[Line] = field(default_factory=list)
 
@@ -57,8 +58,7 @@ class Content:
         levels = np.array([line.at for line in self.lines])
         low, high = range_of(*seen, levels, scale=self.scale)
         if self.bottom is not None:
-            low = min(low, self.bottom) if self.bottom < 0 or low > 0 else low
-            low = self.bottom if low > self.bottom else low
+            low = min(low, self.bottom)
         if self.top is not None:
             high = max(high, self.top)
         shown = [c for c, y in zip(self.curves, seen, strict=True) if np.isfinite(y).any()]
@@ -66,12 +66,11 @@ class Content:
         if not labelled:
             shown = [replace(curve, label="") for curve in shown]
             lines = [replace(line, label="") for line in lines]
-        if self.scale == "linear" and not low < high:
-            high = low + 1.0
-        bands: tuple[Band, ...] = ()
+        if self.least is not None:
+            low = max(low, min(self.least, high / 10))
         y = Axis(self.label, low, high, self.scale)
         return Panel(
-            self.name, x, y, spans=spans, bands=bands, lines=(*upright, *lines),
+            self.name, x, y, spans=spans, lines=(*upright, *lines),
             curves=tuple(shown), row=row, column=column, second=second,
         )  # fmt: skip
 

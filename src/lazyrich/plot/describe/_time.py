@@ -57,7 +57,7 @@ def time_axis(
     - **Takes** `marks`, further times to show, such as those of a forecast.
     """
     times = np.concatenate([record["time"].values for record in records])
-    low, high = _range(times, scale, _times_of(events), [m for m in marks if m > 0])
+    low, high = time_range(times, scale, _times_of(events), [m for m in marks if m > 0])
     return Axis(axis_of(records[0]).label, low, high, scale)
 
 
@@ -66,12 +66,17 @@ def _times_of(events: Sequence[Transition | None]) -> list[tuple[float, float, f
     return [(e.t_train, e.t10, e.t90) for e in events if e is not None]
 
 
-def _range(
+def time_range(
     times: np.ndarray,
     scale: Scale,
-    events: list[tuple[float, float, float]],
-    marks: list[float],
+    events: Sequence[tuple[float, float, float]],
+    marks: Sequence[float],
 ) -> tuple[float, float]:
+    """The range of an axis of time.
+
+    - **Takes** `events`: for each run the times of the fit, and of 10 and 90 % of the change;
+        `marks`, further times.
+    """
     positive = times[times > 0]
     if not positive.size:
         return (0.5, 2.0) if scale == "log" else (-0.5, 0.5)

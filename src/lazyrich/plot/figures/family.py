@@ -4,12 +4,12 @@ import json
 
 from ...studies import PanelResult
 from ...sweeps import Sweep
-from .._family import family
+from .._many import curves
 from ._base import AbstractFigure, Drawing, check_varied
 
 
 class Family(AbstractFigure):
-    """Every run over time, coloured by `key`, as [`plot.family`][lazyrich.plot.family] draws it.
+    """Every run over time, coloured by `key`, as [`plot.curves`][lazyrich.plot.curves] draws it.
 
     - **Takes** `key`, the first key that the panel varies if left out.
     """
@@ -24,13 +24,10 @@ class Family(AbstractFigure):
         if key is None:
             return None
         folder = None if result.panel is None else result.panel.folder
-        figure = family(result.dataset, key, result.published, folder)
-        shown = "; circles are published" if result.published and result.published.at else ""
-        if result.forecast is not None:
-            shown += "; diamonds are half of the change as forecast"
+        figure = curves(result.dataset, key, result.published, folder)
         (axis,) = (axis for axis in result.sweep.axes if key in axis.keys)
         place = axis.keys.index(key)
         alike = len({json.dumps(point[place]) for point in axis.points}) < len(axis)
         rest = [name for name in axis.keys if name != key]
-        others = f", whatever its {' and '.join(rest)}" if alike else ""
-        return Drawing(figure, f"Every run, by {key}{others}{shown}.")
+        others = f" Runs of one colour differ in {' and '.join(rest)}." if alike else ""
+        return Drawing(figure, figure.caption + others)

@@ -2,7 +2,7 @@
 
 from ...studies import PanelResult
 from ...sweeps.forecasts import num_timed
-from .._forecasts import forecasts
+from .._many import forecasts
 from ._base import AbstractFigure, Drawing
 from ._scored import scored
 
@@ -16,5 +16,5 @@ class Forecasts(AbstractFigure):
     def draw(self, result: PanelResult) -> Drawing | None:
         if not result.keys or num_timed(result.dataset) < 2:
             return None
-        caption = "Every run with a forecast; bars are its interval, the dashed line agreement."
-        return Drawing(forecasts(result.dataset), f"{caption} {scored(result.dataset)}")
+        figure = forecasts(result.dataset)
+        return Drawing(figure, f"{figure.caption} {scored(result.dataset)}")

@@ -7,7 +7,7 @@ import xarray as xr
 from ...maps import boundary, phase_diagram
 from ...studies import PanelResult
 from ...sweeps import Sweep
-from .._maps import map as plot_map
+from .._many import map as plot_map
 from ._base import AbstractFigure, Drawing, check_varied
 
 # Outcomes without a long delay, and with one.
@@ -36,21 +36,11 @@ class Map(AbstractFigure):
             return None
         dataset = result.dataset
         line = _line(dataset, x, y, "outcome")
-        caption = "Outcomes, delays and times of half the test change."
-        if line is not None:
-            caption += (
-                " The line is where runs go from immediate to a change that is late, for the "
-                "better or the worse; its band has 10 to 90 % of the seeds."
-            )
         expected = None
         if result.forecast is not None:
             expected = _line(dataset, x, y, "forecast_outcome")
-            caption += (
-                " Contours are times as forecast before training, over those that came; the last "
-                "map has their ratio."
-            )
         figure = plot_map(phase_diagram(dataset, x, y), line, self.delay, expected)
-        return Drawing(figure, caption)
+        return Drawing(figure, figure.caption)
 
 
 def _line(

@@ -1,7 +1,8 @@
 """Optimisers of a panel beside the gradient flow."""
 
 from ...studies import PanelResult
-from .._rates import has_rates, rates
+from .._many import rates
+from ..describe import has_rates
 from ._base import AbstractFigure, Drawing
 
 
@@ -12,8 +13,8 @@ class Rates(AbstractFigure):
     """
 
     def draw(self, result: PanelResult) -> Drawing:
-        caption = "Half times, plateaus and last norms beside the gradient flow's, over the rate."
-        return Drawing(rates(result.dataset), caption)
+        figure = rates(result.dataset)
+        return Drawing(figure, figure.caption)
 
     @staticmethod
     def suits(result: PanelResult) -> bool:

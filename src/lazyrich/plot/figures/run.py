@@ -3,7 +3,7 @@
 import xarray as xr
 
 from ...studies import PanelResult, curves_at
-from .._drawn import run
+from .._run import run
 from ._base import AbstractFigure, Drawing
 from ._scored import scored
 

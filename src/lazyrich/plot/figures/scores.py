@@ -2,7 +2,7 @@
 
 from ...studies import PanelResult
 from ...sweeps import Sweep
-from .._scores import scores
+from .._many import scores
 from ._base import AbstractFigure, Drawing, check_varied
 
 
@@ -20,5 +20,5 @@ class Scores(AbstractFigure):
         check_varied(sweep, "along", self.along)
 
     def draw(self, result: PanelResult) -> Drawing:
-        caption = "Test scores of every run over those that were forecast, medians and ranges."
-        return Drawing(scores(result.dataset, self.along), caption)
+        figure = scores(result.dataset, self.along)
+        return Drawing(figure, figure.caption)

@@ -2,35 +2,36 @@
 
 from typing import Any
 
-from ..sweeps.runs import Runs, as_table, levels
+from ...sweeps.runs import Runs, as_table, levels
+from ..description.style import Marker
 
 _SYMBOLS = {
-    "init_scale": r"initial scale $\alpha$",
-    "weight_decay": r"weight decay $\lambda$",
-    "model.output_scale": r"output scale $\alpha_\mathrm{out}$",
-    "model.epsilon": r"curvature $\epsilon$",
-    "task.n": "training samples $P$",
-    "task.k": "coordinates $k$",
-    "task.gamma": r"separation $\gamma$",
+    "init_scale": "initial scale α",
+    "weight_decay": "weight decay λ",
+    "model.output_scale": "output scale α_out",
+    "model.epsilon": "curvature ε",
+    "task.n": "training samples P",
+    "task.k": "coordinates k",
+    "task.gamma": "separation γ",
     "task.random_labels": "random labels",
-    "task.index": "eigenvector $j$",
+    "task.index": "eigenvector j",
 }
 
 
 # Marks of single runs.
-MARKS = {
-    "grokked": "o",
-    "misgrokked": "v",
-    "immediate": "s",
-    "gradual": "D",
-    "improved": "^",
-    "unchanged": "x",
-    "not_within_budget": "x",
-    "untrained": "+",
-    "collapsed": "1",
-    "unscored": ".",
-    "failed": "*",
-    "diverged": "*",
+MARKS: dict[str, Marker] = {
+    "grokked": "circle",
+    "misgrokked": "down",
+    "immediate": "square",
+    "gradual": "diamond",
+    "improved": "up",
+    "unchanged": "cross",
+    "not_within_budget": "cross",
+    "untrained": "plus",
+    "collapsed": "tri",
+    "unscored": "dot",
+    "failed": "star",
+    "diverged": "star",
 }
 
 

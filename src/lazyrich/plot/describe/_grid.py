@@ -1,14 +1,13 @@
-"""Axes of maps and laws: the scale and the ticks of a key."""
+"""Axes of maps: the scale and the cells of a key."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
 from jaxtyping import Float, Shaped
-from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm
-from matplotlib.ticker import LogLocator, NullLocator
 
+from ..description import Axis, Place
+from ..description.ticks import Scale as Kind
 from ._symbols import symbol
 
 
@@ -17,7 +16,7 @@ class Scale(NamedTuple):
 
     key: str
     values: Shaped[np.ndarray, " n"]
-    kind: str
+    kind: Kind
 
     def edges(self) -> Float[np.ndarray, " n1"]:
         """Cell edges half-way between neighbours; an outer edge is as far away as the inner one."""
@@ -57,6 +56,16 @@ class Scale(NamedTuple):
         found = [names.index(v) if v in names else np.nan for v in map(str, values)]
         return np.array(found, dtype=float)
 
+    def axis(self) -> Axis:
+        """The axis of a panel, from the first to the last edge."""
+        edges, places = self.edges(), []
+        if self.kind == "place":
+            some = np.unique(np.linspace(0, len(self.values) - 1, 9).round().astype(int)).tolist()
+            shown = [v if isinstance(v, str) else f"{v:.4g}" for v in self.values[some].tolist()]
+            places = [Place(float(at), text) for at, text in zip(some, shown, strict=True)]
+        low, high = float(edges[0]), float(edges[-1])
+        return Axis(symbol(self.key), low, high, self.kind, places=tuple(places))
+
 
 def scale_of(array: xr.DataArray) -> Scale:
     """Linear for three or more values in equal steps, log for other positive values."""
@@ -67,31 +76,3 @@ def scale_of(array: xr.DataArray) -> Scale:
     if len(values) > 2 and np.ptp(steps) < 1e-6 * np.max(np.abs(values)):
         return Scale(key, values, "linear")
     return Scale(key, values, "log" if np.all(values > 0) else "place")
-
-
-def log_norm(values: Float[np.ndarray, " n"]) -> LogNorm:
-    low, high = float(values.min()), float(values.max())
-    return LogNorm(low, high) if high > low else LogNorm(low / 2, high * 2)
-
-
-def few_decades(axis: Any, low: float | None, high: float | None) -> None:
-    """Adds labels between the decades of a log axis that spans few of them."""
-    if low and high and high < 100 * low:
-        axis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7) if high < 5 * low else (1, 2, 5)))
-        axis.set_major_formatter(lambda value, _: f"{value:.4g}")
-        axis.set_minor_locator(NullLocator())
-
-
-def ticks(axis: Axes, x: Scale, y: Scale) -> None:
-    for scale, which in ((x, "x"), (y, "y")):
-        edges = scale.edges()
-        side = axis.xaxis if which == "x" else axis.yaxis
-        if scale.kind == "log":
-            getattr(axis, f"set_{which}scale")("log")
-            few_decades(side, edges[0], edges[-1])
-        elif scale.kind == "place":
-            some = np.unique(np.linspace(0, len(scale.values) - 1, 9).round().astype(int))
-            shown = [v if isinstance(v, str) else f"{v:.4g}" for v in scale.values[some].tolist()]
-            side.set_ticks(some.tolist(), shown)
-        getattr(axis, f"set_{which}lim")(edges[0], edges[-1])
-    axis.set_xlabel(symbol(x.key))
