@@ -21,6 +21,16 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 _MAPS, _MANY_MAPS = Path("/proc/self/maps"), 30_000
 
 
+@pytest.fixture
+def double():
+    """Enables 64-bit types, for a test that itself traces, differentiates or calls diffrax.
+
+    Public functions of lazyrich need no such thing: their tests run as a user's session does.
+    """
+    with jax.enable_x64(True):
+        yield
+
+
 @pytest.fixture(scope="module", autouse=True)
 def few_maps():
     """Forgets what has been compiled once it is much."""

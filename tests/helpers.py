@@ -1,6 +1,7 @@
 """Small problems that several tests pose."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -10,9 +11,30 @@ import numpy as np
 import lazyrich as lr
 from lazyrich.dynamics import Problem
 from lazyrich.losses import AbstractLoss
+from lazyrich.models import AbstractModel
 from lazyrich.tasks import Samples
 
+P = ParamSpec("P")
+R = TypeVar("R")
 
+
+def in_double(function: Callable[P, R]) -> Callable[P, R]:
+    """Runs a function that makes arrays, or the answer to compare with, with 64-bit types."""
+    return cast(Callable[P, R], jax.enable_x64(True)(function))
+
+
+def given(values: Any) -> Any:
+    """A NumPy array, which every public function takes, although hints speak of JAX arrays."""
+    return np.asarray(values)
+
+
+@in_double
+def normal(seed: int, *shape: int) -> Any:
+    """Standard normal numbers."""
+    return np.asarray(jr.normal(jr.key(seed), shape))
+
+
+@in_double
 def samples(n: int = 6, d: int = 30, seed: int = 0, labels: str = "signs") -> Samples:
     """Gaussian inputs with random labels: separable, since d exceeds n."""
     x_key, y_key = jr.split(jr.key(seed))
@@ -21,6 +43,7 @@ def samples(n: int = 6, d: int = 30, seed: int = 0, labels: str = "signs") -> Sa
     return Samples(x, y)
 
 
+@in_double
 def diagonal_problem(
     depth: int, loss: AbstractLoss, weight_decay: float, init_scale: float = 3.0, **kwargs: Any
 ) -> Problem:
@@ -29,6 +52,20 @@ def diagonal_problem(
     start = model.init(jr.key(0), train.x.shape[1])
     params = jax.tree.map(lambda p: init_scale * p, start)
     return Problem(train, params, weight_decay, model, loss)
+
+
+@in_double
+def problem_of(
+    x: Any, y: Any, params: Any, decay: float, model: AbstractModel, loss: AbstractLoss
+) -> Problem:
+    """A problem of NumPy arrays, in double precision."""
+    params = jax.tree.map(jnp.asarray, params)
+    return Problem(Samples(jnp.asarray(x), jnp.asarray(y)), params, decay, model, loss)
+
+
+def last_of(tree: Any) -> Any:
+    """The last entry of every array of a pytree, which JAX would round outside of float64."""
+    return jax.tree.map(lambda a: np.asarray(a)[-1], tree)
 
 
 def built_in(place: Any) -> set[str]:
@@ -58,6 +95,7 @@ def relative_error(ours: Any, theirs: Any) -> float:
     return float(np.linalg.norm(ours - theirs) / np.linalg.norm(theirs))
 
 
+@in_double
 def turning_problem(init_scale: float = 0.05) -> Problem:
     """A deep linear net that leaves a saddle slowly and is stiff from there on."""
     rng = np.random.default_rng(1)

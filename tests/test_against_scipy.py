@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, cast
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
@@ -12,7 +11,7 @@ from scipy.special import expit
 
 import lazyrich as lr
 from lazyrich._run.prepared import prepare
-from tests.helpers import relative_error, silent
+from tests.helpers import given, relative_error, silent
 
 RTOL = 1e-3
 
@@ -130,7 +129,7 @@ def pose(case: Case, rtol: float) -> Posed:
         depth = int(case.model[-1])
         model, function = lr.models.DiagonalLinear(depth=depth), diagonal(depth)
         start = case.scale * rng.uniform(0.5, 1.0, 2 * case.d)
-        params = lr.models.DiagonalParams(*map(jnp.asarray, np.split(start, 2)))
+        params = lr.models.DiagonalParams(*given(np.split(start, 2)))
     else:
         kind, *widths = case.model.split("-")
         activation: Any = kind
@@ -142,7 +141,7 @@ def pose(case: Case, rtol: float) -> Posed:
         )
         function = net(shapes, activation)
         parts = [case.scale * rng.normal(size=s) / np.sqrt(s[1]) for s in shapes]
-        params = lr.models.MLPParams(tuple(parts), jnp.zeros(0))
+        params = lr.models.MLPParams(tuple(parts), given(np.zeros(0)))
         start = np.concatenate([p.ravel() for p in parts])
     reduced, method = case.method == "reduced", cast(Any, case.method)
     experiment = lr.Experiment(
@@ -178,14 +177,15 @@ def reference(case: Case, posed: Posed, times: np.ndarray) -> np.ndarray:
 def errors(case: Case, rtol: float = RTOL) -> tuple[float, float, str]:
     """Largest relative errors of parameters and of losses above the tolerance, and the method."""
     posed = pose(case, rtol)
-    problem = prepare(posed.experiment, posed.params).problem
+    with jax.enable_x64(True):
+        problem = prepare(posed.experiment, posed.params).problem
     times = np.array([0.0, *np.geomspace(1e-3, 1, 7) * case.t1])
     right = reference(case, posed, times)
     trajectory = posed.experiment.dynamics.follow(problem, times, silent)
     assert trajectory.ending == "completed"
     worst = worst_loss = 0.0
     for place, time in enumerate(times):
-        state = jax.tree.map(lambda a, i=place: a[i], trajectory.states)
+        state = jax.tree.map(lambda a, i=place: np.asarray(a)[i], trajectory.states)
         params = jax.tree.leaves(trajectory.params_at(time, state))
         ours = np.concatenate([np.ravel(leaf) for leaf in params])
         worst = max(worst, relative_error(ours, right[place]))

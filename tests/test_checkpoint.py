@@ -26,7 +26,7 @@ from lazyrich._core.files import discard
 from lazyrich._integrate.checkpoint import Checkpoint
 from lazyrich._run import simulate as _simulate
 from lazyrich.dynamics import AbstractDynamics, discrete
-from tests.helpers import built_in, diagonal_problem, silent, turning_problem
+from tests.helpers import built_in, diagonal_problem, in_double, silent, turning_problem
 
 ROOT = Path(__file__).parent.parent
 
@@ -36,6 +36,7 @@ class Pair(NamedTuple):
     v: Any
 
 
+@in_double
 def state() -> Any:
     """Values that a careless round trip would change, of every type a run's state has."""
     odd = np.array([np.nan, -np.nan, -0.0, np.inf, 5e-324, 0.1])

@@ -5,6 +5,9 @@ import pytest
 
 from lazyrich._core import columns
 
+# Inner products, called within a run in double precision.
+pytestmark = pytest.mark.usefixtures("double")
+
 
 @pytest.fixture(params=[5, 4096, 5000])
 def data(request, monkeypatch):

@@ -11,7 +11,7 @@ import lazyrich as lr
 from lazyrich._run.context import probed
 from lazyrich._run.prepared import prepare
 from lazyrich.probes import RunState
-from tests.helpers import relative_error
+from tests.helpers import normal, relative_error
 
 MEASURED = (
     "train_loss", "test_loss", "param_norm", "population_error", "error_variance",
@@ -110,8 +110,8 @@ def test_the_closure_with_decay_a_centre_and_large_inputs():
 def test_closed_is_the_same_function_with_the_same_kernel():
     model = lr.models.Centred(model=machine(inputs="over_root_d"))
     start = model.init(jax.random.key(0), 3)
-    params = start._replace(moved=start.moved + 0.3 * jax.random.normal(jax.random.key(1), (3, 3)))
-    x = jax.random.normal(jax.random.key(2), (7, 3))
+    params = start._replace(moved=np.asarray(start.moved) + 0.3 * normal(1, 3, 3))
+    x = normal(2, 7, 3)
     trained = machine(readouts="trained")
     for name in ("closed", "condensed"):
         ours, its_params = getattr(model, name)(params)
@@ -124,6 +124,7 @@ def test_closed_is_the_same_function_with_the_same_kernel():
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("double")
 def test_the_flow_of_few_neurons_is_the_closure_in_mean_and_second_moment():
     model = machine(width=9)
     weights = model.init(jax.random.key(0), 3)
@@ -148,6 +149,7 @@ def test_the_flow_of_few_neurons_is_the_closure_in_mean_and_second_moment():
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("double")
 def test_the_error_over_all_inputs_is_the_integral(whole):
     # At the start and at the end, from the neurons.
     prepared = prepare(neurons())
@@ -166,6 +168,7 @@ def test_the_error_over_all_inputs_is_the_integral(whole):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("double")
 def test_kernels_by_brute_force(whole):
     prepared = prepare(neurons())
     model, params = prepared.experiment.model, prepared.problem.params

@@ -158,6 +158,7 @@ def test_a_perturbed_completion_fails_its_certificate():
     assert huge.gap == pytest.approx(found.gap, abs=1e-6)
 
 
+@pytest.mark.usefixtures("double")
 def test_kernel_completion_is_that_of_the_tangent_kernel():
     size, alpha = 4, 0.3
 

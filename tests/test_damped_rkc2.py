@@ -12,6 +12,9 @@ from lazyrich.dynamics._method import choose
 
 from .test_stabilised import one_step, slope, solve
 
+# Solvers are called through diffrax, whose precision is the user's.
+pytestmark = pytest.mark.usefixtures("double")
+
 
 def sliding(t, y, args):
     """x follows z along the kink at x = z, w follows it as a stiff component does."""

@@ -19,9 +19,12 @@ from lazyrich._run.prepared import prepare
 from lazyrich._run.solve import grids
 from lazyrich.dynamics import Problem
 from lazyrich.dynamics._method import Method, choose, choose_together
-from lazyrich.tasks import Samples
 from tests.helpers import (
     diagonal_problem,
+    given,
+    last_of,
+    normal,
+    problem_of,
     relative_error,
     silent,
     small_experiment,
@@ -35,7 +38,7 @@ LINEAR = lr.models.Functions(
 
 
 def final(trajectory):
-    return jax.tree.map(lambda a: a[-1], trajectory.states)
+    return last_of(trajectory.states)
 
 
 def completion(**changes) -> lr.Experiment:
@@ -48,8 +51,7 @@ def ridge_problem(weight_decay: float = 0.01) -> tuple[Problem, np.ndarray]:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(6, 6)) * np.geomspace(0.1, 20, 6)
     y = rng.normal(size=6)
-    train = Samples(jnp.asarray(x), jnp.asarray(y))
-    return Problem(train, jnp.ones(6), weight_decay, LINEAR, lr.losses.Squared()), x
+    return problem_of(x, y, np.ones(6), weight_decay, LINEAR, lr.losses.Squared()), x
 
 
 def ridge_solution(problem: Problem, x: np.ndarray, times: np.ndarray) -> np.ndarray:
@@ -95,8 +97,7 @@ def test_agrees_with_the_exact_reduction(method, loss):
 
 @pytest.mark.slow
 def test_a_net_is_the_same_through_every_door():
-    x = jr.normal(jr.key(0), (9, 3))
-    train = Samples(x, jnp.sin(3 * x[:, 0]))
+    x = normal(0, 9, 3)
     built_in = lr.models.MLP(widths=(7,), activation="tanh", bias=False)
     params = built_in.init(jr.key(1), 3)
     first, last = params.weights
@@ -115,7 +116,7 @@ def test_a_net_is_the_same_through_every_door():
         (own, {"in": first, "out": last}),
         (equinox, equinox.init(jr.key(0), 3)),
     ]:
-        problem = Problem(train, start, 0.01, model, lr.losses.Squared())
+        problem = problem_of(x, np.sin(3 * x[:, 0]), start, 0.01, model, lr.losses.Squared())
         trajectory = lr.dynamics.Flow(rtol=1e-5).follow(problem, np.array([0.0, 50.0]), silent)
         ends.append(model.apply(final(trajectory), x))
     np.testing.assert_allclose(ends[1], ends[0], rtol=1e-7, atol=1e-9)
@@ -192,13 +193,13 @@ def test_cost_does_not_grow_with_the_inverse_of_the_decay(masks):
 @pytest.mark.slow
 def test_log_clock_on_a_flow_that_is_solvable():
     # One sample under exponential loss: f' = |x|^2 e^{-f}, so f = log(1 + |x|^2 t).
-    train = Samples(jnp.asarray([[0.6, 0.8]]) * 2, jnp.ones(1))
-    problem = Problem(train, jnp.zeros(2), 0.0, LINEAR, lr.losses.Exponential())
+    x = np.array([[1.2, 1.6]])
+    problem = problem_of(x, np.ones(1), np.zeros(2), 0.0, LINEAR, lr.losses.Exponential())
     times = np.array([0.0, 0.5, 3.0, 100.0, 1000.0])
     flow = lr.dynamics.Flow(clock="log", rtol=1e-6)
     trajectory = flow.follow(problem, times, silent)
     np.testing.assert_allclose(trajectory.times, times)
-    f = np.asarray(jax.vmap(lambda w: LINEAR.apply(w, train.x)[0])(trajectory.states))
+    f = np.asarray(trajectory.states) @ x[0]
     t = 10.0 ** times[:3] - 1
     np.testing.assert_allclose(f[:3], np.log1p(4 * t), rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(f[3:], np.log(4) + times[3:] * np.log(10), rtol=1e-4)
@@ -230,6 +231,7 @@ def test_what_the_log_clock_cannot_show_is_refused():
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("double")
 def test_the_choice_of_method_and_its_reason():
     stiff = diagonal_problem(2, lr.losses.Squared(), 1e-3, init_scale=50.0)
     assert choose("auto", "linear", stiff, 1e4).name == "DualROS34PW2"
@@ -251,6 +253,7 @@ def test_the_choice_of_method_and_its_reason():
     assert "spectral radius" in record.attrs["solver"]
 
 
+@pytest.mark.usefixtures("double")
 def test_a_kernel_that_does_not_fit_is_refused_with_its_size(monkeypatch):
     problem = diagonal_problem(2, lr.losses.Squared(), 1e-3, n=1000, d=1100)
 
@@ -263,6 +266,7 @@ def test_a_kernel_that_does_not_fit_is_refused_with_its_size(monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("double")
 @pytest.mark.parametrize("kind", ["completion", "committee"])
 def test_memory_of_a_step_is_within_twice_the_matrices_it_names(kind):
     m = 1200
@@ -347,8 +351,8 @@ def test_a_flow_that_leaves_its_domain_is_named():
         return -(w[0] ** 3) / 3 * x[:, 0]
 
     model = lr.models.Functions(init_params=lambda key, dim: jnp.ones(1), function=cubic)
-    train = Samples(jnp.ones((1, 1)), -jnp.ones(1))
-    problem = Problem(train, jnp.ones(1), 0.0, model, lr.losses.Squared())
+    x, y = np.ones((1, 1)), -np.ones(1)
+    problem = problem_of(x, y, np.ones(1), 0.0, model, lr.losses.Squared())
     trajectory = lr.dynamics.Flow(method="tsit5").follow(problem, np.linspace(0, 50, 11), silent)
     assert trajectory.ending == "completed"
     assert float(final(trajectory)[0]) == pytest.approx(3 ** (1 / 3), rel=1e-3)
@@ -358,8 +362,7 @@ def test_a_flow_that_leaves_its_domain_is_named():
 
     edge = lr.models.Functions(init_params=lambda key, dim: jnp.zeros(1), function=nowhere)
     # Towards the label 1 - 1e9 w would have to come within e^{-1e9} of one.
-    far = Samples(jnp.ones((1, 1)), -1e9 * jnp.ones(1))
-    problem = Problem(far, jnp.zeros(1), 0.0, edge, lr.losses.Squared())
+    problem = problem_of(x, 1e9 * y, np.zeros(1), 0.0, edge, lr.losses.Squared())
     times = np.linspace(0, 1, 11)
     trajectory = lr.dynamics.Flow(method="tsit5").follow(problem, times, silent)
     assert trajectory.ending in ("step_underflow", "diverged")
@@ -374,6 +377,7 @@ def types(leaf):
     return leaf.shape, leaf.dtype, leaf.weak_type
 
 
+@pytest.mark.usefixtures("double")
 @pytest.mark.parametrize(
     "solver",
     [
@@ -444,10 +448,9 @@ def test_coordinates_that_are_still_to_grow_are_followed_from_a_tiny_start():
     # arXiv:2607.12332; times by Radau at 1e-10 in the logarithms of the parameters.
     x = np.array([[1, 0.5, 0.7, 0], [0.5, 1, 0.1, 0.7]])
     y = np.array([1.0, 0.0])
-    model, tiny = lr.models.DiagonalLinear(), jnp.full(4, 1e-8 / np.sqrt(8))
+    model, tiny = lr.models.DiagonalLinear(), given(np.full(4, 1e-8 / np.sqrt(8)))
     start = lr.models.DiagonalParams(tiny, tiny)
-    train = Samples(jnp.asarray(x), jnp.asarray(y))
-    problem = Problem(train, start, 0.0, model, lr.losses.Squared())
+    problem = problem_of(x, y, start, 0.0, model, lr.losses.Squared())
     times = np.linspace(0, 60, 3001)
     trajectory = lr.dynamics.Flow().follow(problem, times, silent)
     u, v = (np.asarray(part) for part in trajectory.states)
@@ -462,18 +465,19 @@ def test_coordinates_that_are_still_to_grow_are_followed_from_a_tiny_start():
 def test_decay_to_nothing_is_an_ordinary_end(scale):
     # Below 1e-154 squares vanish; e^{-400} is 2e-174, and e^{-800} is 0.
     rng = np.random.default_rng(0)
-    train = Samples(jnp.asarray(rng.normal(size=(6, 4))), jnp.asarray(scale * rng.normal(size=6)))
+    x, y = rng.normal(size=(6, 4)), scale * rng.normal(size=6)
     model = lr.models.MLP(widths=(3,), activation="quadratic", bias=False)
     params = model.init(jr.key(0), 4)
     times = np.array([0.0, 400.0, 800.0])
-    problem = Problem(train, params, 1.0, model, lr.losses.Squared())
+    problem = problem_of(x, y, params, 1.0, model, lr.losses.Squared())
     trajectory = lr.dynamics.Flow().follow(problem, times, silent)
     assert trajectory.ending == "completed"
     weights = np.asarray(trajectory.states.weights[0])
     assert 1e-176 < np.abs(weights[1]).max() < 1e-172
     assert np.abs(weights[2]).max() < 1e-280
     small = diagonal_problem(2, lr.losses.Squared(), 1.0, init_scale=1.0)
-    small = eqx.tree_at(lambda p: p.train.y, small, scale * small.train.y)
+    with jax.enable_x64(True):
+        small = eqx.tree_at(lambda p: p.train.y, small, scale * small.train.y)
     reduced = lr.dynamics.ReducedFlow().follow(small, times, silent)
     assert reduced.ending == "completed"
 
@@ -481,11 +485,8 @@ def test_decay_to_nothing_is_an_ordinary_end(scale):
 @pytest.mark.parametrize("power", [-160, 160])
 def test_labels_whose_squares_overflow_or_vanish_are_followed(power):
     problem, x = ridge_problem()
-    scaled = eqx.tree_at(
-        lambda p: (p.train.y, p.params),
-        problem,
-        (problem.train.y * 10.0**power, problem.params * 10.0**power),
-    )
+    y, start = (10.0**power * np.asarray(a) for a in (problem.train.y, problem.params))
+    scaled = problem_of(x, y, start, 0.01, LINEAR, problem.loss)
     times = np.array([0.0, 1e-3, 0.1, 3.0])
     trajectory = lr.dynamics.Flow().follow(scaled, times, silent)
     assert trajectory.ending == "completed"
@@ -515,8 +516,7 @@ def test_columns_of_very_different_scales_are_each_fitted_in_their_own_time():
     rng = np.random.default_rng(3)
     x = np.linalg.qr(rng.normal(size=(20, 5)))[0] * np.sqrt(20)  # each column by itself
     right = rng.normal(size=5)
-    train = Samples(jnp.asarray(x * SCALES), jnp.asarray(x @ right))
-    problem = Problem(train, jnp.zeros(5), 0.0, LINEAR, lr.losses.Squared())
+    problem = problem_of(x * SCALES, x @ right, np.zeros(5), 0.0, LINEAR, lr.losses.Squared())
     times = np.array([0.0, *np.geomspace(1e-13, 1e8, 22)])
     trajectory = lr.dynamics.Flow().follow(problem, times, silent)
     assert trajectory.ending == "completed"
@@ -534,8 +534,7 @@ def test_columns_of_very_different_scales_come_to_the_minimum(loss, num):
     x, decay = rng.normal(size=(num, 5)), 1e-3
     noisy = x @ rng.normal(size=5) + 0.3 * rng.normal(size=num)
     y = np.sign(noisy) if loss.is_classification else noisy
-    train = Samples(jnp.asarray(x * SCALES), jnp.asarray(y))
-    problem = Problem(train, jnp.full(5, 1e-3), decay, LINEAR, loss)
+    problem = problem_of(x * SCALES, y, np.full(5, 1e-3), decay, LINEAR, loss)
     times = np.array([0.0, 30 / decay])
     trajectory = lr.dynamics.Flow(max_steps=1000).follow(problem, times, silent)
     assert trajectory.ending == "completed"
@@ -607,7 +606,7 @@ def test_a_degree_that_is_not_the_models_is_refused():
         task=lr.tasks.PolynomialRegression(n=5, d=3, num_test=5), model=wrong,
         loss=lr.losses.Squared(), dynamics=lr.dynamics.Flow(), t1=1.0,
     )  # fmt: skip
-    start = jnp.ones(3)
+    start = np.ones(3)
     with pytest.raises(lr.InputError, match=r"model\.degree = 2\.0: outputs scale by the power 1"):
         lr.simulate(run, params=start)
     right = run.model_copy(update={"model": LINEAR})
@@ -630,6 +629,7 @@ def test_inputs_and_labels_that_do_not_fit_are_refused():
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("double")
 def test_progress_is_told_times_that_increase():
     heard = []
     experiment = completion()

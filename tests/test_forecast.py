@@ -32,11 +32,12 @@ from lazyrich.forecasts.transition import params_at
 from lazyrich.forecasts.verdict import Reason, confidence_of
 from lazyrich.records.transition import Scales
 from lazyrich.tasks import Samples
-from tests.helpers import diagonal_problem, relative_error, silent
+from tests.helpers import diagonal_problem, in_double, relative_error, silent
 
 NET = lr.models.MLP(widths=(7,), outputs=3, zero_last=True)
 
 
+@in_double
 def net_problem(loss=None, weight_decay=1e-2, model=NET, init_scale=2.0):
     x = jr.normal(jr.key(1), (5, 4))
     y = jnp.array([0, 1, 2, 1, 0], jnp.int32)
@@ -44,6 +45,7 @@ def net_problem(loss=None, weight_decay=1e-2, model=NET, init_scale=2.0):
     return Problem(Samples(x, y), params, weight_decay, model, loss or lr.losses.CrossEntropy())
 
 
+@in_double
 def jacobian(problem, params):
     flat, unravel = jax.flatten_util.ravel_pytree(params)
     f = lambda flat: jnp.ravel(problem.model.apply(unravel(flat), problem.train.x))
@@ -55,6 +57,7 @@ def unobserved(time, v):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("double")
 def test_every_form_is_the_kernel():
     problem = net_problem()
     rows = jacobian(problem, problem.params)
@@ -70,6 +73,7 @@ def test_every_form_is_the_kernel():
     assert isinstance(kernel_of(bound), Dense)
 
 
+@pytest.mark.usefixtures("double")
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])
 def test_squared_loss_in_closed_form(weight_decay):
     # Without decay, f = (1 - exp(-2 K t / n)) y. With it at L = 2, in a mode of K, with q =
@@ -97,6 +101,7 @@ def test_squared_loss_in_closed_form(weight_decay):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("double")
 def test_classification_against_scipy():
     # The dense path by Rodas5P, the others by RKC2, all against LSODA.
     problem = net_problem(weight_decay=0.05)
@@ -120,6 +125,7 @@ def test_classification_against_scipy():
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("double")
 def test_indicator_by_brute_force():
     problem = diagonal_problem(3, lr.losses.Logistic(), 0.1, n=4, d=9)
     flow, v, time = kernel_flow(problem), np.array([0.4, -0.3, 0.2, 0.1]), 2.0
@@ -178,6 +184,7 @@ def sparse():
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("double")
 def test_kernel_flow_is_the_true_flow_of_a_large_start():
     # To first order in phi, which is 1/alpha^2 of theta_0: outputs agree to that.
     experiment = SPARSE.with_changes({"init_scale": 1e3})
@@ -280,6 +287,7 @@ def test_a_forecast_is_of_an_outcome_by_the_horizon():
     assert short.t50 == pytest.approx(long.t50, rel=1e-3)
 
 
+@pytest.mark.usefixtures("double")
 def test_a_constant_that_says_little_says_so():
     phase = kernel_phase(prepare(SPARSE).problem, SPARSE.t1)
     for direction, weight in (("grok", 0), ("misgrok", 2)):
@@ -328,6 +336,7 @@ def test_a_constant_is_not_relied_on_for_other_data():
         assert found.confidence == "low"
 
 
+@pytest.mark.usefixtures("double")
 def test_large_kernels_are_of_subsets():
     problem = net_problem()  # five samples, three outputs
     assert [ForecastOptions(n).size(problem) for n in (None, 5, 2)] == [None, None, 2]
@@ -395,6 +404,7 @@ def test_a_model_of_ones_own(sparse):
     assert high >= sparse.t50_interval[1]
 
 
+@pytest.mark.usefixtures("double")
 def test_passage_begins_where_the_kernel_flow_is():
     # Outputs of the parameters handed over are the kernel flow's, to the order left out.
     problem = prepare(SPARSE.with_changes({"init_scale": 1e3})).problem
@@ -482,6 +492,7 @@ def test_without_decay_features_end_the_kernel_phase():
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("double")
 def test_decay_without_a_degree_follows_the_fixed_twin():
     # theta' = J^T s / n - lambda theta with the Jacobian of the start, in all parameters.
     model = lr.models.MLP(widths=(6,), activation="tanh")

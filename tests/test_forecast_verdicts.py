@@ -6,7 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.optimize
@@ -14,6 +13,7 @@ import scipy.optimize
 import lazyrich as lr
 from lazyrich._run.prepared import prepare
 from lazyrich.forecasts.kernel import is_linear_in_parameters
+from tests.helpers import given
 
 LINEAR = lr.models.MLP(widths=(), activation="identity", bias=False)
 FIT = lr.Thresholds(loss=0.02)
@@ -48,7 +48,7 @@ class Ridge:
             dynamics=lr.dynamics.Flow(),
             probes=("train_loss", "test_loss"),
         )
-        self.params = lr.models.MLPParams((jnp.asarray(self.start[None]),), jnp.zeros(0))
+        self.params = lr.models.MLPParams((given(self.start[None]),), given(np.zeros(0)))
 
     def losses(self, t: float) -> tuple[float, float]:
         """Of training and test data at a time."""
@@ -163,6 +163,7 @@ def test_labels_that_do_not_vary_have_no_score(ridge, decay):
     json.dumps(found.summary(), allow_nan=False)
 
 
+@pytest.mark.usefixtures("double")
 @pytest.mark.parametrize(
     ("model", "decay", "linear"),
     [

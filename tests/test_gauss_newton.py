@@ -19,6 +19,9 @@ from lazyrich.solvers._shifted_gram import (
 
 from .helpers import relative_error
 
+# Inner functions, called within a run in double precision.
+pytestmark = pytest.mark.usefixtures("double")
+
 # Shifted systems
 
 

@@ -24,16 +24,17 @@ MODELS = [NET, DEEP, OWN, lr.models.Doubled(model=NET), lr.models.Linearised(mod
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("double")
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: type(model).__name__)
 def test_contractions_are_those_of_the_jacobian(model, monkeypatch):
-    params = moved(model)
+    params, x = moved(model), jnp.asarray(X)
     flat, unravel = jax.flatten_util.ravel_pytree(model.trained(params))
 
     def outputs(flat):
         trained = unravel(flat)
         if isinstance(params, lr.models.Expansion):
             trained = params._replace(moved=trained)
-        return model.apply(trained, X)
+        return model.apply(trained, x)
 
     f = outputs(flat)
     jacobian = np.asarray(jax.jacrev(outputs)(flat)).reshape(7, -1, flat.size)
@@ -59,7 +60,7 @@ def test_contractions_are_those_of_the_jacobian(model, monkeypatch):
 def test_distance_is_that_of_directions():
     rng = np.random.default_rng(1)
     a, b = (m @ m.T for m in rng.normal(size=(2, 5, 5)))
-    distance = lambda a, b: float(lr.kernel.kernel_distance(jnp.asarray(a), jnp.asarray(b)))
+    distance = lambda a, b: float(lr.kernel.kernel_distance(a, b))
     cosine = np.sum(a * b) / (np.linalg.norm(a) * np.linalg.norm(b))
     assert distance(a, b) == pytest.approx(1 - cosine)
     assert distance(a, 1e9 * a) < 1e-30
@@ -70,24 +71,25 @@ def test_distance_is_that_of_directions():
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("double")
 def test_kernel_turns_as_its_derivative_says():
     # A quadratic net is smooth: the step along the flow must find the derivative.
     model = lr.models.MLP(widths=(5,), outputs=3, activation="quadratic")
-    params, y = moved(model), jnp.asarray([0, 1, 2, 0, 1, 2, 0])
+    params, x, y = moved(model), jnp.asarray(X), jnp.asarray([0, 1, 2, 0, 1, 2, 0])
     start = jax.tree.map(lambda p: p + 0.3, params)
-    f = model.apply(params, X)
+    f = model.apply(params, x)
     state = RunState(jnp.zeros(()), params, None, f, f)
     context = RunContext(
         y_train=y, y_test=y, params=start, init_scale=1.0, weight_decay=0.2, kernel=None,
-        rich=None, model=model, loss=lr.losses.CrossEntropy(), labels="classes", x_train=X,
+        rich=None, model=model, loss=lr.losses.CrossEntropy(), labels="classes", x_train=x,
     )  # fmt: skip
-    kernel = lambda p: lr.kernel.class_kernel(model, p, X)
+    kernel = lambda p: lr.kernel.class_kernel(model, p, x)
     ours = float(ON_REQUEST["kernel_distance"](state, context))
     assert ours == pytest.approx(float(lr.kernel.kernel_distance(kernel(start), kernel(params))))
 
     def objective(p):
         decay = sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(p))
-        return context.loss.mean(model.apply(p, X), y) + 0.1 * decay
+        return context.loss.mean(model.apply(p, x), y) + 0.1 * decay
 
     slope = jax.tree.map(jnp.negative, jax.grad(objective)(params))
     unit = lambda p: kernel(p) / jnp.linalg.norm(kernel(p))
@@ -142,13 +144,14 @@ def test_multiclass_machine_is_the_quadratic_programme():
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("double")
 def test_tangent_margin_by_each_way():
     y = np.array([0, 1, 2, 0, 1, 2, 0])
     zero = lr.models.MLP(widths=(9,), outputs=3, zero_last=True)
     start = zero.init(jr.key(3), 4)
     for model, params, how in ((zero, start, "last layer"), (OWN, moved(OWN), "products")):
         flat, unravel = jax.flatten_util.ravel_pytree(params)
-        jacobian = jax.jacrev(lambda v, m=model, u=unravel: m.apply(u(v), X))(flat)
+        jacobian = jax.jacrev(lambda v, m=model, u=unravel: m.apply(u(v), jnp.asarray(X)))(flat)
         best = shortest(pair_rows(np.asarray(jacobian), y))
         found = lr.predictors.tangent_max_margin(model, params, X, y, tolerance=1e-3)
         assert found.how == how

@@ -8,7 +8,7 @@ import lazyrich as lr
 from lazyrich.predictors.constraints import own_point
 from lazyrich.predictors.multipliers import explain
 from lazyrich.predictors.nonnegative import descend_nonnegative
-from tests.helpers import small_experiment
+from tests.helpers import given, small_experiment
 
 RESIDUALS = ("rich_stationarity", "rich_complementarity", "kernel_stationarity")
 SCORES = ("train_loss", "test_loss", "train_accuracy", "test_accuracy")
@@ -17,6 +17,7 @@ SCORES = ("train_loss", "test_loss", "train_accuracy", "test_accuracy")
 CLASSIFIER = lr.models.MLP(widths=(), outputs=3, bias=False)
 
 
+@pytest.mark.usefixtures("double")
 def test_descent_finds_what_active_sets_find():
     rng = np.random.default_rng(0)
     descend = jax.jit(descend_nonnegative)
@@ -50,7 +51,7 @@ def three_classes():
 
 
 def as_params(weights):
-    return lr.models.MLPParams((jnp.asarray(weights),), jnp.zeros(0))
+    return lr.models.MLPParams((weights,), given(np.zeros(0)))
 
 
 @pytest.mark.slow
@@ -85,6 +86,7 @@ def test_residual_vanishes_at_the_multiclass_max_margin():
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("double")
 def test_training_multipliers_explain_a_stationary_point_of_the_decayed_loss():
     # There θ = (1/λn) Jᵀs with s the loss's dual.
     x, y, weights = (jnp.asarray(a) for a in three_classes())

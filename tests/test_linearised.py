@@ -9,7 +9,7 @@ from scipy.linalg import expm
 
 import lazyrich as lr
 from lazyrich._run.prepared import prepare
-from tests.helpers import relative_error
+from tests.helpers import in_double, relative_error
 
 TIMES = lr.dynamics.Times(num_log=12, num_linear=4, first=0.01)
 PROBES = ("train_loss", "test_loss", "param_norm", "drift")
@@ -36,16 +36,21 @@ def regression(**changes):
 class Parts:
     """The base's start, and its outputs and Jacobian there, on training and test inputs."""
 
+    @in_double
     def __init__(self, experiment):
         prepared = prepare(experiment)
         model, train, test = experiment.model, prepared.problem.train, prepared.data.test
         flat, unravel = jax.flatten_util.ravel_pytree(prepared.problem.params)
         self.params, self.y, self.y_test = map(np.asarray, (flat, train.y, test.y))
-        parts = []
-        for x in (train.x, test.x):
-            outputs = lambda p, x=x: model.apply(unravel(p), x).ravel()
-            parts += [np.asarray(outputs(flat)), np.asarray(jax.jacrev(outputs)(flat))]
-        self.f, self.j, self.f_test, self.j_test = parts
+        self._outputs = [lambda p, x=x: model.apply(unravel(p), x).ravel()
+                         for x in (train.x, test.x)]  # fmt: skip
+        (self.f, self.j), (self.f_test, self.j_test) = self.at(self.params)
+
+    @in_double
+    def at(self, params):
+        """Outputs and Jacobian at other parameters, on training and test inputs."""
+        flat = jnp.asarray(params)
+        return [(np.asarray(f(flat)), np.asarray(jax.jacrev(f)(flat))) for f in self._outputs]
 
     def losses(self, delta):
         """Mean squared losses of the expansion where it has moved by `delta`."""
@@ -142,8 +147,6 @@ def test_optimisers_leave_the_origin_to_its_rule(base_point):
     )
     record = lr.simulate(lr.linearise(experiment, base_point))
     at = Parts(experiment)
-    model, x = experiment.model, jnp.asarray(prepare(experiment).problem.train.x)
-    outputs = lambda p: model.apply(p.reshape(5, 4), x)
     delta = np.zeros_like(at.params)
     shrink = 1.0
     n = len(at.y)
@@ -152,9 +155,8 @@ def test_optimisers_leave_the_origin_to_its_rule(base_point):
             residual = at.y - at.f - at.j @ delta
             delta = delta + rate * (2 / n * at.j.T @ residual - decay * (at.params + delta))
         else:
-            flat = jnp.asarray(shrink * at.params)
-            j = np.asarray(jax.jacrev(outputs)(flat))
-            residual = at.y - np.asarray(outputs(flat)) - j @ delta
+            f, j = at.at(shrink * at.params)[0]
+            residual = at.y - f - j @ delta
             delta = (1 - rate * decay) * delta + rate * 2 / n * j.T @ residual
             shrink *= 1 - rate * decay
     end = at.params * shrink + delta

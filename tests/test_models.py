@@ -9,25 +9,25 @@ import pytest
 
 import lazyrich as lr
 from lazyrich.models import mlp, power_difference
+from tests.helpers import given, normal
 
 
 @pytest.mark.parametrize("depth", [2, 3, 5])
 def test_diagonal_net(depth):
     model = lr.models.DiagonalLinear(depth=depth)
     start = model.init(jr.key(0), 12)
-    x = jr.normal(jr.key(1), (4, 12))
-    assert float(jnp.hypot(*map(jnp.linalg.norm, start))) == pytest.approx(1.0)
+    x = normal(1, 4, 12)
+    assert np.linalg.norm(start) == pytest.approx(1.0)
     np.testing.assert_array_equal(model.apply(start, x), np.zeros(4))
 
-    params = lr.models.DiagonalParams(jr.uniform(jr.key(2), (12,)), jr.uniform(jr.key(3), (12,)))
-    by_hand = np.asarray(x) @ (np.asarray(params.u) ** depth - np.asarray(params.v) ** depth)
+    u, v = np.random.default_rng(0).uniform(size=(2, 12))
+    params, scaled = (lr.models.DiagonalParams(c * u, c * v) for c in (1.0, 1.7))
+    by_hand = x @ (u**depth - v**depth)
     np.testing.assert_allclose(model.apply(params, x), by_hand, rtol=1e-12)
-    scaled = jax.tree.map(lambda p: 1.7 * p, params)
-    np.testing.assert_allclose(
-        model.apply(scaled, x), 1.7**model.homogeneity * model.apply(params, x), rtol=1e-12
-    )
+    np.testing.assert_allclose(model.apply(scaled, x), 1.7**model.homogeneity * by_hand, rtol=1e-12)
 
 
+@pytest.mark.usefixtures("double")
 def test_power_difference_is_exactly_zero_under_compilation():
     # u**2 - v**2 compiles to a fused multiply-add that leaves rounding errors here.
     u = jr.uniform(jr.key(0), (1000,))
@@ -40,7 +40,7 @@ def test_depth_one_is_refused():
         lr.models.DiagonalLinear(depth=1)
 
 
-X = jr.normal(jr.key(5), (7, 4))
+X = normal(5, 7, 4)
 MODELS = [
     lr.models.DiagonalLinear(depth=3),
     lr.models.MLP(widths=(5,), outputs=3),
@@ -66,16 +66,18 @@ def moved(model):
     start = model.init(jr.key(1), 4)
     keys = jr.split(jr.key(2), len(jax.tree.leaves(start)))
     leaves, structure = jax.tree.flatten(start)
-    noise = [0.5 * jr.normal(k, p.shape) for k, p in zip(keys, leaves, strict=True)]
-    return jax.tree.map(jnp.add, start, jax.tree.unflatten(structure, noise))
+    with jax.enable_x64(True):
+        noise = [0.5 * jr.normal(k, p.shape) for k, p in zip(keys, leaves, strict=True)]
+    return jax.tree.unflatten(structure, map(np.add, leaves, noise))
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("double")
 @pytest.mark.parametrize("model", MODELS, ids=str)
 def test_tangent_kernel_is_that_of_the_jacobian(model):
     params, x = moved(model), inputs(model)
     flat, unravel = jax.flatten_util.ravel_pytree(params)
-    jacobian = jax.jacrev(lambda flat: model.apply(unravel(flat), x).ravel())(flat)
+    jacobian = jax.jacrev(lambda flat: model.apply(unravel(flat), jnp.asarray(x)).ravel())(flat)
     np.testing.assert_allclose(model.tangent_kernel(params, x), jacobian @ jacobian.T, rtol=1e-11)
 
 
@@ -101,6 +103,7 @@ def one_hot_pairs(p=5):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("double")
 def test_one_hot_inputs_and_blocks_of_rows_change_nothing(monkeypatch):
     plain = lr.models.MLP(widths=(6, 4), outputs=3)
     hot = plain.model_copy(update={"one_hot": 2})
@@ -147,15 +150,15 @@ def test_doubling_starts_at_zero_and_keeps_the_kernel():
 def test_mlp_by_hand_and_at_its_start():
     model = lr.models.MLP(widths=(5,), outputs=3)
     params = moved(model)
-    hidden = np.maximum(np.asarray(X @ params.weights[0].T) + np.asarray(params.bias), 0)
-    np.testing.assert_allclose(model.apply(params, X), hidden @ np.asarray(params.weights[1]).T)
+    hidden = np.maximum(X @ params.weights[0].T + params.bias, 0)
+    np.testing.assert_allclose(model.apply(params, X), hidden @ params.weights[1].T)
     wide = lr.models.MLP(widths=(4000,), zero_last=True)
     start = wide.init(jr.key(0), 4)
-    assert float(jnp.var(start.weights[0])) == pytest.approx(2 / 4, rel=0.05)  # He
+    assert np.var(np.asarray(start.weights[0])) == pytest.approx(2 / 4, rel=0.05)  # He
     np.testing.assert_array_equal(wide.apply(start, X), np.zeros(7))
     # One-hot inputs in a narrow type are numbers all the same.
     np.testing.assert_allclose(
-        model.apply(params, jnp.eye(4, dtype=jnp.int8)), model.apply(params, jnp.eye(4))
+        model.apply(params, given(np.eye(4, dtype=np.int8))), model.apply(params, given(np.eye(4)))
     )
 
 
@@ -164,8 +167,8 @@ def test_a_scaled_mlp_by_hand():
         widths=(5, 6), outputs=2, bias="all", parametrisation="mean_field", output_scale=3.0
     )
     params = moved(model)
-    w, (b2, b3) = [np.asarray(w) for w in params.weights], map(np.asarray, params.later)
-    h = np.maximum(np.asarray(X) @ w[0].T / np.sqrt(4) + np.asarray(params.bias), 0)
+    w, (b2, b3) = params.weights, params.later
+    h = np.maximum(X @ w[0].T / np.sqrt(4) + params.bias, 0)
     h = np.maximum(h @ w[1].T / np.sqrt(5) + b2, 0)
     np.testing.assert_allclose(model.apply(params, X), 3 * (h @ w[2].T / 6 + b3), rtol=1e-12)
     # The factors of a homogeneous net could as well stand before its outputs.
@@ -177,17 +180,18 @@ def test_a_scaled_mlp_by_hand():
 
 @pytest.mark.slow
 def test_an_mlp_starts_as_it_says():
-    normal = lr.models.MLP(widths=(4000,), initialisation="normal").init(jr.key(0), 4)
-    assert float(jnp.var(normal.weights[0])) == pytest.approx(1, rel=0.05)
-    np.testing.assert_array_equal(normal.bias, np.zeros(4000))
+    gaussian = lr.models.MLP(widths=(4000,), initialisation="normal").init(jr.key(0), 4)
+    assert np.var(np.asarray(gaussian.weights[0])) == pytest.approx(1, rel=0.05)
+    np.testing.assert_array_equal(gaussian.bias, np.zeros(4000))
     uniform = lr.models.MLP(widths=(4000, 9), bias="all", initialisation="uniform", outputs=5)
     params = uniform.init(jr.key(0), 4)
     assert [b.shape for b in (params.bias, *(params.later or ()))] == [(4000,), (9,), (5,)]
-    for values, fan_in in ((params.weights[0], 4), (params.bias, 4), (params.weights[1], 4000)):
-        assert float(jnp.max(jnp.abs(values))) == pytest.approx(fan_in**-0.5, rel=2e-3)
-        assert float(jnp.var(values)) == pytest.approx(1 / (3 * fan_in), rel=0.05)
-    flat = jnp.concatenate([params.weights[0][:, 0], params.bias])
-    assert len(np.unique(np.asarray(flat))) == 8000  # no draw is used twice
+    sizes = ((params.weights[0], 4), (params.bias, 4), (params.weights[1], 4000))
+    for values, fan_in in ((np.asarray(array), size) for array, size in sizes):
+        assert np.max(np.abs(values)) == pytest.approx(fan_in**-0.5, rel=2e-3)
+        assert np.var(values) == pytest.approx(1 / (3 * fan_in), rel=0.05)
+    flat = np.concatenate([np.asarray(params.weights[0])[:, 0], params.bias])
+    assert len(np.unique(flat)) == 8000  # no draw is used twice
 
 
 TRANSFORMER = lr.models.Transformer(width=8, heads=2, mlp_width=12, output_scale=0.3)
@@ -212,6 +216,7 @@ def transformer_by_hand(params, a, b):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("double")
 def test_the_transformer_by_hand():
     start = TRANSFORMER.init(jr.key(1), 10)
     keys = jr.split(jr.key(2), len(start))
@@ -242,7 +247,7 @@ def test_the_transformer_starts_as_published():
     start = lr.models.Transformer(width=64, heads=4, mlp_width=256).init(jr.key(0), 2 * 113)
     assert sum(p.size for p in start) == 64 * (114 + 3 + 4 * 64 + 2 * 256 + 114) + 256 + 64
     for name, variance in (("queries", 1 / 64), ("mlp_out", 1 / 64), ("unembedding", 1 / 114)):
-        assert float(jnp.var(getattr(start, name))) == pytest.approx(variance, rel=0.1)
+        assert np.var(np.asarray(getattr(start, name))) == pytest.approx(variance, rel=0.1)
     assert not np.any(start.mlp_in_bias)
     assert not np.any(start.mlp_out_bias)
     with pytest.raises(lr.InputError, match=r"heads = 3: should divide the width, 8"):
@@ -254,13 +259,13 @@ def test_the_transformer_starts_as_published():
 def test_committee_machine_by_hand():
     model = lr.models.CommitteeMachine(width=6, epsilon=0.3, output_scale=2.0)
     w = moved(model)
-    h = np.asarray(X @ w.T)
+    h = X @ w.T
     np.testing.assert_allclose(model.apply(w, X), 2 / 6 * (h + 0.15 * h**2).sum(axis=1))
     a = np.arange(6.0)
     model = lr.models.CommitteeMachine(
         width=6, epsilon=0.3, output_scale=2.0, readouts="trained", inputs="over_root_d"
     )
-    params = lr.models.CommitteeParams(w, jnp.asarray(a))
+    params = lr.models.CommitteeParams(w, given(a))
     h = h / 2  # inputs have four entries
     np.testing.assert_allclose(model.apply(params, X), 2 / 6 * (h + 0.15 * h**2) @ a)
     np.testing.assert_array_equal(model.init(jr.key(0), 4).readouts, np.ones(6))
@@ -274,7 +279,8 @@ def test_outputs_counted_from_the_start():
     here = start._replace(moved=params)
     gap = np.asarray(inner.apply(params, X)) - np.asarray(inner.apply(start.moved, X))
     np.testing.assert_allclose(model.apply(here, X), gap, rtol=1e-12)
-    gradient = jax.grad(lambda p: model.apply(p, X)[0])(here)
+    with jax.enable_x64(True):
+        gradient = jax.grad(lambda p: model.apply(p, jnp.asarray(X))[0])(here)
     np.testing.assert_array_equal(gradient.origin, np.zeros((6, 4)))
     np.testing.assert_array_equal(model.trained(here), params)
     assert model.alpha_out == 3.0
@@ -297,19 +303,21 @@ def test_wrappers_pass_on_what_the_model_inside_says():
     both = lr.models.Doubled(model=lr.models.Centred(model=inner))
     params = both.init(jr.key(0), 4)
     assert both.has_origin
-    np.testing.assert_allclose(both.norm(params), np.sqrt(2) * inner.norm(start), rtol=1e-12)
+    norm = np.sqrt(2) * float(inner.norm(start))
+    np.testing.assert_allclose(both.norm(params), norm, rtol=1e-12)
     for copy in both.decayed(params):
         assert not np.any(copy.origin.weights[0])
         np.testing.assert_array_equal(copy.moved.weights[0], start.weights[0])
 
 
+@pytest.mark.usefixtures("double")
 def test_what_is_compiled_for_a_model_serves_others_of_its_shape():
     traces = []
 
     @jax.jit
     def outputs(model, params):
         traces.append(model)
-        return model.apply(params, X)
+        return model.apply(params, jnp.asarray(X))
 
     few = [lr.models.CommitteeMachine(width=6, epsilon=e) for e in (0.1, 0.2)]
     params = moved(few[0])
@@ -322,13 +330,13 @@ def test_what_is_compiled_for_a_model_serves_others_of_its_shape():
 def test_matrix_factorisation_by_hand():
     model = lr.models.MatrixFactorisation(size=6)
     params = moved(model)
-    w = np.asarray(params.u @ params.u.T - params.v @ params.v.T)
+    w = params.u @ params.u.T - params.v @ params.v.T
     x = inputs(model)
     np.testing.assert_allclose(model.apply(params, x), w[tuple(np.asarray(x).T)], rtol=1e-12)
     every = jnp.stack(jnp.meshgrid(jnp.arange(6), jnp.arange(6), indexing="ij"), -1).reshape(-1, 2)
     np.testing.assert_allclose(model.apply(params, every), w.ravel(), rtol=1e-12)
     start = model.init(jr.key(0), 2)
-    assert float(jnp.hypot(*map(jnp.linalg.norm, start))) == pytest.approx(np.sqrt(12))
+    assert np.linalg.norm(start) == pytest.approx(np.sqrt(12))
     np.testing.assert_array_equal(model.weights(start), np.zeros((6, 6)))
 
 
@@ -357,7 +365,7 @@ def test_own_models_are_named_but_not_kept_in_files(tmp_path):
 
 def test_the_committee_kernel_is_whole_where_its_rows_come_in_parts():
     model = lr.models.CommitteeMachine(width=3, epsilon=0.5)
-    params, x = model.init(jr.key(1), 2), jr.normal(jr.key(2), (600, 2))
-    slopes = (1 + 0.5 * np.asarray(x) @ np.asarray(params).T) / 3
-    expected = (np.asarray(x) @ np.asarray(x).T) * (slopes @ slopes.T)
+    params, x = np.asarray(model.init(jr.key(1), 2)), normal(2, 600, 2)
+    slopes = (1 + 0.5 * x @ params.T) / 3
+    expected = (x @ x.T) * (slopes @ slopes.T)
     np.testing.assert_allclose(model.tangent_kernel(params, x), expected, atol=1e-12)

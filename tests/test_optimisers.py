@@ -14,7 +14,17 @@ from jax import monitoring
 import lazyrich as lr
 from lazyrich.dynamics import AbstractDynamics, AbstractStochastic, Problem, discrete
 from lazyrich.tasks import Samples
-from tests.helpers import built_in, diagonal_problem, samples, silent
+from tests.helpers import (
+    built_in,
+    diagonal_problem,
+    given,
+    in_double,
+    last_of,
+    normal,
+    problem_of,
+    samples,
+    silent,
+)
 
 RATE, DECAY = 0.02, 0.3
 
@@ -79,6 +89,7 @@ class Row(NamedTuple):
     optimiser: Any
     rule: Callable[..., np.ndarray]
 
+    @in_double
     def walk(self, problem: Problem, num_steps: int) -> np.ndarray:
         """Parameters before the first step and after each."""
         o = self.optimiser
@@ -132,6 +143,7 @@ PAIRS = [(name, "squared") for name in ROWS] + [
 ]
 
 
+@in_double
 def general_problem(loss: Any = None, depth: int = 2, n: int = 7) -> Problem:
     """Parameters of no symmetry, so that no term of a step is zero or hidden by another."""
     problem = diagonal_problem(depth, loss or lr.losses.Squared(), DECAY, n=n, d=5)
@@ -164,7 +176,7 @@ def test_takes_the_steps_a_loop_takes(name, loss):
     assert trajectory.times.tolist() == [step * RATE for step in marks]
     expected = row.walk(problem, 40)[marks]
     np.testing.assert_allclose(states(trajectory), expected, rtol=1e-10, atol=1e-13)
-    np.testing.assert_array_equal(trajectory.final.u, trajectory.states.u[-1])
+    np.testing.assert_array_equal(trajectory.final.u, last_of(trajectory.states.u))
     effort = trajectory.effort
     assert (effort.name, effort.num_steps) == (type(row.optimiser).__name__, 40)
     size = getattr(row.optimiser, "batch_size", 0) or 7
@@ -174,10 +186,9 @@ def test_takes_the_steps_a_loop_takes(name, loss):
 @pytest.mark.slow
 def test_decay_stands_where_each_optimiser_says():
     # Without data the mean loss is flat: only decay moves parameters.
-    train = Samples(jnp.zeros((2, 3)), jnp.zeros(2))
-    model = lr.models.DiagonalLinear()
-    params = lr.models.DiagonalParams(jnp.array([1.0, -2.0, 0.5]), jnp.array([3.0, 1.0, -1.0]))
-    problem = Problem(train, params, DECAY, model, lr.losses.Squared())
+    x, y, model = np.zeros((2, 3)), np.zeros(2), lr.models.DiagonalLinear()
+    params = lr.models.DiagonalParams(*given([[1.0, -2.0, 0.5], [3.0, 1.0, -1.0]]))
+    problem = problem_of(x, y, params, DECAY, model, lr.losses.Squared())
     times = RATE * np.arange(4)
     shrunk = (1 - RATE * DECAY) ** np.arange(4)
     for name in ("descent", "sgd", "batches", "noise", "adamw"):
@@ -188,12 +199,13 @@ def test_decay_stands_where_each_optimiser_says():
         np.testing.assert_allclose(u, np.outer(shrunk, params.u), rtol=1e-14)
     # Adam cannot tell λθ from a gradient: its first step is η whatever the size of either.
     u = ROWS["adam"].optimiser.follow(problem, times, silent).states.u
-    np.testing.assert_allclose(u[1], params.u - RATE * np.sign(params.u), rtol=1e-6)
+    np.testing.assert_allclose(np.asarray(u)[1], params.u - RATE * np.sign(params.u), rtol=1e-6)
 
 
 # --- Batches and noise. ---
 
 
+@in_double
 def orders(
     kind: type[AbstractStochastic], batch_size: int, seeds: list[int], num_steps: int
 ) -> np.ndarray:
@@ -238,6 +250,7 @@ def test_a_full_batch_without_noise_is_gradient_descent(kind, batch_size):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("double")
 @pytest.mark.parametrize("batch_size", [0, 4])
 def test_label_noise_is_fresh_and_leaves_the_gradient_right_on_average(batch_size):
     num_steps, sigma, problem = 4000, 0.7, general_problem()
@@ -267,6 +280,7 @@ def test_label_noise_is_fresh_and_leaves_the_gradient_right_on_average(batch_siz
     assert np.all(np.abs(correlation - np.eye(2 * size)) < bound)
 
 
+@pytest.mark.usefixtures("double")
 def test_the_keys_of_noise_and_of_shuffles_are_apart():
     # With one batch a pass every step shuffles and draws noise; no key may serve twice.
     # Sampling splits its key, and in JAX a split is a fold-in of 0, 1, ...
@@ -329,6 +343,7 @@ def test_constants_out_of_range_are_refused(kind, field, bad):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("double")
 @each_kind
 def test_what_is_observed_on_the_way_is_what_states_would_show(name):
     problem, times = general_problem(), RATE * np.array([0, 3, 4, 30])
@@ -360,9 +375,10 @@ def test_what_is_observed_on_the_way_is_what_states_would_show(name):
 @each_kind
 def test_parameters_keep_their_type(name):
     wide = general_problem()
-    single = jax.tree.map(lambda p: p.astype(jnp.float32), wide.params)
-    # A decay of type float64 for good, unlike a Python number's.
-    decay = jnp.asarray(np.float64(DECAY))
+    with jax.enable_x64(True):
+        single = jax.tree.map(lambda p: p.astype(jnp.float32), wide.params)
+        # A decay of type float64 for good, unlike a Python number's.
+        decay = jnp.asarray(np.float64(DECAY))
     narrow = Problem(wide.train, single, decay, wide.model, wide.loss)
     times, optimiser = RATE * np.arange(5), ROWS[name].optimiser
     trajectory = optimiser.follow(narrow, times, silent)
@@ -374,16 +390,14 @@ def test_parameters_keep_their_type(name):
 @pytest.mark.slow
 def test_inputs_keep_their_type():
     problem = general_problem()
-    signs = jnp.sign(problem.train.x)
+    signs, y = np.sign(np.asarray(problem.train.x)), problem.train.y
     narrow, wide = (
         SGD(learning_rate=RATE, batch_size=2).follow(
-            Problem(
-                Samples(x, problem.train.y), problem.params, DECAY, problem.model, problem.loss
-            ),
+            problem_of(x, y, problem.params, DECAY, problem.model, problem.loss),
             np.array([0.0, 1.0]),
             silent,
         )
-        for x in (signs.astype(jnp.int8), signs)
+        for x in (signs.astype(np.int8), signs)
     )
     np.testing.assert_allclose(states(narrow), states(wide), rtol=1e-12)
 
@@ -470,8 +484,7 @@ def test_runs_that_differ_in_numbers_share_their_compilation():
 
     def end(weight_decay, params_seed):
         problem = general_problem(n=9)
-        u, v = (0.3 * jr.normal(jr.key(params_seed + i), (5,)) for i in (0, 1))
-        params = lr.models.DiagonalParams(u, v)
+        params = lr.models.DiagonalParams(*(0.3 * normal(params_seed + i, 5) for i in (0, 1)))
         problem = Problem(problem.train, params, weight_decay, problem.model, problem.loss)
         return states(optimiser.follow(problem, times, silent))[-1]
 
@@ -522,14 +535,14 @@ def test_a_pass_of_batches_follows_the_flow_too():
 
 
 def test_a_million_steps():
-    train = Samples(jnp.array([[1.0, 2.0], [2.0, -1.0]]), jnp.array([1.0, -0.5]))
+    x, y = np.array([[1.0, 2.0], [2.0, -1.0]]), np.array([1.0, -0.5])
     model = lr.models.DiagonalLinear()
-    problem = Problem(train, model.init(jr.key(0), 2), 0.1, model, lr.losses.Squared())
+    problem = problem_of(x, y, model.init(jr.key(0), 2), 0.1, model, lr.losses.Squared())
     trajectory = SGD(learning_rate=1e-3).follow(problem, np.array([0.0, 500.0, 1000.0]), silent)
     assert trajectory.effort.num_steps == 10**6
     # At rest, where the gradient of the whole is zero.
     theta = states(trajectory)[-1]
-    residual = mean_gradient(theta, np.asarray(train.x), np.asarray(train.y), problem)
+    residual = mean_gradient(theta, x, y, problem)
     assert np.max(np.abs(residual + 0.1 * theta)) < 1e-9
     np.testing.assert_allclose(states(trajectory)[1], theta, atol=1e-6)
 
@@ -542,7 +555,7 @@ def test_label_noise_acts_as_a_decay():
     rate, noise, n = 0.01, 0.7, 20
     train = lr.tasks.SparseRegression(n=n, d=40, k=2).sample(jr.key(3)).train
     model = lr.models.DiagonalLinear()
-    start = jax.tree.map(lambda p: 3 * p, model.init(jr.key(0), 40))
+    start = jax.tree.map(lambda p: 3 * np.asarray(p), model.init(jr.key(0), 40))
     decay = 8 * rate * noise**2 / n
     times = np.array([0.0, 0.25, 0.5, 1.0, 1.5]) / decay
     norms = []

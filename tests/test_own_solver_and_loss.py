@@ -169,6 +169,7 @@ def test_what_cannot_follow_a_flow_is_refused(method, message):
         lr.dynamics.Flow(method=method)
 
 
+@pytest.mark.usefixtures("double")
 def test_the_first_recipe_that_admits_a_problem_is_taken():
     def name(wish, loss, clock="linear"):
         y = np.sign(Y[:8]) if loss.is_classification else Y[:8]

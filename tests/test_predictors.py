@@ -1,5 +1,4 @@
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.optimize import linprog
@@ -127,8 +126,7 @@ def test_l1_min_norm_of_one_coordinate_of_nothing_and_of_what_does_not_fit():
 def halves(weights, depth):
     """The smallest parameters of a diagonal net that compute `weights`."""
     return lr.models.DiagonalParams(
-        jnp.asarray(np.maximum(weights, 0) ** (1 / depth)),
-        jnp.asarray(np.maximum(-weights, 0) ** (1 / depth)),
+        np.maximum(weights, 0) ** (1 / depth), np.maximum(-weights, 0) ** (1 / depth)
     )
 
 
@@ -137,13 +135,13 @@ def test_kkt_residual_vanishes_at_the_l1_max_margin():
     x, y = separable(10, 30, 0)
     optimum = lr.predictors.l1_max_margin(x, y).weights
     optimum = np.where(np.abs(optimum) > 1e-7, optimum, 0)
-    at = lr.predictors.diagonal_kkt(halves(optimum, 2), jnp.asarray(x), jnp.asarray(y), 2)
+    at = lr.predictors.diagonal_kkt(halves(optimum, 2), x, y, 2)
     assert at.stationarity < 1e-5
     assert abs(at.complementarity) < 1e-5
     assert at.multipliers.min() >= 0
     rng = np.random.default_rng(1)
     moved = optimum * (1 + 0.05 * rng.normal(size=30))
-    off = lr.predictors.diagonal_kkt(halves(moved, 2), jnp.asarray(x), jnp.asarray(y), 2)
+    off = lr.predictors.diagonal_kkt(halves(moved, 2), x, y, 2)
     assert off.stationarity + off.complementarity > 1e-2
 
 
@@ -172,7 +170,7 @@ def test_lq_margin_is_a_kkt_point_of_the_net(depth):
     found = lr.predictors.lq_max_margin(x, y, 2 / depth)
     assert (found.status, np.sum(found.weights != 0) < 20) == ("stationary", True)
     assert np.sum(np.abs(found.weights) ** (2 / depth)) == pytest.approx(1)
-    at = lr.predictors.diagonal_kkt(halves(found.weights, depth), jnp.asarray(x), jnp.asarray(y),
+    at = lr.predictors.diagonal_kkt(halves(found.weights, depth), x, y,
                                     depth)  # fmt: skip
     assert at.stationarity < 1e-5
     assert abs(at.complementarity) < 1e-5
@@ -186,7 +184,7 @@ def test_lq_margin_is_a_kkt_point_of_the_net(depth):
 def test_kkt_residual_by_hand_with_one_sample(depth):
     # One sample: w = e_1 / x_1 is a KKT point at every depth, for its gradient is parallel to
     # it; weight spread over two unequal coordinates is not.
-    x, y = jnp.asarray([[2.0, 1.0]]), jnp.ones(1)
+    x, y = np.array([[2.0, 1.0]]), np.ones(1)
     point = lr.predictors.diagonal_kkt(halves(np.array([0.7, 0.0]), depth), x, y, depth)
     assert point.stationarity < 1e-12
     assert abs(point.complementarity) < 1e-12
@@ -197,7 +195,7 @@ def test_kkt_residual_by_hand_with_one_sample(depth):
 
 
 def test_kkt_residual_needs_a_fit():
-    x, y = jnp.asarray([[2.0, 1.0]]), -jnp.ones(1)
+    x, y = np.array([[2.0, 1.0]]), -np.ones(1)
     off = lr.predictors.diagonal_kkt(halves(np.array([0.7, 0.0]), 2), x, y, 2)
     assert np.isnan(off.stationarity)
     assert np.isnan(off.complementarity)

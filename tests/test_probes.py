@@ -1,4 +1,3 @@
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -75,7 +74,7 @@ def test_every_probe_is_tested():
 def test_value(name):
     # Weights are (2^2 - 1, 0 - 2^2) = (3, -4).
     probe = BUILT_IN[name]
-    value = jax.jit(probe)(state(), context())
+    value = probe(state(), context())
     assert value.shape == ()
     assert value.dtype == jnp.float64
     assert float(value) == pytest.approx(EXPECTED[name], rel=1e-12)
@@ -120,7 +119,7 @@ def test_value_of_a_matrix(name):
     )
     probe = BUILT_IN[name]
     assert probe.applies(there)
-    assert float(jax.jit(probe)(here, there)) == pytest.approx(MATRIX_EXPECTED[name], rel=1e-12)
+    assert float(probe(here, there)) == pytest.approx(MATRIX_EXPECTED[name], rel=1e-12)
 
 
 def test_accuracy_of_classes_shares_out_ties():

@@ -9,7 +9,7 @@ import lazyrich as lr
 from lazyrich.dynamics import Problem
 from lazyrich.dynamics._rate import fastest_rate, fastest_rates
 from lazyrich.tasks import Samples
-from tests.helpers import diagonal_problem, small_experiment
+from tests.helpers import diagonal_problem, in_double, small_experiment
 
 LINEAR = lr.models.MLP(widths=(), activation="identity", bias=False)
 
@@ -17,12 +17,14 @@ LINEAR = lr.models.MLP(widths=(), activation="identity", bias=False)
 OLD_HASH = "fba01826b40f66983e0a08d41d91e966bde59f5bb443c0cd4364964c8601ea28"
 
 
+@in_double
 def linear_problem(x: np.ndarray, loss: lr.losses.AbstractLoss, decay: float = 0.0) -> Problem:
     y = jnp.sign(jnp.arange(len(x)) - 0.5)
     params = jax.tree.map(jnp.zeros_like, LINEAR.init(jax.random.key(0), x.shape[1]))
     return Problem(Samples(jnp.asarray(x), y), params, decay, LINEAR, loss)
 
 
+@pytest.mark.usefixtures("double")
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
 def test_the_rate_of_a_linear_model_is_its_hessians_largest_eigenvalue(scale: float) -> None:
     x = scale * np.random.default_rng(0).normal(size=(30, 7))
@@ -32,6 +34,7 @@ def test_the_rate_of_a_linear_model_is_its_hessians_largest_eigenvalue(scale: fl
         assert fastest_rate(linear_problem(x, loss, 0.3)) == pytest.approx(right, rel=0.2)
 
 
+@pytest.mark.usefixtures("double")
 def test_a_hinge_loss_has_a_rate_before_its_curvature_shows() -> None:
     # From zero weights f' = K s / n with s = y: the outputs' speed in units of 1.
     x = np.random.default_rng(0).normal(size=(5, 200))
@@ -40,12 +43,14 @@ def test_a_hinge_loss_has_a_rate_before_its_curvature_shows() -> None:
     assert fastest_rate(problem) == pytest.approx(right, rel=1e-6)
 
 
+@pytest.mark.usefixtures("double")
 def test_nothing_that_moves_has_no_rate() -> None:
     problem = linear_problem(np.zeros((4, 3)), lr.losses.Squared())
     assert fastest_rate(problem) == 0.0
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("double")
 def test_rates_of_a_batch_are_those_of_each() -> None:
     problems = [diagonal_problem(2, lr.losses.Logistic(), 0.1, scale) for scale in (1.0, 30.0, 9.0)]
     assert fastest_rates(problems) == pytest.approx([fastest_rate(p) for p in problems], rel=1e-9)

@@ -11,7 +11,7 @@ from scipy.integrate import solve_ivp
 import lazyrich as lr
 from lazyrich.dynamics import Problem
 from lazyrich.dynamics.diagonal import reduction as _reduction
-from tests.helpers import diagonal_problem, relative_error, silent
+from tests.helpers import diagonal_problem, given, last_of, relative_error, silent
 
 LOSSES = [lr.losses.Logistic(), lr.losses.Exponential(), lr.losses.Squared()]
 CASES = [
@@ -34,19 +34,19 @@ def full_flow(problem, t1):
     def field(t, theta):
         u, v = np.split(theta, 2)
         f = x @ (u**depth - v**depth)
-        force = np.asarray(problem.loss.dual(jnp.asarray(f), jnp.asarray(y))) @ x / len(y)
+        force = np.asarray(problem.loss.dual(f, y)) @ x / len(y)
         du = depth * u ** (depth - 1) * force - decay * u
         dv = -depth * v ** (depth - 1) * force - decay * v
         return np.concatenate([du, dv])
 
     start = np.concatenate([np.asarray(p) for p in problem.params])
     end = solve_ivp(field, (0, t1), start, method="LSODA", rtol=1e-11, atol=1e-13).y[:, -1]
-    return lr.models.DiagonalParams(*map(jnp.asarray, np.split(end, 2)))
+    return lr.models.DiagonalParams(*given(np.split(end, 2)))
 
 
 def final(trajectory):
-    last = jax.tree.map(lambda a: a[-1], trajectory.states)
-    return trajectory.params_at(trajectory.times[-1], last)
+    params = trajectory.params_at(trajectory.times[-1], last_of(trajectory.states))
+    return jax.tree.map(np.asarray, params)
 
 
 def weights_of(problem: Problem) -> Callable[..., Any]:
@@ -84,6 +84,7 @@ def test_gradient_descent_tends_to_it_linearly(depth, loss, weight_decay):
     assert np.polyfit(np.log(rates), np.log(errors), 1)[0] == pytest.approx(1.0, abs=0.03)
 
 
+@pytest.mark.usefixtures("double")
 @pytest.mark.parametrize(("depth", "loss", "weight_decay"), CASES, ids=label)
 def test_derivatives_agree_with_automatic_ones(depth, loss, weight_decay):
     problem = diagonal_problem(depth, loss, weight_decay)
@@ -105,10 +106,11 @@ def test_product_of_the_two_halves_only_decays():
     problem = diagonal_problem(2, lr.losses.Logistic(), 0.05)
     times = np.linspace(0.0, 200.0, 11)
     trajectory = lr.dynamics.ReducedFlow().follow(problem, times, silent)
-    params = jax.vmap(trajectory.params_at)(jnp.asarray(times), trajectory.states)
-    start = np.asarray(problem.params.u * problem.params.v)
-    expected = start[None] * np.exp(-2 * 0.05 * times)[:, None]
-    np.testing.assert_allclose(params.u * params.v, expected, rtol=1e-11)
+    start = np.asarray(problem.params.u) * np.asarray(problem.params.v)
+    for i, time in enumerate(times):
+        state = jax.tree.map(lambda a, i=i: np.asarray(a)[i], trajectory.states)
+        u, v = map(np.asarray, trajectory.params_at(time, state))
+        np.testing.assert_allclose(u * v, start * np.exp(-2 * 0.05 * time), rtol=1e-11)
 
 
 @pytest.mark.slow
@@ -122,8 +124,8 @@ def test_deep_nets_stay_exact_long_after_one_leg_would_have_lost_all_digits():
     weights = lr.models.DiagonalLinear(depth=3).weights
     assert relative_error(weights(ours), weights(theirs)) < 1e-6
     # Stationary by then: lambda theta is the force of the loss.
-    x, y = problem.train.x, problem.train.y
-    force = problem.loss.dual(x @ weights(ours), y) @ x / len(y)
+    x, y = given(problem.train.x), given(problem.train.y)
+    force = np.asarray(problem.loss.dual(x @ given(weights(ours)), y)) @ x / len(y)
     assert relative_error(3 * ours.u**2 * force, 0.05 * ours.u) < 1e-3
 
 
@@ -131,7 +133,7 @@ def test_deep_nets_stay_exact_long_after_one_leg_would_have_lost_all_digits():
 def test_own_start_of_any_sign_at_depth_two():
     problem = diagonal_problem(2, lr.losses.Squared(), 0.02)
     rng = np.random.default_rng(1)
-    start = lr.models.DiagonalParams(*(jnp.asarray(rng.normal(size=30)) for _ in "uv"))
+    start = lr.models.DiagonalParams(*given(rng.normal(size=(2, 30))))
     own = type(problem)(problem.train, start, problem.weight_decay, problem.model, problem.loss)
     trajectory = lr.dynamics.ReducedFlow(rtol=1e-9).follow(own, np.array([0.0, 5.0]), silent)
     assert relative_error(final(trajectory).u, full_flow(own, 5.0).u) < 1e-6
@@ -189,7 +191,9 @@ def test_a_batch_is_its_runs():
     # Two samples of data, of which the first serves twice; one to thirteen intervals, grids of
     # two lengths, and a run that the budget of steps does not suffice for.
     shared = diagonal_problem(depth, loss, 0.01, 2.0)
-    again = eqx.tree_at(lambda p: p.params, shared, jax.tree.map(lambda p: 3 * p, shared.params))
+    again = eqx.tree_at(
+        lambda p: p.params, shared, jax.tree.map(lambda p: 3 * np.asarray(p), shared.params)
+    )
     problems = [
         shared,
         eqx.tree_at(lambda p: p.weight_decay, again, 0.05),

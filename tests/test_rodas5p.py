@@ -7,6 +7,9 @@ from scipy.integrate import solve_ivp
 
 from lazyrich.solvers import Linearisation, Rodas5P
 
+# Solvers are called through diffrax, whose precision is the user's.
+pytestmark = pytest.mark.usefixtures("double")
+
 
 def fixed_steps(field, y0, t1, num_steps, solver=None, ts=None):
     saveat = diffrax.SaveAt(t1=True) if ts is None else diffrax.SaveAt(ts=ts)

@@ -17,7 +17,10 @@ from lazyrich.models import DiagonalLinear, Functions, MatrixFactorisation
 from lazyrich.solvers import ROS34PW2, AbstractMatrix, DualROS34PW2, ros34pw2
 from lazyrich.solvers._work import work
 
-from .helpers import relative_error
+from .helpers import in_double, relative_error
+
+# Solvers are called through diffrax, whose precision is the user's.
+pytestmark = pytest.mark.usefixtures("double")
 
 
 def solve(term, solver, t1, y0, num_steps=None, tol=None, t0=0.0, ts=None, **more):
@@ -52,6 +55,7 @@ def rows(tree):
     return np.asarray(jax.vmap(lambda state: ravel_pytree(state)[0])(tree))
 
 
+@in_double
 def reference(field, t1, start, method="DOP853", rtol=1e-13, atol=1e-15):
     """The trajectory of a pytree by SciPy, as a function of time on raveled states."""
     flat, unravel = ravel_pytree(start)
@@ -156,7 +160,7 @@ def season(t, y, args):
     return {"pair": pair, "third": -(z**3) + p * jnp.cos(3 * t)}
 
 
-SEASON_START = {"pair": jnp.asarray([1.5, 0.7]), "third": jnp.asarray([0.4])}
+SEASON_START = {"pair": np.asarray([1.5, 0.7]), "third": np.asarray([0.4])}
 SEASON_END = 3.0
 
 

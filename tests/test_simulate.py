@@ -14,7 +14,7 @@ import xarray as xr
 import lazyrich as lr
 from lazyrich._core.files import discard_unfinished, replacing
 from lazyrich.probes import AbstractProbe
-from tests.helpers import samples, small_experiment
+from tests.helpers import given, samples, small_experiment
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +166,7 @@ def test_regression_has_its_own_predictors(depth):
 
 def test_own_parameters_are_taken_as_they_are(record):
     start = lr.models.DiagonalLinear().init(jax.random.key(0), 400)
-    scaled = jax.tree.map(lambda p: 30.0 * p, start)
+    scaled = jax.tree.map(lambda p: 30.0 * np.asarray(p), start)
     own = lr.simulate(small_experiment(), params=scaled)
     np.testing.assert_array_equal(own["test_loss"], record["test_loss"])
     assert record.attrs["own_params"] == ""
@@ -175,7 +175,7 @@ def test_own_parameters_are_taken_as_they_are(record):
 
 def test_the_kernel_predictor_is_that_of_the_start_given():
     rng = np.random.default_rng(0)
-    start = lr.models.DiagonalParams(*(jnp.asarray(rng.uniform(5, 30, 400)) for _ in "uv"))
+    start = lr.models.DiagonalParams(*given(rng.uniform(5, 30, (2, 400))))
     unequal = lr.models.DiagonalParams(start.u, start.u)
     run = lr.simulate(small_experiment(t1=300.0, weight_decay=1e-5), params=unequal)
     assert float(run["cosine_to_kernel"].max()) > 0.999

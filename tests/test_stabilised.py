@@ -13,6 +13,9 @@ from lazyrich.solvers._spectral_radius import spectral_radius
 from lazyrich.solvers.rkc2 import RKC2
 from lazyrich.solvers.rock2 import ROCK2
 
+# Solvers are called through diffrax, whose precision is the user's.
+pytestmark = pytest.mark.usefixtures("double")
+
 both = pytest.mark.parametrize("kind", [RKC2, ROCK2])
 
 

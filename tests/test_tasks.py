@@ -49,7 +49,9 @@ def test_every_task_is_tested():
 
 def together(split: Split) -> Samples:
     blocks = list(split.test)
-    return Samples(jnp.concatenate([b.x for b in blocks]), jnp.concatenate([b.y for b in blocks]))
+    with jax.enable_x64(True):
+        x, y = (jnp.concatenate([getattr(block, name) for block in blocks]) for name in "xy")
+        return Samples(x, y)
 
 
 @pytest.mark.parametrize("task", TASKS, ids=name)
@@ -174,8 +176,9 @@ def test_margins_in_the_plane_do_not_see_how_few_coordinates_separate():
             x, y = np.asarray(split.train.x, float), np.asarray(split.train.y)
             found = lr.predictors.l2_max_margin(split.train.x, split.train.y).weights
             teacher = np.zeros(300)
-            key = jr.split(jr.key(seed), 3)[0]
-            teacher[:k] = np.asarray(jr.rademacher(key, (300,), jnp.float64))[:k] / np.sqrt(k)
+            with jax.enable_x64(True):
+                signs = jr.rademacher(jr.split(jr.key(seed), 3)[0], (300,), jnp.float64)
+            teacher[:k] = np.asarray(signs)[:k] / np.sqrt(k)
             assert np.min(y * (x @ teacher)) >= 1 - 1e-5
             cosines[k, seed] = float(found @ teacher / np.linalg.norm(found))
             if seed == 0:
@@ -360,6 +363,7 @@ def test_polynomial_regression_in_both_conventions():
     np.testing.assert_allclose(other_y, (other_x @ beta) ** 2 / 10, rtol=1e-12)
 
 
+@pytest.mark.usefixtures("double")
 def test_the_coupled_draw_uses_the_same_numbers_twice():
     task = lr.tasks.PolynomialRegression(n=6, d=5, coupled=True)
     experiment = lr.Experiment(
@@ -377,6 +381,7 @@ def test_the_coupled_draw_uses_the_same_numbers_twice():
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("double")
 def test_labels_are_an_eigenvector_of_the_centred_kernel():
     experiment = lr.Experiment(
         task=lr.tasks.KernelEigenvector(n=8, d=3, num_test=6, index=2),

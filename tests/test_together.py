@@ -77,6 +77,7 @@ def test_test_data_that_do_not_fit_are_drawn_for_every_run(alone, monkeypatch):
         assert_same(ours, theirs)
 
 
+@pytest.mark.usefixtures("double")
 def test_data_kept_are_few(monkeypatch):
     found = _prepared.prepare_all([experiment for experiment in lanes() for _ in range(2)])
     assert len({id(prepared.data) for prepared in found}) == 2
@@ -89,6 +90,7 @@ def test_data_kept_are_few(monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("double")
 def test_stacked_rows_are_the_records(alone):
     stacked = simulate_batch(lanes())
     assert stacked.times.shape == stacked.values["drift"].shape == (3, 80)
@@ -126,7 +128,9 @@ def test_other_dynamics_run_one_after_the_other():
 
 def test_a_batch_of_one_is_a_run(tmp_path):
     experiment, path = lanes()[0], tmp_path / "run"
-    params = jax.tree.map(lambda p: 30 * p, experiment.model.init(jax.random.key(3), 60))
+    params = jax.tree.map(
+        lambda p: 30 * np.asarray(p), experiment.model.init(jax.random.key(3), 60)
+    )
     ours = lr.simulate_many([experiment], params=[params], keep_params=True, checkpoint=path)[0]
     assert_same(ours, lr.simulate(experiment, params=params, keep_params=True))
     assert ours.attrs["own_params"]
@@ -149,6 +153,7 @@ class Line(eqx.Module):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("double")
 def test_an_array_that_some_lanes_share_is_held_once():
     slopes = [jnp.arange(3.0), jnp.ones(3)]
     lines = [Line(slopes[i % 2], jnp.asarray(float(i))) for i in range(5)]

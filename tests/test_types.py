@@ -438,21 +438,21 @@ def test_test_indices_are_checked_as_training_indices_are(index, message):
 @pytest.mark.parametrize("bias", [True, "all", False])
 @pytest.mark.parametrize("outputs", [0, 3])
 def test_a_net_without_hidden_layers_has_the_intercept_that_it_says(bias, outputs):
-    x = jnp.asarray(np.random.default_rng(0).normal(size=(5, 4)))
-    model = lr.models.MLP(widths=(), bias=bias, outputs=outputs, initialisation="uniform")
+    x: Any = np.random.default_rng(0).normal(size=(5, 4))
+    model: Any = lr.models.MLP(widths=(), bias=bias, outputs=outputs, initialisation="uniform")
     params = model.init(KEY, 4)
     ones = float(bool(bias))
     w, b = np.asarray(params.weights[0]), np.asarray(params.bias) if bias else 0.0
-    f = np.asarray(x) @ w.T + b
+    f = x @ w.T + b
     np.testing.assert_allclose(model.apply(params, x), f if outputs else f[:, 0], rtol=1e-12)
-    gram = np.asarray(x @ x.T) + ones
+    gram: Any = x @ x.T + ones
     kernel = np.kron(gram, np.eye(max(1, outputs)))
     np.testing.assert_allclose(model.tangent_kernel(params, x), kernel, rtol=1e-12)
-    r = jnp.ones((5, 3)) if outputs else jnp.ones(5)
+    r: Any = np.ones((5, 3)) if outputs else np.ones(5)
     right = gram * max(1, outputs)
     np.testing.assert_allclose(lr.kernel.row_gram(model, params, x, r), right, rtol=1e-12)
-    ((inputs, forces),) = model.gradient_factors(params, x, r)
-    product = np.asarray((inputs @ inputs.T) * (forces @ forces.T))
+    ((inputs, forces),) = (map(np.asarray, pair) for pair in model.gradient_factors(params, x, r))
+    product = (inputs @ inputs.T) * (forces @ forces.T)
     np.testing.assert_allclose(product, right, rtol=1e-12)
     assert model.homogeneity == 1
 

@@ -12,6 +12,7 @@ import numpy as np
 from .._core.errors import InputError
 from .._core.files import opened, replacing
 from .._core.npz import Header, archive
+from .._core.precision import in_double
 
 # The largest size of the text that identifies a run, in bytes.
 _MAX_IDENTITY = 2**20
@@ -30,6 +31,7 @@ class Checkpoint:
         self.path, self.identity, self.every = Path(path), identity, every
         self._last = time.monotonic()
 
+    @in_double
     def load(self, like: Any) -> Any | None:
         """The saved state, with the structure of `like`; None if there is no file.
 

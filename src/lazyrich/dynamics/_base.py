@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, Shaped
 
 from .._core.description import Choice
-from .._core.precision import Precision
+from .._core.precision import Precision, in_double
 from .._integrate.checkpoint import Checkpoint
 from .._integrate.status import Ending
 from ..losses import AbstractLoss
@@ -243,6 +243,7 @@ class AbstractDynamics(Choice):
             saved and from which it is resumed.
         """
 
+    @in_double
     def solve(
         self,
         problems: Sequence[Problem],

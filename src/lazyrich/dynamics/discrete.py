@@ -17,7 +17,7 @@ from pydantic import Field
 
 from .._core.errors import InputError
 from .._core.norms import tree_norm
-from .._core.precision import doubled, float_type
+from .._core.precision import doubled, float_type, in_double
 from .._integrate.checkpoint import Checkpoint
 from .._integrate.status import Ending
 from ..losses import AbstractLoss
@@ -73,6 +73,7 @@ class AbstractDiscrete(AbstractDynamics):
         del step
         return train, draws
 
+    @in_double
     def first_draws(self, train: Samples) -> "Draws":
         """The state of the random draws before the first step."""
         del train
@@ -113,6 +114,7 @@ class AbstractDiscrete(AbstractDynamics):
         outputs = doubled(problem.model.apply(state.params, train.x))
         return not float(loss.mean(outputs, train.y)) < loss_floor(problem, self.output_error)
 
+    @in_double
     def follow(
         self,
         problem: Problem,
@@ -214,6 +216,7 @@ class AbstractStochastic(AbstractDiscrete):
         changes: dict[str, int] = {"batch_size": 0} | ({} if self.draws_beside else {"seed": 0})
         return self.model_copy(update=changes)
 
+    @in_double
     def first_draws(self, train: Samples) -> Draws:
         return Draws(jr.key_data(jr.key(self.seed)), jnp.arange(train.x.shape[0]))
 

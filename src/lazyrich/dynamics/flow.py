@@ -16,7 +16,7 @@ from jaxtyping import Float
 
 from .._core.description import Description
 from .._core.errors import InputError
-from .._core.precision import float_type
+from .._core.precision import float_type, in_double
 from .._integrate import stepping as _stepping
 from .._integrate.checkpoint import Checkpoint
 from .._integrate.clock import LinearClock, LogClock
@@ -144,6 +144,7 @@ class Flow(AbstractDynamics):
         # Log time and stationarity depend on the time of the start; a stop counts records.
         return self.clock == "linear" and self.stop is None and self.stationary == 0
 
+    @in_double
     def follow(
         self,
         problem: Problem,
@@ -172,13 +173,16 @@ class Flow(AbstractDynamics):
         observed = observe is not None
         return self.finish(method, switch.solve, ending, switch.switched, observed=observed)
 
+    @in_double
     def first_times(self, problems: Sequence[Problem]) -> list[float]:
         times = first_times(problems)
         return [math.log10(1 + time) for time in times] if self.clock == "log" else times
 
+    @in_double
     def loss_floor(self, problem: Problem) -> float:
         return loss_floor(problem, self.rtol)
 
+    @in_double
     def solve(
         self,
         problems: Sequence[Problem],

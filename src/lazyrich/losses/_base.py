@@ -100,6 +100,7 @@ class AbstractLoss(Choice):
         """The logarithm of the mean over samples, accurate even where the mean underflows."""
         return jss.logsumexp(self.log_value(f, y)) - jnp.log(f.shape[0])
 
+    @in_double
     def blank(self, outputs: tuple[int, ...], y: ArrayLike) -> float:
         """The mean loss of outputs that are all zero, for outputs of shape `(n, *c)`."""
         return float(self.mean(jnp.zeros(outputs), jnp.asarray(y)))
@@ -137,6 +138,7 @@ class AbstractLoss(Choice):
         # Divided by the largest first, because squares may overflow or underflow.
         return largest * float(np.sqrt(np.mean((targets / largest) ** 2))) if largest > 0 else 1.0
 
+    @in_double
     def targets(self, outputs: tuple[int, ...], y: ArrayLike) -> Float[Array, "..."]:
         """The outputs of shape `(n, *c)` that minimise a loss for regression: the labels."""
         return jnp.asarray(y, jnp.float64).reshape(outputs)
@@ -166,6 +168,7 @@ class AbstractLoss(Choice):
             _check_signs(type(self).__name__, labels, key)
         return jnp.asarray(in_shape(type(self).__name__, labels, outputs, key), jnp.float64)
 
+    @in_double
     def meaning(self, y_train: Shaped[Array, " n *c"], y_test: Shaped[Array, " m *c"]) -> Meaning:
         """The meaning of labels that `labels` returned.
 

@@ -49,6 +49,7 @@ class Squared(AbstractLoss):
         gap = f - _targets(f, y)
         return jnp.log(_over_outputs(gap**2)) if f.ndim == 2 else 2.0 * jnp.log(jnp.abs(gap))
 
+    @in_double
     def variance(self, outputs: tuple[int, ...], y: ArrayLike) -> float:
         """The variance of the targets, summed over outputs; exactly 0 if all are equal."""
         targets = np.asarray(_targets(jnp.zeros(outputs), jnp.asarray(y)), dtype=float)
@@ -57,6 +58,7 @@ class Squared(AbstractLoss):
             return 0.0
         return float(np.sum(np.var(targets, axis=0)))
 
+    @in_double
     def targets(self, outputs: tuple[int, ...], y: ArrayLike) -> Float[Array, "..."]:
         return _targets(jnp.zeros(outputs), jnp.asarray(y))
 
@@ -69,6 +71,7 @@ class Squared(AbstractLoss):
         # One label for several outputs can only be a class.
         return classes_of("Squared", labels, num_outputs, key)
 
+    @in_double
     def meaning(self, y_train: Array, y_test: Array) -> Meaning:
         # `labels` returns integers for classes only.
         classes = jnp.issubdtype(y_train.dtype, jnp.integer)

@@ -127,6 +127,7 @@ class AbstractModel(Choice):
     def apply(self, params: Any, x: Shaped[Array, "n d"]) -> Float[Array, " n *c"]:
         """Outputs on `x`: shape `(n,)`, or `(n, c)` for a model with `c` outputs."""
 
+    @promoted
     def cast_inputs(self, x: Shaped[Array, "n d"]) -> Shaped[Array, "n d"]:
         """Inputs converted to the type that `apply` gets in a run in double precision: float64.
 
@@ -185,6 +186,7 @@ class AbstractModel(Choice):
         """Whether `mobility` returns something other than the forces."""
         return False
 
+    @promoted
     def mobility(self, params: Any, forces: Any) -> Any:
         """The velocity of `params` under `forces`, a negative gradient. By default the forces.
 
@@ -210,6 +212,7 @@ class AbstractModel(Choice):
         x = self.cast_inputs(x)
         return contract(lambda params: self.apply(params, x), params)
 
+    @promoted
     def kernels_onto(
         self, params: Any, x: Shaped[Array, "n d"], other: Shaped[Array, "m d"]
     ) -> tuple[Float[Array, "k k"], Float[Array, "l k"]]:

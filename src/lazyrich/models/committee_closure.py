@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray, Shaped
 
 from .._core.errors import InputError
+from .._core.precision import promoted
 from ._base import AbstractModel
 
 
@@ -44,6 +45,7 @@ class AbstractCommitteeClosure(AbstractModel):
     def check_params(self, params: Any, dim: int) -> None:
         del params, dim  # made from another model, so the shapes are not those of `init`
 
+    @promoted
     def scaled(self, x: Shaped[Array, "n d"]) -> Shaped[Array, "n d"]:
         """Inputs after the division by the square root of their length, if there is one."""
         x = self.cast_inputs(x)

@@ -89,6 +89,7 @@ class CommitteeMachine(AbstractModel):
         names = ("width", "epsilon", "output_scale")
         return {name: getattr(self, name) for name in names} | {"root_d": root_d}
 
+    @promoted
     def scaled(self, params: Any, x: Shaped[Array, "n d"]) -> Shaped[Array, "n d"]:
         """Inputs after the division by the square root of their length, if there is one."""
         x = self.inputs_for(params, x)

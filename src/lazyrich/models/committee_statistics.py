@@ -56,6 +56,7 @@ class CommitteeStatistics(AbstractCommitteeClosure):
         second = outer + outer.T + product + product.T
         return Statistics(mean / self.width, second / self.width)
 
+    @promoted
     def decayed(self, params: Statistics) -> Statistics:
         return Statistics(params.mean, 2 * params.second)
 

@@ -63,6 +63,7 @@ class DiagonalLinear(AbstractLinearModel):
         start = jnp.full(dim, (2.0 * dim) ** -0.5, jnp.float64)
         return DiagonalParams(start, start)
 
+    @in_double
     def cast_inputs(self, x: Shaped[Array, "n d"]) -> Shaped[Array, "n d"]:
         return jnp.asarray(x)
 

@@ -58,6 +58,7 @@ class MatrixFactorisation(AbstractLinearModel):
             accepted = f"should exceed every index; the largest of {key} is {int(index.max())}"
             raise InputError("model.size", self.size, accepted)
 
+    @in_double
     def cast_inputs(self, x: Shaped[Array, "n 2"]) -> Int[Array, "n 2"]:
         return jnp.asarray(x).astype(jnp.int32)
 

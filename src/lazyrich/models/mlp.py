@@ -117,6 +117,7 @@ class MLP(AbstractModel):
         size = jnp.sqrt(2 / fan_in) if self.initialisation == "he" else 1.0
         return jr.normal(key, (out, fan_in)) * size, jnp.zeros(out)
 
+    @in_double
     def cast_inputs(self, x: Shaped[Array, "n d"]) -> Shaped[Array, "n d"]:
         return jnp.asarray(x)
 
@@ -196,6 +197,7 @@ class MLP(AbstractModel):
     def layer_weights(self, params: MLPParams) -> tuple[Float[Array, "out in"], ...]:
         return params.weights
 
+    @promoted
     def zero_readout(self, params: MLPParams, x: Shaped[Array, "n d"]) -> Readout | None:
         last = params.weights[-1]
         if not self.outputs or np.any(last):
@@ -204,6 +206,7 @@ class MLP(AbstractModel):
         unit = jnp.zeros((len(x), len(last))).at[:, 0].set(1.0)
         inputs, force = self.gradient_factors(params, x, unit)[0]
 
+        @promoted
         def place(rows: Float[Array, "c k"]) -> MLPParams:
             change: MLPParams = jax.tree.map(jnp.zeros_like, params)
             width = last.shape[1]
@@ -214,6 +217,7 @@ class MLP(AbstractModel):
 
         return Readout(inputs * force[:, :1], place)
 
+    @promoted
     def first_output(self, params: MLPParams) -> Posed:
         one = self.model_copy(update={"outputs": 1})
         weights, later = (*params.weights[:-1], params.weights[-1][:1]), params.later

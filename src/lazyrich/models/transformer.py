@@ -121,6 +121,7 @@ class Transformer(AbstractModel):
         last = last + hidden @ params.mlp_out.T + params.mlp_out_bias[None]
         return self.output_scale * (last @ params.unembedding)
 
+    @in_double
     def cast_inputs(self, x: Shaped[Array, "n d"]) -> Shaped[Array, "n d"]:
         return jnp.asarray(x)
 

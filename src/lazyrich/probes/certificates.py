@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from .._core.precision import promoted
 from ..predictors.constraints import Limits, Point, min_norm_gap, own_point, residual_at, system_at
 from ..predictors.multipliers import explain
 from ..predictors.nonnegative import descend_nonnegative
@@ -61,6 +62,7 @@ class Stationarity(AbstractProbe):
         known = self.side == "kernel" or context.model.homogeneity is not None
         return known and (context.loss.is_classification or context.y_train.size <= _MOST_OUTPUTS)
 
+    @promoted
     def __call__(self, state: RunState, context: RunContext) -> Float[Array, ""]:
         if context.loss.is_classification:
             return _margin_residual(self.side, state, context)[0]
@@ -84,6 +86,7 @@ class Complementarity(Stationarity):
     def applies(self, context: RunContext) -> bool:
         return super().applies(context) and context.loss.is_classification
 
+    @promoted
     def __call__(self, state: RunState, context: RunContext) -> Float[Array, ""]:
         return _margin_residual(self.side, state, context)[1]
 

@@ -6,6 +6,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from .._core.precision import promoted
 from ..models import Statistics
 from ._base import AbstractProbe, RunContext, RunState
 
@@ -23,6 +24,7 @@ class ErrorParts(NamedTuple):
         return self.variance + self.misalignment + self.linear
 
 
+@promoted
 def error_parts(
     context: RunContext, statistics: Statistics, epsilon: Any, output_scale: Any
 ) -> ErrorParts:
@@ -66,6 +68,7 @@ class CommitteeError(AbstractProbe):
     def applies(self, context: RunContext) -> bool:
         return context.model.closes and context.teacher is not None
 
+    @promoted
     def __call__(self, state: RunState, context: RunContext) -> Float[Array, ""]:
         model, statistics = context.model.statistics(state.params)
         parts = error_parts(context, statistics, model.epsilon, model.output_scale)
@@ -82,6 +85,7 @@ class MeanWeight(AbstractProbe):
     def applies(self, context: RunContext) -> bool:
         return context.model.closes
 
+    @promoted
     def __call__(self, state: RunState, context: RunContext) -> Float[Array, ""]:
         return jnp.linalg.norm(_now(state, context).mean)
 
@@ -99,6 +103,7 @@ class SecondMoment(AbstractProbe):
     def applies(self, context: RunContext) -> bool:
         return context.model.closes
 
+    @promoted
     def __call__(self, state: RunState, context: RunContext) -> Float[Array, ""]:
         second = _now(state, context).second
         return jnp.trace(second) if self.measure == "trace" else jnp.linalg.norm(second)

@@ -43,6 +43,7 @@ class Loss(_Fit):
     named: ClassVar = ("{part}_loss", "{part} loss")
     meaning: ClassVar = "mean loss, without weight decay"
 
+    @promoted
     def __call__(self, state: RunState, context: RunContext) -> Float[Array, ""]:
         return context.loss.mean(*self.pair(state, context))
 
@@ -53,6 +54,7 @@ class LogLoss(_Fit):
     named: ClassVar = ("{part}_log_loss", "log of the {part} loss")
     meaning: ClassVar = "natural logarithm of the mean loss, exact also if the loss underflows"
 
+    @promoted
     def __call__(self, state: RunState, context: RunContext) -> Float[Array, ""]:
         return context.loss.log_mean(*self.pair(state, context))
 
@@ -69,5 +71,6 @@ class Accuracy(_Fit):
     def applies(self, context: RunContext) -> bool:
         return context.labels != "reals"
 
+    @promoted
     def __call__(self, state: RunState, context: RunContext) -> Float[Array, ""]:
         return accuracy(*self.pair(state, context))

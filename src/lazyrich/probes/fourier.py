@@ -76,6 +76,7 @@ class FourierParticipation(AbstractProbe):
         inputs, outputs = layers[0].shape[1], layers[-1].shape[0]
         return bool(inputs % outputs == 0)
 
+    @promoted
     def __call__(self, state: RunState, context: RunContext) -> Float[Array, ""]:
         layers = context.model.layer_weights(state.params)
         weights = layers[0] if self.layer == "first" else layers[-1].T

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import jax.scipy.linalg as jsl
 from jaxtyping import Array, Float
 
+from .._core.precision import promoted
 from ._base import AbstractProbe, RunContext, RunState
 
 
@@ -53,6 +54,7 @@ class KernelAlignment(_OfKernel):
         other = "the labels" if self.to == "labels" else "its start"
         return f"alignment of the tangent kernel with {other}"
 
+    @promoted
     def __call__(self, state: RunState, context: RunContext) -> Float[Array, ""]:
         kernel = centred(self.kernel(state, context))
         size = jnp.linalg.norm(kernel)
@@ -87,6 +89,7 @@ class KernelTop(_OfKernel):
             return "largest eigenvalue of the tangent kernel"
         return f"share of the labels in the top {self.num} eigenvectors of the tangent kernel"
 
+    @promoted
     def __call__(self, state: RunState, context: RunContext) -> Float[Array, ""]:
         values, vectors = jnp.linalg.eigh(self.kernel(state, context))
         if self.measure == "eigenvalue":
@@ -110,6 +113,7 @@ class TaskDifficulty(_OfKernel):
         "fits the labels, to first order"
     )
 
+    @promoted
     def __call__(self, state: RunState, context: RunContext) -> Float[Array, ""]:
         lower = jnp.linalg.cholesky(self.kernel(state, context))
         return jnp.sum(jsl.solve_triangular(lower, context.y_train, lower=True) ** 2)

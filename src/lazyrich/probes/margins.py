@@ -38,6 +38,7 @@ class Margin(AbstractProbe):
     def applies(self, context: RunContext) -> bool:
         return context.labels != "reals"
 
+    @promoted
     def __call__(self, state: RunState, context: RunContext) -> Float[Array, ""]:
         return jnp.min(margins(state.f_train, context.y_train))
 
@@ -56,6 +57,7 @@ class HomogeneousMargin(Margin):
     def applies(self, context: RunContext) -> bool:
         return super().applies(context) and context.model.homogeneity is not None
 
+    @promoted
     def __call__(self, state: RunState, context: RunContext) -> Float[Array, ""]:
         degree = context.model.homogeneity
         assert degree is not None  # ensured by `applies`
@@ -84,7 +86,8 @@ class SoftmaxSaturation(AbstractProbe):
     def applies(self, context: RunContext) -> bool:
         return context.loss.is_softmax
 
+    @promoted
     def __call__(self, state: RunState, context: RunContext) -> Float[Array, ""]:
         p = jax.nn.softmax(state.f_train, axis=1)
-        right = jnp.take_along_axis(p, context.y_train[:, None], axis=1)
+        right = jnp.take_along_axis(p, context.y_train[:, None].astype(jnp.int32), axis=1)
         return jnp.mean(right == 1.0)

@@ -6,6 +6,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from .._core.precision import promoted
 from ._base import AbstractProbe, RunContext, RunState
 
 Order = Literal[1, 2]
@@ -17,6 +18,7 @@ class ParamNorm(AbstractProbe):
     named: ClassVar = ("param_norm", "parameter norm")
     meaning: ClassVar = r"$\lVert\theta\rVert_2$"
 
+    @promoted
     def __call__(self, state: RunState, context: RunContext) -> Float[Array, ""]:
         return context.model.norm(state.params)
 
@@ -31,6 +33,7 @@ class WeightNorm(AbstractProbe):
     def applies(self, context: RunContext) -> bool:
         return context.is_linear
 
+    @promoted
     def __call__(self, state: RunState, context: RunContext) -> Float[Array, ""]:
         del context
         return jnp.linalg.norm(_raveled(state), self.order)
@@ -52,6 +55,7 @@ class NormalisedMargin(AbstractProbe):
     def applies(self, context: RunContext) -> bool:
         return context.is_linear and context.labels == "signs"
 
+    @promoted
     def __call__(self, state: RunState, context: RunContext) -> Float[Array, ""]:
         worst = jnp.min(context.y_train * state.f_train)
         return worst / jnp.linalg.norm(_raveled(state), self.order)
@@ -66,6 +70,7 @@ class NuclearNorm(AbstractProbe):
     def applies(self, context: RunContext) -> bool:
         return len(context.weights_shape) == 2
 
+    @promoted
     def __call__(self, state: RunState, context: RunContext) -> Float[Array, ""]:
         del context
         return jnp.linalg.norm(weights_of(state), "nuc")

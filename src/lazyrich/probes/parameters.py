@@ -5,6 +5,7 @@ from typing import ClassVar
 import jax.flatten_util
 from jaxtyping import Array, Float
 
+from .._core.precision import promoted
 from ._base import AbstractProbe, RunContext, RunState
 
 
@@ -22,6 +23,7 @@ class Parameters(AbstractProbe):
     def dims(self) -> tuple[str, ...]:
         return ("parameter",)
 
+    @promoted
     def __call__(self, state: RunState, context: RunContext) -> Float[Array, " p"]:
         del context
         return jax.flatten_util.ravel_pytree(state.params)[0]

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from .._core.precision import promoted
 from ._base import AbstractProbe, RunContext, RunState
 from .norms import weights_of
 
@@ -30,6 +31,7 @@ class Drift(AbstractProbe):
         # A difference of statistics is not a distance between parameters.
         return not context.model.is_closed
 
+    @promoted
     def __call__(self, state: RunState, context: RunContext) -> Float[Array, ""]:
         # The initial parameters are shrunk, because e^{lambda t} overflows at late times.
         shrink = jnp.exp(-context.weight_decay * state.time)
@@ -72,6 +74,7 @@ class CosineTo(_Towards):
     named: ClassVar = ("cosine_to_{predictor}", "cosine to the {predictor} predictor")
     meaning: ClassVar = "cosine between $w$ and the weights of the predictor, if there is one"
 
+    @promoted
     def __call__(self, state: RunState, context: RunContext) -> Float[Array, ""]:
         weights, target = self.pair(state, context)
         return weights @ target / (jnp.linalg.norm(weights) * jnp.linalg.norm(target))
@@ -92,6 +95,7 @@ class DistanceTo(_Towards):
     def applies(self, context: RunContext) -> bool:
         return super().applies(context) and not context.loss.is_classification
 
+    @promoted
     def __call__(self, state: RunState, context: RunContext) -> Float[Array, ""]:
         weights, target = self.pair(state, context)
         return jnp.linalg.norm(weights - target) / jnp.linalg.norm(target)

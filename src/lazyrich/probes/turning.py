@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._core.precision import promoted
 from ..dynamics import GradientFlow
 from ..kernel import class_kernel, kernel_distance
 from ._base import AbstractProbe, RunContext, RunState
@@ -37,6 +38,7 @@ class KernelDistance(AbstractProbe):
     def applies(self, context: RunContext) -> bool:
         return context.x_train is not None
 
+    @promoted
     def __call__(self, state: RunState, context: RunContext) -> Float[Array, ""]:
         start, now = (_kernel(context, p) for p in (context.params, state.params))
         return kernel_distance(start, now)
@@ -58,6 +60,7 @@ class KernelVelocity(KernelDistance):
     named: ClassVar = ("kernel_velocity", "speed at which the tangent kernel turns")
     meaning: ClassVar = "rate of change of the direction of this kernel, in radians per time"
 
+    @promoted
     def __call__(self, state: RunState, context: RunContext) -> Float[Array, ""]:
         assert context.x_train is not None  # ensured by `applies`
         decay = jnp.asarray(context.weight_decay)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
+from .._core.precision import promoted
 from ..models import AbstractModel, Statistics
 from ._base import AbstractProbe, RunContext, RunState
 from .committee import error_parts
@@ -41,6 +42,7 @@ def follows_twin(context: RunContext) -> bool:
     )
 
 
+@promoted
 @jax.jit
 def twin_of(
     model: AbstractModel,
@@ -93,6 +95,7 @@ class TwinLoss(_OfTwin):
     meaning: ClassVar = "loss of the linearised twin, trained from the same initial parameters"
     part: Literal["train", "test"] = eqx.field(static=True)
 
+    @promoted
     def __call__(self, state: RunState, context: RunContext) -> Float[Array, ""]:
         twin = _twin(context)
         share = gone(context, state.time) * twin.residual
@@ -128,6 +131,7 @@ class KernelRegression(_OfTwin):
         closes_here = context.model.closes and context.teacher is not None
         return super().applies(context) and (self.over == "test" or closes_here)
 
+    @promoted
     def __call__(self, state: RunState, context: RunContext) -> Float[Array, ""]:
         twin = _twin(context)
         least = twin.values.size * jnp.finfo(twin.values.dtype).eps * twin.values[-1]
@@ -150,6 +154,7 @@ class TwinError(_OfTwin):
     def applies(self, context: RunContext) -> bool:
         return KernelRegression("population").applies(context)
 
+    @promoted
     def __call__(self, state: RunState, context: RunContext) -> Float[Array, ""]:
         twin = _twin(context)
         forces = twin.vectors @ (gone(context, state.time) * twin.residual)

@@ -9,6 +9,7 @@ import jax.random as jr
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
 from .._core.description import Choice
+from .._core.precision import in_double
 
 Meaning = Literal["signs", "classes", "reals"]
 """The meaning of labels: -1 or 1, class numbers, or real numbers."""
@@ -29,7 +30,7 @@ class Samples(eqx.Module):
 class Blocks(eqx.Module):
     """Samples made block by block, because all would not fit in memory; the same every time."""
 
-    make: Callable[[int], Samples] = eqx.field(static=True)
+    make: Callable[[int], Samples] = eqx.field(static=True, converter=in_double)
     num_blocks: int = eqx.field(static=True)
 
     def __iter__(self) -> Iterator[Samples]:

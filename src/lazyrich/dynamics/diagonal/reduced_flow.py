@@ -12,6 +12,7 @@ from annotated_types import Ge, Gt, Lt
 from jaxtyping import Array, Float, Int, PyTree
 
 from ..._core.errors import InputError
+from ..._core.precision import in_double
 from ..._integrate import stepping as _stepping
 from ..._integrate.checkpoint import Checkpoint
 from ..._integrate.clock import LinearClock
@@ -90,6 +91,7 @@ class ReducedFlow(AbstractDynamics):
     def forgets(self) -> bool:
         return True
 
+    @in_double
     def follow(
         self,
         problem: Problem,
@@ -141,12 +143,15 @@ class ReducedFlow(AbstractDynamics):
             final=params_at(params_of, jnp.asarray(recorded[-1]), last),
         )
 
+    @in_double
     def first_times(self, problems: Sequence[Problem]) -> list[float]:
         return first_times(problems)
 
+    @in_double
     def loss_floor(self, problem: Problem) -> float:
         return loss_floor(problem, self.rtol)
 
+    @in_double
     def solve(
         self,
         problems: Sequence[Problem],

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Shaped
 
 from ..._core.columns import block_columns, fold_columns, rmatvec
 from ..._core.errors import InputError
+from ..._core.precision import in_double
 from ...losses import AbstractLoss
 from ...models import DiagonalParams, power_difference
 from ...solvers.rodas5p import Linearisation
@@ -90,6 +91,7 @@ class ParamsFromState(eqx.Module):
     begins: Array  # (num_intervals,)
     starts: DiagonalParams  # with a leading axis num_intervals
 
+    @in_double
     def __call__(self, time: Any, state: tuple[Array, Array]) -> DiagonalParams:
         interval, nu = state
         start = jax.tree.map(lambda a: a[interval], self.starts)

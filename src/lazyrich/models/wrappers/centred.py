@@ -36,14 +36,17 @@ class Centred(AbstractExpanded):
     def has_mobility(self) -> bool:
         return self.model.has_mobility
 
+    @promoted
     def mobility(self, params: Expansion, forces: Expansion) -> Expansion:
         return Expansion(self.model.mobility(params.moved, forces.moved), forces.origin)
 
+    @promoted
     def gradient_factors(
         self, params: Expansion, x: Shaped[Array, "n d"], r: Float[Array, " n *c"]
     ) -> Factors | None:
         return self.model.gradient_factors(params.moved, x, r)
 
+    @promoted
     def kernels_onto(
         self, params: Expansion, x: Shaped[Array, "n d"], other: Shaped[Array, "m d"]
     ) -> tuple[Float[Array, "k k"], Float[Array, "l k"]]:

@@ -61,6 +61,7 @@ class Doubled(AbstractWrapper):
     def layer_weights(self, params: DoubledParams) -> tuple[Float[Array, "out in"], ...]:
         return self.model.layer_weights(params.plus)
 
+    @promoted
     def gradient_factors(
         self, params: DoubledParams, x: Shaped[Array, "n d"], r: Float[Array, " n *c"]
     ) -> Factors | None:

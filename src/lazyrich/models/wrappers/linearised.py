@@ -63,6 +63,7 @@ class Linearised(AbstractExpanded):
         """The tangent kernel of the model at the origin."""
         return self.model.tangent_kernel(params.origin, x)
 
+    @promoted
     def gradient_factors(
         self, params: Expansion, x: Shaped[Array, "n d"], r: Float[Array, " n *c"]
     ) -> Factors | None:
