@@ -310,9 +310,11 @@ def test_every_shade_and_line_is_named_beside_it_or_in_the_key():
 def test_a_caption_says_what_happened_and_what_is_shown(tmp_path):
     record, said, circles = every_part()
     events = lr.transition(record)
+    power = int(np.log10(events.t_change))
     figure = lr.plot.run(record, said, curves=circles)
     assert "own fitted its training data first and generalised much later" in figure.caption
-    assert f"{events.t_change:.3g}" in figure.caption
+    assert events.t_change == pytest.approx(1e4, rel=0.05)
+    assert f"at t = {events.t_change / 10**power:.3g}×10" in figure.caption
     for word in ("accuracy", "loss", "parameter norm", "circles are published", "green is the"):
         assert word in figure.caption
     assert figure.caption.count(". ") <= 2

@@ -21,12 +21,23 @@ from .elements import (
     halo,
 )
 from .key import draw_key
-from .labels import end_labels, phase_labels, place_end_labels, place_phase_labels
+from .labels import (
+    SECOND,
+    end_labels,
+    phase_labels,
+    place_end_labels,
+    place_phase_labels,
+    wrap_axis_labels,
+)
 from .paper import STYLE, WIDTHS, PaperFigure
 
 # Heights of a row of panels in inches, of what is below the last, and of a title or a line of key.
 _ROW = {"single": 1.55, "double": 1.75}
 _BELOW, _LINE = 0.35, 0.17
+# Height of a second x axis, in inches.
+_SECOND = 0.4
+# Wrapped labels make panels smaller, for which other labels may be too long.
+_MAX_WRAPS = 3
 
 
 def check_width(width: str) -> None:
@@ -74,6 +85,7 @@ def draw(
         rows, columns = figure.shape
         lines = bool(figure.title) + np.ceil(len(figure.key) / 3)
         height = _BELOW + _LINE * lines
+        height += _SECOND if any(panel.second for panel in figure.panels) else 0.0
         height += sum(_ROW[width] * panel.height for panel in figure.panels if panel.column == 0)
         made = PaperFigure(figsize=figsize or (WIDTHS[width], height), layout="constrained")
         made.caption = figure.caption
@@ -92,6 +104,10 @@ def draw(
             made.suptitle(figure.title, parse_math=False)
         draw_key(made, figure.key, figure.key_title)
         made.draw_without_rendering()
+        for _ in range(_MAX_WRAPS):
+            if not wrap_axis_labels(drawn):
+                break
+            made.draw_without_rendering()
         _place(drawn, labels)
         return made
 
@@ -164,7 +180,7 @@ def _panel(axes: Axes, panel: Panel) -> Any:
         rate = panel.second.rate
         scales = (lambda t: t * rate, lambda n: n / rate)
         second = axes.secondary_xaxis("bottom", functions=scales)
-        second.spines["bottom"].set_position(("outward", 30))
+        second.spines["bottom"].set_position(("outward", SECOND))
         set_ticks(cast(Any, second).xaxis, panel.x.scale)
         second.set_xlabel(panel.second.label)
     return end_labels(axes, panel), phases

@@ -1,5 +1,7 @@
 """Labels beside the ends of curves and above phases, none over another."""
 
+import textwrap
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +16,10 @@ from ..description.style import luminance
 # The space between a panel and its labels, in points.
 _GAP = 5.0
 _SMALL = 6.3
+# Labels of x axes may be longer than these by this factor.
+_OVERHANG = 1.08
+# Where a second x axis is below the first, in points, and the height of a line.
+SECOND, _LINE = 30.0, 9.5
 
 
 class _Wanted(NamedTuple):
@@ -131,11 +137,64 @@ def place_phase_labels(axes: Axes, labels: list[Annotation]) -> None:
         return
     box, dots = axes.get_window_extent(), _dots(axes)
     renderer = axes.get_figure(root=True)._get_renderer()  # type: ignore[union-attr]
+    while len(labels) > 1:
+        sizes = np.array([_text_box(label, renderer).width + 4 * dots for label in labels])
+        if sizes.sum() <= box.width + 20 * dots:
+            break
+        labels = _shortened(labels)
     sizes = np.array([_text_box(label, renderer).width + 4 * dots for label in labels])
     x = np.array([axes.transData.transform((label.xy[0], 1.0))[0] for label in labels]) - box.x0
     at = spread(x, sizes, -20 * dots, box.width)
     for label, where in zip(labels, at, strict=True):
         label.set_position((where / box.width, 1 + 4 * dots / box.height))
+
+
+def _shortened(labels: list[Annotation]) -> list[Annotation]:
+    """Labels in two lines; if they are already, without the last and without the first."""
+    wrapped = False
+    for label in labels:
+        if " " in label.get_text():
+            label.set_text(label.get_text().replace(" ", "\n"))
+            wrapped = True
+    if wrapped:
+        return labels
+    labels[-1 if len(labels) % 2 == 0 else 0].remove()
+    return labels[:-1] if len(labels) % 2 == 0 else labels[1:]
+
+
+def wrap_axis_labels(axes: Sequence[Axes]) -> bool:
+    """Wraps labels of axes that are longer than these; whether there are any."""
+    found = False
+    for one in axes:
+        root: Any = one.get_figure(root=True)
+        box, renderer = one.get_window_extent(), root._get_renderer()
+        extent_x, extent_y = (
+            side.label.get_window_extent(renderer) for side in (one.xaxis, one.yaxis)
+        )
+        for label, size, room in (
+            (one.xaxis.label, extent_x.width, box.width * _OVERHANG),
+            (one.yaxis.label, extent_y.height, box.height),
+        ):
+            text = _wrapped(label.get_text(), size / room)
+            if text != label.get_text():
+                label.set_text(text)
+                found = True
+        lines = one.get_xlabel().count("\n")
+        for second in one.child_axes:
+            second.spines["bottom"].set_position(("outward", SECOND + _LINE * lines))
+    return found
+
+
+def _wrapped(text: str, fraction: float) -> str:
+    """A label in lines, if it takes more than the fraction 1 of its room."""
+    if fraction <= 1 or not text:
+        return text
+    if "\n" not in text and " (" in text:
+        return text.replace(" (", "\n(", 1)
+    longest = max(map(len, text.split("\n")))
+    lines = [textwrap.wrap(line, max(int(0.95 * longest / fraction), 8))
+             for line in text.split("\n")]  # fmt: skip
+    return "\n".join(part for line in lines for part in line)
 
 
 def _dots(axes: Axes) -> float:

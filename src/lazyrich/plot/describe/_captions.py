@@ -1,5 +1,6 @@
 """Sentences that say what a figure shows, made from the records."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ from ...forecasts import Forecast
 from ...records.described import description_of
 from ...records.schema import axis_of
 from ...records.transition import MEANINGS, Transition
+from ..description.ticks import superscript
 from ._content import Content
 
 
@@ -43,7 +45,15 @@ def run_caption(
     if len(records) == 1 and events[0] is not None:
         notes.append("shades are the phases of the run")
     parts.append(text[0].upper() + text[1:] + ("; " if notes else "") + ", ".join(notes) + ".")
-    return " ".join(parts)
+    return _POWER.sub(_as_power, " ".join(parts))
+
+
+_POWER = re.compile(r"(\d)e([+-]\d+)")
+
+
+def _as_power(found: re.Match[str]) -> str:
+    """A number as in print, 4.03×10³ for 4.03e+03."""
+    return f"{found[1]}×10{superscript(int(found[2]))}"
 
 
 def _listed(words: Sequence[str]) -> str:

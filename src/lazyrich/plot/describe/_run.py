@@ -10,7 +10,7 @@ from ...forecasts import Forecast
 from ...records.described import description_of
 from ...records.summary import textbook_time
 from ..description import Entry, Figure, Line, Span, Style
-from ..description.style import PUBLISHED, TEXTBOOK
+from ..description.style import PUBLISHED, TEXTBOOK, Dash
 from ._captions import run_caption
 from ._content import Content
 from ._forecast import forecast_marks
@@ -97,6 +97,19 @@ def _upright(one: Shown | None, marks: tuple[Line, ...]) -> tuple[Line, ...]:
     return (Line(at, name, TEXTBOOK, "y", group="textbook"), *marks)
 
 
+def _parts(contents: Sequence[Content]) -> list[Entry]:
+    """What each dash means where colours are those of several runs."""
+    parts: dict[Dash, list[str]] = {}
+    for content in contents:
+        for curve in content.curves:
+            part = curve.name.rpartition(", ")[2]
+            known = parts.setdefault(curve.style.dash, [])
+            if len(contents) == 1 or content.name != "norm":
+                known += [part] if part not in known else []
+    return [Entry(" / ".join(names), Style("#404040", dash)) for dash, names in parts.items()
+            if names]  # fmt: skip
+
+
 def _key(
     runs: Sequence[Shown],
     contents: Sequence[Content],
@@ -105,7 +118,7 @@ def _key(
 ) -> tuple[Entry, ...]:
     entries: list[Entry] = []
     if len(runs) > 1:
-        entries += [Entry("test", Style("#404040")), Entry("train", Style("#404040", "dashed"))]
+        entries += _parts(contents)
     entries += [Entry(line.name, line.style) for line in upright]
     entries += [Entry(span.name, span.style, "patch") for span in spans]
     drawn = [curve for content in contents for curve in content.curves]

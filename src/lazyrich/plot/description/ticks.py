@@ -96,7 +96,12 @@ def _powers(exponents: list[int]) -> tuple[str, ...]:
     values = [10.0**p for p in exponents]
     if _WRITTEN_OUT[0] <= min(values) and max(values) <= _WRITTEN_OUT[1]:
         return tuple(f"{value:g}" for value in values)
-    return tuple("10" + str(p).translate(_SUPERSCRIPTS) for p in exponents)
+    return tuple("10" + superscript(p) for p in exponents)
+
+
+def superscript(number: int) -> str:
+    """A whole number as an exponent."""
+    return str(number).translate(_SUPERSCRIPTS)
 
 
 def _plainly(values: np.ndarray) -> tuple[str, ...]:
@@ -116,4 +121,4 @@ def _times_power(value: float, power: int) -> str:
     if value == 0:
         return "0"
     factor = f"{value / 10.0**power:.6g}".replace("-", "−")
-    return f"{factor}×10{str(power).translate(_SUPERSCRIPTS)}"
+    return f"{factor}×10{superscript(power)}"
