@@ -1,5 +1,6 @@
 """Runs in float32: their types, how far they are from float64, and what is refused."""
 
+import functools
 import json
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,12 @@ import optax
 import pytest
 
 import lazyrich as lr
+from lazyrich._run import simulate as _simulate
 from lazyrich.dynamics import (
     SGD,
     Adam,
     AdamW,
+    Checkpoint,
     Flow,
     GradientDescent,
     LabelNoiseSGD,
@@ -348,6 +351,40 @@ def test_parameters_come_back_and_a_run_goes_on_from_them():
     assert relative_error(longer["final_parameters"].values, at_once) < 1e-3  # the tolerance
     with pytest.raises(lr.InputError, match="differs in more than t1"):
         lr.extend(record, first.with_changes({"precision": "float64"}), 2.0, params=START)
+
+
+class Stopped(Exception):  # noqa: N818
+    pass
+
+
+@pytest.mark.parametrize(
+    "dynamics",
+    [
+        SGD(learning_rate=1e-3, momentum=0.9, batch_size=4),
+        pytest.param(Flow(rtol=1e-4, method="rkc2"), marks=pytest.mark.slow),
+    ],
+)
+def test_a_stopped_run_goes_on_to_the_same_bits(dynamics, tmp_path, monkeypatch):
+    every = functools.partial(Checkpoint, every=0.0)
+    monkeypatch.setattr(_simulate, "Checkpoint", every)
+    experiment, path = regression(dynamics=dynamics), tmp_path / "run"
+    whole = lr.simulate(experiment, params=START, keep_params=True)
+    left = iter(range(2))
+
+    def stop(stage: str, fraction: float | None, detail: str) -> None:
+        del stage, fraction
+        if detail and next(left, None) is None:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        lr.simulate(experiment, params=START, checkpoint=path, listener=stop)
+    again = lr.simulate(experiment, params=START, keep_params=True, checkpoint=path)
+    assert again["final_parameters"].dtype == np.float32
+    for name in whole.data_vars:
+        assert np.array_equal(again[name].values, whole[name].values, equal_nan=True), name
+    double = experiment.with_changes({"precision": "float64"})
+    with pytest.raises(lr.InputError, match="is of another run"):
+        lr.simulate(double, params=START, checkpoint=path)
 
 
 def test_a_sweep_takes_both(tmp_path):

@@ -58,7 +58,8 @@ def rounding_error(prepared: PreparedProblem, params: Any) -> float:
     """
     problem, precision = prepared.problem, prepared.precision
     exact = doubled((problem.model, params, problem.train.x))
-    right, found = doubled((_outputs(*exact), _outputs(*precision.cast(exact))))
+    with precision.context():
+        right, found = doubled((_outputs(*exact), _outputs(*precision.cast(exact))))
     unit = problem.loss.typical_output(problem.outputs, problem.train.y)
     return float(rms(found - right) / (unit + rms(right)))
 

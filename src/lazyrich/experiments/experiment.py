@@ -204,7 +204,8 @@ class Experiment(Description):
             model=repr(self.model),
             loss=repr(self.loss),
             scales=f"init_scale {self.init_scale:g}, weight_decay {self.weight_decay:g}",
-            dynamics=f"{type(self.dynamics).__name__} to t1 = {self.t1:g}, seed {self.seed}",
+            dynamics=f"{type(self.dynamics).__name__} to t1 = {self.t1:g}, seed {self.seed}, "
+            f"{self.precision}",
         )
 
     def _repr_html_(self) -> str:

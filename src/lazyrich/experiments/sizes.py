@@ -2,11 +2,13 @@
 
 from typing import Any
 
+from .._core.precision import Precision
 from .._core.room import check_room
 from .experiment import Experiment
 
-# The smallest number of copies of the parameters: initial, current and their velocity.
-_COPIES = 3
+# The smallest number of copies of the parameters in the precision of the run: current and their
+# velocity. The initial parameters are kept in float64.
+_COPIES = 2
 _FLOAT = 8
 
 
@@ -47,7 +49,8 @@ def check_fits(experiment: Experiment) -> None:
         if num_params is not None:
             keys = experiment.keys()  # a method of descriptions, not of a table
             inside = [key for key in keys if key.startswith("model.")]
-            count(_COPIES * _FLOAT * num_params, d, *inside)
+            in_run = _COPIES * Precision(experiment.precision).dtype.itemsize
+            count((_FLOAT + in_run) * num_params, d, *inside)
     check_room(parts, values)
 
 
