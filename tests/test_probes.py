@@ -132,3 +132,36 @@ def test_drift_survives_times_at_which_the_decayed_start_underflows():
     late = RunState(jnp.asarray(6000.0), PARAMS, jnp.ones(2), jnp.ones(2), jnp.ones(3))
     drift = float(BUILT_IN["drift"](late, context()))
     assert np.log(drift) == pytest.approx(600 + np.log(3 / 2), rel=1e-12)
+
+
+@pytest.mark.slow
+def test_probes_of_parameters_whose_squares_vanish():
+    # Labels of zero: each parameter of a diagonal net decays with e^{-t}, and the weights with
+    # e^{-2t}, so all directions stay as they were while squares vanish from t = 177 on.
+    rng = np.random.default_rng(0)
+    x, w = rng.normal(size=(4, 8)), 1e-3 * rng.normal(size=8)
+    names = (
+        "train_loss",
+        "param_norm",
+        "weight_norm_l1",
+        "weight_norm_l2",
+        "kernel_alignment_start",
+    )
+    record = lr.simulate(
+        lr.Experiment(
+            task=lr.tasks.Arrays(x_train=x, y_train=np.zeros(4), x_test=x, y_test=np.zeros(4)),
+            model=lr.models.DiagonalLinear(),
+            loss=lr.losses.Squared(),
+            weight_decay=1.0,
+            init_scale=1e-3,
+            t1=320.0,
+            dynamics=lr.dynamics.Flow(),
+            probes=names,
+        ),
+        params=lr.models.DiagonalParams(1.0 + w, 1.0 - w),
+    )
+    late = record.sel(time=slice(200, 320))
+    for name, power in (("param_norm", 1), ("weight_norm_l1", 2), ("weight_norm_l2", 2)):
+        wanted = np.log(float(record[name][0])) - power * late.time
+        assert np.all(np.abs(np.log(late[name]) - wanted) < 0.02 * power * late.time), name
+    assert np.allclose(late.kernel_alignment_start, 1.0, atol=1e-3)

@@ -34,6 +34,10 @@ def _caution(problem: Problem) -> float:
 
 # Smaller values count as zero, because their square times a tolerance underflows.
 _NOTHING = 1e-290
+# If the norm of all parameters has decayed by this factor, the decay is stronger than the loss, and
+# the parameters do not grow again. From there on a larger error is allowed, so that the logarithm
+# of the norm has a relative error of about one per cent.
+_DECAYED, _ALLOWED = 1e-20, 10.0
 
 
 class StepError(eqx.Module):
@@ -42,6 +46,7 @@ class StepError(eqx.Module):
     x: Shaped[Array, "m d"]
     output_unit: Array
     rtol: Array
+    decayed: Array  # the norm below which a larger error is allowed
     model: AbstractModel
     start: PyTree  # the parameters at time 0, if the relative error of each parameter counts
     control: str = eqx.field(static=True)
@@ -55,6 +60,7 @@ class StepError(eqx.Module):
             _control_inputs(problem),
             jnp.asarray(output_unit(problem)),
             jnp.asarray(rtol * _caution(problem)),
+            jnp.maximum(_DECAYED * tree_norm(problem.params), _NOTHING),
             model,
             doubled(problem.params) if problem.model.keeps_signs else None,
             control,
@@ -65,7 +71,9 @@ class StepError(eqx.Module):
         worst = jnp.zeros_like(self.rtol)
         if self.control != "outputs":
             norm = jnp.maximum(tree_norm(params_of(y0)), tree_norm(params))
-            worst = tree_norm(change) / jnp.maximum(norm, _NOTHING)
+            norm = jnp.maximum(norm, _NOTHING)
+            worst = tree_norm(change) / norm
+            worst = worst / jnp.clip(1 + jnp.log(self.decayed / norm), 1.0, _ALLOWED)
             if self.start is not None:
                 unseen = jax.tree.map(_unseen, self.start, doubled(params), doubled(change))
                 worst = jnp.maximum(worst, functools.reduce(jnp.maximum, jax.tree.leaves(unseen)))

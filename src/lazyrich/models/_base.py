@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
 from .._core.description import Choice
 from .._core.errors import InputError
+from .._core.norms import tree_norm
 from .._core.precision import float_type, promoted
 from ._jacobian import contract
 from .theory import Theory
@@ -199,8 +200,7 @@ class AbstractModel(Choice):
     @promoted
     def norm(self, params: Any) -> Float[Array, ""]:
         r"""$\|\theta\|_2$ of all trained parameters."""
-        leaves = jax.tree.leaves(self.trained(params))
-        return jnp.sqrt(sum(jnp.sum(leaf**2) for leaf in leaves))
+        return tree_norm(self.trained(params))
 
     @promoted
     def tangent_kernel(self, params: Any, x: Shaped[Array, "n d"]) -> Float[Array, "m m"]:

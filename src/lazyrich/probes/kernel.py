@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import jax.scipy.linalg as jsl
 from jaxtyping import Array, Float
 
+from .._core.norms import tree_norm
 from .._core.precision import promoted
 from ._base import AbstractProbe, RunContext, RunState
 
@@ -57,12 +58,13 @@ class KernelAlignment(_OfKernel):
     @promoted
     def __call__(self, state: RunState, context: RunContext) -> Float[Array, ""]:
         kernel = centred(self.kernel(state, context))
-        size = jnp.linalg.norm(kernel)
+        kernel = kernel / tree_norm(kernel)
         if self.to == "labels":
             y = context.y_train - jnp.mean(context.y_train)
-            return y @ kernel @ y / (size * jnp.sum(y**2))
+            y = y / tree_norm(y)
+            return y @ kernel @ y
         start = centred(kernel_at(context.params, context))
-        return jnp.sum(kernel * start) / (size * jnp.linalg.norm(start))
+        return jnp.sum(kernel * (start / tree_norm(start)))
 
 
 class KernelTop(_OfKernel):

@@ -6,6 +6,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from .._core.norms import tree_norm
 from .._core.precision import promoted
 from ._base import AbstractProbe, RunContext, RunState
 
@@ -36,7 +37,7 @@ class WeightNorm(AbstractProbe):
     @promoted
     def __call__(self, state: RunState, context: RunContext) -> Float[Array, ""]:
         del context
-        return jnp.linalg.norm(_raveled(state), self.order)
+        return _norm(state, self.order)
 
 
 class NormalisedMargin(AbstractProbe):
@@ -58,7 +59,7 @@ class NormalisedMargin(AbstractProbe):
     @promoted
     def __call__(self, state: RunState, context: RunContext) -> Float[Array, ""]:
         worst = jnp.min(context.y_train * state.f_train)
-        return worst / jnp.linalg.norm(_raveled(state), self.order)
+        return worst / _norm(state, self.order)
 
 
 class NuclearNorm(AbstractProbe):
@@ -82,5 +83,6 @@ def weights_of(state: RunState) -> Float[Array, "..."]:
     return state.weights
 
 
-def _raveled(state: RunState) -> Float[Array, " k"]:
-    return jnp.ravel(weights_of(state))
+def _norm(state: RunState, order: Order) -> Float[Array, ""]:
+    weights = weights_of(state)
+    return jnp.sum(jnp.abs(weights)) if order == 1 else tree_norm(weights)

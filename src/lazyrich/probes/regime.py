@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from .._core.norms import tree_norm
 from .._core.precision import promoted
 from ._base import AbstractProbe, RunContext, RunState
 from .norms import weights_of
@@ -37,8 +38,9 @@ class Drift(AbstractProbe):
         shrink = jnp.exp(-context.weight_decay * state.time)
         now, start = map(context.model.trained, (state.params, context.params))
         gaps = jax.tree.map(lambda p, p0: p - shrink * p0, now, start)
-        norm = jnp.sqrt(sum(jnp.sum(gap**2) for gap in jax.tree.leaves(gaps)))
-        log_drift = jnp.log(norm / context.init_scale) + context.weight_decay * state.time
+        log_drift = (
+            jnp.log(tree_norm(gaps) / context.init_scale) + context.weight_decay * state.time
+        )
         return jnp.exp(log_drift)
 
 
@@ -77,7 +79,7 @@ class CosineTo(_Towards):
     @promoted
     def __call__(self, state: RunState, context: RunContext) -> Float[Array, ""]:
         weights, target = self.pair(state, context)
-        return weights @ target / (jnp.linalg.norm(weights) * jnp.linalg.norm(target))
+        return (weights / tree_norm(weights)) @ (target / tree_norm(target))
 
 
 class DistanceTo(_Towards):
@@ -98,4 +100,4 @@ class DistanceTo(_Towards):
     @promoted
     def __call__(self, state: RunState, context: RunContext) -> Float[Array, ""]:
         weights, target = self.pair(state, context)
-        return jnp.linalg.norm(weights - target) / jnp.linalg.norm(target)
+        return tree_norm(weights - target) / tree_norm(target)

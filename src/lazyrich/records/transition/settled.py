@@ -56,9 +56,12 @@ def _drift(times: Float[np.ndarray, " t"], values: Float[np.ndarray, " t"]) -> f
     times, values = times[known], values[known]
     if len(values) == 0:
         return 0.0
-    if values[-1] == values[0] and np.isinf(values[0]):
-        return 0.0  # the logarithm of a norm of 0
     later = times >= np.sqrt(times[0] * times[-1])
-    first, second = np.median(values[~later]) if (~later).any() else values[0], values[later]
-    between, end = abs(np.median(second) - first), abs(np.median(values[-3:]) - np.median(second))
-    return float(max(2 * between, end))
+    first = np.median(values[~later]) if (~later).any() else values[0]
+    second, last = np.median(values[later]), np.median(values[-3:])
+    return max(2 * _apart(first, second), _apart(second, last))
+
+
+def _apart(a: float, b: float) -> float:
+    """The distance of two values, which is 0 for two logarithms of a norm of 0."""
+    return 0.0 if a == b else abs(float(a - b))
