@@ -158,7 +158,7 @@ def test_probes_of_parameters_whose_squares_vanish():
             dynamics=lr.dynamics.Flow(),
             probes=names,
         ),
-        params=lr.models.DiagonalParams(1.0 + w, 1.0 - w),
+        params=lr.models.DiagonalParams(jnp.asarray(1.0 + w), jnp.asarray(1.0 - w)),
     )
     late = record.sel(time=slice(200, 320))
     for name, power in (("param_norm", 1), ("weight_norm_l1", 2), ("weight_norm_l2", 2)):
