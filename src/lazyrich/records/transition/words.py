@@ -39,30 +39,31 @@ MEANINGS: dict[str, str] = {
     "diverged": "failed, or used up its budget (former name)",
 }
 
-OUTCOMES: tuple[str, ...] = (
-    "failed",
-    "diverged",
-    "unscored",
-    "collapsed",
-    "untrained",
-    "not_within_budget",
-    "unchanged",
-    "improved",
-    "misgrokked",
-    "gradual",
-    "immediate",
-    "grokked",
-    "missing",
-)
+# From the weakest claim to the strongest, with the code in files. New ones get the next code.
+_CODES = {
+    "failed": 6,
+    "diverged": 4,
+    "unscored": 12,
+    "collapsed": 11,
+    "untrained": 5,
+    "not_within_budget": 3,
+    "unchanged": 10,
+    "improved": 9,
+    "misgrokked": 1,
+    "gradual": 8,
+    "immediate": 2,
+    "grokked": 0,
+    "missing": 7,
+}
+assert sorted(_CODES.values()) == [*range(len(_CODES))]
+
+OUTCOMES: tuple[str, ...] = tuple(_CODES)
 """Every outcome of a sweep, from the weakest claim to the strongest; `missing` was not run."""
 
-CODES: tuple[str, ...] = (
-    "grokked", "misgrokked", "immediate", "not_within_budget", "diverged", "untrained", "failed",
-    "missing", "gradual", "improved", "unchanged", "collapsed", "unscored",
-)  # fmt: skip
-"""The same in the order of their codes in files. New ones are added at the end."""
+CODES: tuple[str, ...] = tuple(sorted(_CODES, key=_CODES.__getitem__))
+"""The same in the order of their codes in files."""
 
-assert {*CODES} == {*OUTCOMES} == {*get_args(Outcome), *FORMER, "missing"}
+assert {*OUTCOMES} == {*get_args(Outcome), *FORMER, "missing"}
 assert {*MEANINGS} == {*OUTCOMES} - {"missing"}
 
 FITTED: tuple[str, ...] = (
