@@ -498,7 +498,7 @@ def test_former_words_stay_readable():
     # The codes of files that earlier versions wrote.
     former = ("grokked", "misgrokked", "immediate", "not_within_budget", "diverged", "untrained")
     later = ("gradual", "improved", "unchanged", "collapsed", "unscored")
-    assert CODES == (*former, "failed", "missing", *later)
+    assert (*former, "failed", "missing", *later) == CODES
     assert set(FORMER) <= set(OUTCOMES)
     assert set(CODES) == set(OUTCOMES)
     assert set(CHANGED) | set(LATER) <= set(OUTCOMES)
