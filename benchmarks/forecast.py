@@ -11,6 +11,7 @@ STORE holds already is not run again.
 
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -92,15 +93,15 @@ def main(store: str, names: list[str]) -> None:
         every.append(held)
         results[name] = {
             "outcomes": result.outcomes,
-            "held out": lr.sweeps.forecast_scores(held)._asdict(),
-            "all": lr.sweeps.forecast_scores(runs)._asdict(),
+            "held out": asdict(lr.sweeps.forecast_scores(held)),
+            "all": asdict(lr.sweeps.forecast_scores(runs)),
             "held out, by scale": by_scale(held),
             "kappa less that of the table": constants(runs.isel(run=calibrates)),
             "forecast seconds": float(np.median(runs["forecast_seconds"])),
         }
         print(name, json.dumps(results[name], indent=1), flush=True)
     held = xr.concat(every, "run")
-    results["together"] = {"held out": lr.sweeps.forecast_scores(held)._asdict()}
+    results["together"] = {"held out": asdict(lr.sweeps.forecast_scores(held))}
     print(json.dumps(results["together"], indent=1))
     if names:
         return

@@ -9,6 +9,7 @@ not run again; the times printed are then those of what was missing.
 import json
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ def panels(store: str) -> dict[str, Any]:
             "outcomes": result.outcomes,
             "boundary": edge["place"].values.tolist(),
             "boundary as forecast": said["place"].values.tolist(),
-            "forecasts": lr.sweeps.forecast_scores(result.dataset)._asdict(),
+            "forecasts": asdict(lr.sweeps.forecast_scores(result.dataset)),
             "forecast seconds": float(result.dataset["forecast_seconds"].sum()),
             "steps": float(result.dataset["num_steps"].sum()),
         }

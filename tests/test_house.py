@@ -4,6 +4,7 @@ The direction of imports is checked by import-linter, in `make lint`.
 """
 
 import ast
+import dataclasses
 import inspect
 import operator
 import re
@@ -23,7 +24,7 @@ NAMESPACES = [
     name for name in PUBLIC if inspect.ismodule(getattr(lr, name))
 ]  # each a package with pages of its own
 
-FORECAST = set(lr.Forecast._fields)
+FORECAST = {field.name for field in dataclasses.fields(lr.Forecast)}
 ROLES = {"kernel", "rich"}
 LOGGED = lr.record([1, 2], {"train_loss": [1.0, 0.0], "test_loss": [1.0, 0.0]})
 

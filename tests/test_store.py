@@ -11,6 +11,7 @@ import shutil
 import time
 import uuid
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -109,12 +110,12 @@ def same_results(ours: Results, theirs: Results) -> bool:
             return {key: bits(item) for key, item in value.items()}
         return value
 
-    return [bits(field) for field in ours] == [bits(field) for field in theirs]
+    return bits(vars(ours)) == bits(vars(theirs))
 
 
 def test_a_batch_comes_back_to_the_last_bit():
     assert same_results(from_bytes(to_bytes(results(), "a.nc"), "a.nc"), results())
-    nothing = results()._replace(numbers={}, curves={}, times=np.empty((2, 0)))
+    nothing = replace(results(), numbers={}, curves={}, times=np.empty((2, 0)))
     assert same_results(from_bytes(to_bytes(nothing, "a.nc")), nothing)
 
 
@@ -527,7 +528,8 @@ def test_slabs_of_any_size_give_the_same_values(num_runs, tmp_path, monkeypatch)
     rng = np.random.default_rng(0)
     for batch in list(batches(sweep))[1:]:  # the first is missing
         num = len(batch.runs)
-        made = results()._replace(
+        made = replace(
+            results(),
             runs=batch.runs,
             hashes=[sweep.run(int(run)).content_hash for run in batch.runs],
             outcomes=["grokked"] * num,

@@ -2,7 +2,8 @@
 
 import operator
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, NamedTuple
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -24,7 +25,8 @@ _OPERATIONS: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
-class Sample(NamedTuple):
+@dataclass(frozen=True)
+class Sample:
     """A quantity in the selected runs, without the runs that do not have it.
 
     - `values`, one a run, infinite for a time that was not reached; `runs`, these runs.

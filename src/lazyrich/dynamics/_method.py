@@ -1,6 +1,7 @@
 """The choice of a solver for a flow, with the reason."""
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any
 
 import diffrax
 import jax
@@ -29,7 +30,8 @@ _FEW_STEPS = 300
 _SMALL = 600
 
 
-class Method(NamedTuple):
+@dataclass(frozen=True)
+class Method:
     """A solver with its name, the reason for its choice, and the method that may replace it."""
 
     name: str
@@ -43,7 +45,7 @@ class Method(NamedTuple):
         if isinstance(solver, AbstractCounting):
             solver = solver.resolving(rtol, eps)
         later = None if self.later is None else self.later.resolving(rtol, eps)
-        return self._replace(solver=solver, later=later)
+        return replace(self, solver=solver, later=later)
 
     def stability_bound(self, solve: SolveState) -> bool:
         """Whether stability limited the length of the last steps."""

@@ -3,9 +3,9 @@
 import math
 import tomllib
 from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
-from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..experiments.experiment import Experiment
 
@@ -23,7 +23,8 @@ _NAMES = {
 _ERROR = 0.03
 
 
-class Family(NamedTuple):
+@dataclass(frozen=True)
+class Family:
     r"""The calibration of one family of runs: the value $\kappa$ of the clock at $t_{50}$.
 
     Up to `t_kernel_end` the clock is $\log I$ of the kernel flow, which reaches zero there. After
@@ -57,7 +58,7 @@ class Family(NamedTuple):
     spread: float = 0.0
     solve: bool = False
     error: float = _ERROR
-    ranges: Mapping[str, tuple[float, float]] = MappingProxyType({})
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     losses: tuple[str, ...] = ()
 
     def on(self, loss: str, like: Mapping[str, float]) -> "Family":
@@ -75,16 +76,16 @@ class Family(NamedTuple):
             others.append(f"the loss is {loss}, in those runs {' or '.join(self.losses)}")
         if not others:
             return self
-        own = self._replace(solve=True, known=False, error=_ERROR)
-        return own._replace(source=f"{self.source}; this run differs: {', '.join(others)}")
+        own = replace(self, solve=True, known=False, error=_ERROR)
+        return replace(own, source=f"{self.source}; this run differs: {', '.join(others)}")
 
     def at(self, k: float) -> "Family":
         """The family with $\\kappa$ shifted for this $k$; unchanged if $k$ is NaN (unknown)."""
         if self.spread == 0 or math.isnan(k):
             return self
         shift = self.spread * math.log(k)
-        return self._replace(
-            low=self.low + shift, middle=self.middle + shift, high=self.high + shift
+        return replace(
+            self, low=self.low + shift, middle=self.middle + shift, high=self.high + shift
         )
 
 

@@ -1,7 +1,8 @@
 """Verdict and times of a forecast, by the best information on the run."""
 
 import math
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +28,8 @@ from .transition import SolvedTransition
 from .verdict import Reason, Verdict, verdict_of
 
 
-class Conclusion(NamedTuple):
+@dataclass(frozen=True)
+class Conclusion:
     """The result of a forecast, see [`Forecast`][lazyrich.Forecast].
 
     `outcome` is the outcome of the run at its horizon, None if it is not predicted.

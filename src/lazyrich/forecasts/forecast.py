@@ -1,7 +1,8 @@
 """Predicts before training when a run leaves the kernel regime, and its outcome."""
 
 import time
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -26,7 +27,8 @@ from .transition import solve_transition
 from .verdict import Confidence, Reason, Scores, Verdict, confidence_of
 
 
-class Forecast(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class Forecast:
     r"""The forecast of a run. Times are gradient-flow times, NaN for none.
 
     - `verdict`, for a sufficiently long run: `grok`, `misgrok`, `immediate` (no delay), `none` (no
@@ -100,8 +102,8 @@ class Forecast(NamedTuple):
     def summary(self) -> dict[str, Any]:
         """The forecast as a dictionary for JSON, without curves. Unknown values are None."""
         left_out = ("times", "indicator", "phi_ratio", "curves", "family", "clock", "scores")
-        kept = {key: value for key, value in self._asdict().items() if key not in left_out}
-        found: dict[str, Any] = jsonable({**kept, "calibration": self.family._asdict()})
+        kept = {key: value for key, value in vars(self).items() if key not in left_out}
+        found: dict[str, Any] = jsonable({**kept, "calibration": vars(self.family)})
         return found
 
 
@@ -146,7 +148,7 @@ def forecast(
         prepared = prepare(experiment, params)
         sampling = {"sampling data": time.perf_counter() - begun}
         found = forecast_on(prepared, options)
-        return found._replace(seconds=sampling | found.seconds)
+        return replace(found, seconds=sampling | found.seconds)
 
 
 def forecast_on(prepared: PreparedProblem, options: ForecastOptions) -> Forecast:

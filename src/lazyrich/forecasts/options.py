@@ -1,6 +1,7 @@
 """The arguments of a forecast, checked."""
 
-from typing import Literal, NamedTuple
+from dataclasses import dataclass, field
+from typing import Literal
 
 import jax
 
@@ -16,13 +17,14 @@ How = Literal["calibrated", "solved"]
 """By the constant of the family, or by solving the run from the end of the kernel phase on."""
 
 
-class ForecastOptions(NamedTuple):
+@dataclass(frozen=True)
+class ForecastOptions:
     """The arguments of [`forecast`][lazyrich.forecast]."""
 
     num_samples: int | None = None
     passage: How | None = None
     max_test: int = 2000
-    thresholds: Thresholds = Thresholds()
+    thresholds: Thresholds = field(default_factory=Thresholds)
 
     def check(self) -> None:
         """Raises [`InputError`][lazyrich.InputError] for arguments that exclude each other."""

@@ -1,6 +1,7 @@
 """The kernel phase of a problem: its solution, its end, and its predictions."""
 
 import math
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -71,7 +72,8 @@ class Breakdown(eqx.Module):
         }
 
 
-class KernelPhase(NamedTuple):
+@dataclass(frozen=True)
+class KernelPhase:
     """The kernel phase over `times`.
 
     `t_end` is the time at which the indicator reaches one, NaN if this is not before `until`, the
@@ -230,7 +232,8 @@ def _train_along(flow: KernelFlow, times: Array, duals: Array) -> Array:
     return jax.lax.map(lambda row: flow.outputs(*row), (times, duals))
 
 
-class Outputs(NamedTuple):
+@dataclass(frozen=True)
+class Outputs:
     """Outputs of the kernel flow, shape `(t, n, ...)`, and of the predictors, shape `(p, m)`.
 
     The last time is repeated to fill up the padded length.
@@ -239,7 +242,7 @@ class Outputs(NamedTuple):
     train: Float[Array, "t n *c"]
     test: Float[Array, "t m *c"]
     references: Float[Array, "p m"]
-    y_test: Shaped[Array, " m *c"]
+    y_test: Shaped[Array, " m ..."]
 
 
 def outputs_of(phase: KernelPhase, test: list[Samples], references: list[Array]) -> Outputs:

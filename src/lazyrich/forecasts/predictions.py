@@ -3,7 +3,8 @@
 import itertools
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import equinox as eqx
 import jax
@@ -27,7 +28,8 @@ from .subset import Subsets
 from .verdict import Scores
 
 
-class Predictions(NamedTuple):
+@dataclass(frozen=True)
+class Predictions:
     """The predictions of the kernel flow and of the predictors."""
 
     phase: KernelPhase
@@ -153,7 +155,7 @@ def _checked(phase: KernelPhase, train_loss: Float[np.ndarray, " t"]) -> KernelP
     )
     if np.all(np.isfinite(train_loss)) and not rises:
         return phase
-    return phase._replace(solved=phase.solved._replace(ending=UNRESOLVED))
+    return replace(phase, solved=replace(phase.solved, ending=UNRESOLVED))
 
 
 @eqx.filter_jit

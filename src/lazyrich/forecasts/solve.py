@@ -1,6 +1,7 @@
 """Solvers of the kernel flow: by eigenvectors for the squared loss, in steps for other losses."""
 
 import math
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -28,7 +29,8 @@ def _observed(
 UNRESOLVED = "unresolved"
 
 
-class Solved(NamedTuple):
+@dataclass(frozen=True)
+class Solved:
     """A solution: the duals $v$ at `times`, shape `(t, m)`, observed numbers, and the method."""
 
     times: Float[np.ndarray, " t"]
@@ -225,8 +227,8 @@ def _solve_exactly(
     clock = last if shrinks == 0 else -math.expm1(-shrinks * last) / shrinks
     growth = spectrum.round_off * clock * curvature / flow.num_samples
     lost = _lost(flow, spectrum, targets, jnp.asarray(duals[reached - 1]), growth)
-    ending = "completed" if lost <= _SLIGHT else UNRESOLVED
-    return Solved(times[:reached], duals[:reached], seen, "by eigenvectors", reached * num, ending)
+    ending, num_steps = "completed" if lost <= _SLIGHT else UNRESOLVED, int(reached) * num
+    return Solved(times[:reached], duals[:reached], seen, "by eigenvectors", num_steps, ending)
 
 
 class _Seen(eqx.Module):

@@ -1,7 +1,7 @@
 """The kernel phase from random subsets of the training data, with an estimate of the error."""
 
 import math
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import equinox as eqx
 import jax
@@ -13,7 +13,8 @@ from .phase import KernelPhase, kernel_phase
 from .verdict import Reason
 
 
-class Subsets(NamedTuple):
+@dataclass(frozen=True)
+class Subsets:
     r"""Kernel phases on two disjoint random subsets of `num` samples, and on a half of each.
 
     Fewer samples are fitted with a smaller dual, so the kernel phase lasts longer. If the norm of

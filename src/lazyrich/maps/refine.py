@@ -2,7 +2,8 @@
 
 import itertools
 import os
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -19,7 +20,8 @@ from .refinement import Bisection, Crossings
 Line = tuple[Any, ...]
 
 
-class Refined(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class Refined:
     """A boundary located with few runs.
 
     - `dataset`, all runs over `run`, for [`boundary`][lazyrich.maps.boundary] and

@@ -1,6 +1,7 @@
 """Scaling of transition times over a sweep: a regression, and the collapse of curves."""
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -12,7 +13,8 @@ from .._core.shown import as_html, interval, number, rows
 from ..sweeps.runs import Runs, levels, runs_of
 
 
-class ScalingFit(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class ScalingFit:
     """`times * quantity = offset + slope * log(against)`, by least squares.
 
     - `slope`, `offset`: dimensionless for a time multiplied by its weight decay.
@@ -197,7 +199,8 @@ def half_widths(
     return widths
 
 
-class Collapse(NamedTuple):
+@dataclass(frozen=True)
+class Collapse:
     r"""How well curves coincide when time is replaced by $\lambda t - \log \alpha$.
 
     - `half`: over `run`, the last time at which a curve is halfway between its early and its

@@ -1,6 +1,7 @@
 """The result type of predictors, with its certificate, and helpers that predictors share."""
 
-from typing import Any, Literal, NamedTuple
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import jax.numpy as jnp
 import numpy as np
@@ -19,7 +20,8 @@ Status = Literal[
 CERTIFIED: tuple[Status, ...] = ("optimal", "stationary")
 
 
-class Predictor(NamedTuple):
+@dataclass(frozen=True)
+class Predictor:
     r"""A linear predictor $x \mapsto \langle w, x\rangle$ with its certificate.
 
     - `weights`, shape `(d,)`, of norm one in the norm of the problem, or zero if there is no

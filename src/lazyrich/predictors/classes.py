@@ -1,6 +1,6 @@
 """Certificates for directions of multi-class margins."""
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -13,7 +13,8 @@ from .products import EPS
 _SMALL = 2**20
 
 
-class ClassMargin(NamedTuple):
+@dataclass(frozen=True)
+class ClassMargin:
     """The problem for `features`, scaled by `2**-unit`, and classes."""
 
     phi: Float[np.ndarray, "n k"]

@@ -1,6 +1,6 @@
 """Interpolants of least norm: the scaled problem, and the certificate of a solution."""
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import ArrayLike, Float, Int, Shaped
@@ -25,7 +25,8 @@ _CERTAIN = 1e3
 _ROUNDING = 30 * EPS
 
 
-class Interpolation(NamedTuple):
+@dataclass(frozen=True)
+class Interpolation:
     r"""The problem $\min \|u\|_p$ subject to $X u = y$, $p$ 1 or 2, in scaled units.
 
     Samples are multiplied by `2**rows`, labels by `2**rows` and `2**labels`. Powers of two avoid
@@ -84,7 +85,8 @@ class Interpolation(NamedTuple):
         return u
 
 
-class Evidence(NamedTuple):
+@dataclass(frozen=True)
+class Evidence:
     """What a candidate and its multipliers prove about the scaled problem.
 
     - `norm` of the candidate; `correction`, an upper bound on the norm of a change that makes it

@@ -1,6 +1,6 @@
 """The kernel predictor of matrix completion, and the observed entries."""
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import ArrayLike, Float, Int, Shaped
@@ -48,7 +48,8 @@ def kernel_completion(
     return certified("Kernel completion", observed, weights, objective, bound, dual, tolerance)
 
 
-class Observed(NamedTuple):
+@dataclass(frozen=True)
+class Observed:
     """The known entries of a symmetric matrix, without repetition, on or above the diagonal."""
 
     places: Int[np.ndarray, "m 2"]

@@ -1,5 +1,6 @@
 """KKT residuals of margin maximisation and interpolation, for any homogeneous model."""
 
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -29,7 +30,8 @@ from .multipliers import Explained, explain
 _STEPS = 2000
 
 
-class KKTResidual(NamedTuple):
+@dataclass(frozen=True)
+class KKTResidual:
     r"""Residuals at parameters scaled to a smallest margin of 1; all dimensionless.
 
     - `stationarity`, $\|\theta - \sum_i \mu_i \nabla q_i\|_2 / \|\theta\|_2$, where $q_i$ are the

@@ -1,5 +1,7 @@
 """A stationary point of the Lq margin with q < 1, by reweighted L1 margins."""
 
+from dataclasses import replace
+
 import numpy as np
 from jaxtyping import ArrayLike, Float, Shaped
 
@@ -52,7 +54,7 @@ def lq_max_margin(
     if w.shape != columns.shape[1:] or not np.all(np.isfinite(w)):
         raise InputError("start", w.shape, f"should be {columns.shape[1]} finite numbers")
     if found is not None and (found.status == "not_separable" or not w.any()):
-        return _scaled(found._replace(name=name), posed.unit)
+        return _scaled(replace(found, name=name), posed.unit)
     if not w.any():
         raise InputError("start", 0.0, "should not be zero")
     smallest = _FIRST
@@ -60,7 +62,7 @@ def lq_max_margin(
         cost = (w / w.max() + smallest) ** (q - 1)
         found = l1_max_margin(columns / cost, labels, 0.01 * tolerance)
         if found.status == "not_separable" or not found.weights.any():
-            return _scaled(found._replace(name=name), posed.unit)
+            return _scaled(replace(found, name=name), posed.unit)
         weights = found.weights / cost
         before, w = w / w.max(), np.abs(weights)
         if np.max(np.abs(w / w.max() - before)) < max(smallest, _LAST):
@@ -105,4 +107,4 @@ def certify_stationary(
 def _scaled(found: Predictor, unit: int) -> Predictor:
     """The predictor in the original units of the inputs."""
     objective, bound = (float(np.ldexp(v, unit)) for v in (found.objective, found.bound))
-    return found._replace(objective=objective, bound=bound)
+    return replace(found, objective=objective, bound=bound)

@@ -1,6 +1,6 @@
 """Margins: the scaled problem, and the certificate of a direction."""
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 import scipy.linalg
@@ -32,7 +32,8 @@ _NOTHING = 1e-11
 _LEAST = 5e-324
 
 
-class Margin(NamedTuple):
+@dataclass(frozen=True)
+class Margin:
     r"""The problem $\max_{\|u\|_p = 1} \min_i z_i^\top u$, $p$ 1 or 2, with $z_i = y_i x_i$.
 
     The inputs are scaled by a power of two, `2**-unit`, so that the largest entry is near one.
@@ -75,7 +76,8 @@ class Margin(NamedTuple):
         return float(np.linalg.norm(g, np.inf if self.order == 1 else 2))
 
 
-class Evidence(NamedTuple):
+@dataclass(frozen=True)
+class Evidence:
     """What a direction and multipliers prove about the scaled problem.
 
     - `margin`, a lower bound on the direction's margin after normalisation; `bound`, an upper

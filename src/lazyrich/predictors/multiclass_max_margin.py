@@ -79,7 +79,7 @@ def multiclass_max_margin(
             best_margin, weights = float(margin), w
         if best_bound - best_margin <= tolerance * best_bound:
             break
-    posed = ClassMargin(matrix, labels, num_classes, power)
+    posed = ClassMargin(matrix, labels.astype(np.int64), num_classes, power)
     pair = np.asarray(weights), np.asarray(dual)
     return certify_classes("kernel multi-class max margin", posed, *pair, tolerance)
 

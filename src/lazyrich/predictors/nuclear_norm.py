@@ -1,6 +1,7 @@
 """The completion of least nuclear norm, by an interior-point method with sparse multipliers."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -69,7 +70,8 @@ class _Point(NamedTuple):
     dual: Float[np.ndarray, " m"]
 
 
-class Certificate(NamedTuple):
+@dataclass(frozen=True)
+class Certificate:
     """A completion of distinct entries, with the bound that its multipliers prove."""
 
     weights: Float[np.ndarray, "d d"]

@@ -1,10 +1,10 @@
 """Linear dependence of samples, and solutions with independent samples."""
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 import scipy.linalg
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 
 from .products import EPS, against, exponents, measured_against, shifted, times, weighted_gram
 
@@ -16,25 +16,26 @@ WELL_CONDITIONED = 1e3
 _SAFETY = 16.0
 
 
-class Rows(NamedTuple):
+@dataclass(frozen=True)
+class Rows:
     r"""Independent rows of a matrix $X$, factorised: $X_{kept}^\top = Q R$.
 
     - `kept`, shape `(r,)`, and `dropped` rows, which equal combinations of the kept rows up to
         rounding of the solver.
     - `factor`, $R$; `basis`, $Q$, or None if $X_{kept}$ is so well conditioned that $X^\top
         R^{-1}$ is accurate enough.
-    - `combinations`, shape `(n - r, n)`: $X^\top \nu$ vanishes for each row $\nu$; `dependent`,
-        whether it vanishes up to rounding of the entries, which is a proof for data known to this
-        accuracy.
+    - `combinations`, shape `(m, n)` with $m = n - r$: $X^\top \nu$ vanishes for each row $\nu$;
+        `dependent`, whether it vanishes up to rounding of the entries, which is a proof for data
+        known to this accuracy.
     - `condition`, an estimate of the condition number of $X_{kept}$.
     """
 
     kept: Int[np.ndarray, " r"]
-    dropped: Int[np.ndarray, " n-r"]
+    dropped: Int[np.ndarray, " m"]
     factor: Float[np.ndarray, "r r"]
     basis: Float[np.ndarray, "d r"] | None
-    combinations: Float[np.ndarray, "n-r n"]
-    dependent: np.ndarray
+    combinations: Float[np.ndarray, "m n"]
+    dependent: Bool[np.ndarray, " m"]
     condition: float
 
     def inner(self, b: Float[np.ndarray, " r"]) -> Float[np.ndarray, " r"]:

@@ -1,6 +1,7 @@
 """The max-margin direction for a model's tangent features: early predictor of classification."""
 
 import time
+from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import equinox as eqx
@@ -31,7 +32,8 @@ _ROUNDING = 1e-14
 How = Literal["gram", "last layer", "products"]
 
 
-class TangentMargin(NamedTuple):
+@dataclass(frozen=True)
+class TangentMargin:
     r"""The direction $h$ of unit norm with the largest margin of $\langle \nabla f(x), h\rangle$.
 
     - `direction`, a pytree like the model's parameters;

@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
 
@@ -91,8 +92,8 @@ def with_forecasts_of(
             forecast_of(run, options, _t50(results, place, run, options))
             for place, run in enumerate(experiments)
         ]
-    return results._replace(
-        about={**results.about, "forecast": {"key": key_of(options), "runs": found}}
+    return replace(
+        results, about={**results.about, "forecast": {"key": key_of(options), "runs": found}}
     )
 
 

@@ -3,7 +3,8 @@
 import math
 import os
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -164,7 +165,8 @@ def _timed(runs: xr.Dataset) -> Bool[np.ndarray, " run"]:
     return found
 
 
-class ForecastScores(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class ForecastScores:
     r"""The accuracy of forecasts, with $r = \log(t_{50} \text{ forecast} / t_{50} \text{ run})$.
 
     - `num_runs`; `num_timed`, the number of runs with both times, on which the next four are based.

@@ -2,7 +2,8 @@
 
 import abc
 from collections.abc import Callable, Iterator, Mapping
-from typing import Literal, NamedTuple
+from dataclasses import dataclass, field
+from typing import Literal
 
 import equinox as eqx
 import jax.random as jr
@@ -48,7 +49,8 @@ class Split(eqx.Module):
 TEST_BLOCK = 500
 
 
-class Sizes(NamedTuple):
+@dataclass(frozen=True)
+class Sizes:
     """The size of a task's data, computed from the description only.
 
     - `num_train` and `num_test` samples of `dim` inputs, `num_bytes` bytes for each input;
@@ -63,7 +65,7 @@ class Sizes(NamedTuple):
     num_bytes: int = 8
     keys: tuple[str, str, str] = ("n", "d", "num_test")
     block: int = TEST_BLOCK
-    other: Mapping[str, int] = {}
+    other: Mapping[str, int] = field(default_factory=dict)
 
 
 class AbstractTask(Choice):

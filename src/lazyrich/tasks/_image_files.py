@@ -7,8 +7,9 @@ import math
 import struct
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -39,7 +40,8 @@ _MAX_BYTES = 2**28
 _NUM_TRAIN = 60_000
 
 
-class ImageArrays(NamedTuple):
+@dataclass(frozen=True)
+class ImageArrays:
     """Images `(n, rows, columns)` and their classes, for training and test sets, as bytes."""
 
     x_train: np.ndarray

@@ -6,7 +6,8 @@ import pickle
 import queue
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from ..._core.errors import ComputationError, InputError
 from ...forecasts.options import ForecastOptions
@@ -28,7 +29,8 @@ _POLL_SECONDS = 0.5
 _MARGIN = 1.2
 
 
-class Progress(NamedTuple):
+@dataclass(frozen=True)
+class Progress:
     """The progress of a sweep, in runs; `rate` in runs per second, zero while unknown."""
 
     num_runs: int
@@ -101,7 +103,7 @@ class Campaign:
         elapsed = max(time.monotonic() - self._begun, 1e-6)
         rate = (self._num_done - self._num_before) / elapsed
         progress = Progress(len(self.sweep), self._num_done, self._num_failed, rate, note)
-        self._heartbeat.offer(progress._asdict(), running)
+        self._heartbeat.offer(asdict(progress), running)
         self._listener(progress)
 
     def end(self) -> None:

@@ -2,7 +2,7 @@
 
 import os
 import time
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -14,7 +14,8 @@ from ..batches import batches
 _SAMPLE = 8
 
 
-class Estimate(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
     """Runs, batches and shapes of a sweep; gradients and hours from a measured sample.
 
     `gradients` and `hours` are sums over the sweep, with an interval of two standard errors of the

@@ -2,7 +2,8 @@
 
 import io
 import json
-from typing import Any, NamedTuple, get_args
+from dataclasses import dataclass
+from typing import Any, get_args
 
 import h5py
 import numpy as np
@@ -24,7 +25,8 @@ ENDINGS: tuple[str, ...] = (*get_args(Ending), "failed", "missing")
 _MAX_WORDS = 100
 
 
-class Results(NamedTuple):
+@dataclass(frozen=True)
+class Results:
     """The results of a batch of `r` runs, with up to `t` records.
 
     - `runs`, their numbers in the sweep; `hashes` of their experiments.

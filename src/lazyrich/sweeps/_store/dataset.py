@@ -7,6 +7,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ def assemble(store: Store, sweep: Sweep, *, curves: bool = True) -> xr.Dataset:
     found = sources(store, sweep)
     shape, found, damaged = layout(store, sweep, found)
     if not curves:
-        shape = shape._replace(curves=[])
+        shape = replace(shape, curves=[])
     num_bytes = shape.bytes_per_run * len(sweep)
     if num_bytes > MAX_BYTES:
         accepted = (

@@ -1,6 +1,7 @@
 """The files of a sweep as arrays over its runs."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,7 +35,8 @@ class Source(NamedTuple):
             raise Damaged(f"it contains {num_runs} runs, but this sweep needs {len(self.rows)}")
 
 
-class Layout(NamedTuple):
+@dataclass(frozen=True)
+class Layout:
     """The variables and sizes in the files of a sweep, as far as they exist."""
 
     numbers: list[str]
