@@ -1,11 +1,13 @@
 """Forecasts of a sweep's runs: computed in their batch, kept in its file, and never in the way."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 import lazyrich as lr
+from lazyrich import cli
 from lazyrich.sweeps import _forecast_in_batch as in_batch
 from lazyrich.sweeps._execution import batch
 from lazyrich.sweeps._store import Store
@@ -97,3 +99,22 @@ def test_a_forecast_that_fails_ends_no_run(base, monkeypatch, tmp_path):
     kept = [store.read(name).about["forecast"]["runs"] for name in store.files()]
     said = [run["error"] for runs in kept for run in runs if "error" in run]
     assert said == ["ZeroDivisionError: a fault in two lines"] * 2
+
+
+def test_the_command_forecasts_what_python_reads(
+    base, forecast_runs, monkeypatch, capsys, tmp_path
+):
+    monkeypatch.chdir(tmp_path)
+    Path("mine.toml").write_text(base.to_toml())
+    command = ["lazyrich", "sweep", "mine.toml", "--over", "seed=0,1", "--store", "runs"]
+    for more, counted in (([], 0), (["--forecast"], 2), (["--forecast"], 2)):
+        monkeypatch.setattr("sys.argv", [*command, "--workers", "0", *more])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        assert not ended.value.code
+        assert len(forecast_runs) == counted  # once for each run, also after it was done
+        line = "forecasts        2 of 2 finished runs"
+        assert (line in capsys.readouterr().out) == (counted == 2)
+    found = lr.sweep(base, {"seed": [0, 1]}, "runs", workers=0, forecast=True)
+    assert len(forecast_runs) == 2
+    assert np.all(found["forecast_t_kernel_end"] > 0)

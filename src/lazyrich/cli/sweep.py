@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 HELP = """Run an experiment for every combination of values, and keep all runs in a store.
 
 Runs that are in the store are not repeated, so the same command continues after an interruption.
-Batches of runs go to worker processes, or to the workers of a dask scheduler.
+Batches of runs go to worker processes, or to the workers of a dask scheduler. With --forecast the
+store also keeps a forecast of every run; lr.sweep(..., forecast=True) in Python returns both.
 
 \b
 Examples:
@@ -71,11 +72,16 @@ def sweep(
         float | None,
         typer.Option(min=0, metavar="SECONDS", help="Start no batch that would end later."),
     ] = None,
+    forecast: Annotated[
+        bool,
+        typer.Option("--forecast", help="Forecast every run as well, and keep the forecasts."),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Estimate the cost from a few runs.")
     ] = False,
 ) -> None:
     """Run a sweep; users see `HELP`."""
+    from ..forecasts.options import ForecastOptions
     from ..sweeps import Sweep, parse_axes, parse_box, random as at_random, sobol as evenly
     from ..sweeps._execution import estimate, run_sweep, suggested_size, worker_pool
 
@@ -100,6 +106,7 @@ def sweep(
             max_running=max_running,
             walltime=walltime,
             listener=listener,
+            forecast=ForecastOptions(thresholds=thresholds) if forecast else None,
         )
     _print_status(store, thresholds)
     if num_left:
@@ -150,6 +157,8 @@ def _print_status(store: str, thresholds: "Thresholds") -> None:
         print(f"running          {row.num_running}")
         print(f"failed           {row.num_failed}")
         print(f"missing          {row.num_missing}")
+        if row.num_forecast:
+            print(f"forecasts        {row.num_forecast} of {row.num_done} finished runs")
         if row.seconds_per_run is not None:
             print(f"seconds a run    {row.seconds_per_run:.3g} on one worker")
         if row.rate is not None and row.seconds_left is not None:

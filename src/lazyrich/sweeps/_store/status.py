@@ -5,7 +5,8 @@ import math
 import os
 import time
 import warnings
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 from .._sweep import Sweep
 from .sealed import Damaged
@@ -18,12 +19,14 @@ _SILENCE = 120.0
 _MAX_HEARTBEAT = 2**20
 
 
-class Status(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class Status:
     """The progress of one sweep of a store, in runs.
 
     - `num_done` counts runs in files: `outcomes` says how many have each outcome, and
         `num_failed` how many raised. `num_running` counts runs in batches that a live process
-        works on; `num_missing` counts runs in no file.
+        works on; `num_missing` counts runs in no file; `num_forecast` counts runs in files with
+        forecasts.
     - `rate`, in runs per second, and `seconds_left`, from the processes at work; None if there
         are none.
     - `seconds_per_run`, the mean over all files, on one worker.
@@ -36,6 +39,7 @@ class Status(NamedTuple):
     num_failed: int
     num_running: int
     num_missing: int
+    num_forecast: int
     outcomes: dict[str, int]
     rate: float | None
     seconds_left: float | None
@@ -66,7 +70,7 @@ def warn_damaged(store: Store, damaged: dict[str, str], loss: str) -> None:
 def _of_sweep(store: Store, name: str, sweep: Sweep, heartbeats: list[dict[str, Any]]) -> Status:
     outcomes: dict[str, int] = {}
     damaged: dict[str, str] = {}
-    num_done, seconds = 0, 0.0
+    num_done, num_forecast, seconds = 0, 0, 0.0
     for source in sources(store, sweep):
         try:
             summary: Any = store.summary(source.name)
@@ -75,6 +79,7 @@ def _of_sweep(store: Store, name: str, sweep: Sweep, heartbeats: list[dict[str, 
             damaged[source.name] = str(error)
             continue
         num_done += len(source.runs)
+        num_forecast += len(source.runs) if "forecast" in summary else 0
         seconds += summary["seconds"] * len(source.runs) / len(summary["hashes"])
         if len(source.runs) == len(summary["hashes"]):
             for outcome, count in summary["outcomes"].items():
@@ -90,6 +95,7 @@ def _of_sweep(store: Store, name: str, sweep: Sweep, heartbeats: list[dict[str, 
         num_failed=outcomes.get("failed", 0),
         num_running=min(num_missing, len(files) * sweep.batch_size),
         num_missing=num_missing,
+        num_forecast=num_forecast,
         outcomes=dict(sorted(outcomes.items())),
         rate=rate,
         seconds_left=num_missing / rate if rate else None,
