@@ -31,12 +31,12 @@ def forecast_marks(forecast: Forecast | Mapping[str, Any] | None) -> Marks:
     verdict = str(said.get("verdict", "")).replace("_", " ")
     lines, spans, times = [], [], []
     if np.isfinite(end):
-        style = replace(FORECAST, dash="dashdot", width=0.9)
+        style = replace(FORECAST, width=1.0)
         lines.append(Line(end, "kernel phase ends, forecast", style, "y", group="forecast"))
         times.append(end)
     if np.isfinite(low) and high > 0:
         name = "interval of it" if np.isfinite(middle) else "half of the change, forecast"
-        style = replace(FORECAST, opacity=0.25)
+        style = replace(FORECAST, opacity=0.3)
         spans.append(Span(low, high, name, style, group="forecast"))
         times.append(high)
     if np.isfinite(middle):
@@ -45,7 +45,7 @@ def forecast_marks(forecast: Forecast | Mapping[str, Any] | None) -> Marks:
             Line(
                 middle,
                 name,
-                replace(FORECAST, dash="solid", width=2.2, opacity=0.8),
+                replace(FORECAST, dash="dotted", width=1.6),
                 "y",
                 group="forecast",
             )

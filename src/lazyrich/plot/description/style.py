@@ -35,7 +35,7 @@ KERNEL = Style("#4d4d4d", "long", 1.0)
 RICH = Style("#4d4d4d", "dotted", 1.2)
 TEXTBOOK = Style("#8c8c8c", "dashdot", 0.9)
 PUBLISHED = Style("#404040", "none", marker="circle", size=2.8)
-FORECAST = Style("#117733", "long", 1.2)
+FORECAST = Style("#2e9e62", "long", 1.2)
 
 # Of runs that are overlaid, after Okabe & Ito, from dark to light; each with a mark of its own.
 _OVERLAID = ("#000000", "#d55e00", "#0072b2", "#cc79a7", "#009e73", "#e69f00", "#56b4e9")
