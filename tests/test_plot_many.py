@@ -201,6 +201,21 @@ def test_plotly_has_the_same_numbers(name):
     assert len(plotly.Figure(found).data) == len(found["data"])
 
 
+def test_curves_have_no_panel_for_what_was_left_out_and_steps_for_an_optimiser():
+    runs = dataset().sel(weight_decay=DECAYS[:1])
+    names = [panel.name for panel in describe.curves(runs, "init_scale").panels]
+    assert names == ["accuracy", "loss", "norm", "kernel"]
+    left = runs.drop_vars(["param_norm", "cosine_to_kernel", "train_loss", "test_loss"])
+    (panel,) = describe.curves(left, "init_scale").panels
+    assert panel.name == "accuracy"
+    assert panel.second is None
+    dynamics = '\n[dynamics]\nkind = "GradientDescent"\nlearning_rate = 0.05\n'
+    (panel,) = describe.curves(left.assign_attrs(experiment=TEXT + dynamics), "init_scale").panels
+    assert panel.second is not None
+    assert panel.second.label == "step"
+    assert panel.second.rate == pytest.approx(20.0)
+
+
 def test_the_interval_of_a_boundary_mixes_no_colours():
     panel = with_map(3, False).panels[0]
     assert not panel.bands

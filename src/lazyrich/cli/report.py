@@ -100,7 +100,7 @@ def write(
     plot.report(record, page, forecast, thresholds=thresholds)
     for suffix in (".pdf", ".png"):
         with replacing(stem.with_name(stem.name + suffix)) as temporary:
-            figure.savefig(temporary, dpi=160)
+            figure.savefig(temporary)
         written.append(stem.with_name(stem.name + suffix))
     return written
 

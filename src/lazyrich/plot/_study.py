@@ -96,5 +96,5 @@ def _saved(folder: Path, name: str, drawing: Drawing) -> dict[str, str]:
     """A figure in files of its own, and as it goes into the page."""
     for suffix in ("pdf", "png"):
         with replacing(folder / f"{name}.{suffix}") as path:
-            drawing.figure.savefig(path, dpi=160)
+            drawing.figure.savefig(path, dpi=300)
     return {"image": embedded(drawing.figure), "caption": drawing.caption}

@@ -18,7 +18,7 @@ from ..description.style import PUBLISHED, sequence
 from ._content import Content
 from ._layout import some
 from ._symbols import symbol, worded
-from ._time import scales_of, time_range
+from ._time import scales_of, steps_axis, time_range
 
 _DASHES: dict[str, Any] = {"train": "dashed", "test": "solid"}
 _FORECAST = Style("#404040", "none", marker="diamond", size=3.8, filled=True)
@@ -66,12 +66,18 @@ def curves(
     if with_forecasts and contents:
         family.expected(contents[0], score)
     panels = []
+    # Runs of different optimisers have different steps.
+    own = any(part.startswith("dynamics") for key in runs.keys for part in key.split(","))
+    steps = None if own else steps_axis(dataset)
     columns = len(scales) if time == "both" else _columns(len(contents), columns)
     for place, content in enumerate(contents):
         for at, scale in enumerate(scales):
             axis = _time_axis(dataset, runs, scale)
             row, column = (place, at) if time == "both" else divmod(place, columns)
-            panels.append(content.panel(axis, row=row, column=column))
+            below = place + (1 if time == "both" else columns) >= len(contents)
+            panels.append(
+                content.panel(axis, second=steps if below else None, row=row, column=column)
+            )
     shown = some(found.tolist(), _MOST)
     entries = [Entry(worded(found[i].item()), Style(colours[i])) for i in shown]
     parts: dict[str, Any]

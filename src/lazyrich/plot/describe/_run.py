@@ -51,7 +51,7 @@ def run(
         columns = len(scales)
     elif columns > 1:
         columns = 3 if len(contents) == 3 else min(columns, len(contents))
-    last_row = (len(contents) - 1) // columns if time != "both" else len(contents) - 1
+    below = 1 if time == "both" else columns  # panels from one to the one below it
     for place, content in enumerate(contents):
         for at, scale in enumerate(scales):
             axis = time_axis([one.record for one in runs], scale, events, marks.times)
@@ -65,7 +65,7 @@ def run(
                     axis,
                     (*spans, *(marks.spans if scored else ())),
                     tuple(line for line in upright if scored or line not in marks.lines),
-                    second if place + columns >= len(contents) or row == last_row else None,
+                    second if place + below >= len(contents) else None,
                     labelled=at == len(scales) - 1,
                     row=row,
                     column=column,

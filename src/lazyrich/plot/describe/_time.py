@@ -110,6 +110,11 @@ def second_axis(record: xr.Dataset) -> Second | None:
         rate = float(record[name].values[-1]) / float(times[-1])
         if rate > 0:
             return Second(name, rate)
+    return steps_axis(record)
+
+
+def steps_axis(record: xr.Dataset) -> Second | None:
+    """An axis of the steps of a discrete optimiser, whose time is the learning rate × steps."""
     dynamics = description_of(record).get("dynamics")
     found = dynamics.get("learning_rate") if isinstance(dynamics, dict) else None
     if axis_of(record).long_name != "gradient-flow time" or not isinstance(found, int | float):
