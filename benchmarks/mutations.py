@@ -9,18 +9,21 @@ term of a sum, a condition that is never checked. Operators that fail on any flo
 shift in place of a sum, are left out, because every test would notice them.
 
 In each room a number of places is drawn at random, with one mutation each. The tests of the
-room run on a mutated copy of the tree. A mutation is killed when a test fails. Survivors are
-printed and kept in `mutations.json`, where a reason can be written beside each; reasons are kept
-when the script runs again.
+room run on a mutated copy of the tree, the quick ones first, and end with the first failure. A
+mutation is killed when a test fails. Survivors are printed and kept in `mutations.json`, where a
+reason can be written beside each; reasons are kept when the script runs again.
 """
 
 import argparse
 import ast
+import functools
 import json
 import multiprocessing
 import os
 import random
+import shlex
 import shutil
+import subprocess
 import tempfile
 import time
 from collections import defaultdict
@@ -39,8 +42,8 @@ ROOT = Path(__file__).parent.parent
 PYTHON = ROOT / ".venv" / "bin" / "python"
 KEPT = Path(__file__).with_suffix(".json")
 
-# Seconds that the tests of a room may take; a mutation that makes them endless is killed by it.
-TIMEOUT = 600.0
+# A mutation that makes the tests of a room take so many times as long is killed.
+TIMES_AS_LONG = 5.0
 
 
 class Room(NamedTuple):
@@ -226,14 +229,37 @@ def begin(parent: str) -> None:
 
 
 def command(room: str) -> str:
-    files = " ".join(f"tests/{name}" for name in ROOMS[room].tests)
-    options = "-x -q -p no:cacheprovider -m 'not battery'"
-    return f"{PYTHON} -m pytest {options} {files}"
+    """A command that exits with 0 if all tests of a room pass."""
+    files = [f"tests/{name}" for name in ROOMS[room].tests]
+    options = ["-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *files]
+    parts = [[*options, "-m", f"{slow} and not battery"] for slow in ("not slow", "slow")]
+    return shlex.join([str(PYTHON), "-c", RUN_ALL, json.dumps(parts)])
+
+
+# Exit code 5 of pytest says that a file has no tests of this kind.
+RUN_ALL = """
+import json, subprocess, sys
+for part in json.loads(sys.argv[1]):
+    code = subprocess.run([sys.executable, *part]).returncode
+    if code not in (0, 5):
+        sys.exit(code)
+"""
+
+
+@functools.cache
+def limit(room: str) -> float:
+    """The seconds that the tests of a room may take; without a mutation they must pass."""
+    begun = time.perf_counter()
+    done = subprocess.run(shlex.split(command(room)), capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(f"the tests of {room} fail without a mutation:\n{done.stdout[-2000:]}")
+    return TIMES_AS_LONG * (time.perf_counter() - begun)
 
 
 def judge(place: Place) -> dict[str, Any]:
+    seconds = limit(place.room)
     begun = time.perf_counter()
-    result = mutate_and_test([place.mutation], command(place.room), TIMEOUT)
+    result = mutate_and_test([place.mutation], command(place.room), seconds)
     changed = [
         line
         for line in (result.diff or "").splitlines()
