@@ -82,7 +82,7 @@ _TIMES = 16
 def numbers_of(record: xr.Dataset) -> dict[str, Any]:
     """What is kept of a record, as JSON holds it: of a long one, some of its times."""
     solver = json.loads(record.attrs["solver"])
-    counts = {k: v for k, v in solver.items() if isinstance(v, int | str)}
+    counts = {k: v for k, v in solver.items() if isinstance(v, int | str) and k != "reason"}
     num = record.sizes["time"]
     counts["num_records"] = num
     some = record.isel(time=np.unique(np.linspace(0, num - 1, _TIMES).astype(int)))

@@ -75,7 +75,7 @@ def choose(
         reason = "" if isinstance(wish, str) else "passed by the user"
         return _by(wish, clock, problem, num_outputs, reason)
     if clock == "log":
-        reason = "log clock: gradients alone are available"
+        reason = "the log clock requires a method that uses only gradients"
         return _by(explicit, clock, problem, num_outputs, reason)
     radius = _radius(flow, problem.params)
     if loss.steepest is not None:
@@ -104,11 +104,11 @@ def _by(
 
 def _later(problem: Problem, num_outputs: int, explicit: str) -> Method:
     """The method to use once the flow has become stiff; it fits in memory."""
-    why = "stability bounds its steps"
+    why = "stability limited the steps before"
     try:
         return _for_stiff(problem, num_outputs, explicit, why)
     except InputError:
-        reason = f"{why}; a kernel does not fit into memory"
+        reason = f"{why}; the kernel does not fit in memory"
         return _by(explicit, "linear", problem, num_outputs, reason)
 
 
@@ -117,21 +117,21 @@ def _for_stiff(problem: Problem, num_outputs: int, explicit: str, why: str) -> M
     loss = problem.loss
     few = GradientFlow.of(problem).prefers_parameters(problem.params)
     if loss.constant_curvature is not None:
-        how = f"kernel of {num_outputs} outputs factored"
+        how = f"the kernel of {num_outputs} outputs is factorised"
         if num_outputs > MAX_OUTPUTS:
-            how = f"kernel of {num_outputs} outputs by conjugate gradients"
+            how = f"the kernel of {num_outputs} outputs is used in conjugate gradients"
         elif few:
-            how = "matrix of few parameters factored"
-        reason = f"{why}; squared loss, {how}"
+            how = "the Gauss-Newton matrix of the few parameters is factorised"
+        reason = f"{why}; for the squared loss {how}"
         return _by("rosenbrock", "linear", problem, num_outputs, reason)
     if num_outputs <= _SMALL:
-        cheap = "matrix of few parameters" if few else f"kernel of {num_outputs} outputs"
-        reason = f"{why}; {cheap} is cheap to factor"
+        cheap = "Gauss-Newton matrix" if few else f"kernel of {num_outputs} outputs"
+        reason = f"{why}; the {cheap} is cheap to factorise"
         return _by("rosenbrock", "linear", problem, num_outputs, reason)
     kind = "classification" if loss.is_classification else "regression"
-    reason = f"{why}; {kind} with {num_outputs} outputs: gradients are cheaper"
+    reason = f"{why}; with {num_outputs} outputs of {kind} an explicit method is cheaper"
     if problem.model.has_kinks:
-        reason = f"{reason}; the model has kinks"
+        reason = f"{reason}; the model is not smooth"
     return _by(explicit, "linear", problem, num_outputs, reason)
 
 
