@@ -1,12 +1,13 @@
 """Kinds of a user's own package, outside of `src`, go the way of the built-in ones."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import lazyrich as lr
-from tests.own_package import HalfLogistic, HeunEuler, OneSign, Sparsity, Squares
+from tests.own_package import HalfLogistic, HeunEuler, OneSign, Sparsity, Squares, SquaresBySimplex
 
 PROBES = ("train_loss", "test_loss", "train_accuracy", "test_accuracy", "param_norm")
 OWN = lr.Experiment(
@@ -62,6 +63,38 @@ def test_an_own_solver_follows_own_kinds():
     record, theirs = lr.simulate(experiment), lr.simulate(built_in(experiment))
     assert json.loads(record.attrs["solver"])["name"] == "HeunEuler"
     np.testing.assert_allclose(record["train_loss"], theirs["train_loss"] / 2, rtol=1e-2)
+
+
+def by(predict, role="late"):
+    """The experiment with a model whose late, or early, predictor is `predict`."""
+
+    class Own(Squares):
+        def theory(self, classification):
+            return replace(super().theory(classification), **{role: predict})
+
+    return OWN.model_copy(update={"model": Own()})
+
+
+def test_an_own_predictor_is_compared_and_forecast_like_a_built_in_one(record):
+    experiment = OWN.model_copy(update={"model": SquaresBySimplex()})
+    found = lr.simulate(experiment)
+    assert list(found["predictor_label"].values) == ["L2 max margin", "L1 by simplex"]
+    for name in ("predictor_objective", "predictor_test_accuracy", "cosine_to_rich"):
+        np.testing.assert_allclose(found[name], record[name], rtol=1e-5, atol=1e-5)
+    late = lr.forecast(experiment, passage="calibrated").late
+    assert (late["predictor"], late["test_accuracy"]) == ("L1 by simplex", 1.0)
+
+
+def test_an_own_predictor_is_part_of_the_identity_and_checked_before_the_solve():
+    hashes = {by(predict).content_hash for predict in ("lq", lambda *a: None, lambda *a: 1.0)}
+    assert len(hashes) == 3
+    with pytest.raises(lr.InputError, match=r"^model.theory.late = 'NoneType': should return a"):
+        lr.simulate(by(lambda x, y, start: None))
+    with pytest.raises(lr.InputError, match=r"^model.theory.early = 'tuple': should return a"):
+        lr.simulate(by(lambda x, y, h: (x.shape, y.shape, h.shape), "early"))
+    wrong = lr.predictors.Predictor("wrong", np.ones(3), 1.0, 1.0, np.ones(12), 0.0, "optimal")
+    with pytest.raises(lr.InputError, match=r"^model.theory.late = \(3,\): .* shape \(40,\)"):
+        lr.simulate(by(lambda x, y, start: wrong))
 
 
 def test_own_kinds_are_forecast(record):

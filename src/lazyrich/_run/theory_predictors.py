@@ -4,8 +4,10 @@ import jax
 import numpy as np
 from jaxtyping import Array
 
+from .._core.errors import InputError
 from ..dynamics import Problem
 from ..models import AbstractLinearModel, Theory
+from ..models.theory import OwnPredictor
 from ..predictors import (
     Predictor,
     kernel_completion,
@@ -19,20 +21,47 @@ from ..predictors import (
 
 
 def theory_predictors(problem: Problem) -> dict[str, Predictor]:
-    """The `kernel` predictor for the initial parameters and the `rich` predictor, if they exist."""
+    """The `kernel` predictor for the initial parameters and the `rich` predictor, if they exist.
+
+    - **Raises** [`InputError`][lazyrich.InputError] if a user's function returns something else.
+    """
     model = problem.model
     if not isinstance(model, AbstractLinearModel):
         return {}
     theory, found = model.theory(problem.loss.is_classification), {}
     weighed = model.kernel_weights(problem.params)
-    if weighed is not None and theory.early is not None:
+    if callable(theory.early):
+        h = None if weighed is None else np.asarray(weighed)
+        found["kernel"] = _own("early", theory.early, problem, h)
+    elif weighed is not None and theory.early is not None:
         found["kernel"] = _early(problem, theory, weighed)
-    if theory.late == "nuclear":
-        (size, _) = jax.eval_shape(model.weights, problem.params).shape
-        found["rich"] = min_nuclear_norm(*_entries(problem), size)
+    early = found.get("kernel")
+    start = early.weights if early is not None and early.is_certified else None
+    if callable(theory.late):
+        found["rich"] = _own("late", theory.late, problem, start)
+    elif theory.late == "nuclear":
+        found["rich"] = min_nuclear_norm(*_entries(problem), _shape(problem)[0])
     elif theory.late == "lq" and (problem.loss.is_classification or theory.order == 1):
-        found["rich"] = _sparse(problem, theory, found.get("kernel"))
+        found["rich"] = _sparse(problem, theory, start)
     return found
+
+
+def _own(role: str, predict: OwnPredictor, problem: Problem, third: np.ndarray | None) -> Predictor:
+    found = predict(np.asarray(problem.train.x), np.asarray(problem.train.y), third)
+    if not isinstance(found, Predictor):
+        accepted = "should return a lazyrich.predictors.Predictor"
+        raise InputError(f"model.theory.{role}", type(found).__name__, accepted)
+    shape = np.shape(found.weights)
+    if shape != _shape(problem):
+        accepted = f"should return weights of shape {_shape(problem)}, as the model has"
+        raise InputError(f"model.theory.{role}", shape, accepted)
+    return found
+
+
+def _shape(problem: Problem) -> tuple[int, ...]:
+    """The shape of the weights of a linear model."""
+    assert isinstance(problem.model, AbstractLinearModel)  # checked by the caller
+    return jax.eval_shape(problem.model.weights, problem.params).shape
 
 
 def _early(problem: Problem, theory: Theory, weighed: Array) -> Predictor:
@@ -44,13 +73,12 @@ def _early(problem: Problem, theory: Theory, weighed: Array) -> Predictor:
     return predictor(problem.train.x, problem.train.y, kernel_weights=weighed)
 
 
-def _sparse(problem: Problem, theory: Theory, early: Predictor | None) -> Predictor:
+def _sparse(problem: Problem, theory: Theory, start: np.ndarray | None) -> Predictor:
     train = problem.train
     if not problem.loss.is_classification:
         return l1_min_norm(train.x, train.y)
     if theory.order == 1:
         return l1_max_margin(train.x, train.y)
-    start = early.weights if early is not None and early.is_certified else None
     return lq_max_margin(train.x, train.y, theory.order, start)
 
 
