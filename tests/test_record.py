@@ -197,3 +197,10 @@ def test_what_is_wrong_with_a_log_is_one_line(arguments, fields, message):
     with pytest.raises(lr.InputError, match=message) as error:
         lr.record(*arguments, **fields)
     assert "\n" not in str(error.value)
+
+
+def test_a_record_without_predictors_opens_again(tmp_path):
+    record = lr.record([1, 2], {"train_loss": [1.0, 0.5], "test_loss": [1.0, 0.8]})
+    record = record.assign_coords(predictor=np.array([], dtype="<U1"))
+    lr.save_record(record, tmp_path / "record.nc")
+    xr.testing.assert_identical(lr.open_record(tmp_path / "record.nc"), record)

@@ -61,7 +61,8 @@ def _check_plain(file: Any) -> None:
                 held[name] if isinstance(held.get(name, getlink=True), h5py.HardLink) else None
             )
             plain = isinstance(its, h5py.Dataset) and not its.is_virtual and not its.external
-            if not plain or its.chunks is not None:
+            # An empty array, such as that of no predictors, is always stored in chunks.
+            if not plain or (its.chunks is not None and its.size > 0):
                 raise ValueError(f"{one_line(name, 80)} is not stored as in a record")
             texts = its.size if its.dtype.hasobject else 0
             if its.size * its.dtype.itemsize > size or _too_many(texts, size):
