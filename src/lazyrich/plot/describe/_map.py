@@ -64,11 +64,14 @@ def map(
     ]
     if has_forecasts:
         panels.append(grid.errors(diagram, lines))
+    drawn = {curve.name for panel in panels for curve in panel.curves}
+    drawn |= {contours.name for panel in panels for contours in panel.contours}
+    drawn |= {"no time" for panel in panels for cells in panel.cells if cells.face == PALE}
     columns = min(columns, 2) if len(panels) == 4 else columns
     return Figure(
         placed(panels, min(columns, len(panels))),
         _caption(diagram, boundary, forecast),
-        key=map_key(diagram, bool(split.any()), boundary, forecast),
+        key=map_key(diagram, drawn, boundary, forecast),
         share_x=True,
         share_y=columns > 1,
     )

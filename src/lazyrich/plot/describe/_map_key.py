@@ -1,12 +1,13 @@
 """Looks of cells and lines in maps, and their key."""
 
-from dataclasses import replace
+from collections.abc import Collection
 
 import numpy as np
 import xarray as xr
 
 from ...records.transition import OUTCOMES
 from ..description import Entry, Style
+from ..description.style import Marker
 
 # Face, hatch and colour of the hatch. Lightness and hatch distinguish them in a grey print.
 LOOKS: dict[str, tuple[str, str, str]] = {
@@ -34,14 +35,16 @@ NEAR = 0.1
 
 def map_key(
     diagram: xr.Dataset,
-    split: bool,
+    drawn: Collection[str],
     boundary: xr.Dataset | None,
     forecast: xr.Dataset | None,
 ) -> tuple[Entry, ...]:
-    """The entries of what a map shows, with numbers of runs."""
+    """The entries of what a map shows, with numbers of runs; `drawn`, the names of its parts."""
     entries = _outcomes(diagram)
-    entries.append(Entry("no time: fewer than half of the runs have one", Style(PALE), "patch"))
-    if split:
+    if "no time" in drawn:
+        label = "no time: fewer than half of the runs have one"
+        entries.append(Entry(label, Style(PALE), "patch"))
+    if "runs disagree" in drawn:
         style = Style("#000000", "none", marker="circle", size=2.6)
         entries.append(Entry("runs disagree", style))
     if boundary is not None:
@@ -54,12 +57,17 @@ def map_key(
         entries.append(Entry("10 to 90 % of the lines", EDGE))
     if forecast is not None:
         entries.append(Entry("the same as forecast", DASHED))
-    if "forecast_error" in diagram:
+    if "half times as forecast" in drawn:
         entries.append(Entry("half times as forecast", Style("#000000", width=0.9)))
-        near, mark = f"{NEAR:.0%} or more", Style("#303030", "none", size=3.2)
-        entries.append(Entry(f"forecast {near} too late", replace(mark, marker="plus")))
-        entries.append(Entry(f"forecast {near} too early", replace(mark, marker="minus")))
-        entries.append(Entry("another outcome was forecast", replace(mark, marker="cross")))
+    near = f"{100 * NEAR:.0f} % or more"
+    marks: dict[str, tuple[str, Marker]] = {
+        "forecast too late": (f"forecast {near} too late", "plus"),
+        "forecast too early": (f"forecast {near} too early", "minus"),
+        "another outcome was forecast": ("another outcome was forecast", "cross"),
+    }
+    for name, (label, marker) in marks.items():
+        if name in drawn:
+            entries.append(Entry(label, Style("#303030", "none", marker=marker)))
     return tuple(entries)
 
 

@@ -59,8 +59,9 @@ def _multiples(low: float, high: float, most: int) -> np.ndarray:
 def _log_ticks(low: float, high: float, most: int) -> Ticks:
     lowest, highest = math.log10(low), math.log10(high)
     first, last = math.ceil(lowest - 1e-9), math.floor(highest + 1e-9)
-    if last - first < 1:
-        return _within_a_decade(low, high, most)
+    plain = _WRITTEN_OUT[0] <= low and high <= 10 * _WRITTEN_OUT[1]
+    if last - first < 1 or (last - first < 2 and plain):
+        return _between_powers(low, high, most)
     # Powers that are not labelled have a small tick each, and so do their multiples where there
     # is room for these.
     every = math.ceil((last - first + 1) / most)
@@ -77,9 +78,9 @@ def _log_ticks(low: float, high: float, most: int) -> Ticks:
     return Ticks(major, _powers(labelled), inside)
 
 
-def _within_a_decade(low: float, high: float, most: int) -> Ticks:
+def _between_powers(low: float, high: float, most: int) -> Ticks:
     power = math.floor(math.log10(low))
-    decades = [10.0**p for p in (power, power + 1)]
+    decades = [10.0**p for p in range(power, power + 4)]
     fine = [k * d for d in decades for k in range(1, 10) if low <= k * d <= high]
     best: list[float] = []
     for factors in _BETWEEN:
