@@ -528,6 +528,34 @@ def test_models_that_are_equal_and_not_the_same_have_their_own_numbers():
     assert found == pytest.approx(apart(), rel=1e-12)
 
 
+class Entry(AbstractProbe):
+    """The first or the second parameter, by a field that is neither static nor an array."""
+
+    part: str
+
+    @property
+    def name(self):
+        return f"{self.part}_entry"
+
+    @property
+    def long_name(self):
+        return f"{self.part} entry"
+
+    def __call__(self, state, context):
+        del context
+        return jnp.ravel(state.params)[0 if self.part == "first" else 1]
+
+
+def test_probes_that_differ_in_a_field_stand_in_one_experiment():
+    start = np.array([0.3, -0.2, 0.1])
+    probes = ("train_loss", Entry("first"), Entry("second"))
+    net = model(line("x @ p"))
+    pair = [experiment(model=net, probes=each) for each in (probes, probes[::-1])]
+    for record in lr.simulate_many(pair, params=[start, start]):
+        entries = (float(record[f"{part}_entry"][0]) for part in ("first", "second"))
+        assert list(entries) == pytest.approx([0.3, -0.2], rel=1e-6)
+
+
 @pytest.mark.slow
 def test_two_models_in_one_store_have_their_own_numbers(tmp_path):
     found = []

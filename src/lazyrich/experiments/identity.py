@@ -73,7 +73,9 @@ def _probe(value: AbstractProbe, key: str, own_objects: Met) -> dict[str, Any]:
         return said
     arrays, rest = eqx.partition(value, eqx.is_array)
     del arrays  # not part of the compiled code
-    own_objects.append((jax.tree.structure(rest), fingerprint(rest, key)))
+    # JAX compares the structure and the leaves that are no arrays, such as a text.
+    leaves = tuple((type(leaf), leaf) for leaf in jax.tree.leaves(rest))
+    own_objects.append(((jax.tree.structure(rest), leaves), fingerprint(rest, key)))
     return {**said, "content": digest}
 
 
