@@ -10,7 +10,7 @@ from scipy import stats
 
 import lazyrich as lr
 from lazyrich.claims.resample import bootstrap, median, sign_change, spearman
-from lazyrich.studies._reproduce import compare
+from lazyrich.studies._result import compare
 
 SCALES, SEEDS = np.array([1.0, 10.0, 100.0]), np.arange(3)
 

@@ -10,7 +10,7 @@ import xarray as xr
 import lazyrich as lr
 from lazyrich import cli
 from lazyrich.plot.figures.run import record_of
-from lazyrich.studies._reproduce import PanelResult, _planned, check_selections, compare
+from lazyrich.studies._result import PanelResult, check_selections, compare, planned
 from lazyrich.sweeps import Sweep, batches
 from lazyrich.sweeps._execution import run_sweep
 from lazyrich.sweeps._store import Store
@@ -76,7 +76,7 @@ def call(monkeypatch, *arguments):
     return exit_.value.code or 0
 
 
-def test_every_panel_that_comes_along_can_be_planned():
+def test_every_panel_that_comes_along_can_beplanned():
     for study in ("kumar2024", "lyu2024", "maps"):
         for name, panel in lr.studies.panels(study).items():
             for preset in ("paper", "quick"):
@@ -90,7 +90,7 @@ def test_every_panel_that_comes_along_can_be_planned():
 @pytest.mark.parametrize(("name", "size"), [("3a", 5), ("3e", 5), ("7b", 3), ("1", 1)])
 def test_batches_of_a_panel_are_alike(name, size):
     # 25, 75, 45 and 5 runs, of which 5, 25, 9 and 1 share a seed, in eight batches or more.
-    _, sweep = _planned(lr.studies.panels("kumar2024")[name], "quick")
+    _, sweep = planned(lr.studies.panels("kumar2024")[name], "quick")
     assert {len(batch.runs) for batch in batches(sweep)} == {size}
 
 
@@ -128,12 +128,12 @@ def test_a_study_goes_on_where_it_was_interrupted(study, tmp_path, monkeypatch, 
         return run_sweep(*args, **kwargs)
 
     # "map" comes first; before "run" begins, the process ends.
-    monkeypatch.setattr("lazyrich.studies._reproduce.run_sweep", killed)
+    monkeypatch.setattr("lazyrich._reproduce.reproduce.run_sweep", killed)
     with pytest.raises(KeyboardInterrupt):
         lr.reproduce(study, out / "store", preset="paper", workers=0)
     before = {path: path.stat().st_mtime_ns for path in (out / "store" / "batches").iterdir()}
     assert len(before) == 4
-    monkeypatch.setattr("lazyrich.studies._reproduce.run_sweep", run_sweep)
+    monkeypatch.setattr("lazyrich._reproduce.reproduce.run_sweep", run_sweep)
     assert call(monkeypatch, *arguments) == 0
     shown = capsys.readouterr().out
     assert "map              4 runs" in shown
@@ -295,6 +295,9 @@ def test_a_figure_that_cannot_be_is_refused_before_anything_is_run(
     assert call(monkeypatch, *arguments) == 2
     assert re.search(message, capsys.readouterr().err)
     assert not (tmp_path / "out").exists()
+    with pytest.raises(lr.InputError, match=message):
+        lr.reproduce(study, tmp_path / "out", panel="run", workers=0)
+    assert not (tmp_path / "out").exists()
 
 
 def test_figures_are_those_that_panels_declare(study):
@@ -353,7 +356,7 @@ def test_losses_can_be_swept_as_tables(study):
     )
     (study / "losses.toml").write_text(PANEL.format(name="losses") + tables)
     panel = lr.studies.panels(study)["losses"]
-    version, sweep = _planned(panel, "paper")
+    version, sweep = planned(panel, "paper")
     assert [run.loss for run in sweep.runs()][1:3] == [
         lr.losses.Logistic(), lr.losses.Hinge(width=0.1)
     ]  # fmt: skip
@@ -370,7 +373,7 @@ def test_losses_can_be_swept_as_tables(study):
         PANEL.format(name="losses") + tables.replace("Logistic", "Hingle")
     )
     with pytest.raises(lr.InputError, match=r"over\.loss\.kind = 'Hingle': should be one of"):
-        _planned(lr.studies.panels(study)["losses"], "paper")
+        planned(lr.studies.panels(study)["losses"], "paper")
 
 
 def test_optimisers_stand_beside_the_flow():

@@ -17,6 +17,7 @@ from . import (
     tasks as tasks,
 )
 from ._core.errors import ComputationError as ComputationError, InputError as InputError
+from ._reproduce.reproduce import reproduce as reproduce
 from ._run.extend import extend as extend, parameters as parameters
 from ._run.simulate import simulate as simulate, simulate_many as simulate_many
 from .experiments import Experiment as Experiment, linearise as linearise
@@ -31,7 +32,6 @@ from .records import (
     summarise as summarise,
     transition as transition,
 )
-from .studies import reproduce as reproduce
 from .sweeps import (
     consolidate as consolidate,
     open_store as open_store,

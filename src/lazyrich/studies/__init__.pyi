@@ -1,4 +1,4 @@
-from ._reproduce import PanelResult as PanelResult, Row as Row, reproduce as reproduce
+from ._result import PanelResult as PanelResult, Row as Row
 from ._stored import sweeps_of as sweeps_of
 from .catalogue import (
     curves_at as curves_at,

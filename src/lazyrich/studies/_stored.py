@@ -7,7 +7,7 @@ from .._core.errors import InputError
 from ..records.reclassify import reclassify
 from ..records.transition import Thresholds
 from ..sweeps._store import Store, assemble
-from ._reproduce import PanelResult, compare, counts_of
+from ._result import PanelResult, compare, counts_of
 
 
 def sweeps_of(

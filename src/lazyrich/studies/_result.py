@@ -1,7 +1,6 @@
-"""Runs the missing runs of a study and compares all of them with the published numbers."""
+"""A panel with its sweep, and its runs compared with the published numbers."""
 
 import math
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,13 +19,10 @@ from ..maps.diagram import quantile
 from ..records.reclassify import reclassify
 from ..records.transition import CODES
 from ..sweeps import Sweep
-from ..sweeps._execution import Progress, run_sweep, suggested_size, worker_pool
+from ..sweeps._execution import suggested_size
 from ..sweeps._store import Store, assemble
 from ..sweeps.forecasts import forecast_first, with_forecasts
-from . import panels
 from .panel import Panel, Preset
-
-Listener = Callable[[str, Progress], None]
 
 # The least number of batches of a panel that has as many runs.
 _PARTS = 8
@@ -83,68 +79,7 @@ class PanelResult:
         return [key for key in varied if key != "seed"]
 
 
-def reproduce(
-    study: str | os.PathLike[str],
-    store: str | os.PathLike[str],
-    *,
-    panel: str | None = None,
-    preset: Preset = "quick",
-    workers: int | None = None,
-    scheduler: str | None = None,
-    data: str | os.PathLike[str] | None = None,
-    listener: Listener | None = None,
-) -> list[PanelResult]:
-    """Runs all runs of a study that its store does not have, and compares them with the source.
-
-    - **Takes** `study`, the name of one in the library, or a folder with a TOML file for each
-        panel; `store`, where runs are kept: the same call continues after an interruption;
-        `panel`, the name of the only panel to run; `preset`, `paper` for the source's own
-        settings; `workers` and `scheduler` as [`sweep`][lazyrich.sweep]; `data`, a folder with
-        data files that panels read, such as MNIST; `listener`, called with a panel's name and
-        its progress.
-    - **Raises** [`InputError`][lazyrich.InputError] for an unknown name,
-        [`ComputationError`][lazyrich.ComputationError] when runs cannot continue.
-    """
-    found = panels(study)
-    if panel is not None and panel not in found:
-        raise InputError("panel", panel, f"should be one of {', '.join(found)}")
-    results = []
-    chosen = found if panel is None else {panel: found[panel]}
-    if data is not None:
-        chosen = _on_data(chosen, data)
-    # All panels are checked before the first is run.
-    plans = {name: _planned(one, preset) for name, one in chosen.items()}
-    with worker_pool(workers, scheduler) as pool:
-        for name, (version, sweep) in plans.items():
-
-            def run_progress(progress: Progress, name: str = name) -> None:
-                if listener is not None:
-                    listener(name, progress)
-
-            def forecast_progress(done: int, of: int, name: str = name) -> None:
-                if listener is not None:
-                    listener(f"{name}, forecasts", Progress(of, done, 0, 0.0))
-
-            run_sweep(
-                sweep, store, pool, listener=run_progress, forecast=_forecast_options(version)
-            )
-            results.append(result_of(name, version, sweep, Store(store), forecast_progress))
-    return results
-
-
-def _on_data(chosen: dict[str, Panel], data: str | os.PathLike[str]) -> dict[str, Panel]:
-    """The panels, with data files read from a folder."""
-    read = {name: panel.experiment.with_data(data) for name, panel in chosen.items()}
-    if not any(read.values()):
-        accepted = f"is read by none of the panels {', '.join(chosen)}"
-        raise InputError("data", os.fspath(data), accepted)
-    return {
-        name: panel.model_copy(update={"experiment": read[name] or panel.experiment})
-        for name, panel in chosen.items()
-    }
-
-
-def _planned(panel: Panel, preset: Preset) -> tuple[Panel, Sweep]:
+def planned(panel: Panel, preset: Preset) -> tuple[Panel, Sweep]:
     """A panel in a preset and its sweep; every claim is about some of its runs."""
     experiment, over = panel.varied(preset)
     # Few runs are split as well: one batch would occupy one worker only.
@@ -209,7 +144,7 @@ def result_of(
     # Always, so that runs of a store that an earlier version wrote are judged by the rules of this.
     dataset = reclassify(assemble(store, sweep), panel.thresholds)
     first = None
-    if (options := _forecast_options(panel)) is not None:
+    if (options := forecast_options(panel)) is not None:
         dataset = with_forecasts(dataset, sweep, options, store, listener)
         first = forecast_first(sweep, options)
     rows = compare(sweep.experiment.published, dataset)
@@ -217,7 +152,7 @@ def result_of(
     return PanelResult(name, sweep, dataset, counts_of(dataset), rows, claims, panel, first)
 
 
-def _forecast_options(panel: Panel) -> ForecastOptions | None:
+def forecast_options(panel: Panel) -> ForecastOptions | None:
     """The arguments of the forecasts of a panel's runs; None where it has none."""
     if not panel.forecast:
         return None
