@@ -13,7 +13,6 @@ from ._base import (
 from .diagonal.reduced_flow import ReducedFlow as ReducedFlow
 from .discrete import (
     AbstractDiscrete as AbstractDiscrete,
-    AbstractStochastic as AbstractStochastic,
     Draws as Draws,
 )
 from .flow import Flow as Flow, StopWhen as StopWhen
@@ -25,4 +24,5 @@ from .optimisers import (
     GradientDescent as GradientDescent,
     LabelNoiseSGD as LabelNoiseSGD,
 )
+from .stochastic import AbstractStochastic as AbstractStochastic
 from .times import Times as Times

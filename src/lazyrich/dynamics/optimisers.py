@@ -11,7 +11,8 @@ from jaxtyping import Array
 from .._core.errors import InputError
 from ..tasks import Samples
 from ._base import Problem
-from .discrete import LABEL_NOISE, AbstractDiscrete, AbstractStochastic, Draws
+from .discrete import LABEL_NOISE, AbstractDiscrete, Draws
+from .stochastic import AbstractStochastic
 
 Fraction = Annotated[float, Ge(0), Lt(1)]
 
