@@ -307,6 +307,16 @@ def test_every_shade_and_line_is_named_beside_it_or_in_the_key():
     assert {text.get_text() for text in drawn.legends[0].get_texts()} == key
 
 
+def test_the_key_names_nothing_that_is_out_of_range():
+    late = {"t_kernel_end": 1e9, "t50": 2e9, "t50_interval": [1e9, 4e9], "verdict": "grok"}
+    circles = {"test_accuracy": np.array([[1e-9], [0.5]])}
+    figure = describe.run(run_of(), late, curves=circles)
+    assert not figure.key
+    assert "circles" not in figure.caption
+    assert "green" not in figure.caption
+    assert {line.along for panel in figure.panels for line in panel.lines} <= {"x"}
+
+
 def test_a_caption_says_what_happened_and_what_is_shown(tmp_path):
     record, said, circles = every_part()
     events = lr.transition(record)

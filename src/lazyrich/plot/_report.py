@@ -38,10 +38,12 @@ def report(
         [`plot.run`][lazyrich.plot.run].
     """
     summary = summarise(record, thresholds)
+    figure = run(record, forecast, curves=curves)
     page = render(
         "report.html",
         summary=summary,
-        figure=embedded(run(record, forecast, curves=curves)),
+        figure=embedded(figure),
+        caption=figure.caption,
         description=record.attrs["experiment"],
         version=record.attrs.get("lazyrich_version", "unknown"),
         source=record.attrs.get("source"),

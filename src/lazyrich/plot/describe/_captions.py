@@ -1,27 +1,22 @@
 """Sentences that say what a figure shows, made from the records."""
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import xarray as xr
 
-from ...forecasts import Forecast
 from ...records.described import description_of
 from ...records.schema import axis_of
 from ...records.transition import MEANINGS, Transition
+from ..description import Panel
 from ..description.ticks import superscript
-from ._content import Content
 
 
 def run_caption(
     records: Sequence[xr.Dataset],
     names: Sequence[str],
     events: Sequence[Transition | None],
-    contents: Sequence[Content],
-    *,
-    has_published: bool,
-    forecast: Forecast | Mapping[str, Any] | None,
+    panels: Sequence[Panel],
 ) -> str:
     """The caption of runs over time: what happened, and what the panels show."""
     parts = []
@@ -29,20 +24,21 @@ def run_caption(
         name = own or str(description_of(record).get("name", "")) or "The run"
         if event is not None:
             parts.append(f"{name} {MEANINGS[event.outcome]}: {event.says}.")
-    quantities = _listed([content.label for content in contents])
+    quantities = _listed([panel.y.label for panel in panels])
     text = f"{quantities} against {axis_of(records[0]).long_name}"
-    curves = [curve for content in contents for curve in content.curves]
-    lines = [line for content in contents for line in content.lines]
+    groups = {curve.group for panel in panels for curve in panel.curves}
+    groups |= {line.group for panel in panels for line in panel.lines}
+    groups |= {span.group for panel in panels for span in panel.spans}
     notes = []
-    if {"train", "test"} <= {curve.group for curve in curves}:
+    if {"train", "test"} <= groups:
         notes.append("training data are dashed, test data solid")
-    if lines:
+    if any(line.along == "x" for panel in panels for line in panel.lines):
         notes.append("horizontal lines are the test scores of the predictors")
-    if has_published and any(curve.group == "published" for curve in curves):
+    if "published" in groups:
         notes.append("circles are published")
-    if forecast is not None:
+    if groups & {"forecast", "kernel flow"}:
         notes.append("green is the forecast")
-    if len(records) == 1 and events[0] is not None:
+    if "phases" in groups:
         notes.append("shades are the phases of the run")
     parts.append(text[0].upper() + text[1:] + ("; " if notes else "") + ", ".join(notes) + ".")
     return _POWER.sub(_as_power, " ".join(parts))

@@ -63,6 +63,8 @@ class Content:
             high = max(high, self.top)
         shown = [c for c, y in zip(self.curves, seen, strict=True) if np.isfinite(y).any()]
         lines = [line for line in self.lines if low <= line.at <= high]
+        upright = tuple(line for line in upright if x.low <= line.at <= x.high)
+        spans = tuple(span for span in spans if span.high > x.low and span.low < x.high)
         if not labelled:
             shown = [replace(curve, label="") for curve in shown]
             lines = [replace(line, label="") for line in lines]

@@ -9,10 +9,9 @@ import numpy as np
 from ...forecasts import Forecast
 from ...records.described import description_of
 from ...records.summary import textbook_time
-from ..description import Entry, Figure, Line, Span, Style
+from ..description import Entry, Figure, Line, Panel, Style
 from ..description.style import PUBLISHED, TEXTBOOK, Dash
 from ._captions import run_caption
-from ._content import Content
 from ._forecast import forecast_marks
 from ._panels import contents_of
 from ._phases import phases
@@ -43,7 +42,7 @@ def run(
         runs = [replace(one, record=one.record.sel(time=one.times > 0)) for one in runs]
     contents = contents_of(runs, panels)
     marks = forecast_marks(forecast)
-    rows: list[Any] = []
+    drawn: list[Panel] = []
     single = runs[0] if len(runs) == 1 else None
     upright = _upright(single, marks.lines)
     second = None if len(runs) > 1 else second_axis(runs[0].record)
@@ -60,7 +59,7 @@ def run(
             if row:
                 spans = tuple(replace(span, label="") for span in spans)
             scored = content.name in ("score", "loss")
-            rows.append(
+            drawn.append(
                 content.panel(
                     axis,
                     (*spans, *(marks.spans if scored else ())),
@@ -73,11 +72,10 @@ def run(
             )
     name = str(description_of(runs[0].record).get("name", "")) if single else ""
     return Figure(
-        tuple(rows),
-        run_caption([one.record for one in runs], [one.name for one in runs], events, contents,
-                    has_published=any(one.curves for one in runs), forecast=forecast),
+        tuple(drawn),
+        run_caption([one.record for one in runs], [one.name for one in runs], events, drawn),
         title=name,
-        key=_key(runs, contents, upright, marks.spans),
+        key=_key(drawn, several=len(runs) > 1),
         share_x=True,
         share_y=time == "both",
     )  # fmt: skip
@@ -97,34 +95,31 @@ def _upright(one: Shown | None, marks: tuple[Line, ...]) -> tuple[Line, ...]:
     return (Line(at, name, TEXTBOOK, "y", group="textbook"), *marks)
 
 
-def _parts(contents: Sequence[Content]) -> list[Entry]:
+def _key(panels: Sequence[Panel], several: bool) -> tuple[Entry, ...]:
+    """What the panels have no labels for."""
+    entries = _parts(panels) if several else []
+    lines = {line.name: line for panel in panels for line in panel.lines if line.along == "y"}
+    entries += [Entry(line.name, line.style) for line in lines.values()]
+    spans = {s.name: s for panel in panels for s in panel.spans if s.group == "forecast"}
+    entries += [Entry(span.name, span.style, "patch") for span in spans.values()]
+    groups = {curve.group: curve.style for panel in panels for curve in panel.curves}
+    if "published" in groups:
+        entries.append(Entry("published", PUBLISHED))
+    if "kernel flow" in groups:
+        style = replace(groups["kernel flow"], colour="#606060")
+        entries.append(Entry("kernel flow, forecast", style))
+    return tuple(entries)
+
+
+def _parts(panels: Sequence[Panel]) -> list[Entry]:
     """What each dash means where colours are those of several runs."""
     parts: dict[Dash, list[str]] = {}
-    for content in contents:
-        for curve in content.curves:
+    for panel in panels:
+        for curve in panel.curves:
             part = curve.name.rpartition(", ")[2]
             known = parts.setdefault(curve.style.dash, [])
-            if len(contents) == 1 or content.name != "norm":
+            if len(panels) == 1 or panel.name != "norm":
                 known += [part] if part not in known else []
-    return [Entry(" / ".join(names), Style("#404040", dash)) for dash, names in parts.items()
-            if names]  # fmt: skip
-
-
-def _key(
-    runs: Sequence[Shown],
-    contents: Sequence[Content],
-    upright: tuple[Line, ...],
-    spans: tuple[Span, ...],
-) -> tuple[Entry, ...]:
-    entries: list[Entry] = []
-    if len(runs) > 1:
-        entries += _parts(contents)
-    entries += [Entry(line.name, line.style) for line in upright]
-    entries += [Entry(span.name, span.style, "patch") for span in spans]
-    drawn = [curve for content in contents for curve in content.curves]
-    if any(curve.group == "published" for curve in drawn):
-        entries.append(Entry("published", PUBLISHED))
-    if any(curve.group == "kernel flow" for curve in drawn):
-        style = next(curve.style for curve in drawn if curve.group == "kernel flow")
-        entries.append(Entry("kernel flow, forecast", replace(style, colour="#606060")))
-    return tuple(entries)
+    return [
+        Entry(" / ".join(names), Style("#404040", dash)) for dash, names in parts.items() if names
+    ]
