@@ -28,6 +28,26 @@ def test_diagonal_net(depth):
 
 
 @pytest.mark.usefixtures("double")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("power", [2, 3, 5])
+def test_power_difference_has_exact_derivatives_at_any_ratio(power, dtype):
+    # The Jacobian of u^L - v^L is (L u^(L-1), -L v^(L-1)), which here spans twenty decades.
+    u, v = np.array([3.0, 1.0, 1e-4]), np.array([1e-5, 1.0, 1e-2])
+    with jax.enable_x64(True):
+        both = jnp.asarray(u, dtype), jnp.asarray(v, dtype)
+
+        def total(u, v):
+            return jnp.sum(power_difference(u, v, power))
+
+        found = jax.jit(jax.grad(total, argnums=(0, 1)))(*both)
+        bends = jax.jit(jax.grad(lambda u, v: jnp.sum(jax.grad(total, 1)(u, v)), argnums=1))(*both)
+    eps = 8 * power * float(np.finfo(dtype).eps)
+    np.testing.assert_allclose(found[0], power * u ** (power - 1), rtol=eps)
+    np.testing.assert_allclose(found[1], -power * v ** (power - 1), rtol=eps)
+    np.testing.assert_allclose(bends, -power * (power - 1) * v ** (power - 2), rtol=eps)
+    assert found[0].dtype == dtype
+
+
 def test_power_difference_is_exactly_zero_under_compilation():
     # u**2 - v**2 compiles to a fused multiply-add that leaves rounding errors here.
     u = jr.uniform(jr.key(0), (1000,))

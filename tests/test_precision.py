@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -451,6 +452,18 @@ def test_an_own_function_that_widens_is_refused():
     with pytest.raises(lr.InputError, match=r"outputs float64.: should be float32") as error:
         lr.simulate(regression(model=model), params=START)
     assert "\n" not in str(error.value)
+
+
+def test_an_own_solver_that_widens_is_refused():
+    with pytest.raises(lr.InputError, match=r"Kvaerno5.: computes in the type of") as error:
+        lr.simulate(regression(dynamics=Flow(method=diffrax.Kvaerno5())), params=START)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.slow
+def test_an_own_solver_runs():
+    double, single = both(regression(dynamics=Flow(method=diffrax.Dopri5())), START)
+    assert relative_error(single, double) < 100 * EPS
 
 
 def offset(params: Any, x: Any) -> Any:

@@ -7,11 +7,13 @@ from typing import Any
 import diffrax
 import equinox as eqx
 import jax.flatten_util
+import jax.numpy as jnp
 import psutil
-from jaxtyping import PyTree
+from jaxtyping import Array, PyTree
 
 from .._core.errors import InputError
 from .._core.norms import rms
+from .._core.precision import float_type
 from ..solvers import RKC2, ROCK2, ROS34PW2, DampedRKC2, DualROS34PW2
 from ..solvers.watched_tsit5 import WatchedTsit5
 from ._base import Problem
@@ -129,6 +131,25 @@ def with_tolerances(solver: Any, rtol: float, params: PyTree) -> Any:
         solver,
         [values[name] for name in names],
     )
+
+
+def check_keeps_types(solver: Any, terms: Any, params: PyTree) -> None:
+    """Checks that a step of a solver of the user keeps the types of a state in float32.
+
+    - **Raises** [`InputError`][lazyrich.InputError] if the step fails or returns other types.
+    """
+
+    def step(t0: Array, params: PyTree) -> PyTree:
+        state = solver.init(terms, t0, t0 + 1, params, None)
+        return solver.step(terms, t0, t0 + 1, params, None, state, False)[0]
+
+    try:
+        found = eqx.filter_eval_shape(step, jnp.zeros(()), params)
+    except (TypeError, ValueError):  # a loop of the solver has met two types
+        found = None
+    if found is None or float_type(found) != float_type(params):
+        accepted = "computes in the type of times, float64: leave precision out, or name a method"
+        raise InputError("dynamics.method", type(solver).__name__, accepted)
 
 
 def _rms_of_tree(tree: PyTree) -> Any:

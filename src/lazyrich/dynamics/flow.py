@@ -36,7 +36,7 @@ from ._base import (
 from ._method import Method, choose, choose_together, speed
 from ._method_switch import MethodSwitch, Switched, effort_of
 from ._rate import first_times, loss_floor
-from ._recipes import check_method, with_tolerances
+from ._recipes import check_keeps_types, check_method, with_tolerances
 from ._step_error import StepError
 from .gradient_flow import GradientFlow, LogTimeFlow
 
@@ -276,6 +276,8 @@ class Flow(AbstractDynamics):
             max_extra=0 if moving is None else 256,
         )
         params = jax.tree.map(jnp.asarray, problem.params)
+        if not isinstance(self.method, str) and float_type(params) != jnp.float64:
+            check_keeps_types(system.solver, flow, params)
         first = 1e-2 * math.sqrt(self.rtol) * speed(flow, params, problem, log)
         state = LogState(params, jnp.zeros(())) if log else params
         solve = _stepping.start(system, state, jnp.asarray(first))

@@ -1,8 +1,10 @@
 """Diagonal linear networks."""
 
+import functools
 from dataclasses import replace
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from annotated_types import Interval
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
@@ -30,7 +32,23 @@ def power_difference(
     of one power then remains where the result should be zero. An output of zero counts as half
     right, and an output with the wrong sign counts as wrong.
     """
+    return _power_difference(u, v, power)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
+def _power_difference(u: Array, v: Array, power: int) -> Array:
     return (u - v) * sum(u ** (power - 1 - k) * v**k for k in range(power))
+
+
+# In the derivative of the product large terms cancel. If v is far smaller than u, the derivative
+# in v would have no correct digit.
+@_power_difference.defjvp
+def _derivative(
+    power: int, primals: tuple[Array, Array], tangents: tuple[Array, Array]
+) -> tuple[Any, Any]:
+    (u, v), (du, dv) = primals, tangents
+    slope = power * (u ** (power - 1) * du - v ** (power - 1) * dv)
+    return _power_difference(u, v, power), slope
 
 
 class DiagonalLinear(AbstractLinearModel):
