@@ -73,7 +73,7 @@ def end_labels(axes: Axes, panel: Panel) -> list[Annotation]:
 def _annotated(axes: Axes, wanted: _Wanted) -> Annotation:
     arrow: dict[str, Any] = {"arrowstyle": "-", "lw": 0.5, "shrinkA": 0, "shrinkB": 0}
     # Without `patchA` the line is not cut at the text, which takes long.
-    arrow |= {"color": wanted.colour, "alpha": 0.6, "relpos": (0, 0.5), "patchA": None}
+    arrow |= {"color": wanted.colour, "alpha": 0.6, "relpos": (-0.05, 0.5), "patchA": None}
     return axes.annotate(
         wanted.text, (wanted.x, wanted.y), (1.05, 0.5), textcoords="axes fraction",
         ha="left", va="center", color=_readable(wanted.colour), fontsize="small",
@@ -126,7 +126,7 @@ def phase_labels(axes: Axes, panel: Panel) -> list[Annotation]:
                     textcoords="axes fraction", ha="center", va="bottom", fontsize=_SMALL,
                     color="#404040", annotation_clip=False, parse_math=False,
                     arrowprops={"arrowstyle": "-", "lw": 0.4, "color": "#808080",
-                                "shrinkA": 0, "shrinkB": 0, "relpos": (0.5, 0), "patchA": None},
+                                "shrinkA": 0, "shrinkB": 0, "relpos": (0.5, -0.15), "patchA": None},
                 )
             )  # fmt: skip
     return found
