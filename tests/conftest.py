@@ -1,4 +1,4 @@
-"""Settings every test shares: double precision and no silent promotion of ranks."""
+"""Settings every test shares: JAX's default configuration, and no silent promotion of ranks."""
 
 import gc
 import os
@@ -13,7 +13,8 @@ os.environ["XLA_FLAGS"] = (
 import jax
 import pytest
 
-jax.config.update("jax_enable_x64", True)
+if os.environ.get("TRY_STRICT"):
+    jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 # Every compiled function holds several maps of memory, of which Linux grants a process 65,530;

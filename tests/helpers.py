@@ -63,9 +63,10 @@ def problem_of(
     return Problem(Samples(jnp.asarray(x), jnp.asarray(y)), params, decay, model, loss)
 
 
-def last_of(tree: Any) -> Any:
-    """The last entry of every array of a pytree, which JAX would round outside of float64."""
-    return jax.tree.map(lambda a: np.asarray(a)[-1], tree)
+@in_double
+def entry_of(tree: Any, place: int = -1) -> Any:
+    """An entry of every array of a pytree, which JAX rounds where 64-bit types are off."""
+    return jax.tree.map(lambda a: a[place], tree)
 
 
 def built_in(place: Any) -> set[str]:

@@ -11,7 +11,7 @@ from scipy.special import expit
 
 import lazyrich as lr
 from lazyrich._run.prepared import prepare
-from tests.helpers import given, relative_error, silent
+from tests.helpers import entry_of, given, relative_error, silent
 
 RTOL = 1e-3
 
@@ -185,8 +185,7 @@ def errors(case: Case, rtol: float = RTOL) -> tuple[float, float, str]:
     assert trajectory.ending == "completed"
     worst = worst_loss = 0.0
     for place, time in enumerate(times):
-        state = jax.tree.map(lambda a, i=place: np.asarray(a)[i], trajectory.states)
-        params = jax.tree.leaves(trajectory.params_at(time, state))
+        params = jax.tree.leaves(trajectory.params_at(time, entry_of(trajectory.states, place)))
         ours = np.concatenate([np.ravel(leaf) for leaf in params])
         worst = max(worst, relative_error(ours, right[place]))
         exact, got = (loss_of(case.loss, posed.function(t, posed.x)[0], posed.y)[0]

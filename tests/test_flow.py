@@ -21,8 +21,8 @@ from lazyrich.dynamics import Problem
 from lazyrich.dynamics._method import Method, choose, choose_together
 from tests.helpers import (
     diagonal_problem,
+    entry_of,
     given,
-    last_of,
     normal,
     problem_of,
     relative_error,
@@ -38,7 +38,7 @@ LINEAR = lr.models.Functions(
 
 
 def final(trajectory):
-    return last_of(trajectory.states)
+    return entry_of(trajectory.states)
 
 
 def completion(**changes) -> lr.Experiment:

@@ -17,9 +17,9 @@ from lazyrich.tasks import Samples
 from tests.helpers import (
     built_in,
     diagonal_problem,
+    entry_of,
     given,
     in_double,
-    last_of,
     normal,
     problem_of,
     samples,
@@ -176,7 +176,7 @@ def test_takes_the_steps_a_loop_takes(name, loss):
     assert trajectory.times.tolist() == [step * RATE for step in marks]
     expected = row.walk(problem, 40)[marks]
     np.testing.assert_allclose(states(trajectory), expected, rtol=1e-10, atol=1e-13)
-    np.testing.assert_array_equal(trajectory.final.u, last_of(trajectory.states.u))
+    np.testing.assert_array_equal(trajectory.final.u, entry_of(trajectory.states.u))
     effort = trajectory.effort
     assert (effort.name, effort.num_steps) == (type(row.optimiser).__name__, 40)
     size = getattr(row.optimiser, "batch_size", 0) or 7

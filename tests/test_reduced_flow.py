@@ -11,7 +11,7 @@ from scipy.integrate import solve_ivp
 import lazyrich as lr
 from lazyrich.dynamics import Problem
 from lazyrich.dynamics.diagonal import reduction as _reduction
-from tests.helpers import diagonal_problem, given, last_of, relative_error, silent
+from tests.helpers import diagonal_problem, entry_of, given, relative_error, silent
 
 LOSSES = [lr.losses.Logistic(), lr.losses.Exponential(), lr.losses.Squared()]
 CASES = [
@@ -45,7 +45,7 @@ def full_flow(problem, t1):
 
 
 def final(trajectory):
-    params = trajectory.params_at(trajectory.times[-1], last_of(trajectory.states))
+    params = trajectory.params_at(trajectory.times[-1], entry_of(trajectory.states))
     return jax.tree.map(np.asarray, params)
 
 
@@ -108,8 +108,7 @@ def test_product_of_the_two_halves_only_decays():
     trajectory = lr.dynamics.ReducedFlow().follow(problem, times, silent)
     start = np.asarray(problem.params.u) * np.asarray(problem.params.v)
     for i, time in enumerate(times):
-        state = jax.tree.map(lambda a, i=i: np.asarray(a)[i], trajectory.states)
-        u, v = map(np.asarray, trajectory.params_at(time, state))
+        u, v = map(np.asarray, trajectory.params_at(time, entry_of(trajectory.states, i)))
         np.testing.assert_allclose(u * v, start * np.exp(-2 * 0.05 * time), rtol=1e-11)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import lazyrich as lr
+from tests.helpers import in_double
 
 # Called with what their annotations do not admit.
 ARRAYS: Any = lr.tasks.Arrays
@@ -58,7 +59,7 @@ def test_types_change_nothing_or_are_refused_in_one_line(part, least, num_run):
     assert all(math.isfinite(number) for numbers in own for number in numbers)
 
 
-# Public doors that compute, called with arrays of narrow types where 64-bit types are off.
+# Public doors that compute, called with arrays of narrow types.
 
 KEY = jax.random.key(0)
 X = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
@@ -95,12 +96,6 @@ def inputs(model: Any, dtype: Any) -> np.ndarray:
     return np.round(3 * X).astype(dtype)
 
 
-def off(function: Any, *args: Any) -> Any:
-    """What a session in JAX's default configuration gets."""
-    with jax.enable_x64(False):
-        return function(*args)
-
-
 def narrow(tree: Any, dtype: Any) -> Any:
     return jax.tree.map(lambda leaf: np.asarray(leaf).astype(dtype), tree)
 
@@ -114,8 +109,8 @@ def assert_double(ours: Any, theirs: Any) -> None:
 @pytest.mark.parametrize("name", NETS)
 def test_models_compute_in_double(name):
     model = NETS[name]
-    start = off(model.init, KEY, 4)
-    assert_double(start, model.init(KEY, 4))
+    start = model.init(KEY, 4)
+    assert_double(start, in_double(model.init)(KEY, 4))
     params = narrow(start, np.float16)
     exact = narrow(params, np.float64)
     methods = [m for m in ("apply", "tangent_kernel", "norm", "weights") if hasattr(model, m)]
@@ -127,8 +122,8 @@ def test_models_compute_in_double(name):
         for method in methods:
             args: Any = (exact,) if method in ("norm", "weights") else (exact, wide)
             given: Any = (params,) if len(args) == 1 else (params, x)
-            ours = off(getattr(model, method), *given)
-            assert_double(ours, getattr(model, method)(*args))
+            ours = getattr(model, method)(*given)
+            assert_double(ours, in_double(getattr(model, method))(*args))
 
 
 def doors() -> dict[str, tuple[Any, tuple[Any, ...]]]:
@@ -167,6 +162,19 @@ def doors() -> dict[str, tuple[Any, tuple[Any, ...]]]:
         "margin_kkt": (lr.predictors.margin_kkt, (linear, start, spread, SIGNS)),
         "min_norm_kkt": (lr.predictors.min_norm_kkt, (linear, start, X, X[:, 0])),
         "tangent_max_margin": (lr.predictors.tangent_max_margin, (linear, start, spread, SIGNS)),
+        "multiclass_max_margin": (lr.predictors.multiclass_max_margin, (X, np.arange(6) % 2, 2)),
+        "lq_max_margin": (lr.predictors.lq_max_margin, (spread, SIGNS, 0.5)),
+        "diagonal_kkt": (lr.predictors.diagonal_kkt, (DIAGONAL(X[0], X[1]), X, SIGNS, 2)),
+    }
+    pairs = np.array([[0, 1], [2, 2], [1, 2], [0, 0]], np.int8)
+    committee = lr.models.CommitteeMachine(width=5)
+    weights = narrow(committee.init(KEY, 4), np.float32)
+    found |= {
+        "min_nuclear_norm": (lr.predictors.min_nuclear_norm, (pairs, X[:4, 0], 3)),
+        "kernel_completion": (lr.predictors.kernel_completion, (pairs, X[:4, 0], 3)),
+        "residue_spectrum": (lr.probes.residue_spectrum, (X.T, 3)),
+        "participation": (lr.probes.participation, (X**2,)),
+        "twin_of": (lr.probes.twin_of, (committee, weights, X, X[:, 0], X[:3])),
     }
     return found
 
@@ -180,7 +188,7 @@ def test_public_functions_compute_in_double(name):
     wide = [
         arg if not isinstance(arg, np.ndarray | tuple) else narrow(arg, np.float64) for arg in args
     ]
-    ours, theirs = off(function, *args), function(*wide)
+    ours, theirs = function(*args), in_double(function)(*wide)
     plain = [np.asarray(leaf) for leaf in jax.tree.leaves(ours) if not isinstance(leaf, str)]
     other = [np.asarray(leaf) for leaf in jax.tree.leaves(theirs) if not isinstance(leaf, str)]
     assert all(array.dtype.kind != "f" or array.dtype == np.float64 for array in plain)
@@ -190,8 +198,8 @@ def test_public_functions_compute_in_double(name):
 
 def test_a_teacher_is_the_one_that_labelled_the_data():
     task = lr.tasks.StudentTeacher(n=5, d=3, widths=(4,), outputs=2, num_test=4)
-    train = off(task.sample, KEY).train
-    layers = off(task.teacher, jax.random.split(KEY, 3)[0])
+    train = task.sample(KEY).train
+    layers = task.teacher(jax.random.split(KEY, 3)[0])
     (w, b), (last, c) = [(np.asarray(w), np.asarray(b)) for w, b in layers]
     f = np.tanh(np.asarray(train.x) @ w.T + b) @ last.T + c
     np.testing.assert_allclose(f, train.y, rtol=1e-12)
@@ -223,7 +231,7 @@ def test_whole_number_targets_of_a_regression_are_numbers(dtype):
     order = np.random.default_rng(0).permutation(55)
     x, y = x[order], y[order].astype(dtype)
     assert np.linalg.matrix_rank(x[:45]) == 10
-    record = off(lr.simulate, experiment(x, y, 45))
+    record = lr.simulate(experiment(x, y, 45))
     assert float(record.test_loss[-1]) < 1e-15
     assert "test_accuracy" not in record
     assert "margin" not in record
@@ -239,7 +247,7 @@ def test_whole_number_labels_train_by_the_exact_reduction(depth):
     y = np.clip(np.round(3 + x @ w), 0, 9)
     model, decay = lr.models.DiagonalLinear(depth=depth), 1e-3
     runs = [
-        off(lr.simulate, experiment(x, y.astype(t), 12, model=model, weight_decay=decay))
+        lr.simulate(experiment(x, y.astype(t), 12, model=model, weight_decay=decay))
         for t in (float, int, np.uint8)
     ]
     assert runs[0].attrs["ending"] == "completed"
@@ -262,7 +270,7 @@ def test_a_module_in_single_precision_runs_in_double():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(30, 5))
     y = x @ rng.normal(size=5)
-    module = off(lambda: eqx.nn.MLP(5, "scalar", 4, 1, key=KEY))
+    module = eqx.nn.MLP(5, "scalar", 4, 1, key=KEY)
     double = jax.tree.map(
         lambda a: jnp.asarray(a, jnp.float64) if eqx.is_inexact_array(a) else a, module
     )
@@ -272,7 +280,7 @@ def test_a_module_in_single_precision_runs_in_double():
     for one in (module, double):
         model = lr.models.FromEquinox(module=one)
         run = experiment(x, y, 20, model=model, dynamics=steps, t1=0.2)
-        ends.append(off(lr.simulate, run).train_loss.values)
+        ends.append(lr.simulate(run).train_loss.values)
     np.testing.assert_allclose(ends[0], ends[1], rtol=1e-12)
     # By hand, in NumPy: the loss at time 0.
     (w, b), (v, c) = [(np.asarray(p.weight, float), np.asarray(p.bias, float))
@@ -287,7 +295,7 @@ def test_parameters_passed_in_are_the_same_in_every_type():
     runs = []
     for dtype in (float, np.float32, np.float16, int, ">f8", jnp.bfloat16):
         start = DIAGONAL(*(np.full(10, 1).astype(dtype) for _ in "uv"))
-        runs.append(off(lambda p: lr.simulate(experiment(x, y, 45, t1=1.0), params=p), start))
+        runs.append(lr.simulate(experiment(x, y, 45, t1=1.0), params=start))
     for run in runs[1:]:
         np.testing.assert_array_equal(run.train_loss, runs[0].train_loss)
         assert run.attrs["own_params"] == runs[0].attrs["own_params"]
@@ -300,7 +308,7 @@ def test_inputs_of_a_narrow_type_do_not_overflow_in_a_users_function():
     )
     steps = lr.dynamics.GradientDescent(learning_rate=1e-12)
     run = experiment(x, np.zeros(3), 2, model=model, t1=1e-12, dynamics=steps)
-    record = off(lr.simulate, run)
+    record = lr.simulate(run)
     right = np.mean(((100.0 * x[:2].astype(float)) ** 2).sum(axis=1) ** 2)
     np.testing.assert_allclose(float(record.train_loss[0]), right, rtol=1e-12)
 
@@ -351,7 +359,7 @@ def test_own_models_that_cannot_be_followed_say_why(name):
         task=task, model=make(), loss=lr.losses.Squared(), dynamics=lr.dynamics.Flow(), t1=0.1
     )
     with pytest.raises(lr.InputError, match=f"^{message}") as caught:
-        off(lr.simulate, run)
+        lr.simulate(run)
     assert "\n" not in str(caught.value)
 
 

@@ -17,8 +17,8 @@ _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
 # Arguments whose integers are not converted: inputs, which linear models read in a narrow type,
-# indices and classes.
-_WHOLE = frozenset({"x", "other", "index", "classes"})
+# indices, classes, and the context of a probe, which holds classes.
+_WHOLE = frozenset({"x", "other", "index", "classes", "context"})
 
 
 PrecisionName = Literal["float64", "float32"]
@@ -93,8 +93,8 @@ def in_double(function: Callable[_P, _R]) -> Callable[_P, _R]:
 def promoted(function: Callable[_P, _R]) -> Callable[_P, _R]:
     """Runs `function` in double precision: arrays of any real type become float64.
 
-    Integers in the arguments `x`, `other`, `index` and `classes` are not converted. Inside a
-    trace, such as a `jax.jit` or `jax.grad` of the user, nothing is converted: there the
+    Integers in the arguments `x`, `other`, `index`, `classes` and `context` are not converted.
+    Inside a trace, such as a `jax.jit` or `jax.grad` of the user, nothing is converted: there the
     precision is that of the trace.
     """
     names = tuple(inspect.signature(function).parameters)

@@ -89,5 +89,5 @@ class SoftmaxSaturation(AbstractProbe):
     @promoted
     def __call__(self, state: RunState, context: RunContext) -> Float[Array, ""]:
         p = jax.nn.softmax(state.f_train, axis=1)
-        right = jnp.take_along_axis(p, context.y_train[:, None].astype(jnp.int32), axis=1)
-        return jnp.mean(right == 1.0)
+        right = jnp.take_along_axis(p, context.y_train[:, None], axis=1)
+        return jnp.mean((right == 1.0).astype(right.dtype))  # a mean of booleans is float32
