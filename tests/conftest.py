@@ -13,8 +13,8 @@ os.environ["XLA_FLAGS"] = (
 import jax
 import pytest
 
-if os.environ.get("TRY_STRICT"):
-    jax.config.update("jax_numpy_dtype_promotion", "strict")
+# Types are promoted as by default: diffrax mixes them, and some tests call it. Public functions
+# are called with strict promotion in test_default_session.
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 # Every compiled function holds several maps of memory, of which Linux grants a process 65,530;

@@ -1,7 +1,7 @@
-"""Every public function computes in float64, in a session that never touched JAX's configuration.
+"""Every public function computes in float64, whatever JAX's configuration.
 
-What is found in the session of the tests, which is such a session, is compared with what is found
-where 64-bit types are enabled.
+What is found without 64-bit types, as JAX is by default, and with strict promotion of types is
+compared with what is found where 64-bit types are enabled.
 """
 
 import inspect
@@ -17,7 +17,15 @@ import pytest
 import lazyrich as lr
 from lazyrich.dynamics import AbstractDynamics
 from lazyrich.probes import BUILT_IN, ON_REQUEST, RunContext, RunState
-from tests.helpers import built_in, diagonal_problem, entry_of, in_double, normal, silent
+from tests.helpers import (
+    built_in,
+    diagonal_problem,
+    entry_of,
+    in_double,
+    normal,
+    silent,
+    small_experiment,
+)
 from tests.test_tasks import TASKS, name as name_of
 from tests.test_types import DOORS, KEY, NETS, SIGNS, X, inputs
 
@@ -63,12 +71,19 @@ def assert_double(ours: Any, theirs: Any, rtol: float = 1e-9) -> None:
             np.testing.assert_allclose(np.asarray(one), np.asarray(other), rtol=rtol, atol=1e-12)
 
 
-def found(function: Any, args: Any) -> Any:
-    """What a function returns, or the words in which it refuses."""
+def found(function: Any, args: Any = ()) -> Any:
+    """What a function returns in a user's session, or the words in which it refuses."""
     try:
-        return function(*args)
+        with jax.numpy_dtype_promotion("strict"):
+            return function(*args)
     except lr.InputError as error:
         return str(error)
+
+
+@in_double
+def doubly(function: Any, args: Any) -> Any:
+    """What a function returns where 64-bit types are enabled."""
+    return function(*args)
 
 
 def methods(thing: Any) -> Iterator[tuple[str, Any]]:
@@ -188,15 +203,16 @@ def test_every_probe(name):
     applying = [pair for pair in WORLDS.values() if probe.applies(pair[1])]
     assert applying
     for state, context in applying:
-        ours = probe(state, context)
+        ours = found(probe, (state, context))
         assert ours.dtype == jnp.float64
         assert_double(ours, in_double(probe)(*wide((state, context))))
 
 
 @pytest.mark.parametrize("task", TASKS, ids=name_of)
 def test_every_task_draws_the_same_data(task):
-    ours, theirs = task.sample(jr.key(3)), in_double(task.sample)(jr.key(3))
-    train, test = [ours.train, *ours.test], [theirs.train, *in_double(list)(theirs.test)]
+    ours, theirs = found(task.sample, [jr.key(3)]), in_double(task.sample)(jr.key(3))
+    train = [ours.train, *found(list, [ours.test])]
+    test = [theirs.train, *in_double(list)(theirs.test)]
     for one, other in zip(train, test, strict=True):
         assert (one.x.dtype, one.y.dtype) == (other.x.dtype, other.y.dtype)
         np.testing.assert_array_equal(one.x, other.x)
@@ -204,7 +220,7 @@ def test_every_task_draws_the_same_data(task):
     for method in ("teacher", "quadratic_teacher"):
         if hasattr(task, method):
             call = getattr(task, method)
-            assert_double(call(KEY), in_double(call)(KEY), rtol=0.0)
+            assert_double(found(call, [KEY]), in_double(call)(KEY), rtol=0.0)
 
 
 RATE = 0.01
@@ -231,15 +247,32 @@ def test_every_dynamics(dynamics):
         numbers = np.array([*dynamics.first_times([problem]), dynamics.loss_floor(problem)])
         return ways.states, ways.final, at_end, numbers, [one.final for one in batch]
 
-    assert_double(solved(), in_double(solved)(), rtol=0.0)
+    assert_double(found(solved), in_double(solved)(), rtol=0.0)
 
 
 def test_no_dynamics_are_missing():
     assert {type(dynamics).__name__ for dynamics in DYNAMICS} == built_in(AbstractDynamics)
 
 
+@pytest.mark.slow
+def test_a_run_and_its_forecast():
+    experiment = small_experiment(t1=1e3)
+    ours, theirs = (session(lr.simulate, [experiment]) for session in (found, doubly))
+    for name in theirs.variables:
+        assert ours[name].dtype == theirs[name].dtype
+        np.testing.assert_array_equal(ours[name], theirs[name])
+    ours, theirs = (session(lr.forecast, [experiment]).summary() for session in (found, doubly))
+    assert {**ours, "seconds": None} == {**theirs, "seconds": None}
+
+
 # A part of the probes of a committee, and a question.
 ELSEWHERE = {"error_parts", "follows_twin"}
+
+
+@pytest.mark.parametrize("name", DOORS)
+def test_every_function(name):
+    function, args = DOORS[name]
+    assert_double(found(function, args), doubly(function, args))
 
 
 def test_no_function_is_missing():

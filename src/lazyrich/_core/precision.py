@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Literal, ParamSpec, TypeVar
 
 import jax
@@ -79,12 +79,19 @@ def _with_floats(tree: Any, dtype: Any) -> Any:
     return jax.tree.map(leaf, tree)
 
 
+@contextlib.contextmanager
+def _double() -> Iterator[None]:
+    """Enables 64-bit types, and the promotion of types that diffrax and optax need."""
+    with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
+        yield
+
+
 def in_double(function: Callable[_P, _R]) -> Callable[_P, _R]:
     """Runs `function` with 64-bit types enabled, and does not change the global setting."""
 
     @functools.wraps(function)
     def wrapped(*args: _P.args, **kwargs: _P.kwargs) -> _R:
-        with jax.enable_x64(True):
+        with _double():
             return function(*args, **kwargs)
 
     return wrapped
@@ -104,7 +111,7 @@ def promoted(function: Callable[_P, _R]) -> Callable[_P, _R]:
         named = {**dict(zip(names, args, strict=False)), **kwargs}
         if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(named)):
             return function(*args, **kwargs)
-        with jax.enable_x64(True):
+        with _double():
             positional: Any = [_argument(n, a) for n, a in zip(names, args, strict=False)]
             by_name: Any = {name: _argument(name, value) for name, value in kwargs.items()}
             return function(*positional, **by_name)
