@@ -59,7 +59,7 @@ ROOMS: dict[str, Room] = {
         ("experiments/identity.py", "_core/description.py", "_core/fingerprint/*.py"),
         ("test_experiment.py", "test_identity.py"),
     ),
-    "store": Room(("sweeps/_store/*.py",), ("test_store.py",)),
+    "store": Room(("sweeps/_store/*.py",), ("test_store.py", "test_security.py")),
     "predictors": Room(
         ("predictors/*.py",),
         (
@@ -252,7 +252,9 @@ def limit(room: str) -> float:
     begun = time.perf_counter()
     done = subprocess.run(shlex.split(command(room)), capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise RuntimeError(f"the tests of {room} fail without a mutation:\n{done.stdout[-2000:]}")
+        raise RuntimeError(
+            f"the tests of {room} fail without a mutation:\n{(done.stdout + done.stderr)[-2000:]}"
+        )
     return TIMES_AS_LONG * (time.perf_counter() - begun)
 
 

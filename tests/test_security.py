@@ -481,6 +481,7 @@ FILES: dict[str, Callable[[Path], object]] = {
     "hashes that are none": said("hashes", ["../../etc/passwd", "0" * 64]),
     "hashes as numbers": said("hashes", [1, 2]),
     "no hashes": said("hashes", []),
+    "hashes that are nothing": said("hashes", None),
     "fewer hashes": said("hashes", ["0" * 64]),
     "seconds without end": said("seconds", float("inf")),
     "seconds as a table": said("seconds", {}),

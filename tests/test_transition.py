@@ -508,7 +508,8 @@ def test_every_word_and_ending_says_what_to_do():
     for word in set(OUTCOMES) - {*FORMER, "missing"}:
         assert MEANINGS[word]
         for state in ("settled", "moving", "stopped"):
-            assert advice_on(word, state, "max_steps"), (word, state)
+            for ending in ("max_steps", "completed"):
+                assert advice_on(word, state, ending), (word, state, ending)
     for ending in ("max_steps", "max_gradients", "max_seconds", "too_stiff", "diverged"):
         assert "the record ends early: " in advice_on_ending(ending)
     assert advice_on_ending("completed") == ""
