@@ -5,6 +5,7 @@ import itertools
 import json
 from typing import Any
 
+import matplotlib
 import numpy as np
 import pytest
 import xarray as xr
@@ -259,6 +260,15 @@ def test_files_have_the_size_of_a_column_and_embedded_fonts():
     assert lr.plot.run(record, figsize=(5.0, 4.0)).get_size_inches().tolist() == [5.0, 4.0]
     with pytest.raises(lr.InputError, match=r"width = 'wide': should be one of single, double"):
         lr.plot.run(record, width="wide")  # type: ignore[call-overload]
+
+
+def test_fonts_of_the_user_that_lack_a_letter_are_helped_out():
+    # Computer Modern has no ‖ and no exponents. A missing letter is a warning, which is an error.
+    with matplotlib.rc_context({"font.family": ["cmss10"]}):
+        figure = lr.plot.run(run_of(), panels=["norm"])
+        figure.canvas.draw()
+    assert figure.axes[0].yaxis.label.get_fontfamily() == ["cmss10", "DejaVu Sans"]
+    assert matplotlib.rcParams["font.family"] == ["sans-serif"]
 
 
 def styles(panel) -> list[description.Style]:

@@ -29,7 +29,7 @@ from .labels import (
     place_phase_labels,
     wrap_axis_labels,
 )
-from .paper import STYLE, WIDTHS, PaperFigure
+from .paper import WIDTHS, PaperFigure, style
 
 # Heights of a row of panels in inches, of what is below the last, and of a title or a line of key.
 _ROW = {"single": 1.55, "double": 1.75}
@@ -79,7 +79,7 @@ def draw(
     - **Raises** [`InputError`][lazyrich.InputError] for another width, or another number of axes.
     """
     check_width(width)
-    with matplotlib.rc_context(STYLE):
+    with matplotlib.rc_context(style()):
         if ax is not None:
             return _into(figure, [ax] if isinstance(ax, Axes) else list(ax))
         rows, columns = figure.shape

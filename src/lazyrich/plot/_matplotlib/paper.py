@@ -35,11 +35,18 @@ STYLE: Any = {
     "grid.color": "#e6e6e6",
     "grid.linewidth": 0.5,
     "savefig.dpi": 300,
+    # Labels are plain text with Greek letters and exponents, which LaTeX would not read.
+    "text.usetex": False,
     # Editable text with whole fonts in PDF and PostScript: many journals refuse Type 3.
     "pdf.fonttype": 42,
     "ps.fonttype": 42,
     "svg.hashsalt": "lazyrich",
 }
+
+
+def style() -> Any:
+    """The style with the fonts of the user, and one that has every letter of ours after them."""
+    return STYLE | {"font.family": [*matplotlib.rcParams["font.family"], "DejaVu Sans"]}
 
 
 class PaperFigure(Figure):
