@@ -63,7 +63,6 @@ def test_sign_data_of_the_paper_at_small_size():
     assert np.count_nonzero(np.abs(ours.weights) > 1e-6) == 3
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(8))
 def test_l1_max_margin_ends_at_a_hundredth_of_the_tolerance(seed):
     # The Newton matrix is singular near the end but for the constraint on the sum of multipliers.
@@ -73,6 +72,7 @@ def test_l1_max_margin_ends_at_a_hundredth_of_the_tolerance(seed):
     assert (found.status, found.gap < 1.1e-10) == ("optimal", True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("predict", [lr.predictors.l1_max_margin, lr.predictors.l2_max_margin])
 def test_inseparable_data_are_reported(predict):
     x, y = np.array([[1.0, 2.0], [1.0, 2.0], [0.5, -1.0]]), np.array([1.0, -1.0, 1.0])
