@@ -146,7 +146,7 @@ def row(name: str, found: dict[str, Any]) -> str:
         f"{found['gain']:.2f}",
         f"{found['distance']:.0e}",
         shown(found["shift"]),
-        "" if own is None else f"{own:.0e}, {shown(found['solver_shift'])}",
+        "" if own is None else f"{own:.0e}, {shown(found['solver_shift'])}".rstrip(", "),
     ]
     return f"| {' | '.join(cells)} |"
 
