@@ -271,9 +271,10 @@ def test_a_module_in_single_precision_runs_in_double():
     x = rng.normal(size=(30, 5))
     y = x @ rng.normal(size=5)
     module = eqx.nn.MLP(5, "scalar", 4, 1, key=KEY)
-    double = jax.tree.map(
-        lambda a: jnp.asarray(a, jnp.float64) if eqx.is_inexact_array(a) else a, module
-    )
+    with jax.enable_x64(True):
+        double = jax.tree.map(
+            lambda a: jnp.asarray(a, jnp.float64) if eqx.is_inexact_array(a) else a, module
+        )
     assert module.layers[0].weight.dtype == jnp.float32
     steps = lr.dynamics.GradientDescent(learning_rate=1e-2)
     ends = []
