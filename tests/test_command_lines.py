@@ -38,7 +38,7 @@ def ending(arguments, monkeypatch, capsys):
     """The exit code and the last line of stderr; anything that has no name is raised."""
     monkeypatch.setattr(sys, "argv", ["lazyrich", *arguments])
     # Figures take seconds.
-    monkeypatch.setattr(sys.modules["lazyrich.cli.run"], "find_spec", lambda name: None)
+    monkeypatch.setattr(sys.modules["lazyrich.cli.run"], "can_draw", lambda: False)
     monkeypatch.setenv("LAZYRICH_CACHE", "off")
     monkeypatch.setenv("LAZYRICH_TRACEBACK", "1")
     capsys.readouterr()

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,7 @@ from tests.test_command_lines import TINY
 
 def call(monkeypatch, *arguments):
     monkeypatch.setattr(sys, "argv", ["lazyrich", *map(str, arguments)])
-    monkeypatch.setattr(sys.modules["lazyrich.cli.run"], "find_spec", lambda name: None)
+    monkeypatch.setattr(sys.modules["lazyrich.cli.run"], "can_draw", lambda: False)
     monkeypatch.setenv("LAZYRICH_CACHE", "off")
     with pytest.raises(SystemExit) as exit_:
         cli.main()
@@ -158,7 +157,7 @@ def test_a_run_of_a_file_shows_the_curves_beside_it(monkeypatch, capsys, tmp_pat
 
     monkeypatch.setattr(lr.plot, "run", run)
     monkeypatch.setattr(sys, "argv", ["lazyrich", *map(str, arguments)])
-    monkeypatch.setattr(sys.modules["lazyrich.cli.run"], "find_spec", find_spec)
+    monkeypatch.setattr(sys.modules["lazyrich.cli.run"], "can_draw", lambda: True)
     with pytest.raises(SystemExit):
         cli.main()
     assert [curve["test_loss"].tolist() for curve in shown] == [[[0.5], [0.7]]]

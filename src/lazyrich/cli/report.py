@@ -1,7 +1,6 @@
 """`lazyrich report`: the page and figures of results on disk."""
 
 import json
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,7 +8,7 @@ import typer
 
 from .._core.errors import InputError, one_line
 from .._core.files import contents, replacing
-from .settings import Threshold
+from .settings import Threshold, can_draw
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -63,7 +62,7 @@ def report(
 
 
 def _check_out(place: str, out: Path | None) -> None:
-    if not (find_spec("matplotlib") and find_spec("jinja2")):
+    if not can_draw():
         raise InputError("PLACE", place, "a report needs pip install 'lazyrich[view]'")
     if out is None:
         return

@@ -1,7 +1,6 @@
 """`lazyrich reproduce`: all panels of a study."""
 
 import contextlib
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -9,7 +8,7 @@ import typer
 
 from .._core.errors import InputError
 from .._core.terminal import sweep_progress
-from .settings import Data, Scheduler, Workers, import_own
+from .settings import Data, Scheduler, Workers, can_draw, import_own
 
 if TYPE_CHECKING:
     from ..studies import PanelResult
@@ -54,7 +53,7 @@ def reproduce(
     scheduler: Scheduler = None,
 ) -> None:
     """Reproduce a study; users see `HELP`."""
-    if not (find_spec("matplotlib") and find_spec("jinja2")):
+    if not can_draw():
         raise InputError("study", study, "a report needs pip install 'lazyrich[view]'")
     from .._reproduce.reproduce import reproduce as run
     from ..plot import write_study

@@ -3,7 +3,6 @@
 import json
 import os
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +16,7 @@ from .settings import (
     Data,
     Set,
     Threshold,
+    can_draw,
     on_data,
     resolve,
     resolve_row,
@@ -242,7 +242,7 @@ def _run(
     if forecast is not None:
         summary["forecast"] = forecast.summary()
     _write_json(folder / "summary.json", summary)
-    if find_spec("matplotlib") and find_spec("jinja2"):
+    if can_draw():
         from .. import plot
 
         figure = plot.run(record, forecast, curves=curves)

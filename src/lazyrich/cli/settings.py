@@ -2,6 +2,7 @@
 
 import sys
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Any
@@ -44,6 +45,11 @@ Workers = Annotated[
 Scheduler = Annotated[
     str | None, typer.Option(metavar="ADDRESS", help="The address of a dask scheduler to use.")
 ]
+
+
+def can_draw() -> bool:
+    """Whether the extra `view` is installed."""
+    return all(map(find_spec, ("matplotlib", "jinja2", "plotly")))
 
 
 def resolve(name: str, settings: list[str]) -> "Experiment":

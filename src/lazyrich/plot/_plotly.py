@@ -20,8 +20,9 @@ _SYMBOLS = {
 _THIN = ("cross", "plus", "tri", "minus")
 _SEQUENCE = "Viridis"
 _AROUND = [[0.0, "#e66101"], [0.5, "#f7f7f7"], [1.0, "#5e3c99"]]
-# Parts of the width and of the height between panels.
-_GAP_X, _GAP_Y = 0.12, 0.13
+# Parts of the width and of the height between panels; of the height that all gaps take together
+# where panels share their x axis, which has numbers below the lowest only.
+_GAP_X, _GAP_Y, _GAPS_SHARED = 0.12, 0.13, 0.2
 # Pixels in a point, so that lines are as wide as in print.
 _POINT = 1.33
 _INK, _GRID = "#303030", "#e6e6e6"
@@ -86,8 +87,9 @@ def _axes(figure: Figure, place: int) -> dict[str, Any]:
     width = (1 - _GAP_X * (columns - 1)) / columns
     left = panel.column * (width + _GAP_X)
     heights = [max(p.height for p in figure.panels if p.row == row) for row in range(rows)]
-    unit = (1 - _GAP_Y * (rows - 1)) / sum(heights)
-    top = 1 - sum(heights[: panel.row]) * unit - panel.row * _GAP_Y
+    gap = _GAPS_SHARED / rows if figure.share_x else _GAP_Y
+    unit = (1 - gap * (rows - 1)) / sum(heights)
+    top = 1 - sum(heights[: panel.row]) * unit - panel.row * gap
     bottom = top - heights[panel.row] * unit
     side_y = _axis(panel.y) | {"domain": _within(bottom, top), "anchor": x}
     if figure.share_y and panel.column:

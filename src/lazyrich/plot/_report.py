@@ -1,23 +1,21 @@
 """The page of a run."""
 
-import base64
-import io
 import os
 from collections.abc import Mapping
 from typing import Any
 
-import jinja2
-import matplotlib
 import numpy as np
 import xarray as xr
 from jaxtyping import Float
-from matplotlib.figure import Figure
 
 from .._core.files import replacing
 from ..forecasts import Forecast
+from ..records.described import description_of
 from ..records.summary import summarise
 from ..records.transition import MEANINGS, Thresholds
-from ._run import run
+from . import describe
+from ._live import live
+from ._page import number, render
 
 
 def report(
@@ -28,23 +26,30 @@ def report(
     thresholds: Thresholds | None = None,
     curves: Mapping[str, Float[np.ndarray, "2 k"]] | None = None,
 ) -> None:
-    """Writes an HTML page with the figure, the outcome and every number of the summary.
+    """Writes an HTML page: question and outcome, interactive curves, and all numbers.
 
-    The page needs no network, as the figure is embedded. All text from the experiment is escaped.
+    The page needs no network, because the curves and the script that shows them are embedded. In
+    print and without scripts a still image is shown instead. Text from the experiment is escaped,
+    and the page allows no other script.
 
     - **Takes** a record, of a run or of a log; `path`, that of the page; `forecast`, of the same
         experiment, or its summary, which is drawn over the figure and listed beside the run;
         `thresholds`, those of the record if left out; `curves` as in
         [`plot.run`][lazyrich.plot.run].
+    - **Raises** [`ComputationError`][lazyrich.ComputationError] if Plotly is not installed.
     """
     summary = summarise(record, thresholds)
-    figure = run(record, forecast, curves=curves)
+    views = {
+        scale: describe.run(record, forecast, curves=curves, time=scale, columns=1)
+        for scale in ("log", "linear")
+    }
     page = render(
         "report.html",
         summary=summary,
-        figure=embedded(figure),
-        caption=figure.caption,
+        figure=live(describe.run(record, forecast, curves=curves), views),
+        asked=_asked(record),
         description=record.attrs["experiment"],
+        command=_command(summary["thresholds"]),
         version=record.attrs.get("lazyrich_version", "unknown"),
         source=record.attrs.get("source"),
         headline=MEANINGS[summary["outcome"]],
@@ -54,31 +59,44 @@ def report(
         temporary.write_text(page, encoding="utf-8")
 
 
-def embedded(figure: Figure) -> str:
-    """A figure as text for a page; equal figures give equal text."""
-    image = io.BytesIO()
-    with matplotlib.rc_context({"svg.hashsalt": "lazyrich"}):
-        figure.savefig(image, format="svg", metadata={"Date": None})
-    return base64.b64encode(image.getvalue()).decode()
-
-
-def render(template: str, **fields: Any) -> str:
-    """A page from a template; all values are escaped."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("lazyrich.plot"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+def _asked(record: xr.Dataset) -> str:
+    """The question that a run answers, in a sentence."""
+    question = "generalise long after it has fitted its training data"
+    if "source" in record.attrs:
+        return f"Does the model whose training was logged in {record.attrs['source']} {question}?"
+    described = description_of(record)
+    parts = {key: _named(described.get(key)) for key in ("model", "task", "loss", "dynamics")}
+    numbers = [
+        f"{words} {number(described[key])}"
+        for key, words in (("init_scale", "initial scale"), ("weight_decay", "weight decay"))
+        if key in described
+    ]
+    return (
+        f"Does the model {parts['model']}, trained on {parts['task']} with the loss "
+        f"{parts['loss']}, {' and '.join(numbers)}, {question}? "
+        f"Training follows {parts['dynamics']} until t = {number(described.get('t1'))}."
     )
-    environment.filters["number"] = number
-    return environment.get_template(template).render(**fields)
 
 
-def number(value: Any) -> str:
-    """Four significant digits, whole numbers whole; a dash for what is unknown."""
-    if value is None:
-        return "–"
-    if isinstance(value, str):
-        return value
-    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+def _named(table: Any) -> str:
+    """The kind of a part of an experiment, with its numbers and choices."""
+    if not isinstance(table, dict):
+        return "of the record"
+    fields = [
+        key if value is True else f"{key} = {number(value)}"
+        for key, value in table.items()
+        if key != "kind" and value is not False and isinstance(value, str | int | float)
+    ]
+    kind = str(table.get("kind", "of your own"))
+    return f"{kind} ({', '.join(fields)})" if fields else kind
+
+
+def _command(thresholds: dict[str, Any]) -> str:
+    """The command that repeats a run whose experiment is in `experiment.toml`."""
+    usual = Thresholds().table()
+    changed = [
+        f" --threshold {key}={value:g}"
+        for key, value in thresholds.items()
+        if value is not None and value != usual.get(key)
+    ]
+    return "lazyrich run experiment.toml" + "".join(changed)

@@ -10,7 +10,7 @@ from typing import Any
 from .._core.files import replacing
 from ..claims import ClaimResult
 from ..studies import PanelResult, Row
-from ._report import embedded, render
+from ._page import embedded, render
 from ._tables import markdown, notes, overview
 from .figures import Drawing, drawings
 

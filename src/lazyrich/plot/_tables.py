@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from ..studies import PanelResult, Row
-from ._report import number
+from ._page import number
 
 _OVERVIEW = ("panel", "how it came out", "published numbers that agree", "claims")
 _MEASURED = ("quantity", "published", "measured", "range over runs", "ratio", "agrees?")

@@ -1,0 +1,82 @@
+"use strict";
+(() => {
+  const make = (name, fields, ...children) => {
+    const found = Object.assign(document.createElement(name), fields);
+    found.append(...children);
+    return found;
+  };
+
+  const unpack = async (text) => {
+    const packed = Uint8Array.from(atob(text.trim()), (letter) => letter.charCodeAt(0));
+    const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+    return new Response(stream).text();
+  };
+
+  const choice = (type, name, label, checked, act) => {
+    const input = make("input", { type, name, checked, onchange: () => act(input.checked) });
+    return make("label", {}, input, " " + label);
+  };
+
+  const group = (title, choices) =>
+    make("fieldset", { className: "controls" }, make("legend", { textContent: title }), ...choices);
+
+  const show = (figure, place) => {
+    const views = JSON.parse(document.getElementById(figure.dataset.views).textContent);
+    const names = Object.keys(views);
+    const hidden = new Set();
+    let now = names[0];
+    const live = make("div", { className: "live" });
+    const config = {
+      responsive: true,
+      displaylogo: false,
+      modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
+    };
+    const draw = () => {
+      const { data, layout } = views[now];
+      for (const part of [...data, ...layout.shapes]) part.visible = !hidden.has(part.legendgroup);
+      return Plotly.react(live, data, layout, config);
+    };
+    const parts = [...views[now].layout.shapes, ...views[now].data].map((part) => part.legendgroup);
+    const toggle = (part) => (on) => {
+      hidden[on ? "delete" : "add"](part);
+      draw();
+    };
+    const shown = [...new Set(parts)].map((part) => choice("checkbox", "", part, true, toggle(part)));
+    const scales = names.map((name) =>
+      choice("radio", "view-" + place, name, name === now, () => {
+        now = name;
+        draw();
+      }),
+    );
+    const controls = names.length > 1 ? [group("Time axis:", scales)] : [];
+    figure.prepend(...controls, group("Show:", shown), live);
+    figure.classList.add("on");
+    return draw();
+  };
+
+  const copy = async (block, button) => {
+    try {
+      await navigator.clipboard.writeText(block.textContent);
+      button.textContent = "Copied";
+    } catch {
+      getSelection().selectAllChildren(block);
+      button.textContent = "Selected";
+    }
+  };
+
+  const start = async () => {
+    for (const block of document.querySelectorAll("pre[data-copy]")) {
+      const button = make("button", { type: "button", textContent: "Copy " + block.dataset.copy });
+      button.onclick = () => copy(block, button);
+      block.before(button);
+    }
+    const packed = document.getElementById("plotly");
+    // Without a way to unpack the script, the still images stay.
+    if (!packed || !("DecompressionStream" in window)) return;
+    const code = await unpack(packed.textContent);
+    document.head.append(make("script", { textContent: code }));
+    document.querySelectorAll("figure[data-views]").forEach(show);
+  };
+
+  document.addEventListener("DOMContentLoaded", start);
+})();
