@@ -169,14 +169,16 @@ class AbstractLoss(Choice):
         return jnp.asarray(in_shape(type(self).__name__, labels, outputs, key), jnp.float64)
 
     @in_double
-    def meaning(self, y_train: Shaped[Array, " n *c"], y_test: Shaped[Array, " m *c"]) -> Meaning:
+    def meaning(
+        self, y_train: Shaped[ArrayLike, " n *c"], y_test: Shaped[ArrayLike, " m *c"]
+    ) -> Meaning:
         """The meaning of labels that `labels` returned.
 
         For a loss of one output, real numbers that are all -1 or 1 count as signs, and their
         accuracy is recorded as well.
         """
         signs = all(bool(jnp.all(jnp.abs(y) == 1)) for y in (y_train, y_test))
-        return "signs" if signs and y_train.ndim == 1 else "reals"
+        return "signs" if signs and jnp.ndim(y_train) == 1 else "reals"
 
 
 def finite_labels(y: Any, outputs: tuple[int, ...], key: str) -> np.ndarray:

@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Shaped
+from jaxtyping import Array, ArrayLike, Float, Int, Shaped
 
 from .._core.errors import InputError
 from .._core.precision import in_double, promoted
@@ -85,7 +85,7 @@ class CrossEntropy(AbstractLoss):
             raise InputError("model", f"outputs {outputs}", accepted)
         return classes_of("CrossEntropy", labels, outputs[1], key)
 
-    def meaning(self, y_train: Array, y_test: Array) -> Meaning:
+    def meaning(self, y_train: ArrayLike, y_test: ArrayLike) -> Meaning:
         del y_train, y_test
         return "classes"
 

@@ -72,9 +72,9 @@ class Squared(AbstractLoss):
         return classes_of("Squared", labels, num_outputs, key)
 
     @in_double
-    def meaning(self, y_train: Array, y_test: Array) -> Meaning:
+    def meaning(self, y_train: ArrayLike, y_test: ArrayLike) -> Meaning:
         # `labels` returns integers for classes only.
-        classes = jnp.issubdtype(y_train.dtype, jnp.integer)
+        classes = jnp.issubdtype(jnp.result_type(y_train), jnp.integer)
         return "classes" if classes else super().meaning(y_train, y_test)
 
 
