@@ -231,3 +231,15 @@ def test_cells_say_their_runs_when_hovered():
     cells = [t for t in found["data"] if t["type"] == "heatmap" and t["yaxis"] == "y"]
     texts = {text for trace in cells for row in trace["text"] for text in row}
     assert texts == {"2 grokked", "2 immediate", "1 immediate, 1 grokked"}
+
+
+def test_a_colour_bar_is_beside_its_panel():
+    found = lr.plot.plotly(with_map(3, False))
+    layout, bars = found["layout"], [trace for trace in found["data"] if "colorbar" in trace]
+    assert len(bars) >= 2
+    for trace in bars:
+        bar = trace["colorbar"]
+        side = layout["yaxis" + trace["yaxis"][1:]]["domain"]
+        ends = [bar["y"] - bar["len"] / 2, bar["y"] + bar["len"] / 2]
+        assert ends == pytest.approx(side)
+        assert bar["x"] == layout["xaxis" + trace["xaxis"][1:]]["domain"][1]

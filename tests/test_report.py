@@ -6,6 +6,7 @@ import hashlib
 import importlib.util
 import json
 import re
+import shutil
 import sys
 import tomllib
 import warnings
@@ -20,6 +21,7 @@ import xarray as xr
 
 import lazyrich as lr
 from lazyrich import cli
+from lazyrich.sweeps._store import Store
 
 NAME = "<img src=x onerror=alert(1)>"
 
@@ -235,6 +237,26 @@ def test_a_page_can_be_read_without_seeing_it(golden):
     assert all(attrs["scope"] in ("row", "col") for attrs, _ in page.of("th"))
     ids = [attrs["id"] for _, attrs in page.found if "id" in attrs]
     assert len(ids) == len(set(ids))
+
+
+def test_a_stores_page_has_the_curves_of_every_run(tmp_path, monkeypatch, capsys):
+    store = tmp_path / "store"
+    shutil.copytree(GOLDEN.with_name("store"), store)
+    assert call(monkeypatch, "report", store) == 0
+    capsys.readouterr()
+    written = (store / "report.html").read_text(encoding="utf-8")
+    assert len(written.encode()) < 2.5e6
+    page = Page(written)
+    (figure,) = views(page).values()
+    (one,) = Store(store).sweeps()
+    losses = lr.open_store(store, one)["train_loss"].values.reshape(4, -1)
+    shown = [trace["y"] for trace in figure["data"]]
+    # Time 0 is not on a log axis.
+    assert all(loss[1:].tolist() in shown for loss in losses)
+    assert figure["layout"]["meta"]["key"] == "initial scale α"
+    assert {trace["legendgroup"] for trace in figure["data"]} == {"3", "10"}
+    links = {attrs["href"].removeprefix("#") for attrs, _ in page.of("a")}
+    assert links <= {attrs.get("id") for _, attrs in page.found}
 
 
 def test_hostile_strings_are_text(tmp_path):

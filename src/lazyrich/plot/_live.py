@@ -1,15 +1,17 @@
-"""A described figure in a page: a still image, and the same numbers for Plotly."""
+"""A figure in a page: a still image, and the same numbers for Plotly."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
+import matplotlib.figure
+
 from . import description
-from ._matplotlib import draw
 from ._page import embedded
 from ._plotly import plotly
 
-# Pixels: the height of a row of panels, and that of everything around them.
-_ROW, _AROUND = 200, 110
+# Pixels: the height of a panel, of one with cells, and that of everything around them.
+_PANEL, _CELLS, _AROUND = 200, 300, 110
 
 
 @dataclass(frozen=True)
@@ -17,7 +19,8 @@ class Live:
     """What a template needs of a figure.
 
     - `image`, a still image, for print and for browsers without scripts; `alt`, its text.
-    - `caption`; `views`, Plotly figures by the name of their button.
+    - `caption`; `views`, Plotly figures by the name of their button. Without any, the figure is
+        the still image.
     """
 
     image: str
@@ -26,22 +29,29 @@ class Live:
     views: dict[str, dict[str, Any]]
 
 
-def live(still: description.Figure, views: dict[str, description.Figure]) -> Live:
-    """A figure for a page from its description for print, and those for the screen."""
-    shown = list(dict.fromkeys(panel.y.label or panel.name for panel in still.panels))
-    alt = f"Panels of the figure: {', '.join(shown)}. The caption says what they show."
+def live(
+    still: matplotlib.figure.Figure, caption: str, views: Mapping[str, description.Figure]
+) -> Live:
+    """A figure for a page from the one for print, and descriptions for the screen."""
+    panels = [panel for figure in views.values() for panel in figure.panels]
+    names = list(dict.fromkeys(panel.title or panel.y.label or panel.name for panel in panels))
+    listed = f"Panels: {', '.join(names)}. " if names else ""
     pages = {name: _for_page(figure, name) for name, figure in views.items()}
-    return Live(embedded(draw(still)), alt, still.caption, pages)
+    return Live(embedded(still), f"{listed}The caption says what the figure shows.", caption, pages)
 
 
 def _for_page(figure: description.Figure, view: str) -> dict[str, Any]:
-    """A Plotly figure that fills the width of a page, without a title and a key of its own."""
-    found = plotly(figure)
+    """A Plotly figure with all panels below each other, for pages of any width.
+
+    The page shows the title, the caption and the key.
+    """
+    panels = tuple(replace(p, row=row, column=0) for row, p in enumerate(figure.panels))
+    found = plotly(replace(figure, panels=panels, share_y=False))
     layout = found["layout"]
-    for key in ("title", "meta"):  # the page has both
-        layout.pop(key, None)
+    layout.pop("title", None)
     layout |= {
-        "height": _ROW * figure.shape[0] + _AROUND,
+        "meta": {"key": figure.key_title},
+        "height": sum(_CELLS if p.cells else _PANEL for p in panels) + _AROUND,
         "showlegend": False,
         # What a reader hides stays hidden in the other views; the range of an axis does not.
         "uirevision": "page",

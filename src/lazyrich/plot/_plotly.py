@@ -65,6 +65,9 @@ def plotly(figure: Figure) -> dict[str, Any]:
             data.append(trace)
         layout["shapes"] += [_shape(span, axes) for span in panel.spans]
         layout["annotations"] += _annotations(panel, axes)
+    for trace in data:
+        if "colorbar" in trace:
+            trace["colorbar"] |= _beside(layout, trace)
     return {"data": data, "layout": layout}
 
 
@@ -100,6 +103,13 @@ def _axes(figure: Figure, place: int) -> dict[str, Any]:
     if not figure.share_x or lowest:
         found[_long(x)] = _axis(panel.x) | {"domain": _within(left, left + width), "anchor": y}
     return found
+
+
+def _beside(layout: dict[str, Any], trace: dict[str, Any]) -> dict[str, Any]:
+    """The place of a colour bar: to the right of its panel, and as high."""
+    _, right = layout[_long(trace["xaxis"])]["domain"]
+    bottom, top = layout[_long(trace["yaxis"])]["domain"]
+    return {"x": right, "y": (bottom + top) / 2, "len": top - bottom}
 
 
 def _within(low: float, high: float) -> list[float]:

@@ -16,6 +16,7 @@ from ..records.transition import MEANINGS, Thresholds
 from . import describe
 from ._live import live
 from ._page import number, render
+from ._run import run
 
 
 def report(
@@ -43,10 +44,11 @@ def report(
         scale: describe.run(record, forecast, curves=curves, time=scale, columns=1)
         for scale in ("log", "linear")
     }
+    still = run(record, forecast, curves=curves)
     page = render(
         "report.html",
         summary=summary,
-        figure=live(describe.run(record, forecast, curves=curves), views),
+        figure=live(still, still.caption, views),
         asked=_asked(record),
         description=record.attrs["experiment"],
         command=_command(summary["thresholds"]),

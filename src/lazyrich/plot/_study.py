@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shlex
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ from typing import Any
 from .._core.files import replacing
 from ..claims import ClaimResult
 from ..studies import PanelResult, Row
-from ._page import embedded, render
+from ._live import live
+from ._page import render
 from ._tables import markdown, notes, overview
 from .figures import Drawing, drawings
 
@@ -52,10 +54,15 @@ def _write_page(
     for result in results:
         figures = []
         for name, drawing in drawings(result):
-            figures.append(_saved(page.parent, name, drawing))
+            _save(page.parent, name, drawing)
+            views = {} if drawing.described is None else {"all": drawing.described}
+            figures.append(live(drawing.figure, drawing.caption, views))
             written += [page.parent / f"{name}.{suffix}" for suffix in ("pdf", "png")]
         sections.append({**_numbers(result), "overview": overview(result), "figures": figures})
-    text = render("study.html", title=title, preset=preset, sections=sections)
+    command = None
+    if preset is not None:
+        command = f"lazyrich reproduce {shlex.quote(title)} --preset {preset}"
+    text = render("study.html", title=title, preset=preset, sections=sections, command=command)
     with replacing(page) as path:
         path.write_text(text, encoding="utf-8")
     return written
@@ -92,9 +99,8 @@ def _known(value: Any) -> Any:
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
-def _saved(folder: Path, name: str, drawing: Drawing) -> dict[str, str]:
-    """A figure in files of its own, and as it goes into the page."""
+def _save(folder: Path, name: str, drawing: Drawing) -> None:
+    """Saves a figure in files of its own."""
     for suffix in ("pdf", "png"):
         with replacing(folder / f"{name}.{suffix}") as path:
             drawing.figure.savefig(path, dpi=300)
-    return {"image": embedded(drawing.figure), "caption": drawing.caption}

@@ -88,7 +88,7 @@ def draw(
         height += _SECOND if any(panel.second for panel in figure.panels) else 0.0
         height += sum(_ROW[width] * panel.height for panel in figure.panels if panel.column == 0)
         made = PaperFigure(figsize=figsize or (WIDTHS[width], height), layout="constrained")
-        made.caption = figure.caption
+        made.caption, made.described = figure.caption, figure
         grid = made.add_gridspec(rows, columns, height_ratios=_heights(figure))
         axes: dict[tuple[int, int], Axes] = {}
         for panel in figure.panels:

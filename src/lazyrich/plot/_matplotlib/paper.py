@@ -5,6 +5,8 @@ from typing import Any, Literal
 import matplotlib
 from matplotlib.figure import Figure
 
+from ..description import Figure as Described
+
 Width = Literal["single", "double"]
 
 WIDTHS: dict[str, float] = {"single": 3.4, "double": 7.0}
@@ -52,10 +54,13 @@ def style() -> Any:
 class PaperFigure(Figure):
     """A matplotlib figure with a `caption`, which is saved in the style of a paper.
 
+    `described` is the description it was drawn from.
+
     Fonts are embedded in PDF files; other files have 300 dots per inch, unless `dpi` is given.
     """
 
     caption: str = ""
+    described: Described | None = None
 
     def savefig(self, fname: Any, **kwargs: Any) -> None:
         """As that of matplotlib, with the style's fonts and resolution."""

@@ -9,14 +9,19 @@ from ..._core.description import Choice, small_letters
 from ..._core.errors import InputError
 from ...studies import PanelResult
 from ...sweeps import Sweep
+from ..description import Figure as Described
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """A matplotlib figure, and a sentence or two on what it shows."""
+    """A matplotlib figure, and a sentence or two on what it shows.
+
+    With `described`, the same figure as data, a page shows an interactive figure.
+    """
 
     figure: Figure
     caption: str
+    described: Described | None = None
 
 
 class AbstractFigure(Choice):

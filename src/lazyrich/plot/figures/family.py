@@ -30,4 +30,4 @@ class Family(AbstractFigure):
         alike = len({json.dumps(point[place]) for point in axis.points}) < len(axis)
         rest = [name for name in axis.keys if name != key]
         others = f" Runs of one colour differ in {' and '.join(rest)}." if alike else ""
-        return Drawing(figure, figure.caption + others)
+        return Drawing(figure, figure.caption + others, figure.described)

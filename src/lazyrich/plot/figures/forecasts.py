@@ -17,4 +17,4 @@ class Forecasts(AbstractFigure):
         if not result.keys or num_timed(result.dataset) < 2:
             return None
         figure = forecasts(result.dataset)
-        return Drawing(figure, f"{figure.caption} {scored(result.dataset)}")
+        return Drawing(figure, f"{figure.caption} {scored(result.dataset)}", figure.described)

@@ -40,7 +40,7 @@ class Map(AbstractFigure):
         if result.forecast is not None:
             expected = _line(dataset, x, y, "forecast_outcome")
         figure = plot_map(phase_diagram(dataset, x, y), line, self.delay, expected)
-        return Drawing(figure, figure.caption)
+        return Drawing(figure, figure.caption, figure.described)
 
 
 def _line(

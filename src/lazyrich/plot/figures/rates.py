@@ -14,7 +14,7 @@ class Rates(AbstractFigure):
 
     def draw(self, result: PanelResult) -> Drawing:
         figure = rates(result.dataset)
-        return Drawing(figure, figure.caption)
+        return Drawing(figure, figure.caption, figure.described)
 
     @staticmethod
     def suits(result: PanelResult) -> bool:

@@ -21,7 +21,7 @@ class Run(AbstractFigure):
             caption = f"The run of the first seed. {caption}"
         if result.forecast is not None:
             caption += f" {scored(result.dataset)}"
-        return Drawing(figure, caption)
+        return Drawing(figure, caption, figure.described)
 
 
 def record_of(run: xr.Dataset, result: PanelResult) -> xr.Dataset:

@@ -21,4 +21,4 @@ class Scores(AbstractFigure):
 
     def draw(self, result: PanelResult) -> Drawing:
         figure = scores(result.dataset, self.along)
-        return Drawing(figure, figure.caption)
+        return Drawing(figure, figure.caption, figure.described)

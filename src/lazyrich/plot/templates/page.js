@@ -12,9 +12,27 @@
     return new Response(stream).text();
   };
 
-  const choice = (type, name, label, checked, act) => {
+  const choice = (type, name, label, checked, act, ...sample) => {
     const input = make("input", { type, name, checked, onchange: () => act(input.checked) });
-    return make("label", {}, input, " " + label);
+    return make("label", {}, input, " ", ...sample, label);
+  };
+
+  // The sample of a key: a line, or a patch for bands, spans and cells; none for a colour bar.
+  const sample = (part) => {
+    const found = make("span", { className: "sample" });
+    if (part.colorbar) return [];
+    const scale = part.type === "heatmap" ? part.colorscale : null;
+    const patch = Array.isArray(scale) ? scale[1][1] : part.fillcolor;
+    if (patch) {
+      found.classList.add("patch");
+      found.style.background = patch;
+      found.style.opacity = part.opacity ?? 1;
+    } else if (part.line) {
+      const dashes = { solid: "solid", dot: "dotted" };
+      const drawn = part.mode === "markers" ? "dotted" : (dashes[part.line.dash ?? "solid"] ?? "dashed");
+      found.style.borderTop = `3px ${drawn} ${part.line.color}`;
+    }
+    return [found];
   };
 
   const group = (title, choices) =>
@@ -36,12 +54,17 @@
       for (const part of [...data, ...layout.shapes]) part.visible = !hidden.has(part.legendgroup);
       return Plotly.react(live, data, layout, config);
     };
-    const parts = [...views[now].layout.shapes, ...views[now].data].map((part) => part.legendgroup);
+    const parts = new Map();
+    for (const part of [...views[now].data, ...views[now].layout.shapes])
+      if (!parts.has(part.legendgroup)) parts.set(part.legendgroup, part);
+    const title = views[now].layout.meta.key;
     const toggle = (part) => (on) => {
       hidden[on ? "delete" : "add"](part);
       draw();
     };
-    const shown = [...new Set(parts)].map((part) => choice("checkbox", "", part, true, toggle(part)));
+    const shown = [...parts].map(([name, part]) =>
+      choice("checkbox", "", name, true, toggle(name), ...sample(part)),
+    );
     const scales = names.map((name) =>
       choice("radio", "view-" + place, name, name === now, () => {
         now = name;
@@ -49,7 +72,7 @@
       }),
     );
     const controls = names.length > 1 ? [group("Time axis:", scales)] : [];
-    figure.prepend(...controls, group("Show:", shown), live);
+    figure.prepend(...controls, group(title ? title + ":" : "Show:", shown), live);
     figure.classList.add("on");
     return draw();
   };
