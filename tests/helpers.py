@@ -1,5 +1,6 @@
 """Small problems that several tests pose."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar, cast
 
@@ -21,6 +22,18 @@ R = TypeVar("R")
 def in_double(function: Callable[P, R]) -> Callable[P, R]:
     """Runs a function that makes arrays, or the answer to compare with, with 64-bit types."""
     return cast(Callable[P, R], jax.enable_x64(True)(function))
+
+
+def leaves(found: Any) -> list[Any]:
+    """The leaves of a result, whose parts may be dataclasses that JAX does not take apart."""
+    kept: list[Any] = []
+    for leaf in jax.tree.leaves(found):
+        if dataclasses.is_dataclass(leaf) and not isinstance(leaf, type):
+            parts = [getattr(leaf, field.name) for field in dataclasses.fields(leaf)]
+            kept += [inner for part in parts for inner in leaves(part)]
+        else:
+            kept.append(leaf)
+    return kept
 
 
 def given(values: Any) -> Any:

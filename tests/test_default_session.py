@@ -22,6 +22,7 @@ from tests.helpers import (
     diagonal_problem,
     entry_of,
     in_double,
+    leaves,
     normal,
     silent,
     small_experiment,
@@ -60,7 +61,7 @@ def wide(tree: Any) -> Any:
 
 
 def arrays(tree: Any) -> list[Any]:
-    return [leaf for leaf in jax.tree.leaves(tree) if hasattr(leaf, "dtype")]
+    return [leaf for leaf in leaves(tree) if hasattr(leaf, "dtype")]
 
 
 def assert_double(ours: Any, theirs: Any, rtol: float = 1e-9) -> None:

@@ -21,7 +21,7 @@ from lazyrich.dynamics import Problem
 from lazyrich.forecasts import before_run
 from lazyrich.forecasts.before_run import follows_the_flow
 from lazyrich.forecasts.calibration import family_of
-from lazyrich.forecasts.conclude import calibrated
+from lazyrich.forecasts.conclude import calibrated, with_steps
 from lazyrich.forecasts.course import Course
 from lazyrich.forecasts.flow import kernel_flow
 from lazyrich.forecasts.kernel import Dense, Passes, Repeated, kernel_of
@@ -586,3 +586,25 @@ def test_a_forecast_that_fails_does_not_end_the_run(monkeypatch):
     record = before_run.forecast_and_simulate(experiment, told.append)
     assert told == ["a fault in two lines"]
     assert record.attrs["ending"] == "completed"
+
+
+def test_a_score_that_changes_in_steps_has_a_wide_interval():
+    # A plateau at 50 % of the change from t = 1 to 1,000; the score is 0.8, then 0.9, then 1.
+    times = np.concatenate([[0.0], np.geomspace(1e-3, 1e5, 400)])
+    score = np.where(times < 1, 0.8, np.where(times < 1000, 0.9, 1.0))
+    curves = {"train_accuracy": (times > 0.01).astype(float), "test_accuracy": score}
+    course = Course(times, curves, Scales(chance=0.5, blank_loss=1.0))
+    events = course.events(lr.Thresholds())
+    assert events.outcome == "grokked"
+    low, high = course.around_half(events, 0.03)
+    assert low == pytest.approx(1, rel=0.05)
+    assert high == pytest.approx(1000, rel=0.05)
+    interval, reasons = with_steps((0.9, 1.1), course, events, 0.03)
+    assert interval == (min(0.9, low), high)
+    assert confidence_of(reasons) == "medium"
+    # A straight change in log time between 10 and 11 is no step.
+    ramp = np.interp(np.log(np.maximum(times, 1e-3)), np.log([10.0, 11.0]), [0.8, 1.0])
+    straight = Course(times, {**curves, "test_accuracy": ramp}, course.scales)
+    assert with_steps((9.0, 12.0), straight, straight.events(lr.Thresholds()), 0.03) == (
+        (9.0, 12.0), [],
+    )  # fmt: skip

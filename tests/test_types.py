@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import lazyrich as lr
-from tests.helpers import in_double
+from tests.helpers import in_double, leaves
 
 # Called with what their annotations do not admit.
 ARRAYS: Any = lr.tasks.Arrays
@@ -189,8 +189,9 @@ def test_public_functions_compute_in_double(name):
         arg if not isinstance(arg, np.ndarray | tuple) else narrow(arg, np.float64) for arg in args
     ]
     ours, theirs = function(*args), in_double(function)(*wide)
-    plain = [np.asarray(leaf) for leaf in jax.tree.leaves(ours) if not isinstance(leaf, str)]
-    other = [np.asarray(leaf) for leaf in jax.tree.leaves(theirs) if not isinstance(leaf, str)]
+    plain = [np.asarray(leaf) for leaf in leaves(ours) if not isinstance(leaf, str)]
+    other = [np.asarray(leaf) for leaf in leaves(theirs) if not isinstance(leaf, str)]
+    assert plain
     assert all(array.dtype.kind != "f" or array.dtype == np.float64 for array in plain)
     for one, two in zip(plain, other, strict=True):
         np.testing.assert_allclose(one, two, rtol=1e-9, atol=1e-12)

@@ -172,7 +172,7 @@ def hashes() -> dict[str, str]:
 
 
 # What is zero but for rounding, or for the iteration at which a search ended.
-_FLOORS = {"predictor_train_loss": 1e-25, "predictor_gap": 1e-7}
+FLOORS = {"predictor_train_loss": 1e-25, "predictor_gap": 1e-7, "rich_gap": 1e-7}
 
 
 def close(old: Any, new: Any, rtol: float, floor: float = 0.0) -> bool:
@@ -197,7 +197,7 @@ def differences(old: Any, new: Any, rtol: float, place: str = "") -> list[str]:
             for key in sorted(old.keys() | new.keys())
         ]
         return [line for lines in found for line in lines]
-    floor = _FLOORS.get(place.rsplit("/", maxsplit=1)[-1], 0.0)
+    floor = FLOORS.get(place.rsplit("/", maxsplit=1)[-1], 0.0)
     return [] if close(old, new, rtol, floor) else [f"{place}: {old} -> {new}"]
 
 

@@ -119,7 +119,7 @@ def _by_kernel_flow(
         later = predictions.course.events(thresholds)
         if verdict_of(later) != verdict and later.t_change > experiment.t1:
             verdict, events, shown = verdict_of(later), later, predictions.course
-    near = shown.near(thresholds, _SLACK if predictions.is_exact else _MARGIN, verdict)
+    near = shown.near(thresholds, _slack_of(predictions), verdict)
     if near:
         reasons.append(
             Reason(1, f"a small change of these thresholds changes the verdict: {', '.join(near)}")
@@ -130,8 +130,31 @@ def _by_kernel_flow(
     if verdict in ("grok", "misgrok", "immediate"):
         t50 = events.t50 if thresholds.loss is None else events.t_change
     interval = (t50 * math.exp(-_READ), t50 * math.exp(_READ))
+    if thresholds.loss is None:
+        interval, steps = with_steps(interval, shown, events, _slack_of(predictions))
+        reasons += steps
     late = {"predictor": "the end of the kernel flow", **states["late"]}
     return Conclusion(verdict, outcome, t50, interval, family, reasons, early, late)
+
+
+def _slack_of(predictions: Predictions) -> float:
+    return _SLACK if predictions.is_exact else _MARGIN
+
+
+# The test score changes in steps if the times around half of its change differ by this factor.
+_STEPS = 2.0
+
+
+def with_steps(
+    interval: tuple[float, float], course: Course, events: Transition, slack: float
+) -> tuple[tuple[float, float], list[Reason]]:
+    """The interval of $t_{50}$, widened if the test score changes in steps, and the reason."""
+    first, last = course.around_half(events, slack)
+    if not last > _STEPS * first:
+        return interval, []
+    text = f"the test score changes in steps, and half of the change is passed from t = {first:.3g}"
+    text += f" to {last:.3g}"
+    return (min(interval[0], first), max(interval[1], last)), [Reason(1, text)]
 
 
 def _by_solving(
@@ -154,7 +177,8 @@ def _by_solving(
             Reason(1, f"a small change of these thresholds changes the verdict: {', '.join(near)}")
         )
     late = predictions.late or {"predictor": "the end of the solve", **solved.late}
-    interval = solved.interval(family.error)
+    interval, steps = with_steps(solved.interval(family.error), solved.course, events, _MARGIN)
+    reasons += steps
     return Conclusion(
         verdict, events.outcome, events.t50, interval, family, reasons, predictions.early, late
     )

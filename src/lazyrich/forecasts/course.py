@@ -7,11 +7,21 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
-from ..records.transition import Scales, Thresholds, Transition, read_off
+from ..records.transition import (
+    Scales,
+    Thresholds,
+    Transition,
+    read_off,
+    score_of_loss,
+    scored_by,
+)
+from ..records.transition.crossing import crossing
 from .verdict import Verdict, verdict_of
 
 # Half of the width, in log time, of the ramp that replaces a change: its shape is not predicted.
 _RAMP = 0.02
+# The largest distance from half of a change, as a share of it.
+_MOST = 0.4
 # The course ends at this multiple of the time of the change.
 _AFTER = 20.0
 
@@ -54,6 +64,28 @@ class Course(NamedTuple):
             curves[name] = np.concatenate([row, row[-1] + share * change])
         times = np.concatenate([kept.times, held, ramp, after])
         return Course(times, curves, self.scales)
+
+    def around_half(self, events: Transition, slack: float) -> tuple[float, float]:
+        """The first times at half of the change of the test score, less `slack` and plus `slack`.
+
+        They are far apart if the score changes in steps with a plateau near the middle. NaN if the
+        score does not change.
+        """
+        size = events.final_score - events.plateau_score
+        if not abs(size) > 0:
+            return math.nan, math.nan
+        if scored_by(self.curves, self.scales) == "accuracy":
+            score = self.curves["test_accuracy"]
+        else:
+            score = score_of_loss(self.curves["test_loss"], self.scales.test_variance)
+        after = ~(self.times < events.t_train)
+        done = (score[after] - events.plateau_score) / size
+        share = min(slack / abs(size), _MOST)
+        low, high = (
+            crossing(self.times[after], done, done >= level, level)
+            for level in (0.5 - share, 0.5 + share)
+        )
+        return low, high
 
     def near(self, thresholds: Thresholds, slack: float, verdict: Verdict) -> list[str]:
         """The names of the thresholds for which a change by about `slack` changes the verdict."""
