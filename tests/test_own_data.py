@@ -261,3 +261,23 @@ def test_a_model_without_an_exact_flow_is_followed_by_default():
         tight.with_changes({"model.kind": "MLP", "dynamics.kind": "ReducedFlow"})
     record = lr.simulate(net)
     assert record.attrs["ending"] == "completed"
+
+
+def test_a_setting_changes_how_the_files_data_are_read(tmp_path):
+    # Column 0 holds 0 to 39, column 1 its parity, column 2 whether it is 20 or more.
+    lines = [f"{i},{i % 2},{int(i >= 20)}" for i in range(40)]
+    (tmp_path / "t.csv").write_text("\n".join(["size,odd,large", *lines]))
+    file = tmp_path / "t.toml"
+    file.write_text('[task]\npath = "t.csv"\nnum_train = 10\n')
+    settings = ["task.num_train=15", "task.standardise=true", "task.label=odd", "seed=1"]
+    found = resolve(str(file), settings)
+    numbers = np.arange(40.0)
+    x = np.stack([numbers, numbers >= 20], axis=1)
+    expected = lr.tasks.Arrays.split(x, numbers % 2, 15, standardise=True)
+    assert found.task == expected
+    assert (found.seed, resolve(str(file), []).value("task.num_train")) == (1, 10)
+    loaded = lr.Experiment.load(file)
+    more = loaded.with_changes({"task.num_train": 15}, tmp_path)
+    assert more.task == loaded.task.model_copy(update={"num_train": 15})
+    with pytest.raises(lr.InputError, match=r"task\.num_trian = 3: .*did you mean num_train"):
+        resolve(str(file), ["task.num_trian=3"])

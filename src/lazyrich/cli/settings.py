@@ -64,10 +64,8 @@ def resolve(name: str, settings: list[str]) -> "Experiment":
         replaced["model"] = own_model(changes.pop("model"))
         _check_left(named, changes)
     if name.endswith(".toml"):
-        described = Experiment.load(name, **replaced)
-    else:
-        described = studies.load(name).with_changes(replaced)
-    return described.with_changes(changes, Path())
+        return Experiment.load(name, changes, **replaced)
+    return studies.load(name).with_changes(replaced).with_changes(changes, Path())
 
 
 def own_model(named: str) -> Any:

@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any
 
 import pydantic
@@ -125,11 +126,18 @@ class Experiment(Description):
         return cls(**fields)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], **replaced: Any) -> "Experiment":
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        changes: Mapping[str, Any] | None = None,
+        **replaced: Any,
+    ) -> "Experiment":
         """Reads a TOML file. A path to arrays in the file is relative to the file's folder.
 
-        - **Takes** `replaced`, fields that replace those of the file, such as `model=` for a
-            model of your own, which no file can contain.
+        - **Takes** `changes` by dotted key, as `with_changes` does. Those of a task with a `path`
+            are made before its data are read, so they can say how to read them, such as
+            `task.label`. `replaced`, fields that replace those of the file, such as `model=` for
+            a model of your own, which no file can contain.
         """
         path = Path(path)
         try:
@@ -138,7 +146,7 @@ class Experiment(Description):
             raise InputError(
                 "experiment", str(path), f"should be a readable file ({error})"
             ) from None
-        return cls.from_toml(text, path.parent, str(path), **replaced)
+        return cls.from_toml(text, path.parent, str(path), changes=changes or {}, **replaced)
 
     @classmethod
     def from_toml(
@@ -148,9 +156,10 @@ class Experiment(Description):
         key: str = "toml",
         *,
         same_folder: bool = False,
+        changes: Mapping[str, Any] = MappingProxyType({}),
         **replaced: Any,
     ) -> "Experiment":
-        """Parses the text of a TOML file located in `folder`, with `replaced` as for `load`.
+        """Parses the text of a TOML file in `folder`, with `changes` and `replaced` as for `load`.
 
         With `same_folder`, for text from an unknown source, its arrays must be in `folder` itself.
         """
@@ -161,7 +170,9 @@ class Experiment(Description):
         task = table.get("task")
         if same_folder and isinstance(task, dict):
             check_same_folder(task)
-        return cls.from_table({**table, **replaced}, folder)
+        table, later = _with_data_changes({**table, **replaced}, changes)
+        found = cls.from_table(table, folder)
+        return found.with_changes(later, Path()) if later else found
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes a TOML file that `load` reads without loss.
@@ -337,6 +348,26 @@ _FIRST_DEFAULT_PROBES = (
 )  # fmt: skip
 
 _PARTS: dict[str, type[Description]] = {"times": Times, "published": Published}
+
+
+def _with_data_changes(
+    table: dict[str, Any], changes: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The table after the changes to a task with a `path`, and the other changes.
+
+    A change of the `path` itself, or of the `kind`, begins another task and is not made here.
+    """
+    task, begins = table.get("task"), {"task", "task.path", "task.kind"}
+    if not isinstance(task, dict) or "path" not in task or begins & changes.keys():
+        return table, dict(changes)
+    early = {key: value for key, value in changes.items() if key.startswith("task.")}
+    if not early:
+        return table, dict(changes)
+    changed = {**task, **{key.removeprefix("task."): value for key, value in early.items()}}
+    # Published numbers are of the data as the file describes them.
+    kept = {key: value for key, value in table.items() if key != "published"}
+    later = {key: value for key, value in changes.items() if key not in early}
+    return {**kept, "task": changed}, later
 
 
 def check_same_folder(task: dict[str, Any]) -> None:

@@ -93,12 +93,15 @@ class AbstractArrayTask(AbstractTask):
 def array_task(table: dict[str, Any], folder: Path) -> AbstractArrayTask | None:
     """The task of a table that names a file of arrays in `folder`; None for other tables.
 
-    If the table has no `kind`, the names of the arrays in the file decide the kind.
+    A table with the arrays themselves, as made from a task in memory, names no file. If the table
+    has no `kind`, the names of the arrays in the file decide the kind.
     """
     path, kind = table.get("path"), table.get("kind")
     if kind is None and isinstance(path, str):
         kind = "Arrays" if "x_train" in names_in(folder / path) else "SplitArrays"
     cls = AbstractTask.kinds.get(kind) if isinstance(kind, str) else None
     if cls is None or not issubclass(cls, AbstractArrayTask):
+        return None
+    if any(isinstance(table.get(name), np.ndarray) for name in cls.array_names):
         return None
     return cls.from_file(table, folder)
