@@ -7,6 +7,7 @@ import importlib.util
 import json
 import re
 import shutil
+import subprocess
 import sys
 import tomllib
 import warnings
@@ -257,6 +258,30 @@ def test_a_stores_page_has_the_curves_of_every_run(tmp_path, monkeypatch, capsys
     assert {trace["legendgroup"] for trace in figure["data"]} == {"3", "10"}
     links = {attrs["href"].removeprefix("#") for attrs, _ in page.of("a")}
     assert links <= {attrs.get("id") for _, attrs in page.found}
+
+
+_BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM = next(filter(None, map(shutil.which, _BROWSERS)), "")
+
+
+@pytest.mark.skipif(not CHROMIUM, reason="there is no Chromium or Chrome")
+def test_a_browser_draws_the_curves_and_complains_of_nothing(golden, tmp_path):
+    (tmp_path / "page.html").write_text(golden, encoding="utf-8")
+    options = [
+        "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'user'}",
+        "--enable-logging=stderr", "--virtual-time-budget=10000", "--dump-dom",
+    ]  # fmt: skip
+    address = (tmp_path / "page.html").as_uri()
+    found = subprocess.run(
+        [CHROMIUM, *options, address], capture_output=True, text=True, timeout=60, check=True
+    )
+    # A refusal by the content security policy is an error in the console.
+    assert "CONSOLE" not in found.stderr
+    assert '<figure data-views="curves" class="on">' in found.stdout
+    figure = views(Page(golden))["log"]
+    assert found.stdout.count('class="trace scatter') == len(figure["data"])
+    groups = {trace["legendgroup"] for trace in figure["data"]} | {"phases"}
+    assert found.stdout.count('type="checkbox"') == len(groups)
 
 
 def test_hostile_strings_are_text(tmp_path):

@@ -33,7 +33,8 @@ def plotly(figure: Figure) -> dict[str, Any]:
 
     Every element is a trace with a name, so that hovering and the legend name it; spans are shapes.
     Elements of one group share an entry of the legend. Panels of a column that share their x axis
-    share hovering. The numbers are those of the description; unknown ones are None. Cells with
+    share hovering. The numbers are those of the description, logarithms of contours to four decimal
+    places; unknown ones are None. Cells with
     numbers have their `log10` as `z`, and the numbers as `customdata`. The caption is in
     `layout.meta.caption`. Names are escaped, because Plotly reads them as markup.
     """
@@ -270,12 +271,16 @@ def _powers(low: float, high: float) -> list[float]:
 
 
 def _contours(contours: Contours) -> Iterator[dict[str, Any]]:
-    """A trace for each level, because levels of one trace are in equal steps."""
+    """A trace for each level, because levels of one trace are in equal steps.
+
+    Each repeats the logarithms, so that these are rounded: errors of 0.01 % of z cannot be seen.
+    """
+    log_z = _rows(np.round(contours.log_z, 4))
     for level in contours.levels:
         at = float(np.log(level))
         yield {
             "type": "contour", "x": _numbers(contours.x), "y": _numbers(contours.y),
-            "z": _rows(contours.log_z), "name": _safe(f"{contours.name} {level:.3g}"),
+            "z": log_z, "name": _safe(f"{contours.name} {level:.3g}"),
             "legendgroup": contours.name, "autocontour": False, "showscale": False,
             "contours": {"start": at, "end": at, "size": 1.0, "coloring": "none"},
             "line": {"color": contours.style.colour, "width": contours.style.width},
