@@ -165,3 +165,45 @@ def test_probes_of_parameters_whose_squares_vanish():
         wanted = np.log(float(record[name][0])) - power * late.time
         assert np.all(np.abs(np.log(late[name]) - wanted) < 0.02 * power * late.time), name
     assert np.allclose(late.kernel_alignment_start, 1.0, atol=1e-3)
+
+
+def _own(given_name, axes=()):
+    class Own(lr.probes.AbstractProbe):
+        named = (given_name, "my own")
+        dims = axes
+
+        def __call__(self, state, context):
+            return state.time
+
+    return Own()
+
+
+@pytest.mark.parametrize(
+    ("probes", "name", "of"),
+    [
+        (("train_loss", _own("train_loss")), "train_loss", "a built-in probe"),
+        ((_own("train_accuracy"),), "train_accuracy", "a built-in probe"),
+        ((_own("mine"), _own("mine")), "mine", "another of your probes"),
+        ((_own("time"),), "time", "another variable of the dataset"),
+        ((_own("predictor"),), "predictor", "another variable of the dataset"),
+        ((_own("unit", ("unit",)),), "unit", "an axis of a probe"),
+    ],
+)
+def test_a_name_that_is_in_use_is_one_line_before_the_run(probes, name, of, monkeypatch):
+    task = lr.tasks.SparseClassification(n=6, d=10, num_test=5)
+    monkeypatch.setattr(type(task), "sample", lambda *_: pytest.fail("data were drawn"))
+    with pytest.raises(lr.InputError) as error:
+        lr.simulate(lr.Experiment(task=task, t1=5.0, probes=probes))
+    line = f"names must differ, and {name} is also the name of {of}: use another name"
+    assert str(error.value) == f"probes = {name!r}: {line}"
+
+
+def test_a_sweep_keeps_the_names_of_its_keys_and_columns(tmp_path):
+    task = lr.tasks.SparseClassification(n=6, d=10, num_test=5)
+    # A built-in probe may be given as an object.
+    losses = (lr.probes.Loss("train"), "test_loss")
+    for name in ("outcome", "t50", "init_scale"):
+        experiment = lr.Experiment(task=task, t1=5.0, probes=(*losses, _own(name)))
+        with pytest.raises(lr.InputError, match=f"{name} is also the name of another variable"):
+            lr.sweep(experiment, {"init_scale": [1.0, 2.0]}, tmp_path / "runs", workers=0)
+    assert not (tmp_path / "runs").exists()

@@ -15,6 +15,7 @@ from .._core.precision import as_double, in_double
 from .._core.terminal import progress as shown_progress
 from .._integrate.checkpoint import Checkpoint
 from ..experiments.experiment import Experiment
+from ..records.schema import check_names
 from .prepared import prepare, prepare_all
 from .result import BatchResult, digest_of, machine
 from .solve import Listener, Stopwatch, silently, solve_batch
@@ -120,6 +121,8 @@ def _check_batch(
 ) -> None:
     if not experiments:
         raise InputError("experiments", "none", "should be one or more experiments")
+    for experiment in experiments:
+        check_names(experiment.probe_modules)
     given = f"a batch of {len(experiments)}"
     dynamics = experiments[0].dynamics
     if any(experiment.dynamics != dynamics for experiment in experiments):

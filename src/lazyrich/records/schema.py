@@ -9,6 +9,7 @@ from typing import Literal
 
 import xarray as xr
 
+from .._core.errors import InputError
 from ..probes import BUILT_IN, ON_REQUEST, AbstractProbe
 
 Group = Literal["time", "curve", "on request", "predictor", "scale", "kkt", "end"]
@@ -165,6 +166,31 @@ VARIABLES: dict[str, Variable] = {
 def names_of(group: Group) -> tuple[str, ...]:
     """The names of the variables in a group, in order."""
     return tuple(name for name, variable in VARIABLES.items() if variable.group == group)
+
+
+def check_names(probes: Iterable[AbstractProbe], taken: Iterable[str] = ()) -> None:
+    """Refuses probes whose values would replace other values of a record.
+
+    - **Takes** the `probes` of an experiment; `taken`, further names that are in use.
+    - **Raises** [`InputError`][lazyrich.InputError] for two own probes of one name, or for an own
+        probe with the name of a built-in probe, of another variable, or of an axis.
+    """
+    known = BUILT_IN | ON_REQUEST
+    probes = tuple(probes)
+    own = [p.name for p in probes if type(p) is not type(known.get(p.name))]
+    axes = {dim for probe in probes for dim in probe.dims}
+    others = (
+        (known, "a built-in probe"),
+        (axes, "an axis of a probe"),
+        ({*VARIABLES, *taken}, "another variable of the dataset"),
+    )
+    for place, name in enumerate(own):
+        what = next((words for names, words in others if name in names), "")
+        if name in own[:place]:
+            what = "another of your probes"
+        if what:
+            accepted = f"names must differ, and {name} is also the name of {what}: use another name"
+            raise InputError("probes", name, accepted)
 
 
 CURVES: tuple[str, ...] = tuple(

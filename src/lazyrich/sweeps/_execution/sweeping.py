@@ -1,6 +1,7 @@
 """The function that runs a sweep."""
 
 import contextlib
+import dataclasses
 import os
 from collections.abc import Collection, Iterator
 from typing import Any
@@ -16,8 +17,10 @@ from ..._core.terminal import sweep_progress
 from ...experiments.experiment import Experiment
 from ...experiments.sizes import check_fits
 from ...forecasts.options import ForecastOptions, How
+from ...records.schema import check_names
+from ...records.transition import Transition
 from .._forecast_in_batch import has_forecasts
-from .._store import Store, assemble
+from .._store import RESERVED, Store, assemble
 from .._sweep import Sweep
 from ..axes import Over
 from ..forecasts import with_forecasts
@@ -122,8 +125,11 @@ def run_sweep(
     if described.known_as:
         accepted = "was read from a file that cannot contain all of it; pass the experiment itself"
         raise InputError("sweep", described.known_as, accepted)
+    probes = described.experiment.probe_modules
+    columns = {*RESERVED, *(field.name for field in dataclasses.fields(Transition))}
+    check_names(probes, columns | {key for axis in described.axes for key in axis.keys})
     refuse_repeats(described)
-    recorded = {probe.name for probe in described.experiment.probe_modules}
+    recorded = {probe.name for probe in probes}
     for name in ("train_loss", "test_loss"):
         if name not in recorded:
             raise InputError(

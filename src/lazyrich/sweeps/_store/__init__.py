@@ -1,7 +1,7 @@
 """Stores: the files that hold the runs of sweeps."""
 
 from .batch_file import ENDINGS as ENDINGS, Results as Results, from_bytes as from_bytes
-from .checked import MAX_FILE as MAX_FILE
+from .checked import MAX_FILE as MAX_FILE, RESERVED as RESERVED
 from .dataset import assemble as assemble, consolidate as consolidate, open_store as open_store
 from .sealed import Damaged as Damaged
 from .status import Status as Status, status as status
