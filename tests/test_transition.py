@@ -558,3 +558,31 @@ def test_a_panel_is_judged_by_its_own_thresholds():
     assert own == lr.studies.panels("kumar2024")["1"].thresholds != lr.Thresholds()
     assert thresholds_for("kumar2024/1", ["delay=5"]) == own.model_copy(update={"delay": 5.0})
     assert thresholds_for("mine.toml", ["test=0.9"]) == lr.Thresholds(test=0.9)
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "outcome"),
+    [
+        ([0.5, 1.0, 1.0, 1.0, 1.0], [0.5, 0.5, 0.52, 0.98, 0.99], "unchanged"),
+        ([0.5, 1.0, 1.0], [0.5, 0.5, 0.98], "untrained"),
+        ([1.0], [0.5], "untrained"),
+    ],
+)
+def test_a_change_in_too_few_records_is_said_to_be_one(train, test, outcome):
+    steps = [0, 10, 100, 1000, 2000][: len(train)]
+    record = lr.record(steps, {"train_accuracy": train, "test_accuracy": test})
+    events = lr.transition(record)
+    assert events.outcome == outcome
+    assert "too few records" in events.says
+    assert "sustained" in events.advice
+    # If one record is enough, the change counts.
+    if len(train) == 5:
+        assert lr.transition(record, lr.Thresholds(sustained=1)).outcome == "grokked"
+
+
+def test_a_fit_that_was_lost_is_not_a_recent_one():
+    train = [0.5, 1.0, 0.6, 0.6, 0.6, 0.6]
+    record = lr.record(range(6), {"train_accuracy": train, "test_accuracy": [0.5] * 6})
+    events = lr.transition(record)
+    assert events.outcome == "untrained"
+    assert "too few records" not in events.says

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..._core.shown import as_html, number, rows
 from .scores import ScoredBy
-from .words import Outcome, State, advice_on, state_of
+from .words import RECENT, Outcome, State, advice_on, state_of
 
 # A training score at the end below this value is mentioned.
 _FITS = 0.99
@@ -93,9 +93,20 @@ class Transition:
     def advice(self) -> str:
         """What to do next, in one line."""
         advice = advice_on(self.outcome, self.state, self.ending)
+        if self.is_recent:
+            return RECENT
         if self.logged and self.outcome == "failed":
             return "lower the learning rate, or clip gradients: the logged values are not finite"
         return advice.replace("raise t1", "train for longer") if self.logged else advice
+
+    @property
+    def is_recent(self) -> bool:
+        """Whether a fit or a change is seen, but not for as many records as it must hold."""
+        fit = self.outcome == "untrained" and self.train_score >= _FITS
+        fit = fit and not math.isnan(self.t_train_first)
+        change = self.outcome == "unchanged" and not math.isnan(self.t50)
+        times = (self.t_train,) if fit else (self.t_change, self.t50_sustained)
+        return (fit or change) and all(map(math.isnan, times))
 
     @property
     def says(self) -> str:
@@ -109,6 +120,8 @@ class Transition:
         ]
         if references and not math.isnan(self.final_score):
             parts.append(", ".join(references))
+        if self.is_recent:
+            parts.append("the change is seen in too few records to count")
         stopped = f"stopped by {self.ending}" if self.state == "stopped" else self.state
         return "; ".join([*parts, stopped])
 

@@ -147,6 +147,12 @@ _NEXT: dict[tuple[str, bool], str] = {
 }
 
 
+RECENT = (
+    "record more often, or for longer; or lower the threshold `sustained`, the number of records "
+)
+RECENT += "for which a fit or a change must hold"
+
+
 def advice_on(outcome: str, state: State, ending: str) -> str:
     """One line on what to do next; empty for a former outcome."""
 
