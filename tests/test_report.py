@@ -260,6 +260,14 @@ def test_a_stores_page_has_the_curves_of_every_run(tmp_path, monkeypatch, capsys
     assert links <= {attrs.get("id") for _, attrs in page.found}
 
 
+def test_a_description_that_is_none_has_a_page(tmp_path):
+    odd = 'name = "odd"\ninit_scale = 3.0\nweight_decay = 0.01\nt1 = [1]\ntask = 3\n'
+    page = Page(paged(tmp_path, lr.open_record(GOLDEN).assign_attrs(experiment=odd)))
+    asked = page.of("p")[0][1]
+    assert "trained on – with the loss –, initial scale 3 and weight decay 0.01" in asked
+    assert asked.endswith("until t = –.")
+
+
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM = next(filter(None, map(shutil.which, _BROWSERS)), "")
 

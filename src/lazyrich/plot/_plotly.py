@@ -34,9 +34,9 @@ def plotly(figure: Figure) -> dict[str, Any]:
     Every element is a trace with a name, so that hovering and the legend name it; spans are shapes.
     Elements of one group share an entry of the legend. Panels of a column that share their x axis
     share hovering. The numbers are those of the description, logarithms of contours to four decimal
-    places; unknown ones are None. Cells with
-    numbers have their `log10` as `z`, and the numbers as `customdata`. The caption is in
-    `layout.meta.caption`. Names are escaped, because Plotly reads them as markup.
+    places; unknown ones are None. Cells with numbers have their `log10` as `z`, and the numbers as
+    `customdata`. The caption is in `layout.meta.caption`. Names are escaped, because Plotly reads
+    them as markup.
     """
     layout: dict[str, Any] = {
         "meta": {"caption": figure.caption},

@@ -68,22 +68,23 @@ def _asked(record: xr.Dataset) -> str:
         return f"Does the model whose training was logged in {record.attrs['source']} {question}?"
     described = description_of(record)
     parts = {key: _named(described.get(key)) for key in ("model", "task", "loss", "dynamics")}
-    numbers = [
-        f"{words} {number(described[key])}"
-        for key, words in (("init_scale", "initial scale"), ("weight_decay", "weight decay"))
-        if key in described
-    ]
+    scale, decay, t1 = (_number(described.get(k)) for k in ("init_scale", "weight_decay", "t1"))
     return (
         f"Does the model {parts['model']}, trained on {parts['task']} with the loss "
-        f"{parts['loss']}, {' and '.join(numbers)}, {question}? "
-        f"Training follows {parts['dynamics']} until t = {number(described.get('t1'))}."
+        f"{parts['loss']}, initial scale {scale} and weight decay {decay}, {question}? "
+        f"Training follows {parts['dynamics']} until t = {t1}."
     )
+
+
+def _number(value: Any) -> str:
+    """A number of a description, a dash for anything else: the file can contain it."""
+    return number(value if isinstance(value, int | float) else None)
 
 
 def _named(table: Any) -> str:
     """The kind of a part of an experiment, with its numbers and choices."""
     if not isinstance(table, dict):
-        return "of the record"
+        return "–"
     fields = [
         key if value is True else f"{key} = {number(value)}"
         for key, value in table.items()
