@@ -93,6 +93,11 @@ def test_labels_are_mapped_and_said(labels, meaning, values, said):
         )
     assert [found[i] for i in range(4)] == values
     assert task.mapping(meaning) == said
+    # One label for each sample may have a second axis.
+    column = lr.tasks.Arrays.split(x, np.array(labels)[:, None], 2)
+    assert column.mapping(meaning) == said
+    for one, other in zip(parts(column, 0, meaning), parts(task, 0, meaning), strict=True):
+        assert np.array_equal(one.y, other.y)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +108,7 @@ def test_labels_are_mapped_and_said(labels, meaning, values, said):
         ({"x": [[1, np.nan]] * 4}, "x[0, 1] = nan: should be finite"),
         ({"x": [["red"]] * 4}, "x = 'str"),
         ({"num_train": 4}, "num_train = 4: should leave 1 or more of 4 samples"),
-        ({"y": [["a"]] * 4}, "y = (4, 1): should be 1-dimensional"),
+        ({"y": [["a", "b"]] * 4}, "y = (4, 2): should be 1-dimensional"),
         ({"y": [None] * 4}, "y = 'object': should be an array of real numbers or of words"),
     ],
 )

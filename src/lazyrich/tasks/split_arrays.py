@@ -8,7 +8,7 @@ import jax.random as jr
 import numpy as np
 import pydantic
 from annotated_types import Ge
-from jaxtyping import Bool, Float, Int, PRNGKeyArray, Real
+from jaxtyping import Bool, Float, Int, PRNGKeyArray, Real, Shaped
 
 from .._core.errors import InputError
 from .._core.precision import in_double, native
@@ -27,10 +27,11 @@ class SplitArrays(AbstractArrayTask):
     split.
 
     - **Takes** `x` `(n, d)`, real numbers; `y` `(n,)` or `(n, c)`, real numbers, or words of shape
-        `(n,)`; `num_train` training samples; `num_test` test samples, by default all others.
-        `standardise`, whether each column is shifted and scaled to mean 0 and variance 1 over the
-        training samples; a column that is constant there is only shifted. `stratify`, whether
-        each label has the same share of the training data as of all data, up to one sample.
+        `(n,)`, where `(n, 1)` means the same as `(n,)`; `num_train` training samples; `num_test`
+        test samples, by default all others. `standardise`, whether each column is shifted and
+        scaled to mean 0 and variance 1 over the training samples; a column that is constant there
+        is only shifted. `stratify`, whether each label has the same share of the training data as
+        of all data, up to one sample.
     - Labels are converted to what the loss requires. For a loss of signs two different numbers or
         words become -1 and 1, in sorted order. For a loss of classes the labels become 0, 1, ...
         unless they already are classes. `mapping` describes the conversion, and so does the
@@ -71,10 +72,10 @@ class SplitArrays(AbstractArrayTask):
         if self.num_train + (self.num_test or 1) > n:
             accepted = f"should leave {self.num_test or 1} or more of {n} samples for the test set"
             raise InputError("num_train", self.num_train, accepted)
-        if self.stratify and self.y.ndim > 1:
+        if self.stratify and self._column.ndim > 1:
             raise InputError("stratify", True, "needs one label for each sample")
         if self.stratify:
-            _, places = _classes(self.y)
+            _, places = _classes(self._column)
             if int(places.max()) >= self.num_train:
                 accepted = f"should be {int(places.max()) + 1} or more: one sample of each label"
                 raise InputError("num_train", self.num_train, accepted)
@@ -98,7 +99,7 @@ class SplitArrays(AbstractArrayTask):
             key = jr.key(self.split_seed)
         order = np.asarray(jr.permutation(key, len(self.x)))
         if self.stratify:
-            order = order[_stratified(_classes(self.y)[1][order], self.num_train)]
+            order = order[_stratified(_classes(self._column)[1][order], self.num_train)]
         last = None if self.num_test is None else self.num_train + self.num_test
         train, test = order[: self.num_train], order[self.num_train : last]
         x = self.x
@@ -110,21 +111,27 @@ class SplitArrays(AbstractArrayTask):
             Blocks(lambda index: held_out, 1),
         )
 
+    @property
+    def _column(self) -> Shaped[np.ndarray, " n *c"]:
+        """The labels, `(n,)` if there is one for each sample."""
+        return self.y[:, 0] if self.y.shape[1:] == (1,) else self.y
+
     def mapping(self, meaning: Meaning) -> str:
         return self._mapped(meaning)[1]
 
     def _mapped(self, meaning: Meaning) -> tuple[Real[np.ndarray, " n *c"], str]:
         """Labels in the meaning that a loss requires, and one line on their conversion."""
-        words = self.y.dtype.kind in "US"
-        if self.y.ndim > 1 or (meaning == "reals" and not words):
-            return self.y.astype(float), ""
-        found, places = _classes(self.y)
+        y = self._column
+        words = y.dtype.kind in "US"
+        if y.ndim > 1 or (meaning == "reals" and not words):
+            return y.astype(float), ""
+        found, places = _classes(y)
         if meaning == "classes":
             if not words and np.array_equal(found, np.arange(len(found))):
                 return places.astype(np.int32), ""
             return places.astype(np.int32), _described(found, range(len(found)))
         if not words and set(found.tolist()) <= {-1, 1}:
-            return self.y.astype(float), ""
+            return y.astype(float), ""
         if len(found) != 2:
             some = ", ".join(map(str, found[:4])) + (", ..." if len(found) > 4 else "")
             accepted = "should be two different labels; for more, use loss CrossEntropy"
@@ -192,6 +199,8 @@ def _labels(value: Any) -> np.ndarray:
         y = y.astype(str)
     if y.dtype.kind not in "iufU":
         raise InputError("y", y.dtype.name, "should be an array of real numbers or of words")
+    if y.dtype.kind == "U" and y.shape[1:] == (1,):
+        y = y[:, 0]
     if y.ndim not in (1, 2) or 0 in y.shape or (y.ndim == 2 and y.dtype.kind == "U"):
         accepted = "should be 1-dimensional, or (n, c) for numbers, and not empty"
         raise InputError("y", y.shape, accepted)
