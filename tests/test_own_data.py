@@ -103,7 +103,26 @@ def test_labels_are_mapped_and_said(labels, meaning, values, said):
 @pytest.mark.parametrize(
     ("fields", "line"),
     [
-        ({"y": ["a", "b", "c", "a"]}, "y = '3 different labels: a, b, c': should be two different"),
+        (
+            {"y": ["a", "b", "c", "a"]},
+            "task.y = '3 different labels: a, b, c': should be two different labels; use loss "
+            "CrossEntropy for more classes",
+        ),
+        (
+            {"y": [0.5, -1.5, 2.0, 2.0]},
+            "task.y = '3 different labels: -1.5, 0.5, 2.0': should be two different labels; use "
+            "loss CrossEntropy for more classes, or loss Squared for numbers",
+        ),
+        ({"y": ["a"] * 4}, "task.y = 'a': there is only one label; two different ones are needed"),
+        (
+            {"y": [0.5, -1.5, 2.5, 2.5], "stratify": True},
+            "stratify = True: needs labels that are classes, and y has 3 different numbers: leave "
+            "it out for a regression",
+        ),
+        (
+            {"y": ["a", "b", "c", "a"], "stratify": True},
+            "num_train = 2: should be 3 or more: one sample of each label",
+        ),
         ({"y": [1, 1, 1]}, "y = (3,): should have a label for each of 4 inputs"),
         ({"x": [[1, np.nan]] * 4}, "x[0, 1] = nan: should be finite"),
         ({"x": [["red"]] * 4}, "x = 'str"),

@@ -75,7 +75,13 @@ class SplitArrays(AbstractArrayTask):
         if self.stratify and self._column.ndim > 1:
             raise InputError("stratify", True, "needs one label for each sample")
         if self.stratify:
-            _, places = _classes(self._column)
+            found, places = _classes(self._column)
+            if len(found) > self.num_train and _are_numbers(found, self._column):
+                accepted = (
+                    f"needs labels that are classes, and y has {len(found)} different numbers: "
+                    "leave it out for a regression"
+                )
+                raise InputError("stratify", True, accepted)
             if int(places.max()) >= self.num_train:
                 accepted = f"should be {int(places.max()) + 1} or more: one sample of each label"
                 raise InputError("num_train", self.num_train, accepted)
@@ -133,10 +139,28 @@ class SplitArrays(AbstractArrayTask):
         if not words and set(found.tolist()) <= {-1, 1}:
             return y.astype(float), ""
         if len(found) != 2:
-            some = ", ".join(map(str, found[:4])) + (", ..." if len(found) > 4 else "")
-            accepted = "should be two different labels; for more, use loss CrossEntropy"
-            raise InputError("y", f"{len(found)} different labels: {some}", accepted)
+            raise _not_signs(found)
         return 2.0 * places - 1.0, _described(found, (-1, 1))
+
+
+def _not_signs(found: np.ndarray) -> InputError:
+    """The error for labels that cannot be signs. Its key is that of an experiment."""
+    some = ", ".join(map(str, found[:4])) + (", ..." if len(found) > 4 else "")
+    if len(found) == 1:
+        accepted = "there is only one label; two different ones are needed"
+        return InputError("task.y", some, accepted)
+    losses = "loss CrossEntropy for more classes"
+    if found.dtype.kind not in "US":
+        losses += ", or loss Squared for numbers"
+    accepted = f"should be two different labels; use {losses}"
+    return InputError("task.y", f"{len(found)} different labels: {some}", accepted)
+
+
+def _are_numbers(found: np.ndarray, y: np.ndarray) -> bool:
+    """Whether labels look like the numbers of a regression: not whole, or nearly all different."""
+    if y.dtype.kind in "US":
+        return False
+    return 2 * len(found) > len(y) or bool(np.any(found != np.round(found)))
 
 
 def _described(found: np.ndarray, values: Any) -> str:
