@@ -3,6 +3,7 @@
 import sys
 import zipfile
 
+import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
@@ -305,3 +306,23 @@ def test_a_setting_changes_how_the_files_data_are_read(tmp_path):
     assert more.task == loaded.task.model_copy(update={"num_train": 15})
     with pytest.raises(lr.InputError, match=r"task\.num_trian = 3: .*did you mean num_train"):
         resolve(str(file), ["task.num_trian=3"])
+
+
+@pytest.mark.parametrize("where", ["model", "params"])
+def test_what_is_no_number_at_the_start_is_named(where):
+    x, y = np.eye(4, 3), np.array([1.0, -1.0, 1.0, -1.0])
+
+    def roots(p, x):
+        return jnp.sqrt(x @ p)
+
+    linear = lr.models.Functions(init_params=lambda key, dim: -jnp.ones(dim), function=roots)
+    experiment = lr.Experiment(
+        task=lr.tasks.Arrays(x_train=x, y_train=y, x_test=x, y_test=y),
+        model=linear if where == "model" else lr.models.DiagonalLinear(),
+    )
+    said = r"^model = 'output nan': .* sample 0" if where == "model" else r"^params.* = nan"
+    start = None
+    if where == "params":
+        start = lr.models.DiagonalParams(jnp.ones(3), jnp.array([1.0, jnp.nan, 1.0]))
+    with pytest.raises(lr.InputError, match=said):
+        lr.simulate(experiment, params=start)

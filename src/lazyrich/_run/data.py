@@ -150,6 +150,12 @@ def _initial_params(experiment: Experiment, key: Any, dim: int, params: Any) -> 
         return jax.tree.map(lambda p: experiment.init_scale * p, start)
     params = as_double(params, "params")
     experiment.model.check_params(params, dim)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        values = np.asarray(leaf)
+        if not np.all(np.isfinite(values)):
+            name = f"params{jax.tree_util.keystr(path)}"
+            bad = float(values[~np.isfinite(values)][0])
+            raise InputError(name, bad, "should be finite numbers")
     return params
 
 
@@ -165,6 +171,14 @@ def build_problem(experiment: Experiment, train: Samples, key: Any, params: Any 
     x = model.cast_inputs(train.x)
     y = loss.labels(train.y, outputs_of(model, params, x).shape, "task.y_train")
     train, few = Samples(x, y), x[:8]
+    undefined = np.flatnonzero(
+        np.isnan(np.asarray(model.apply(params, few))).reshape(len(few), -1).any(1)
+    )
+    if len(undefined):
+        accepted = (
+            f"should be a number at the initial parameters, but is not for sample {undefined[0]}"
+        )
+        raise InputError("model", "output nan", accepted)
     measured = measured_homogeneity(model, params, few)
     declared = model.homogeneity
     if declared is not None and measured is not None and measured != declared:
