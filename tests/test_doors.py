@@ -161,3 +161,46 @@ def test_a_run_of_a_file_shows_the_curves_beside_it(monkeypatch, capsys, tmp_pat
     with pytest.raises(SystemExit):
         cli.main()
     assert [curve["test_loss"].tolist() for curve in shown] == [[[0.5], [0.7]]]
+
+
+# Types are checked in tests and not in a user's session, so the calls are made in a process.
+MISTAKEN = """
+import lazyrich as lr
+task = lr.tasks.SparseClassification(n=6, d=10, num_test=5)
+one = lr.Experiment(task=task)
+over = {"seed": [0, 1]}
+for call in (
+    lambda: lr.transition(one),
+    lambda: lr.summarise({}),
+    lambda: lr.simulate(task),
+    lambda: lr.forecast({}),
+    lambda: lr.sweep(task, over, "runs"),
+    lambda: lr.forecast(one, passage="solve"),
+    lambda: lr.sweep(one, over, "runs", forecast="sovled"),
+    lambda: lr.sweeps.forecast_runs(None, one, over, passage="solve"),
+):
+    try:
+        call()
+    except lr.InputError as error:
+        print(error)
+"""
+
+
+@pytest.mark.slow
+def test_arguments_of_another_kind_are_one_line():
+    command = [sys.executable, "-c", MISTAKEN]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=100)
+    record = "should be the record of one run, as simulate, record and open_record return it"
+    experiment = "should be an lr.Experiment, such as lr.Experiment(task=...)"
+    passage = "should be calibrated or solved, or left out for the better of them"
+    task = lr.tasks.SparseClassification(n=6, d=10, num_test=5)
+    assert done.stdout.splitlines() == [
+        f"record = 'Experiment': {record}",
+        f"record = 'dict': {record}",
+        f"experiment = {task!r}: {experiment}",
+        f"experiment = {{}}: {experiment}",
+        f"experiment = {task!r}: {experiment}",
+        f"passage = 'solve': {passage}",
+        f"passage = 'sovled': {passage}",
+        f"passage = 'solve': {passage}",
+    ]

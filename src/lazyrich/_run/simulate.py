@@ -14,7 +14,7 @@ from .._core.errors import InputError
 from .._core.precision import as_double, in_double
 from .._core.terminal import progress as shown_progress
 from .._integrate.checkpoint import Checkpoint
-from ..experiments.experiment import Experiment
+from ..experiments.experiment import Experiment, check_experiment
 from ..records.schema import check_names
 from .prepared import prepare, prepare_all
 from .result import BatchResult, digest_of, machine
@@ -84,6 +84,8 @@ def simulate_many(
         those of [`simulate`][lazyrich.simulate].
     - **Raises** [`InputError`][lazyrich.InputError] if the experiments cannot share a solve.
     """
+    for experiment in experiments:
+        check_experiment(experiment)
     title = experiments[0].name if experiments else ""
     with listening(listener, progress, title) as listen:
         result = simulate_batch(experiments, params=params, listener=listen, checkpoint=checkpoint)

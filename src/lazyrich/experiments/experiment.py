@@ -330,6 +330,13 @@ class Experiment(Description):
         return tuple(_PROBES[probe] if isinstance(probe, str) else probe for probe in self.probes)
 
 
+def check_experiment(value: object) -> None:
+    """Raises [`InputError`][lazyrich.InputError] unless `value` is an experiment."""
+    if not isinstance(value, Experiment):
+        accepted = "should be an lr.Experiment, such as lr.Experiment(task=...)"
+        raise InputError("experiment", value, accepted)
+
+
 def default_dynamics(model: AbstractModel) -> AbstractDynamics:
     """The gradient flow of a model, by its exact reduction if it has one."""
     return ReducedFlow() if model.diagonal_depth is not None else Flow()

@@ -12,7 +12,7 @@ from .._core.precision import in_double
 from .._core.shown import as_html, interval, number, rows
 from .._run.achieved import rms_of_params
 from .._run.prepared import PreparedProblem, prepare
-from ..experiments.experiment import Experiment
+from ..experiments.experiment import Experiment, check_experiment
 from ..records.summary import jsonable, textbook_of
 from ..records.transition import Outcome, Thresholds
 from .advice import advice_of
@@ -140,6 +140,7 @@ def forecast(
     - **Raises** [`InputError`][lazyrich.InputError] for the same input as
         [`simulate`][lazyrich.simulate], and for subsets too large to be disjoint.
     """
+    check_experiment(experiment)
     # As in `simulate`: idle LAPACK threads would slow down the compiled products.
     with threadpool_limits(limits=1, user_api="blas"):
         options = ForecastOptions(num_samples, passage, max_test, thresholds)

@@ -1,7 +1,7 @@
 """The arguments of a forecast, checked."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 import jax
 
@@ -27,7 +27,10 @@ class ForecastOptions:
     thresholds: Thresholds = field(default_factory=Thresholds)
 
     def check(self) -> None:
-        """Raises [`InputError`][lazyrich.InputError] for arguments that exclude each other."""
+        """Raises [`InputError`][lazyrich.InputError] for arguments that are not accepted."""
+        if self.passage is not None and self.passage not in get_args(How):
+            accepted = f"should be {' or '.join(get_args(How))}, or left out for the better of them"
+            raise InputError("passage", self.passage, accepted)
         if self.max_test < 1:
             raise InputError("max_test", self.max_test, "should be a whole number, at least 1")
         if self.passage == "solved" and self.num_samples is not None:

@@ -12,6 +12,14 @@ from .._core.toml import parse_toml
 _MOST = 2**22
 
 
+def check_record(value: object) -> None:
+    """Raises [`InputError`][lazyrich.InputError] unless `value` is the record of one run."""
+    if not isinstance(value, xr.Dataset) or "time" not in value.dims:
+        shown = value if isinstance(value, str) else type(value).__name__
+        accepted = "should be the record of one run, as simulate, record and open_record return it"
+        raise InputError("record", shown, accepted)
+
+
 def description_of(record: xr.Dataset) -> dict[str, Any]:
     """The tables of the experiment that belongs to a record or to a sweep's dataset.
 

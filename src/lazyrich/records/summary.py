@@ -12,7 +12,7 @@ from .._core.keys import at_key
 from ..experiments.experiment import Experiment
 from ..experiments.published import Published
 from ..predictors._base import doubt_of
-from .described import description_of, json_attribute
+from .described import check_record, description_of, json_attribute
 from .schema import axis_of
 from .transition import Thresholds, Transition, thresholds_of, transition
 
@@ -45,6 +45,7 @@ def summarise(record: xr.Dataset, thresholds: Thresholds | None = None) -> dict[
     - **Takes** a record, of a run or of a log; `thresholds`, by default those in the record, or
         the default ones if it has none.
     """
+    check_record(record)
     thresholds = thresholds_of(record) if thresholds is None else thresholds
     described = description_of(record)
     events = transition(record, thresholds)

@@ -77,6 +77,7 @@ def forecast_runs(
     """
     sweep = Sweep.over(experiment, over)
     options = ForecastOptions(passage=passage, thresholds=thresholds)
+    options.check()
     kept = None if store is None else Store(store)
     return with_forecasts(dataset, sweep, options, kept, listener)
 

@@ -8,6 +8,7 @@ import xarray as xr
 from jaxtyping import Bool, Float
 
 from ..._core.errors import InputError
+from ..described import check_record
 from .change import ROUNDING, Change, outcome_of
 from .crossing import NEVER, change_times, is_bound, sustained_crossing
 from .events import Transition, unknown_transition
@@ -36,6 +37,7 @@ def transition(record: xr.Dataset, thresholds: Thresholds | None = None) -> Tran
     - **Source** delays between two thresholds and k = 3 sustained evaluations as in Power et al.
         2022 and later papers; 10/50/90 % times of the test change as in Lyu et al. 2024.
     """
+    check_record(record)
     curves = {
         str(name): record[name].values
         for name in record.data_vars

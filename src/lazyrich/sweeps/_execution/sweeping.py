@@ -14,7 +14,7 @@ from jaxtyping import Array
 from ..._core.errors import ComputationError, InputError
 from ..._core.precision import in_double
 from ..._core.terminal import sweep_progress
-from ...experiments.experiment import Experiment
+from ...experiments.experiment import Experiment, check_experiment
 from ...experiments.sizes import check_fits
 from ...forecasts.options import ForecastOptions, How
 from ...records.schema import check_names
@@ -83,11 +83,14 @@ def sweep(
         if the sweep cannot continue. A run that fails does not end a sweep: its outcome is
         `failed`, and its file contains the error.
     """
+    check_experiment(experiment)
+    options = ForecastOptions(passage=None if forecast is True else forecast) if forecast else None
+    if options is not None:
+        options.check()
     # Keys and values are checked before data are drawn to find the size.
     described = Sweep.over(experiment, over)
     size = suggested_size(experiment, len(described)) if batch_size is None else batch_size
     described = Sweep(experiment=experiment, axes=described.axes, batch_size=size)
-    options = ForecastOptions(passage=None if forecast is True else forecast) if forecast else None
     with (
         listening(listener, progress, experiment.name) as heard,
         worker_pool(workers, scheduler) as pool,
