@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -13,6 +14,8 @@ import lazyrich as lr
 from lazyrich import cli
 from lazyrich._core.description import Choice
 from lazyrich.cli.kinds import KEYS_FILE, keys_text, kinds_text
+from lazyrich.sweeps._execution import driver
+from lazyrich.sweeps._execution.batch import run_batch
 from tests.helpers import small_experiment
 
 SMALL = [
@@ -259,6 +262,30 @@ def test_a_sweep_says_what_it_has_done(swept, monkeypatch, capsys):
     assert (folder / "runs.zarr" / "zarr.json").exists()
     assert call(monkeypatch, "consolidate", "runs", "runs.zarr") == 2
     assert "exists already" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_ctrl_c_in_a_sweep_says_what_is_kept_and_how_to_continue(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    Path("tiny.toml").write_text(TINY)
+    arguments = ["sweep", "tiny.toml", "--store", "runs", "--over", "init_scale=1,2,3",
+                 "--workers", "0", "--batch-size", "1"]  # fmt: skip
+    done: list[Any] = []
+
+    def interrupted(store, job):
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        done.append(job)
+        return run_batch(store, job)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(driver, "run_batch", interrupted)
+        assert call(patch, *arguments) == 130
+    last = capsys.readouterr().err.splitlines()[-1]
+    kept = "2 of 3 runs are kept in runs"
+    assert last == f"lazyrich: interrupted: {kept}; the same command continues"
+    assert call(monkeypatch, *arguments) == 0
+    assert "done             3 of 3 runs" in capsys.readouterr().out
 
 
 @pytest.mark.slow

@@ -83,7 +83,7 @@ def sweep(
     """Run a sweep; users see `HELP`."""
     from ..forecasts.options import ForecastOptions
     from ..sweeps import Sweep, parse_axes, parse_box, random as at_random, sobol as evenly
-    from ..sweeps._execution import estimate, run_sweep, suggested_size, worker_pool
+    from ..sweeps._execution import estimate, num_kept, run_sweep, suggested_size, worker_pool
 
     varied = dict(parse_axes(over or [], zip_ or []))
     if sobol:
@@ -98,16 +98,21 @@ def sweep(
     if dry_run:
         print(interruptible(lambda: estimate(planned, workers)))
         return
-    with sweep_progress(described.name) as listener, worker_pool(workers, scheduler) as pool:
-        num_left = run_sweep(
-            planned,
-            store,
-            pool,
-            max_running=max_running,
-            walltime=walltime,
-            listener=listener,
-            forecast=ForecastOptions(thresholds=thresholds) if forecast else None,
-        )
+    try:
+        with sweep_progress(described.name) as listener, worker_pool(workers, scheduler) as pool:
+            num_left = run_sweep(
+                planned,
+                store,
+                pool,
+                max_running=max_running,
+                walltime=walltime,
+                listener=listener,
+                forecast=ForecastOptions(thresholds=thresholds) if forecast else None,
+            )
+    except KeyboardInterrupt:
+        words = f"{num_kept(planned, store)} of {len(planned)} runs are kept in {store}"
+        print(f"lazyrich: interrupted: {words}; the same command continues", file=sys.stderr)
+        raise typer.Exit(130) from None
     _print_status(store, thresholds)
     if num_left:
         print(f"lazyrich: {num_left} runs are left; repeat the command", file=sys.stderr)

@@ -147,6 +147,16 @@ def run_sweep(
         raise ComputationError(f"{os.fspath(store)}: {words}; finished batches are kept") from error
 
 
+def num_kept(described: Sweep, store: str | os.PathLike[str]) -> int:
+    """The number of runs of a sweep that a store holds; zero if there is no store."""
+    try:
+        kept = Store(store)
+    except InputError:
+        return 0
+    damaged = kept.check(kept.files())
+    return len(described) - sum(len(batch.runs) for batch in kept.missing(described, damaged))
+
+
 def _finish(
     kept: Store,
     described: Sweep,
