@@ -111,7 +111,7 @@ def test_labels_are_mapped_and_said(labels, meaning, values, said):
         ),
         (
             {"y": [0.5, -1.5, 2.0, 2.0]},
-            "task.y = '3 different labels: -1.5, 0.5, 2.0': should be two different labels; use "
+            "task.y = '3 different labels: -1.5, 0.5, 2': should be two different labels; use "
             "loss CrossEntropy for more classes, or loss Squared for numbers",
         ),
         ({"y": ["a"] * 4}, "task.y = 'a': there is only one label; two different ones are needed"),

@@ -145,7 +145,7 @@ class SplitArrays(AbstractArrayTask):
 
 def _not_signs(found: np.ndarray) -> InputError:
     """The error for labels that cannot be signs. Its key is that of an experiment."""
-    some = ", ".join(map(str, found[:4])) + (", ..." if len(found) > 4 else "")
+    some = ", ".join(_names(found[:4])) + (", ..." if len(found) > 4 else "")
     if len(found) == 1:
         accepted = "there is only one label; two different ones are needed"
         return InputError("task.y", some, accepted)
@@ -164,9 +164,12 @@ def _are_numbers(found: np.ndarray, y: np.ndarray) -> bool:
 
 
 def _described(found: np.ndarray, values: Any) -> str:
-    names = [name if isinstance(name, str) else f"{name:g}" for name in found.tolist()]
-    some = [f"{name} is {value}" for name, value in zip(names, values, strict=True)]
+    some = [f"{name} is {value}" for name, value in zip(_names(found), values, strict=True)]
     return ", ".join(some[:12]) + (f", ... ({len(some)} classes)" if len(some) > 12 else "")
+
+
+def _names(found: np.ndarray) -> list[str]:
+    return [name if isinstance(name, str) else f"{name:g}" for name in found.tolist()]
 
 
 def _classes(y: np.ndarray) -> tuple[np.ndarray, Int[np.ndarray, " n"]]:
