@@ -67,8 +67,9 @@ class RunState(eqx.Module):
 class AbstractProbe(eqx.Module):
     """A number or an array that is measured at every recorded time.
 
-    `name` is the name of the variable in the record. All built-in probes are dimensionless. Probes
-    are compiled together with the solve, so they compute with `jax.numpy`.
+    `name` is the name of the variable in the record, and differs from the names of all other
+    variables and of built-in probes. All built-in probes are dimensionless. Probes are compiled
+    together with the solve, so they compute with `jax.numpy`.
 
     A class sets name and long name of its probes with `named` or by overriding the properties.
     """
