@@ -380,6 +380,15 @@ def test_help_shows_the_keys_that_the_classes_have():
         assert f"{kind.kind_name()}" in kinds_text()
 
 
+@pytest.mark.parametrize("command", ["run", "forecast", "sweep", "reproduce"])
+def test_help_of_every_command_lists_kinds_and_keys(command, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["lazyrich", command, "--help"])
+    with pytest.raises(SystemExit):
+        cli.main()
+    shown = " ".join(capsys.readouterr().out.split())
+    assert " ".join(keys_text().split()) in shown
+
+
 def test_every_key_that_help_shows_can_be_set(tmp_path):
     for place, kind in kinds_of_lazyrich():
         needs = any(field.is_required() for field in kind.model_fields.values())

@@ -7,13 +7,14 @@ import typer
 
 from .._core.errors import ComputationError
 from .._core.terminal import interruptible
+from .kinds import KEYS
 from .settings import Data, Set, Threshold, on_data, resolve, textbook_text, thresholds_for
 
 if TYPE_CHECKING:
     from ..experiments.experiment import Experiment
     from ..records.transition import Thresholds
 
-HELP = """Forecast a run without training: when it leaves the kernel regime, and its outcome.
+HELP = f"""Forecast a run without training: when it leaves the kernel regime, and its outcome.
 
 EXPERIMENT is a panel's name ('lazyrich list' shows them) or a TOML file. The kernel flow is solved
 to the end of the kernel phase. With --solve the model is then trained from the end of the kernel
@@ -29,8 +30,13 @@ Examples:
 \b
 Verdicts, for a sufficiently long run: grok (the test score rises long after the fit), misgrok (the
 test score falls), immediate (no delay), none (no change, or no fit of the training data),
-cannot_say (use --solve). The outcome by t1 is given as in 'lazyrich run'. Keys for --set and
---threshold are those of 'lazyrich run'; 'lazyrich list --kinds' lists every kind.
+cannot_say (use --solve). The outcome by t1 is given as in 'lazyrich run'. A threshold is that of
+'lazyrich run'.
+
+\b
+Keys for --set:
+{KEYS}
+
 Exit codes: 0 done, 1 the computation failed, 2 the input is not accepted, 130 interrupted.
 """
 

@@ -9,6 +9,11 @@ from typing import Any
 # `--help` should be fast, so it prints this file. `python mkdocs_tables.py` writes the file from
 # the classes, and a test compares both.
 KEYS_FILE = Path(__file__).with_name("keys.txt")
+# What help says of keys.
+KEYS = f"""{KEYS_FILE.read_text(encoding="utf-8")}\
+  model.model.*      keys of the model inside of Doubled, Centred or Linearised
+
+'lazyrich list --kinds' shows the defaults, and the names of probes."""
 
 # The first letter of the second column, and the letters in a line.
 _INDENT, _WIDTH = 21, 88

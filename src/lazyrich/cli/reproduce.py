@@ -8,12 +8,13 @@ import typer
 
 from .._core.errors import InputError
 from .._core.terminal import sweep_progress
+from .kinds import KEYS
 from .settings import Data, Scheduler, Workers, can_draw, import_own
 
 if TYPE_CHECKING:
     from ..studies import PanelResult
 
-HELP = """Run all panels of a study that are not in the store yet, and compare them with the
+HELP = f"""Run all panels of a study that are not in the store yet, and compare them with the
 published numbers.
 
 STUDY is a study of the library ('lazyrich list' shows the panels), or a folder with one TOML
@@ -29,6 +30,10 @@ Examples:
   lazyrich reproduce kumar2024 --panel 6a --preset paper --data mnist
   lazyrich reproduce my_study --import my_claims
   lazyrich reproduce maps --scheduler tls://10.0.0.1:8786
+
+\b
+Keys of a panel's TOML file:
+{KEYS}
 """
 
 

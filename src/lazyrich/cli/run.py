@@ -11,7 +11,7 @@ import typer
 from .._core.errors import ComputationError, InputError
 from .._core.files import discard, replacing
 from .._core.terminal import interruptible, progress
-from .kinds import KEYS_FILE
+from .kinds import KEYS
 from .settings import (
     Data,
     Set,
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from ..forecasts import Forecast
     from ..records.transition import Thresholds
 
-_KEYS = KEYS_FILE.read_text(encoding="utf-8")
-
 HELP = f"""Run one experiment and write its record, summary, figures and report.
 
 EXPERIMENT is a panel's name ('lazyrich list' shows them), a TOML file, or a batch file of a
@@ -50,9 +48,7 @@ Examples:
 
 \b
 Keys for --set:
-{_KEYS}  model.model.*      keys of the model inside of Doubled, Centred or Linearised
-
-'lazyrich list --kinds' shows the defaults, and the names of probes.
+{KEYS}
 
 \b
 Before the run, a forecast is written to forecast.json, and later drawn in the figures;

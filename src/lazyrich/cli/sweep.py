@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .._core.terminal import interruptible, sweep_progress
+from .kinds import KEYS
 from .settings import Data, Scheduler, Set, Threshold, Workers, on_data, resolve, thresholds_for
 
 if TYPE_CHECKING:
     from ..records.transition import Thresholds
 
-HELP = """Run an experiment for every combination of values, and keep all runs in a store.
+HELP = f"""Run an experiment for every combination of values, and keep all runs in a store.
 
 Runs that are in the store are not repeated, so the same command continues after an interruption.
 Batches of runs go to worker processes, or to the workers of a dask scheduler. With --forecast the
@@ -29,7 +30,11 @@ Examples:
 
 \b
 Values: 1,10,100   log:LOW:HIGH:COUNT   linear:LOW:HIGH:COUNT   range:COUNT
-Keys are those of --set: 'lazyrich run --help' lists them, 'lazyrich list --kinds' every kind.
+
+\b
+Keys for --set and for axes:
+{KEYS}
+
 Exit codes: 0 done, 1 the sweep cannot continue, 2 the input is not accepted, 3 the walltime
 ended before all runs were done, 130 interrupted. Finished batches are always kept.
 """
