@@ -26,6 +26,7 @@ from ..probes import BUILT_IN, ON_REQUEST, AbstractProbe
 from ..probes._base import check_probe
 from ..tasks import AbstractTask
 from ..tasks._array_task import AbstractArrayTask, array_task
+from .changes import check_same_folder, set_keys, with_data_changes
 from .identity import explicit
 from .published import Published
 
@@ -170,7 +171,7 @@ class Experiment(Description):
         task = table.get("task")
         if same_folder and isinstance(task, dict):
             check_same_folder(task)
-        table, later = _with_data_changes({**table, **replaced}, changes)
+        table, later = with_data_changes({**table, **replaced}, changes)
         found = cls.from_table(table, folder)
         return found.with_changes(later, Path()) if later else found
 
@@ -261,20 +262,7 @@ class Experiment(Description):
         changed = {key.split(".")[0] for key in changes}
         if "task.path" in changes:
             table["task"] = {}
-        for key, value in changes.items():
-            *parents, leaf = key.split(".")
-            place: Any = table
-            for depth, parent in enumerate(parents):
-                # Only changed parts become tables, because a user's own model cannot become one.
-                if isinstance(place.get(parent), Description):
-                    place[parent] = place[parent].table()
-                if not isinstance(place.get(parent), dict):
-                    accepted = list(type(self).model_fields) if depth == 0 else list(place)
-                    raise unknown_key(key, value, accepted)
-                place = place[parent]
-            if leaf == "kind" and place.get("kind") != value:
-                place.clear()
-            place[leaf] = value
+        set_keys(table, changes, list(type(self).model_fields))
         unchanged = ("seed", "name", "precision", "dynamics", "times", "probes", "published")
         if not changed <= set(unchanged):
             table.pop("published", None)
@@ -355,30 +343,3 @@ _FIRST_DEFAULT_PROBES = (
 )  # fmt: skip
 
 _PARTS: dict[str, type[Description]] = {"times": Times, "published": Published}
-
-
-def _with_data_changes(
-    table: dict[str, Any], changes: Mapping[str, Any]
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The table after the changes to a task with a `path`, and the other changes.
-
-    A change of the `path` itself, or of the `kind`, begins another task and is not made here.
-    """
-    task, begins = table.get("task"), {"task", "task.path", "task.kind"}
-    if not isinstance(task, dict) or "path" not in task or begins & changes.keys():
-        return table, dict(changes)
-    early = {key: value for key, value in changes.items() if key.startswith("task.")}
-    if not early:
-        return table, dict(changes)
-    changed = {**task, **{key.removeprefix("task."): value for key, value in early.items()}}
-    # Published numbers are of the data as the file describes them.
-    kept = {key: value for key, value in table.items() if key != "published"}
-    later = {key: value for key, value in changes.items() if key not in early}
-    return {**kept, "task": changed}, later
-
-
-def check_same_folder(task: dict[str, Any]) -> None:
-    """Refuses a task whose data are outside the folder of the text that names them."""
-    path = task.get("path")
-    if isinstance(path, str) and Path(path).name != path:
-        raise InputError("task.path", path, "should name a file in the same folder")

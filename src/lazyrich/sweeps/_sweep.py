@@ -18,7 +18,8 @@ from .._core.description import Description
 from .._core.errors import InputError
 from .._core.fingerprint import fingerprint, is_own
 from .._core.toml import parse_toml
-from ..experiments.experiment import Experiment, check_same_folder
+from ..experiments.changes import check_same_folder
+from ..experiments.experiment import Experiment
 from ..tasks._array_task import AbstractArrayTask
 from .axes import Axis, Over, axes_of
 from .unbuilt import Unbuilt, classes, lost

@@ -1,0 +1,56 @@
+"""Changes to the table of an experiment, by dotted keys."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .._core.description import Description, unknown_key
+from .._core.errors import InputError
+
+
+def set_keys(table: dict[str, Any], changes: Mapping[str, Any], fields: list[str]) -> None:
+    """Sets dotted keys in a table. A new `kind` drops the fields of the old kind.
+
+    - **Takes** `fields`, the accepted first parts of a key.
+    - **Raises** [`InputError`][lazyrich.InputError] for a key in a part that has no fields.
+    """
+    for key, value in changes.items():
+        *parents, leaf = key.split(".")
+        place: Any = table
+        for depth, parent in enumerate(parents):
+            # Only changed parts become tables, because a user's own model cannot become one.
+            if isinstance(place.get(parent), Description):
+                place[parent] = place[parent].table()
+            if not isinstance(place.get(parent), dict):
+                raise unknown_key(key, value, fields if depth == 0 else list(place))
+            place = place[parent]
+        if leaf == "kind" and place.get("kind") != value:
+            place.clear()
+        place[leaf] = value
+
+
+def with_data_changes(
+    table: dict[str, Any], changes: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The table after the changes to a task with a `path`, and the other changes.
+
+    A change of the `path` itself, or of the `kind`, begins another task and is not made here.
+    """
+    task, begins = table.get("task"), {"task", "task.path", "task.kind"}
+    if not isinstance(task, dict) or "path" not in task or begins & changes.keys():
+        return table, dict(changes)
+    early = {key: value for key, value in changes.items() if key.startswith("task.")}
+    if not early:
+        return table, dict(changes)
+    changed = {**task, **{key.removeprefix("task."): value for key, value in early.items()}}
+    # Published numbers are of the data as the file describes them.
+    kept = {key: value for key, value in table.items() if key != "published"}
+    later = {key: value for key, value in changes.items() if key not in early}
+    return {**kept, "task": changed}, later
+
+
+def check_same_folder(task: dict[str, Any]) -> None:
+    """Refuses a task whose data are outside the folder of the text that names them."""
+    path = task.get("path")
+    if isinstance(path, str) and Path(path).name != path:
+        raise InputError("task.path", path, "should name a file in the same folder")
