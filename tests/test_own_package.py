@@ -8,6 +8,7 @@ import pytest
 
 import lazyrich as lr
 from tests.own_package import HalfLogistic, HeunEuler, OneSign, Sparsity, Squares, SquaresBySimplex
+from tests.own_package.by_simplex import l1_margin_by_simplex
 
 PROBES = ("train_loss", "test_loss", "train_accuracy", "test_accuracy", "param_norm")
 OWN = lr.Experiment(
@@ -95,6 +96,33 @@ def test_an_own_predictor_is_part_of_the_identity_and_checked_before_the_solve()
     wrong = lr.predictors.Predictor("wrong", np.ones(3), 1.0, 1.0, np.ones(12), 0.0, "optimal")
     with pytest.raises(lr.InputError, match=r"^model.theory.late = \(3,\): .* shape \(40,\)"):
         lr.simulate(by(lambda x, y, start: wrong))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"weights": np.full(40, np.nan)}, r"weights = nan: should be finite with status optimal"),
+        ({"bound": np.inf}, r"bound = inf: should be finite"),
+        ({"objective": 99.0}, r"gap = .*: should be \|bound - objective\| / bound = "),
+        ({"status": "proven"}, r"status = 'proven': should be one of optimal, stationary, "),
+    ],
+)
+def test_a_certificate_that_contradicts_itself_is_refused(changes, said):
+    def late(x, y, start):
+        found = l1_margin_by_simplex(x, y, start)
+        for name, value in changes.items():
+            object.__setattr__(found, name, value)  # without the checks of types in this session
+        return found
+
+    with pytest.raises(lr.InputError, match=rf"^model.theory.late.{said}"):
+        lr.simulate(by(late))
+
+
+def test_an_own_predictor_that_raises_is_named():
+    with pytest.raises(lr.InputError, match=r"^model.theory.late = 'ZeroDivisionError': .*divi"):
+        lr.simulate(by(lambda x, y, start: 1 / 0))
+    with pytest.raises(lr.InputError, match=r"^model.theory.early = 'TypeError': should not raise"):
+        lr.simulate(by(lambda x: x, "early"))
 
 
 def test_own_kinds_are_forecast(record):

@@ -1,5 +1,7 @@
 """The predictors known from theory for a problem, if they can be computed."""
 
+from typing import get_args
+
 import jax
 import numpy as np
 from jaxtyping import Array
@@ -18,6 +20,7 @@ from ..predictors import (
     lq_max_margin,
     min_nuclear_norm,
 )
+from ..predictors._base import Status
 
 
 def theory_predictors(problem: Problem) -> dict[str, Predictor]:
@@ -47,15 +50,47 @@ def theory_predictors(problem: Problem) -> dict[str, Predictor]:
 
 
 def _own(role: str, predict: OwnPredictor, problem: Problem, third: np.ndarray | None) -> Predictor:
-    found = predict(np.asarray(problem.train.x), np.asarray(problem.train.y), third)
+    key = f"model.theory.{role}"
+    try:
+        found = predict(np.asarray(problem.train.x), np.asarray(problem.train.y), third)
+    except InputError:
+        raise
+    except Exception as error:
+        said = " ".join(str(error).split())[:_MAX_WORDS]
+        raise InputError(key, type(error).__name__, f"should not raise: {said}") from error
     if not isinstance(found, Predictor):
         accepted = "should return a lazyrich.predictors.Predictor"
-        raise InputError(f"model.theory.{role}", type(found).__name__, accepted)
+        raise InputError(key, type(found).__name__, accepted)
     shape = np.shape(found.weights)
     if shape != _shape(problem):
         accepted = f"should return weights of shape {_shape(problem)}, as the model has"
-        raise InputError(f"model.theory.{role}", shape, accepted)
+        raise InputError(key, shape, accepted)
+    _check_certificate(found, key)
     return found
+
+
+# The maximal length of the message of an error, in characters.
+_MAX_WORDS = 200
+# Rounding of a relative gap.
+_ROUNDING = 1e-9
+
+
+def _check_certificate(found: Predictor, key: str) -> None:
+    """Refuses a predictor whose certificate contradicts itself."""
+    if found.status not in get_args(Status):
+        accepted = f"should be one of {', '.join(get_args(Status))}"
+        raise InputError(f"{key}.status", found.status, accepted)
+    if not found.is_certified:
+        return
+    for name in ("weights", "objective", "bound", "gap"):
+        value = np.asarray(getattr(found, name))
+        if not np.all(np.isfinite(value)):
+            accepted = f"should be finite with status {found.status}"
+            raise InputError(f"{key}.{name}", float(value[~np.isfinite(value)].flat[0]), accepted)
+    apart = abs(found.bound - found.objective)
+    if apart > (found.gap * (1 + _ROUNDING) + _ROUNDING) * abs(found.bound):
+        accepted = f"should be |bound - objective| / bound = {apart / abs(found.bound or 1):.3g}"
+        raise InputError(f"{key}.gap", found.gap, f"{accepted} with status {found.status}")
 
 
 def _shape(problem: Problem) -> tuple[int, ...]:
