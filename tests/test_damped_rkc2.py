@@ -114,7 +114,7 @@ def test_is_chosen_for_nets_with_kinks():
     problem = dataclasses.replace(prepared.problem, watched=prepared.data.watched)
     method = choose("auto", "linear", problem, 1e4)
     assert method.name == "DampedRKC2"
-    assert "kinks" in method.reason
+    assert "not smooth" in method.reason
     smooth = experiment().with_changes({"model.activation": "quadratic", "init_scale": 1.0})
     assert choose("auto", "linear", prepare(smooth).problem, 1e4).name == "RKC2"
     doubled = lr.models.Doubled(model=prepared.experiment.model)

@@ -411,8 +411,6 @@ def test_what_is_made_again_has_the_same_hash(name):
 def test_hashes_are_those_of_every_process():
     # Sets of strings have another order in every process.
     code = (
-        "import jax\n"
-        "jax.config.update('jax_enable_x64', True)\n"
         "from tests.test_identity import *\n"
         "print('\\n'.join(of(model=make()) for make in AGAIN.values()))\n"
         "print('\\n'.join(of(**side) for pair in PAIRS.values() for side in pair))\n"

@@ -273,7 +273,7 @@ PAIRS: dict[str, dict[str, Any]] = {
         "model": MatrixFactorisation(size=6),
     },
     "committee": {
-        "task": StudentTeacher(n=20, d=6, num_test=50),
+        "task": StudentTeacher(n=20, d=6, outputs=1, num_test=50),
         "loss": Squared(),
         "model": CommitteeMachine(width=6),
     },
@@ -287,6 +287,11 @@ DYNAMICS = {
     "noise": LabelNoiseSGD(learning_rate=0.01, batch_size=5),
 }
 QUICK = (("net, logistic", "gd"), ("completion", "gd"))
+# Known faults.
+OPEN = {
+    ("transformer", "flow"): "the end differs by 4e-3, more than the error of the flow in float64",
+    ("committee", "flow"): "the parameters at the end of a flow cannot be read by this test",
+}
 
 
 def cases() -> Any:
@@ -295,7 +300,9 @@ def cases() -> Any:
             real = not fields["loss"].is_classification and "classes" not in pair
             if name == "noise" and not (real and pair != "centred"):
                 continue  # label noise is defined for regression only
-            marks = () if (pair, name) in QUICK else pytest.mark.slow
+            marks = [] if (pair, name) in QUICK else [pytest.mark.slow]
+            if (pair, name) in OPEN:
+                marks.append(pytest.mark.xfail(strict=True, reason=OPEN[pair, name]))
             yield pytest.param(fields, dynamics, marks=marks, id=f"{pair}, {name}")
 
 
@@ -310,9 +317,13 @@ def test_a_run_ends_where_it_does_in_float64(fields, dynamics):
         **fields, dynamics=dynamics, weight_decay=0.01, t1=5.0, times=FEW, precision="float32"
     )
     double, single = both(experiment)
-    # 500 steps, or fewer of a flow, each with a rounding error; none of these runs is chaotic. A
-    # flow may also choose other steps, which changes its error by a part of the tolerance.
-    assert relative_error(single, double) < 1e-4
+    # 500 steps, or fewer of a flow, each with a rounding error; none of these runs is chaotic.
+    allowed = 1e-4
+    if isinstance(dynamics, Flow):
+        # A flow may also choose other steps, which changes its error by no more than its size.
+        tight = experiment.with_changes({"precision": "float64", "dynamics": Flow(rtol=1e-6)})
+        allowed = max(allowed, relative_error(double, end_of(tight)))
+    assert relative_error(single, double) < allowed
 
 
 # --- What is part of a run: its identity, its record, its files. ---

@@ -172,7 +172,13 @@ def hashes() -> dict[str, str]:
 
 
 # What is zero but for rounding, or for the iteration at which a search ended.
-FLOORS = {"predictor_train_loss": 1e-25, "predictor_gap": 1e-7, "rich_gap": 1e-7, "gap": 1e-7}
+FLOORS = {
+    "predictor_train_loss": 1e-25,
+    "predictor_gap": 1e-7,
+    "rich_gap": 1e-7,
+    "gap": 1e-7,
+    "test_loss": 1e-15,
+}
 
 
 def close(old: Any, new: Any, rtol: float, floor: float = 0.0) -> bool:
