@@ -294,7 +294,7 @@ def test_what_differs_by_colour_differs_in_grey():
     assert len({overlaid(i) for i in range(40)}) == 40
     lights = [luminance(sequence(f)) for f in np.linspace(0, 1, 20)]
     assert (np.diff(lights) > 0).all()
-    # Train and test data are told apart by dash, and by lightness.
+    # Train and test data differ in dash and in lightness.
     train, test = styles(describe.run(run_of()).panels[0])[:2]
     assert train.dash != test.dash
     assert abs(luminance(train.colour) - luminance(test.colour)) > 0.1

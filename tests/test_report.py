@@ -272,7 +272,9 @@ _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM = next(filter(None, map(shutil.which, _BROWSERS)), "")
 
 
-@pytest.mark.skipif(not CHROMIUM, reason="there is no Chromium or Chrome")
+@pytest.mark.skipif(
+    not CHROMIUM, reason="no Chromium or Chrome is installed, and the test drives one"
+)
 def test_a_browser_draws_the_curves_and_complains_of_nothing(golden, tmp_path):
     (tmp_path / "page.html").write_text(golden, encoding="utf-8")
     options = [

@@ -1,4 +1,4 @@
-"""Colours, dashes and marks. Each pair that must be told apart differs in a grey print as well."""
+"""Colours, dashes and marks. They also differ in a grey print."""
 
 from dataclasses import dataclass
 from typing import Literal
