@@ -205,3 +205,63 @@ def test_typical_outputs():
     assert OwnHuber(delta=1e-6).variance((4,), y) == pytest.approx(1e-6 * 7 / 4, rel=1e-5)
     assert np.isnan(lr.losses.Logistic().variance((4,), jnp.sign(y)))
     assert lr.losses.Squared().curvature_at_labels(y) == 2.0
+
+
+class Halved(OwnHuber):
+    """The dual of another loss."""
+
+    def dual(self, f, y):
+        return 0.5 * super().dual(f, y)
+
+
+class Bent(OwnHuber):
+    """The curvature of another loss."""
+
+    def curvature(self, f, y):
+        return jnp.ones_like(f)
+
+
+class Contrast(OwnHuber):
+    """A loss of differences to other samples."""
+
+    def value(self, f, y):
+        return super().value(f - jnp.mean(f), y)
+
+
+class Total(OwnHuber):
+    """One number for all samples."""
+
+    def value(self, f, y):
+        return jnp.mean(super().value(f, y))
+
+
+class Logged(OwnHuber):
+    """The value in place of its logarithm."""
+
+    def log_value(self, f, y):
+        return self.value(f, y)
+
+
+class InNumPy(OwnHuber):
+    """A loss that leaves JAX."""
+
+    def value(self, f, y):
+        return np.abs(np.asarray(f) - np.asarray(y))
+
+
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [
+        (Halved(), r"loss.dual = .* at sample \d+.*: is not minus the derivative of `value` by f"),
+        (Bent(), r"loss.curvature = .*: is not the second derivative of `value`"),
+        (Contrast(), r"loss.value = .*: depends on other samples"),
+        (Total(), r"loss.value = 'shape \(\)': should return shape \(8,\)"),
+        (Logged(), r"loss.log_value = .*: is not the logarithm of `value`"),
+        (InNumPy(), r"loss.value = 'InNumPy': fails: it uses NumPy where jax.numpy is needed"),
+    ],
+    ids=lambda part: type(part).__name__ if isinstance(part, lr.losses.AbstractLoss) else "",
+)
+def test_a_loss_that_contradicts_itself_is_refused(loss, message):
+    for door in (lr.simulate, lr.forecast):
+        with pytest.raises(lr.InputError, match=message):
+            door(experiment(loss))

@@ -10,10 +10,12 @@ import numpy as np
 from jaxtyping import Array, Shaped
 
 from .._core.errors import InputError
+from .._core.fingerprint.libraries import is_own
 from .._core.precision import as_double
 from ..dynamics import Problem
 from ..experiments.experiment import Experiment
 from ..experiments.sizes import check_fits
+from ..losses._check import check_own_loss
 from ..models import measured_homogeneity
 from ..models._base import outputs_of
 from ..predictors import Predictor
@@ -169,7 +171,10 @@ def build_problem(experiment: Experiment, train: Samples, key: Any, params: Any 
     params = _initial_params(experiment, key, train.x.shape[1], params)
     model.check_inputs(train.x, "task")
     x = model.cast_inputs(train.x)
-    y = loss.labels(train.y, outputs_of(model, params, x).shape, "task.y_train")
+    outputs = outputs_of(model, params, x).shape
+    y = loss.labels(train.y, outputs, "task.y_train")
+    if is_own(type(loss)):
+        check_own_loss(loss, outputs, y)
     train, few = Samples(x, y), x[:8]
     undefined = np.flatnonzero(
         np.isnan(np.asarray(model.apply(params, few))).reshape(len(few), -1).any(1)

@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 from .._core.description import Choice
 from .._core.errors import InputError
 from .._core.norms import tree_norm
+from .._core.own_code import remedy_for
 from .._core.precision import float_type, promoted
 from ._jacobian import contract
 from .theory import Theory
@@ -299,7 +300,9 @@ def outputs_of(model: AbstractModel, params: Any, x: Shaped[Array, "n d"]) -> ja
     except InputError:
         raise
     except Exception as error:
-        raise InputError("model", name, f"fails on inputs {x.shape}: {_cure(error)}") from error
+        raise InputError(
+            "model", name, f"fails on inputs {x.shape}: {remedy_for(error)}"
+        ) from error
     if not isinstance(found, jax.ShapeDtypeStruct):
         raise InputError("model", name, f"should return one array, not a {type(found).__name__}")
     if found.ndim not in (1, 2) or found.shape[0] != len(x):
@@ -310,15 +313,6 @@ def outputs_of(model: AbstractModel, params: Any, x: Shaped[Array, "n d"]) -> ja
         accepted = f"should be {wanted}, as parameters and inputs are; leave out what casts them"
         raise InputError("model", f"outputs {found.dtype}", accepted)
     return found
-
-
-def _cure(error: Exception) -> str:
-    """How to fix an error in a user's function."""
-    if isinstance(error, jax.errors.TracerArrayConversionError):
-        return "it uses NumPy where jax.numpy is needed"
-    if isinstance(error, jax.errors.ConcretizationTypeError):
-        return "it needs a value of its arguments, as `if` and float() do; use jnp.where"
-    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
 
 
 def _shapes(params: Any) -> str:
