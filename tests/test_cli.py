@@ -135,7 +135,10 @@ def test_own_file_with_own_arrays(monkeypatch, capsys, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["lyu2024/9z"], "experiment = 'lyu2024/9z': should be a TOML file or one of forecast/"),
+        (["lyu2024/9z"], "experiment = 'lyu2024/9z': should be a TOML file, or the name"),
+        (["lyu204/1a"], "panel (did you mean lyu2024/1a?); panels of forecast, kumar2024, lyu2024"),
+        (["lyu2024/1a", "--set", "loss.kind=Squarred"], "SquaredHinge (did you mean Squared"),
+        (["lyu2024/1a", "--set", "loss=Squared"], "on the command line loss.kind=Squared"),
         (["lyu2024/1a", "--set", "task.m=3"], "task.m = 3: unknown key"),
         (["lyu2024/1a", "--set", "task.n=many"], "task.n = 'many': should be a valid integer"),
         (["lyu2024/1a", "--set", "weight_decay=-1"], "weight_decay = -1: should be greater than"),
@@ -167,7 +170,19 @@ def test_bad_input_ends_with_one_line_and_code_2(arguments, message, monkeypatch
         )
     assert call(monkeypatch, "run", *arguments) == 2
     last = capsys.readouterr().err.strip().splitlines()[-1]
-    assert last.startswith(f"lazyrich: {message}")
+    assert last.startswith("lazyrich: ")
+    assert message in last
+
+
+def test_ctrl_c_in_a_study_says_what_is_kept_and_how_to_continue(monkeypatch, capsys, tmp_path):
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lazyrich._reproduce.reproduce.worker_pool", interrupted)
+    assert call(monkeypatch, "reproduce", "lyu2024/3", "--out", tmp_path) == 130
+    last = capsys.readouterr().err.splitlines()[-1]
+    kept = f"finished runs are kept in {tmp_path / 'store'}"
+    assert last == f"lazyrich: interrupted: {kept}; the same command continues"
 
 
 @pytest.mark.slow

@@ -20,6 +20,21 @@ FULL = small_experiment(
 )
 
 
+def test_fields_without_names_are_one_short_line():
+    with pytest.raises(lr.InputError, match=r"^Arrays = '2 without a name': give fields by name"):
+        lr.tasks.Arrays(np.zeros((3, 2)), np.zeros(3))  # type: ignore[call-arg]
+
+
+def test_a_pair_of_functions_is_told_of_its_wrapper():
+    with pytest.raises(
+        lr.InputError, match=r"model = .*lazyrich.models.Functions\(init_params=..."
+    ):
+        lr.Experiment(
+            task=lr.tasks.SparseClassification(n=6, d=10),
+            model=(lambda key, dim: dim, lambda params, x: x),  # type: ignore[arg-type]
+        )
+
+
 @pytest.mark.parametrize("name", studies.names())
 def test_panels_load_and_survive_a_file(name, tmp_path):
     experiment = studies.load(name)

@@ -160,6 +160,8 @@ def test_tables_are_read_with_and_without_header(tmp_path):
     [
         ("a,b\n1,2\n3\n", None, "line 3 has 1 entries, but the first line has 2"),
         ("a,b\n1,x\nNA,y\n", "b", "line 3, a: 'NA' should be a number"),
+        ("a,b\n1,x\nnan,y\n", "b", "line 3, a: 'nan' should be a number"),
+        ("a,b\n1,2\n3,inf\n", "b", "line 3, b: 'inf' should be a number"),
         ("a,b\n1,\n", "b", "lacks a label in line 2, b"),
         ("a,b\n", "b", "has a header but no samples"),
         ("", None, "has no lines"),

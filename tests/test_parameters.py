@@ -10,7 +10,7 @@ import xarray as xr
 
 import lazyrich as lr
 from lazyrich._run.prepared import prepare
-from tests.helpers import relative_error
+from tests.helpers import relative_error, small_experiment
 
 FEW = lr.dynamics.Times(first=0.1, num_log=6, num_linear=2)
 
@@ -228,6 +228,16 @@ def test_a_run_goes_on_as_if_it_had_never_stopped(dynamics):
     twice = lr.extend(longer, experiment.with_changes({"t1": 16.0}), 20.0)
     assert twice.attrs["extended_at"] == "[4.0, 16.0]"
     assert set(twice.variables) == set(longer.variables)
+
+
+def test_what_is_no_record_is_one_line():
+    experiment = small_experiment()
+    of_a_sweep = xr.Dataset({"outcome": ("seed", ["grokked"])})
+    for door in (lr.parameters, lambda record, same: lr.extend(record, same, 9.0)):
+        with pytest.raises(lr.InputError, match=r"record = .*: should be the record of one run"):
+            door(of_a_sweep, experiment)
+    with pytest.raises(lr.InputError, match=r"dataset = .*: should be that of a sweep"):
+        lr.records.reclassify(xr.Dataset({"loss": ("time", [1.0])}), lr.Thresholds())
 
 
 @pytest.mark.slow

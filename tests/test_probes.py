@@ -198,6 +198,13 @@ def test_a_name_that_is_in_use_is_one_line_before_the_run(probes, name, of, monk
     assert str(error.value) == f"probes = {name!r}: {line}"
 
 
+@pytest.mark.parametrize("name", ["early_mine", "late_mine", "forecast_t50", "predictor_mine"])
+def test_a_name_like_a_column_of_sweeps_is_one_line_before_the_run(name):
+    task = lr.tasks.SparseClassification(n=6, d=10, num_test=5)
+    with pytest.raises(lr.InputError, match=f"probes = '{name}': should not begin with early_"):
+        lr.simulate(lr.Experiment(task=task, t1=5.0, probes=(_own(name),)))
+
+
 def test_a_sweep_keeps_the_names_of_its_keys_and_columns(tmp_path):
     task = lr.tasks.SparseClassification(n=6, d=10, num_test=5)
     # A built-in probe may be given as an object.

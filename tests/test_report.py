@@ -105,6 +105,10 @@ def test_a_stores_page_has_every_sweep(tmp_path, monkeypatch, capsys):
     assert "2 runs over" in page
     assert "Preset" not in page
     assert {path.suffix for path in tmp_path.iterdir()} == {"", ".html", ".pdf", ".png"}
+    # Figures of a page of another name do not replace those of `report.html`.
+    figures = [path.name for path in tmp_path.iterdir() if path.suffix == ".pdf"]
+    assert len(figures) == 2
+    assert all(name.startswith("map-") for name in figures)
     assert {path: path.read_bytes() for path in store.rglob("*.nc")} == before
     assert len(lr.studies.sweeps_of(store)) == 2
     capsys.readouterr()

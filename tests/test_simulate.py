@@ -305,6 +305,16 @@ def test_constant_labels_are_unscored():
 
 
 @pytest.mark.slow
+def test_labels_of_one_class_are_unscored():
+    rng = np.random.default_rng(0)
+    x, t = rng.normal(size=(10, 20)), rng.normal(size=(30, 20))
+    record, events = judged(x, np.ones(10), t, np.ones(30), t1=10.0)
+    assert float(record["test_chance"]) == 1.0
+    assert events.outcome == "unscored"
+    assert "labels that vary" in events.advice
+
+
+@pytest.mark.slow
 def test_scales_of_a_record():
     rng = np.random.default_rng(0)
     x, t = rng.normal(size=(10, 20)), rng.normal(size=(40, 20))

@@ -159,7 +159,7 @@ def test_short_forms(text, values):
      "range:", "range:0.5", "range:1:2:3:4", "range:1:9:0"],
 )  # fmt: skip
 def test_short_forms_that_are_none(text):
-    with pytest.raises(lr.InputError, match=r"x = .*should be log:LOW:HIGH:COUNT"):
+    with pytest.raises(lr.InputError, match=r"x = .*should be one of log:LOW:HIGH:COUNT"):
         parse_values("x", text)
 
 
@@ -173,6 +173,9 @@ def test_options_become_axes():
     for bad in (["seed"], ["=1"], ["seed="], ["seed=1", "seed=2"]):
         with pytest.raises(lr.InputError, match="--over"):
             parse_axes(bad, [])
+    with pytest.raises(lr.InputError, match=r"log:LOW:HIGH:COUNT, .*\(did you mean log\?\)"):
+        parse_axes(["init_scale=lg:1:100:3"], [])
+    assert parse_axes(["name=a:b"], []) == {"name": ["a:b"]}
     for bad in (["t1=1.0,2.0", "seed=1"], ["t1=1.0", "t1=2.0"]):
         with pytest.raises(lr.InputError, match="--zip"):
             parse_axes([], bad)

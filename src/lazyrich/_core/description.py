@@ -42,7 +42,8 @@ class Description(pydantic.BaseModel):
             kind, names = type(self).__name__, list(type(self).model_fields)
             some = f"{kind}({names[0]}=...)" if names else f"{kind}()"
             accepted = f"give fields by name, such as {some}; the fields are {', '.join(names)}"
-            raise InputError(kind, args[0], accepted if names else f"{some} has no fields")
+            given = f"{len(args)} without a name"
+            raise InputError(kind, given, accepted if names else f"{some} has no fields")
         for name, field in type(self).model_fields.items():
             if name in fields:
                 fields[name] = _from_file(name, fields[name], field.annotation)
@@ -118,9 +119,9 @@ class Choice(Description):
         fields = dict(table)
         kind = fields.pop("kind", None)
         if not isinstance(kind, str) or kind not in cls.kinds:
-            raise InputError(
-                f"{key}.kind", kind, f"should be one of {', '.join(sorted(cls.kinds))}"
-            )
+            near = did_you_mean(kind, cls.kinds) if isinstance(kind, str) else ""
+            accepted = f"should be one of {', '.join(sorted(cls.kinds))}{near}"
+            raise InputError(f"{key}.kind", kind, accepted)
         try:
             return cls.kinds[kind](**fields)
         except InputError as error:
@@ -133,7 +134,10 @@ class Choice(Description):
         if isinstance(value, type) and issubclass(value, cls):
             return f"called, {value.__name__}(...)"
         if isinstance(value, str) and value in cls.kinds:
-            return f'a table with a `kind`, {{"kind": "{value}"}}, or {place}.{value}(...)'
+            return (
+                f'a table with a `kind`, {{"kind": "{value}"}}, or {place}.{value}(...); on the '
+                f"command line {key}.kind={value}"
+            )
         known = ", ".join(sorted(cls.kinds))
         return f"a table with a `kind` among {known}, or one of them from {place}"
 

@@ -15,7 +15,8 @@ from threadpoolctl import threadpool_limits
 
 from .._core.errors import InputError
 from .._core.precision import Precision, as_double, in_double
-from ..experiments.experiment import Experiment
+from ..experiments.experiment import Experiment, check_experiment
+from ..records.described import check_record
 from .prepared import prepare
 from .result import FINAL, digest_of
 from .simulate import listening
@@ -32,6 +33,8 @@ def parameters(record: xr.Dataset, experiment: Experiment, time: float | None = 
     - **Raises** [`InputError`][lazyrich.InputError] if the record does not contain parameters, or
         if they do not fit the model of the experiment.
     """
+    check_record(record)
+    check_experiment(experiment)
     if time is None and FINAL in record:
         flat = record[FINAL].values
     elif "parameters" in record:
@@ -108,6 +111,8 @@ def extend(
         did not reach its horizon, or if the dynamics have a state in addition to the parameters,
         such as momentum.
     """
+    check_record(record)
+    check_experiment(experiment)
     longer = experiment.with_changes({"t1": float(t1)})
     end = check_extends(record, longer)
     own = None if params is None else as_double(params, "params")

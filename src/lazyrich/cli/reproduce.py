@@ -1,6 +1,7 @@
 """`lazyrich reproduce`: all panels of a study."""
 
 import contextlib
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -60,7 +61,6 @@ def reproduce(
     """Reproduce a study; users see `HELP`."""
     if not can_draw():
         raise InputError("study", study, "a report needs pip install 'lazyrich[view]'")
-    from .._reproduce.reproduce import reproduce as run
     from ..plot import write_study
 
     for module in own or ():
@@ -70,6 +70,31 @@ def reproduce(
         study, _, panel = study.rpartition("/")
     title = Path(study).name
     folder = out or Path("reproduced") / f"{title}-{preset}"
+    try:
+        results = _results(study, title, folder / "store", panel, preset, data, workers, scheduler)
+    except KeyboardInterrupt:
+        words = f"finished runs are kept in {folder / 'store'}; the same command continues"
+        print(f"lazyrich: interrupted: {words}", file=sys.stderr)
+        raise typer.Exit(130) from None
+    write_study(title, preset, results, folder)
+    for result in results:
+        _print(result)
+    print(f"written to       {folder / 'report.html'}")
+
+
+def _results(
+    study: str,
+    title: str,
+    store: Path,
+    panel: str | None,
+    preset: Literal["quick", "paper"],
+    data: Path | None,
+    workers: int | None,
+    scheduler: str | None,
+) -> "list[PanelResult]":
+    """Runs a study with progress on stderr."""
+    from .._reproduce.reproduce import reproduce as run
+
     with contextlib.ExitStack() as stack:
         shown: dict[str, object] = {}
 
@@ -79,9 +104,9 @@ def reproduce(
                 shown[name] = stack.enter_context(sweep_progress(f"{title}/{name}"))
             shown[name](progress)  # type: ignore[operator]
 
-        results = run(
+        return run(
             study,
-            folder / "store",
+            store,
             panel=panel,
             preset=preset,
             data=data,
@@ -89,10 +114,6 @@ def reproduce(
             scheduler=scheduler,
             listener=listener,
         )
-    write_study(title, preset, results, folder)
-    for result in results:
-        _print(result)
-    print(f"written to       {folder / 'report.html'}")
 
 
 def _print(result: "PanelResult") -> None:

@@ -74,7 +74,7 @@ class AbstractModel(Choice):
                 "wrapped, lazyrich.models.Functions(init_params=lambda key, dim: net.init(key, "
                 "jnp.zeros((1, dim))), function=net.apply)"
             )
-        if callable(value):
+        if callable(value) or (isinstance(value, tuple) and all(map(callable, value))):
             return (
                 "wrapped, lazyrich.models.Functions(init_params=..., function=...), with "
                 "init_params(key, dim) and function(params, x)"

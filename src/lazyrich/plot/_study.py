@@ -41,7 +41,8 @@ def write_sweeps(
 ) -> list[Path]:
     """Writes the page of a store's sweeps, see [`sweeps_of`][lazyrich.studies.sweeps_of].
 
-    A figure a sweep goes beside it, as PDF and PNG. Returns the paths of all that was written.
+    A figure a sweep goes beside it, as PDF and PNG, with the name of the page in front unless that
+    is `report.html`. Returns the paths of all that was written.
     """
     return _write_page(title, None, results, Path(page))
 
@@ -51,9 +52,12 @@ def _write_page(
 ) -> list[Path]:
     """Writes a page and its figures; returns their paths."""
     sections, written = [], [page]
+    # Pages of other names can be in the same folder, each with figures of its own.
+    prefix = "" if page.stem == "report" else f"{page.stem}-"
     for result in results:
         figures = []
-        for name, drawing in drawings(result):
+        for own_name, drawing in drawings(result):
+            name = f"{prefix}{own_name}"
             _save(page.parent, name, drawing)
             views = {} if drawing.described is None else {"all": drawing.described}
             figures.append(live(drawing.figure, drawing.caption, views))

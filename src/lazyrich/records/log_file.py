@@ -102,7 +102,8 @@ def read_log(
     axis = next((name for name in _AXES if name in found), None)
     if axis is None:
         accepted = f"should have a column step, epoch or time; it has {_listed(names)}: name one "
-        raise InputError("log", str(path), f"{accepted}by step=COLUMN")
+        accepted += "by --column step=COLUMN, in Python by columns={'step': ...}"
+        raise InputError("log", str(path), accepted)
     return _log(path, found, axis, rows, names, time_per_step, thresholds)
 
 
@@ -117,7 +118,9 @@ def _log(
 ) -> Log:
     if not any(set(pair) <= set(found) for pair in (_JUDGED[:2], _JUDGED[2:])):
         accepted = "should have columns of train and test accuracy, or train and test loss; found "
-        accepted += f"{_listed(found.values())} of {_listed(names)}: name columns by NAME=COLUMN"
+        accepted += (
+            f"{_listed(found.values())} of {_listed(names)}: name columns by --column NAME=COLUMN"
+        )
         raise InputError("log", str(path), accepted)
     table = _joined(rows, list(found.values()), found[axis])
     series = {name: table.values[:, i] for i, name in enumerate(found)}
@@ -237,7 +240,7 @@ def _chosen(names: list[str], given: dict[str, str]) -> dict[str, str]:
         exact = [column for column in columns if _words(column) & {"test"}] or columns
         exact = [column for column in columns if column == name] or exact
         if len(exact) > 1 and name in (*_AXES, *_JUDGED):
-            accepted = f"could be any of {_listed(exact)}: choose one by {name}=COLUMN"
+            accepted = f"could be any of {_listed(exact)}: choose one by --column {name}=COLUMN"
             raise InputError("log", name, accepted)
         found[name] = exact[0]
     return found

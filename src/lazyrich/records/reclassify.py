@@ -24,6 +24,9 @@ def reclassify(dataset: xr.Dataset, thresholds: Thresholds) -> xr.Dataset:
     - **Takes** a sweep's dataset with its curves.
     - **Raises** [`InputError`][lazyrich.InputError] for a dataset without curves.
     """
+    if not isinstance(dataset, xr.Dataset) or "outcome" not in dataset:
+        given = list(map(str, dataset)) if isinstance(dataset, xr.Dataset) else dataset
+        raise InputError("dataset", given, "should be that of a sweep, as open_store returns it")
     axes = dataset["outcome"].dims
     if "time" not in dataset or dataset["time"].dims != (*axes, "record"):
         raise InputError("dataset", list(map(str, dataset)), "should be read with its curves")

@@ -168,12 +168,17 @@ def names_of(group: Group) -> tuple[str, ...]:
     return tuple(name for name, variable in VARIABLES.items() if variable.group == group)
 
 
+# Sweeps keep summaries of probes and forecasts under names that begin so.
+_OF_SWEEPS = ("early_", "late_", "forecast_", "predictor_")
+
+
 def check_names(probes: Iterable[AbstractProbe], taken: Iterable[str] = ()) -> None:
     """Refuses probes whose values would replace other values of a record.
 
     - **Takes** the `probes` of an experiment; `taken`, further names that are in use.
     - **Raises** [`InputError`][lazyrich.InputError] for two own probes of one name, or for an own
-        probe with the name of a built-in probe, of another variable, or of an axis.
+        probe with the name of a built-in probe, of another variable, or of an axis, or with a name
+        that begins as the columns of sweeps do.
     """
     known = BUILT_IN | ON_REQUEST
     probes = tuple(probes)
@@ -188,6 +193,9 @@ def check_names(probes: Iterable[AbstractProbe], taken: Iterable[str] = ()) -> N
         what = next((words for names, words in others if name in names), "")
         if name in own[:place]:
             what = "another of your probes"
+        if name.startswith(_OF_SWEEPS):
+            accepted = f"should not begin with {' or '.join(_OF_SWEEPS)}, as columns of sweeps do"
+            raise InputError("probes", name, accepted)
         if what:
             accepted = f"names must differ, and {name} is also the name of {what}: use another name"
             raise InputError("probes", name, accepted)

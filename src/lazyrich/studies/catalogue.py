@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from .._core.errors import InputError
+from .._core.errors import InputError, did_you_mean
 from ..experiments.experiment import Experiment
 from ..experiments.published import Published
 from ..records.transition import Thresholds
@@ -40,9 +40,12 @@ def thresholds(name: str) -> Thresholds:
 
 def _panel(name: str) -> Panel:
     if name not in names():
-        raise InputError(
-            "experiment", name, f"should be a TOML file or one of {', '.join(names())}"
+        studies = ", ".join(sorted({known.partition("/")[0] for known in names()}))
+        accepted = (
+            f"should be a TOML file, or the name of a panel{did_you_mean(name, names())}; panels "
+            f"of {studies} are listed by 'lazyrich list' and lazyrich.studies.names()"
         )
+        raise InputError("experiment", name, accepted)
     return Panel.load(_folder() / f"{name}.toml")
 
 

@@ -3,13 +3,14 @@
 import copy
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from .._core.description import Description, plain
-from .._core.errors import InputError
+from .._core.errors import InputError, did_you_mean
 from .._core.toml import parse_toml
 
 # Runs that differ only in these keys have one shape and share a compiled solve.
@@ -145,13 +146,19 @@ def _parse(text: str) -> tuple[str, list[Any]]:
     return key, parse_values(f"--over {key}", values)
 
 
+_RANGES = ("log", "linear", "range")
+_FORMS = "log:LOW:HIGH:COUNT, linear:LOW:HIGH:COUNT, range:COUNT"
+
+
 def parse_values(name: str, text: str) -> list[Any]:
     """Values from their short form, see [`parse_axes`][lazyrich.sweeps.parse_axes].
 
     - **Raises** [`InputError`][lazyrich.InputError] under `name`.
     """
     kind, colon, rest = text.partition(":")
-    if not colon or kind not in ("log", "linear", "range"):
+    if kind not in _RANGES and re.fullmatch(r"[a-z]+(:[-+.\de]+)+", text):
+        raise InputError(name, text, f"should be one of {_FORMS}{did_you_mean(kind, _RANGES)}")
+    if not colon or kind not in _RANGES:
         return [_value(part) for part in _split(text)]
     try:
         numbers = [float(part) for part in rest.split(":")]
@@ -168,7 +175,7 @@ def parse_values(name: str, text: str) -> list[Any]:
         space = np.geomspace if kind == "log" else np.linspace
         return [float(value) for value in space(low, high, int(count))]
     except (ValueError, TypeError) as error:
-        accepted = f"should be log:LOW:HIGH:COUNT, linear:LOW:HIGH:COUNT or range:COUNT ({error})"
+        accepted = f"should be one of {_FORMS} ({error})"
         raise InputError(name, text, accepted) from None
 
 

@@ -141,16 +141,31 @@ def _place(header: list[str], width: int, label: str | int | None) -> int:
 
 
 def _numbers(path: Path, name: str, entries: list[str], header: bool) -> np.ndarray:
-    try:
-        return np.array([float(entry) for entry in entries])
-    except ValueError:
-        bad = next(i for i, entry in enumerate(entries) if not _is_number(entry))
-        where = f"line {bad + (2 if header else 1)}, {name}"
-        accepted = (
-            f"{where}: {entries[bad][:60]!r} should be a number; remove the sample, replace the "
-            "words of the column by numbers, or select the column by `label`"
-        )
-        raise InputError("path", str(path), accepted) from None
+    remedy = "replace the words of the column by numbers, or select the column by `label`"
+    words = [i for i, entry in enumerate(entries) if not _is_number(entry)]
+    if words:
+        raise _bad_entry(path, name, entries, words[0], header, remedy)
+    return _finite(path, name, entries, header)
+
+
+def _finite(path: Path, name: str, entries: list[str], header: bool) -> np.ndarray:
+    """Entries that are numbers as an array."""
+    numbers = np.array([float(entry) for entry in entries])
+    infinite = np.flatnonzero(~np.isfinite(numbers))
+    if len(infinite):
+        remedy = "replace it by a finite number"
+        raise _bad_entry(path, name, entries, int(infinite[0]), header, remedy)
+    return numbers
+
+
+def _bad_entry(
+    path: Path, name: str, entries: list[str], place: int, header: bool, remedy: str
+) -> InputError:
+    where = f"line {place + (2 if header else 1)}, {name}"
+    accepted = (
+        f"{where}: {entries[place][:60]!r} should be a number; remove the sample, or {remedy}"
+    )
+    return InputError("path", str(path), accepted)
 
 
 def _labels(path: Path, name: str, entries: list[str], header: bool) -> np.ndarray:
@@ -158,7 +173,7 @@ def _labels(path: Path, name: str, entries: list[str], header: bool) -> np.ndarr
         line = entries.index("") + (2 if header else 1)
         raise InputError("path", str(path), f"lacks a label in line {line}, {name}")
     if all(map(_is_number, entries)):
-        return np.array([float(entry) for entry in entries])
+        return _finite(path, name, entries, header)
     return np.array(entries)
 
 

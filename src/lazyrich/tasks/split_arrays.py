@@ -176,7 +176,7 @@ def _classes(y: np.ndarray) -> tuple[np.ndarray, Int[np.ndarray, " n"]]:
     found, places = np.unique(y, return_inverse=True)
     if len(found) > _MAX_CLASSES:
         accepted = f"should be classes, at most {_MAX_CLASSES}; for a regression use loss Squared"
-        raise InputError("y", f"{len(found)} different labels", accepted)
+        raise InputError("task.y", f"{len(found)} different labels", accepted)
     return found, places
 
 

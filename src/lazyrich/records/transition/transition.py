@@ -101,6 +101,8 @@ def read_off(
     )
     # Labels that do not vary can be fitted only in terms of a given loss.
     unscored = np.isnan(test).all() or (np.isnan(train).all() and thresholds.loss is None)
+    # If all test labels are the same, a constant output is right on every sample.
+    unscored = unscored or found.chance == 1
     fixed_outcome: Outcome | None = None
     if is_broken(ending):
         fixed_outcome = "failed"
