@@ -17,6 +17,7 @@ from . import (
     tasks as tasks,
 )
 from ._core.errors import ComputationError as ComputationError, InputError as InputError
+from ._explore.explore import explore as explore
 from ._reproduce.reproduce import reproduce as reproduce
 from ._run.extend import extend as extend, parameters as parameters
 from ._run.simulate import simulate as simulate, simulate_many as simulate_many

@@ -3,8 +3,6 @@
 import tomllib
 from typing import Any
 
-from .description import described_function
-
 # The largest description in letters; most have thousands. Python parses so many in a second.
 MAX_BYTES = 2**18
 # The largest depth of tables in tables. A model in a model in an experiment in a sweep has six.
@@ -71,4 +69,7 @@ def writable(value: Any) -> Any:
         return [writable(item) for item in value]
     if isinstance(value, str | bool | int | float):
         return value
+    # Imported here, because descriptions import JAX, and commands that only read TOML start fast.
+    from .description import described_function
+
     return described_function(value if callable(value) else type(value))

@@ -9,6 +9,7 @@ import typer
 
 from .._core.errors import InputError, one_line
 from .cache import keep_compiled
+from .explore import HELP as EXPLORE_HELP, explore
 from .forecast import HELP as FORECAST_HELP, forecast
 from .judge import HELP as JUDGE_HELP, judge
 from .kinds import kinds_text
@@ -35,6 +36,7 @@ app.command(help=REPRODUCE_HELP)(reproduce)
 app.command()(consolidate)
 app.command(help=REPORT_HELP)(report)
 app.command(help=JUDGE_HELP)(judge)
+app.command(help=EXPLORE_HELP)(explore)
 
 
 @app.command("list")

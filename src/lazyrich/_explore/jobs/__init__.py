@@ -1,0 +1,25 @@
+"""The jobs that the page can ask for, by name, and where each is computed."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+WorkerName = Literal["quick", "run"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A function in a module of this package, and the process that calls it.
+
+    - `worker`: `quick` for answers within a second, `run` for computations that stream. In `run`,
+        a newer job of the same slot also ends the one that is running.
+    - `module`, `function`: where it is. Named, not imported: the server imports no JAX.
+    """
+
+    worker: WorkerName
+    module: str
+    function: str
+
+
+JOBS: dict[str, Job] = {
+    "lab.list": Job("quick", "lab", "list_experiments"),
+}

@@ -1,0 +1,147 @@
+// The frame of the page: tabs, the state in the fragment of the address, and the line of status.
+
+import { load } from "./figure.js";
+import { Socket } from "./socket.js";
+
+const VIEWS = ["lab", "map", "inside", "tour"];
+const STATES = { starting: "starting", ready: "ready", failed: "failed" };
+
+const byId = (id) => document.getElementById(id);
+const tabOf = (view) => byId("tab-" + view);
+
+// --- The line of status. ---
+
+const workers = {};
+let connection = "connecting";
+let said = "";
+
+const status = () => {
+  if (connection === "lost") return "Connection lost; trying again.";
+  if (connection === "stopped")
+    return "The server has stopped. Start lazyrich explore again and open the address that it prints.";
+  if (connection === "connecting") return "Connecting.";
+  const problem = Object.values(workers).find((worker) => worker.state === "failed")?.problem;
+  if (problem) return problem;
+  const starting = Object.values(workers).filter((worker) => worker.state === STATES.starting);
+  if (starting.length) return "Starting: " + starting.map(({ worker }) => worker).join(" and ") + ".";
+  return said;
+};
+
+const showStatus = () => {
+  const line = byId("status");
+  const text = status();
+  if (line.textContent !== text) line.textContent = text;
+  line.classList.toggle("lost", connection === "lost" || connection === "stopped");
+};
+
+const socket = new Socket((state, data) => {
+  if (state === "worker") workers[data.worker] = data;
+  else connection = state;
+  showStatus();
+  document.dispatchEvent(new CustomEvent("connection", { detail: { state, data } }));
+});
+
+// --- The state in the fragment: #lab?base=lyu2024/1a&init_scale=30. ---
+
+const parsed = () => {
+  const [view, query = ""] = location.hash.slice(1).split(/\?(.*)/s);
+  const state = Object.fromEntries(new URLSearchParams(query));
+  return { view: VIEWS.includes(view) ? view : "lab", state };
+};
+
+const written = (view, state) => {
+  const query = new URLSearchParams();
+  for (const [key, value] of Object.entries(state))
+    if (value !== null && value !== undefined) query.set(key, value);
+  // Slashes, colons and commas may stand in a fragment, and are easier to read.
+  const text = query.toString().replaceAll("%2F", "/").replaceAll("%3A", ":").replaceAll("%2C", ",");
+  return "#" + view + (text ? "?" + text : "");
+};
+
+const states = {};
+const started = {};
+let shown = null;
+
+class App {
+  constructor(view) {
+    this.view = view;
+    this.socket = socket;
+  }
+
+  // What the fragment says of this view: text by key.
+  get state() {
+    return states[this.view] ?? {};
+  }
+
+  // Keeps the state of this view in the fragment, without a call of its `show`.
+  keep(state) {
+    states[this.view] = Object.fromEntries(Object.entries(state).map(([k, v]) => [k, String(v)]));
+    if (shown === this.view) history.replaceState(null, "", written(this.view, this.state));
+  }
+
+  // Shows a view with a state, or with the one it had.
+  go(view, state) {
+    history.pushState(null, "", written(view, state ?? states[view] ?? {}));
+    return follow();
+  }
+
+  // Says a sentence in the line of status, which screen readers read aloud.
+  say(text) {
+    said = text;
+    showStatus();
+  }
+}
+
+const begin = async (view) => {
+  const root = byId(view);
+  try {
+    const { start } = await import(`./${view}.js`);
+    return (await start(root, new App(view))) ?? {};
+  } catch (error) {
+    console.error(error);
+    const words = document.createElement("p");
+    words.className = "error";
+    words.textContent = "This view failed: " + error.message;
+    root.replaceChildren(words);
+    return {};
+  }
+};
+
+// Shows what the fragment says.
+const follow = async () => {
+  const { view, state } = parsed();
+  states[view] = state;
+  if (shown !== null && shown !== view) (await started[shown]).hide?.();
+  shown = view;
+  for (const other of VIEWS) {
+    const on = other === view;
+    byId(other).hidden = !on;
+    tabOf(other).setAttribute("aria-selected", on);
+    tabOf(other).tabIndex = on ? 0 : -1;
+  }
+  started[view] ??= begin(view);
+  const parts = await started[view];
+  if (shown === view) await parts.show?.(states[view]);
+};
+
+// --- Tabs. ---
+
+const app = new App("lab");
+for (const [place, view] of VIEWS.entries()) {
+  const tab = tabOf(view);
+  tab.onclick = () => app.go(view);
+  tab.onkeydown = (event) => {
+    const last = VIEWS.length - 1;
+    const next = { ArrowRight: place + 1, ArrowLeft: place - 1, Home: 0, End: last }[event.key];
+    if (next === undefined) return;
+    event.preventDefault();
+    const other = VIEWS[(next + VIEWS.length) % VIEWS.length];
+    tabOf(other).focus();
+    app.go(other);
+  };
+}
+addEventListener("hashchange", follow);
+follow();
+showStatus();
+// The controls come first, then Plotly.
+requestAnimationFrame(() => setTimeout(() => load().catch(() => {}), 0));
