@@ -38,7 +38,7 @@ from cosmic_ray.operators.operator import Operator
 from cosmic_ray.plugins import OPERATOR_PROVIDERS, get_operator, operator_names
 from cosmic_ray.work_item import MutationSpec, TestOutcome
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).resolve().parent.parent
 PYTHON = ROOT / ".venv" / "bin" / "python"
 KEPT = Path(__file__).with_suffix(".json")
 
@@ -226,6 +226,10 @@ def begin(parent: str) -> None:
     folder = copied(Path(tempfile.mkdtemp(dir=parent)))
     os.chdir(folder)
     os.environ["PYTHONPATH"] = str(folder / "src")
+    # Most compiled functions are those of the tree without the mutation.
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(Path(parent) / "compiled")
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "0"
 
 
 def command(room: str) -> str:
@@ -277,12 +281,12 @@ def judge(place: Place) -> dict[str, Any]:
     }
 
 
-def reasons() -> dict[tuple[str, ...], str]:
-    """What was written beside survivors before."""
+def earlier() -> dict[str, Any]:
+    """The results of earlier runs, with the reasons written beside survivors."""
     if not KEPT.exists():
-        return {}
-    kept = json.loads(KEPT.read_text(encoding="utf-8"))["survivors"]
-    return {(s["place"], *s["change"]): s["reason"] for s in kept if s.get("reason")}
+        return {"rooms": {}, "survivors": []}
+    kept: dict[str, Any] = json.loads(KEPT.read_text(encoding="utf-8"))
+    return kept
 
 
 def main() -> None:
@@ -295,7 +299,8 @@ def main() -> None:
     os.chdir(ROOT)
     rooms = asked.only or list(ROOMS)
     drawn = [place for room in rooms for place in places(room, asked.each, asked.seed)]
-    known, found = reasons(), []
+    before, found = earlier(), []
+    known = {(s["place"], *s["change"]): s["reason"] for s in before["survivors"]}
     context = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as parent:
         pool = context.Pool(asked.processes, begin, (parent,))
@@ -310,20 +315,24 @@ def main() -> None:
                 print(f"{result['place']}:{result['line']}", flush=True)
                 if not result["killed"]:
                     print("      " + "\n      ".join(result["change"]), flush=True)
-    table = {}
+    # Rooms that were not asked for keep their earlier results.
+    table = {room: row for room, row in before["rooms"].items() if room not in rooms}
+    kept = [s for s in before["survivors"] if s["room"] in table]
     for room in rooms:
         here = [result for result in found if result["room"] == room]
-        table[room] = {"mutations": len(here), "killed": sum(r["killed"] for r in here)}
-        print(f"{room:14s} {table[room]['killed']:4d} of {table[room]['mutations']:4d} killed")
-    survivors = [
+        killed = sum(result["killed"] for result in here)
+        table[room] = {"mutations": len(here), "killed": killed, "seed": asked.seed}
+    kept += [
         {**result, "reason": known.get((result["place"], *result["change"]), "")}
         for result in found
         if not result["killed"]
     ]
-    total = sum(row["killed"] for row in table.values())
-    print(f"{'all':14s} {total:4d} of {len(found):4d} killed, {total / len(found):.0%}")
-    kept = {"each": asked.each, "seed": asked.seed, "rooms": table, "survivors": survivors}
-    KEPT.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+    for room, row in sorted(table.items()):
+        print(f"{room:14s} {row['killed']:4d} of {row['mutations']:4d} killed")
+    killed, total = (sum(row[key] for row in table.values()) for key in ("killed", "mutations"))
+    print(f"{'all':14s} {killed:4d} of {total:4d} killed, {killed / total:.0%}")
+    content = {"rooms": dict(sorted(table.items())), "survivors": kept}
+    KEPT.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
