@@ -468,6 +468,9 @@ def swollen(path: Path) -> None:
 
 FILES: dict[str, Callable[[Path], object]] = {
     "records beyond the file": said("num_records", 10**12),
+    "records beyond a file without curves": lambda path: resealed(
+        path, lambda summary: summary.update(curves=[], num_records=10**12)
+    ),
     "records below zero": said("num_records", -1),
     "records as text": said("num_records", "7"),
     "records as truth": said("num_records", True),
