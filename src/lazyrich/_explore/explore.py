@@ -20,6 +20,8 @@ from .._core.toml import MAX_BYTES, parse_toml
 
 _NEEDED = ("starlette", "uvicorn", "websockets", "plotly", "matplotlib", "jinja2", "distributed")
 _MAX_STORE = 2**20
+# Seconds in which the server must end.
+_MAX_END = 10.0
 
 
 def explore(
@@ -115,17 +117,30 @@ def _serve(listener: socket.socket, token: str, source: str | None, scratch: Pat
     from .server import Explorer
 
     explorer = Explorer(listener, token, source, str(scratch))
-    thread = threading.Thread(target=explorer.run)
-    with _interrupted():
-        thread.start()
+    # An event, because Python 3.11 takes a thread for ended when Ctrl-C interrupts its `join`.
+    ended, errors = threading.Event(), []
+
+    def run() -> None:
         try:
-            while thread.is_alive():
-                thread.join(timeout=0.2)
+            explorer.run()
+        except Exception as error:
+            errors.append(error)
+        finally:
+            ended.set()
+
+    with _interrupted():
+        threading.Thread(target=run, daemon=True).start()
+        try:
+            while not ended.wait(timeout=0.2):
+                pass
         except KeyboardInterrupt:
             print(flush=True)
         finally:
             explorer.stop()
-            thread.join()
+            with contextlib.suppress(KeyboardInterrupt):  # a second Ctrl-C waits for nothing
+                ended.wait(timeout=_MAX_END)
+    if errors:
+        raise errors[0]
 
 
 @contextlib.contextmanager
@@ -135,8 +150,8 @@ def _interrupted() -> Iterator[None]:
         yield
         return
     names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    before = {getattr(signal, name): signal.default_int_handler for name in names}
-    before = {number: signal.signal(number, handler) for number, handler in before.items()}  # type: ignore[misc]
+    numbers = [getattr(signal, name) for name in names]
+    before = {number: signal.signal(number, signal.default_int_handler) for number in numbers}
     try:
         yield
     finally:

@@ -5,9 +5,9 @@ import itertools
 from collections.abc import AsyncIterator, Hashable
 
 # Of these a page wants the newest only.
-_REPLACED = ("progress", "part", "waiting", "worker")
+_REPLACED = ("progress", "part", "waiting")
 # A page that leaves more than this unread is given up.
-MAX_BYTES, MAX_MESSAGES = 2**27, 4000
+MAX_BYTES, MAX_MESSAGES = 2**26, 4000
 
 
 class Outbox:
@@ -19,20 +19,17 @@ class Outbox:
 
     def __init__(self) -> None:
         self._left: dict[Hashable, str] = {}
-        self._size, self._is_open = 0, True
+        self._size = 0
         self._count = itertools.count()
-        self._there = asyncio.Event()
+        self._there, self.closed = asyncio.Event(), asyncio.Event()
 
     def put(self, number: int | None, event: str, data: bytes) -> None:
         """Adds a message: an event of the job `number`, with data as JSON."""
-        if not self._is_open:
+        if self.closed.is_set():
             return
         head = "null" if number is None else number
         text = f'{{"id":{head},"event":"{event}","data":{data.decode()}}}'
-        kind: Hashable = next(self._count)
-        if event in _REPLACED:
-            # States of two workers are two kinds.
-            kind = (number, event, data[:30] if event == "worker" else b"")
+        kind = (number, event) if event in _REPLACED else next(self._count)
         self._size += len(text) - len(self._left.get(kind, ""))
         self._left[kind] = text
         self._there.set()
@@ -41,16 +38,16 @@ class Outbox:
 
     def close(self) -> None:
         """Forgets what has not been sent."""
-        self._is_open, self._size = False, 0
+        self._size = 0
         self._left.clear()
+        self.closed.set()
         self._there.set()
 
     async def __aiter__(self) -> AsyncIterator[str]:
-        while self._is_open:
+        while not self.closed.is_set():
             await self._there.wait()
             while self._left:
                 text = self._left.pop(next(iter(self._left)))
                 self._size -= len(text)
                 yield text
-            if self._is_open:
-                self._there.clear()
+            self._there.clear()

@@ -19,12 +19,10 @@ from typing import Any, BinaryIO
 
 from .._core.errors import InputError, one_line
 from .job import Cancelled, Place
-from .jobs import JOBS
+from .jobs import JOBS, PRELOADED
 
 # The largest number of letters in an error message.
 _MAX_LINE = 2000
-# Imported before the first job, in the seconds that a user needs to choose one.
-_PRELOADED = ("studies", "forecasts", "_run.simulate", "plot")
 
 
 class _Channel:
@@ -96,7 +94,7 @@ def _own_streams() -> tuple[BinaryIO, BinaryIO]:
 
 def _functions(worker: str) -> dict[str, Callable[..., dict[str, Any]]]:
     """The functions of a worker's jobs, and what they import."""
-    for module in _PRELOADED:
+    for module in PRELOADED:
         import_module(f"lazyrich.{module}")
     package = f"{__package__}.jobs"
     return {

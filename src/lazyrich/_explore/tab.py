@@ -38,13 +38,14 @@ class Tab:
         await self._socket.accept()
         for worker in self._workers.values():
             self.tell_state(worker)
-        reader = asyncio.create_task(self._read())
-        writer = asyncio.create_task(self._write())
+        parts = (self._read(), self._write(), self.outbox.closed.wait())
+        running = [asyncio.create_task(part) for part in parts]
         try:
-            await asyncio.wait((reader, writer), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            reader.cancel()
-            writer.cancel()
+            for part in running:
+                part.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
             self.outbox.close()
             for task, _ in list(self._tasks.values()):
                 self._workers[JOBS[task.job].worker].cancel(task)

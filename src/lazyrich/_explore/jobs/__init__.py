@@ -23,3 +23,6 @@ class Job:
 JOBS: dict[str, Job] = {
     "lab.list": Job("quick", "lab", "list_experiments"),
 }
+
+# Packages that a process imports before its first job, in the seconds that a user needs to choose.
+PRELOADED = ["studies", "forecasts", "_run.simulate", "plot"]

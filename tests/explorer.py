@@ -1,0 +1,128 @@
+"""`lazyrich explore` as a user starts it, and a page of it in a browser."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+import psutil
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
+
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
+)
+COMMAND = [sys.executable, "-m", "lazyrich", "explore"]
+
+
+class Served:
+    """A running explorer: `address`, `host` with its port, `token`, `process`."""
+
+    def __init__(self, process: subprocess.Popen[str]):
+        assert process.stdout is not None
+        self.process = psutil.Process(process.pid)
+        line = process.stdout.readline()
+        assert line.startswith("lazyrich: http://127.0.0.1:"), line
+        self.address = line.split()[-1]
+        self.host, self.token = self.address.split("/")[2:4]
+
+    @property
+    def workers(self) -> list[psutil.Process]:
+        return self.process.children(recursive=True)
+
+    def answer(
+        self, path: str = "", method: str = "GET", **headers: str
+    ) -> tuple[int, dict[str, str], str]:
+        """Status, headers and text of an answer; `path` is what follows the token."""
+        return self.answer_of(f"/{self.token}/{path}", method, **headers)
+
+    def answer_of(
+        self, path: str, method: str = "GET", **headers: str
+    ) -> tuple[int, dict[str, str], str]:
+        """The same of a whole path; `Host="..."` replaces the header of that name."""
+        with contextlib.closing(HTTPConnection(self.host, timeout=20)) as connection:
+            connection.putrequest(method, path, skip_host="Host" in headers)
+            for key, value in headers.items():
+                connection.putheader(key, value)
+            connection.endheaders()
+            found = connection.getresponse()
+            kept = {key.lower(): value for key, value in found.getheaders()}
+            return found.status, kept, found.read().decode()
+
+    def tab(self, path: str | None = None, origin: str | None = "", **options: Any) -> "Client":
+        """A socket to the explorer, as one of its pages opens it."""
+        place = f"/{self.token}/socket" if path is None else path
+        sender: Any = f"http://{self.host}" if origin == "" else origin
+        options = {"max_size": None, "compression": None, "open_timeout": 20} | options
+        # Closed by the client, which a test may leave open.
+        return Client(connect(f"ws://{self.host}{place}", origin=sender, **options).__enter__())
+
+
+class Client:
+    """What a page does with its socket, without a browser."""
+
+    def __init__(self, socket: ClientConnection):
+        self.socket, self._next = socket, 0
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.socket.close()
+
+    def send(self, message: Any) -> None:
+        self.socket.send(message if isinstance(message, str | bytes) else json.dumps(message))
+
+    def ask(self, job: str, args: Any = None, **fields: Any) -> int:
+        """Asks for a job; returns its number."""
+        self._next += 1
+        self.send({"id": self._next, "job": job, "args": {} if args is None else args} | fields)
+        return self._next
+
+    def event(self, timeout: float = 60) -> dict[str, Any]:
+        """The next event of a job."""
+        while True:
+            found = json.loads(self.socket.recv(timeout))
+            if found["event"] != "worker":
+                return dict(found)
+
+    def until(self, number: int | None, *events: str) -> dict[str, Any]:
+        """The next event of a job that is one of these."""
+        while True:
+            found = self.event()
+            if found["id"] == number and found["event"] in events:
+                return found
+
+    def end(self, number: int | None) -> dict[str, Any]:
+        """The event that ends a job."""
+        return self.until(number, "done", "failed", "cancelled", "stale")
+
+    def closed(self) -> tuple[int | None, str]:
+        """Code and reason with which the server has closed the socket; reads what it sent before.
+
+        - **Raises** `TimeoutError` if it does not close it.
+        """
+        with contextlib.suppress(ConnectionClosed):
+            while True:
+                self.socket.recv(20)
+        return self.socket.close_code, self.socket.close_reason or ""
+
+
+@contextlib.contextmanager
+def served(*arguments: str | Path, **variables: str) -> Iterator[Served]:
+    """An explorer, ended as by Ctrl-C."""
+    command = [*COMMAND, "--no-browser", *map(str, arguments)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env={**os.environ, **variables}
+    ) as process:
+        try:
+            yield Served(process)
+        finally:
+            process.send_signal(signal.SIGINT)
