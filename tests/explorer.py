@@ -1,4 +1,7 @@
-"""`lazyrich explore` as a user starts it, and a page of it in a browser."""
+"""`lazyrich explore` as a user starts it, and a page of it in a browser.
+
+The fixtures `browser` and `new_page` are in `conftest`; tests with them have the mark `browser`.
+"""
 
 import contextlib
 import json
@@ -9,16 +12,20 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from http.client import HTTPConnection
+from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
-)
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+_BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM = next(filter(None, map(shutil.which, _BROWSERS)), "")
+SIZES = {"wide": (1280, 800), "narrow": (390, 844)}
 COMMAND = [sys.executable, "-m", "lazyrich", "explore"]
 
 
@@ -113,6 +120,37 @@ class Client:
             while True:
                 self.socket.recv(20)
         return self.socket.close_code, self.socket.close_reason or ""
+
+
+class Watched:
+    """A page in a browser, `page`, and what it complained of, `complaints`."""
+
+    def __init__(self, page: "Page"):
+        self.page, self.complaints = page, list[str]()
+        page.on("console", self._heard)
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+
+    def _heard(self, message: Any) -> None:
+        if message.type in ("error", "warning"):
+            self.complaints.append(message.text)
+
+    def findings(self) -> list[str]:
+        """What axe-core finds, serious or critical: the rule and the element."""
+        script = files("axe_playwright_python").joinpath("axe.min.js").read_text("utf-8")
+        self.page.evaluate(script)
+        results = self.page.evaluate("axe.run()")
+        assert len(results["passes"]) > 5
+        return [
+            f"{found['id']}: {node['html'][:200]}"
+            for found in results["violations"]
+            if found["impact"] in ("serious", "critical")
+            for node in found["nodes"]
+        ]
+
+    def is_cut(self) -> bool:
+        """Whether the page is wider than the screen."""
+        code = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
+        return bool(self.page.evaluate(code))
 
 
 @contextlib.contextmanager

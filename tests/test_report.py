@@ -24,6 +24,8 @@ import lazyrich as lr
 from lazyrich import cli
 from lazyrich.sweeps._store import Store
 
+from .explorer import CHROMIUM
+
 NAME = "<img src=x onerror=alert(1)>"
 
 
@@ -272,13 +274,7 @@ def test_a_description_that_is_none_has_a_page(tmp_path):
     assert asked.endswith("until t = –.")
 
 
-_BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-CHROMIUM = next(filter(None, map(shutil.which, _BROWSERS)), "")
-
-
-@pytest.mark.skipif(
-    not CHROMIUM, reason="no Chromium or Chrome is installed, and the test drives one"
-)
+@pytest.mark.browser
 def test_a_browser_draws_the_curves_and_complains_of_nothing(golden, tmp_path):
     (tmp_path / "page.html").write_text(golden, encoding="utf-8")
     options = [

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, TypeVar
 
 import pydantic
 
@@ -11,6 +11,9 @@ from .._core.errors import InputError, one_line
 
 Send = Callable[[str, dict[str, Any]], None]
 """Streams `progress` or `part` with its data to the page; raises `Cancelled`."""
+
+
+_Args = TypeVar("_Args", bound="Args")
 
 
 class Cancelled(BaseException):
@@ -38,7 +41,7 @@ class Args(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
     @classmethod
-    def read(cls, args: dict[str, Any]) -> Self:
+    def read(cls: type[_Args], args: dict[str, Any]) -> _Args:
         """The arguments of a message.
 
         - **Raises** [`InputError`][lazyrich.InputError] for the first that is not accepted.

@@ -1,10 +1,9 @@
 // The frame of the page: tabs, the state in the fragment of the address, and the line of status.
 
 import { load } from "./figure.js";
-import { Socket } from "./socket.js";
+import { NoAnswer, Socket } from "./socket.js";
 
 const VIEWS = ["lab", "map", "inside", "tour"];
-const STATES = { starting: "starting", ready: "ready", failed: "failed" };
 
 const byId = (id) => document.getElementById(id);
 const tabOf = (view) => byId("tab-" + view);
@@ -22,7 +21,7 @@ const status = () => {
   if (connection === "connecting") return "Connecting.";
   const problem = Object.values(workers).find((worker) => worker.state === "failed")?.problem;
   if (problem) return problem;
-  const starting = Object.values(workers).filter((worker) => worker.state === STATES.starting);
+  const starting = Object.values(workers).filter((worker) => worker.state === "starting");
   if (starting.length) return "Starting: " + starting.map(({ worker }) => worker).join(" and ") + ".";
   return said;
 };
@@ -34,11 +33,15 @@ const showStatus = () => {
   line.classList.toggle("lost", connection === "lost" || connection === "stopped");
 };
 
+const states = {};
+const started = {};
+let shown = null;
+
 const socket = new Socket((state, data) => {
   if (state === "worker") workers[data.worker] = data;
   else connection = state;
   showStatus();
-  document.dispatchEvent(new CustomEvent("connection", { detail: { state, data } }));
+  if (state === "open" && shown !== null && !started[shown]) follow();
 });
 
 // --- The state in the fragment: #lab?base=lyu2024/1a&init_scale=30. ---
@@ -57,10 +60,6 @@ const written = (view, state) => {
   const text = query.toString().replaceAll("%2F", "/").replaceAll("%3A", ":").replaceAll("%2C", ",");
   return "#" + view + (text ? "?" + text : "");
 };
-
-const states = {};
-const started = {};
-let shown = null;
 
 class App {
   constructor(view) {
@@ -98,7 +97,9 @@ const begin = async (view) => {
     const { start } = await import(`./${view}.js`);
     return (await start(root, new App(view))) ?? {};
   } catch (error) {
-    console.error(error);
+    // It is begun again when it is shown again, or when there is a connection again.
+    delete started[view];
+    if (!(error instanceof NoAnswer)) console.error(error);
     const words = document.createElement("p");
     words.className = "error";
     words.textContent = "This view failed: " + error.message;
@@ -107,22 +108,36 @@ const begin = async (view) => {
   }
 };
 
-// Shows what the fragment says.
+const leave = async (view) => {
+  const parts = await started[view];
+  if (shown !== view) parts?.hide?.();
+};
+
+// Shows what the fragment says: the tab at once, its content when it is there.
 const follow = async () => {
   const { view, state } = parsed();
+  const before = shown;
   states[view] = state;
-  if (shown !== null && shown !== view) (await started[shown]).hide?.();
   shown = view;
+  if (before !== null && before !== view) leave(before);
   for (const other of VIEWS) {
     const on = other === view;
     byId(other).hidden = !on;
     tabOf(other).setAttribute("aria-selected", on);
     tabOf(other).tabIndex = on ? 0 : -1;
   }
+  document.title = tabOf(view).textContent + " – lazyrich explorer";
   started[view] ??= begin(view);
   const parts = await started[view];
   if (shown === view) await parts.show?.(states[view]);
 };
+
+// A question without an answer is said; what else fails is a fault of the page, and in its console.
+addEventListener("unhandledrejection", (event) => {
+  if (!(event.reason instanceof NoAnswer)) return;
+  event.preventDefault();
+  if (event.reason.kind === "failed") app.say(event.reason.message);
+});
 
 // --- Tabs. ---
 
