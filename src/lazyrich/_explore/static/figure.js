@@ -28,14 +28,29 @@ const colour = (name) =>
 
 const isDark = matchMedia("(prefers-color-scheme: dark)");
 
-// Greys are inks of a white page: they turn into greys as far from a black one. Hues stay.
+// Colours are made for white paper. On dark paper greys turn into greys as far from black, and of
+// hues too dark to be seen the lightness grows.
+const CONTRAST = 3.5;
+
+const luminance = (rgb) => {
+  const [r, g, b] = rgb.map((part) => {
+    const share = part / 255;
+    return share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4;
+  });
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+};
+
+const hex = (rgb) => "#" + rgb.map((part) => Math.round(part).toString(16).padStart(2, "0")).join("");
+
 const shade = (text) => {
   const found = /^#([0-9a-f]{2})([0-9a-f]{2})([0-9a-f]{2})$/i.exec(text);
   if (!found) return text;
-  const parts = found.slice(1).map((part) => parseInt(part, 16));
-  if (Math.max(...parts) - Math.min(...parts) > 8) return text;
-  const grey = Math.round(255 - 0.87 * parts[0]).toString(16).padStart(2, "0");
-  return "#" + grey + grey + grey;
+  let rgb = found.slice(1).map((part) => parseInt(part, 16));
+  if (Math.max(...rgb) - Math.min(...rgb) <= 8) return hex(rgb.map((part) => 255 - 0.87 * part));
+  const paper = luminance([20, 20, 20]);
+  while ((luminance(rgb) + 0.05) / (paper + 0.05) < CONTRAST)
+    rgb = rgb.map((part) => Math.min(255, part * 1.05 + 3));
+  return hex(rgb);
 };
 
 const shaded = (value) => {
@@ -50,22 +65,78 @@ const shaded = (value) => {
   );
 };
 
-const themed = (figure) => {
+const NARROW = 300; // px of a panel in which the title of an axis is cut before its explanation
+
+// The key below the axes, whatever the height; titles of axes no wider than their panels.
+const fitted = (layout, width) => {
+  if (layout.legend?.orientation === "h")
+    layout.legend = { ...layout.legend, yref: "container", y: 0, yanchor: "bottom" };
+  const across = width - (layout.margin?.l ?? 60) - (layout.margin?.r ?? 20);
+  for (const [key, axis] of Object.entries(layout)) {
+    if (!/^xaxis\d*$/.test(key) || !axis.title?.text) continue;
+    const [low, high] = axis.domain ?? [0, 1];
+    if (across * (high - low) < NARROW) axis.title.text = axis.title.text.replace(/ \(.*\)$/, "");
+  }
+};
+
+const STACKED = 600; // px of a figure in which its panels stand below each other
+const ROW = 190; // px of a row of panels with its axis
+const GAP = 84; // px between panels below each other: an axis and a title
+
+const numbered = (layout, letter) =>
+  Object.keys(layout)
+    .filter((key) => new RegExp(`^${letter}axis\\d*$`).test(key))
+    .sort((one, other) => (one.slice(5) || 1) - (other.slice(5) || 1));
+
+// Puts panels that stand beside each other below each other; returns the height of the figure.
+const stack = (data, layout, width) => {
+  const upright = numbered(layout, "y").filter((key) => !layout[key].overlaying);
+  const across = numbered(layout, "x");
+  const starts = new Set(across.map((key) => layout[key].domain?.[0] ?? 0));
+  const rows = new Set(upright.map((key) => layout[key].domain?.[0] ?? 0));
+  if (starts.size < 2 || width >= STACKED) return rows.size > 1 ? rows.size * ROW + 90 : null;
+  const height = upright.length * (ROW + GAP) - GAP;
+  for (const key of across) layout[key].domain = [0, 1];
+  for (const [place, key] of upright.entries()) {
+    const top = 1 - (place * (ROW + GAP)) / height;
+    layout[key].domain = [Math.max(0, top - ROW / height), top];
+    delete layout[key].matches;
+    const name = key.replace("axis", "");
+    for (const part of data)
+      if (part.colorbar && (part.yaxis ?? "y") === name)
+        Object.assign(part.colorbar, { x: 1, y: top - ROW / height / 2, len: ROW / height });
+  }
+  return height + 160;
+};
+
+// Over more than a decade and a half the powers of ten have labels, and the digits between have not.
+const decades = ({ type, range, tickvals }) => {
+  if (type !== "log" || !range || tickvals) return {};
+  const span = Math.abs(range[1] - range[0]);
+  return span < 1.5 ? {} : { dtick: Math.ceil(span / 8) };
+};
+
+const titleOf = ({ title }) => (title?.text ? { title: { font: { size: 13 }, ...title } } : {});
+
+const themed = (figure, width) => {
   const dark = isDark.matches;
-  const data = dark ? figure.data.map(shaded) : figure.data;
+  const data = dark ? figure.data.map(shaded) : structuredClone(figure.data);
   const layout = structuredClone(figure.layout ?? {});
   const [ink, paper, line, grid, box] = ["ink", "paper", "line", "grid", "box"].map(colour);
   Object.assign(layout, { paper_bgcolor: paper, plot_bgcolor: paper, autosize: true });
   delete layout.width;
   delete layout.height;
+  const height = stack(data, layout, width);
+  fitted(layout, width);
   layout.font = { ...layout.font, color: ink, family: getComputedStyle(document.body).fontFamily };
   layout.hoverlabel = { bgcolor: box, bordercolor: line, font: { color: ink }, ...layout.hoverlabel };
   layout.modebar = { bgcolor: "rgba(0,0,0,0)", color: colour("soft"), activecolor: ink };
+  const axisTheme = { gridcolor: grid, linecolor: ink, tickcolor: ink, zerolinecolor: line };
   for (const key of Object.keys(layout))
     if (/^[xy]axis\d*$/.test(key))
-      Object.assign(layout[key], { gridcolor: grid, linecolor: ink, tickcolor: ink, zerolinecolor: line });
+      Object.assign(layout[key], axisTheme, decades(layout[key]), titleOf(layout[key]));
   if (dark) layout.shapes = (layout.shapes ?? []).map(shaded);
-  return { data, layout };
+  return { data, layout, height };
 };
 
 // Draws a figure in an element, or changes the one that is there. `caption` is its accessible name.
@@ -77,7 +148,8 @@ export const draw = async (place, figure, caption = figure.layout?.meta?.caption
   const Plotly = await load();
   // A newer figure of this element has been asked for, or the element is gone.
   if (drawn.get(place) !== figure || !place.isConnected) return;
-  const { data, layout } = themed(figure);
+  const { data, layout, height } = themed(figure, place.clientWidth);
+  place.style.minHeight = height ? `${height}px` : "";
   await Plotly.react(place, data, layout, CONFIG);
 };
 

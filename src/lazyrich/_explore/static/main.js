@@ -5,6 +5,8 @@ import { NoAnswer, Socket } from "./socket.js";
 
 const VIEWS = ["lab", "map", "inside", "tour"];
 
+const PURPOSES = { quick: "forecasts", run: "runs" };
+
 const byId = (id) => document.getElementById(id);
 const tabOf = (view) => byId("tab-" + view);
 
@@ -22,7 +24,7 @@ const status = () => {
   const problem = Object.values(workers).find((worker) => worker.state === "failed")?.problem;
   if (problem) return problem;
   const starting = Object.values(workers).filter((worker) => worker.state === "starting");
-  if (starting.length) return "Starting: " + starting.map(({ worker }) => worker).join(" and ") + ".";
+  if (starting.length) return "Starting: " + starting.map(({ worker }) => PURPOSES[worker]).join(" and ") + ".";
   return said;
 };
 
