@@ -42,7 +42,7 @@ def seconds(work: Callable[[], Any], repeats: int = REPEATS) -> float:
     return statistics.median(times)
 
 
-def _silent(time: float, num_steps: int) -> None:
+def _silent(time: float, num_steps: int, so_far: Any = None, /) -> None:
     del time, num_steps
 
 

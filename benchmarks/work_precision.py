@@ -349,7 +349,7 @@ def descent(case: Case) -> dict[str, float]:
     elapsed = np.inf
     for _ in range(3):
         begun = time.process_time()
-        optimiser.follow(problem, np.array([0.0, 300 * rate]), lambda t, n: None)
+        optimiser.follow(problem, np.array([0.0, 300 * rate]), lambda *_: None)
         elapsed = min(elapsed, time.process_time() - begun)
     found = {"seconds a step": elapsed / 300, "steps, largest rate at the start": case.t1 / rate}
     if case.published_rate is not None:
@@ -362,7 +362,7 @@ def by_descent(case: Case, rate: float) -> dict[str, np.ndarray] | None:
     steps = case.times / rate
     marks = np.unique(np.concatenate([np.floor(steps), np.floor(steps) + 1]))
     optimiser = lr.dynamics.GradientDescent(learning_rate=rate)
-    run = optimiser.follow(case.problem, rate * marks, lambda t, n: None, observer(case))
+    run = optimiser.follow(case.problem, rate * marks, lambda *_: None, observer(case))
     if run.ending != "completed" or run.observed is None:
         return None
     before = np.searchsorted(marks, np.floor(steps))

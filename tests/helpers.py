@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
+import xarray as xr
 
 import lazyrich as lr
 from lazyrich.dynamics import Problem
@@ -99,9 +100,9 @@ def small_experiment(**changes: Any) -> lr.Experiment:
     return lr.Experiment(**{**fields, **changes})
 
 
-def silent(time: float, num_steps: int) -> None:
+def silent(time: float, num_steps: int, so_far: Any = None, /) -> None:
     """A progress listener that does not listen."""
-    del time, num_steps
+    del time, num_steps, so_far
 
 
 def relative_error(ours: Any, theirs: Any) -> float:
@@ -119,3 +120,24 @@ def turning_problem(init_scale: float = 0.05) -> Problem:
     params = jax.tree.map(lambda p: init_scale * p, model.init(jr.key(0), 5))
     train = Samples(jnp.asarray(x), jnp.asarray(y))
     return Problem(train, params, 0.01, model, lr.losses.Squared())
+
+
+def bits(tree: Any) -> list[tuple[Any, ...]]:
+    """Every bit of the arrays in a pytree."""
+    leaves = map(np.asarray, jax.tree.leaves(tree))
+    return [(leaf.shape, str(leaf.dtype), leaf.tobytes()) for leaf in leaves]
+
+
+def assert_same_record(ours: xr.Dataset, theirs: xr.Dataset) -> None:
+    """Whether two records agree to the last bit, except in what a run costs."""
+    assert list(ours.variables) == list(theirs.variables)
+    for name, variable in ours.variables.items():
+        other = theirs.variables[name]
+        assert variable.dims == other.dims
+        assert variable.attrs == other.attrs
+        if variable.dtype.kind in "OUT":
+            assert variable.values.tolist() == other.values.tolist()
+        else:
+            assert bits(variable.values) == bits(other.values), name
+    for name in ("experiment", "experiment_hash", "ending", "solver"):
+        assert ours.attrs[name] == theirs.attrs[name]

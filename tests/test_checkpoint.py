@@ -18,7 +18,6 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
-import xarray as xr
 
 import lazyrich as lr
 from lazyrich._core import files as _files
@@ -26,7 +25,16 @@ from lazyrich._core.files import discard
 from lazyrich._integrate.checkpoint import Checkpoint
 from lazyrich._run import simulate as _simulate
 from lazyrich.dynamics import AbstractDynamics, discrete
-from tests.helpers import built_in, diagonal_problem, in_double, silent, turning_problem
+from lazyrich.dynamics._base import Progress
+from tests.helpers import (
+    assert_same_record,
+    bits,
+    built_in,
+    diagonal_problem,
+    in_double,
+    silent,
+    turning_problem,
+)
 
 ROOT = Path(__file__).parent.parent
 
@@ -49,11 +57,6 @@ def state() -> Any:
         "empty": (jnp.zeros((0, 3)), None, ()),
         "bytes": jnp.arange(4, dtype=jnp.int8),
     }
-
-
-def bits(tree: Any) -> list[tuple[Any, ...]]:
-    leaves = map(np.asarray, jax.tree.leaves(tree))
-    return [(leaf.shape, str(leaf.dtype), leaf.tobytes()) for leaf in leaves]
 
 
 def same(ours: Any, theirs: Any) -> bool:
@@ -221,11 +224,11 @@ class Stopped(Exception):  # noqa: N818
     pass
 
 
-def stop_after(num_segments: int) -> Callable[[float, int], None]:
+def stop_after(num_segments: int) -> Progress:
     left = iter(range(num_segments))
 
-    def progress(reached: float, num_steps: int) -> None:
-        del reached, num_steps
+    def progress(reached: float, num_steps: int, so_far: Any = None, /) -> None:
+        del reached, num_steps, so_far
         if next(left, None) is None:
             raise Stopped
 
@@ -338,20 +341,6 @@ def test_only_the_same_experiment_goes_on(tmp_path, monkeypatch):
             lr.simulate(experiment.with_changes(changes), params=own, checkpoint=path)
         assert str(path) in str(error.value)
         assert path.read_bytes() == before
-
-
-def assert_same_record(ours: xr.Dataset, theirs: xr.Dataset) -> None:
-    assert list(ours.variables) == list(theirs.variables)
-    for name, variable in ours.variables.items():
-        other = theirs.variables[name]
-        assert variable.dims == other.dims
-        assert variable.attrs == other.attrs
-        if variable.dtype.kind in "OUT":
-            assert variable.values.tolist() == other.values.tolist()
-        else:
-            assert bits(variable.values) == bits(other.values), name
-    for name in ("experiment", "experiment_hash", "ending", "solver"):
-        assert ours.attrs[name] == theirs.attrs[name]
 
 
 def live(name: str, folder: str, plan: str) -> None:

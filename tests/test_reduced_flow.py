@@ -168,7 +168,7 @@ def test_progress_is_told_and_ends_at_the_horizon():
     heard: list[float] = []
     problem = diagonal_problem(2, lr.losses.Logistic(), 0.05)
     flow = lr.dynamics.ReducedFlow(rtol=1e-9)  # more than five segments of 16 steps
-    flow.follow(problem, np.array([0.0, 50.0]), lambda t, n: heard.append(t))
+    flow.follow(problem, np.array([0.0, 50.0]), lambda t, *_: heard.append(t))
     assert len(heard) > 5
     assert np.all(np.diff(heard) >= 0)
     assert heard[-1] == pytest.approx(50.0)

@@ -23,6 +23,9 @@ step of length zero. `diverged` if values were not finite even for the shortest 
 if a run in float32 reached its horizon, but rounding has spoiled the outputs or stopped the steps.
 """
 
+Running = Literal["running"]
+"""Instead of an ending, while a solve goes on."""
+
 RUNNING, COMPLETED, MAX_STEPS, MAX_GRADIENTS, UNDERFLOW, DIVERGED, STATIONARY, CROSSED = range(8)
 STIFF = 8  # not an ending: another method continues
 

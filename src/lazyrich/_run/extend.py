@@ -1,5 +1,6 @@
 """Continues a run from a record: its parameters, and a later horizon."""
 
+import dataclasses
 import json
 import tomllib
 from typing import Any
@@ -21,6 +22,7 @@ from .prepared import prepare
 from .result import FINAL, digest_of
 from .simulate import listening
 from .solve import Listener, Stopwatch, solve_batch
+from .watching import Watcher
 
 
 @in_double
@@ -96,6 +98,7 @@ def extend(
     params: Any = None,
     listener: Listener | None = None,
     progress: bool = False,
+    watcher: Watcher | None = None,
 ) -> xr.Dataset:
     """Continues a run from its end to a later horizon.
 
@@ -104,7 +107,8 @@ def extend(
     solver, because the continued run has an additional end of a step at the old horizon.
 
     - **Takes** a record made with `keep_params=True`, and its experiment; `params`, if they were
-        passed to [`simulate`][lazyrich.simulate].
+        passed to [`simulate`][lazyrich.simulate]; `listener`, `progress` and `watcher` as for
+        `simulate`. The watcher receives the whole record, with the records of before.
     - **Returns** the record up to `t1`, which can be extended again. Its cost is the sum of the
         costs of both parts. The attribute `extended_at` lists the times of continuation.
     - **Raises** [`InputError`][lazyrich.InputError] if the record is of another experiment, if it
@@ -126,8 +130,24 @@ def extend(
         clock = Stopwatch(listen)
         clock.start("sampling data")
         prepared = prepare(longer, own).going_on(reached, end)
-        later = solve_batch([prepared], listen, clock=clock).record(0, keep_params=True)
-    return _joined(record, later, end)
+        watch = None if watcher is None else _Joining(watcher, record, end)
+        solved = solve_batch([prepared], listen, clock=clock, watcher=watch)
+        whole = _joined(record, solved.record(0, keep_params=True), end)
+    if watcher is not None:
+        watcher(whole)
+    return whole
+
+
+@dataclasses.dataclass(frozen=True)
+class _Joining:
+    """Calls a watcher with the records of before joined to those of a run that continues them."""
+
+    watcher: Watcher
+    before: xr.Dataset
+    end: float
+
+    def __call__(self, after: xr.Dataset) -> object:
+        return self.watcher(_joined(self.before, after, self.end))
 
 
 def _joined(before: xr.Dataset, after: xr.Dataset, end: float) -> xr.Dataset:

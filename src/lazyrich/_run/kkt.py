@@ -35,8 +35,7 @@ def final_residuals(
     prepared: Sequence[PreparedProblem], runs: Sequence[ProbedRun], finals: Sequence[Any]
 ) -> dict[str, Float[np.ndarray, " r"]]:
     """Residuals of the final parameters, by name; empty if they are not defined."""
-    context = runs[0].context
-    if context.labels != "signs" or prepared[0].experiment.model.diagonal_depth is None:
+    if not _are_defined(prepared, runs):
         return {}
     lanes = Lanes.of(
         [
@@ -50,6 +49,20 @@ def final_residuals(
     multipliers = np.stack([kkt_multipliers(matrix, linear) for matrix, linear in pairs])
     found = lanes.call(_residual, params, multipliers)
     return dict(zip(KKT, map(np.asarray, found), strict=True))
+
+
+def unknown_residuals(
+    prepared: Sequence[PreparedProblem], runs: Sequence[ProbedRun]
+) -> dict[str, Float[np.ndarray, " r"]]:
+    """Not-a-number for each residual of a run that goes on; empty if they are not defined."""
+    if not _are_defined(prepared, runs):
+        return {}
+    return {name: np.full(len(runs), np.nan) for name in KKT}
+
+
+def _are_defined(prepared: Sequence[PreparedProblem], runs: Sequence[ProbedRun]) -> bool:
+    diagonal = prepared[0].experiment.model.diagonal_depth is not None
+    return diagonal and runs[0].context.labels == "signs"
 
 
 def _system(of: _Constrained, params: Any) -> KKTSystem:

@@ -35,24 +35,33 @@ def measure_after(
     prepared: Sequence[PreparedProblem],
     trajectories: Sequence[Trajectory],
     progress: Callable[[float], None],
+    known_runs: Sequence[ProbedRun] = (),
 ) -> tuple[list[ProbedRun], list[dict[str, np.ndarray]]]:
     """Contexts of the runs of a batch, and values of their probes by name, `(t, ...)`.
+
+    - **Takes** `known_runs`, the contexts if they are known from an earlier call.
 
     If the test data fit in memory, all runs are measured in one compiled call. Otherwise test data
     are processed in blocks, which are drawn again for every run.
     """
-    distinct = {id(each.data): each.data for each in prepared}
-    if sum(data.num_test_bytes for data in distinct.values()) <= MOST_HELD:
-        runs = [probed(each, each.data.held_out.y) for each in prepared]
+    if fits_in_memory(prepared):
+        runs = [*known_runs] or [probed(each, each.data.held_out.y) for each in prepared]
         inputs = [each.data.test.x for each in prepared]
         return runs, _measured(prepared, trajectories, runs, inputs, [None, None])
-    runs, values = [], []
-    for each, trajectory in zip(prepared, trajectories, strict=True):
+    runs, values = [*known_runs], []
+    for place, (each, trajectory) in enumerate(zip(prepared, trajectories, strict=True)):
         weights, f_test = _pass_over_test(each, trajectory, progress)
-        runs.append(probed(each, each.data.held_out.y))
+        if not known_runs:
+            runs.append(probed(each, each.data.held_out.y))
         known = [weights[None], f_test[None]]
-        values += _measured([each], [trajectory], runs[-1:], [None], known)
+        values += _measured([each], [trajectory], [runs[place]], [None], known)
     return runs, values
+
+
+def fits_in_memory(prepared: Sequence[PreparedProblem]) -> bool:
+    """Whether the test data of all runs are held in memory at once."""
+    distinct = {id(each.data): each.data for each in prepared}
+    return sum(data.num_test_bytes for data in distinct.values()) <= MOST_HELD
 
 
 def _measured(

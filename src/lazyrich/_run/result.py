@@ -16,6 +16,7 @@ import xarray as xr
 from jaxtyping import Float
 
 from .._core.errors import InputError
+from .._integrate.status import Running
 from ..dynamics import Effort, Ending, Trajectory
 from ..experiments.experiment import Experiment
 from ..predictors._base import doubt_of
@@ -23,7 +24,7 @@ from ..probes import AbstractProbe
 from ..records.schema import VARIABLES, names_of
 from .achieved import rms_of_params
 from .context import ProbedRun
-from .kkt import final_residuals
+from .kkt import final_residuals, unknown_residuals
 from .prepared import PreparedProblem
 
 SCALES = names_of("scale")
@@ -56,7 +57,7 @@ class BatchResult:
     table: dict[str, np.ndarray]
     kkt: dict[str, Float[np.ndarray, " r"]]
     scales: dict[str, Float[np.ndarray, " r"]]
-    endings: list[Ending]
+    endings: list[Ending | Running]
     efforts: list[Effort]
     loss_floors: list[float]
     own_params: list[str]
@@ -70,8 +71,13 @@ class BatchResult:
         runs: Sequence[ProbedRun],
         trajectories: Sequence[Trajectory],
         values: Sequence[dict[str, np.ndarray]],
+        *,
+        running: bool = False,
     ) -> "BatchResult":
-        """The result from prepared problems, their solutions, and the values of their probes."""
+        """The result from prepared problems, their solutions, and the values of their probes.
+
+        - **Takes** `running`, whether the solve goes on. The final residuals are then not known.
+        """
         probes = {probe.name: probe for run in runs for probe in run.probes}
         data = [each.data for each in prepared]
         num_records = max(len(solved.times) for solved in trajectories)
@@ -90,7 +96,9 @@ class BatchResult:
             probes=probes,
             roles=tuple(data[0].predictors),
             table={key: np.stack([one.table[key] for one in data]) for key in data[0].table},
-            kkt=final_residuals(prepared, runs, [solved.final for solved in trajectories]),
+            kkt=unknown_residuals(prepared, runs)
+            if running
+            else final_residuals(prepared, runs, [solved.final for solved in trajectories]),
             scales=shared | sizes,
             endings=[solved.ending for solved in trajectories],
             efforts=[solved.effort for solved in trajectories],

@@ -19,6 +19,7 @@ from ..records.schema import check_names
 from .prepared import prepare, prepare_all
 from .result import BatchResult, digest_of, machine
 from .solve import Listener, Stopwatch, silently, solve_batch
+from .watching import Watcher
 
 
 def simulate(
@@ -29,6 +30,7 @@ def simulate(
     progress: bool = False,
     listener: Listener | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
+    watcher: Watcher | None = None,
 ) -> xr.Dataset:
     r"""Runs an experiment and returns its record.
 
@@ -41,7 +43,9 @@ def simulate(
         progress instead. `checkpoint`, a file in which the state of the solve is saved every ten
         seconds. If the file exists, the run is resumed from it, and its record is the same as
         without interruption. The file is not deleted at the end; delete it once the record is
-        saved.
+        saved. `watcher`, a function that is called with the record so far, at most five times a
+        second, and at the end with the whole record. During the run `ending` is `running`, and
+        the KKT residuals at the end are NaN. An exception in the watcher ends the run.
     - **Returns** a dataset over `time` (gradient-flow time) with a variable for each probe
         that applies, and over `predictor` with the scores of the kernel and the rich predictor.
         Every variable has `units` and `long_name`. Attributes contain the experiment as TOML, its
@@ -57,6 +61,7 @@ def simulate(
         progress=progress,
         listener=listener,
         checkpoint=checkpoint,
+        watcher=watcher,
     )[0]
 
 
@@ -69,6 +74,7 @@ def simulate_many(
     progress: bool = False,
     listener: Listener | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
+    watcher: Watcher | None = None,
 ) -> list[xr.Dataset]:
     """Runs experiments of the same shapes in one compiled solve and returns their records.
 
@@ -80,16 +86,21 @@ def simulate_many(
         `seed` and `numbers` of the model. With
         [`ReducedFlow`][lazyrich.dynamics.ReducedFlow] or [`Flow`][lazyrich.dynamics.Flow] they
         share a solve; with other dynamics they run one after the other. `params`, initial
-        parameters for each; `checkpoint`, only for a single experiment. All other arguments are
-        those of [`simulate`][lazyrich.simulate].
+        parameters for each; `checkpoint` and `watcher`, only for a single experiment. All other
+        arguments are those of [`simulate`][lazyrich.simulate].
     - **Raises** [`InputError`][lazyrich.InputError] if the experiments cannot share a solve.
     """
     for experiment in experiments:
         check_experiment(experiment)
     title = experiments[0].name if experiments else ""
     with listening(listener, progress, title) as listen:
-        result = simulate_batch(experiments, params=params, listener=listen, checkpoint=checkpoint)
-    return [result.record(i, keep_params=keep_params) for i in range(len(experiments))]
+        result = simulate_batch(
+            experiments, params=params, listener=listen, checkpoint=checkpoint, watcher=watcher
+        )
+    records = [result.record(i, keep_params=keep_params) for i in range(len(experiments))]
+    if watcher is not None:
+        watcher(records[0])
+    return records
 
 
 @in_double
@@ -99,9 +110,10 @@ def simulate_batch(
     params: Sequence[Any] | None = None,
     listener: Listener = silently,
     checkpoint: str | os.PathLike[str] | None = None,
+    watcher: Watcher | None = None,
 ) -> BatchResult:
     """The result of [`simulate_many`][lazyrich.simulate_many] as arrays instead of records."""
-    _check_batch(experiments, params, checkpoint)
+    _check_batch(experiments, params, checkpoint, watcher)
     own = [None] * len(experiments) if params is None else [as_double(p, "params") for p in params]
     kept = None
     if checkpoint is not None:
@@ -115,11 +127,14 @@ def simulate_batch(
             prepared = prepare_all(experiments)
         else:
             prepared = [prepare(e, p) for e, p in zip(experiments, own, strict=True)]
-        return solve_batch(prepared, listener, kept, clock)
+        return solve_batch(prepared, listener, kept, clock, watcher)
 
 
 def _check_batch(
-    experiments: Sequence[Experiment], params: Sequence[Any] | None, checkpoint: Any
+    experiments: Sequence[Experiment],
+    params: Sequence[Any] | None,
+    checkpoint: Any,
+    watcher: Watcher | None,
 ) -> None:
     if not experiments:
         raise InputError("experiments", "none", "should be one or more experiments")
@@ -137,6 +152,8 @@ def _check_batch(
         )
     if checkpoint is not None and len(experiments) > 1:
         raise InputError("checkpoint", os.fspath(checkpoint), f"keeps a single run, not {given}")
+    if watcher is not None and len(experiments) > 1:
+        raise InputError("watcher", given, "watches a single run: call simulate for each")
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ from .probes_after_solve import measure_after
 from .probes_in_solve import check_probes
 from .result import BatchResult
 from .rounding import check_start, checked_ends
+from .watching import MeasuredSoFar, Watch, Watcher
 
 Listener = Callable[[str, float | None, str], None]
 """Called with the stage, the fraction of the stage that is done (if known), and a short text."""
@@ -53,11 +54,13 @@ def solve_batch(
     listener: Listener = silently,
     checkpoint: Checkpoint | None = None,
     clock: Stopwatch | None = None,
+    watcher: Watcher | None = None,
 ) -> BatchResult:
     """Solves prepared problems and measures their probes.
 
-    - **Takes** problems with the same dynamics; `checkpoint`, only for a single problem; `clock`,
-        a stopwatch with the seconds spent before.
+    - **Takes** problems with the same dynamics; `checkpoint` and `watcher`, only for a single
+        problem; `clock`, a stopwatch with the seconds spent before. The watcher is called only
+        during the solve.
     - **Raises** [`InputError`][lazyrich.InputError] if the problems cannot share a solve.
     """
     clock = Stopwatch(listener) if clock is None else clock
@@ -71,13 +74,20 @@ def solve_batch(
         check_start(each)
     clock.start("solving the flow")
 
+    watch: Watch | None = None
+
     def report(now: SolveProgress) -> None:
         listener("solving the flow", now.fraction, _words(now, prepared))
+        if watch is not None:
+            watch.offer(now)
 
     first_of_data = {id(each.data): i for i, each in reversed([*enumerate(prepared)])}.values()
     if dynamics.keeps_states:
         for i in first_of_data:
             check_own_probes(prepared[i], len(times[i]))
+        if watcher is not None:
+            measure = MeasuredSoFar(prepared[0])
+            watch = Watch(prepared[0], watcher, measure, clock.seconds)
         problems = [each.to_solve for each in prepared]
         trajectories = dynamics.solve(problems, times, report, checkpoint=checkpoint)
         clock.start("measuring")
@@ -93,6 +103,8 @@ def solve_batch(
         problems = [_watched(each) for each in prepared]
         for i in first_of_data:
             check_probes(observers[i], problems[i].params, len(times[i]))
+        if watcher is not None:
+            watch = Watch(prepared[0], watcher, lambda t: (runs[0], t.observed), clock.seconds)
         with prepared[0].precision.context():
             trajectories = dynamics.solve(problems, times, report, observers, checkpoint)
         clock.start("measuring")

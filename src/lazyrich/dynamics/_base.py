@@ -3,17 +3,17 @@
 import abc
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
 import numpy as np
-from jaxtyping import Array, Float, Shaped
+from jaxtyping import Array, Float, Int, Shaped
 
 from .._core.description import Choice
 from .._core.precision import Precision, in_double
 from .._integrate.checkpoint import Checkpoint
-from .._integrate.status import Ending
+from .._integrate.status import Ending, Running
 from ..losses import AbstractLoss
 from ..models import AbstractModel
 from ..tasks import Samples
@@ -102,13 +102,14 @@ class Trajectory(eqx.Module):
 
     `params_at(time, state)` gives the parameters. If the solve observed values, `observed` contains
     them with a leading axis over `times`, and there are no states. A solve that failed ends early:
-    `times` contains the recorded times and `ending` the reason.
+    `times` contains the recorded times and `ending` the reason. While a solve goes on, `ending` is
+    `running`, `times` contains the times recorded so far, and `final` is None.
     """
 
     times: Float[np.ndarray, " t"]
     states: Any
     params_at: Callable[[Any, Any], Any]
-    ending: Ending = eqx.field(static=True)
+    ending: Ending | Running = eqx.field(static=True)
     effort: Effort = eqx.field(static=True)
     observed: Any = None
     final: Any = None
@@ -118,6 +119,13 @@ class Trajectory(eqx.Module):
         """Whether the solve reached its horizon or a condition of the user."""
         return self.ending in ("completed", "crossed", "stationary")
 
+    def at(self, rows: Int[np.ndarray, " r"]) -> "Trajectory":
+        """The trajectory at some of the recorded times."""
+        states, observed = jax.tree.map(
+            lambda leaf: np.asarray(leaf)[rows], (self.states, self.observed)
+        )
+        return dataclasses.replace(self, times=self.times[rows], states=states, observed=observed)
+
     def ended(self, ending: Ending) -> "Trajectory":
         """The same trajectory with another ending."""
         return dataclasses.replace(self, ending=ending)
@@ -126,8 +134,19 @@ class Trajectory(eqx.Module):
 FIRST = 0.01
 """The first recorded time after 0 is at most this, unless the user sets it."""
 
-Progress = Callable[[float, int], None]
-"""Called repeatedly with the simulated time and the number of steps."""
+SoFar = Callable[[], Trajectory]
+"""Returns the trajectory so far; only valid until the solve takes its next step."""
+
+
+@runtime_checkable
+class Progress(Protocol):
+    """Called repeatedly with the simulated time and the number of steps.
+
+    Dynamics that can show their records before the end also pass `so_far`.
+    """
+
+    def __call__(self, time: float, num_steps: int, so_far: SoFar | None = None, /) -> None: ...
+
 
 Observe = Callable[[Any, Any], Any]
 """Called with a time and the parameters; returns the values to record, a pytree of arrays."""
@@ -140,12 +159,14 @@ class SolveProgress:
     - `fraction`: the part that is done, from 0 to 1. `num_ended`: the number of ended problems.
     - `time`: the simulated time of the current problem; None if several are solved at once.
     - `num_steps`: the number of steps of the current problems.
+    - `so_far`: the trajectory so far of the current problem; None if it is not known.
     """
 
     fraction: float
     num_ended: int
     time: float | None
     num_steps: int
+    so_far: SoFar | None = None
 
 
 Report = Callable[[SolveProgress], None]
@@ -164,6 +185,22 @@ def reporting(report: Report, num_problems: int, num_before: int) -> Callable[[i
         report(SolveProgress(ended / num_problems, ended, None, num_steps))
 
     return report_ended
+
+
+@dataclasses.dataclass(frozen=True)
+class _Reporting:
+    """Converts the progress of the problem at `place` of a batch into that of the batch."""
+
+    report: Report
+    place: int
+    num_problems: int
+    times: Float[np.ndarray, " t"]
+
+    def __call__(self, time: float, num_steps: int, so_far: SoFar | None = None, /) -> None:
+        # Measured in records: most of the simulated time belongs to the late phase.
+        done = float(np.searchsorted(self.times, time)) / len(self.times)
+        fraction = (self.place + done) / self.num_problems
+        self.report(SolveProgress(fraction, self.place, time, num_steps, so_far))
 
 
 def recorded_params(time: Any, params: Any) -> Any:
@@ -237,10 +274,10 @@ class AbstractDynamics(Choice):
     ) -> Trajectory:
         """Solves `problem` from time 0 and keeps the states at `times`, which increase.
 
-        - **Takes** `progress`, called with the simulated time and the number of steps;
-            `observe(time, params)`, a pytree of arrays that is kept instead of the states, unless
-            these dynamics keep states; `checkpoint`, the file in which the state of the solve is
-            saved and from which it is resumed.
+        - **Takes** `progress`, called with the simulated time, the number of steps, and a function
+            that returns the trajectory so far; `observe(time, params)`, a pytree of arrays that is
+            kept instead of the states, unless these dynamics keep states; `checkpoint`, the file in
+            which the state of the solve is saved and from which it is resumed.
         """
 
     @in_double
@@ -260,13 +297,8 @@ class AbstractDynamics(Choice):
         """
         found: list[Trajectory] = []
         for place, (problem, grid) in enumerate(zip(problems, times, strict=True)):
-
-            def progress(time: float, num_steps: int, place: int = place, grid: Any = grid) -> None:
-                # Measured in records: most of the simulated time belongs to the late phase.
-                done = float(np.searchsorted(grid, time)) / len(grid)
-                report(SolveProgress((place + done) / len(problems), place, time, num_steps))
-
             observe = None if observers is None else observers[place]
+            progress = _Reporting(report, place, len(problems), grid)
             found.append(self.follow(problem, grid, progress, observe, checkpoint))
         return found
 

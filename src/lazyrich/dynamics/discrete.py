@@ -1,6 +1,7 @@
 """The base classes of optimisers with discrete steps."""
 
 import abc
+import functools
 import time
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
@@ -18,7 +19,8 @@ from .._core.errors import InputError
 from .._core.norms import tree_norm
 from .._core.precision import doubled, float_type, in_double
 from .._integrate.checkpoint import Checkpoint
-from .._integrate.status import Ending
+from .._integrate.kept import kept
+from .._integrate.status import Ending, Running
 from ..losses import AbstractLoss
 from ..models import AbstractModel
 from ..tasks import Samples
@@ -34,7 +36,7 @@ from ._base import (
 from ._rate import loss_floor
 
 # The intended time of a chunk of steps in seconds, and the number of steps of the first chunk.
-_CHUNK_SECONDS, _FIRST_CHUNK = 1.0, 256
+_CHUNK_SECONDS, _FIRST_CHUNK = 0.25, 1
 
 # Beyond this number of steps, float64 cannot distinguish the times of successive steps.
 _MOST_STEPS = 2.0**53
@@ -138,6 +140,7 @@ class AbstractDiscrete(AbstractDynamics):
         state = _begin(walk, params, self.first_draws(problem.train), jnp.asarray(marks))
         if checkpoint is not None:
             state = checkpoint.load(state) or state
+        finish = functools.partial(self._trajectory, problem, marks, observed=observe is not None)
         chunk, last = _FIRST_CHUNK, int(marks[-1])
         while not bool(state.failed) and int(state.num_saved) < len(marks):
             begun = time.perf_counter()
@@ -145,24 +148,37 @@ class AbstractDiscrete(AbstractDynamics):
             state = jax.block_until_ready(_go(walk, jnp.asarray(marks), jnp.asarray(stop), state))
             # The steps do not depend on how they are divided into chunks.
             chunk = _next_chunk(chunk, time.perf_counter() - begun)
-            progress(int(state.step) * self.learning_rate, int(state.step))
+            so_far = functools.partial(finish, state, "running")
+            progress(int(state.step) * self.learning_rate, int(state.step), so_far)
             if checkpoint is not None:
                 checkpoint.offer(state)
-        num_saved = int(state.num_saved)
-        values = jax.tree.map(lambda a: a[:num_saved], state.values)
         ending: Ending = "diverged" if bool(state.failed) else "completed"
         if ending == "completed" and self._is_stopped(problem, walk, state):
             ending = "imprecise"
-        num_steps, num_samples = int(state.step), problem.train.x.shape[0]
+        return finish(state, ending)
+
+    def _trajectory(
+        self,
+        problem: Problem,
+        marks: Int[np.ndarray, " t"],
+        state: "_State",
+        ending: Ending | Running,
+        *,
+        observed: bool,
+    ) -> Trajectory:
+        """The trajectory of an ended solve, or of one that goes on."""
+        num_saved, num_steps = int(state.num_saved), int(state.step)
+        values = kept(state.values, num_saved)
+        num_samples = problem.train.x.shape[0]
         passes = num_steps * self.samples_per_step(num_samples) / num_samples
         return Trajectory(
             times=marks[:num_saved] * self.learning_rate,
-            states=None if observe is not None else values,
+            states=None if observed else values,
             params_at=recorded_params,
             ending=ending,
             effort=Effort(type(self).__name__, num_steps, 0, round(passes), 0),
-            observed=values if observe is not None else None,
-            final=state.params,
+            observed=values if observed else None,
+            final=None if ending == "running" else state.params,
         )
 
 

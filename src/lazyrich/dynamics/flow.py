@@ -1,5 +1,7 @@
 """Gradient flow of any model, with error control."""
 
+import dataclasses
+import functools
 import math
 import time
 from collections.abc import Sequence
@@ -20,9 +22,10 @@ from .._core.precision import float_type, in_double
 from .._integrate import stepping as _stepping
 from .._integrate.checkpoint import Checkpoint
 from .._integrate.clock import LinearClock, LogClock
+from .._integrate.kept import kept
 from .._integrate.lanes import Lanes, advance_all
 from .._integrate.log_state import LogState
-from .._integrate.status import ENDINGS, RUNNING, Ending
+from .._integrate.status import ENDINGS, RUNNING, Ending, Running
 from ._base import (
     AbstractDynamics,
     Observe,
@@ -157,20 +160,22 @@ class Flow(AbstractDynamics):
             choose(self.method, self.clock, problem, float(times[-1])), problem
         )
         switch = MethodSwitch(method, *self.prepare(problem, times, observe, method))
-        if checkpoint is not None and (kept := checkpoint.load(switch.kept())) is not None:
-            switch.take_up(kept)
+        if checkpoint is not None and (saved := checkpoint.load(switch.kept())) is not None:
+            switch.take_up(saved)
+        observed = observe is not None
+        so_far = functools.partial(self._so_far, method, switch, observed=observed)
         begun = time.monotonic()
         ending: Ending | None = None
         while int(switch.solve.status) == RUNNING:
             switch.solve = _stepping.advance_one(switch.system, switch.solve)
-            progress(_shown(switch.system, switch.solve), int(switch.solve.num_accepted))
+            num_steps = int(switch.solve.num_accepted)
+            progress(_shown(switch.system, switch.solve), num_steps, so_far)
             switch.settle()
             if time.monotonic() - begun > self.max_seconds:
                 ending = "max_seconds"
                 break
             if checkpoint is not None:
                 checkpoint.offer(switch.kept())
-        observed = observe is not None
         return self.finish(method, switch.solve, ending, switch.switched, observed=observed)
 
     @in_double
@@ -286,11 +291,19 @@ class Flow(AbstractDynamics):
             system = eqx.tree_at(lambda system: system.resolution, system, resolution)
         return system, solve
 
+    def _so_far(self, method: Method, switch: MethodSwitch, *, observed: bool) -> Trajectory:
+        """The trajectory of a solve that goes on."""
+        solve = switch.solve
+        records = kept((solve.times, solve.values), solve.num_saved)
+        solve = eqx.tree_at(lambda s: (s.times, s.values), solve, records)
+        found = self.finish(method, solve, "running", switch.switched, observed=observed)
+        return dataclasses.replace(found, final=None)
+
     def finish(
         self,
         method: Method,
         solve: "_stepping.SolveState",
-        ending: Ending | None,
+        ending: Ending | Running | None,
         switched: Switched | None = None,
         *,
         observed: bool,

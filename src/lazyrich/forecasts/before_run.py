@@ -11,6 +11,7 @@ from .._integrate.checkpoint import Checkpoint
 from .._run.prepared import prepare
 from .._run.simulate import identity_of
 from .._run.solve import Listener, Stopwatch, silently, solve_batch
+from .._run.watching import Watcher
 from ..experiments.experiment import Experiment
 from ..records.transition import Thresholds
 from .forecast import Forecast, forecast_on
@@ -34,12 +35,14 @@ def forecast_and_simulate(
     listener: Listener = silently,
     checkpoint: Any = None,
     thresholds: Thresholds = Thresholds(),
+    watcher: Watcher | None = None,
 ) -> xr.Dataset:
     """A run and its forecast. Data and predictors are computed once and used for both.
 
     - **Takes** `on_forecast`, called before the run begins with the forecast by calibrated
-        constants, or with one line that says why there is no forecast; `listener` and `checkpoint`
-        as [`simulate`][lazyrich.simulate] does; `thresholds`, by which the run will be judged.
+        constants, or with one line that says why there is no forecast; `listener`,
+        `checkpoint` and `watcher` as [`simulate`][lazyrich.simulate] does; `thresholds`, by which
+        the run will be judged.
     - **Returns** the same record as [`simulate`][lazyrich.simulate].
     """
     with threadpool_limits(limits=1, user_api="blas"):
@@ -59,4 +62,8 @@ def forecast_and_simulate(
         kept = None
         if checkpoint is not None:
             kept = Checkpoint(checkpoint, identity_of(experiment, None))
-        return solve_batch([prepared], listener, kept, clock).record(0, keep_params=True)
+        solved = solve_batch([prepared], listener, kept, clock, watcher)
+        record = solved.record(0, keep_params=True)
+    if watcher is not None:
+        watcher(record)
+    return record

@@ -228,7 +228,8 @@ ATTRIBUTES: tuple[Attribute, ...] = (
         "`completed`, `crossed`, `stationary`, `max_steps`, `max_gradients`, `max_seconds`, "
         "`too_stiff`, `step_underflow`, `diverged` (values that are not finite), see "
         "[the flow engine](flow.md), or `imprecise` (spoiled by rounding), see "
-        "[precision](precision.md)",
+        "[precision](precision.md). While a run goes on, a [watcher](#while-a-run-goes-on) gets "
+        "records with `running`",
         always=True,
     ),
     Attribute("lazyrich_version", "the version that wrote the record", always=True),

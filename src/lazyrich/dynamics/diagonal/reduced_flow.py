@@ -1,5 +1,6 @@
 """The exact reduction of diagonal linear nets to one variable for each sample."""
 
+import functools
 from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar
 
@@ -16,6 +17,7 @@ from ..._core.precision import in_double
 from ..._integrate import stepping as _stepping
 from ..._integrate.checkpoint import Checkpoint
 from ..._integrate.clock import LinearClock
+from ..._integrate.kept import kept
 from ..._integrate.status import COMPLETED, ENDINGS, RUNNING
 from ...models import AbstractModel, DiagonalParams
 from ...solvers.rodas5p import Rodas5P
@@ -110,15 +112,16 @@ class ReducedFlow(AbstractDynamics):
             lambda p: jnp.zeros((intervals.num, p.size)).at[interval].set(p), start
         )
         state = _SolveState(jnp.asarray(interval), starts, solve)
-        if checkpoint is not None and (kept := checkpoint.load(state)) is not None:
-            state, interval = kept, int(kept.interval)
+        if checkpoint is not None and (saved := checkpoint.load(state)) is not None:
+            state, interval = saved, int(saved.interval)
             start = jax.tree.map(lambda p: p[interval], state.starts)
             system = self._system(reduce(problem, start), *intervals.requests(interval))
         while True:
             while int(state.solve.status) == RUNNING:
                 solve = _stepping.advance_one(system, state.solve)
                 state = _SolveState(state.interval, state.starts, solve)
-                progress(intervals.time(interval, float(solve.t)), int(solve.num_accepted))
+                so_far = functools.partial(_trajectory, intervals, reduced, state, running=True)
+                progress(intervals.time(interval, float(solve.t)), int(solve.num_accepted), so_far)
                 if checkpoint is not None:
                     checkpoint.offer(state)
             if int(state.solve.status) != COMPLETED or interval + 1 == intervals.num:
@@ -129,19 +132,7 @@ class ReducedFlow(AbstractDynamics):
                 lambda every, p, i=interval: every.at[i].set(p), state.starts, start
             )
             state = _SolveState(jnp.asarray(interval), starts, go_on(system, state.solve))
-        num_saved = int(state.solve.num_saved)
-        recorded = intervals.times[:num_saved]
-        states = (jnp.asarray(intervals.interval_of(recorded)), state.solve.values[:num_saved])
-        params_of = ParamsFromState(reduced, jnp.asarray(intervals.bounds[:-1]), state.starts)
-        last = jax.tree.map(lambda a: a[-1], states)
-        return Trajectory(
-            times=recorded,
-            states=states,
-            params_at=params_of,
-            ending=ENDINGS[int(state.solve.status)],
-            effort=effort(int(state.solve.num_accepted), int(state.solve.num_rejected)),
-            final=params_at(params_of, jnp.asarray(recorded[-1]), last),
-        )
+        return _trajectory(intervals, reduced, state)
 
     @in_double
     def first_times(self, problems: Sequence[Problem]) -> list[float]:
@@ -209,6 +200,29 @@ class _SolveState(eqx.Module):
     interval: Int[Array, ""]
     starts: DiagonalParams  # of the intervals so far; with a leading axis over all intervals
     solve: _stepping.SolveState
+
+
+def _trajectory(
+    intervals: Intervals, reduced: Reduced, state: _SolveState, *, running: bool = False
+) -> Trajectory:
+    """The trajectory of an ended solve, or of one that goes on."""
+    solve, num_saved = state.solve, int(state.solve.num_saved)
+    recorded = intervals.times[:num_saved]
+    values = jnp.asarray(kept(solve.values, num_saved)) if running else solve.values[:num_saved]
+    states = (jnp.asarray(intervals.interval_of(recorded)), values)
+    params_of = ParamsFromState(reduced, jnp.asarray(intervals.bounds[:-1]), state.starts)
+    final = None
+    if not running:
+        last = jax.tree.map(lambda a: a[-1], states)
+        final = params_at(params_of, jnp.asarray(recorded[-1]), last)
+    return Trajectory(
+        times=recorded,
+        states=states,
+        params_at=params_of,
+        ending="running" if running else ENDINGS[int(solve.status)],
+        effort=effort(int(solve.num_accepted), int(solve.num_rejected)),
+        final=final,
+    )
 
 
 def _checked_start(problem: Problem) -> DiagonalParams:

@@ -86,10 +86,10 @@ def is_broken(ending: str) -> bool:
 
 
 def state_of(ending: str, settled: bool) -> State:
-    """`settled` or `moving` for runs that reached their end, or that the user ended."""
+    """`settled` or `moving`, unless a solve ended early and not by a condition of the user."""
     if settled or ending == "stationary":
         return "settled"
-    return "moving" if ending in ("completed", "crossed") else "stopped"
+    return "moving" if ending in ("completed", "crossed", "running") else "stopped"
 
 
 _ENDED = {
