@@ -46,6 +46,10 @@ def check_fits(experiment: Experiment) -> None:
         for key, num_bytes in task.other.items():
             count(num_bytes, f"task.{key}")
         num_params = experiment.model.num_params(task.dim)
+        arrays = 0
+        for probe in experiment.probe_modules:
+            arrays += probe.num_values(task.num_train, task.dim, num_params or 1) - 1
+        count(_FLOAT * num_times * arrays, "times.num_log", "times.num_linear")
         if num_params is not None:
             keys = experiment.keys()  # a method of descriptions, not of a table
             inside = [key for key in keys if key.startswith("model.")]

@@ -17,11 +17,13 @@ from .committee import (
 from .fit import Accuracy as Accuracy, LogLoss as LogLoss, Loss as Loss, accuracy as accuracy
 from .fourier import (
     FourierParticipation as FourierParticipation,
+    FourierPower as FourierPower,
     participation as participation,
     residue_spectrum as residue_spectrum,
 )
 from .kernel import (
     KernelAlignment as KernelAlignment,
+    KernelSpectrum as KernelSpectrum,
     KernelTop as KernelTop,
     TaskDifficulty as TaskDifficulty,
 )
@@ -48,6 +50,7 @@ from .twin import (
     follows_twin as follows_twin,
     twin_of as twin_of,
 )
+from .weights import Weights as Weights
 
 BUILT_IN: dict[str, AbstractProbe] = {
     probe.name: probe
@@ -87,6 +90,8 @@ ON_REQUEST: dict[str, AbstractProbe] = {
         KernelVelocity(),
         FourierParticipation("first"),
         FourierParticipation("last"),
+        FourierPower("first"),
+        FourierPower("last"),
         CommitteeError(""),
         CommitteeError("variance"),
         CommitteeError("misalignment"),
@@ -98,12 +103,16 @@ ON_REQUEST: dict[str, AbstractProbe] = {
         KernelAlignment("start"),
         KernelTop("eigenvalue"),
         KernelTop("label_power"),
+        KernelSpectrum("eigenvalues"),
+        KernelSpectrum("label_power"),
         TaskDifficulty(),
         TwinLoss("train"),
         TwinLoss("test"),
         TwinError(),
         KernelRegression("test"),
         KernelRegression("population"),
+        Weights(1),
+        Weights(2),
         Parameters(),
     )
 }

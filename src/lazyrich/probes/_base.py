@@ -108,6 +108,14 @@ class AbstractProbe(eqx.Module):
         """The names of the axes of the value; empty for a number."""
         return ()
 
+    def num_values(self, num_train: int, dim: int, num_params: int) -> int:
+        """A lower bound on the number of values at one time, to refuse records that do not fit.
+
+        - **Takes** the numbers of training samples, of inputs and of parameters.
+        """
+        del num_train, dim, num_params
+        return 1
+
     def applies(self, context: RunContext) -> bool:
         """Whether the probe is defined for a run. Records omit probes that are not."""
         del context

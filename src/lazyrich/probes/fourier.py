@@ -43,7 +43,27 @@ def participation(spectrum: Float[Array, "h m"]) -> Float[Array, ""]:
     return jnp.sum(shares) / jnp.sum(whole)
 
 
-class FourierParticipation(AbstractProbe):
+class _OfResidues(AbstractProbe):
+    """A probe of the spectra of the first or the last layer, for nets on one-hot residues."""
+
+    layer: Literal["first", "last"] = eqx.field(static=True)
+
+    def applies(self, context: RunContext) -> bool:
+        layers = context.model.layer_weights(context.params)
+        if context.labels != "classes" or not layers:
+            return False
+        # There is one output for each residue, so inputs are blocks of as many numbers.
+        inputs, outputs = layers[0].shape[1], layers[-1].shape[0]
+        return bool(inputs % outputs == 0)
+
+    def spectrum(self, state: RunState, context: RunContext) -> Float[Array, "h m"]:
+        """The power of every neuron at every frequency."""
+        layers = context.model.layer_weights(state.params)
+        weights = layers[0] if self.layer == "first" else layers[-1].T
+        return residue_spectrum(weights, layers[-1].shape[0])
+
+
+class FourierParticipation(_OfResidues):
     r"""Inverse participation ratio of the Fourier spectra of the weights over residues.
 
     For a net of layers on two one-hot blocks, as in
@@ -66,18 +86,36 @@ class FourierParticipation(AbstractProbe):
         "MLPs on one-hot residues: 1 for one frequency per neuron, $3/p$ for white noise in "
         "the two blocks of the first layer, $4/(p+1)$ in the last"
     )
-    layer: Literal["first", "last"] = eqx.field(static=True)
-
-    def applies(self, context: RunContext) -> bool:
-        layers = context.model.layer_weights(context.params)
-        if context.labels != "classes" or not layers:
-            return False
-        # There is one output for each residue, so inputs are blocks of as many numbers.
-        inputs, outputs = layers[0].shape[1], layers[-1].shape[0]
-        return bool(inputs % outputs == 0)
 
     @promoted
     def __call__(self, state: RunState, context: RunContext) -> Float[Array, ""]:
-        layers = context.model.layer_weights(state.params)
-        weights = layers[0] if self.layer == "first" else layers[-1].T
-        return participation(residue_spectrum(weights, layers[-1].shape[0]))
+        return participation(self.spectrum(state, context))
+
+
+class FourierPower(_OfResidues):
+    r"""Power of a layer at the frequencies $1, \dots, \lfloor p/2 \rfloor$ over residues.
+
+    The sum over neurons of [`residue_spectrum`][lazyrich.probes.residue_spectrum], for the same
+    nets as [`FourierParticipation`][lazyrich.probes.FourierParticipation]. The entry at index $i$
+    of the dimension `frequency` is that of frequency $i + 1$. The sum over frequencies is the
+    squared norm of the weights, after the mean over residues has been subtracted.
+
+    - **Takes** `layer`: `first` or `last`.
+    """
+
+    named: ClassVar = (
+        "fourier_power_{layer}",
+        "power of the {layer} layer at the frequencies over residues",
+    )
+    meaning: ClassVar = (
+        "power of the Fourier spectra over residues, summed over neurons, along the dimension "
+        "`frequency`, which begins with 1; for MLPs on one-hot residues"
+    )
+
+    @property
+    def dims(self) -> tuple[str, ...]:
+        return ("frequency",)
+
+    @promoted
+    def __call__(self, state: RunState, context: RunContext) -> Float[Array, " m"]:
+        return jnp.sum(self.spectrum(state, context), axis=0)

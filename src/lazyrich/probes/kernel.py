@@ -100,6 +100,50 @@ class KernelTop(_OfKernel):
         return jnp.sum((y @ vectors[:, -self.num :]) ** 2) / jnp.sum(y**2)
 
 
+class KernelSpectrum(_OfKernel):
+    r"""All eigenvalues of $K_t$, descending, or the share of the labels in each eigenvector.
+
+    The share of eigenvector $v_i$ is $(v_i^\top y)^2 / \|y\|^2$, in the order of the eigenvalues;
+    the shares add up to 1. If eigenvalues are equal, only the sum of their shares is defined.
+    Neither labels nor kernel are centred. The shape is `(n,)`. Each record costs an
+    eigendecomposition, of the order of $n^3$ operations.
+
+    - **Takes** `measure`: `eigenvalues` or `label_power`.
+    """
+
+    meaning: ClassVar = (
+        "eigenvalues of the tangent kernel on training inputs in descending order, and the share "
+        "of the labels in each eigenvector, along the dimension `eigenvalue`; for one output"
+    )
+    measure: Literal["eigenvalues", "label_power"] = eqx.field(static=True, default="eigenvalues")
+
+    @property
+    def name(self) -> str:
+        return "kernel_spectrum" if self.measure == "eigenvalues" else "kernel_label_power"
+
+    @property
+    def long_name(self) -> str:
+        if self.measure == "eigenvalues":
+            return "eigenvalues of the tangent kernel"
+        return "share of the labels in each eigenvector of the tangent kernel"
+
+    @property
+    def dims(self) -> tuple[str, ...]:
+        return ("eigenvalue",)
+
+    def num_values(self, num_train: int, dim: int, num_params: int) -> int:
+        del dim, num_params
+        return num_train
+
+    @promoted
+    def __call__(self, state: RunState, context: RunContext) -> Float[Array, " n"]:
+        values, vectors = jnp.linalg.eigh(self.kernel(state, context))
+        if self.measure == "eigenvalues":
+            return values[::-1]
+        y = context.y_train
+        return ((y @ vectors) ** 2 / jnp.sum(y**2))[::-1]
+
+
 class TaskDifficulty(_OfKernel):
     r"""$y^\top K_t^{-1} y$: the squared norm of the smallest parameter change that fits the labels.
 

@@ -23,6 +23,10 @@ class Parameters(AbstractProbe):
     def dims(self) -> tuple[str, ...]:
         return ("parameter",)
 
+    def num_values(self, num_train: int, dim: int, num_params: int) -> int:
+        del num_train, dim
+        return num_params
+
     @promoted
     def __call__(self, state: RunState, context: RunContext) -> Float[Array, " p"]:
         del context
