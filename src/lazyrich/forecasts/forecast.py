@@ -1,6 +1,7 @@
 """Predicts before training when a run leaves the kernel regime, and its outcome."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,8 +23,8 @@ from .conclude import conclude
 from .descriptors import descriptors
 from .options import ForecastOptions, How
 from .phase import Clock
-from .predictions import predict
-from .transition import solve_transition
+from .predictions import Predictions, predict
+from .transition import SolvedTransition, solve_transition
 from .verdict import Confidence, Reason, Scores, Verdict, confidence_of
 
 
@@ -116,6 +117,7 @@ def forecast(
     passage: How | None = None,
     max_test: int = 2000,
     thresholds: Thresholds = Thresholds(),
+    watcher: Callable[[Forecast], object] | None = None,
 ) -> Forecast:
     r"""Predicts from the initial kernel when a run leaves the kernel regime, and its outcome.
 
@@ -135,7 +137,9 @@ def forecast(
         neither a calibration nor a rich predictor. By default the method that is better for the
         family;
         `max_test`, the number of test samples used for scores; `thresholds`, which define a fit
-        and a change of the test score.
+        and a change of the test score; `watcher`, called with the forecast by the calibrated
+        constant before the transition is solved, if it is solved. An exception in the watcher ends
+        the forecast.
     - **Returns** a [`Forecast`][lazyrich.Forecast].
     - **Raises** [`InputError`][lazyrich.InputError] for the same input as
         [`simulate`][lazyrich.simulate], and for subsets too large to be disjoint.
@@ -148,12 +152,19 @@ def forecast(
         begun = time.perf_counter()
         prepared = prepare(experiment, params)
         sampling = {"sampling data": time.perf_counter() - begun}
-        found = forecast_on(prepared, options)
+        found = forecast_on(prepared, options, watcher)
         return replace(found, seconds=sampling | found.seconds)
 
 
-def forecast_on(prepared: PreparedProblem, options: ForecastOptions) -> Forecast:
-    """The forecast of a prepared problem. Needs double precision."""
+def forecast_on(
+    prepared: PreparedProblem,
+    options: ForecastOptions,
+    watcher: Callable[[Forecast], object] | None = None,
+) -> Forecast:
+    """The forecast of a prepared problem. Needs double precision.
+
+    - **Takes** `watcher` as [`forecast`][lazyrich.forecast] does.
+    """
     seconds: dict[str, float] = {}
     begun = time.perf_counter()
 
@@ -172,9 +183,11 @@ def forecast_on(prepared: PreparedProblem, options: ForecastOptions) -> Forecast
         number,
     )
     family = family_of(experiment, predictions.direction).on(experiment.loss.kind_name(), like)
-    solved = None
+    here, solved = family.at(number), None
     wanted = family.solve and predictions.subsets is None
     if options.passage == "solved" or (options.passage is None and wanted):
+        if watcher is not None:
+            watcher(_concluded(prepared, options, predictions, here, None, {**seconds}))
         solved = solve_transition(
             prepared,
             predictions.phase,
@@ -183,7 +196,20 @@ def forecast_on(prepared: PreparedProblem, options: ForecastOptions) -> Forecast
             options.max_test,
         )
         done("solving the transition")
-    said = conclude(experiment, family.at(number), predictions, options.thresholds, solved)
+    return _concluded(prepared, options, predictions, here, solved, seconds)
+
+
+def _concluded(
+    prepared: PreparedProblem,
+    options: ForecastOptions,
+    predictions: Predictions,
+    family: Family,
+    solved: SolvedTransition | None,
+    seconds: dict[str, float],
+) -> Forecast:
+    """The forecast from the predictions, and from the transition if it was solved."""
+    experiment, problem = prepared.experiment, prepared.problem
+    said = conclude(experiment, family, predictions, options.thresholds, solved)
     if said.t50 > experiment.t1:
         said.reasons.append(Reason(0, f"t50 lies beyond the horizon t1 = {experiment.t1:g}"))
     phase, confidence = predictions.phase, confidence_of(said.reasons)

@@ -13,5 +13,5 @@ from ._many import (
 from ._matplotlib import draw as draw
 from ._plotly import plotly as plotly
 from ._report import report as report
-from ._run import run as run
+from ._run import forecast as forecast, run as run
 from ._study import write_study as write_study, write_sweeps as write_sweeps

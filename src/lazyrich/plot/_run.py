@@ -64,9 +64,9 @@ def run(
     - **Takes** a record, of a run or of a log; or several, as a list or by name, which are drawn
         over each other; `forecast`, of the same experiment, drawn over the run: the curves of the
         kernel flow until the end of the kernel phase, which is a line, and the interval of `t50`,
-        shaded. A forecast's summary has no curves to draw. `curves`, published ones: times and
-        values by the name of a variable; if left out, the curves of the library that the record's
-        experiment names. `panels`, which to draw: names among `score`, `loss`, `norm`,
+        shaded. A forecast's summary has no curves to draw, unless its `times` and `curves` are
+        added. `curves`, published ones: times and values by the name of a variable; if left out,
+        the curves of the library that the record's experiment names. `panels`, which to draw: names among `score`, `loss`, `norm`,
         `direction`, `alignment`, `margin`, or variables of the record. `time`, the scale of the
         time axis: `log`, `linear`, or `both` side by side. `width`, that of one column of a
         paper (`single`, 3.4 inches) or of two (`double`, 7.0 inches); `figsize`, width and height
@@ -81,3 +81,29 @@ def run(
     if ax is None:
         return draw(shown, width=width, figsize=figsize)
     return draw(shown, ax=ax)
+
+
+def forecast(
+    found: Forecast,
+    *,
+    time: str = "log",
+    width: str = "double",
+    figsize: tuple[float, float] | None = None,
+) -> PaperFigure:
+    r"""A forecast before the run: the kernel flow, the end of its phase, and what comes after.
+
+    Accuracy, if labels have one, and loss of the kernel flow, training data dashed, test data
+    solid, and faint after the kernel phase, which the run leaves. The horizontal line is the test
+    score at the end. The last panel shows how far the kernel and the parameters have moved, over
+    their initial sizes; the kernel phase ends where the kernel has changed by its own size. The
+    green vertical lines are the end of the kernel phase and the time of half of the change of the
+    test score, the band is the interval of this time, and the dash-dotted line is
+    $(1/\lambda) \log \alpha$, for homogeneous models.
+
+    - **Takes** a forecast; `time`, `width` and `figsize` as [`plot.run`][lazyrich.plot.run].
+    - **Returns** a matplotlib figure, to save or to show. Its `caption` says what it shows.
+    - **Raises** [`InputError`][lazyrich.InputError] for arguments with other values.
+    """
+    check_width(width)
+    columns = 1 if width == "single" else 2
+    return draw(describe.forecast(found, time=time, columns=columns), width=width, figsize=figsize)

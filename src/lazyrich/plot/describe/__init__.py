@@ -5,6 +5,7 @@ Each function has the name and the arguments of one in `lr.plot`, and returns a
 """
 
 from ._curves import curves as curves
+from ._forecast_curves import forecast as forecast
 from ._forecast_times import forecasts as forecasts
 from ._laws import collapse as collapse, scaling as scaling
 from ._map import map as map

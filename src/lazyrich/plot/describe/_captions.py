@@ -41,14 +41,18 @@ def run_caption(
     if "phases" in groups:
         notes.append("shades are the phases of the run")
     parts.append(text[0].upper() + text[1:] + ("; " if notes else "") + ", ".join(notes) + ".")
-    return _POWER.sub(_as_power, " ".join(parts))
+    return powers(" ".join(parts))
+
+
+def powers(text: str) -> str:
+    """A text with its numbers as in print, 4.03×10³ for 4.03e+03."""
+    return _POWER.sub(_as_power, text)
 
 
 _POWER = re.compile(r"(\d)e([+-]\d+)")
 
 
 def _as_power(found: re.Match[str]) -> str:
-    """A number as in print, 4.03×10³ for 4.03e+03."""
     return f"{found[1]}×10{superscript(int(found[2]))}"
 
 

@@ -58,14 +58,20 @@ def _known(value: Any) -> float:
     return float(value) if isinstance(value, int | float) else np.nan
 
 
-def kernel_flow(content: Content, forecast: Forecast, quantity: str) -> None:
-    """Adds the curves of the kernel flow until the end of the kernel phase."""
-    shown = forecast.times > 0
-    if np.isfinite(forecast.t_kernel_end):
-        shown &= forecast.times <= forecast.t_kernel_end
+def kernel_flow(
+    content: Content, forecast: Forecast | Mapping[str, Any] | None, quantity: str
+) -> None:
+    """Adds the curves of the kernel flow until the end of the kernel phase, if it has them."""
+    said = vars(forecast) if isinstance(forecast, Forecast) else forecast
+    if said is None or "curves" not in said:
+        return
+    times, end = np.asarray(said["times"], dtype=float), _known(said.get("t_kernel_end"))
+    shown = times > 0
+    if np.isfinite(end):
+        shown &= times <= end
     for part, style in (("train", TRAIN), ("test", TEST)):
-        values = forecast.curves.get(f"{part}_{quantity}")
+        values = said["curves"].get(f"{part}_{quantity}")
         if values is not None:
             faint = replace(style, dash="dotted", width=2.6, opacity=0.4)
-            content.curve(forecast.times[shown], values[shown], f"{part}, kernel flow", faint,
-                          group="kernel flow")  # fmt: skip
+            content.curve(times[shown], np.asarray(values, dtype=float)[shown],
+                          f"{part}, kernel flow", faint, group="kernel flow")  # fmt: skip

@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 
 from ..._core.errors import InputError
-from ...forecasts import Forecast
 from ...predictors import CERTIFIED
 from ...records.schema import VARIABLES
 from ..description import Scale
@@ -197,8 +196,7 @@ def _fit(content: Content, one: Shown, quantity: str) -> None:
         _baselines(content, one)
     for part, style in (("train", TRAIN), ("test", TEST)):
         _circles(content, one, f"{part}_{quantity}", style.colour, f"{part}, ")
-    if isinstance(one.forecast, Forecast):
-        kernel_flow(content, one.forecast, quantity)
+    kernel_flow(content, one.forecast, quantity)
 
 
 def _baselines(content: Content, one: Shown) -> None:
