@@ -63,7 +63,8 @@ def forecast(found: Forecast, *, time: str = "log", columns: int = 2) -> Figure:
 
 
 def _axis(found: Forecast, scale: Scale, marks: tuple[float, ...]) -> Axis:
-    times = found.times
+    marks = (*marks, found.textbook) if found.textbook > 0 else marks
+    times = np.append(found.times, marks)
     events = [(found.t_fit, found.t_kernel_end, found.t50)]
     low, high = time_range(times, scale, events, [m for m in marks if m > 0])
     return Axis(AXES["1"].label, low, high, scale)
