@@ -66,11 +66,12 @@ def run(
         kernel flow until the end of the kernel phase, which is a line, and the interval of `t50`,
         shaded. A forecast's summary has no curves to draw, unless its `times` and `curves` are
         added. `curves`, published ones: times and values by the name of a variable; if left out,
-        the curves of the library that the record's experiment names. `panels`, which to draw: names among `score`, `loss`, `norm`,
-        `direction`, `alignment`, `margin`, or variables of the record. `time`, the scale of the
-        time axis: `log`, `linear`, or `both` side by side. `width`, that of one column of a
-        paper (`single`, 3.4 inches) or of two (`double`, 7.0 inches); `figsize`, width and height
-        in inches instead; `ax`, axes of your own, one for each panel.
+        the curves of the library that the record's experiment names. `panels`, which to draw:
+        names among `score`, `loss`, `norm`, `direction`, `alignment`, `margin`, or variables of
+        the record. `time`, the scale of the time axis: `log`, `linear`, or `both` side by side.
+        `width`, that of one column of a paper (`single`, 3.4 inches) or of two (`double`, 7.0
+        inches); `figsize`, width and height in inches instead; `ax`, axes of your own, one for
+        each panel.
     - **Returns** a matplotlib figure, to save or to show. Its `caption` says what it shows.
     - **Raises** [`InputError`][lazyrich.InputError] for a record with nothing to draw, a panel that
         was not recorded, and arguments with other values.

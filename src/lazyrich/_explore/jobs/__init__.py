@@ -22,6 +22,12 @@ class Job:
 
 JOBS: dict[str, Job] = {
     "lab.list": Job("quick", "lab", "list_experiments"),
+    "lab.describe": Job("quick", "lab", "describe"),
+    "lab.forecast": Job("quick", "lab", "forecast_experiment"),
+    "lab.compare": Job("quick", "lab", "compare"),
+    "lab.run": Job("run", "run", "run"),
+    "lab.prepare": Job("run", "run", "prepare"),
+    "save": Job("quick", "save", "save"),
 }
 
 # Packages that a process imports before its first job, in the seconds that a user needs to choose.

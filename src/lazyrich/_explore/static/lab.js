@@ -1,15 +1,733 @@
-// The Lab.
+// The Lab: controls of an experiment, its forecast while they move, its run over the forecast.
+
+import { Controls, make, short } from "./controls.js";
+import { draw } from "./figure.js";
+
+const DEFAULT = "lyu2024/1a";
+const MOST_RUNS = 7; // that have colours of their own
+const DESCRIBE_AFTER = 250; // ms after the last change: texts for saving follow later than curves
+const PREPARE_AFTER = 600; // ms without a change
+const SAY_AFTER = 400; // ms until a forecast that takes longer says so
+const WIDE = 760; // px of a figure with panels beside each other
+const ROW = 220; // px of a row of panels
+const MOST_TEXT = 8000; // letters of a TOML text in a link
+
+const words = (text) => (text ?? "–").replaceAll("_", " ");
+const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".");
+const told = (outcome) => `The outcome of the run is “${words(outcome)}”.`;
+const number = (value) => (typeof value === "number" ? Number(value.toPrecision(4)).toLocaleString("en") : "–");
+
+// --- The state in the fragment. ---
+
+const fromText = (text) => {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+};
+
+const toText = (value) => {
+  const text = typeof value === "string" && fromText(value) === value ? value : JSON.stringify(value);
+  return text;
+};
+
+const OWN_KEYS = ["base", "toml", "time"];
+
+const experimentOf = (state) => {
+  const changes = {};
+  for (const [key, text] of Object.entries(state)) if (!OWN_KEYS.includes(key)) changes[key] = fromText(text);
+  return { base: state.toml !== undefined ? { toml: state.toml } : state.base, changes };
+};
+
+const stateOf = ({ base, changes }, time) => {
+  const state = typeof base === "string" ? { base } : { toml: base.toml.length > MOST_TEXT ? "" : base.toml };
+  for (const [key, value] of Object.entries(changes)) state[key] = toText(value);
+  if (time !== "log") state.time = time;
+  return state;
+};
+
+const same = (one, other) => JSON.stringify(one) === JSON.stringify(other);
+
+// --- The view. ---
+
+class Lab {
+  #app;
+  #parts;
+  #controls;
+  #experiment = null; // what the controls say: base and changes
+  #described = null; // what the server last said of it
+  #time = "log";
+  #forecast = null; // the last answer
+  #running = null; // the run in progress: its answer, and the identifier once it is known
+  #runs = new Map(); // finished runs: identifier to answer, with name and experiment
+  #pinned = new Set();
+  #shown = null; // what the figure shows: kind, data, and run
+  #drawing = null;
+  #later = null; // the next figure while one is drawn
+  #timers = {};
+  #prepared = ""; // the sizes for which runs are compiled
+  #preparing = false;
+  #turn = 0;
+
+  constructor(root, app) {
+    this.#app = app;
+    this.#parts = build(root);
+    const { main, more } = this.#parts;
+    this.#controls = new Controls(main, more, (field, value, part) => this.#change(field, value, part));
+    this.#listen();
+  }
+
+  async begin() {
+    const { experiments, source } = await this.#app.socket.ask("lab.list");
+    const { base } = this.#parts;
+    this.source = source?.endsWith(".toml") ? "file" : null;
+    if (this.source) base.append(make("option", { value: "file", textContent: source.split("/").pop() }));
+    const groups = new Map();
+    for (const { name, words: text } of experiments) {
+      const [study] = name.split("/");
+      if (!groups.has(study)) groups.set(study, make("optgroup", { label: study }));
+      groups.get(study).append(make("option", { value: name, textContent: `${name}: ${text}` }));
+    }
+    base.append(...groups.values());
+  }
+
+  // Shows what a fragment says.
+  async show(state) {
+    const time = state.time === "linear" ? "linear" : "log";
+    if (this.#time !== time) this.#setTime(time);
+    if (state.base === undefined && state.toml === undefined) {
+      if (this.#experiment === null) await this.#open({ base: this.source ?? DEFAULT, changes: {} }, true);
+      else this.#keep();
+      return;
+    }
+    const experiment = experimentOf(state);
+    if (this.#experiment === null || !same(experiment, this.#experiment)) await this.#open(experiment, false);
+  }
+
+  // --- Which experiment. ---
+
+  // Begins another experiment; `fresh`, whether with the first of its presets.
+  async #open(experiment, fresh) {
+    const turn = ++this.#turn;
+    this.#experiment = experiment;
+    this.#shown = null;
+    this.#fail("");
+    const described = await this.#describe();
+    if (turn !== this.#turn || described === null) return;
+    const [first] = described.presets;
+    if (fresh && Object.keys(first.changes).length) {
+      this.#experiment = { base: experiment.base, changes: { ...first.changes } };
+      if ((await this.#describe()) === null || turn !== this.#turn) return;
+    }
+    this.#keep();
+    this.#askForecast();
+  }
+
+  #change(field, value, part) {
+    const { base } = this.#experiment;
+    let changes = { ...this.#experiment.changes };
+    if (part) {
+      // A new kind begins with its own values: changes of the old kind are gone.
+      const prefixes = Object.keys(part);
+      const kept = Object.entries(changes).filter(([key]) => !prefixes.some((p) => key === p || key.startsWith(p + ".")));
+      changes = { ...Object.fromEntries(kept), ...part };
+    } else changes[field.key] = value;
+    this.#experiment = { base, changes };
+    this.#turn += 1;
+    this.#keep();
+    this.#askForecast();
+    clearTimeout(this.#timers.describe);
+    this.#timers.describe = setTimeout(() => this.#describe(), field.type === "choice" ? 0 : DESCRIBE_AFTER);
+  }
+
+  #keep() {
+    this.#app.keep(stateOf(this.#experiment, this.#time));
+    const { base, link } = this.#parts;
+    const name = typeof this.#experiment.base === "string" ? this.#experiment.base : "text";
+    if (name === "text" && !base.querySelector('option[value="text"]'))
+      base.prepend(make("option", { value: "text", textContent: "TOML file of yours" }));
+    base.value = name;
+    link.href = location.href;
+  }
+
+  // Asks for controls and texts. Null if that failed, or a newer question took its place.
+  async #describe() {
+    clearTimeout(this.#timers.describe);
+    const experiment = this.#experiment;
+    try {
+      const described = await this.#app.socket.ask("lab.describe", { experiment });
+      if (experiment !== this.#experiment) return null;
+      this.#described = described;
+      this.#showDescribed();
+      return described;
+    } catch (error) {
+      if (experiment === this.#experiment) this.#failed(error);
+      return null;
+    }
+  }
+
+  #showDescribed() {
+    const { fields, presets, size, command, toml, python, null_control: control, name } = this.#described;
+    const parts = this.#parts;
+    this.#controls.update(fields);
+    parts.presets.replaceChildren(
+      ...(presets.length < 2 ? [] : presets).map((preset) => {
+        const button = make("button", { type: "button", textContent: preset.name, title: preset.words });
+        const on = Object.entries(preset.changes).every(([key, value]) => same(this.#experiment.changes[key], value));
+        const isBase = Object.keys(preset.changes).length === 0 && Object.keys(this.#experiment.changes).length > 0;
+        button.setAttribute("aria-pressed", on && !isBase);
+        button.onclick = () => this.#open({ base: this.#experiment.base, changes: { ...preset.changes } }, false);
+        return button;
+      }),
+    );
+    parts.size.textContent = size.error || size.words;
+    parts.size.hidden = !parts.size.textContent;
+    parts.command.textContent = command;
+    parts.commandNote.hidden = typeof this.#experiment.base === "string";
+    parts.toml.textContent = toml;
+    parts.python.textContent = python;
+    parts.control.disabled = !control.possible;
+    parts.controlNote.textContent = control.why;
+    parts.title.textContent = name;
+    parts.run.disabled = Boolean(size.error);
+  }
+
+  // --- Errors. ---
+
+  #failed(error) {
+    if (error.kind === "stale" || error.kind === "cancelled") return;
+    if (error.kind === undefined) throw error;
+    if (!this.#controls.fail(error.message)) this.#fail(error.message);
+    this.#parts.figure.classList.add("old");
+    this.#busy("");
+  }
+
+  #fail(text) {
+    const { error, figure } = this.#parts;
+    error.textContent = text;
+    error.hidden = !text;
+    if (!text) {
+      this.#controls.clear();
+      figure.classList.remove("old");
+    }
+  }
+
+  #busy(text) {
+    this.#parts.busy.textContent = text;
+  }
+
+  // --- The forecast. ---
+
+  async #askForecast(patient = false) {
+    const experiment = this.#experiment;
+    clearTimeout(this.#timers.prepare);
+    clearTimeout(this.#timers.say);
+    this.#timers.say = setTimeout(
+      () => this.#busy("Computing the forecast. New sizes are compiled first, which takes some seconds."),
+      SAY_AFTER,
+    );
+    this.#parts.forecast.hidden = true;
+    const args = { experiment, columns: this.#columns(), patient };
+    const take = (data) => this.#takeForecast(data, experiment);
+    try {
+      take(await this.#app.socket.ask("lab.forecast", args, { onpart: take }));
+    } catch (error) {
+      if (experiment === this.#experiment) {
+        clearTimeout(this.#timers.say);
+        this.#failed(error);
+      }
+      return;
+    }
+    if (experiment !== this.#experiment) return;
+    clearTimeout(this.#timers.say);
+    this.#busy("");
+    this.#timers.prepare = setTimeout(() => this.#prepare(), PREPARE_AFTER);
+  }
+
+  #takeForecast(data, experiment) {
+    // While a slider moves, an answer for a value just passed is better than none.
+    if (experiment.base !== this.#experiment.base) return;
+    if (experiment === this.#experiment) this.#fail("");
+    if (data.waits) {
+      if (experiment !== this.#experiment) return;
+      this.#forecast = null;
+      this.#parts.forecast.hidden = false;
+      this.#words(data.waits + ".", "");
+      this.#facts(null, null);
+      return;
+    }
+    this.#forecast = data;
+    const done = this.#runs.get(data.run);
+    if (done) this.#showRun(done);
+    else if (this.#running?.run === data.run && this.#running.data) this.#showPart(this.#running.data);
+    else this.#present({ kind: "forecast", data }, data.words, data.stage);
+    this.#facts(data, done ?? null);
+    this.#advise(data.advice, data.reasons);
+  }
+
+  // Compiles the run while nothing else happens, so that its curves begin at once.
+  #prepare() {
+    const described = this.#described;
+    if (this.#running || this.#preparing || !described || described.size.slow) return;
+    const sizes = described.fields.filter((f) => f.type !== "number" && !["seed", "name"].includes(f.key));
+    const shape = JSON.stringify(sizes.map((f) => [f.key, f.value]));
+    if (shape === this.#prepared) return;
+    this.#prepared = shape;
+    this.#preparing = true;
+    // A run that is asked for meanwhile waits, because it needs the same code.
+    const asked = this.#app.socket.ask("lab.prepare", { experiment: this.#experiment });
+    const ended = () => (this.#preparing = false);
+    asked.then(ended, ended);
+  }
+
+  // --- Runs. ---
+
+  async #run(experiment, name) {
+    const { progress, progressWords } = this.#parts;
+    const answer = this.#app.socket.ask(
+      "lab.run",
+      { experiment, columns: this.#columns() },
+      {
+        slot: "lab.run",
+        onprogress: ({ stage, fraction, detail }) => {
+          if (fraction === null) progress.removeAttribute("value");
+          else progress.value = fraction;
+          progressWords.textContent = `${stage}${detail ? ": " + detail : ""}`;
+        },
+        onwaiting: () => (progressWords.textContent = "waiting until the run is compiled"),
+        onpart: (data) => {
+          if (!this.#running || this.#running.answer !== answer) return;
+          Object.assign(this.#running, { data, run: data.run });
+          if (same(experiment, this.#running.shows)) this.#showPart(data);
+        },
+      },
+    );
+    this.#running = { answer, shows: experiment, data: null, run: null };
+    this.#parts.runBar.hidden = false;
+    this.#parts.cancel.disabled = false;
+    progress.removeAttribute("value");
+    progressWords.textContent = "waiting";
+    try {
+      const done = await answer;
+      const run = { ...done, name, experiment };
+      this.#runs.set(done.run, run);
+      return run;
+    } finally {
+      if (this.#running?.answer === answer) {
+        this.#running = null;
+        this.#parts.runBar.hidden = true;
+      }
+    }
+  }
+
+  async #pressRun() {
+    const experiment = this.#experiment;
+    this.#fail("");
+    try {
+      const run = await this.#run(experiment, this.#nameOf(experiment));
+      if (experiment === this.#experiment) this.#showRun(run);
+      this.#app.say(`The run has ended: ${words(run.outcome)}.`);
+      this.#listRuns();
+    } catch (error) {
+      if (error.kind === "cancelled" || error.kind === "stale") {
+        this.#app.say("The run was cancelled.");
+        if (this.#forecast) this.#present({ kind: "forecast", data: this.#forecast }, this.#forecast.words, "");
+      } else this.#failed(error);
+    }
+  }
+
+  async #pressControl() {
+    const experiment = this.#experiment;
+    const { changes } = this.#described.null_control;
+    const control = { base: experiment.base, changes: { ...experiment.changes, ...changes } };
+    this.#fail("");
+    try {
+      const known = [...this.#runs.values()].find((run) => same(run.experiment, experiment));
+      const run = known ?? (await this.#run(experiment, this.#nameOf(experiment)));
+      const other = await this.#run(control, this.#nameOf(control));
+      for (const each of [run, other]) this.#pinned.add(each.run);
+      this.#listRuns();
+      const names = ["as it is", "random labels"];
+      await this.#compare([run, other], names, `Null control: ${this.#toldApart(run, other)}`);
+    } catch (error) {
+      if (error.kind === "cancelled" || error.kind === "stale") this.#app.say("The run was cancelled.");
+      else this.#failed(error);
+    }
+  }
+
+  #toldApart(run, control) {
+    const text = `the outcome is “${words(run.outcome)}”, with random labels “${words(control.outcome)}”.`;
+    const learned = ["grokked", "immediate", "gradual"];
+    if (learned.includes(run.outcome) && !learned.includes(control.outcome))
+      return `${text} So the change of the test score is learned from the labels.`;
+    if (learned.includes(control.outcome)) return `${text} So the score does not show that anything was learned.`;
+    return text;
+  }
+
+  // A short name: what differs from the panel.
+  #nameOf({ base, changes }) {
+    const name = typeof base === "string" ? base : "TOML file";
+    const symbols = { init_scale: "α", weight_decay: "λ", "task.n": "P", "task.d": "d", "model.depth": "L" };
+    const given = Object.entries(changes).filter(([key]) => key !== "task.num_test");
+    const parts = given.map(([key, value]) => {
+      if (value === true) return key.split(".").pop().replaceAll("_", " ");
+      const text = value?.kind ?? (typeof value === "number" ? short(value) : String(value));
+      return `${symbols[key] ?? key.split(".").pop()} = ${text}`;
+    });
+    return [name, ...parts].join(", ");
+  }
+
+  #showPart(data) {
+    this.#present({ kind: "run", data, run: null }, "The run goes on.", "");
+  }
+
+  #showRun(run) {
+    const { outcome, says, advice, warnings, seconds, solver } = run;
+    const cost = `${solver?.num_steps ?? "–"} steps in ${number(seconds)} s`;
+    this.#present({ kind: "run", data: run, run }, `${told(outcome)} ${sentence(says)}`, cost);
+    this.#facts(this.#forecast?.run === run.run ? this.#forecast : null, run);
+    this.#advise(advice, warnings);
+  }
+
+  #listRuns() {
+    const { runs, compare, runsBox } = this.#parts;
+    runsBox.hidden = this.#runs.size === 0;
+    runs.replaceChildren(
+      ...[...this.#runs.values()].map((run) => {
+        const id = "pin-" + run.run.slice(0, 8);
+        const box = make("input", { type: "checkbox", id, checked: this.#pinned.has(run.run) });
+        box.onchange = () => {
+          if (box.checked) this.#pinned.add(run.run);
+          else this.#pinned.delete(run.run);
+          this.#countPinned();
+        };
+        const show = make("button", { type: "button", textContent: "Show", "aria-label": "Show " + run.name });
+        show.onclick = () => this.#open(run.experiment, false);
+        const label = make("label", { for: id }, `${run.name}: ${words(run.outcome)}, t50 = ${number(run.t50)}`);
+        return make("li", {}, box, label, show);
+      }),
+    );
+    this.#countPinned();
+    compare.hidden = false;
+  }
+
+  #countPinned() {
+    const { compare } = this.#parts;
+    const num = this.#pinned.size;
+    compare.disabled = num < 2 || num > MOST_RUNS;
+    compare.textContent = num < 2 ? "Compare (pin two runs)" : `Compare ${num} runs`;
+    if (num > MOST_RUNS) compare.textContent = `Compare (at most ${MOST_RUNS})`;
+  }
+
+  async #pressPin() {
+    const shown = this.#shown;
+    if (!shown?.run) return;
+    this.#pinned.add(shown.run.run);
+    this.#listRuns();
+    this.#app.say("The run is pinned.");
+  }
+
+  async #pressCompare() {
+    const runs = [...this.#pinned].map((run) => this.#runs.get(run));
+    const texts = runs.map((run) => `${run.name}: ${words(run.outcome)}`);
+    try {
+      await this.#compare(runs, shorter(runs.map((run) => run.name)), texts.join("; ") + ".");
+    } catch (error) {
+      this.#failed(error);
+    }
+  }
+
+  async #compare(runs, names, text) {
+    const args = { runs: runs.map((run) => run.run), names, columns: this.#columns() };
+    const data = await this.#app.socket.ask("lab.compare", args);
+    this.#present({ kind: "compare", data, run: null }, text, "");
+    this.#facts(null, null);
+  }
+
+  // --- What is shown. ---
+
+  #present(shown, text, note) {
+    this.#shown = shown;
+    this.#words(text, note);
+    const { pin, saves, figure } = this.#parts;
+    pin.disabled = !shown.run;
+    for (const button of [saves.record, saves.report]) button.disabled = !shown.run;
+    figure.dataset.shows = shown.kind;
+    this.#draw();
+  }
+
+  #words(text, note) {
+    this.#parts.words.textContent = text;
+    this.#parts.note.textContent = note;
+    this.#parts.note.hidden = !note;
+  }
+
+  async #draw() {
+    if (!this.#shown) return;
+    if (this.#drawing) {
+      this.#later = this.#shown;
+      return;
+    }
+    const { figure, caption } = this.#parts;
+    const { data } = this.#shown;
+    const chosen = untitled(data.figure[this.#time]);
+    figure.style.height = heightOf(chosen) + "px";
+    caption.textContent = data.caption;
+    this.#drawing = draw(figure, chosen, data.caption);
+    try {
+      await this.#drawing;
+    } finally {
+      this.#drawing = null;
+    }
+    figure.dataset.drawn = String(Number(figure.dataset.drawn ?? 0) + 1);
+    figure.dataset.run = data.run ?? "";
+    if (this.#later) {
+      this.#later = null;
+      await this.#draw();
+    }
+  }
+
+  #columns() {
+    return this.#parts.figure.clientWidth >= WIDE ? 2 : 1;
+  }
+
+  #facts(forecast, run) {
+    const rows = [
+      ["verdict, outcome", words(forecast?.verdict), words(run?.outcome)],
+      ["confidence", words(forecast?.confidence), ""],
+      ["half of the change, t50", forecast ? within(forecast) : "–", number(run?.t50)],
+      ["end of the kernel phase", number(forecast?.t_kernel_end), ""],
+      ["textbook, (1/λ) log α", number(forecast?.textbook), ""],
+    ];
+    this.#parts.facts.hidden = !forecast && !run;
+    this.#parts.factRows.replaceChildren(
+      ...rows.map(([name, said, came]) =>
+        make("tr", {}, make("th", { scope: "row", textContent: name }), make("td", { textContent: said }),
+          make("td", { textContent: came })),
+      ),
+    );
+  }
+
+  #advise(advice, reasons) {
+    const { advice: line, reasons: list, why } = this.#parts;
+    line.textContent = advice ? "Next: " + advice : "";
+    list.replaceChildren(...(reasons ?? []).map((text) => make("li", { textContent: text })));
+    why.hidden = !reasons?.length;
+  }
+
+  // --- Buttons. ---
+
+  #setTime(time) {
+    this.#time = time;
+    for (const radio of this.#parts.times) radio.checked = radio.value === time;
+    if (this.#experiment) this.#keep();
+    this.#draw();
+  }
+
+  async #save(what) {
+    const args = { what, experiment: this.#experiment };
+    if (this.#shown?.run) Object.assign(args, { run: this.#shown.run.run, experiment: this.#shown.run.experiment });
+    try {
+      const { name, type, base64 } = await this.#app.socket.ask("save", args);
+      const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+      const address = URL.createObjectURL(new Blob([bytes], { type }));
+      const link = make("a", { href: address, download: name });
+      link.click();
+      setTimeout(() => URL.revokeObjectURL(address), 10_000);
+      this.#app.say(`Saved ${name}.`);
+    } catch (error) {
+      this.#failed(error);
+    }
+  }
+
+  async #copy(text, what) {
+    try {
+      await navigator.clipboard.writeText(text);
+      this.#app.say(`The ${what} is copied.`);
+    } catch {
+      this.#app.say(`The browser did not allow copying; select the ${what} and copy it.`);
+    }
+  }
+
+  #listen() {
+    const parts = this.#parts;
+    parts.base.onchange = () => {
+      if (parts.base.value !== "text") this.#open({ base: parts.base.value, changes: {} }, true);
+    };
+    parts.file.onchange = async () => {
+      const [file] = parts.file.files;
+      parts.file.value = "";
+      if (file) await this.#open({ base: { toml: await file.text() }, changes: {} }, true);
+    };
+    parts.run.onclick = () => this.#pressRun();
+    parts.forecast.onclick = () => this.#askForecast(true);
+    parts.cancel.onclick = () => {
+      parts.cancel.disabled = true;
+      this.#running?.answer.cancel();
+    };
+    parts.control.onclick = () => this.#pressControl();
+    parts.pin.onclick = () => this.#pressPin();
+    parts.compare.onclick = () => this.#pressCompare();
+    for (const [what, button] of Object.entries(parts.saves)) button.onclick = () => this.#save(what);
+    for (const radio of parts.times) radio.onchange = () => this.#setTime(radio.value);
+    parts.copyCommand.onclick = () => this.#copy(parts.command.textContent, "command");
+    parts.copyPython.onclick = () => this.#copy(parts.python.textContent, "Python code");
+    parts.copyLink.onclick = () => this.#copy(location.href.replace(location.hash, "") + location.hash, "link");
+    parts.form.onsubmit = (event) => event.preventDefault();
+  }
+}
+
+// Names without what all of them begin with.
+const shorter = (names) => {
+  const parts = names.map((name) => name.split(", "));
+  const common = parts[0].filter((part) => parts.every((other) => other.includes(part)));
+  const left = parts.map((own) => own.filter((part) => !common.includes(part)).join(", "));
+  return left.map((text, place) => text || (common.length ? "as it is" : names[place]));
+};
+
+const within = ({ t50, t50_interval: [low, high] }) =>
+  low === null || high === null ? number(t50) : `${number(t50)} (${number(low)} to ${number(high)})`;
+
+// The name is above the figure already.
+const untitled = ({ data, layout: { title, ...layout } }) => ({
+  data,
+  layout: { ...layout, margin: { ...layout.margin, t: 30 } },
+});
+
+// The height of a figure: its rows of panels, and space for the key.
+const heightOf = ({ layout }) => {
+  const axes = Object.entries(layout).filter(([key]) => /^yaxis\d*$/.test(key));
+  const rows = new Set(axes.map(([, axis]) => axis.domain[0].toFixed(3))).size;
+  return rows * (rows === 1 ? 1.5 * ROW : ROW) + 120;
+};
+
+// --- The elements. ---
+
+const build = (root) => {
+  const button = (id, text, parts = {}) => make("button", { type: "button", id: "lab-" + id, textContent: text, ...parts });
+  const base = make("select", { id: "lab-base" });
+  const file = make("input", { type: "file", id: "lab-file", accept: ".toml,application/toml" });
+  const presets = make("div", { className: "row", role: "group", "aria-label": "Size" });
+  const size = make("p", { className: "note", id: "lab-size", hidden: true });
+  const main = make("div", { className: "fields" });
+  const more = make("div", { className: "fields" });
+  const run = button("run", "Run", { className: "main" });
+  const forecast = button("forecast", "Forecast", { hidden: true });
+  const control = button("null", "Null control", { "aria-describedby": "lab-null-note" });
+  const controlNote = make("p", { className: "note", id: "lab-null-note" });
+  const progress = make("progress", { max: 1, "aria-label": "Progress of the run" });
+  const progressWords = make("span", { className: "note" });
+  const cancel = button("cancel", "Cancel");
+  const runBar = make("div", { className: "row", id: "lab-progress", hidden: true }, progress, progressWords, cancel);
+  const fold = make(
+    "details",
+    { className: "fold", id: "lab-fold", open: matchMedia("(min-width: 50rem)").matches },
+    make("summary", { textContent: "Controls" }),
+    presets,
+    main,
+    make("details", {}, make("summary", { textContent: "More" }), more),
+  );
+  const form = make(
+    "form",
+    { className: "controls", "aria-label": "Experiment" },
+    make("label", { for: "lab-base", textContent: "Experiment" }),
+    base,
+    make("label", { for: "lab-file", textContent: "or a TOML file" }),
+    file,
+    make("div", { className: "row" }, run, forecast, control),
+    controlNote,
+    runBar,
+    size,
+    fold,
+  );
+
+  const title = make("h2", { textContent: "Lab" });
+  const error = make("p", { className: "error", id: "lab-error", role: "alert", hidden: true });
+  const text = make("p", { id: "lab-words" });
+  const note = make("p", { className: "note", hidden: true });
+  const busy = make("p", { className: "note busy", id: "lab-busy", role: "status" });
+  const times = ["log", "linear"].map((scale) =>
+    make("input", { type: "radio", name: "lab-time", id: "lab-time-" + scale, value: scale, checked: scale === "log" }),
+  );
+  const time = make(
+    "fieldset",
+    { className: "row" },
+    make("legend", { textContent: "Time axis" }),
+    ...times.flatMap((radio) => [radio, make("label", { for: radio.id, textContent: radio.value })]),
+  );
+  const pin = button("pin", "Pin this run", { disabled: true });
+  const figure = make("div", { id: "lab-figure", className: "figure" });
+  const caption = make("figcaption");
+  const factRows = make("tbody");
+  const facts = make(
+    "table",
+    { id: "lab-facts", hidden: true },
+    make("caption", { textContent: "Forecast and run" }),
+    make("thead", {}, make("tr", {}, make("td"), ...["forecast", "run"].map((name) => make("th", { scope: "col", textContent: name })))),
+    factRows,
+  );
+  const advice = make("p", { id: "lab-advice" });
+  const reasons = make("ul");
+  const why = make("details", { hidden: true }, make("summary", { textContent: "Reasons and warnings" }), reasons);
+  const runs = make("ul", { className: "runs" });
+  const compare = button("compare", "Compare", { disabled: true });
+  const runsBox = make(
+    "section",
+    { id: "lab-runs", hidden: true, "aria-label": "Runs" },
+    make("h3", { textContent: "Runs" }),
+    make("p", { className: "note", textContent: "Pin runs with the boxes to draw them over each other." }),
+    runs,
+    compare,
+  );
+  const saves = {};
+  for (const [what, label] of [["toml", "TOML"], ["python", "Python"], ["pdf", "Figure, PDF"], ["png", "Figure, PNG"], ["record", "Record, netCDF"], ["report", "Report, HTML"]])
+    saves[what] = button("save-" + what, label, { disabled: ["record", "report"].includes(what) });
+  const command = make("code");
+  const commandNote = make("p", { className: "note", textContent: "Save the TOML first: the changes are in it.", hidden: true });
+  const copyCommand = button("copy-command", "Copy the command");
+  const copyLink = button("copy-link", "Copy a link to this state");
+  const copyPython = button("copy-python", "Copy the Python code");
+  const link = make("a", { textContent: "This state as a link", id: "lab-link" });
+  const toml = make("code");
+  const python = make("code");
+  const code = (inner) => make("pre", { tabIndex: 0 }, inner);
+  const results = make(
+    "div",
+    { className: "results" },
+    title,
+    error,
+    text,
+    note,
+    busy,
+    make("div", { className: "row" }, time, pin),
+    make("figure", {}, figure, caption),
+    facts,
+    advice,
+    why,
+    runsBox,
+    make("section", { "aria-label": "Save" }, make("h3", { textContent: "Save" }), make("div", { className: "row", id: "lab-saves" }, ...Object.values(saves))),
+    make(
+      "section",
+      { "aria-label": "Repeat elsewhere" },
+      make("h3", { textContent: "Repeat elsewhere" }),
+      code(command),
+      commandNote,
+      make("div", { className: "row" }, copyCommand, copyPython, copyLink, link),
+      make("details", {}, make("summary", { textContent: "Python" }), code(python)),
+      make("details", {}, make("summary", { textContent: "TOML" }), code(toml)),
+    ),
+  );
+  root.replaceChildren(make("div", { className: "lab" }, form, results));
+  return {
+    base, file, presets, size, main, more, run, forecast, control, controlNote, progress, progressWords, cancel, runBar,
+    form, title, error, words: text, note, busy, times, pin, figure, caption, facts, factRows, advice, reasons, why,
+    runs, compare, runsBox, saves, command, commandNote, copyCommand, copyLink, copyPython, link, toml, python,
+  };
+};
 
 export const start = async (root, app) => {
-  const title = document.createElement("h2");
-  title.textContent = "Lab";
-  const list = document.createElement("ul");
-  list.id = "experiments";
-  root.replaceChildren(title, list);
-  const { experiments } = await app.socket.ask("lab.list");
-  for (const { name } of experiments) {
-    const item = document.createElement("li");
-    item.textContent = name;
-    list.append(item);
-  }
+  const lab = new Lab(root, app);
+  await lab.begin();
+  return { show: (state) => lab.show(state) };
 };
