@@ -300,7 +300,7 @@ def saved(page: Page, what: str, **args: Any) -> bytes:
     return base64.b64decode(page.ask("save", what=what, **args)["base64"])
 
 
-CHANGED = {
+CHANGED: dict[str, Any] = {
     "base": "lyu2024/1a",
     "changes": {
         **SMALL,

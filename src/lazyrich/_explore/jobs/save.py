@@ -55,8 +55,8 @@ def _content(asked: _Save, found: Found | None, place: Place) -> bytes:
         return (toml_of(found) if what == "toml" else python_of(found)).encode()
     if asked.run is None:
         if what in ("pdf", "png") and found is not None:
-            said = forecast(found.experiment, thresholds=found.thresholds)
-            return _image(plot.forecast(said), what)
+            expected = forecast(found.experiment, thresholds=found.thresholds)
+            return _image(plot.forecast(expected), what)
         raise InputError("run", None, "missing; press Run first")
     if what == "record":
         return record_file(asked.run, place).read_bytes()

@@ -9,7 +9,6 @@ const DESCRIBE_AFTER = 250; // ms after the last change: texts for saving follow
 const PREPARE_AFTER = 600; // ms without a change
 const SAY_AFTER = 400; // ms until a forecast that takes longer says so
 const WIDE = 760; // px of a figure with panels beside each other
-const ROW = 220; // px of a row of panels
 const MOST_TEXT = 8000; // letters of a TOML text in a link
 
 const words = (text) => (text ?? "–").replaceAll("_", " ");
@@ -441,14 +440,15 @@ class Lab {
   async #compare(runs, names, text) {
     const args = { runs: runs.map((run) => run.run), names, columns: this.#columns() };
     const data = await this.#app.socket.ask("lab.compare", args);
-    this.#present({ kind: "compare", data, run: null }, text, "");
+    this.#present({ kind: "compare", data, run: null, runs: args.runs, names }, text, "");
     this.#facts(null, null);
   }
 
   // --- What is shown. ---
 
   #present(shown, text, note) {
-    this.#shown = shown;
+    const runs = shown.runs ?? (shown.run ? [shown.run.run] : []);
+    this.#shown = { names: [], ...shown, runs, columns: this.#columns() };
     this.#words(text, note);
     const { pin, saves, figure } = this.#parts;
     pin.disabled = !shown.run;
@@ -472,7 +472,6 @@ class Lab {
     const { figure, caption } = this.#parts;
     const { data } = this.#shown;
     const chosen = untitled(data.figure[this.#time]);
-    figure.style.height = heightOf(chosen) + "px";
     caption.textContent = data.caption;
     this.#drawing = draw(figure, chosen, data.caption);
     try {
@@ -485,6 +484,24 @@ class Lab {
     if (this.#later) {
       this.#later = null;
       await this.#draw();
+    }
+  }
+
+  // Asks for the figure in other columns, where the width has changed.
+  async #resized() {
+    const columns = this.#columns();
+    if (!this.#shown || this.#shown.columns === columns) return;
+    const { kind, runs, names } = this.#shown;
+    if (kind === "forecast") {
+      this.#askForecast();
+      return;
+    }
+    if (!runs.length) return;
+    const shown = this.#shown;
+    const data = await this.#app.socket.ask("lab.compare", { runs, names, columns });
+    if (shown === this.#shown) {
+      Object.assign(shown, { data: { ...shown.data, ...data }, columns });
+      this.#draw();
     }
   }
 
@@ -574,6 +591,10 @@ class Lab {
     parts.copyCommand.onclick = () => this.#copy(parts.command.textContent, "command");
     parts.copyPython.onclick = () => this.#copy(parts.python.textContent, "Python code");
     parts.copyLink.onclick = () => this.#copy(location.href.replace(location.hash, "") + location.hash, "link");
+    new ResizeObserver(() => {
+      clearTimeout(this.#timers.resize);
+      this.#timers.resize = setTimeout(() => this.#resized().catch(() => {}), DESCRIBE_AFTER);
+    }).observe(parts.figure);
     parts.form.onsubmit = (event) => event.preventDefault();
   }
 }
@@ -594,13 +615,6 @@ const untitled = ({ data, layout: { title, ...layout } }) => ({
   data,
   layout: { ...layout, margin: { ...layout.margin, t: 30 } },
 });
-
-// The height of a figure: its rows of panels, and space for the key.
-const heightOf = ({ layout }) => {
-  const axes = Object.entries(layout).filter(([key]) => /^yaxis\d*$/.test(key));
-  const rows = new Set(axes.map(([, axis]) => axis.domain[0].toFixed(3))).size;
-  return rows * (rows === 1 ? 1.5 * ROW : ROW) + 120;
-};
 
 // --- The elements. ---
 
@@ -646,7 +660,7 @@ const build = (root) => {
   const error = make("p", { className: "error", id: "lab-error", role: "alert", hidden: true });
   const text = make("p", { id: "lab-words" });
   const note = make("p", { className: "note", hidden: true });
-  const busy = make("p", { className: "note busy", id: "lab-busy", role: "status" });
+  const busy = make("p", { className: "note busy", id: "lab-busy", "aria-live": "polite" });
   const times = ["log", "linear"].map((scale) =>
     make("input", { type: "radio", name: "lab-time", id: "lab-time-" + scale, value: scale, checked: scale === "log" }),
   );
