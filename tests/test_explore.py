@@ -4,9 +4,11 @@ import re
 import signal
 from collections.abc import Iterator
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
+import lazyrich as lr
 from lazyrich._explore.jobs import JOBS
 
 from .explorer import Served, served
@@ -23,6 +25,124 @@ def test_every_job_is_a_function(name):
 def explorer() -> Iterator[Served]:
     with served() as found:
         yield found
+
+
+def channels(colour):
+    """The parts of `rgb(...)`, from 0 to 255."""
+    return [int(part) for part in re.findall(r"\d+", colour)[:3]]
+
+
+def luminance(colour):
+    shares = [part / 255 for part in channels(colour)]
+    parts = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in shares]
+    return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]
+
+
+def contrast(one, other):
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+DRAW = """async (figure) => {
+    const { draw } = await import("./static/figure.js");
+    const place = document.createElement("div");
+    document.querySelector("[role=tabpanel]:not([hidden])").replaceChildren(place);
+    await draw(place, figure, "A caption.");
+}"""
+LINES = """() => [...document.querySelectorAll(".figure .scatterlayer path.js-line")]
+    .map((line) => getComputedStyle(line).stroke)"""
+WORDS = """() => [...document.querySelectorAll(".figure text")]
+    .filter((text) => text.textContent).map((text) => getComputedStyle(text).fill)"""
+
+
+@pytest.fixture
+def drawn(explorer, new_page):
+    """Draws the figure of a record in a page; returns the page and the figure."""
+
+    def draw(size="wide"):
+        record = lr.open_record(Path(__file__).parent / "golden" / "record.nc")
+        figure = lr.plot.plotly(lr.plot.describe.run(record))
+        page = new_page(explorer.address + "#tour", size, color_scheme="light").page
+        page.get_by_role("tabpanel", name="Tour").locator("*").first.wait_for()
+        page.evaluate(DRAW, figure)
+        page.get_by_role("figure", name="A caption.").wait_for()
+        return page, figure
+
+    return draw
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+def test_figures_are_seen_in_light_and_dark(drawn):
+    page, figure = drawn()
+    light = page.evaluate(LINES)
+    hues = ["#" + "".join(f"{part:02x}" for part in channels(text)) for text in light]
+    assert len(light) == len(figure["data"])
+    assert set(hues) == {trace["line"]["color"] for trace in figure["data"]}
+    assert any(contrast(text, "rgb(20, 20, 20)") < 2 for text in light)
+    page.emulate_media(color_scheme="dark")
+    page.wait_for_timeout(500)
+    dark = page.evaluate(LINES)
+    assert len(dark) == len(light)
+    assert min(contrast(text, "rgb(20, 20, 20)") for text in dark) > 3
+    assert min(contrast(text, "rgb(20, 20, 20)") for text in page.evaluate(WORDS)) > 7
+    page.emulate_media(color_scheme="light")
+    page.wait_for_timeout(500)
+    assert page.evaluate(LINES) == light
+
+
+AXES = """() => {
+    const layout = document.querySelector(".figure")._fullLayout;
+    return Object.keys(layout).filter((key) => /^yaxis/.test(key)).map((key) => {
+        const below = layout[layout[key].anchor.replace("x", "xaxis")];
+        return [layout[key].domain[0], below.domain[0]];
+    });
+}"""
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+def test_panels_are_below_each_other_on_a_narrow_screen(drawn):
+    page, _ = drawn("wide")
+    assert len({left for _, left in page.evaluate(AXES)}) == 3
+    page, _ = drawn("narrow")
+    axes = page.evaluate(AXES)
+    assert [left for _, left in axes] == [0, 0, 0]
+    bottoms = [bottom for bottom, _ in axes]
+    assert bottoms == sorted(set(bottoms), reverse=True)
+    box = page.get_by_role("figure", name="A caption.").bounding_box()
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= 390
+    assert box["height"] > 600
+
+
+KEPT = """
+const Plain = WebSocket;
+window.sockets = [];
+window.WebSocket = class extends Plain {
+    constructor(...address) { super(...address); window.sockets.push(this); }
+};
+"""
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+def test_a_page_that_loses_its_socket_connects_again(explorer, new_page):
+    opened = new_page("about:blank")
+    page = opened.page
+    page.add_init_script(KEPT)
+    page.goto(explorer.address)
+    ready(page)
+    page.evaluate("sockets[0].close()")
+    page.get_by_role("status").filter(has_text="Connection lost; trying again.").wait_for()
+    ready(page)
+    from playwright.sync_api import expect
+
+    expect(page.get_by_role("status")).not_to_have_text(re.compile("lost"))
+    assert page.evaluate("sockets.length") == 2
+    asked = "async () => { const { Socket } = await import('./static/socket.js');"
+    asked += "return await new Socket(() => {}).ask('lab.list'); }"
+    assert "lyu2024/1a" in {found["name"] for found in page.evaluate(asked)["experiments"]}
 
 
 VIEWS = ["Lab", "Map", "Inside", "Tour"]

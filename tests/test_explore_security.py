@@ -1,6 +1,7 @@
 """Whom the explorer serves, and what misuse does to it: through sockets, as a stranger would."""
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -503,6 +504,24 @@ def test_a_page_that_asks_and_does_not_read_is_given_up(explorer):
             assert other.end(other.ask("trial.echo"))["event"] == "done"
         assert explorer.process.memory_info().rss - before < 200e6
         assert slow.closed()[0] == 1006
+
+
+def test_a_worker_that_cannot_start_is_one_line(tmp_path):
+    broken = "from lazyrich._explore import jobs\njobs.PRELOADED[:] = ['absent\\n']\n"
+    (tmp_path / "sitecustomize.py").write_text(broken)
+    with served(
+        PYTHONPATH=os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    ) as it:
+        with it.tab() as tab:
+            found = tab.end(tab.ask("lab.list"))
+            assert found["event"] == "failed"
+            check_line(found["data"]["error"], "the process that computes cannot start: ")
+            assert "No module named 'lazyrich.absent" in found["data"]["error"]
+        # A page that comes later hears of it, too.
+        with it.tab() as tab:
+            states = [json.loads(tab.socket.recv(20)) for _ in range(2)]
+            assert {state["data"]["state"] for state in states} == {"failed"}
+            assert tab.end(tab.ask("lab.list"))["event"] == "failed"
 
 
 # --- The command. ---

@@ -161,9 +161,10 @@ class Worker:
         self._end("cancelled" if task and task.is_cancelled else "failed", _words(words))
 
     def _give_up(self) -> None:
-        with open(self._log, "rb") as log:  # noqa: PTH123
+        lines: list[str] = []
+        with contextlib.suppress(OSError), open(self._log, "rb") as log:  # noqa: PTH123
             lines = log.read()[-10_000:].decode(errors="replace").splitlines()
-        last = one_line(lines[-1] if lines else "no reason given", 500)
+        last = one_line(lines[-1] if lines else "its reason is on the terminal", 500)
         self.problem = f"the process that computes cannot start: {last}"
         self._become("failed")
         while self._waiting:
