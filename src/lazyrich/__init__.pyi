@@ -15,6 +15,7 @@ from . import (
     studies as studies,
     sweeps as sweeps,
     tasks as tasks,
+    trackers as trackers,
 )
 from ._core.errors import ComputationError as ComputationError, InputError as InputError
 from ._explore.explore import explore as explore

@@ -22,7 +22,7 @@ from .prepared import prepare
 from .result import FINAL, digest_of
 from .simulate import listening
 from .solve import Listener, Stopwatch, solve_batch
-from .watching import Watcher
+from .watching import Watcher, told
 
 
 @in_double
@@ -124,6 +124,7 @@ def extend(
         raise InputError("params", "others", "should be those that the run began with")
     reached = parameters(record, experiment)
     with (
+        told(watcher),
         threadpool_limits(limits=1, user_api="blas"),
         listening(listener, progress, experiment.name) as listen,
     ):
@@ -133,8 +134,8 @@ def extend(
         watch = None if watcher is None else _Joining(watcher, record, end)
         solved = solve_batch([prepared], listen, clock=clock, watcher=watch)
         whole = _joined(record, solved.record(0, keep_params=True), end)
-    if watcher is not None:
-        watcher(whole)
+        if watcher is not None:
+            watcher(whole)
     return whole
 
 

@@ -19,7 +19,7 @@ from ..records.schema import check_names
 from .prepared import prepare, prepare_all
 from .result import BatchResult, digest_of, machine
 from .solve import Listener, Stopwatch, silently, solve_batch
-from .watching import Watcher
+from .watching import Watcher, told
 
 
 def simulate(
@@ -93,13 +93,13 @@ def simulate_many(
     for experiment in experiments:
         check_experiment(experiment)
     title = experiments[0].name if experiments else ""
-    with listening(listener, progress, title) as listen:
+    with told(watcher), listening(listener, progress, title) as listen:
         result = simulate_batch(
             experiments, params=params, listener=listen, checkpoint=checkpoint, watcher=watcher
         )
-    records = [result.record(i, keep_params=keep_params) for i in range(len(experiments))]
-    if watcher is not None:
-        watcher(records[0])
+        records = [result.record(i, keep_params=keep_params) for i in range(len(experiments))]
+        if watcher is not None:
+            watcher(records[0])
     return records
 
 

@@ -1,8 +1,10 @@
 """Records of runs that go on, for a watcher."""
 
+import abc
+import contextlib
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import xarray as xr
@@ -27,6 +29,29 @@ _LEAST_PAUSE = 0.2
 _PAUSE, _FIRST_PAUSE = 4.0, 1.0
 # The number of records measured in one compiled call.
 _CHUNK = 32
+
+
+class AbstractWatcher(abc.ABC):
+    """A watcher that also learns of a run that ends by an exception."""
+
+    @abc.abstractmethod
+    def __call__(self, record: xr.Dataset) -> object:
+        """Receives the record so far, and at the end the whole record."""
+
+    @abc.abstractmethod
+    def failed(self, error: BaseException) -> None:
+        """Called once if the run ends by an exception, which then passes to the caller."""
+
+
+@contextlib.contextmanager
+def told(watcher: Watcher | None) -> Iterator[None]:
+    """Tells a watcher of an exception."""
+    try:
+        yield
+    except BaseException as error:
+        if isinstance(watcher, AbstractWatcher):
+            watcher.failed(error)
+        raise
 
 
 class Watch:

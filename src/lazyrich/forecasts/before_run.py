@@ -11,7 +11,7 @@ from .._integrate.checkpoint import Checkpoint
 from .._run.prepared import prepare
 from .._run.simulate import identity_of
 from .._run.solve import Listener, Stopwatch, silently, solve_batch
-from .._run.watching import Watcher
+from .._run.watching import Watcher, told
 from ..experiments.experiment import Experiment
 from ..records.transition import Thresholds
 from .forecast import Forecast, forecast_on
@@ -45,7 +45,7 @@ def forecast_and_simulate(
         the run will be judged.
     - **Returns** the same record as [`simulate`][lazyrich.simulate].
     """
-    with threadpool_limits(limits=1, user_api="blas"):
+    with told(watcher), threadpool_limits(limits=1, user_api="blas"):
         clock = Stopwatch(listener)
         clock.start("sampling data")
         prepared = prepare(experiment)
@@ -64,6 +64,6 @@ def forecast_and_simulate(
             kept = Checkpoint(checkpoint, identity_of(experiment, None))
         solved = solve_batch([prepared], listener, kept, clock, watcher)
         record = solved.record(0, keep_params=True)
-    if watcher is not None:
-        watcher(record)
+        if watcher is not None:
+            watcher(record)
     return record
