@@ -227,19 +227,22 @@ class Lab {
       SAY_AFTER,
     );
     this.#parts.forecast.hidden = true;
+    this.#parts.results.setAttribute("aria-busy", "true");
     const args = { experiment, columns: this.#columns(), patient };
     const take = (data) => this.#takeForecast(data, experiment);
     try {
       take(await this.#app.socket.ask("lab.forecast", args, { onpart: take }));
     } catch (error) {
-      if (experiment === this.#experiment) {
+      if (experiment === this.#experiment && error.kind !== "stale") {
         clearTimeout(this.#timers.say);
+        this.#parts.results.setAttribute("aria-busy", "false");
         this.#failed(error);
       }
       return;
     }
     if (experiment !== this.#experiment) return;
     clearTimeout(this.#timers.say);
+    this.#parts.results.setAttribute("aria-busy", "false");
     this.#busy("");
     this.#timers.prepare = setTimeout(() => this.#prepare(), PREPARE_AFTER);
   }
@@ -708,7 +711,7 @@ const build = (root) => {
   const code = (inner) => make("pre", { tabIndex: 0 }, inner);
   const results = make(
     "div",
-    { className: "results" },
+    { className: "results", id: "lab-results", "aria-busy": "true" },
     title,
     error,
     text,
@@ -736,7 +739,7 @@ const build = (root) => {
   return {
     base, file, presets, size, main, more, run, forecast, control, controlNote, progress, progressWords, cancel, runBar,
     form, title, error, words: text, note, busy, times, pin, figure, caption, facts, factRows, advice, reasons, why,
-    runs, compare, runsBox, saves, command, commandNote, copyCommand, copyLink, copyPython, link, toml, python,
+    runs, compare, runsBox, saves, command, commandNote, copyCommand, copyLink, copyPython, link, toml, python, results,
   };
 };
 
