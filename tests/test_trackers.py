@@ -2,6 +2,7 @@
 
 import json
 import struct
+import sys
 import time
 from collections.abc import Callable
 from importlib import import_module
@@ -13,6 +14,7 @@ import pytest
 import xarray as xr
 
 import lazyrich as lr
+from lazyrich import cli
 from lazyrich._run import watching as _watching
 from lazyrich.trackers import AbstractTracker
 
@@ -316,3 +318,39 @@ def test_a_library_that_is_not_installed(monkeypatch):
     monkeypatch.setattr(lr.trackers.Trackio, "module", "no_such_module")
     with pytest.raises(lr.ComputationError, match=r"^Trackio needs pip install trackio$"):
         lr.trackers.Trackio()
+
+
+def call(monkeypatch: Any, *arguments: Any) -> Any:
+    monkeypatch.setattr(sys, "argv", ["lazyrich", *map(str, arguments)])
+    with pytest.raises(SystemExit) as exit_:
+        cli.main()
+    return exit_.value.code or 0
+
+
+@pytest.mark.slow
+def test_track_on_the_command_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    _, read = tensorboard(tmp_path / "first")
+    _, second = tensorboard(tmp_path / "second")
+    experiment().save("small.toml")
+    tracks = ("--track", "tensorboard=first", "--track", "tensorboard=second")
+    # No loss is that low: judged by this threshold, the outcome is another one.
+    options = ("--threshold", "loss=1e-9", "--no-forecast", "--out", "out")
+    assert call(monkeypatch, "run", "small.toml", *options, *tracks) == 0
+    capsys.readouterr()
+    (found,) = read()
+    assert found == second()[0]
+    record = lr.open_record("out/record.nc")
+    check_curves(found, record, np.rint(record["time"].values / RATE))
+    assert found.words["outcome"] == lr.summarise(record)["outcome"]
+    assert found.words["outcome"] != lr.summarise(record, lr.Thresholds())["outcome"]
+
+
+@pytest.mark.parametrize("given", ["tensorboard", "tensorboard=", "neptune=x"])
+def test_a_tracker_that_is_not_known(given, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert call(monkeypatch, "run", "lyu2024/1a", "--track", given) == 2
+    said = capsys.readouterr().err
+    assert f"--track = '{given}': should be tensorboard=DIR" in said
+    assert said.count("\n") == 1
+    assert not list(tmp_path.iterdir())

@@ -23,10 +23,12 @@ from .settings import (
     textbook_text,
     thresholds_for,
 )
+from .tracking import Track, together, trackers_of
 
 if TYPE_CHECKING:
     import xarray as xr
 
+    from .._run.watching import AbstractWatcher
     from ..experiments.experiment import Experiment
     from ..forecasts import Forecast
     from ..records.transition import Thresholds
@@ -82,6 +84,7 @@ def run(
     row: Annotated[
         int | None, typer.Option(min=0, metavar="N", help="The run of a batch file, from 0.")
     ] = None,
+    track: Track = None,
 ) -> None:
     """Run one experiment; users see `HELP`."""
     again = experiment.endswith(".nc")
@@ -103,10 +106,11 @@ def run(
     curves = None
     if not again:
         described, curves = _judged(described), _published_curves(experiment, described)
+    watcher = together(trackers_of(track), thresholds) if track else None
     folder = out or Path("runs") / f"{_file_name(described.name)}-{described.content_hash[:8]}"
     before = _prepare(folder, force, None if again else described)
     summary = interruptible(
-        lambda: _run(described, folder, batch, place, forecast, thresholds, before, curves)
+        lambda: _run(described, folder, batch, place, forecast, thresholds, before, curves, watcher)
     )
     if json_:
         print(json.dumps(summary, indent=2))
@@ -187,6 +191,7 @@ def _run(
     thresholds: "Thresholds",
     before: "xr.Dataset | None",
     curves: "dict[str, Any] | None",
+    watcher: "AbstractWatcher | None",
 ) -> dict[str, Any]:
     from .._run.extend import extend
     from .._run.simulate import simulate, simulate_many
@@ -212,9 +217,11 @@ def _run(
         if batch:
             # The whole batch, because the last bits of a run depend on the other runs.
             record = simulate_many(batch, listener=listener)[place]
+            if watcher is not None:
+                watcher(record)
         elif before is not None:
             print(f"lazyrich: {described.name}: continuing from record.nc", file=sys.stderr)
-            record = extend(before, described, described.t1, listener=listener)
+            record = extend(before, described, described.t1, listener=listener, watcher=watcher)
         elif follows_the_flow(described) if wanted is None else wanted:
             record = forecast_and_simulate(
                 described,
@@ -222,9 +229,16 @@ def _run(
                 listener=listener,
                 checkpoint=checkpoint,
                 thresholds=thresholds,
+                watcher=watcher,
             )
         else:
-            record = simulate(described, keep_params=True, listener=listener, checkpoint=checkpoint)
+            record = simulate(
+                described,
+                keep_params=True,
+                listener=listener,
+                checkpoint=checkpoint,
+                watcher=watcher,
+            )
     forecast = forecasts[0] if forecasts else None
     # The record first, because everything else can be made from it.
     if thresholds != Thresholds():
