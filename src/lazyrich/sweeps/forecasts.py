@@ -19,7 +19,7 @@ from ..forecasts.forecast import Forecast, forecast_on
 from ..forecasts.options import ForecastOptions, How
 from ..forecasts.verdict import is_expected
 from ..records.transition import Thresholds
-from ._forecast_in_batch import forecast_of, kept_forecasts
+from ._forecast_in_batch import NONE, forecast_of, kept_forecasts, stored_forecasts
 from ._store import Store
 from ._sweep import Sweep
 from .axes import Over
@@ -109,6 +109,34 @@ def with_forecasts(
                 values = words if name in words else numbers
                 values[name][place] = right if name == "forecast_right" else found[name]
             listener(done + 1, len(sweep))
+    return _assigned(dataset, numbers, words)
+
+
+def with_stored_forecasts(dataset: xr.Dataset, store: Store) -> xr.Dataset:
+    """The dataset of a sweep with the forecasts in its store, without computing any.
+
+    Runs without a forecast in the store have NaN and `missing`. The dataset is returned as it is if
+    the store has no forecast for any of its runs.
+    """
+    found = stored_forecasts(store, lambda name: "forecast" in store.summary(name))
+    hashes, outcomes = dataset["experiment_hash"].values, dataset["outcome"].values
+    if not any(digest in found for digest in hashes.ravel().tolist()):
+        return dataset
+    numbers = {name: np.full(hashes.shape, np.nan) for name in _NUMBERS | _SCORES}
+    words = {name: np.full(hashes.shape, "", dtype=object) for name in _WORDS}
+    for place in np.ndindex(hashes.shape):
+        of = found.get(str(hashes[place]), NONE)
+        right = is_right(of["forecast_verdict"], of["forecast_outcome"], str(outcomes[place]))
+        for name in _NUMBERS | _SCORES | _WORDS:
+            values = words if name in words else numbers
+            values[name][place] = right if name == "forecast_right" else of[name]
+    return _assigned(dataset, numbers, words)
+
+
+def _assigned(
+    dataset: xr.Dataset, numbers: dict[str, np.ndarray], words: dict[str, np.ndarray]
+) -> xr.Dataset:
+    """The dataset with the variables of forecasts."""
     axes = dataset["outcome"].dims
     variables: dict[str, Any] = {}
     for name, text in (_NUMBERS | _SCORES).items():

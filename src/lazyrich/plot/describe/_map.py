@@ -1,5 +1,6 @@
 """Phase diagrams of sweeps."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,13 +26,17 @@ def map(
     delay: str = "ratio",
     forecast: xr.Dataset | None = None,
     *,
+    panels: Sequence[str] | None = None,
     columns: int = 3,
 ) -> Figure:
     r"""Describes a phase diagram over two keys: outcomes, delays, half times, and their forecasts.
 
-    - **Takes** the arguments of [`plot.map`][lazyrich.plot.map]; `columns`, the number of panels
-        beside each other.
-    - **Raises** [`InputError`][lazyrich.InputError] if the keys are not the same.
+    - **Takes** the arguments of [`plot.map`][lazyrich.plot.map]; `panels`, which of `outcome`,
+        `delay`, `t50`, `width` (the median of $t_{90}/t_{10}$) and, for a diagram with forecasts,
+        `errors`, `forecast_outcome` and `forecast_t50`, by default the first three and `errors`;
+        `columns`, the number of panels beside each other.
+    - **Raises** [`InputError`][lazyrich.InputError] if the keys are not the same, and for a panel
+        that the diagram does not have.
     """
     x, y = scale_of(diagram[diagram.attrs["x"]]), scale_of(diagram[diagram.attrs["y"]])
     keys = [x.key, y.key]
@@ -46,31 +51,54 @@ def map(
     sign = "/" if delay == "ratio" else "−"
     delays = diagram["delay" if delay == "ratio" else "lag"].values
     lines = grid.lines(boundary, forecast)
-    panels = [
-        grid.panel(
+    makers: dict[str, Callable[[], Panel]] = {
+        "outcome": lambda: grid.panel(
             "outcome",
             _outcome_title(diagram),
             grid.outcomes(diagram),
             curves=(*grid.mark(split, "runs disagree", _DOT), *grid.edges(boundary), *lines),
         ),
-        grid.timed("delay", f"median delay t_test {sign} t_train", delays, lines),
-        grid.timed(
+        "delay": lambda: grid.timed("delay", f"median delay t_test {sign} t_train", delays, lines),
+        "t50": lambda: grid.timed(
             "t50",
             "median half time t50",
             diagram["t50"].values,
             lines,
             grid.contours(diagram) if has_forecasts else (),
         ),
-    ]
+        "width": lambda: grid.timed(
+            "width", "median width t90 / t10", np.exp(diagram["width"].values), lines
+        ),
+    }
+    chosen: Sequence[str] = ("outcome", "delay", "t50")
     if has_forecasts:
-        panels.append(grid.errors(diagram, lines))
-    drawn = {curve.name for panel in panels for curve in panel.curves}
-    drawn |= {contours.name for panel in panels for contours in panel.contours}
-    drawn |= {"no time" for panel in panels for cells in panel.cells if cells.face == PALE}
-    columns = min(columns, 2) if len(panels) == 4 else columns
+        chosen = (*chosen, "errors")
+        makers |= {
+            "errors": lambda: grid.errors(diagram, lines),
+            "forecast_outcome": lambda: grid.panel(
+                "forecast_outcome",
+                "outcome as forecast",
+                grid.words(diagram["forecast_outcome"].values),
+                curves=lines,
+            ),
+            "forecast_t50": lambda: grid.timed(
+                "forecast_t50",
+                "median half time as forecast",
+                diagram["forecast_t50"].values,
+                lines,
+            ),
+        }
+    unknown = [name for name in panels or () if name not in makers]
+    if unknown:
+        raise InputError("panels", unknown[0], f"should be among {', '.join(makers)}")
+    drawn_panels = [makers[name]() for name in panels or chosen]
+    drawn = {curve.name for panel in drawn_panels for curve in panel.curves}
+    drawn |= {contours.name for panel in drawn_panels for contours in panel.contours}
+    drawn |= {"no time" for panel in drawn_panels for cells in panel.cells if cells.face == PALE}
+    columns = min(columns, 2) if len(drawn_panels) == 4 else columns
     return Figure(
-        placed(panels, min(columns, len(panels))),
-        _caption(diagram, boundary, forecast),
+        placed(drawn_panels, min(columns, len(drawn_panels))),
+        _caption(diagram, boundary, forecast, [panel.name for panel in drawn_panels]),
         key=map_key(diagram, drawn, boundary, forecast),
         share_x=True,
         share_y=columns > 1,
@@ -109,6 +137,14 @@ class _Grid:
             if shown.any():
                 found.append(self._flat(name.replace("_", " "), shown, face, hatch, ink, texts))
         return tuple(found)
+
+    def words(self, outcomes: Shaped[np.ndarray, "y x"]) -> tuple[Cells, ...]:
+        """The cells of each of these outcomes."""
+        return tuple(
+            self._flat(name.replace("_", " "), outcomes == name, *look)
+            for name, look in LOOKS.items()
+            if np.any(outcomes == name)
+        )
 
     def _flat(
         self,
@@ -234,7 +270,23 @@ def _outcome_title(diagram: xr.Dataset) -> str:
     return f"outcome ({several} a cell)"
 
 
-def _caption(diagram: xr.Dataset, boundary: xr.Dataset | None, forecast: xr.Dataset | None) -> str:
+_SAID = {
+    "outcome": "most frequent outcome",
+    "delay": "median delay",
+    "t50": "median half time",
+    "width": "median width of the transition",
+    "errors": "ratio of the half times as forecast and simulated",
+    "forecast_outcome": "outcome as forecast",
+    "forecast_t50": "median half time as forecast",
+}
+
+
+def _caption(
+    diagram: xr.Dataset,
+    boundary: xr.Dataset | None,
+    forecast: xr.Dataset | None,
+    names: Sequence[str],
+) -> str:
     counts = {
         name: int(diagram["count"].sel(kind=name).sum()) for name in OUTCOMES if name != "missing"
     }
@@ -242,18 +294,17 @@ def _caption(diagram: xr.Dataset, boundary: xr.Dataset | None, forecast: xr.Data
     words = ", ".join(f"{n} {name.replace('_', ' ')}" for n, name in came)
     total = int(diagram["num_runs"].values.sum())
     cells = diagram["outcome"].size
-    text = (
-        f"Most frequent outcome, median delay and median half time of {total} runs in {cells} "
-        f"cells: {words}."
-    )
+    shown = [_SAID[name] for name in names if name != "errors" or len(names) == 1]
+    what = " and ".join(filter(None, (", ".join(shown[:-1]), shown[-1])))
+    text = f"{what[0].upper()}{what[1:]} of {total} runs in {cells} cells: {words or 'none yet'}."
     if boundary is not None:
         sides = boundary.attrs["between"].replace("_", " ")
-        text += f" The line is the boundary {sides}, the thin lines its range over seeds."
-    if "forecast_error" in diagram:
-        text += (
-            " Contours are half times as forecast before training; the last map has their ratio "
-            "to the simulated ones."
-        )
-    elif forecast is not None:
+        text += f" The line is the boundary between {sides.replace(' | ', ' and ')}"
+        text += ", the thin lines its range over seeds." if "outcome" in names else "."
+    if "forecast_error" in diagram and "t50" in names:
+        text += " Contours are half times as forecast before training"
+        beside = "; the last map has their ratio to the simulated ones"
+        text += f"{beside if 'errors' in names else ''}."
+    if forecast is not None and (len(names) == 1 or "forecast_error" not in diagram):
         text += " The dashed line is the boundary as forecast."
     return text

@@ -35,18 +35,21 @@ class Map(AbstractFigure):
         if x is None or y is None:
             return None
         dataset = result.dataset
-        line = _line(dataset, x, y, "outcome")
+        line = delay_boundary(dataset, x, y)
         expected = None
         if result.forecast is not None:
-            expected = _line(dataset, x, y, "forecast_outcome")
+            expected = delay_boundary(dataset, x, y, "forecast_outcome")
         figure = plot_map(phase_diagram(dataset, x, y), line, self.delay, expected)
         return Drawing(figure, figure.caption, figure.described)
 
 
-def _line(
-    dataset: xr.Dataset, x: str, y: str, of: Literal["outcome", "forecast_outcome"]
+def delay_boundary(
+    dataset: xr.Dataset,
+    x: str,
+    y: str,
+    of: Literal["outcome", "forecast_outcome"] = "outcome",
 ) -> xr.Dataset | None:
-    """From what comes soon to what comes late, None where there is no such line."""
+    """The boundary from outcomes without a long delay to those with one; None without one."""
     if (dataset[of] == "missing").all() or dataset[x].dtype.kind not in "fiu":
         return None
     line = boundary(dataset, x, y, between=(_EARLY, _LATE), of=of)
