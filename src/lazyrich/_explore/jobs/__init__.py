@@ -21,6 +21,16 @@ class Job:
 
 
 JOBS: dict[str, Job] = {
+    "map.open": Job("quick", "map", "open_map"),
+    "map.figure": Job("quick", "map", "draw_map"),
+    "map.cell": Job("quick", "map", "draw_cell"),
+    "map.run": Job("quick", "map", "draw_run"),
+    "map.start": Job("run", "map", "start_missing"),
+    "inside.list": Job("quick", "inside", "list_runs"),
+    "inside.frames": Job("quick", "inside", "frames"),
+    "inside.record": Job("run", "inside", "record"),
+    "tour.list": Job("quick", "tour", "list_stories"),
+    "tour.check": Job("quick", "tour", "check"),
     "lab.list": Job("quick", "lab", "list_experiments"),
     "lab.describe": Job("quick", "lab", "describe"),
     "lab.forecast": Job("quick", "lab", "forecast_experiment"),

@@ -118,11 +118,15 @@ const decades = ({ type, range, tickvals }) => {
 
 const titleOf = ({ title }) => (title?.text ? { title: { font: { size: 13 }, ...title } } : {});
 
+// On white paper also in the dark: figures whose lines lie on coloured cells (`meta.white`).
+const WHITE = { ink: "#1a1a1a", paper: "#ffffff", line: "#d0d0d0", grid: "#e6e6e6", box: "#f4f4f4" };
+
 const themed = (figure, width) => {
-  const dark = isDark.matches;
+  const white = figure.layout?.meta?.white === true;
+  const dark = isDark.matches && !white;
   const data = dark ? figure.data.map(shaded) : structuredClone(figure.data);
   const layout = structuredClone(figure.layout ?? {});
-  const [ink, paper, line, grid, box] = ["ink", "paper", "line", "grid", "box"].map(colour);
+  const [ink, paper, line, grid, box] = ["ink", "paper", "line", "grid", "box"].map((name) => (white ? WHITE[name] : colour(name)));
   Object.assign(layout, { paper_bgcolor: paper, plot_bgcolor: paper, autosize: true });
   delete layout.width;
   delete layout.height;
@@ -130,7 +134,7 @@ const themed = (figure, width) => {
   fitted(layout, width);
   layout.font = { ...layout.font, color: ink, family: getComputedStyle(document.body).fontFamily };
   layout.hoverlabel = { bgcolor: box, bordercolor: line, font: { color: ink }, ...layout.hoverlabel };
-  layout.modebar = { bgcolor: "rgba(0,0,0,0)", color: colour("soft"), activecolor: ink };
+  layout.modebar = { bgcolor: "rgba(0,0,0,0)", color: white ? "#4d4d4d" : colour("soft"), activecolor: ink };
   const axisTheme = { gridcolor: grid, linecolor: ink, tickcolor: ink, zerolinecolor: line };
   for (const key of Object.keys(layout))
     if (/^[xy]axis\d*$/.test(key))

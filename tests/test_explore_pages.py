@@ -1,0 +1,164 @@
+"""Map, Inside and Tour in a browser."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import lazyrich as lr
+
+from .explorer import Served, served
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+# The first answer of a job compiles; other work on the machine makes that longer.
+PATIENCE = 180_000
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory) -> Path:
+    """A store of eight runs, of which two are missing."""
+    folder: Path = tmp_path_factory.mktemp("explored") / "store"
+    experiment = lr.Experiment(
+        name="tiny",
+        task=lr.tasks.SparseClassification(n=16, d=60, k=1, num_test=60),
+        t1=600.0,
+        times=lr.dynamics.Times(num_log=40, num_linear=10),
+    )
+    over: Any = {"init_scale": [1.0, 100.0], "weight_decay": [1e-2, 3e-2], "seed": [0, 1]}
+    lr.sweep(experiment, over, folder, workers=0, batch_size=2)
+    sorted((folder / "batches").iterdir())[-1].unlink()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def explorer(store) -> Iterator[Served]:
+    with served(store) as found:
+        yield found
+
+
+def drawn(page, place):
+    """Waits until a figure is drawn in an element."""
+    page.locator(f"{place} .main-svg").first.wait_for(timeout=PATIENCE)
+
+
+@pytest.mark.parametrize(("size", "scheme"), [("wide", "light"), ("narrow", "dark")])
+def test_a_cell_is_chosen_by_keyboard_and_its_run_opened(explorer, new_page, size, scheme):
+    opened = new_page(explorer.address + "#map", size, color_scheme=scheme)
+    page = opened.page
+    drawn(page, "#map-figure")
+    page.locator("#map-cells").focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    where = page.get_by_role("heading", name="initial scale α = 100, weight decay λ = 0.01")
+    where.wait_for()
+    drawn(page, "#map-curve")
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", name=re.compile("The run at initial scale α = 100")).wait_for()
+    drawn(page, "#map-run-figure")
+    assert opened.findings() == []
+    assert not opened.is_cut()
+    # A copy of the address shows the run again.
+    link = page.url
+    assert "run=" in link
+    again = new_page(link).page
+    again.get_by_role("heading", name=re.compile("The run at initial scale α = 100")).wait_for(
+        timeout=PATIENCE
+    )
+
+
+def test_a_cell_is_opened_with_a_click_and_the_colour_changes(explorer, new_page):
+    page = new_page(explorer.address + "#map").page
+    drawn(page, "#map-figure")
+    box = page.locator("#map-figure .nsewdrag").first.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] * 0.75, box["y"] + box["height"] * 0.3)
+    page.get_by_role("heading", name=re.compile("initial scale α = 100")).first.wait_for()
+    page.mouse.click(box["x"] + box["width"] * 0.75, box["y"] + box["height"] * 0.3)
+    page.get_by_role("heading", name=re.compile("The run at initial scale α = 100")).wait_for()
+    page.get_by_label("Colour").select_option("t50")
+    page.locator("#map-figure").get_by_text("median half time t50").wait_for()
+    page.get_by_label("seed").select_option("1")
+    page.get_by_text("Runs with seed = 1.").wait_for()
+    assert "at.seed=1" in page.url
+
+
+def test_missing_runs_are_started_from_the_page(explorer, new_page, store):
+    page = new_page(explorer.address + "#map").page
+    page.get_by_text("2 of 8 runs are missing.").wait_for(timeout=PATIENCE)
+    page.get_by_role("button", name="Start the missing runs").click()
+    page.get_by_role("status").get_by_text("All runs are done.").wait_for(timeout=PATIENCE)
+    assert page.get_by_text("are missing").count() == 0
+    assert (lr.open_store(store)["outcome"] != "missing").all()
+
+
+def test_time_is_moved_and_the_weights_follow(explorer, new_page):
+    opened = new_page(explorer.address + "#inside?cell=4")
+    page = opened.page
+    page.get_by_role("button", name="Repeat and record").click(timeout=PATIENCE)
+    drawn(page, "[data-view=weights]")
+    slider = page.get_by_role("slider", name="Time")
+    shown = "document.querySelector('[data-view=weights] .js-plotly-plot').data[0].y.slice(0, 3)"
+    first = page.evaluate(shown)
+    slider.focus()
+    page.keyboard.press("End")
+    page.wait_for_function(f"JSON.stringify({shown}) !== '{_json(first)}'")
+    assert page.locator("#inside-shown").inner_text() == "t = 600"
+    # At the end the rule's one coordinate has nearly all of the direction.
+    assert abs(page.evaluate(shown)[0]) > 0.8
+    page.keyboard.press("Home")
+    page.get_by_role("button", name="Play").click()
+    page.wait_for_function("Number(document.getElementById('inside-time').value) > 5")
+    page.get_by_role("button", name="Pause").click()
+    assert opened.findings() == []
+    assert not opened.is_cut()
+
+
+def _json(values):
+    return "[" + ",".join(f"{value:.15g}" for value in values) + "]"
+
+
+def test_pages_of_the_tour_are_turned_by_keyboard(explorer, new_page):
+    opened = new_page(explorer.address + "#tour", "narrow")
+    page = opened.page
+    page.get_by_role("heading", name="Fitted at once, right much later").wait_for(timeout=PATIENCE)
+    assert opened.findings() == []
+    assert not opened.is_cut()
+    page.keyboard.press("PageDown")
+    page.get_by_role("heading", name="The same run on a linear time axis").wait_for()
+    assert page.url.endswith("#tour?story=grokking&step=2")
+    for _ in range(4):
+        page.keyboard.press("ArrowRight")
+    page.get_by_role("heading", name="Two solutions fit the same data").wait_for()
+    page.keyboard.press("ArrowLeft")
+    page.get_by_role("heading", name="A small start has no delay").wait_for()
+    page.reload()
+    page.get_by_role("heading", name="A small start has no delay").wait_for(timeout=PATIENCE)
+
+
+def test_a_step_of_the_tour_is_run_and_measured(explorer, new_page):
+    opened = new_page(explorer.address + "#tour?story=grokking&step=1")
+    page = opened.page
+    page.get_by_role("button", name="Run this").click(timeout=PATIENCE)
+    drawn(page, "#tour-figure")
+    page.get_by_role("status").get_by_text("All numbers are as expected.").wait_for(
+        timeout=PATIENCE
+    )
+    assert page.locator("#tour-claims").get_by_text("✓").count() == 4
+    assert opened.findings() == []
+    page.get_by_role("button", name="Open in the Lab").click()
+    assert page.get_by_role("tab", selected=True).inner_text() == "Lab"
+    assert "base=lyu2024/1a" in page.url
+    assert "task.d=1000" in page.url
+
+
+def test_without_a_store_the_page_says_what_to_do(new_page):
+    with served() as alone:
+        opened = new_page(alone.address + "#map")
+        page = opened.page
+        page.get_by_text("lazyrich explore map").wait_for(timeout=PATIENCE)
+        assert opened.findings() == []
+        page.get_by_role("tab", name="Inside").click()
+        page.get_by_text("Here are the weights of a run over time").wait_for(timeout=PATIENCE)
