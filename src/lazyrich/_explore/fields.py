@@ -294,12 +294,24 @@ def _help(owner: type[Description], name: str) -> str:
     """What a field means: its description, or the clause of the docstring that begins with it."""
     described = owner.model_fields[name].description
     if described:
-        return described
+        return _with_letters(described)
     text = " ".join((inspect.getdoc(owner) or "").split())
     text = text.partition("- **Raises**")[0].partition("- **Source**")[0]
     begin, end = r"(?:Takes\*\*|[;.]|- )\s*", r"(?:;|\.(?=\s|$))"
     clause = re.search(rf"{begin}`{re.escape(name)}`[,:] ([^;]*?){end}", text)
-    return _readable(clause[1]) if clause else ""
+    found = _readable(clause[1]) if clause else ""
+    return found if len(found) > _FEW_LETTERS else ""
+
+
+# A text of so few letters is a symbol, which the label has already.
+_FEW_LETTERS = 2
+
+
+def _with_letters(text: str) -> str:
+    """A text in ASCII with Greek letters and squares."""
+    for name, letter in (("alpha", "α"), ("lambda", "λ"), ("theta", "θ")):
+        text = re.sub(rf"\b{name}\b", letter, text)
+    return text.replace("^2", "²").replace("learning rate x", "learning rate ×")
 
 
 _LETTERS = {

@@ -196,8 +196,8 @@ def _shown(said: Forecast, columns: int, stage: str) -> dict[str, Any]:
     return facts | {
         "figure": figures,
         "caption": figures["log"]["layout"]["meta"]["caption"],
-        "advice": said.advice,
-        "reasons": list(said.reasons),
+        "advice": powers(said.advice),
+        "reasons": [powers(reason) for reason in said.reasons],
         "stage": stage,
         "words": f"{_VERDICTS[said.verdict]} {_times(said)}".strip(),
         "seconds": sum(said.seconds.values()),

@@ -94,7 +94,7 @@ def _finished(record: xr.Dataset, said: Any, found: Found, columns: int) -> dict
         "name": found.experiment.name,
         "outcome": summary["outcome"],
         "says": powers(summary["says"]),
-        "advice": summary["advice"],
+        "advice": powers(summary["advice"]),
         "t50": summary["t50"],
         "warnings": summary["warnings"],
         "seconds": summary["wall_seconds"],

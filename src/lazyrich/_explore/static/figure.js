@@ -88,13 +88,23 @@ const numbered = (layout, letter) =>
     .filter((key) => new RegExp(`^${letter}axis\\d*$`).test(key))
     .sort((one, other) => (one.slice(5) || 1) - (other.slice(5) || 1));
 
+const ENTRY = 230; // px of a wide entry of the key, beside its neighbours
+const LINE = 30; // px of a line of the key
+
+// The height of the key below the axes, with the title of the axis.
+const keyHeight = (data, width) => {
+  const entries = data.filter((trace) => trace.name && trace.showlegend !== false).length;
+  return 60 + LINE * Math.ceil(entries / Math.max(1, Math.floor(width / ENTRY)));
+};
+
 // Puts panels that stand beside each other below each other; returns the height of the figure.
 const stack = (data, layout, width) => {
   const upright = numbered(layout, "y").filter((key) => !layout[key].overlaying);
   const across = numbered(layout, "x");
   const starts = new Set(across.map((key) => layout[key].domain?.[0] ?? 0));
   const rows = new Set(upright.map((key) => layout[key].domain?.[0] ?? 0));
-  if (starts.size < 2 || width >= STACKED) return rows.size > 1 ? rows.size * ROW + 90 : null;
+  const key = keyHeight(data, width);
+  if (starts.size < 2 || width >= STACKED) return rows.size > 1 ? rows.size * ROW + key : null;
   const height = upright.length * (ROW + GAP) - GAP;
   for (const key of across) layout[key].domain = [0, 1];
   for (const [place, key] of upright.entries()) {
@@ -106,14 +116,17 @@ const stack = (data, layout, width) => {
       if (part.colorbar && (part.yaxis ?? "y") === name)
         Object.assign(part.colorbar, { x: 1, y: top - ROW / height / 2, len: ROW / height });
   }
-  return height + 160;
+  return height + Math.max(160, key);
 };
 
+const LABEL = 44; // px of a power of ten
+
 // Over more than a decade and a half the powers of ten have labels, and the digits between have not.
-const decades = ({ type, range, tickvals }) => {
+const decades = ({ type, range, tickvals, domain = [0, 1] }, width) => {
   if (type !== "log" || !range || tickvals) return {};
   const span = Math.abs(range[1] - range[0]);
-  return span < 1.5 ? {} : { dtick: Math.ceil(span / 8) };
+  const most = Math.min(8, Math.floor((width * (domain[1] - domain[0])) / LABEL));
+  return span < 1.5 ? {} : { dtick: Math.ceil(span / Math.max(most, 1)), tickangle: 0 };
 };
 
 const titleOf = ({ title }) => (title?.text ? { title: { font: { size: 13 }, ...title } } : {});
@@ -138,7 +151,7 @@ const themed = (figure, width) => {
   const axisTheme = { gridcolor: grid, linecolor: ink, tickcolor: ink, zerolinecolor: line };
   for (const key of Object.keys(layout))
     if (/^[xy]axis\d*$/.test(key))
-      Object.assign(layout[key], axisTheme, decades(layout[key]), titleOf(layout[key]));
+      Object.assign(layout[key], axisTheme, decades(layout[key], key[0] === "x" ? width : Infinity), titleOf(layout[key]));
   if (dark) layout.shapes = (layout.shapes ?? []).map(shaded);
   return { data, layout, height };
 };
