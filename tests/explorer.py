@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from http.client import HTTPConnection
 from importlib.resources import files
@@ -101,9 +102,10 @@ class Client:
                 return dict(found)
 
     def until(self, number: int | None, *events: str) -> dict[str, Any]:
-        """The next event of a job that is one of these."""
+        """The next event of a job that is one of these; at most a minute away."""
+        last = time.monotonic() + 60
         while True:
-            found = self.event()
+            found = self.event(last - time.monotonic())
             if found["id"] == number and found["event"] in events:
                 return found
 
@@ -116,9 +118,10 @@ class Client:
 
         - **Raises** `TimeoutError` if it does not close it.
         """
+        last = time.monotonic() + 60
         with contextlib.suppress(ConnectionClosed):
             while True:
-                self.socket.recv(20)
+                self.socket.recv(last - time.monotonic())
         return self.socket.close_code, self.socket.close_reason or ""
 
 

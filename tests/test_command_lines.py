@@ -98,6 +98,9 @@ OTHERS = (
     ["report", "tiny.toml"],
     ["judge", "tiny.toml"],
     ["judge", "absent.csv", "--column", "step"],
+    ["explore", "absent"],
+    ["explore", "absent.toml", "--no-browser"],
+    ["explore", "--port", "70000"],
 )
 LINES = [
     ["run", "tiny.toml", "--no-forecast", "--set", f"{key}={value}"]

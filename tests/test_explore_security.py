@@ -381,6 +381,7 @@ def test_ten_tabs_are_answered(explorer):
         tab.socket.close()
 
 
+@pytest.mark.slow
 def test_more_tabs_than_fifty_are_told_so(explorer):
     tabs = [explorer.tab() for _ in range(50)]
     with explorer.tab() as one_more:
@@ -483,6 +484,7 @@ def test_a_job_that_does_not_hear_the_cancel_loses_its_process(explorer):
         assert not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE
 
 
+@pytest.mark.slow
 def test_a_page_that_does_not_read_takes_no_memory(explorer):
     before = explorer.process.memory_info().rss
     # 400 MB for a page that reads none of them: the newest are kept.
@@ -495,6 +497,7 @@ def test_a_page_that_does_not_read_takes_no_memory(explorer):
         assert found["data"] == {"nan": None}
 
 
+@pytest.mark.slow
 def test_a_page_that_asks_and_does_not_read_is_given_up(explorer):
     before = explorer.process.memory_info().rss
     with explorer.tab(max_queue=1) as slow, explorer.tab() as other:
@@ -506,6 +509,7 @@ def test_a_page_that_asks_and_does_not_read_is_given_up(explorer):
         assert slow.closed()[0] == 1006
 
 
+@pytest.mark.slow
 def test_a_worker_that_cannot_start_is_one_line(tmp_path):
     broken = "from lazyrich._explore import jobs\njobs.PRELOADED[:] = ['absent\\n']\n"
     (tmp_path / "sitecustomize.py").write_text(broken)
@@ -519,8 +523,8 @@ def test_a_worker_that_cannot_start_is_one_line(tmp_path):
             assert "No module named 'lazyrich.absent" in found["data"]["error"]
         # A page that comes later hears of it, too.
         with it.tab() as tab:
-            states = [json.loads(tab.socket.recv(20)) for _ in range(2)]
-            assert {state["data"]["state"] for state in states} == {"failed"}
+            states = [json.loads(tab.socket.recv(20))["data"] for _ in range(2)]
+            assert ("quick", "failed") in {(found["worker"], found["state"]) for found in states}
             assert tab.end(tab.ask("lab.list"))["event"] == "failed"
 
 
@@ -574,6 +578,9 @@ def test_a_port_in_use_is_one_line(explorer):
     assert line.endswith("cannot be used (Address already in use); leave it out for a free one")
 
 
+TERMINATIONS = (signal.SIGTERM, signal.SIGKILL)
+
+
 def ended(process):
     """Waits until a process is gone, or is left for its parent to fetch."""
     for _ in range(100):
@@ -583,7 +590,9 @@ def ended(process):
     return False
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "how", [signal.SIGINT, *(pytest.param(s, marks=pytest.mark.slow) for s in TERMINATIONS)]
+)
 def test_the_end_takes_workers_and_files_with_it(trials, tmp_path, how):
     command = [*COMMAND, "--no-browser"]
     variables = {**os.environ, "PYTHONPATH": trials, "TMPDIR": str(tmp_path)}
@@ -608,6 +617,32 @@ def test_the_end_takes_workers_and_files_with_it(trials, tmp_path, how):
         assert code == 1012
 
 
+NOTEBOOK = """
+import asyncio
+import lazyrich as lr
+
+async def cell():
+    lr.explore(open_browser=False)
+    print("returned")
+
+asyncio.run(cell())
+"""
+
+
+@pytest.mark.slow
+def test_a_notebook_has_an_event_loop_of_its_own(trials):
+    variables = {**os.environ, "PYTHONPATH": trials}
+    command = [sys.executable, "-c", NOTEBOOK]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=variables) as process:
+        explorer = Served(process)
+        with explorer.tab() as tab:
+            assert tab.end(tab.ask("trial.echo"))["event"] == "done"
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=20)
+    assert out.splitlines()[-2:] == ["lazyrich: the explorer has ended", "returned"]
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere DISPLAY does not say who opens it")
 def test_the_browser_is_called_without_the_token(trials, tmp_path):
     # Other users can read the arguments of a process.

@@ -145,11 +145,14 @@ def _serve(listener: socket.socket, token: str, source: str | None, scratch: Pat
 
 @contextlib.contextmanager
 def _interrupted() -> Iterator[None]:
-    """SIGTERM and SIGHUP end the explorer as Ctrl-C does, if this is the main thread."""
+    """Ctrl-C, SIGTERM and SIGHUP raise `KeyboardInterrupt`, if this is the main thread.
+
+    Ctrl-C does not where `asyncio.run` is running, which waits for its own task instead.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
     numbers = [getattr(signal, name) for name in names]
     before = {number: signal.signal(number, signal.default_int_handler) for number in numbers}
     try:

@@ -66,6 +66,9 @@ def main() -> None:
     lines, out = _own_streams()
     about = json.loads(lines.readline())
     place = Place(about["source"], Path(about["scratch"]))
+    if about["worker"] == "run" and hasattr(os, "nice"):
+        # Forecasts come first, also while a run takes every core.
+        os.nice(5)
     inbox, channel = _Inbox(lines, place), _Channel(out)
     functions = _functions(about["worker"])
     channel.say(0, "ready", {})

@@ -14,10 +14,11 @@ const tabOf = (view) => byId("tab-" + view);
 
 const workers = {};
 let connection = "connecting";
+let reason = "";
 let said = "";
 
 const status = () => {
-  if (connection === "lost") return "Connection lost; trying again.";
+  if (connection === "lost") return (reason || "Connection lost") + "; trying again.";
   if (connection === "stopped")
     return "The server has stopped. Start lazyrich explore again and open the address that it prints.";
   if (connection === "connecting") return "Connecting.";
@@ -41,7 +42,7 @@ let shown = null;
 
 const socket = new Socket((state, data) => {
   if (state === "worker") workers[data.worker] = data;
-  else connection = state;
+  else [connection, reason] = [state, data?.reason];
   showStatus();
   if (state === "open" && shown !== null && !started[shown]) follow();
 });

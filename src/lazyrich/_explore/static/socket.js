@@ -20,6 +20,7 @@ export class Socket {
   #next = 1;
   #attempts = 0;
   #lost = null;
+  #ended = false;
   #changed;
 
   // `changed(state, data)`: state is open, lost or stopped, or worker with the data of the event.
@@ -32,7 +33,7 @@ export class Socket {
     this.#connect();
     // A page that is shown again does not wait for the next attempt.
     document.addEventListener("visibilitychange", () => {
-      if (!document.hidden && this.#socket === null) this.#connect();
+      if (!document.hidden && this.#socket === null && !this.#ended) this.#connect();
     });
   }
 
@@ -82,13 +83,15 @@ export class Socket {
 
   #closed(event) {
     this.#socket = null;
+    this.#ended ||= event.code === STOPPED;
     this.#lost ??= { since: Date.now() };
     const sent = new Set(this.#asked.keys());
     for (const { id } of this.#unsent) sent.delete(id);
     for (const id of sent) this.#end(id, "lost", "the connection to the server was lost");
-    const gone = event.code === STOPPED || Date.now() - this.#lost.since > PATIENCE;
-    this.#lost.stopped ||= gone;
-    this.#changed(this.#lost.stopped ? "stopped" : "lost", { reason: event.reason });
+    // The next server has another token, so there is nothing to connect to again.
+    if (this.#ended) return this.#changed("stopped");
+    const isGone = Date.now() - this.#lost.since > PATIENCE;
+    this.#changed(isGone ? "stopped" : "lost", { reason: event.reason });
     const wait = WAITS[Math.min(this.#attempts++, WAITS.length - 1)];
     this.#lost.timer = setTimeout(() => this.#connect(), wait);
   }
