@@ -1,7 +1,8 @@
 """Small problems that several tests pose."""
 
+import contextlib
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, ParamSpec, TypeVar, cast
 
 import jax
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import xarray as xr
+from jax import monitoring
 
 import lazyrich as lr
 from lazyrich.dynamics import Problem
@@ -141,3 +143,20 @@ def assert_same_record(ours: xr.Dataset, theirs: xr.Dataset) -> None:
             assert bits(variable.values) == bits(other.values), name
     for name in ("experiment", "experiment_hash", "ending", "solver"):
         assert ours.attrs[name] == theirs.attrs[name]
+
+
+@contextlib.contextmanager
+def compilations() -> Iterator[list[str]]:
+    """The compilations inside a `with`."""
+    seen: list[str] = []
+
+    def listen(event: str, duration_secs: float, **kwargs: Any) -> None:
+        del duration_secs, kwargs
+        if event.endswith("backend_compile_duration"):
+            seen.append(event)
+
+    monitoring.register_event_duration_secs_listener(listen)
+    try:
+        yield seen
+    finally:
+        monitoring.unregister_event_duration_listener(listen)

@@ -1,6 +1,5 @@
 """Optimisers against NumPy loops, the gradient flow, and what their docstrings promise."""
 
-import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -9,13 +8,13 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
-from jax import monitoring
 
 import lazyrich as lr
 from lazyrich.dynamics import AbstractDynamics, AbstractStochastic, Problem, discrete
 from lazyrich.tasks import Samples
 from tests.helpers import (
     built_in,
+    compilations,
     diagonal_problem,
     entry_of,
     given,
@@ -460,22 +459,6 @@ def test_steps_do_not_depend_on_how_they_are_cut(name, monkeypatch):
         np.testing.assert_allclose([t for t, _ in told], RATE * np.array(steps))
     for other in found.values():
         np.testing.assert_array_equal(other, found[1])
-
-
-@contextlib.contextmanager
-def compilations() -> Iterator[list[str]]:
-    seen: list[str] = []
-
-    def listen(event: str, duration_secs: float, **kwargs: Any) -> None:
-        del duration_secs, kwargs
-        if event.endswith("backend_compile_duration"):
-            seen.append(event)
-
-    monitoring.register_event_duration_secs_listener(listen)
-    try:
-        yield seen
-    finally:
-        monitoring.unregister_event_duration_listener(listen)
 
 
 def test_runs_that_differ_in_numbers_share_their_compilation():

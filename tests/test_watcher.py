@@ -5,6 +5,7 @@ import time
 from typing import Any
 
 import diffrax
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from lazyrich._run import (
 )
 from lazyrich.dynamics import AbstractDynamics
 from lazyrich.probes import AbstractProbe
-from tests.helpers import assert_same_record, built_in
+from tests.helpers import assert_same_record, built_in, compilations, normal
 
 ROWS: dict[str, Any] = {
     "reduced": lr.dynamics.ReducedFlow(rtol=1e-8),
@@ -235,3 +236,53 @@ def test_a_batch_is_not_watched():
     both = [small(dynamics=lr.dynamics.ReducedFlow()), small(dynamics=lr.dynamics.ReducedFlow())]
     with pytest.raises(lr.InputError, match=r"^watcher = 'a batch of 2': watches a single run"):
         lr.simulate_many(both, watcher=lambda record: None)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("eager")
+def test_watching_another_run_compiles_nothing():
+    experiment = small(dynamics=ROWS["reduced"], t1=2000.0)
+    _, first = watched(experiment)
+    with compilations() as compiled:
+        _, second = watched(experiment.with_changes({"init_scale": 4.0, "t1": 4000.0}))
+    assert not compiled
+    sizes = [[part.sizes["time"] for part in seen] for seen in (first, second)]
+    assert sizes[0] != sizes[1]
+
+
+class Still(lr.dynamics.AbstractDynamics):
+    """Dynamics of one's own, which do not show their records before the end."""
+
+    def follow(self, problem, times, progress, observe=None, checkpoint=None):
+        progress(times[-1], 1)
+        seen = [observe(jnp.asarray(time), problem.params) for time in times]
+        return lr.dynamics.Trajectory(
+            times=times,
+            states=None,
+            params_at=lambda time, state: state,
+            ending="completed",
+            effort=lr.dynamics.Effort("none", 1, 0, 0, 0),
+            observed=jax.tree.map(lambda *leaves: jnp.stack(leaves), *seen),
+            final=problem.params,
+        )
+
+
+def test_own_dynamics_are_seen_at_the_end():
+    times = lr.dynamics.Times(num_log=2, num_linear=0)
+    record, seen = watched(small(dynamics=Still(), times=times))
+    assert len(seen) == 1
+    assert seen[0].identical(record)
+
+
+@pytest.mark.usefixtures("eager")
+def test_a_run_in_float32_with_a_model_of_ones_own():
+    def apply(params, x):
+        return jnp.tanh(x @ params["first"]) @ params["last"]
+
+    start = {"first": normal(0, 20, 3) / 4, "last": normal(1, 3)}
+    model = lr.models.Functions(function=apply, init_params=lambda key: start)
+    experiment = small(model=model, dynamics=lr.dynamics.Flow(method="tsit5"))
+    experiment = experiment.with_changes({"precision": "float32", "init_scale": 1.0})
+    record, seen = watched(experiment)
+    assert_same_record(record, lr.simulate(experiment))
+    check_seen(record, seen)

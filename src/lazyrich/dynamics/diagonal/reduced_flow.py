@@ -208,11 +208,13 @@ def _trajectory(
     """The trajectory of an ended solve, or of one that goes on."""
     solve, num_saved = state.solve, int(state.solve.num_saved)
     recorded = intervals.times[:num_saved]
-    values = jnp.asarray(kept(solve.values, num_saved)) if running else solve.values[:num_saved]
-    states = (jnp.asarray(intervals.interval_of(recorded)), values)
+    interval = intervals.interval_of(recorded)
+    states: Any = (interval, kept(solve.values, num_saved))
     params_of = ParamsFromState(reduced, jnp.asarray(intervals.bounds[:-1]), state.starts)
     final = None
     if not running:
+        # Only at the end: JAX compiles a conversion for every number of records.
+        states = (jnp.asarray(interval), solve.values[:num_saved])
         last = jax.tree.map(lambda a: a[-1], states)
         final = params_at(params_of, jnp.asarray(recorded[-1]), last)
     return Trajectory(
