@@ -295,6 +295,14 @@ def test_missing_runs_are_computed_and_nothing_is_lost(place):
     assert len(call("map.figure", place, colour="errors")["figure"]["data"]) > 0
 
 
+def test_a_map_with_one_run_on_each_line_has_no_boundary(place):
+    for file in batch_files(place)[2:]:  # those of seed 1
+        file.unlink()
+    found = call("map.figure", place, x="seed", y="init_scale")
+    assert found["missing"] == 6
+    assert not any("boundary" in trace["name"] for trace in found["figure"]["data"])
+
+
 def test_a_missing_run_is_said_to_be_missing(place):
     (file, *_) = batch_files(place)
     file.unlink()

@@ -93,7 +93,7 @@ class InsideView {
     for (const [value, text] of options) menu.append(make("option", { value, textContent: text }));
     menu.value = now;
     menu.onchange = () => this.app.go("inside", JSON.parse(menu.value));
-    this.pick.replaceChildren(...(options.length ? [make("label", {}, "Run ", menu)] : []));
+    this.pick.replaceChildren(...(options.length ? [make("span", { className: "labelled" }, make("label", { htmlFor: "inside-run", textContent: "Run" }), menu)] : []));
   }
 
   showNothing() {

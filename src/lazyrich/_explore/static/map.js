@@ -8,7 +8,12 @@ const make = (tag, fields = {}, ...children) => {
   return found;
 };
 
-const labelled = (text, input) => make("label", {}, text + " ", input);
+let labels = 0;
+
+const labelled = (text, input) => {
+  input.id = "map-menu-" + labels++;
+  return make("span", { className: "labelled" }, make("label", { htmlFor: input.id, textContent: text }), input);
+};
 
 const menu = (options, value, act) => {
   const found = make("select", { onchange: () => act(found.value) });
@@ -206,7 +211,7 @@ class MapView {
       if (of !== this.found) return;
       this.known.set(key, found);
     }
-    if (this.cell[0] !== column || this.cell[1] !== row) return;
+    if (this.cell?.[0] !== column || this.cell?.[1] !== row) return;
     this.problem.hidden = true;
     this.showCell(found);
     const first = found.runs.find((run) => run.outcome !== "missing" && !run.why);

@@ -4,6 +4,7 @@ from typing import Literal
 
 import xarray as xr
 
+from ..._core.errors import InputError
 from ...maps import boundary, phase_diagram
 from ...studies import PanelResult
 from ...sweeps import Sweep
@@ -52,5 +53,8 @@ def delay_boundary(
     """The boundary from outcomes without a long delay to those with one; None without one."""
     if (dataset[of] == "missing").all() or dataset[x].dtype.kind not in "fiu":
         return None
-    line = boundary(dataset, x, y, between=(_EARLY, _LATE), of=of)
+    try:
+        line = boundary(dataset, x, y, between=(_EARLY, _LATE), of=of)
+    except InputError:  # no two runs of a line are there yet
+        return None
     return line if line["place"].notnull().any() else None
