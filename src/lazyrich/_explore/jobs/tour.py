@@ -15,6 +15,7 @@ from ..._core.errors import InputError
 from ..._core.keys import at_key
 from ...experiments.experiment import Experiment
 from ...forecasts import Forecast, forecast
+from ...plot.describe._captions import powers
 from ...records.file import open_record
 from ...records.summary import summarise
 from ..job import Args, Place, Send
@@ -201,7 +202,7 @@ def measured(step: Step, records: dict[str, xr.Dataset]) -> list[dict[str, Any]]
                     value = float(combine(value, _value(other, shown, first)))
         text = value.replace("_", " ") if isinstance(value, str) else None
         if isinstance(value, float) and math.isfinite(value):
-            text = f"{value:,.4g}"
+            text = powers(f"{value:.4g}" if abs(value) >= 1e5 else f"{value:,.4g}")
         rows.append(
             {
                 "text": claim.text,

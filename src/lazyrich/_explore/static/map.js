@@ -126,7 +126,7 @@ class MapView {
     const { command, then } = this.open;
     this.empty.replaceChildren(
       make("p", {}, "A map shows the runs of a sweep over two of its keys. The explorer was started without the store of a sweep. These commands make a small one, in about a minute, and open it:"),
-      make("pre", { textContent: command + "\n" + then, tabIndex: 0 }),
+      make("pre", { className: "wrapped", textContent: command + "\n" + then, tabIndex: 0 }),
       make("p", { className: "note" }, "The name of the folder follows --store. ", "Any experiment of lazyrich list, or your own TOML file, can be swept."),
     );
   }
