@@ -126,8 +126,8 @@ def frames(args: dict[str, Any], send: Send, place: Place) -> dict[str, Any]:
     if path.is_file():
         return dict(json.loads(path.read_text(encoding="utf-8")))
     words = (
-        "Its weights were not kept. The run is repeated, which gives the same numbers, and "
-        f"records its parameters at up to {_FRAMES} times."
+        "Its weights were not kept. The run is repeated from the same start, and its parameters "
+        f"are recorded at up to {_FRAMES} times."
     )
     return {"views": None, "words": words, "name": experiment.name}
 
