@@ -48,6 +48,7 @@ class Explorer:
         self._workers = {
             name: Worker(name, source, scratch, self._changed) for name in ("quick", "run")
         }
+        self._quick = self._workers["quick"]
         self._server: _Server | None = None
         self._is_stopped = False
 
@@ -75,13 +76,19 @@ class Explorer:
         )  # fmt: skip
         self._server = _Server(config)
         self._server.should_exit = self._is_stopped
-        working = [asyncio.create_task(worker.run()) for worker in self._workers.values()]
+        working = [asyncio.create_task(part) for part in (self._quick.run(), self._run_later())]
         try:
             await self._server.serve(sockets=[self._listener])
         finally:
             for task in working:
                 task.cancel()
             await asyncio.gather(*working, return_exceptions=True)
+
+    async def _run_later(self) -> None:
+        """Starts the worker of runs after the other one, which the page needs first."""
+        while self._quick.state == "starting":
+            await asyncio.sleep(0.05)
+        await self._workers["run"].run()
 
     def _app(self) -> Starlette:
         base = f"/{self._token}"
