@@ -27,7 +27,7 @@ from .theory_predictors import theory_predictors
 MOST_HELD = 2**28
 # The number of test inputs on which the error of a step is controlled, besides training inputs.
 _WATCHED = 256
-# If the test data are a single block of at most this size, the block is kept and drawn only once.
+# Test inputs of at most this size in all are kept, and drawn only once.
 _KEPT_BYTES = 2**24
 
 
@@ -196,7 +196,7 @@ def _checked(experiment: Experiment, problem: Problem, test: Blocks) -> Blocks:
     """Test data in the form of the training data of `problem`, with the same checks.
 
     Each block is checked when it is drawn. A single block is checked at once, before any
-    computation.
+    computation. Blocks that are small together are kept.
     """
     model, loss, dim = experiment.model, experiment.loss, problem.train.x.shape[1]
     per_sample = jax.eval_shape(problem.model.apply, problem.params, problem.train.x).shape[1:]
@@ -210,8 +210,16 @@ def _checked(experiment: Experiment, problem: Problem, test: Blocks) -> Blocks:
         outputs = (len(block.x), *per_sample)
         return Samples(model.cast_inputs(block.x), loss.labels(block.y, outputs, "task.y_test"))
 
+    kept: dict[int, Samples] = {}
+
+    def made_once(index: int) -> Samples:
+        if index in kept:
+            return kept[index]
+        block = make(index)
+        if block.x.nbytes * test.num_blocks <= _KEPT_BYTES:
+            kept[index] = block
+        return block
+
     if test.num_blocks == 1:
-        only = make(0)
-        if only.x.nbytes <= _KEPT_BYTES:
-            return Blocks(lambda index: only, 1)
-    return Blocks(make, test.num_blocks)
+        made_once(0)
+    return Blocks(made_once, test.num_blocks)

@@ -1,6 +1,7 @@
 """The kernel phase of a problem: its solution, its end, and its predictions."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -101,12 +102,12 @@ class KernelPhase:
 
 
 def kernel_phase(
-    problem: Problem, t1: float, requests: Float[np.ndarray, " r"] | None = None
+    problem: Problem, t1: float, requests: Callable[[], Float[np.ndarray, " r"]] | None = None
 ) -> KernelPhase:
     """Solves the kernel flow of a problem until the first-order expansion breaks down.
 
-    - **Takes** `requests`, additional times of output, used if the model is linear in its
-        parameters.
+    - **Takes** `requests`, which returns additional times of output; called if the model is linear
+        in its parameters.
     """
     # The numbers of a model become arrays, so that they are not constants of the compiled code.
     problem = eqx.tree_at(lambda p: p.model, problem, jax.tree.map(jnp.asarray, problem.model))
@@ -117,7 +118,7 @@ def kernel_phase(
     observe = Breakdown(flow, problem.model, problem.params, problem.train.x, linear)
     times = grid(flow, t1, until, speed, fastest(flow), linear)
     if linear and requests is not None:
-        times = np.union1d(times, requests)
+        times = np.union1d(times, requests())
     solved = solve(flow, times, observe, _WELL_OVER)
     t_end = crossing(solved.times, solved.observed["indicator"])
     return KernelPhase(problem, flow, solved, t_end, until, linear)

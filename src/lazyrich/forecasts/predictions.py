@@ -91,7 +91,7 @@ def predict(
     size = options.size(problem)
     subsets = None if size is None else Subsets.of(problem, size, t1)
     if subsets is None:
-        phase = kernel_phase(problem, t1, grids([experiment], [problem])[0])
+        phase = kernel_phase(problem, t1, lambda: grids([experiment], [problem])[0])
     else:
         phase = subsets.phase
     done("following the kernel flow")
