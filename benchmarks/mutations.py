@@ -70,7 +70,7 @@ ROOMS: dict[str, Room] = {
             "test_certificates.py",
         ),
     ),
-    "losses": Room(("losses/*.py",), ("test_losses.py",)),
+    "losses": Room(("losses/*.py",), ("test_losses.py", "test_own_solver_and_loss.py")),
     "kernels": Room(("kernel/*.py",), ("test_kernel.py",)),
     "solvers": Room(
         ("solvers/*.py",),
