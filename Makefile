@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test slow batteries lint bench panels mutations docs lock clean
+.PHONY: demo test slow batteries lint bench panels gallery mutations docs lock clean
 
 demo: $(READY)
 	$(BIN)/lazyrich run lyu2024/1a --out demo --force
@@ -34,6 +34,10 @@ bench: $(READY)
 # Every panel over five data seeds, beside the published numbers: about ten minutes.
 panels: $(READY)
 	$(BIN)/python benchmarks/panels.py
+
+# The experiments of docs/gallery.toml, their figures and page: about three minutes.
+gallery: $(READY)
+	$(BIN)/python mkdocs_gallery.py
 
 # Small mutations of the code, and whether the tests notice: about an hour.
 mutations: $(READY) .venv/mutations/.ready
