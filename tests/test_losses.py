@@ -110,6 +110,7 @@ def test_what_labels_mean_is_up_to_the_loss_and_the_outputs_and_not_to_their_typ
         ("Exponential", [0.1, 1, 2], (3,), r"y\[0\] = 0.1: .*for numbers use Squared"),
         ("Logistic", [[0, 1], [1, 0]], (2,), r"y = 'labels \(2, 2\)': .*argmax\(axis=1\)"),
         ("Logistic", [[3, 1], [1, 0]], (2,), r"y = 'labels \(2, 2\)': .*one label for each sample"),
+        ("Logistic", [[0, 0], [1, 0]], (2,), r"y = .*one label for each sample, -1 or 1$"),
         ("Logistic", [1, -1], (2, 3), r"model = 'outputs \(2, 3\)': .*\(2,\).*CrossEntropy"),
         ("Logistic", [1, -1], (2, 1), r"model = 'outputs \(2, 1\)': .*outputs = 0"),
         ("CrossEntropy", [[0, 1], [1, 0]], (2, 2), r"y = .*one-hot rows by y.argmax"),
