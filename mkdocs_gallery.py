@@ -6,6 +6,8 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import tomli_w
+
 import lazyrich as lr
 from lazyrich.sweeps import parse_values
 
@@ -86,19 +88,14 @@ def main() -> None:
     wanted, kept = sys.argv[1:] or _names(), DOCS / "figures" / "gallery" / "captions.toml"
     captions = tomllib.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
     for entry in entries():
-        if entry["name"] in wanted:
-            figure = drawn(entry)
-            figure.savefig(FIGURES / f"{entry['name']}.png", dpi=120)
-            captions[entry["name"]] = figure.caption
-    ordered = {name: captions[name] for name in _names() if name in captions}
-    kept.write_text(_as_toml(ordered), encoding="utf-8")
-    (DOCS / "gallery.md").write_text(page(ordered), encoding="utf-8")
-
-
-def _as_toml(captions: dict[str, str]) -> str:
-    import tomli_w
-
-    return tomli_w.dumps(captions)
+        if entry["name"] not in wanted:
+            continue
+        figure = drawn(entry)
+        figure.savefig(FIGURES / f"{entry['name']}.png", dpi=120)
+        captions[entry["name"]] = figure.caption
+        ordered = {name: captions[name] for name in _names() if name in captions}
+        kept.write_text(tomli_w.dumps(ordered), encoding="utf-8")
+        (DOCS / "gallery.md").write_text(page(ordered), encoding="utf-8")
 
 
 if __name__ == "__main__":
