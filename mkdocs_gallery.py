@@ -1,5 +1,7 @@
 """Runs the experiments of `docs/gallery.toml` and writes the gallery: `make gallery`."""
 
+import json
+import shlex
 import sys
 import tempfile
 import tomllib
@@ -64,7 +66,9 @@ def command_of(entry: dict[str, Any]) -> str:
 
 
 def _shown(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value).replace(" ", "")
+    if isinstance(value, str):
+        return shlex.quote(value)
+    return json.dumps(value, separators=(",", ":"))
 
 
 def drawn(entry: dict[str, Any]) -> Any:
@@ -76,8 +80,11 @@ def drawn(entry: dict[str, Any]) -> Any:
             runs = lr.sweep(experiment, over, folder, forecast=True)
         diagram = lr.maps.phase_diagram(runs, *over)
         return lr.plot.map(diagram)
-    forecast = lr.forecast(experiment)
+    panel = entry.get("experiment")
+    thresholds = lr.Thresholds() if panel is None else lr.studies.thresholds(panel)
+    forecast = lr.forecast(experiment, thresholds=thresholds)
     record = lr.simulate(experiment, progress=True)
+    record.attrs["thresholds"] = json.dumps(thresholds.table())
     curves = lr.studies.curves_at(experiment.published, experiment.value)
     return lr.plot.run(record, forecast, curves=curves or None)
 
