@@ -35,9 +35,10 @@ bench: $(READY)
 panels: $(READY)
 	$(BIN)/python benchmarks/panels.py
 
-# The experiments of docs/gallery.toml, their figures and page: about three minutes.
+# The experiments of docs/gallery.toml, and the stories of the tour: about ten minutes.
 gallery: $(READY)
 	$(BIN)/python mkdocs_gallery.py
+	$(BIN)/python mkdocs_tour.py
 
 # Small mutations of the code, and whether the tests notice: about an hour.
 mutations: $(READY) .venv/mutations/.ready

@@ -7,9 +7,11 @@ import tomllib
 from pathlib import Path
 
 import mkdocs_gallery as gallery
+import mkdocs_tour
 import pytest
 
 import lazyrich as lr
+from lazyrich._explore.jobs.tour import tour
 from lazyrich.cli.settings import resolve
 from lazyrich.sweeps import parse_axes
 
@@ -50,3 +52,14 @@ def test_an_entry_is_run_and_drawn():
     assert figure.caption.startswith("tiny")
     with pytest.raises(lr.InputError, match="should be a TOML file, or the name of a panel"):
         gallery.drawn({"experiment": "nothing"})
+
+
+def test_the_page_of_the_tour_is_that_of_its_stories():
+    page = (DOCS / "tour.md").read_text(encoding="utf-8")
+    rows = mkdocs_tour.kept()
+    assert page == mkdocs_tour.page(rows)
+    names = [mkdocs_tour.name_of(s, i) for s in tour().stories for i in range(len(s.steps))]
+    assert list(rows) == names
+    assert re.findall(r"\(figures/tour/(\w+)\.png\)", page) == names
+    assert {path.stem for path in mkdocs_tour.FIGURES.glob("*.png")} == {*names}
+    assert all(row["holds"] for step in rows.values() for row in step)
