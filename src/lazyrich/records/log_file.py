@@ -118,9 +118,7 @@ def _log(
 ) -> Log:
     if not any(set(pair) <= set(found) for pair in (_JUDGED[:2], _JUDGED[2:])):
         accepted = "should have columns of train and test accuracy, or train and test loss; found "
-        accepted += (
-            f"{_listed(found.values())} of {_listed(names)}: name columns by --column NAME=COLUMN"
-        )
+        accepted += f"{_listed(found.values())} of {_listed(names)}: add --column NAME=COLUMN"
         raise InputError("log", str(path), accepted)
     table = _joined(rows, list(found.values()), found[axis])
     series = {name: table.values[:, i] for i, name in enumerate(found)}
