@@ -101,8 +101,7 @@ def read_log(
     found = _chosen(names, dict(columns or {}))
     axis = next((name for name in _AXES if name in found), None)
     if axis is None:
-        accepted = f"should have a column step, epoch or time; it has {_listed(names)}: name one "
-        accepted += "by --column step=COLUMN, in Python by columns={'step': ...}"
+        accepted = f"has no step, epoch or time, but {_listed(names)}: add --column step=COLUMN"
         raise InputError("log", str(path), accepted)
     return _log(path, found, axis, rows, names, time_per_step, thresholds)
 
