@@ -169,7 +169,7 @@ def test_the_lab_gets_the_experiment_of_a_run(place):
 
 
 def test_a_run_of_a_panel_is_the_panel_with_changes():
-    from lazyrich._explore.jobs.map import lab_state
+    from lazyrich._explore.jobs.map_runs import lab_state
 
     changes = {"task.d": 300, "init_scale": 3.0, "loss": {"kind": "Squared"}}
     run = lr.studies.load("lyu2024/1a").with_changes(changes)

@@ -23,9 +23,9 @@ class Job:
 JOBS: dict[str, Job] = {
     "map.open": Job("quick", "map", "open_map"),
     "map.figure": Job("quick", "map", "draw_map"),
-    "map.cell": Job("quick", "map", "draw_cell"),
-    "map.run": Job("quick", "map", "draw_run"),
-    "map.start": Job("run", "map", "start_missing"),
+    "map.cell": Job("quick", "map_runs", "draw_cell"),
+    "map.run": Job("quick", "map_runs", "draw_run"),
+    "map.start": Job("run", "map_runs", "start_missing"),
     "inside.list": Job("quick", "inside", "list_runs"),
     "inside.frames": Job("quick", "inside", "frames"),
     "inside.record": Job("run", "inside", "record"),
