@@ -1,5 +1,6 @@
 """Runs the stories of the explorer's tour and writes them as a page: `make gallery`."""
 
+import json
 import tomllib
 from functools import cache
 from typing import Any
@@ -46,22 +47,26 @@ def _step(step: Step, name: str, rows: Rows) -> str:
 
 
 @cache
-def _record(experiment: lr.Experiment) -> Any:
-    return lr.simulate(experiment)
+def _record(base: str, experiment: lr.Experiment) -> Any:
+    """The record of a run, which is judged by the thresholds of its panel."""
+    record = lr.simulate(experiment)
+    record.attrs["thresholds"] = json.dumps(lr.studies.thresholds(base).table())
+    return record
 
 
 def drawn(step: Step) -> tuple[Any, Rows]:
     """The figure of a step, and its claims with what was measured."""
-    found = {
-        name: lr.studies.load(run["base"]).with_changes(run["changes"])
-        for name, run in tour().runs_of(step).items()
-    }
-    records = {name: _record(experiment) for name, experiment in found.items()}
+    runs, records = tour().runs_of(step), {}
+    for name, run in runs.items():
+        experiment = lr.studies.load(run["base"]).with_changes(run["changes"])
+        records[name] = _record(run["base"], experiment)
     rows = measured(step, records)
     if len(records) > 1:
         return lr.plot.run(records, time=step.time), rows
-    (experiment,), (record,) = found.values(), records.values()
-    return lr.plot.run(record, lr.forecast(experiment), time=step.time), rows
+    (run,), (record,) = runs.values(), records.values()
+    experiment = lr.studies.load(run["base"]).with_changes(run["changes"])
+    said = lr.forecast(experiment, thresholds=lr.studies.thresholds(run["base"]))
+    return lr.plot.run(record, said, time=step.time), rows
 
 
 def main() -> None:
