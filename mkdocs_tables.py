@@ -4,6 +4,7 @@ import re
 import sys
 from pathlib import Path
 
+from lazyrich._explore.first import FILE as FIRST_FILE, first_answers
 from lazyrich.cli.kinds import KEYS_FILE, keys_text
 from lazyrich.records.schema import attributes_table, variables_table
 
@@ -33,10 +34,11 @@ def filled(page: str) -> str:
 
 
 def main() -> None:
-    """Rewrites the pages, and the keys that `--help` shows, where they differ."""
+    """Rewrites the pages, the keys of `--help`, and what the explorer says first."""
     for path in sorted((ROOT / "docs").glob("*.md")):
         _write(path, filled(path.read_text(encoding="utf-8")))
     _write(KEYS_FILE, keys_text())
+    _write(FIRST_FILE, first_answers())
 
 
 def _write(path: Path, text: str) -> None:

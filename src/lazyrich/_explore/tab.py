@@ -9,6 +9,7 @@ from typing import Any
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from .._core.errors import InputError, did_you_mean
+from .first import first_answer
 from .jobs import JOBS
 from .outbox import Outbox
 from .worker import Task, Worker
@@ -89,6 +90,9 @@ class Tab:
             self._fail(number, error)
             return
         worker = self._workers[JOBS[job].worker]
+        if worker.state == "starting" and (known := first_answer(job, args, worker.source)):
+            self.outbox.put(number, "done", known)
+            return
         for other, (task, taken) in list(self._tasks.items()):
             if taken != slot:
                 continue

@@ -47,7 +47,7 @@ class Worker:
     def __init__(
         self, name: WorkerName, source: str | None, scratch: str, changed: Callable[..., None]
     ):
-        self.name, self.state, self.problem = name, "starting", ""
+        self.name, self.source, self.state, self.problem = name, source, "starting", ""
         self._about = {"worker": name, "source": source, "scratch": scratch}
         self._changed, self._log = changed, os.path.join(scratch, f"{name}.log")  # noqa: PTH118
         self._process: asyncio.subprocess.Process | None = None
