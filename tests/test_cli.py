@@ -137,7 +137,7 @@ def test_own_file_with_own_arrays(monkeypatch, capsys, tmp_path):
     [
         (["lyu2024/9z"], "experiment = 'lyu2024/9z': should be a TOML file, or the name"),
         (["lyu204/1a"], "panel (did you mean lyu2024/1a?); panels of forecast, kumar2024, lyu2024"),
-        (["lyu2024/1a", "--set", "loss.kind=Squarred"], "SquaredHinge (did you mean Squared"),
+        (["lyu2024/1a", "--set", "loss.kind=Squarred"], "(did you mean Squared"),
         (["lyu2024/1a", "--set", "loss=Squared"], "on the command line loss.kind=Squared"),
         (["lyu2024/1a", "--set", "task.m=3"], "task.m = 3: unknown key"),
         (["lyu2024/1a", "--set", "task.n=many"], "task.n = 'many': should be a valid integer"),

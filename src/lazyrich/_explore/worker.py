@@ -19,6 +19,9 @@ PATIENCE = 5.0
 # A process that dies so many times before it is ready is not started again.
 _MAX_STARTS = 3
 
+# Seconds in which a process that was killed is gone.
+_LAST_WORDS = 2.0
+
 _ENDINGS = ("done", "failed", "cancelled")
 _numbers = itertools.count(1)
 
@@ -104,6 +107,10 @@ class Worker:
             self._give_up()
         finally:
             self._kill()
+            # The loop ends soon, and must have heard of the end of its process before.
+            if self._process is not None:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._process.wait(), _LAST_WORDS)
 
     async def _start(self) -> asyncio.subprocess.Process:
         self._become("starting")

@@ -172,7 +172,7 @@ _VERDICTS = {
     "fitted.",
     "immediate": "No delay is forecast: the test score is good when the training data are fitted.",
     "none": "No change is forecast: the test score stays where it is.",
-    "cannot_say": "No forecast is possible here.",
+    "cannot_say": "Whether the test score changes cannot be said here.",
 }
 
 

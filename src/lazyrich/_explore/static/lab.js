@@ -109,11 +109,17 @@ class Lab {
   // Begins another experiment; `fresh`, whether with the first of its presets.
   async #open(experiment, fresh) {
     const turn = ++this.#turn;
+    const before = this.#described && this.#experiment;
     this.#experiment = experiment;
     this.#shown = null;
     this.#fail("");
     const described = await this.#describe();
-    if (turn !== this.#turn || described === null) return;
+    if (turn !== this.#turn) return;
+    if (described === null) {
+      // What is refused replaces nothing: the controls are still those of the one before.
+      if (before) this.#experiment = before;
+      return;
+    }
     const [first] = described.presets;
     if (fresh && Object.keys(first.changes).length) {
       this.#experiment = { base: experiment.base, changes: { ...first.changes } };
