@@ -35,8 +35,8 @@ RTOL = 1e-6
 
 
 # The gradient of a hinge jumps at a kink, where rounding decides on which side a step ends. Two
-# processors took 97 and 101 steps there, and their values differed by 2e-6.
-KINKED, KINKED_RTOL, KINKED_STEPS = ("open/losses-width",), 1e-5, 0.1
+# processors took 97 and 101 steps there, their values differed by 2e-6, a residual by 5e-5.
+KINKED, KINKED_RTOL, KINKED_STEPS = ("open/losses-width",), 2e-4, 0.1
 
 
 def marked(name: str):
