@@ -220,6 +220,7 @@ def test_the_null_control_is_random_labels_where_the_task_can(page):
 # --- Forecast and run. ---
 
 
+@pytest.mark.slow
 def test_a_forecast_is_that_of_the_library_and_is_told_first_by_the_constant(page):
     answer = page.ask("lab.forecast", experiment=GROKS)
     experiment = lr.studies.load("forecast/sparse").with_changes(SMALL)
@@ -238,6 +239,7 @@ def test_a_forecast_is_that_of_the_library_and_is_told_first_by_the_constant(pag
         assert part["run"] == answer["run"]
 
 
+@pytest.mark.slow
 def test_a_solved_forecast_shows_the_calibrated_one_first(page):
     wanted = {"base": "forecast/sparse", "changes": {**SMALL, "loss": {"kind": "Exponential"}}}
     answer = page.ask("lab.forecast", experiment=wanted)
@@ -312,6 +314,7 @@ CHANGED: dict[str, Any] = {
 }
 
 
+@pytest.mark.slow
 def test_python_that_is_saved_makes_the_same_experiment(page, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     wanted = page.ask("lab.describe", experiment=CHANGED)["hash"]
@@ -344,6 +347,7 @@ def test_the_command_makes_the_same_experiment(page):
     assert changed.name == CHANGED["changes"]["name"]
 
 
+@pytest.mark.slow
 def test_figures_reports_and_records_are_saved(page):
     run = page.ask("lab.run", experiment=GROKS)["run"]
     both = {"experiment": GROKS, "run": run}

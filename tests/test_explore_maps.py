@@ -15,6 +15,9 @@ from lazyrich._explore.job import Cancelled, Place
 from lazyrich._explore.jobs import JOBS
 from lazyrich.plot.describe._map_key import LOOKS
 
+# A store with forecasts is made first, in half a minute.
+pytestmark = pytest.mark.slow
+
 SCALES, DECAYS, SEEDS = [1.0, 10.0, 100.0], [1e-2, 3e-2], [0, 1]
 BASE = lr.Experiment(
     name="tiny",

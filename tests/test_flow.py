@@ -331,6 +331,7 @@ def test_ends_when_nothing_moves_any_more():
     assert float(record.param_norm[-1]) == pytest.approx(float(longer.param_norm[-1]), rel=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("limit", "ending"),
     [({"max_steps": 20}, "max_steps"), ({"max_gradients": 90}, "max_gradients"),

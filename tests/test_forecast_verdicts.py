@@ -143,6 +143,7 @@ def test_a_kernel_lost_in_round_off_has_no_forecast(columns, noise):
     assert "scale the columns" in found.reasons[0]
 
 
+@pytest.mark.slow
 def test_decay_that_takes_everything_is_no_immediate_generalisation(ridge):
     # The data are never fitted: decay is larger than every rate.
     found = lr.forecast(ridge.experiment.with_changes({"weight_decay": 10.0}), params=ridge.params)

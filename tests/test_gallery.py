@@ -43,6 +43,7 @@ def test_the_command_of_an_entry_is_its_experiment(name, tmp_path, monkeypatch):
     assert len(parse_axes(over, [])) == len(entry.get("over", {}))
 
 
+@pytest.mark.slow
 def test_an_entry_is_run_and_drawn():
     entry = {
         "toml": 'name = "tiny"\nt1 = 10.0\n[task]\nkind = "SparseClassification"\nn = 8\nd = 20\n'

@@ -8,6 +8,7 @@ import lazyrich as lr
 from tests.helpers import normal
 
 
+@pytest.mark.slow
 def test_weights_of_a_diagonal_net():
     experiment = lr.Experiment(
         task=lr.tasks.SparseClassification(n=5, d=7, k=1, num_test=10),

@@ -76,6 +76,7 @@ def by(predict, role="late"):
     return OWN.model_copy(update={"model": Own()})
 
 
+@pytest.mark.slow
 def test_an_own_predictor_is_compared_and_forecast_like_a_built_in_one(record):
     experiment = OWN.model_copy(update={"model": SquaresBySimplex()})
     found = lr.simulate(experiment)

@@ -304,6 +304,7 @@ def test_no_dynamics_are_missing():
     assert names == built_in(lr.dynamics.AbstractDynamics)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("fields", "dynamics"), list(cases()))
 def test_a_run_ends_where_it_does_in_float64(fields, dynamics):
     experiment = lr.Experiment(

@@ -79,6 +79,7 @@ def test_forecasts_are_kept_in_the_file_of_their_batch(base, forecast_runs, monk
     assert len(forecast_runs) == 8
 
 
+@pytest.mark.slow
 def test_a_forecast_that_fails_ends_no_run(base, monkeypatch, tmp_path):
     forecast_on: Any = vars(in_batch)["forecast_on"]
 

@@ -126,6 +126,7 @@ def test_other_dynamics_run_one_after_the_other():
     assert_same(records[1], lr.simulate(experiments[1]))
 
 
+@pytest.mark.slow
 def test_a_batch_of_one_is_a_run(tmp_path):
     experiment, path = lanes()[0], tmp_path / "run"
     params = jax.tree.map(

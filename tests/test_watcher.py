@@ -176,6 +176,7 @@ class Enough(Exception):  # noqa: N818
     pass
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("eager")
 @pytest.mark.parametrize("name", ["reduced", "sgd"])
 def test_an_exception_ends_the_run_which_goes_on_from_its_checkpoint(name, tmp_path, monkeypatch):
@@ -274,6 +275,7 @@ def test_own_dynamics_are_seen_at_the_end():
     assert seen[0].identical(record)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("eager")
 def test_a_run_in_float32_with_a_model_of_ones_own():
     def apply(params, x):
