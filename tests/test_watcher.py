@@ -5,7 +5,6 @@ import time
 from typing import Any
 
 import diffrax
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -22,6 +21,7 @@ from lazyrich._run import (
 from lazyrich.dynamics import AbstractDynamics
 from lazyrich.probes import AbstractProbe
 from tests.helpers import assert_same_record, built_in, compilations, normal
+from tests.test_together import Frozen
 
 ROWS: dict[str, Any] = {
     "reduced": lr.dynamics.ReducedFlow(rtol=1e-8),
@@ -251,26 +251,9 @@ def test_watching_another_run_compiles_nothing():
     assert sizes[0] != sizes[1]
 
 
-class Still(lr.dynamics.AbstractDynamics):
-    """Dynamics of one's own, which do not show their records before the end."""
-
-    def follow(self, problem, times, progress, observe=None, checkpoint=None):
-        progress(times[-1], 1)
-        seen = [observe(jnp.asarray(time), problem.params) for time in times]
-        return lr.dynamics.Trajectory(
-            times=times,
-            states=None,
-            params_at=lambda time, state: state,
-            ending="completed",
-            effort=lr.dynamics.Effort("none", 1, 0, 0, 0),
-            observed=jax.tree.map(lambda *leaves: jnp.stack(leaves), *seen),
-            final=problem.params,
-        )
-
-
 def test_own_dynamics_are_seen_at_the_end():
     times = lr.dynamics.Times(num_log=2, num_linear=0)
-    record, seen = watched(small(dynamics=Still(), times=times))
+    record, seen = watched(small(dynamics=Frozen(), times=times))
     assert len(seen) == 1
     assert seen[0].identical(record)
 

@@ -1,4 +1,4 @@
-"""The experiment that the page asks for, and texts that make the same experiment elsewhere."""
+"""The experiment of a request, and the same experiment as TOML, as Python and as a command."""
 
 import hashlib
 import json

@@ -22,7 +22,7 @@ from .prepared import prepare
 from .result import FINAL, digest_of
 from .simulate import listening
 from .solve import Listener, Stopwatch, solve_batch
-from .watching import Watcher, told
+from .watching import Watcher, reporting_failure
 
 
 @in_double
@@ -124,7 +124,7 @@ def extend(
         raise InputError("params", "others", "should be those that the run began with")
     reached = parameters(record, experiment)
     with (
-        told(watcher),
+        reporting_failure(watcher),
         threadpool_limits(limits=1, user_api="blas"),
         listening(listener, progress, experiment.name) as listen,
     ):

@@ -19,7 +19,7 @@ from ..records.schema import check_names
 from .prepared import prepare, prepare_all
 from .result import BatchResult, digest_of, machine
 from .solve import Listener, Stopwatch, silently, solve_batch
-from .watching import Watcher, told
+from .watching import Watcher, reporting_failure
 
 
 def simulate(
@@ -93,7 +93,7 @@ def simulate_many(
     for experiment in experiments:
         check_experiment(experiment)
     title = experiments[0].name if experiments else ""
-    with told(watcher), listening(listener, progress, title) as listen:
+    with reporting_failure(watcher), listening(listener, progress, title) as listen:
         result = simulate_batch(
             experiments, params=params, listener=listen, checkpoint=checkpoint, watcher=watcher
         )

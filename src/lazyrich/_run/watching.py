@@ -44,8 +44,8 @@ class AbstractWatcher(abc.ABC):
 
 
 @contextlib.contextmanager
-def told(watcher: Watcher | None) -> Iterator[None]:
-    """Tells a watcher of an exception."""
+def reporting_failure(watcher: Watcher | None) -> Iterator[None]:
+    """Calls `failed` of a watcher if the block ends by an exception."""
     try:
         yield
     except BaseException as error:

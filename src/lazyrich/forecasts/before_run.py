@@ -11,7 +11,7 @@ from .._integrate.checkpoint import Checkpoint
 from .._run.prepared import prepare
 from .._run.simulate import identity_of
 from .._run.solve import Listener, Stopwatch, silently, solve_batch
-from .._run.watching import Watcher, told
+from .._run.watching import Watcher, reporting_failure
 from ..experiments.experiment import Experiment
 from ..records.transition import Thresholds
 from .forecast import Forecast, forecast_on
@@ -45,7 +45,7 @@ def forecast_and_simulate(
         the run will be judged.
     - **Returns** the same record as [`simulate`][lazyrich.simulate].
     """
-    with told(watcher), threadpool_limits(limits=1, user_api="blas"):
+    with reporting_failure(watcher), threadpool_limits(limits=1, user_api="blas"):
         clock = Stopwatch(listener)
         clock.start("sampling data")
         prepared = prepare(experiment)

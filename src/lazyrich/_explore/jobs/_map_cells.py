@@ -7,7 +7,7 @@ import xarray as xr
 
 from ...plot.describe._symbols import worded
 
-# One letter for each outcome, so that cells can be told apart without colours.
+# A letter for each outcome, for readers who do not distinguish the colours.
 _LETTERS = {
     "grokked": "G", "misgrokked": "M", "immediate": "I", "gradual": "S", "improved": "B",
     "unchanged": "U", "not within budget": "U", "untrained": "N", "collapsed": "C",

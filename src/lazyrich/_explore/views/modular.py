@@ -50,7 +50,8 @@ def _embeddings(first: np.ndarray, k: int) -> View:
     waves = np.stack([np.cos(angle), np.sin(angle)], axis=1)  # (p, 2)
     points = []
     for weights in centred:
-        # The nearest orthonormal pair turns with the weights, so that the picture does not flip.
+        # Projection on the orthonormal pair nearest to the two waves. It has no free sign, so
+        # the figure does not flip between two frames.
         left, _, right = np.linalg.svd(weights @ waves, full_matrices=False)
         points.append(weights.T @ (left @ right))
     found = np.stack(points)
