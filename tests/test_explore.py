@@ -212,6 +212,8 @@ def test_a_page_whose_server_ends_says_so(new_page, how):
     with served() as explorer:
         opened = new_page(explorer.address)
         opened.page.get_by_role("status").filter(has_text="Starting").wait_for()
+        # A file that is cut off while it loads is an error in the console.
+        opened.page.wait_for_load_state("networkidle")
         explorer.process.send_signal(getattr(signal, how))
         status = opened.page.get_by_role("status").filter(has_text="The server has stopped.")
         status.wait_for(timeout=20_000)

@@ -22,7 +22,7 @@ Watcher = Callable[[xr.Dataset], object]
 Measured = tuple[ProbedRun, dict[str, np.ndarray]]
 """The context of a run, and the values of its probes by name."""
 
-# The smallest number of seconds between two calls.
+# The smallest number of seconds between the end of a call and the next call.
 _LEAST_PAUSE = 0.2
 # The smallest number of seconds between two calls as a multiple of those spent on the last record:
 # a run does not become much slower. The first record contains the compilation of its measurement.
@@ -84,7 +84,7 @@ class Watch:
         record = self._record(trajectory)
         spent = time.perf_counter() - begun
         self._watcher(record)
-        self._next = max(begun + _LEAST_PAUSE, time.perf_counter() + self._factor * spent)
+        self._next = time.perf_counter() + max(_LEAST_PAUSE, self._factor * spent)
         self._factor = _PAUSE
 
     @in_double
