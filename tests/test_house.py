@@ -125,6 +125,11 @@ def test_files_are_small():
     assert max(lengths.values()) < 350, lengths
 
 
+def test_toml_is_read_by_the_reader_with_limits():
+    found = {path.name for path in SOURCE.rglob("*.py") if "tomllib" in path.read_text()}
+    assert found == {"toml.py"}
+
+
 def concrete_kinds() -> dict[str, str]:
     """The package of every final subclass of a `Choice`, by the class's name."""
     places = Choice.__subclasses__()

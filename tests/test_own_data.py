@@ -163,6 +163,10 @@ def test_tables_are_read_with_and_without_header(tmp_path):
         ("a,b\n1,x\nnan,y\n", "b", "line 3, a: 'nan' should be a number"),
         ("a,b\n1,2\n3,inf\n", "b", "line 3, b: 'inf' should be a number"),
         ("a,b\n1,\n", "b", "lacks a label in line 2, b"),
+        # Blank lines, and lines inside of quotes, are lines of the file.
+        ("\n\na,b\n\n1,2\n\n3\n", None, "line 7 has 1 entries, but the first line has 2"),
+        ("a,b\n\n1,x\n,\nNA,y\n", "b", "line 5, a: 'NA' should be a number"),
+        ('a,b\n1,"x\nz"\n2,\n', "b", "lacks a label in line 4, b"),
         ("a,b\n", "b", "has a header but no samples"),
         ("", None, "has no lines"),
         ("1\n2\n", None, "should have two or more columns"),
@@ -308,6 +312,10 @@ def test_a_setting_changes_how_the_files_data_are_read(tmp_path):
     assert more.task == loaded.task.model_copy(update={"num_train": 15})
     with pytest.raises(lr.InputError, match=r"task\.num_trian = 3: .*did you mean num_train"):
         resolve(str(file), ["task.num_trian=3"])
+    # A sweep has read the file before its keys vary.
+    for key, values in (("task.label", ["odd", "large"]), ("task.path", ["t.csv", "u.csv"])):
+        with pytest.raises(lr.InputError, match=rf"{key} = .*data are read once: .*--set {key}="):
+            lr.sweep(loaded, over={key: values}, store=tmp_path / "store")
 
 
 @pytest.mark.parametrize("where", ["model", "params"])

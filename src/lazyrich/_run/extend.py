@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import tomllib
 from typing import Any
 
 import jax
@@ -17,7 +16,7 @@ from threadpoolctl import threadpool_limits
 from .._core.errors import InputError
 from .._core.precision import Precision, as_double, in_double
 from ..experiments.experiment import Experiment, check_experiment
-from ..records.described import check_record
+from ..records.described import check_record, description_of
 from .prepared import prepare
 from .result import FINAL, digest_of
 from .simulate import listening
@@ -70,7 +69,7 @@ def check_extends(record: xr.Dataset, experiment: Experiment) -> float:
         in more than a later `t1`.
     """
     end = float(record["time"].values[-1])
-    before = experiment.with_changes({"t1": tomllib.loads(record.attrs["experiment"])["t1"]})
+    before = experiment.with_changes({"t1": description_of(record).get("t1", experiment.t1)})
     if before.content_hash != record.attrs["experiment_hash"]:
         accepted = "is of an experiment that differs in more than t1; run this one by itself"
         raise InputError("record", record.attrs["experiment_hash"][:8], accepted)

@@ -49,6 +49,22 @@ def with_data_changes(
     return {**kept, "task": changed}, later
 
 
+def check_read_again(changes: Mapping[str, Any], file_options: tuple[str, ...]) -> None:
+    """Refuses changes that would read data from a file, where there is no file to read.
+
+    - **Takes** `file_options`, the keys that say how the file of the task was read.
+    """
+    if "task.path" in changes:
+        key, what = "task.path", "names a file of data"
+    else:
+        found = [name for name in file_options if f"task.{name}" in changes]
+        if not found:
+            return
+        key, what = f"task.{found[0]}", "says how to read a file"
+    accepted = f"{what}, and data are read once: use a sweep or a run of its own for each value, "
+    raise InputError(key, changes[key], f"{accepted}with --set {key}=VALUE")
+
+
 def check_same_folder(task: dict[str, Any]) -> None:
     """Refuses a task whose data are outside the folder of the text that names them."""
     path = task.get("path")

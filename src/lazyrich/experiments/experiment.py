@@ -26,7 +26,7 @@ from ..probes import BUILT_IN, ON_REQUEST, AbstractProbe
 from ..probes._base import check_probe
 from ..tasks import AbstractTask
 from ..tasks._array_task import AbstractArrayTask, array_task
-from .changes import check_same_folder, set_keys, with_data_changes
+from .changes import check_read_again, check_same_folder, set_keys, with_data_changes
 from .identity import explicit
 from .published import Published
 
@@ -260,6 +260,8 @@ class Experiment(Description):
         fields = {name: getattr(self, name) for name in type(self).model_fields}
         table = {name: value for name, value in fields.items() if value is not None}
         changed = {key.split(".")[0] for key in changes}
+        if folder is None:
+            check_read_again(changes, self.task.file_options)
         if "task.path" in changes:
             table["task"] = {}
         set_keys(table, changes, list(type(self).model_fields))

@@ -1,12 +1,12 @@
 """Calibrated constants: the delay between the end of the kernel phase and the transition."""
 
 import math
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from typing import Any
 
+from .._core.toml import parse_toml
 from ..experiments.experiment import Experiment
 
 # The names of the descriptors of data in reasons.
@@ -92,7 +92,7 @@ class Family:
 def families() -> dict[str, Family]:
     """All families in `calibration.toml`, by name."""
     text = files(__package__).joinpath("calibration.toml").read_text(encoding="utf-8")
-    table = tomllib.loads(text)
+    table = parse_toml(text)
     return {name: Family(name=name, **_fields(row)) for name, row in table.items()}
 
 

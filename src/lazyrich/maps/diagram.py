@@ -1,6 +1,6 @@
 """Phase diagrams: outcomes and times of a sweep's runs over two of its keys."""
 
-import tomllib
+import math
 from typing import Any
 
 import numpy as np
@@ -8,6 +8,7 @@ import xarray as xr
 from jaxtyping import Float, Int
 
 from .._core.errors import InputError
+from ..records.described import number_in
 from ..records.transition import OUTCOMES
 from ..sweeps.runs import counted, levels, majority, runs_of
 
@@ -104,8 +105,8 @@ def phase_diagram(
     }
     coords["kind"] = ("kind", list(OUTCOMES), _attributes("outcome", "1"))
     attrs: dict[str, Any] = {"x": x, "y": y, "num_without_place": int(np.sum(~placed))}
-    horizon = tomllib.loads(dataset.attrs.get("experiment", "")).get("t1")
-    if horizon is not None and "t1" not in dataset.coords:
+    horizon = number_in(dataset, "t1")
+    if not math.isnan(horizon) and "t1" not in dataset.coords:
         attrs["t1"] = horizon
     return xr.Dataset(variables, coords, attrs)
 

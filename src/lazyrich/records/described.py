@@ -1,6 +1,7 @@
 """Tables in the attributes of a record. They are checked, because a file can contain anything."""
 
 import json
+import math
 from typing import Any
 
 import xarray as xr
@@ -31,6 +32,17 @@ def description_of(record: xr.Dataset) -> dict[str, Any]:
     except (TypeError, ValueError) as error:
         accepted = f"should contain the experiment as TOML ({error})"
         raise InputError("record", "experiment", accepted) from None
+
+
+def number_in(record: xr.Dataset, key: str) -> float:
+    """A number of the experiment that belongs to a record or to a sweep's dataset; NaN if unknown.
+
+    - **Raises** [`InputError`][lazyrich.InputError] for another value than a number.
+    """
+    value = description_of(record).get(key, math.nan)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InputError("record", f"{key} = {value!r}"[:80], "should be a number")
+    return float(value)
 
 
 def json_attribute(record: xr.Dataset, name: str) -> dict[str, Any]:

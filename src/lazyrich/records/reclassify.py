@@ -1,6 +1,5 @@
 """Outcomes of a sweep's runs by other thresholds."""
 
-import tomllib
 from typing import Any
 
 import numpy as np
@@ -8,6 +7,7 @@ import xarray as xr
 from jaxtyping import Float
 
 from .._core.errors import InputError
+from .described import number_in
 from .summary import early_and_late
 from .transition import Thresholds, read_off, scales_of_numbers
 
@@ -78,5 +78,4 @@ def _decays(dataset: xr.Dataset) -> Float[np.ndarray, "..."]:
     outcome = dataset["outcome"]
     if "weight_decay" in dataset.coords:
         return xr.broadcast(dataset["weight_decay"], outcome)[0].transpose(*outcome.dims).values
-    base = tomllib.loads(dataset.attrs.get("experiment", "")).get("weight_decay", np.nan)
-    return np.full(outcome.shape, float(base))
+    return np.full(outcome.shape, number_in(dataset, "weight_decay"))

@@ -5,7 +5,6 @@ import hashlib
 import itertools
 import json
 import math
-import tomllib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -141,7 +140,7 @@ class Sweep(Description):
             "axes": [
                 {"keys": list(a.keys), "points": [list(p) for p in a.points]} for a in self.axes
             ],
-            "experiment": tomllib.loads(self.description),
+            "experiment": parse_toml(self.description, len(self.description)),
         }
         text = tomli_w.dumps(table)
         if len(text) > MAX_BYTES:

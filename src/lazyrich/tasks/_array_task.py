@@ -23,8 +23,6 @@ class AbstractArrayTask(AbstractTask):
     """
 
     array_names: ClassVar[tuple[str, ...]]
-    file_options: ClassVar[tuple[str, ...]] = ()
-    """Keys other than `path` that say how to read a file."""
 
     @classmethod
     @abc.abstractmethod

@@ -3,7 +3,7 @@
 import abc
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 import equinox as eqx
 import jax.random as jr
@@ -70,6 +70,9 @@ class Sizes:
 
 class AbstractTask(Choice):
     """A learning problem: a frozen description, and data as a pure function of a key."""
+
+    file_options: ClassVar[tuple[str, ...]] = ()
+    """Keys other than `path` that say how to read a file of data."""
 
     @property
     def drawn_with_model(self) -> bool:

@@ -76,7 +76,7 @@ def _from_csv(path: Path, data: bytes, label: str | int | None) -> dict[str, np.
     first = text.split("\n", 1)[0]
     delimiter = max(_DELIMITERS, key=first.count)
     try:
-        rows = [row for row in csv.reader(io.StringIO(text), delimiter=delimiter) if any(row)]
+        rows, lines = _rows(csv.reader(io.StringIO(text), delimiter=delimiter))
     except csv.Error as error:
         raise InputError("path", str(path), f"should be a CSV file ({error})") from None
     if not rows:
@@ -88,19 +88,31 @@ def _from_csv(path: Path, data: bytes, label: str | int | None) -> dict[str, np.
     header = _header(rows[0], rows[1:], label)
     place = _place(header, width, label)
     names = header or [f"column {i}" for i in range(width)]
-    body = rows[1:] if header else rows
-    for number, row in enumerate(body, 2 if header else 1):
+    if header:
+        rows, lines = rows[1:], lines[1:]
+    for number, row in zip(lines, rows, strict=True):
         if len(row) != width:
             accepted = f"line {number} has {len(row)} entries, but the first line has {width}"
             raise InputError("path", str(path), accepted)
-    if not body:
+    if not rows:
         raise InputError("path", str(path), "has a header but no samples")
     inputs = [i for i in range(width) if i != place]
-    x = np.empty((len(body), width - 1))
+    x = np.empty((len(rows), width - 1))
     for column, i in enumerate(inputs):
-        x[:, column] = _numbers(path, names[i], [row[i] for row in body], bool(header))
-    labels = [row[place].strip() for row in body]
-    return {"x": x, "y": _labels(path, names[place], labels, bool(header))}
+        x[:, column] = _numbers(path, names[i], [row[i] for row in rows], lines)
+    labels = [row[place].strip() for row in rows]
+    return {"x": x, "y": _labels(path, names[place], labels, lines)}
+
+
+def _rows(reader: Any) -> tuple[list[list[str]], list[int]]:
+    """The rows with an entry, and the line of the file in which each begins, from 1 on."""
+    rows, lines, begin = [], [], 1
+    for row in reader:
+        if any(row):
+            rows.append(row)
+            lines.append(begin)
+        begin = reader.line_num + 1
+    return rows, lines
 
 
 def _is_number(entry: str) -> bool:
@@ -140,40 +152,40 @@ def _place(header: list[str], width: int, label: str | int | None) -> int:
     return label % width
 
 
-def _numbers(path: Path, name: str, entries: list[str], header: bool) -> np.ndarray:
+def _numbers(path: Path, name: str, entries: list[str], lines: list[int]) -> np.ndarray:
     remedy = "replace the words of the column by numbers, or select the column by `label`"
     words = [i for i, entry in enumerate(entries) if not _is_number(entry)]
     if words:
-        raise _bad_entry(path, name, entries, words[0], header, remedy)
-    return _finite(path, name, entries, header)
+        raise _bad_entry(path, name, entries, words[0], lines, remedy)
+    return _finite(path, name, entries, lines)
 
 
-def _finite(path: Path, name: str, entries: list[str], header: bool) -> np.ndarray:
+def _finite(path: Path, name: str, entries: list[str], lines: list[int]) -> np.ndarray:
     """Entries that are numbers as an array."""
     numbers = np.array([float(entry) for entry in entries])
     infinite = np.flatnonzero(~np.isfinite(numbers))
     if len(infinite):
         remedy = "replace it by a finite number"
-        raise _bad_entry(path, name, entries, int(infinite[0]), header, remedy)
+        raise _bad_entry(path, name, entries, int(infinite[0]), lines, remedy)
     return numbers
 
 
 def _bad_entry(
-    path: Path, name: str, entries: list[str], place: int, header: bool, remedy: str
+    path: Path, name: str, entries: list[str], place: int, lines: list[int], remedy: str
 ) -> InputError:
-    where = f"line {place + (2 if header else 1)}, {name}"
+    where = f"line {lines[place]}, {name}"
     accepted = (
         f"{where}: {entries[place][:60]!r} should be a number; remove the sample, or {remedy}"
     )
     return InputError("path", str(path), accepted)
 
 
-def _labels(path: Path, name: str, entries: list[str], header: bool) -> np.ndarray:
+def _labels(path: Path, name: str, entries: list[str], lines: list[int]) -> np.ndarray:
     if "" in entries:
-        line = entries.index("") + (2 if header else 1)
+        line = lines[entries.index("")]
         raise InputError("path", str(path), f"lacks a label in line {line}, {name}")
     if all(map(_is_number, entries)):
-        return _finite(path, name, entries, header)
+        return _finite(path, name, entries, lines)
     return np.array(entries)
 
 

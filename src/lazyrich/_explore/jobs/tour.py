@@ -2,7 +2,6 @@
 
 import functools
 import math
-import tomllib
 from importlib.resources import files
 from typing import Annotated, Any, Literal
 
@@ -13,6 +12,7 @@ import xarray as xr
 from ... import studies
 from ..._core.errors import InputError
 from ..._core.keys import at_key
+from ..._core.toml import parse_toml
 from ...experiments.experiment import Experiment
 from ...forecasts import Forecast, forecast
 from ...plot.describe._captions import powers
@@ -112,7 +112,7 @@ class Tour(Args):
 def tour() -> Tour:
     """The tour, from its file."""
     text = files(__package__).joinpath("tour.toml").read_text(encoding="utf-8")
-    return Tour.read(tomllib.loads(text))
+    return Tour.read(parse_toml(text))
 
 
 class _Nothing(Args):

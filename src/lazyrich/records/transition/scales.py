@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import xarray as xr
 
-from ..described import description_of
+from ..described import number_in
 from .scores import Scales
 
 
@@ -23,7 +23,7 @@ def scales_of_record(record: xr.Dataset) -> Scales:
             if f"predictor_{key}" in row:
                 numbers[f"{role}_{key}"] = float(row[f"predictor_{key}"])
         numbers[f"{role}_certified"] = float(row["predictor_status"].item() in _CERTIFIED)
-    weight_decay = float(description_of(record).get("weight_decay", math.nan))
+    weight_decay = number_in(record, "weight_decay")
     # Weight decay acts in flow time. How far it has acted by a step or an epoch is unknown.
     if str(record["time"].attrs.get("units", "1")) in ("step", "epoch"):
         weight_decay = math.nan
