@@ -60,7 +60,7 @@ def textbook(noise=0.0, num_seeds=3, seed=0, offset=0.0):
 @pytest.mark.parametrize("text", ["t1 = " + "[" * 200_000, "t1 = 'late'", "a." * 500 + "b = 1"])
 def test_the_description_in_a_dataset_is_read_with_limits(text):
     dataset = sweep(t50=1e3).assign_attrs(experiment=text)
-    with pytest.raises(lr.InputError, match="^record = ") as error:
+    with pytest.raises(lr.InputError, match=r"^record = ") as error:
         phase_diagram(dataset)
     assert "\n" not in str(error.value)
 
