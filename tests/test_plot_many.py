@@ -243,3 +243,37 @@ def test_a_colour_bar_is_beside_its_panel():
         ends = [bar["y"] - bar["len"] / 2, bar["y"] + bar["len"] / 2]
         assert ends == pytest.approx(side)
         assert bar["x"] == layout["xaxis" + trace["xaxis"][1:]]["domain"][1]
+
+
+def test_hatches_cover_the_cells_of_their_outcome():
+    runs = dataset()
+    outcome = runs["outcome"].copy(deep=True)
+    # An L of four cells: neighbours in a row are one rectangle, those in a column are not.
+    outcome.loc[{"init_scale": SCALES[:3], "weight_decay": DECAYS[0]}] = "unchanged"
+    outcome.loc[{"init_scale": SCALES[0], "weight_decay": DECAYS[1]}] = "unchanged"
+    found = lr.plot.plotly(describe.map(phase_diagram(runs.assign(outcome=outcome))))
+    cells, hatch = (t for t in found["data"] if t["name"] == "unchanged" and t["yaxis"] == "y")
+    assert cells["meta"]["hatch"] == hatch["fillpattern"]
+    assert hatch["fillpattern"]["shape"] == "/"
+    corners = {(x, y) for x, y in zip(hatch["x"], hatch["y"], strict=True) if x is not None}
+    x, y = cells["x"], cells["y"]
+    assert corners == {(x[i], y[j]) for i in (0, 3) for j in (0, 1)} | {
+        (x[i], y[j]) for i in (0, 1) for j in (1, 2)
+    }
+    assert hatch["x"].count(None) == 2
+    assert not [t for t in found["data"] if t["name"] == "grokked" and "fillpattern" in t]
+
+
+def test_long_log_axes_label_powers_of_ten_only():
+    checked = 0
+    for name in ("curves", "map"):
+        for axis in lr.plot.plotly(FIGURES[name](1))["layout"].values():
+            if not isinstance(axis, dict) or axis.get("type") != "log":
+                continue
+            span = axis["range"][1] - axis["range"][0]
+            # Plotly labels digits between powers where labels are closer than 0.7 decades.
+            if span >= 1.5:
+                checked += 1
+                assert span / axis["nticks"] > 0.7
+                assert axis["nticks"] >= 2
+    assert checked >= 3

@@ -254,7 +254,7 @@ def test_a_stores_page_has_the_curves_of_every_run(tmp_path, monkeypatch, capsys
     written = (store / "report.html").read_text(encoding="utf-8")
     assert len(written.encode()) < 2.5e6
     page = Page(written)
-    (figure,) = views(page).values()
+    figure = views(page)["log"]
     (one,) = Store(store).sweeps()
     losses = lr.open_store(store, one)["train_loss"].values.reshape(4, -1)
     shown = [trace["y"] for trace in figure["data"]]
@@ -264,6 +264,23 @@ def test_a_stores_page_has_the_curves_of_every_run(tmp_path, monkeypatch, capsys
     assert {trace["legendgroup"] for trace in figure["data"]} == {"3", "10"}
     links = {attrs["href"].removeprefix("#") for attrs, _ in page.of("a")}
     assert links <= {attrs.get("id") for _, attrs in page.found}
+    # The other scale of time has the same curves, which the page has once.
+    linear = views(page)["linear"]
+    assert "data" not in linear
+    assert (figure["layout"]["xaxis"]["type"], linear["layout"]["xaxis"]["type"]) == (
+        "log", "linear",
+    )  # fmt: skip
+
+
+def test_a_page_says_how_many_steps_the_source_takes(tmp_path):
+    record = lr.open_record(GOLDEN)
+    source = '\n[published]\nsource = "a table"\ntime_per_step = 0.25\n'
+    page = paged(tmp_path, record.assign_attrs(experiment=record.attrs["experiment"] + source))
+    (said,) = re.findall(r"step of the source, 0.25 in flow time, would take ([\d,]+) steps", page)
+    assert int(said.replace(",", "")) == round(float(record["time"][-1]) / 0.25)
+    unknown = source.replace("time_per_step = 0.25\n", "")
+    page = paged(tmp_path, record.assign_attrs(experiment=record.attrs["experiment"] + unknown))
+    assert "step of the source" not in page
 
 
 def test_a_description_that_is_none_has_a_page(tmp_path):

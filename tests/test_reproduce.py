@@ -1,3 +1,4 @@
+import html
 import json
 import re
 import sys
@@ -157,6 +158,7 @@ def test_a_study_goes_on_where_it_was_interrupted(study, tmp_path, monkeypatch, 
     assert comes["holds"] == "yes"
     assert by_name["map"]["notes"] == []
     assert "it comes out somehow: yes (4 of 4" in shown
+    assert f"lazyrich reproduce {study} --preset paper" in (out / "report.html").read_text()
     page = (out / "report.html").read_text()
     assert "agrees?" in page
     assert "it comes out somehow" in page
@@ -189,6 +191,19 @@ def test_agreement_is_a_ratio_within_the_tolerance():
     assert np.isnan(rows["t90"].median)
     assert not rows["t90"].agrees
     assert not rows["early.x"].agrees
+
+
+def test_a_study_is_repeated_with_what_its_user_gave(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("lazyrich._reproduce.reproduce.reproduce", lambda *args, **options: [])
+    data = tmp_path / "my data"
+    options = ["--panel", "6a", "--preset", "paper", "--data", data, "--import", "json"]
+    out = tmp_path / "out"
+    assert call(monkeypatch, "reproduce", "kumar2024", *options, "--out", out) == 0
+    command = (
+        f"lazyrich reproduce kumar2024 --panel 6a --preset paper --data '{data}' --import json"
+    )
+    assert html.unescape((out / "report.html").read_text()).count(f">{command}<") == 1
+    capsys.readouterr()
 
 
 def test_studies_that_there_are_not_are_refused(tmp_path, study):

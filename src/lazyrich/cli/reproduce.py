@@ -1,6 +1,7 @@
 """`lazyrich reproduce`: all panels of a study."""
 
 import contextlib
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -66,6 +67,15 @@ def reproduce(
     for module in own or ():
         import_own(module)
 
+    command = ["lazyrich", "reproduce", study]
+    if panel is not None:
+        command += ["--panel", panel]
+    command += ["--preset", preset]
+    if data is not None:
+        command += ["--data", str(data)]
+    for module in own or ():
+        command += ["--import", module]
+
     if panel is None and "/" in study and not Path(study).exists():
         study, _, panel = study.rpartition("/")
     title = Path(study).name
@@ -76,7 +86,7 @@ def reproduce(
         words = f"finished runs are kept in {folder / 'store'}; the same command continues"
         print(f"lazyrich: interrupted: {words}", file=sys.stderr)
         raise typer.Exit(130) from None
-    write_study(title, preset, results, folder)
+    write_study(title, preset, results, folder, command=shlex.join(command))
     for result in results:
         _print(result)
     print(f"written to       {folder / 'report.html'}")

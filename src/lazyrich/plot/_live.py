@@ -19,8 +19,8 @@ class Live:
     """What a template needs of a figure.
 
     - `image`, a still image, for print and for browsers without scripts; `alt`, its text.
-    - `caption`; `views`, Plotly figures by the name of their button. Without any, the figure is
-        the still image.
+    - `caption`; `views`, Plotly figures by the name of their button; one without `data` has those
+        of the first. Without any, the figure is the still image.
     """
 
     image: str
@@ -37,6 +37,11 @@ def live(
     names = list(dict.fromkeys(panel.title or panel.y.label or panel.name for panel in panels))
     listed = f"Panels: {', '.join(names)}. " if names else ""
     pages = {name: _for_page(figure, name) for name, figure in views.items()}
+    first = next(iter(pages.values()), None)
+    for page in pages.values():
+        # Views of the same numbers have them once.
+        if page is not first and first is not None and page["data"] == first["data"]:
+            del page["data"]
     return Live(embedded(still), f"{listed}The caption says what the figure shows.", caption, pages)
 
 
@@ -55,7 +60,9 @@ def _for_page(figure: description.Figure, view: str) -> dict[str, Any]:
         "showlegend": False,
         # What a reader hides stays hidden in the other views; the range of an axis does not.
         "uirevision": "page",
-        "margin": {"l": 60, "r": 16, "t": 40, "b": 70},
+        # Plotly's buttons are above the labels of the phases.
+        "margin": {"l": 60, "r": 16, "t": 56, "b": 70},
+        "font": layout["font"] | {"family": "system-ui, sans-serif"},
     }
     for key, axis in layout.items():
         if key.startswith(("xaxis", "yaxis")):

@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from ._plotly_hatch import hatched, pattern
 from .description import Axis, Band, Cells, Contours, Curve, Figure, Line, Panel, Span, Style
+from .description.ticks import superscript
 
 _DASHES = {
     "solid": "solid", "dashed": "dash", "dotted": "dot", "dashdot": "dashdot",
@@ -26,6 +28,9 @@ _GAP_X, _GAP_Y, _GAPS_SHARED = 0.12, 0.13, 0.2
 # Pixels in a point, so that lines are as wide as in print.
 _POINT = 1.33
 _INK, _GRID = "#303030", "#e6e6e6"
+# Log axes of so many decades have labels at powers of ten only; the most labels. With more than
+# 0.7 decades for each label, Plotly has none between powers.
+_DECADES, _PER_LABEL, _LABELS = 1.5, 0.71, 7
 
 
 def plotly(figure: Figure) -> dict[str, Any]:
@@ -126,7 +131,7 @@ def _axis(axis: Axis) -> dict[str, Any]:
     found: dict[str, Any] = {
         "type": "log" if axis.scale == "log" else "linear",
         "range": (np.log10(ends) if axis.scale == "log" else ends).tolist(),
-        "title": {"text": _safe(axis.text)},
+        "title": {"text": _safe(axis.text), "standoff": 8},
         "showline": True,
         "linecolor": _INK,
         "ticks": "outside",
@@ -137,6 +142,10 @@ def _axis(axis: Axis) -> dict[str, Any]:
     }
     if axis.scale == "log":
         found["minor"] = {"ticks": "outside", "ticklen": 3}
+        span = float(np.log10(axis.high / axis.low))
+        if span >= _DECADES:
+            # So few that Plotly labels powers of ten only, until a reader has zoomed in.
+            found["nticks"] = int(min(span / _PER_LABEL, _LABELS))
     if axis.scale == "place":
         found["tickvals"] = [place.at for place in axis.places]
         found["ticktext"] = [_safe(place.label) for place in axis.places]
@@ -148,6 +157,9 @@ def _traces(panel: Panel, axes: tuple[str, str]) -> Iterator[dict[str, Any]]:
     on = {"xaxis": axes[0], "yaxis": axes[1]}
     for cells in panel.cells:
         yield _cells(cells, panel) | on
+        hatch = hatched(cells)
+        if hatch is not None:
+            yield hatch | {"name": _safe(cells.name), "legendgroup": cells.name} | on
     for band in panel.bands:
         yield _band(band) | on
     for contours in panel.contours:
@@ -244,13 +256,14 @@ def _cells(cells: Cells, panel: Panel) -> dict[str, Any]:
         found |= {"z": _rows(flat), "zmin": 0, "zmax": 1, "showscale": False, "showlegend": True,
                   "colorscale": [[0, cells.face], [1, cells.face]]}  # fmt: skip
         found["hovertemplate"] = f"{_safe(cells.name)}<br>{where}<extra></extra>"
+        found["meta"] = {"hatch": pattern(cells)}
     else:
         colours = cells.colours
         shown = np.where(cells.shown, cells.values, np.nan)
         logs = np.log10(np.where(shown > 0, shown, np.nan))
         labelled = colours.at or tuple(10.0**p for p in _powers(colours.low, colours.high))
         bar = {"title": {"text": _safe(colours.label)}, "tickvals": np.log10(labelled).tolist(),
-               "ticktext": [f"{at:.3g}" for at in labelled], "thickness": 12}  # fmt: skip
+               "ticktext": [_short(at) for at in labelled], "thickness": 12}  # fmt: skip
         found |= {
             "z": _rows(logs), "customdata": _rows(shown), "colorbar": bar, "showlegend": False,
             "zmin": float(np.log10(colours.low)), "zmax": float(np.log10(colours.high)),
@@ -261,6 +274,14 @@ def _cells(cells: Cells, panel: Panel) -> dict[str, Any]:
         found["text"] = [[_safe(str(text)) for text in row] for row in cells.texts.tolist()]
         found["hovertemplate"] = "%{text}<br>" + found["hovertemplate"]
     return found
+
+
+def _short(value: float) -> str:
+    """A number beside a colour bar; large and small powers of ten with an exponent."""
+    power = round(np.log10(value))
+    if 1e-2 <= value <= 1e3 or not np.isclose(value, 10.0**power):
+        return f"{value:.4g}"
+    return f"10{superscript(power)}"
 
 
 def _powers(low: float, high: float) -> list[float]:

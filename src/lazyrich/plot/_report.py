@@ -9,6 +9,7 @@ import xarray as xr
 from jaxtyping import Float
 
 from .._core.files import replacing
+from ..experiments.published import Published
 from ..forecasts import Forecast
 from ..records.described import description_of
 from ..records.summary import summarise
@@ -17,6 +18,7 @@ from . import describe
 from ._live import live
 from ._page import number, render
 from ._run import run
+from ._source_steps import steps_of_source
 
 
 def report(
@@ -55,6 +57,7 @@ def report(
         version=record.attrs.get("lazyrich_version", "unknown"),
         source=record.attrs.get("source"),
         headline=MEANINGS[summary["outcome"]],
+        descent=_descent(record),
         said=forecast.summary() if isinstance(forecast, Forecast) else forecast,
     )
     with replacing(path) as temporary:
@@ -74,6 +77,17 @@ def _asked(record: xr.Dataset) -> str:
         f"{parts['loss']}, initial scale {scale} and weight decay {decay}, {question}? "
         f"Training follows {parts['dynamics']} until t = {t1}."
     )
+
+
+def _descent(record: xr.Dataset) -> dict[str, float] | None:
+    """The step of gradient descent in the source, and how many such steps the run would take.
+
+    None if the source has no curves over steps, or if the run itself makes steps.
+    """
+    described = description_of(record)
+    if "published" not in described or "learning_rate" in (described.get("dynamics") or {}):
+        return None
+    return steps_of_source(Published(**described["published"]), float(record["time"].values[-1]))
 
 
 def _number(value: Any) -> str:

@@ -8,27 +8,39 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from .._core.files import replacing
 from ..claims import ClaimResult
 from ..studies import PanelResult, Row
 from ._live import live
 from ._page import render
+from ._source_steps import steps_of_source
 from ._tables import markdown, notes, overview
 from .figures import Drawing, drawings
 
 
 def write_study(
-    title: str, preset: str, results: list[PanelResult], folder: str | os.PathLike[str]
+    title: str,
+    preset: str,
+    results: list[PanelResult],
+    folder: str | os.PathLike[str],
+    *,
+    command: str | None = None,
 ) -> None:
     """Writes `report.html`, `report.md`, `report.json` and a figure a panel into `folder`.
 
     The page has for every panel its figures, how its runs came out, a table *published,
     measured, ratio, agrees*, and what is claimed of it and whether that holds; it needs no
-    network. Figures are PDF and PNG. `report.md` has the tables alone.
+    network. Figures are PDF and PNG. `report.md` has the tables alone. `command` is the one that
+    the page names to repeat the study, by default `lazyrich reproduce` with the title and the
+    preset.
     """
+    if command is None:
+        command = shlex.join(["lazyrich", "reproduce", title, "--preset", preset])
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    _write_page(title, preset, results, folder / "report.html")
+    _write_page(title, preset, results, folder / "report.html", command)
     with replacing(folder / "report.md") as path:
         path.write_text(markdown(results), encoding="utf-8")
     content = {"study": title, "preset": preset, "panels": [_numbers(r) for r in results]}
@@ -44,11 +56,11 @@ def write_sweeps(
     A figure a sweep goes beside it, as PDF and PNG, with the name of the page in front unless that
     is `report.html`. Returns the paths of all that was written.
     """
-    return _write_page(title, None, results, Path(page))
+    return _write_page(title, None, results, Path(page), None)
 
 
 def _write_page(
-    title: str, preset: str | None, results: list[PanelResult], page: Path
+    title: str, preset: str | None, results: list[PanelResult], page: Path, command: str | None
 ) -> list[Path]:
     """Writes a page and its figures; returns their paths."""
     sections, written = [], [page]
@@ -59,13 +71,17 @@ def _write_page(
         for own_name, drawing in drawings(result):
             name = f"{prefix}{own_name}"
             _save(page.parent, name, drawing)
-            views = {} if drawing.described is None else {"all": drawing.described}
-            figures.append(live(drawing.figure, drawing.caption, views))
+            figures.append(live(drawing.figure, drawing.caption, drawing.views))
             written += [page.parent / f"{name}.{suffix}" for suffix in ("pdf", "png")]
-        sections.append({**_numbers(result), "overview": overview(result), "figures": figures})
-    command = None
-    if preset is not None:
-        command = f"lazyrich reproduce {shlex.quote(title)} --preset {preset}"
+        sections.append(
+            {
+                **_numbers(result),
+                "overview": overview(result),
+                "figures": figures,
+                "cost": _cost(result),
+                "descent": _descent(result),
+            }
+        )
     text = render("study.html", title=title, preset=preset, sections=sections, command=command)
     with replacing(page) as path:
         path.write_text(text, encoding="utf-8")
@@ -88,6 +104,30 @@ def _numbers(result: PanelResult) -> dict[str, Any]:
         "experiment": result.sweep.experiment.description,
         "sweep": result.sweep.content_hash,
     }
+
+
+def _cost(result: PanelResult) -> dict[str, float | None] | None:
+    """The median numbers of steps and gradients of the runs, None if none is known."""
+    found = {}
+    for name in ("num_steps", "num_rejected", "num_gradients"):
+        counts = result.dataset[name].values if name in result.dataset else np.zeros(0)
+        known = counts[np.isfinite(counts)]
+        found[name] = float(np.median(known)) if known.size else None
+    return None if found["num_steps"] is None else found
+
+
+def _descent(result: PanelResult) -> dict[str, float] | None:
+    """The steps that the source would take for the time of the longest run.
+
+    None for runs that make steps themselves.
+    """
+    times = result.dataset["time"].values if "time" in result.dataset else np.zeros(0)
+    varied = [key for axis in result.sweep.axes for key in axis.keys]
+    keys = result.sweep.experiment.keys()
+    steps = "dynamics.learning_rate" in keys or "dynamics" in varied
+    if steps or not np.isfinite(times).any():
+        return None
+    return steps_of_source(result.published, float(np.nanmax(times)))
 
 
 def _claim(result: ClaimResult) -> dict[str, Any]:

@@ -31,6 +31,9 @@ from .map_runs import run_of_cell
 _FRAMES = 100
 # The most numbers in the parameters of all frames, in memory during the run: 400 MB.
 _MAX_PARAMETERS = 50_000_000
+# The views are made from `parameters`, and not from the probes `weights`, `kernel_spectrum` or
+# `fourier_power_first`: embeddings and spectra of layers have no probe, so nets need `parameters`
+# anyway; and a spectrum of the first 256 samples is enough here, where `kernel_spectrum` has all.
 _PROBES = (
     "train_loss", "test_loss", "train_accuracy", "test_accuracy", "param_norm",
     "cosine_to_kernel", "cosine_to_rich", "distance_to_kernel", "distance_to_rich",
@@ -192,5 +195,5 @@ def _curves(found: xr.Dataset) -> dict[str, Any]:
     shown = describe.run(found, panels=panels, columns=1, curves={})
     figure = plotly(shown)
     figure["layout"] |= {"showlegend": False, "title": None}
-    figure["layout"]["margin"] = {"l": 60, "r": 10, "t": 24, "b": 45}
+    figure["layout"]["margin"] = {"l": 60, "r": 10, "t": 52, "b": 45}
     return {"figure": figure, "caption": shown.caption}

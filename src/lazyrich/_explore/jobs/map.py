@@ -36,8 +36,8 @@ _COLOURS = {
     "errors": "forecast error",
 }
 _OF_FORECAST = ("forecast_outcome", "forecast_t50", "errors")
-# Maps with more cells have no letters, and no words for each cell.
-_MANY = 2_500
+# Maps with more cells have hatches only, and no letters; no words for each cell.
+_LETTERED, _MANY = 100, 2_500
 
 
 Name = Annotated[str, pydantic.Field(pattern="^[0-9a-f]{16}$")]
@@ -138,7 +138,7 @@ def draw_map(args: dict[str, Any], send: Send, place: Place) -> dict[str, Any]:
     shown = describe.map(diagram, measured, "ratio", expected, panels=[asked.colour])
     figure = plotly(shown)
     many = diagram["outcome"].size > _MANY
-    if not many:
+    if diagram["outcome"].size <= _LETTERED:
         letter(figure)
     tidy(figure, diagram, x, y)
     sizes = [*part["outcome"].sizes.values()]

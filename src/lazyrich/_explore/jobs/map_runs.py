@@ -91,7 +91,8 @@ def draw_cell(args: dict[str, Any], send: Send, place: Place) -> dict[str, Any]:
         )
         figure = plotly(drawn)
         figure["layout"] |= {"title": None, "showlegend": False}
-        figure["layout"]["margin"] = {"l": 50, "r": 10, "t": 20, "b": 45}
+        # Plotly's buttons are above the labels of the phases.
+        figure["layout"]["margin"] = {"l": 50, "r": 10, "t": 52, "b": 45}
     return {"figure": figure, "where": where, "runs": shown}
 
 
@@ -118,7 +119,7 @@ def draw_run(args: dict[str, Any], send: Send, place: Place) -> dict[str, Any]:
     shown = describe.run(record, columns=asked.columns)
     figure = plotly(shown)
     figure["layout"] |= {"title": None}
-    figure["layout"]["margin"]["t"] = 30
+    figure["layout"]["margin"]["t"] = 52
     events = transition(record)
     experiment = None
     if not isinstance(found.sweep.experiment, Unbuilt):

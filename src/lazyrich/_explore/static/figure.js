@@ -131,23 +131,21 @@ const decades = ({ type, range, tickvals, domain = [0, 1] }, width) => {
 
 const titleOf = ({ title }) => (title?.text ? { title: { font: { size: 13 }, ...title } } : {});
 
-// On white paper also in the dark: figures whose lines lie on coloured cells (`meta.white`).
-const WHITE = { ink: "#1a1a1a", paper: "#ffffff", line: "#d0d0d0", grid: "#e6e6e6", box: "#f4f4f4" };
-
 const themed = (figure, width) => {
   const white = figure.layout?.meta?.white === true;
+  // Cells have the same colours in the dark, and so have the lines on them.
   const dark = isDark.matches && !white;
   const data = dark ? figure.data.map(shaded) : structuredClone(figure.data);
   const layout = structuredClone(figure.layout ?? {});
-  const [ink, paper, line, grid, box] = ["ink", "paper", "line", "grid", "box"].map((name) => (white ? WHITE[name] : colour(name)));
-  Object.assign(layout, { paper_bgcolor: paper, plot_bgcolor: paper, autosize: true });
+  const [ink, paper, line, grid, box] = ["ink", "paper", "line", "grid", "box"].map(colour);
+  Object.assign(layout, { paper_bgcolor: paper, plot_bgcolor: white ? "#ffffff" : paper, autosize: true });
   delete layout.width;
   delete layout.height;
   const height = stack(data, layout, width);
   fitted(layout, width);
   layout.font = { ...layout.font, color: ink, family: getComputedStyle(document.body).fontFamily };
   layout.hoverlabel = { bgcolor: box, bordercolor: line, font: { color: ink }, ...layout.hoverlabel };
-  layout.modebar = { bgcolor: "rgba(0,0,0,0)", color: white ? "#4d4d4d" : colour("soft"), activecolor: ink };
+  layout.modebar = { bgcolor: "rgba(0,0,0,0)", color: colour("soft"), activecolor: ink };
   const axisTheme = { gridcolor: grid, linecolor: ink, tickcolor: ink, zerolinecolor: line };
   for (const key of Object.keys(layout))
     if (/^[xy]axis\d*$/.test(key))
@@ -175,3 +173,23 @@ isDark.addEventListener("change", () => {
     if (place.isConnected) draw(place, figure, place.getAttribute("aria-label"));
     else drawn.delete(place);
 });
+
+const WAIT = 150; // ms after the last change of a window's width
+
+// Draws the figures in an element again when its width has changed: panels and ticks depend on it.
+export const followWidth = (root) => {
+  let timer = null;
+  let width = root.clientWidth;
+  new ResizeObserver(() => {
+    clearTimeout(timer);
+    timer = setTimeout(() => {
+      // A hidden element has no width.
+      const before = width;
+      if (!root.clientWidth || root.clientWidth === before) return;
+      width = root.clientWidth;
+      if (!before) return; // shown for the first time
+      for (const [place, figure] of drawn)
+        if (root.contains(place)) draw(place, figure, place.getAttribute("aria-label"));
+    }, WAIT);
+  }).observe(root);
+};

@@ -1,6 +1,6 @@
 // Inside: the weights of a run over time. All frames are here; moving through them asks nothing.
 
-import { draw } from "./figure.js";
+import { draw, followWidth } from "./figure.js";
 
 const make = (tag, fields = {}, ...children) => {
   const found = Object.assign(document.createElement(tag), fields);
@@ -262,5 +262,6 @@ class InsideView {
 
 export const start = (root, app) => {
   const view = new InsideView(root, app);
+  followWidth(root);
   return { show: (state) => view.show(state), hide: () => view.stop() };
 };

@@ -1,6 +1,6 @@
 // The Map: a store's phase diagram, the curves of a cell, the full figure of a run.
 
-import { draw } from "./figure.js";
+import { draw, followWidth } from "./figure.js";
 
 const make = (tag, fields = {}, ...children) => {
   const found = Object.assign(document.createElement(tag), fields);
@@ -29,6 +29,62 @@ const cellOf = (edges, at) => {
   return -1;
 };
 
+// The hatch of a sample of the key, as an image of CSS.
+const striped = ({ shape, fgcolor }) => {
+  const lines = (angle) => `repeating-linear-gradient(${angle}deg, ${fgcolor} 0 1px, transparent 1px 4px)`;
+  const turns = { "/": [-45], "\\": [45], x: [-45, 45], "+": [0, 90] };
+  if (shape === ".") return `radial-gradient(${fgcolor} 1px, transparent 1.2px) 0 0 / 4px 4px`;
+  return turns[shape].map(lines).join(", ");
+};
+
+const MARKS = { circle: "●", "circle-open": "○", square: "■", "x-thin-open": "×", "cross-thin-open": "+", "line-ew-open": "–" };
+
+// An entry of the key: a patch for cells, otherwise a line or a mark on white, as on the map.
+const entry = (trace) => {
+  const sample = make("span", { className: "sample" });
+  sample.setAttribute("aria-hidden", "true");
+  if (trace.type === "heatmap") {
+    const hatch = trace.meta?.hatch;
+    sample.style.background = (hatch ? striped(hatch) + ", " : "") + trace.colorscale[1][1];
+  } else {
+    sample.classList.add("drawn");
+    const { mode = "lines", line = {}, marker = {} } = trace;
+    if (mode.includes("markers")) sample.append(MARKS[marker.symbol] ?? "●");
+    const dashed = line.dash && line.dash !== "solid" ? "dashed" : "solid";
+    if (mode.includes("lines")) sample.style.setProperty("--stroke", `${line.width > 1.2 ? 2 : 1}px ${dashed} #1a1a1a`);
+  }
+  return make("li", {}, sample, trace.name);
+};
+
+// What the figure shows, each part once.
+const keyOf = ({ data }) => {
+  const parts = new Map();
+  for (const trace of data)
+    if (trace.name && trace.showlegend !== false && !trace.colorbar) {
+      const name = trace.legendgroup ?? trace.name;
+      if (!parts.has(name)) parts.set(name, trace.type === "contour" ? { ...trace, name } : trace);
+    }
+  return [...parts.values()].map(entry);
+};
+
+const LETTER = 8; // px of a letter of a tick
+
+// Fewer ticks where their labels would touch.
+const thinned = (axis, width) => {
+  if (!axis?.ticktext) return;
+  const longest = Math.max(...axis.ticktext.map((text) => String(text).length));
+  const every = Math.ceil((axis.ticktext.length * (longest + 2) * LETTER) / width);
+  if (every < 2) return;
+  axis.tickvals = axis.tickvals.filter((_, place) => place % every === 0);
+  axis.ticktext = axis.ticktext.filter((_, place) => place % every === 0);
+};
+
+const counted = (counts) =>
+  Object.entries(counts)
+    .filter(([outcome]) => outcome !== "missing")
+    .map(([outcome, number]) => `${number.toLocaleString("en")} ${outcome.replaceAll("_", " ")}`)
+    .join(", ");
+
 const WIDE = 760; // px of a figure with panels beside each other
 const ROW = 220; // px of a row of panels
 
@@ -48,6 +104,7 @@ class MapView {
     this.problem = make("p", { className: "error", role: "alert", hidden: true });
     this.figure = make("div", { id: "map-figure" });
     this.caption = make("figcaption");
+    this.legend = make("ul", { className: "key", id: "map-key" });
     this.keys = make("div", { tabIndex: 0, id: "map-cells", className: "cells" }, this.figure);
     this.keys.setAttribute("role", "group");
     this.keys.onkeydown = (event) => this.key(event);
@@ -65,7 +122,7 @@ class MapView {
       { hidden: true },
       this.controls,
       this.missing,
-      make("div", { className: "beside" }, make("figure", {}, this.keys, this.caption), this.side),
+      make("div", { className: "beside" }, make("figure", {}, this.keys, this.legend, this.caption), this.side),
       this.run,
     );
     this.empty = make("div", { hidden: true });
@@ -106,11 +163,14 @@ class MapView {
   async show(state) {
     this.state = { ...state };
     this.problem.hidden = true;
+    // A store of many runs takes seconds to read.
+    if (!this.open) this.notes.replaceChildren(make("p", { className: "note", textContent: "Reading the store." }));
     try {
       const sweep = this.state.sweep ? { sweep: this.state.sweep } : {};
       this.open = await this.app.socket.ask("map.open", sweep);
     } catch (error) {
       this.body.hidden = this.empty.hidden = true;
+      this.notes.replaceChildren();
       return this.fail(error);
     }
     if (this.open.store === null) return this.showEmpty();
@@ -122,6 +182,7 @@ class MapView {
 
   showEmpty() {
     this.body.hidden = true;
+    this.notes.replaceChildren();
     this.empty.hidden = false;
     const { command, then } = this.open;
     this.empty.replaceChildren(
@@ -149,6 +210,9 @@ class MapView {
     this.caption.textContent = found.caption;
     const first = found.figure.data.find((trace) => trace.type === "heatmap");
     this.edges = first ? { x: first.x, y: first.y } : null;
+    this.legend.replaceChildren(...keyOf(found.figure));
+    found.figure.layout.showlegend = false;
+    thinned(found.figure.layout.xaxis, this.figure.clientWidth - 80);
     this.keys.setAttribute(
       "aria-label",
       `Phase diagram over ${found.label_x} and ${found.label_y}. Arrow keys choose a cell, Enter opens its run.`,
@@ -225,6 +289,8 @@ class MapView {
       type: "rect", x0: x[column], x1: x[column + 1], y0: y[row], y1: y[row + 1],
       line: { color: "#1a1a1a", width: 3 }, fillcolor: "rgba(0,0,0,0)",
     };
+    // Kept in the figure as well, for the next time that it is drawn.
+    this.found.figure.layout.shapes = [shape];
     window.Plotly.relayout(this.figure, { shapes: [shape] });
   }
 
@@ -350,8 +416,10 @@ class MapView {
 
   showMissing() {
     if (this.started) return;
-    const { missing, runs, why_not, can_start } = this.open;
+    const { missing, runs, counts, why_not, can_start } = this.open;
     const parts = [];
+    const done = runs - missing;
+    if (done) parts.push(make("span", { textContent: `${done.toLocaleString("en")} runs: ${counted(counts)}.` }));
     if (missing) {
       const words = `${missing.toLocaleString("en")} of ${runs.toLocaleString("en")} runs are missing. `;
       parts.push(make("span", { textContent: words + (why_not ?? "") }));
@@ -405,5 +473,6 @@ class MapView {
 
 export const start = (root, app) => {
   const view = new MapView(root, app);
+  followWidth(root);
   return { show: (state) => view.show(state) };
 };

@@ -16,12 +16,23 @@ from ..description import Figure as Described
 class Drawing:
     """A matplotlib figure, and a sentence or two on what it shows.
 
-    With `described`, the same figure as data, a page shows an interactive figure.
+    With `described`, the same figure as data, a page shows an interactive figure. With `linear`,
+    the same over a linear time axis, the page has a switch between the two.
     """
 
     figure: Figure
     caption: str
     described: Described | None = None
+    linear: Described | None = None
+
+    @property
+    def views(self) -> dict[str, Described]:
+        """The interactive figures by the name of their button."""
+        if self.described is None:
+            return {}
+        if self.linear is None:
+            return {"all": self.described}
+        return {"log": self.described, "linear": self.linear}
 
 
 class AbstractFigure(Choice):

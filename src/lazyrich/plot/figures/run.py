@@ -3,6 +3,7 @@
 import xarray as xr
 
 from ...studies import PanelResult, curves_at
+from .. import describe
 from .._run import run
 from ._base import AbstractFigure, Drawing
 from ._scored import scored
@@ -15,13 +16,15 @@ class Run(AbstractFigure):
         first = result.dataset.isel(dict.fromkeys(result.dataset["outcome"].dims, 0))
         folder = None if result.panel is None else result.panel.folder
         curves = curves_at(result.published, result.sweep.experiment.value, folder)
-        figure = run(record_of(first, result), result.forecast, curves=curves)
+        record = record_of(first, result)
+        figure = run(record, result.forecast, curves=curves)
+        linear = describe.run(record, result.forecast, curves=curves, time="linear", columns=1)
         caption = figure.caption
         if len(result.sweep) > 1:
             caption = f"The run of the first seed. {caption}"
         if result.forecast is not None:
             caption += f" {scored(result.dataset)}"
-        return Drawing(figure, caption, figure.described)
+        return Drawing(figure, caption, figure.described, linear)
 
 
 def record_of(run: xr.Dataset, result: PanelResult) -> xr.Dataset:

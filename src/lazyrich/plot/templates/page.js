@@ -17,6 +17,14 @@
     return make("label", {}, input, " ", ...sample, label);
   };
 
+  // The hatch of a patch, as an image of CSS.
+  const striped = ({ shape, fgcolor }) => {
+    const lines = (angle) => `repeating-linear-gradient(${angle}deg, ${fgcolor} 0 1px, transparent 1px 4px)`;
+    const turns = { "/": [-45], "\\": [45], x: [-45, 45], "+": [0, 90] };
+    if (shape === ".") return `radial-gradient(${fgcolor} 1px, transparent 1.2px)`;
+    return turns[shape].map(lines).join(", ");
+  };
+
   // The sample of a key: a line, or a patch for bands, spans and cells; none for a colour bar.
   const sample = (part) => {
     const found = make("span", { className: "sample" });
@@ -26,6 +34,9 @@
     if (patch) {
       found.classList.add("patch");
       found.style.background = patch;
+      const hatch = part.meta?.hatch;
+      if (hatch) found.style.backgroundImage = striped(hatch);
+      if (hatch?.shape === ".") found.style.backgroundSize = "4px 4px";
       found.style.opacity = part.opacity ?? 1;
     } else if (part.line) {
       const dashes = { solid: "solid", dot: "dotted" };
@@ -41,6 +52,8 @@
   const show = (figure, place) => {
     const views = JSON.parse(document.getElementById(figure.dataset.views).textContent);
     const names = Object.keys(views);
+    // A view without numbers of its own has those of the first.
+    for (const view of Object.values(views)) view.data ??= views[names[0]].data;
     const hidden = new Set();
     let now = names[0];
     const live = make("div", { className: "live" });

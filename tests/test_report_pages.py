@@ -1,0 +1,101 @@
+"""Reports in a browser, from disk and without a network."""
+
+import shutil
+import tomllib
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tomli_w
+
+import lazyrich as lr
+from lazyrich.plot import write_study, write_sweeps
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory) -> Path:
+    """The report of all panels of lyu2024 in the quick preset, of one seed until a tenth of t1."""
+    folder: Path = tmp_path_factory.mktemp("study")
+    (folder / "lyu2024").mkdir()
+    for file in sorted(Path(str(files("lazyrich.studies") / "lyu2024")).iterdir()):
+        if file.suffix != ".toml":
+            shutil.copy(file, folder / "lyu2024")
+            continue
+        table = tomllib.loads(file.read_text(encoding="utf-8"))
+        quick = table.setdefault("quick", {})
+        quick["t1"] = 0.1 * quick.get("t1", table["t1"])
+        over = quick.setdefault("over", dict(table.get("over", {})))
+        if "seed" in over:
+            over["seed"] = [0]
+        (folder / "lyu2024" / file.name).write_text(tomli_w.dumps(table), encoding="utf-8")
+    results = lr.reproduce(folder / "lyu2024", folder / "store", preset="quick", workers=0)
+    write_study("lyu2024", "quick", results, folder / "out")
+    return folder / "out" / "report.html"
+
+
+@pytest.fixture(scope="module")
+def large_map(tmp_path_factory) -> Path:
+    """The report of a store with 20 x 20 cells."""
+    folder: Path = tmp_path_factory.mktemp("map")
+    experiment = lr.Experiment(
+        name="map",
+        task=lr.tasks.SparseClassification(n=12, d=40, k=1, num_test=60),
+        t1=300.0,
+        times=lr.dynamics.Times(num_log=40, num_linear=10),
+    )
+    over: Any = {
+        "init_scale": np.geomspace(0.1, 300, 20).tolist(),
+        "weight_decay": np.geomspace(3e-3, 1e-1, 20).tolist(),
+    }
+    lr.sweep(experiment, over, folder / "store", workers=0)
+    write_sweeps("map", lr.studies.sweeps_of(folder / "store"), folder / "report.html")
+    return folder / "report.html"
+
+
+def shown(new_page, report: Path, size: str) -> Any:
+    """The page with every figure drawn; it is not cut, and it can be read by everyone."""
+    opened = new_page(report.as_uri(), size, offline=True)
+    page = opened.page
+    total = page.locator("figure").count()
+    page.locator("figure.on .main-svg").first.wait_for(timeout=120_000)
+    page.wait_for_timeout(1000)
+    assert page.locator("figure.on").count() == page.locator("figure[data-views]").count() == total
+    for figure in page.locator("figure").all():
+        assert figure.locator(".main-svg").count() >= 1
+    assert not opened.is_cut()
+    assert opened.findings() == []
+    return page
+
+
+@pytest.mark.parametrize("size", ["wide", "narrow"])
+def test_a_study_opens_from_disk_with_every_panel(study, new_page, size):
+    page = shown(new_page, study, size)
+    names = list(lr.studies.panels("lyu2024"))
+    headings = page.locator("h2").all_inner_texts()
+    assert [text for text in headings if text in names] == names
+    for number, name in enumerate(names, 1):
+        # The first figure of a panel is between its heading and the next one.
+        figure = page.locator(f"#panel-{number} ~ figure").first
+        assert figure.locator("path.js-line").count() > 0, name
+    # Another scale of time has curves as well.
+    first = page.locator("figure").first
+    first.get_by_label("linear", exact=True).check()
+    page.wait_for_timeout(300)
+    assert first.locator("path.js-line").count() > 0
+
+
+def test_a_map_of_400_cells_is_small_and_opens_from_disk(large_map, new_page):
+    assert large_map.stat().st_size < 20e6
+    page = shown(new_page, large_map, "wide")
+    assert "400 runs over" in page.locator("main").inner_text()
+    # All cells of the outcomes' heat maps together.
+    cells = page.evaluate(
+        "JSON.parse(document.querySelector('script[type=\"application/json\"]').textContent).all"
+        ".data.filter((t) => t.type === 'heatmap' && t.yaxis === 'y')"
+        ".flatMap((t) => t.z.flat()).filter((z) => z !== null).length"
+    )
+    assert cells == 400
