@@ -485,7 +485,8 @@ def test_columns_can_be_named(tmp_path, monkeypatch, capsys):
 
 def test_a_log_that_breaks_is_read_up_to_there(tmp_path, monkeypatch, capsys):
     lines = as_csv(scale=1.0).splitlines()
-    lines[501] = "10000,100,nan,0.1,nan,0.1,1e-3"
+    for i in range(501, len(lines)):
+        lines[i] = f"{STEPS[i - 1]},100,nan,0.1,nan,0.1,1e-3"
     (tmp_path / "a.csv").write_text("\n".join(lines))
     assert call(monkeypatch, "judge", tmp_path / "a.csv") == 0
     shown = capsys.readouterr().out
@@ -531,12 +532,12 @@ def test_a_log_that_cannot_be_read_is_one_line(what, tmp_path, monkeypatch, caps
 
 def test_what_is_no_file_of_text_is_refused(tmp_path, monkeypatch, capsys):
     (tmp_path / "log.csv").write_bytes(b"\xff\xfe\x00step")
-    monkeypatch.setattr(lr.records.log_file, "MAX_BYTES", 100)
+    monkeypatch.setattr(lr.records.logs.read, "MAX_BYTES", 100)
     (tmp_path / "large.csv").write_text("step\n" + "1\n" * 100)
     for name, message in (
         ("log.csv", "should be a log in CSV or JSON lines"),
         ("large.csv", "more than 100 are not read"),
-        (".", "is a folder"),
+        (".", "a folder with event files; it has none"),
         ("absent.csv", "No such file"),
     ):
         assert call(monkeypatch, "judge", tmp_path / name) == 2

@@ -64,12 +64,18 @@ def report(
 def _check_out(place: str, out: Path | None) -> None:
     if not can_draw():
         raise InputError("PLACE", place, "a report needs pip install 'lazyrich[view]'")
-    if out is None:
-        return
-    if out.suffix != ".html":
-        raise InputError("--out", str(out), "should end in .html")
-    if not out.parent.is_dir():
-        raise InputError("--out", str(out), "should be in an existing folder")
+    if out is not None:
+        check_page("--out", out)
+
+
+def check_page(option: str, page: Path) -> None:
+    """Refuses a page that cannot be written."""
+    if not can_draw():
+        raise InputError(option, str(page), "a report needs pip install 'lazyrich[view]'")
+    if page.suffix != ".html":
+        raise InputError(option, str(page), "should end in .html")
+    if not page.parent.is_dir():
+        raise InputError(option, str(page), "should be in an existing folder")
 
 
 def _of_record(

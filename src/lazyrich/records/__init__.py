@@ -1,8 +1,8 @@
 """Records of runs, and what happened in a run: times, scores and outcome."""
 
 from .file import open_record as open_record, save_record as save_record
-from .log_file import Log as Log, read_log as read_log
 from .logged import record as record
+from .logs import Log as Log, read_log as read_log
 from .reclassify import reclassify as reclassify
 from .schema import (
     ATTRIBUTES as ATTRIBUTES,

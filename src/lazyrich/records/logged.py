@@ -35,6 +35,7 @@ def record(
     name: str = "log",
     weight_decay: float | None = None,
     init_scale: float | None = None,
+    percent: bool | None = None,
     scales: Mapping[str, float] | None = None,
     long_names: Mapping[str, str] | None = None,
     thresholds: Thresholds | None = None,
@@ -44,8 +45,9 @@ def record(
     r"""A record of curves that another program logged. Use it like the record of a run.
 
     - **Takes** `times`, `(t,)`, increasing; `curves`, series `(t,)` by name: accuracies or losses
-        of training (`train`) and test data, and any other curves. Accuracies are fractions.
-        Percents are recognised and divided by 100, with a warning.
+        of training (`train`) and test data, and any other curves.
+    - `percent`, whether accuracies are percents. If left out, they are fractions, unless every
+        one of them has a value above 1: then they are divided by 100, with a warning.
     - `unit`, the unit of `times`: gradient-flow `time`, a `step` or an `epoch`. With
         `time_per_step` they are steps, and the time is $t$ = `time_per_step` × step. The time per
         step is the learning rate for plain gradient descent, and the learning rate over
@@ -74,7 +76,7 @@ def record(
             found = _whole(_of_length(f"{key}s", values, len(at)))
             coords[key] = ("time", found, VARIABLES[key].labels)
     labels = {"long_name": AXES[axis].long_name, "units": axis}
-    variables = _curves(curves, len(at), dict(long_names or {}))
+    variables = _curves(curves, len(at), dict(long_names or {}), percent)
     variables |= _scales(dict(scales or {}))
     attributes = {
         **_described(experiment, name, weight_decay, init_scale),
@@ -169,7 +171,9 @@ def _whole(values: Float[np.ndarray, " t"]) -> Shaped[np.ndarray, " t"]:
     return values.astype(np.int64) if is_whole else values
 
 
-def _curves(curves: Any, num: int, long_names: dict[str, str]) -> dict[str, Any]:
+def _curves(
+    curves: Any, num: int, long_names: dict[str, str], percent: bool | None
+) -> dict[str, Any]:
     if not isinstance(curves, Mapping):
         raise InputError("curves", type(curves).__name__, "should be a mapping of names to series")
     found: dict[str, Float[np.ndarray, " t"]] = {}
@@ -190,7 +194,7 @@ def _curves(curves: Any, num: int, long_names: dict[str, str]) -> dict[str, Any]
         raise InputError("curves", sorted(map(str, found)), accepted)
     for curve in _JUDGED:
         _check_finite(curve, found.get(curve))
-    _as_fractions(found)
+    _as_fractions(found, percent)
     variables = {}
     for curve, values in found.items():
         labels = {"long_name": long_names.get(curve, ""), "units": "1"}
@@ -208,25 +212,33 @@ def _check_finite(curve: str, values: Float[np.ndarray, " t"] | None) -> None:
     raise InputError(f"curves.{curve}[{place}]", float(values[place]), accepted)
 
 
-def _as_fractions(found: dict[str, Float[np.ndarray, " t"]]) -> None:
+def _as_fractions(found: dict[str, Float[np.ndarray, " t"]], percent: bool | None) -> None:
     """Divides accuracies in percent by 100. One program logs all of them in the same unit."""
     accuracies = {name: found[name] for name in _JUDGED[:2] if name in found}
-    if not accuracies:
-        return
-    highest = max(float(np.max(values)) for values in accuracies.values())
-    percent = highest > 1 + _ROUNDING
-    most = _MOST_PERCENT if percent else 1 + _ROUNDING
+    highest = {name: float(np.max(values)) for name, values in accuracies.items()}
+    above = [name for name, value in highest.items() if value > 1 + _ROUNDING]
+    recognised = bool(above) if percent is None else percent
+    most = _MOST_PERCENT if recognised else 1 + _ROUNDING
     for curve, values in accuracies.items():
         outside = (values < -_ROUNDING) | (values > most)
         if np.any(outside):
             place = int(np.argmax(outside))
             accepted = "should be between 0 and 1, or a percent between 0 and 100"
+            if percent is not None:
+                accepted = f"should be between 0 and {100 if percent else 1}"
             raise InputError(f"curves.{curve}[{place}]", float(values[place]), accepted)
-        found[curve] = np.clip(values / (100.0 if percent else 1.0), 0.0, 1.0)
-    if percent:
+    if percent is None and above and len(above) < len(accuracies):
+        # A test accuracy that stays below 1 % exists as well as programs that mix units.
+        low = next(name for name in accuracies if name not in above)
+        accepted = f"could be a fraction, or a percent as {above[0]}, whose largest value is "
+        accepted += f"{highest[above[0]]:g}: say so by percent=True, or divide {above[0]} by 100"
+        raise InputError(f"curves.{low}", f"at most {highest[low]:g}", accepted)
+    for curve, values in accuracies.items():
+        found[curve] = np.clip(values / (100.0 if recognised else 1.0), 0.0, 1.0)
+    if recognised and percent is None:
         names = " and ".join(accuracies)
-        words = f"{names}: the largest value is {highest:g}, so they are read as percents"
-        warnings.warn(words, UserWarning, stacklevel=4)
+        words = f"{names}: the largest value is {max(highest.values()):g}, "
+        warnings.warn(f"{words}so they are read as percents", UserWarning, stacklevel=4)
 
 
 def _scales(scales: dict[str, float]) -> dict[str, Any]:

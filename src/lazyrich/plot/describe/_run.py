@@ -16,6 +16,7 @@ from ._forecast import forecast_marks
 from ._panels import contents_of
 from ._phases import phases
 from ._shown import Curves, Records, Shown, shown
+from ._thinned import thinned
 from ._time import events_of, scales_of, second_axis, time_axis
 
 
@@ -37,6 +38,7 @@ def run(
     scales = scales_of(time)
     runs = shown(record, forecast, curves)
     events = [events_of(one.record) for one in runs]
+    runs = [replace(one, record=thinned(one.record)) for one in runs]
     if scales == ("log",):
         # Time 0 is not on a log axis.
         runs = [replace(one, record=one.record.sel(time=one.times > 0)) for one in runs]

@@ -67,7 +67,11 @@ def range_of(
         low, high = (low + high) / 2 - half, (low + high) / 2 + half
     extra = margin * (high - low)
     low, high = low - extra, high + extra
-    return (float(np.exp(low)), float(np.exp(high))) if scale == "log" else (low, high)
+    if scale == "linear":
+        return low, high
+    # The exponential of a value below the least normal number can be zero.
+    info = np.finfo(float)
+    return float(max(np.exp(low), info.tiny)), float(np.exp(min(high, np.log(info.max))))
 
 
 def is_wide(values: Float[np.ndarray, " _"]) -> bool:

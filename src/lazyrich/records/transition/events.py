@@ -92,12 +92,9 @@ class Transition:
     @property
     def advice(self) -> str:
         """What to do next, in one line."""
-        advice = advice_on(self.outcome, self.state, self.ending)
         if self.is_recent:
-            return RECENT
-        if self.logged and self.outcome == "failed":
-            return "lower the learning rate, or clip gradients: the logged values are not finite"
-        return advice.replace("raise t1", "train for longer") if self.logged else advice
+            return RECENT.replace("record", "log", 1) if self.logged else RECENT
+        return advice_on(self.outcome, self.state, self.ending, logged=self.logged)
 
     @property
     def is_recent(self) -> bool:

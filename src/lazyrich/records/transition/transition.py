@@ -52,6 +52,9 @@ def transition(record: xr.Dataset, thresholds: Thresholds | None = None) -> Tran
     for name in needed:
         if name not in curves:
             accepted = f"should be recorded: add {name} to the experiment's probes"
+            if "source" in record.attrs:
+                accepted = "should be among the logged curves; for the losses to be judged, leave "
+                accepted += "out accuracies that have no partner"
             raise InputError("record", name, accepted)
     ending = str(record.attrs.get("ending", "completed"))
     found = read_off(record["time"].values, curves, ending, thresholds, scales)
@@ -204,7 +207,9 @@ def _fit(
     chance = chance_of(by, scales)
     constant = -blank if thresholds.loss is not None else (0.0 if math.isnan(chance) else chance)
     targets = [(curve, level, constant)]
-    too = thresholds.train_loss > 0 and thresholds.loss is None
+    # A log that begins after the fit has no loss of zero outputs to compare with.
+    late = math.isnan(scales.blank_loss) and times[0] > 0 and curve[0] >= level
+    too = thresholds.train_loss > 0 and thresholds.loss is None and not late
     if by == "accuracy" and too and loss is not None:
         loss = np.asarray(loss)
         targets.append((-loss, -(1 - thresholds.train_loss) * blank, -blank))

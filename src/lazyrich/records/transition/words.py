@@ -147,15 +147,52 @@ _NEXT: dict[tuple[str, bool], str] = {
 }
 
 
+# The same for a log. Its reader has a training script, and no fields of an experiment.
+_NEXT_OF_LOG: dict[tuple[str, bool], str] = {
+    ("grokked", False): "train for longer until the test score settles",
+    ("misgrokked", True): "stop at the plateau (t10), or lower the weight decay, to keep its score",
+    ("misgrokked", False): "train for longer until the test score settles",
+    ("immediate", True): "for a delay raise the scale of the initial weights, or train on fewer "
+    "samples",
+    ("immediate", False): "train for longer: the score or the norm of the weights still changes",
+    ("gradual", True): "for a longer delay raise the scale of the initial weights, or lower the "
+    "weight decay",
+    ("gradual", False): "train for longer until the test score settles",
+    ("improved", False): "train for longer: the test score still changes",
+    ("improved", True): "the scores no longer change: log the norm of the weights to see whether a "
+    "longer run could still change them",
+    ("unchanged", True): "the scores no longer change: log the norm of the weights to see whether "
+    "a longer run could still change them",
+    ("unchanged", False): "train for longer: the curves still change, and so may the score",
+    ("untrained", True): "the scores no longer change: lower the weight decay, or use a model that "
+    "can fit the data",
+    ("untrained", False): "train for longer: the training data are not fitted yet",
+    ("collapsed", True): "lower the weight decay or the learning rate: the fit is lost",
+    ("collapsed", False): "lower the weight decay or the learning rate: the fit is lost",
+    (
+        "failed",
+        True,
+    ): "lower the learning rate, or clip gradients: the logged values are not finite",
+    ("failed", False): "lower the learning rate, or clip gradients: the logged values are not "
+    "finite",
+}
+assert {*_NEXT_OF_LOG} <= {*_NEXT}
+
 RECENT = (
     "record more often, or for longer; or lower the threshold `sustained`, the number of records "
 )
 RECENT += "for which a fit or a change must hold"
 
 
-def advice_on(outcome: str, state: State, ending: str) -> str:
-    """One line on what to do next; empty for a former outcome."""
+def advice_on(outcome: str, state: State, ending: str, *, logged: bool = False) -> str:
+    """One line on what to do next; empty for a former outcome.
 
-    if (state == "stopped" or outcome == "failed") and ending in _ENDINGS:
+    - **Takes** `logged`, whether another program made the run: then no field of an experiment is
+        named.
+    """
+    key = (outcome, state == "settled")
+    if logged and key in _NEXT_OF_LOG:
+        return _NEXT_OF_LOG[key]
+    if not logged and (state == "stopped" or outcome == "failed") and ending in _ENDINGS:
         return _ENDINGS[ending]
-    return _NEXT.get((outcome, state == "settled"), "")
+    return _NEXT.get(key, "")

@@ -1,0 +1,118 @@
+"""Logs in CSV, and what Weights & Biases and TensorBoard export as such."""
+
+import csv
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..._core.errors import InputError
+from ..._core.files import opened
+from .several import chosen_run
+from .table import MAX_BYTES, MAX_COLUMNS, Table, listed
+
+# Rows that are converted at a time.
+_ROWS = 1024
+_DELIMITERS = (",", "\t", ";")
+# Columns of an export from the page of Weights & Biases: `run - metric`, and its range.
+_DASH, _RANGES = " - ", ("__MIN", "__MAX")
+# The header of a series that TensorBoard exports, whose tag is in the name of the file.
+_EXPORTED = ("wall time", "step", "value")
+
+
+def read(path: Path, table: Table, run: str | None) -> None:
+    """Adds the numbers of a CSV file to a table, row by row."""
+    offset = table.begin(path.name, "line")
+    with opened(path, MAX_BYTES) as file:
+        text = io.TextIOWrapper(file, "utf-8-sig", newline="")
+        rows = _rows(text, path)
+        head = next(rows, (0, []))[1]
+        if len(head) > MAX_COLUMNS:
+            accepted = f"should have at most {MAX_COLUMNS:,} columns"
+            raise InputError(f"{path.name}, line 1", f"{len(head):,} columns", accepted)
+        if len(set(head)) < len(head):
+            raise InputError(f"{path.name}, line 1", listed(head), "should name each column once")
+        names = _names(head, path, run)
+        taken = [
+            (place, column)
+            for place, name in enumerate(names)
+            if name and (column := table.column(name)) is not None
+        ]
+        num, width = len(taken), len(head)
+        lines: list[int] = []
+        held: list[list[str]] = []
+
+        def keep() -> None:
+            cells = list(zip(*held, strict=True))
+            for place, column in taken if held else ():
+                column.extend(lines, cells[place])
+            if lines:
+                table.ended(lines[-1], num * len(lines))
+            lines.clear()
+            held.clear()
+
+        for line, row in rows:
+            if len(row) > width:
+                if any(cell.strip() for cell in row[width:]):
+                    accepted = f"has {len(row)} cells, but the header has {width}"
+                    raise InputError(f"{path.name}, line {line:,}", row[-1], accepted)
+                del row[width:]
+            if len(row) < width:
+                row.extend([""] * (width - len(row)))
+            lines.append(offset + line)
+            held.append(row)
+            if len(held) == _ROWS:
+                keep()
+        keep()
+
+
+def _rows(text: io.TextIOWrapper, path: Path) -> Iterator[tuple[int, list[str]]]:
+    """The rows that are not empty, with their lines; the first is the header."""
+    first, before = text.readline(2**20), 1
+    while first and not first.strip():
+        first, before = text.readline(2**20), before + 1
+    # Programs write the names of columns as a comment.
+    sample = first.lstrip("#").lstrip()
+    delimiter = max(_DELIMITERS, key=sample.count)
+    if not sample.count(delimiter) and len(sample.split()) > 1:
+        delimiter = " "
+    skip = delimiter == " "
+    reader = csv.reader(io.StringIO(sample), delimiter=delimiter, skipinitialspace=skip)
+    line = before
+    try:
+        yield before, [name.strip() for name in next(reader, []) if name.strip() or not skip]
+        reader = csv.reader(text, delimiter=delimiter, skipinitialspace=skip)
+        for row in reader:
+            line = before + reader.line_num
+            if skip and row and not row[-1]:
+                row.pop()
+            if row and (row[0] or any(cell.strip() for cell in row)):
+                yield line, row
+    except csv.Error as error:
+        accepted = f"is not valid CSV: {error}"
+        raise InputError(f"{path.name}, line {line + 1:,}", "a row", accepted) from None
+
+
+def _names(head: list[str], path: Path, run: str | None) -> list[str]:
+    """The names of columns without those of runs; empty for columns of other runs."""
+    if tuple(name.lower() for name in head) == _EXPORTED:
+        return ["", head[1], path.stem.rpartition("-tag-")[2]]
+    plain = [name for name in head if not name.endswith(_RANGES)]
+    dashed = [name for name in plain if _DASH in name]
+    is_export = len(plain) < len(head) or (len(dashed) == len(plain) - 1 and dashed)
+    if not (dashed and is_export):
+        if run is not None:
+            raise InputError("--run", run, f"is for logs of several runs; {path.name} has one")
+        return head
+    runs = list(dict.fromkeys(name.rpartition(_DASH)[0] for name in dashed))
+    wanted = chosen_run(path.name, runs, run)
+    names = []
+    for name in head:
+        owner, _, metric = name.rpartition(_DASH)
+        own = owner == wanted and not name.endswith(_RANGES)
+        names.append((metric if own else "") if _DASH in name else name)
+    # The axis of the page, such as `Step`, is in a column of its own.
+    doubled = {name for name in names if name and names.count(name) > 1}
+    return [
+        "" if name in doubled and _DASH in own else name
+        for name, own in zip(names, head, strict=True)
+    ]

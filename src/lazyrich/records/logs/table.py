@@ -1,0 +1,148 @@
+"""The numbers in the files of a log, before anything is chosen of them."""
+
+from array import array
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from ..._core.errors import InputError, one_line
+
+MAX_BYTES = 2**28
+"""The largest size of a file of a log, in bytes."""
+MAX_ROWS, MAX_COLUMNS, MAX_NUMBERS = 10_000_000, 2_000, 2**24
+"""The largest numbers of rows and columns in a log, and of numbers that are kept of it."""
+MAX_NAME = 200
+"""The largest number of letters that are kept of a column's name."""
+
+# Texts for a value that is missing. Many programs write a number in every row of some columns only.
+_MISSING = ("", "-", "--", "na", "n/a", "null", "none")
+
+
+class Column:
+    """The numbers of one column: `rows`, where they are, and `values`.
+
+    - `wrong`: the row and the text of the first cell that is not a number.
+    """
+
+    def __init__(self) -> None:
+        self.rows: array[int] = array("q")
+        self.values: array[float] = array("d")
+        self.wrong: tuple[int, str] | None = None
+
+    def add(self, row: int, cell: object) -> None:
+        """Adds a cell. An empty cell is left out."""
+        try:
+            # A truth value is a number in Python.
+            value = float("true") if isinstance(cell, bool) else float(cell)  # type: ignore[arg-type]
+        except (TypeError, ValueError, OverflowError):
+            if cell is None or (isinstance(cell, str) and cell.strip().lower() in _MISSING):
+                return
+            if self.wrong is None:
+                self.wrong = row, one_line(cell, 80)
+            return
+        self.rows.append(row)
+        self.values.append(value)
+
+    def extend(self, rows: Sequence[int], cells: Sequence[str]) -> None:
+        """Adds many cells. Equal to `add` for each, and ten times as fast for plain numbers."""
+        try:
+            if "" in cells:
+                rows = [row for row, cell in zip(rows, cells, strict=True) if cell]
+                cells = [cell for cell in cells if cell]
+            values = array("d", map(float, cells))
+        except ValueError:
+            for row, cell in zip(rows, cells, strict=True):
+                self.add(row, cell)
+            return
+        self.rows.extend(rows)
+        self.values.extend(values)
+
+    def arrays(self) -> tuple[Int[np.ndarray, " k"], Float[np.ndarray, " k"]]:
+        """Rows and values as arrays."""
+        return np.array(self.rows, dtype=np.int64), np.array(self.values, dtype=float)
+
+
+class Table:
+    """Numbers by column and row, from one file or from several that belong together.
+
+    Rows of all files are numbered on. Columns that `wanted` refuses have a name and no numbers, so
+    that memory is spent only on what can be used.
+    """
+
+    def __init__(self, wanted: Callable[[str], bool]):
+        self.columns: dict[str, Column] = {}
+        self.notes: list[str] = []
+        self._wanted = wanted
+        self._dropped: dict[str, None] = {}
+        self._parts: list[tuple[int, str, str]] = []
+        self._next, self._num = 0, 0
+
+    def begin(self, file: str, row: str) -> int:
+        """Begins a file whose rows are called `row`, such as `line`.
+
+        - **Returns** the number to add to a row of this file.
+        """
+        self._parts.append((self._next, one_line(file, 80), row))
+        return self._next
+
+    def column(self, name: str) -> Column | None:
+        """The column of a name, made if it is new; None if it is not wanted."""
+        name = name[:MAX_NAME]
+        found = self.columns.get(name)
+        if found is None and name not in self._dropped:
+            if len(self.columns) + len(self._dropped) >= MAX_COLUMNS:
+                accepted = f"should have at most {MAX_COLUMNS:,} columns"
+                raise InputError("log", self._parts[-1][1], accepted)
+            if self._wanted(name):
+                found = self.columns.setdefault(name, Column())
+            else:
+                self._dropped[name] = None
+        return found
+
+    def ended(self, row: int, num: int) -> None:
+        """Counts a row of which `num` numbers are kept, and refuses a log that is too long."""
+        self._next = row + 1
+        self._num += num
+        start, file, called = self._parts[-1]
+        if row - start > MAX_ROWS:
+            raise InputError(file, f"{called} {row - start:,}", f"has more than {MAX_ROWS:,} rows")
+        if self._num > MAX_NUMBERS:
+            accepted = f"has more than {MAX_NUMBERS:,} numbers: keep the columns that are judged, "
+            accepted += "or every tenth row"
+            raise InputError(file, f"{called} {row - start:,}", accepted)
+
+    @property
+    def names(self) -> list[str]:
+        """The names of all columns."""
+        return [*self.columns, *self._dropped]
+
+    @property
+    def file(self) -> str:
+        """The name of the first file."""
+        return self._parts[0][1]
+
+    def place(self, row: int) -> str:
+        """Where a row is, in words, such as `log.csv, line 7`."""
+        which = bisect_right([start for start, _, _ in self._parts], row) - 1
+        start, file, called = self._parts[which]
+        return f"{file}, {called} {row - start:,}"
+
+    def numbers(self, name: str) -> tuple[Int[np.ndarray, " k"], Float[np.ndarray, " k"]]:
+        """Rows and values of a column.
+
+        - **Raises** [`InputError`][lazyrich.InputError] if a cell of it is not a number.
+        """
+        column = self.columns[name]
+        if column.wrong is not None:
+            row, text = column.wrong
+            raise InputError(f"{self.place(row)}, column {name}", text, "should be a number")
+        return column.arrays()
+
+
+def listed(names: Iterable[str]) -> str:
+    """Some of the names in one line."""
+    shown = [one_line(name, 40) for name in names]
+    more = f" and {len(shown) - 12} more" if len(shown) > 12 else ""
+    return (", ".join(shown[:12]) or "none") + more
