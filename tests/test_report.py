@@ -509,7 +509,7 @@ BAD = {
     "long field": GOOD + f'3,1,"{"x" * 200_000}"\n',
     "infinite step": GOOD + "inf,1,1\n",
     "negative step": GOOD.replace("1,0.5", "-1,0.5"),
-    "broken at once": GOOD.replace("0.5", "nan"),
+    "broken at once": "step,train_acc,test_acc\n1,nan,nan\n2,nan,nan\n",
     "columns": ",".join(f"c{i}" for i in range(3000)) + "\n" + ",".join("1" * 3000),
     "list": "[1, 2]\n",
     "cut": '{"step": 1, "train_acc": 0.5\n',
