@@ -2,6 +2,7 @@
 
     make mutations            or, in the environment that it makes,
     .venv/mutations/bin/python benchmarks/mutations.py [--each 20] [--only transition losses]
+    .venv/mutations/bin/python benchmarks/mutations.py --again [--only transition losses]
 
 Mutations are those of Cosmic Ray (another operator, comparison or constant, a dropped `not`,
 `and` for `or`, an empty loop) and three of our own: a constant off by five per cent, a dropped
@@ -11,7 +12,9 @@ shift in place of a sum, are left out, because every test would notice them.
 In each room a number of places is drawn at random, with one mutation each. The tests of the
 room run on a mutated copy of the tree, the quick ones first, and end with the first failure. A
 mutation is killed when a test fails. Survivors are printed and kept in `mutations.json`, where a
-reason can be written beside each; reasons are kept when the script runs again.
+reason can be written beside each; reasons are kept when the script runs again. With `--again` no
+places are drawn: the survivors meet the present tests, and those that are killed now leave the
+list.
 """
 
 import argparse
@@ -27,7 +30,7 @@ import subprocess
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,6 +39,7 @@ from cosmic_ray.ast import ast_nodes, get_ast_from_path
 from cosmic_ray.mutating import mutate_and_test
 from cosmic_ray.operators.operator import Operator
 from cosmic_ray.plugins import OPERATOR_PROVIDERS, get_operator, operator_names
+from cosmic_ray.testing import run_tests
 from cosmic_ray.work_item import MutationSpec, TestOutcome
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -74,7 +78,13 @@ ROOMS: dict[str, Room] = {
     "kernels": Room(("kernel/*.py",), ("test_kernel.py",)),
     "solvers": Room(
         ("solvers/*.py",),
-        ("test_rodas5p.py", "test_damped_rkc2.py", "test_rosenbrock_w.py", "test_stabilised.py"),
+        (
+            "test_gauss_newton.py",
+            "test_rodas5p.py",
+            "test_damped_rkc2.py",
+            "test_rosenbrock_w.py",
+            "test_stabilised.py",
+        ),
     ),
     "forecast": Room(("forecasts/*.py",), ("test_forecast.py", "test_forecast_verdicts.py")),
     "maps": Room(("maps/*.py", "sweeps/runs.py"), ("test_phase.py",)),
@@ -281,6 +291,24 @@ def judge(place: Place) -> dict[str, Any]:
     }
 
 
+def judge_again(survivor: dict[str, Any]) -> dict[str, Any]:
+    """The same mutation, if its lines are still in the file, before the present tests."""
+    seconds = limit(survivor["room"])
+    path, change = Path(survivor["place"]), survivor["change"]
+    old, new = ("\n".join(line[1:] for line in change if line[0] == sign) for sign in "-+")
+    text = path.read_text(encoding="utf-8")
+    if text.count(old) != 1:
+        raise RuntimeError(f"{path} has not the lines of the mutation once:\n{old}")
+    begun = time.perf_counter()
+    try:
+        path.write_text(text.replace(old, new), encoding="utf-8")
+        outcome, _ = run_tests(command(survivor["room"]), seconds)
+    finally:
+        path.write_text(text, encoding="utf-8")
+    killed, taken = outcome == TestOutcome.KILLED, round(time.perf_counter() - begun, 1)
+    return {**survivor, "killed": killed, "seconds": taken}
+
+
 def earlier() -> dict[str, Any]:
     """The results of earlier runs, with the reasons written beside survivors."""
     if not KEPT.exists():
@@ -289,41 +317,54 @@ def earlier() -> dict[str, Any]:
     return kept
 
 
+def judged(
+    work: Callable[[Any], dict[str, Any]], todo: list[Any], processes: int
+) -> list[dict[str, Any]]:
+    """The results of `work`, each printed when it is there."""
+    found: list[dict[str, Any]] = []
+    context = multiprocessing.get_context("spawn")
+    with (
+        tempfile.TemporaryDirectory() as parent,
+        context.Pool(processes, begin, (parent,)) as pool,
+    ):
+        for result in pool.imap_unordered(work, todo):
+            found.append(result)
+            word = "killed" if result["killed"] else "SURVIVED"
+            print(
+                f"{len(found):4d} of {len(todo)}  {result['seconds']:6.1f} s  {word:8s}", end="  "
+            )
+            print(f"{result['place']}:{result['line']}", flush=True)
+            if not result["killed"]:
+                print("      " + "\n      ".join(result["change"]), flush=True)
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--each", type=int, default=20, help="places of each room")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", choices=list(ROOMS), nargs="*", help="rooms, left out all")
     parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--again", action="store_true", help="the survivors, with today's tests")
     asked = parser.parse_args()
     os.chdir(ROOT)
     rooms = asked.only or list(ROOMS)
-    drawn = [place for room in rooms for place in places(room, asked.each, asked.seed)]
-    before, found = earlier(), []
-    known = {(s["place"], *s["change"]): s["reason"] for s in before["survivors"]}
-    context = multiprocessing.get_context("spawn")
-    with tempfile.TemporaryDirectory() as parent:
-        pool = context.Pool(asked.processes, begin, (parent,))
-        with pool:
-            for result in pool.imap_unordered(judge, drawn):
-                found.append(result)
-                word = "killed" if result["killed"] else "SURVIVED"
-                print(
-                    f"{len(found):4d} of {len(drawn)}  {result['seconds']:6.1f} s  {word:8s}",
-                    end="  ",
-                )
-                print(f"{result['place']}:{result['line']}", flush=True)
-                if not result["killed"]:
-                    print("      " + "\n      ".join(result["change"]), flush=True)
+    table, survivors = earlier().values()
+    if asked.again:
+        found = judged(judge_again, [s for s in survivors if s["room"] in rooms], asked.processes)
+        for result in found:
+            table[result["room"]]["killed"] += result["killed"]
+    else:
+        drawn = [place for room in rooms for place in places(room, asked.each, asked.seed)]
+        found = judged(judge, drawn, asked.processes)
+        for room in rooms:
+            here = [result["killed"] for result in found if result["room"] == room]
+            table[room] = {"mutations": len(here), "killed": sum(here), "seed": asked.seed}
     # Rooms that were not asked for keep their earlier results.
-    table = {room: row for room, row in before["rooms"].items() if room not in rooms}
-    kept = [s for s in before["survivors"] if s["room"] in table]
-    for room in rooms:
-        here = [result for result in found if result["room"] == room]
-        killed = sum(result["killed"] for result in here)
-        table[room] = {"mutations": len(here), "killed": killed, "seed": asked.seed}
+    reasons = {(s["place"], *s["change"]): s["reason"] for s in survivors}
+    kept = [s for s in survivors if s["room"] not in rooms]
     kept += [
-        {**result, "reason": known.get((result["place"], *result["change"]), "")}
+        {**result, "reason": reasons.get((result["place"], *result["change"]), "")}
         for result in found
         if not result["killed"]
     ]
