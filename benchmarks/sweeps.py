@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 import lazyrich as lr
+from lazyrich.plot.description import Axis, Curve, Figure, Line, Panel, Style
+from lazyrich.plot.description.axis import range_of
 from lazyrich.sweeps import Sweep, batches
 from lazyrich.sweeps._execution import run_sweep, worker_pool
 from lazyrich.sweeps._store import Store
@@ -94,22 +95,32 @@ def plan(num_runs: int) -> dict[str, float]:
     }
 
 
+_LOOKS = {
+    "simulating": Style("#0b3c6f", marker="circle", filled=True),
+    "overhead": Style("#d55e00", "dashed", marker="square", filled=True),
+    "opening": Style("#4d4d4d", "dotted", marker="up"),
+    "consolidating": Style("#8c8c8c", "dashdot", marker="diamond"),
+}
+
+
 def draw(rows: list[dict[str, float]], path: Path) -> None:
-    figure = Figure(figsize=(5.2, 3.8), layout="constrained")
-    axis = figure.subplots()
-    for name, color, line in (
-        ("simulating", "#08306b", "o-"),
-        ("overhead", "#e6550d", "s-"),
-        ("opening", "#525252", "^--"),
-        ("consolidating", "#969696", "v:"),
-    ):
-        values = [row[f"milliseconds a run, {name}"] for row in rows]
-        axis.plot([row["runs"] for row in rows], values, line, color=color, label=name)
-    axis.axhline(1.0, color="#bdbdbd", linewidth=1.0)
-    axis.set(xscale="log", yscale="log", xlabel="runs of the sweep", ylabel="milliseconds a run")
-    axis.grid(True, which="major", color="#e0e0e0", linewidth=0.6)
-    axis.legend(fontsize=8, framealpha=0.9, edgecolor="none")
-    figure.savefig(path, dpi=130)
+    """Milliseconds a run against the number of runs, with 1 ms as a line."""
+    runs = np.array([row["runs"] for row in rows], dtype=float)
+    curves = []
+    for name, style in _LOOKS.items():
+        values = np.array([row[f"milliseconds a run, {name}"] for row in rows])
+        curves.append(Curve(runs, values, name, style, label=name))
+    low, high = range_of(*(curve.y for curve in curves), scale="log")
+    one = Line(1.0, "1 ms", Style("#b0b0b0", width=0.9), label="1 ms")
+    panel = Panel(
+        "cost",
+        Axis("runs of the sweep", *range_of(runs, scale="log"), "log"),
+        Axis("time a run", low, high, "log", unit="ms"),
+        lines=(one,),
+        curves=tuple(curves),
+    )
+    caption = "Milliseconds a run against the number of runs of a sweep."
+    lr.plot.draw(Figure((panel,), caption), figsize=(5.6, 3.2)).savefig(path, dpi=200)
 
 
 def main(sizes: list[int]) -> None:

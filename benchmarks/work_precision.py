@@ -620,13 +620,14 @@ def _dress(axis: Any, result: dict[str, Any]) -> None:
     least, most = axis.get_ylim()
     if most < 6 * least:
         axis.set_ylim(least / 1.7, most * 1.7)
+    least, most = axis.get_ylim()
     _label(axis.yaxis, most / least, 1)
     _label(axis.xaxis, high / low, 100)
 
 
 def _label(axis: Any, ratio: float, unit: float) -> None:
     """Plain numbers at 1 and 3 of each power of ten, or at 1 alone over a wide range."""
-    axis.set_major_locator(LogLocator(subs=(1.0, 3.0) if ratio < 40 else (1.0,)))
+    axis.set_major_locator(LogLocator(subs=(1.0, 3.0) if ratio < 100 else (1.0,)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{unit * value:,.12g}"))
     axis.set_minor_formatter(NullFormatter())
 

@@ -94,6 +94,38 @@ def test_a_cell_is_opened_with_a_click_and_the_colour_changes(explorer, new_page
     assert "at.seed=1" in page.url
 
 
+def background(page, selector):
+    """The colour behind an element of a figure: that of the figure, or of its axes."""
+    return page.evaluate(f"getComputedStyle(document.querySelector('{selector}')).fill")
+
+
+def test_a_map_in_the_dark_is_dark_around_its_cells(explorer, new_page):
+    opened = new_page(explorer.address + "#map", color_scheme="dark")
+    page = opened.page
+    drawn(page, "#map-figure")
+    paper = page.evaluate("document.querySelector('#map-figure .main-svg').style.background")
+    assert paper == "rgb(20, 20, 20)"
+    # Where no cell is shown, missing runs are white, as in the key.
+    assert background(page, "#map-figure .bg") == "rgb(255, 255, 255)"
+    # Every part of the map is in the key, as are the numbers of runs above it.
+    named = [text.lower() for text in page.locator("#map-key li").all_inner_texts()]
+    assert any("grokked" in text for text in named)
+    assert any("boundary" in text for text in named)
+    assert re.search(r"\d runs: .*grokked", page.locator("#map-missing").inner_text())
+    # The mark of the chosen cell stays when the colours change.
+    page.locator("#map-cells").focus()
+    page.keyboard.press("ArrowRight")
+    marks = "document.querySelectorAll('#map-figure .shapelayer path').length"
+    until(page, marks, lambda value: value == 1)
+    page.emulate_media(color_scheme="light")
+    until(
+        page,
+        "document.querySelector('#map-figure .main-svg').style.background",
+        lambda value: value == "rgb(255, 255, 255)",
+    )
+    assert page.evaluate(marks) == 1
+
+
 def test_missing_runs_are_started_from_the_page(explorer, new_page, store):
     page = new_page(explorer.address + "#map").page
     page.get_by_text("2 of 8 runs are missing.").wait_for(timeout=PATIENCE)
@@ -122,6 +154,14 @@ def test_time_is_moved_and_the_weights_follow(explorer, new_page):
     until(page, "Number(document.getElementById('inside-time').value)", lambda value: value > 5)
     page.get_by_role("button", name="Pause").click()
     assert opened.findings() == []
+    assert not opened.is_cut()
+    # A window that becomes narrow has figures that are as narrow.
+    page.set_viewport_size({"width": 390, "height": 844})
+    widest = (
+        "Math.max(...[...document.querySelectorAll('#inside .main-svg')]"
+        ".map((svg) => svg.getBoundingClientRect().right))"
+    )
+    until(page, widest, lambda value: value <= 390)
     assert not opened.is_cut()
 
 

@@ -61,13 +61,16 @@ class TourView {
     this.caption = make("figcaption");
     this.drawing = make("figure", { hidden: true }, this.figure, this.caption);
     this.empty = make("p", { className: "note", textContent: "Press Run this. The curves appear here." });
+    // The process that knows the stories may still be starting.
+    this.waiting = make("p", { className: "note", textContent: "The stories are being read." });
     root.replaceChildren(
       make("h2", { textContent: "Tour" }),
       this.problem,
       this.stories,
-      make(
+      this.waiting,
+      (this.body = make(
         "div",
-        { className: "beside turned" },
+        { className: "beside turned", hidden: true },
         make(
           "section",
           {},
@@ -82,7 +85,7 @@ class TourView {
           make("p", { className: "note", textContent: "Arrow keys or Page Up and Page Down turn the pages." }),
         ),
         make("section", {}, this.empty, this.drawing),
-      ),
+      )),
     );
     this.keys = (event) => this.key(event);
   }
@@ -102,6 +105,8 @@ class TourView {
           return open;
         }),
       );
+      this.waiting.hidden = true;
+      this.body.hidden = false;
     }
     const place = Math.max(0, this.list.findIndex(({ id }) => id === state.story));
     const last = this.list[place].steps.length - 1;
