@@ -22,6 +22,7 @@ from .explorer import COMMAND, Served, served
 
 # Jobs that do what jobs should not; Python imports this file at the start of every process.
 TRIALS = """
+import subprocess
 import sys
 import time
 import types
@@ -34,11 +35,11 @@ trials = types.ModuleType("lazyrich._explore.jobs.trials")
 sys.modules[trials.__name__] = trials
 
 
-def trial(place):
+def trial(place, is_light=False):
     def keep(function):
         name = function.__name__
         setattr(trials, name, function)
-        jobs.JOBS[f"trial.{name}"] = jobs.Job(place, "trials", name)
+        jobs.JOBS[f"trial.{name}"] = jobs.Job(place, "trials", name, is_light)
         return function
     return keep
 
@@ -74,8 +75,25 @@ def steps(args, send, place):
 
 @trial("run")
 def deaf(args, send, place):
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    subprocess.Popen(["sleep", "1000"], **quiet)
     send("progress", {"stage": "deaf", "fraction": None, "detail": ""})
     time.sleep(1000)
+
+
+@trial("quick")
+def compiles(args, send, place):
+    send("progress", {"stage": "compiles", "fraction": None, "detail": ""})
+    while not (place.scratch / "compiled").exists():
+        time.sleep(0.02)
+    return {}
+
+
+@trial("quick", is_light=True)
+def light(args, send, place):
+    if args.get("ends"):
+        (place.scratch / "compiled").touch()
+    return args
 
 
 @trial("run")
@@ -478,10 +496,21 @@ def test_a_job_that_does_not_hear_the_cancel_loses_its_process(explorer):
         number = tab.ask("trial.deaf")
         tab.until(number, "progress")
         worker = the_worker(explorer, tab, "run")
+        (child,) = worker.children()
         tab.send({"cancel": number})
         assert tab.end(number)["event"] == "cancelled"
         assert tab.end(tab.ask("trial.after"))["event"] == "done"
         assert not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE
+        assert ended(child)
+
+
+def test_a_light_job_does_not_wait_for_one_that_compiles(explorer):
+    with explorer.tab() as tab:
+        number = tab.ask("trial.compiles")
+        tab.until(number, "progress")
+        light = tab.ask("trial.light", {"ends": True})
+        assert tab.event() == {"id": light, "event": "done", "data": {"ends": True}}
+        assert tab.end(number)["event"] == "done"
 
 
 @pytest.mark.slow
@@ -517,7 +546,7 @@ def test_a_worker_that_cannot_start_is_one_line(tmp_path):
         PYTHONPATH=os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
     ) as it:
         with it.tab() as tab:
-            found = tab.end(tab.ask("lab.list"))
+            found = tab.end(tab.ask("tour.list"))
             assert found["event"] == "failed"
             check_line(found["data"]["error"], "the process that computes cannot start: ")
             assert "No module named 'lazyrich.absent" in found["data"]["error"]
@@ -525,7 +554,7 @@ def test_a_worker_that_cannot_start_is_one_line(tmp_path):
         with it.tab() as tab:
             states = [json.loads(tab.socket.recv(20))["data"] for _ in range(2)]
             assert ("quick", "failed") in {(found["worker"], found["state"]) for found in states}
-            assert tab.end(tab.ask("lab.list"))["event"] == "failed"
+            assert tab.end(tab.ask("tour.list"))["event"] == "failed"
 
 
 # --- The command. ---
@@ -600,11 +629,11 @@ def test_the_end_takes_workers_and_files_with_it(trials, tmp_path, how):
     with subprocess.Popen(command, env=variables, **pipes) as process:
         explorer = Served(process)
         with explorer.tab() as tab:
-            tab.until(tab.ask("trial.steps"), "progress")
+            tab.until(tab.ask("trial.deaf"), "progress")
             (scratch,) = tmp_path.iterdir()
             assert stat.S_IMODE(scratch.stat().st_mode) == 0o700
             workers = explorer.workers
-            assert len(workers) == 2
+            assert len(workers) == 3  # one of them a process that a job has started
             process.send_signal(how)
             out, err = process.communicate(timeout=20)
             code, _ = tab.closed()

@@ -10,6 +10,7 @@ import math
 import os
 import queue
 import shutil
+import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -44,6 +45,7 @@ class _Inbox:
 
     def __init__(self, lines: BinaryIO, place: Place):
         self.jobs: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+        self.light: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         self.cancelled: set[int] = set()
         self._lines, self._place = lines, place
         threading.Thread(target=self._read, daemon=True).start()
@@ -56,8 +58,12 @@ class _Inbox:
                 if "cancel" in message:
                     self.cancelled.add(message["cancel"])
                 else:
-                    self.jobs.put(message)
+                    is_light = JOBS[message["job"]].is_light
+                    (self.light if is_light else self.jobs).put(message)
         shutil.rmtree(self._place.scratch, ignore_errors=True)
+        if hasattr(os, "killpg") and os.getpgrp() == os.getpid():
+            # Processes that a job has started end, too.
+            os.killpg(os.getpid(), signal.SIGKILL)
         os._exit(0)
 
 
@@ -72,18 +78,33 @@ def main() -> None:
     inbox, channel = _Inbox(lines, place), _Channel(out)
     functions = _functions(about["worker"])
     channel.say(0, "ready", {})
-    while True:
-        message = inbox.jobs.get()
-        number = message["number"]
 
-        def send(event: str, data: dict[str, Any], number: int = number) -> None:
-            if number in inbox.cancelled:
-                raise Cancelled
-            channel.say(number, event, data)
+    def compute(jobs: "queue.SimpleQueue[dict[str, Any]]") -> None:
+        while True:
+            _compute(jobs.get(), functions, inbox, channel, place)
 
-        event, data = _outcome(functions[message["job"]], message["args"], send, place)
-        channel.say(number, "cancelled" if number in inbox.cancelled else event, data)
-        inbox.cancelled.discard(number)
+    threading.Thread(target=compute, args=(inbox.light,), daemon=True).start()
+    compute(inbox.jobs)
+
+
+def _compute(
+    message: dict[str, Any],
+    functions: dict[str, Callable[..., dict[str, Any]]],
+    inbox: _Inbox,
+    channel: _Channel,
+    place: Place,
+) -> None:
+    """Computes a job and says how it ended."""
+    number = message["number"]
+
+    def send(event: str, data: dict[str, Any]) -> None:
+        if number in inbox.cancelled:
+            raise Cancelled
+        channel.say(number, event, data)
+
+    event, data = _outcome(functions[message["job"]], message["args"], send, place)
+    channel.say(number, "cancelled" if number in inbox.cancelled else event, data)
+    inbox.cancelled.discard(number)
 
 
 def _own_streams() -> tuple[BinaryIO, BinaryIO]:

@@ -5,6 +5,7 @@ import contextlib
 import itertools
 import json
 import os
+import signal
 import sys
 from collections import deque
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .._core.errors import one_line
-from .jobs import WorkerName
+from .jobs import JOBS, WorkerName
 
 # Seconds in which a job must answer when it is cancelled, before its process is killed.
 PATIENCE = 5.0
@@ -38,10 +39,18 @@ class Task:
     tell: Callable[[str, bytes], None]
     number: int = field(default_factory=lambda: next(_numbers))
     is_cancelled: bool = False
+    timer: asyncio.TimerHandle | None = None
+
+    @property
+    def is_light(self) -> bool:
+        """Whether it is computed in the thread of light jobs."""
+        return JOBS[self.job].is_light
 
 
 class Worker:
     """One process, and the tasks that wait for it; all methods are called in the event loop.
+
+    At most two tasks run at a time, one of them light: see `Job`.
 
     - **Takes** `source` and `scratch`, see `Place`; `changed`, called with the worker when its
         `state` changes: `starting`, `ready` or `failed`, with the reason in `problem`.
@@ -55,13 +64,12 @@ class Worker:
         self._changed, self._log = changed, os.path.join(scratch, f"{name}.log")  # noqa: PTH118
         self._process: asyncio.subprocess.Process | None = None
         self._waiting: deque[Task] = deque()
-        self._running: Task | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._running: dict[bool, Task] = {}  # by whether it is light
 
-    @property
-    def num_ahead(self) -> int:
+    def num_ahead(self, task: Task) -> int:
         """The number of tasks before one that is added now."""
-        return len(self._waiting) + (self._running is not None)
+        tasks = (*self._waiting, *self._running.values())
+        return sum(other.is_light == task.is_light for other in tasks)
 
     def is_waiting(self, task: Task) -> bool:
         """Whether a task has not begun."""
@@ -72,8 +80,8 @@ class Worker:
         if self.state == "failed":
             task.tell("failed", _words(self.problem))
             return
-        if self.num_ahead:
-            task.tell("waiting", json.dumps({"ahead": self.num_ahead}).encode())
+        if ahead := self.num_ahead(task):
+            task.tell("waiting", json.dumps({"ahead": ahead}).encode())
         self._waiting.append(task)
         self._next()
 
@@ -82,10 +90,10 @@ class Worker:
         if task in self._waiting:
             self._waiting.remove(task)
             return True
-        if task is self._running and not task.is_cancelled:
+        if task in self._running.values() and not task.is_cancelled:
             task.is_cancelled = True
             self._write({"cancel": task.number})
-            self._timer = asyncio.get_running_loop().call_later(PATIENCE, self._kill)
+            task.timer = asyncio.get_running_loop().call_later(PATIENCE, self._kill)
         return False
 
     async def run(self) -> None:
@@ -103,6 +111,7 @@ class Worker:
                     else:
                         self._heard(event, number, body)
                 await process.wait()
+                self._kill()
                 self._died()
             self._give_up()
         finally:
@@ -140,32 +149,32 @@ class Worker:
             self._process.stdin.write(json.dumps(message).encode() + b"\n")
 
     def _next(self) -> None:
-        if self.state == "ready" and self._running is None and self._waiting:
-            self._running = task = self._waiting.popleft()
-            self._write({"number": task.number, "job": task.job, "args": task.args})
+        for task in list(self._waiting):
+            if self.state == "ready" and task.is_light not in self._running:
+                self._waiting.remove(task)
+                self._running[task.is_light] = task
+                self._write({"number": task.number, "job": task.job, "args": task.args})
 
     def _heard(self, event: str, number: int, body: bytes) -> None:
-        task = self._running
-        if task is None or task.number != number:
-            return
-        if event in _ENDINGS:
-            self._end("cancelled" if task.is_cancelled else event, body)
-            self._next()
-        elif not task.is_cancelled:
-            task.tell(event, body)
+        for task in list(self._running.values()):
+            if task.number != number:
+                continue
+            if event in _ENDINGS:
+                self._end(task, event, body)
+                self._next()
+            elif not task.is_cancelled:
+                task.tell(event, body)
 
-    def _end(self, event: str, body: bytes) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        task, self._running = self._running, None
-        if task is not None:
-            task.tell(event, b"{}" if event == "cancelled" else body)
+    def _end(self, task: Task, event: str, body: bytes) -> None:
+        if task.timer is not None:
+            task.timer.cancel()
+        del self._running[task.is_light]
+        task.tell("cancelled", b"{}") if task.is_cancelled else task.tell(event, body)
 
     def _died(self) -> None:
-        task = self._running
         words = "the process that computed this has ended, perhaps for lack of memory; try again"
-        self._end("cancelled" if task and task.is_cancelled else "failed", _words(words))
+        for task in list(self._running.values()):
+            self._end(task, "failed", _words(words))
 
     def _give_up(self) -> None:
         lines: list[str] = []
@@ -178,8 +187,13 @@ class Worker:
             self._waiting.popleft().tell("failed", _words(self.problem))
 
     def _kill(self) -> None:
-        if self._process is not None and self._process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
+        """Ends the process and those that it has started, which are in its group."""
+        if self._process is None:
+            return
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if hasattr(os, "killpg"):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            elif self._process.returncode is None:
                 self._process.kill()
 
 

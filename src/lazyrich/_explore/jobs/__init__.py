@@ -13,11 +13,14 @@ class Job:
     - `worker`: `quick` for answers within a second, `run` for computations that stream. In `run`,
         a newer job of the same slot also ends the one that is running.
     - `module`, `function`: where it is. Named, not imported: the server imports no JAX.
+    - `is_light`: whether it takes milliseconds. Light jobs have a thread of their own in the
+        process, so that they do not wait while another job compiles.
     """
 
     worker: WorkerName
     module: str
     function: str
+    is_light: bool = False
 
 
 JOBS: dict[str, Job] = {
@@ -29,10 +32,10 @@ JOBS: dict[str, Job] = {
     "inside.list": Job("quick", "inside", "list_runs"),
     "inside.frames": Job("quick", "inside", "frames"),
     "inside.record": Job("run", "inside", "record"),
-    "tour.list": Job("quick", "tour", "list_stories"),
+    "tour.list": Job("quick", "tour", "list_stories", is_light=True),
     "tour.check": Job("quick", "tour", "check"),
-    "lab.list": Job("quick", "lab", "list_experiments"),
-    "lab.describe": Job("quick", "lab", "describe"),
+    "lab.list": Job("quick", "lab", "list_experiments", is_light=True),
+    "lab.describe": Job("quick", "lab", "describe", is_light=True),
     "lab.forecast": Job("quick", "lab", "forecast_experiment"),
     "lab.compare": Job("quick", "lab", "compare"),
     "lab.run": Job("run", "run", "run"),
