@@ -12,9 +12,9 @@ import xarray as xr
 
 import lazyrich as lr
 from lazyrich._core.description import Choice
-from lazyrich._explore.job import Cancelled, Place
+from lazyrich._explore import finished
+from lazyrich._explore.job import Cancelled, Place, encoded
 from lazyrich._explore.jobs import JOBS
-from lazyrich._explore.process import encoded
 from lazyrich.experiments import Experiment
 
 SMALL = {"task.n": 24, "task.d": 200, "task.num_test": 200, "init_scale": 100.0}
@@ -230,8 +230,9 @@ def test_a_forecast_is_that_of_the_library_and_is_told_first_by_the_constant(pag
     assert tuple(answer["t50_interval"]) == wanted.t50_interval
     assert len(answer["reasons"]) == len(wanted.reasons)
     for scale in ("log", "linear"):
-        figure = lr.plot.plotly(lr.plot.describe.forecast(wanted, time=scale, columns=1))
-        assert answer["figure"][scale] == json.loads(encoded(figure))
+        described = lr.plot.describe.forecast(wanted, time=scale, columns=1, until=experiment.t1)
+        assert answer["figure"][scale] == json.loads(encoded(lr.plot.plotly(described)))
+    assert answer["figure"]["linear"]["layout"]["xaxis"]["range"] == [0, experiment.t1]
     parts = [data for event, data in page.events if event == "part"]
     assert len(parts) == (1 if wanted.num_steps else 0)
     for part in parts:
@@ -266,9 +267,31 @@ def test_a_run_streams_its_curves_and_its_record_is_that_of_the_library(page):
     parts = [data for event, data in page.events if event == "part"]
     assert parts
     assert all(part["run"] == answer["run"] for part in parts)
+    assert answer["figure"]["linear"]["layout"]["xaxis"]["range"] == [0, experiment.t1]
     again = page.ask("lab.run", experiment=GROKS)
     assert not page.events  # it is kept
     assert again["figure"] == answer["figure"]
+    # A page that is loaded again asks what is said of its runs, and for the figure of one.
+    other = "0" * 64
+    facts = {key: value for key, value in answer.items() if key not in ("figure", "caption")}
+    known = page.ask("lab.finished", runs=[answer["run"], other])
+    assert known["runs"] == {answer["run"]: facts}
+    assert page.ask("lab.compare", runs=[answer["run"]])["figure"] == answer["figure"]
+
+
+def test_the_oldest_runs_are_not_kept(page, monkeypatch):
+    record = lr.open_record(Path(__file__).parent / "golden" / "record.nc")
+    names = ["a" * 64, "b" * 64, "c" * 64]
+    size = 0
+    for most, left in (({"MAX_RECORDS": 2}, names[1:]), ({"MAX_BYTES": 1.5}, names[2:])):
+        for key, value in most.items():
+            monkeypatch.setattr(finished, key, value if key == "MAX_RECORDS" else value * size)
+        for run in names:
+            finished.keep_record(record, {"run": run}, run, page.place)
+        files = sorted(page.place.scratch.glob("record-*.nc"))
+        size = files[0].stat().st_size
+        assert [file.stem.removeprefix("record-") for file in files] == left
+        assert list(page.ask("lab.finished", runs=names)["runs"]) == left
 
 
 def test_a_cancelled_run_leaves_nothing(page):
@@ -296,6 +319,13 @@ def test_runs_are_drawn_over_each_other_under_names_of_their_own(page):
 
 
 # --- Save. ---
+
+
+def test_the_command_runs_the_file_that_is_saved(page):
+    toml = {"toml": 'name = "small one"\n[task]\nkind = "SparseClassification"\n'}
+    wanted = {"base": toml, "changes": {"seed": 3}}
+    assert page.ask("save", what="toml", experiment=wanted)["name"] == "small-one.toml"
+    assert page.ask("lab.describe", experiment=wanted)["command"] == "lazyrich run small-one.toml"
 
 
 def saved(page: Page, what: str, **args: Any) -> bytes:

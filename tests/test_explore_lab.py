@@ -120,7 +120,7 @@ def test_the_null_control_is_one_click(lab):
     assert lab.words.startswith("Null control: the outcome is “grokked”, with random labels “")
     assert "learned from the labels" in lab.words
     names = lab.page.locator("#lab-figure .legendtext").all_text_contents()
-    assert {"as it is", "random labels"} <= {name.split(",")[0] for name in names}
+    assert {"true labels", "random labels"} <= {name.split(",")[0] for name in names}
     # Where the task has no random labels the page says so.
     lab.at("base").select_option("lyu2024/3")
     note = lab.page.locator("#lab-null-note").filter(has_text="MatrixCompletion has no version")

@@ -680,7 +680,9 @@ def test_what_cannot_fit_is_refused_with_its_bytes(changes, key):
     experiment = small().with_changes(changes)
     for use in (lr.simulate, suggested_size):
         before = psutil.Process().memory_info().rss
-        with pytest.raises(lr.InputError, match=rf"^{key} = .*bytes of memory.*there are") as error:
+        with pytest.raises(
+            lr.InputError, match=rf"^{key} = .*takes [\d.]{{1,4}} [MGTP]iB of "
+        ) as error:
             use(experiment)
         assert str(error.value).isprintable()
         assert psutil.Process().memory_info().rss - before < 2**28

@@ -66,7 +66,16 @@ def check_room(parts: Mapping[str, int], values: Mapping[str, object]) -> None:
         return
     key = max(parts, key=lambda key: parts[key])
     accepted = (
-        f"takes {parts[key]:,} bytes of memory, the experiment {needed:,} ({needed / 2**30:,.1f} "
-        f"GiB); there are {free:,} ({free / 2**30:,.1f} GiB)"
+        f"takes {_shown(parts[key])} of memory, the experiment {_shown(needed)}; "
+        f"{_shown(free)} are free"
     )
     raise InputError(key, values.get(key), accepted)
+
+
+def _shown(num_bytes: float) -> str:
+    """Bytes in a unit of which there are fewer than a thousand, to three digits."""
+    for unit in ("bytes", "KiB", "MiB", "GiB", "TiB"):
+        if num_bytes < 999.5:
+            return f"{num_bytes:.3g} {unit}"
+        num_bytes /= 1024
+    return f"{num_bytes:.3g} PiB"

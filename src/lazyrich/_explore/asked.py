@@ -50,7 +50,8 @@ class Found:
     """An experiment with what belongs to it.
 
     - `base`, the experiment before the changes; `thresholds`, by which its runs are judged.
-    - `source`, how the command line names it; `file`, the TOML file of the command, if it is that.
+    - `source`, how the command line names it; `file`, the TOML file of the command, if it is that;
+        `is_text`, whether it is a text of the page, which has to be saved as `source` first.
     """
 
     experiment: Experiment
@@ -59,6 +60,7 @@ class Found:
     source: str
     changes: dict[str, Any]
     file: Path | None = None
+    is_text: bool = False
 
     @property
     def run(self) -> str:
@@ -78,7 +80,10 @@ def find(asked: Asked, place: Place) -> Found:
     base, changes = asked.base, asked.changes
     if isinstance(base, OwnText):
         read = _from_text(base.toml)
-        return Found(read.with_changes(changes), read, Thresholds(), "experiment.toml", changes)
+        made = read.with_changes(changes)
+        return Found(
+            made, read, Thresholds(), f"{file_name(made.name)}.toml", changes, is_text=True
+        )
     if base == "file":
         if place.source is None or not place.source.endswith(".toml"):
             accepted = "needs a TOML file: start lazyrich explore FILE.toml"
@@ -140,7 +145,7 @@ def python_of(found: Found) -> str:
     lines = ["import lazyrich as lr", ""]
     if found.file is not None:
         read = f"lr.Experiment.load({str(found.file.resolve())!r}{', changes' if changes else ''})"
-    elif found.source in studies.names():
+    elif not found.is_text:
         read = f"lr.studies.load({found.source!r})"
         read += ".with_changes(changes)" if changes else ""
         thresholds = f", thresholds=lr.studies.thresholds({found.source!r})"
@@ -164,11 +169,17 @@ def python_of(found: Found) -> str:
 def command_of(found: Found) -> str:
     """The command that runs the same experiment."""
     words = ["lazyrich", "run", found.source]
-    if found.source == "experiment.toml":
+    if found.is_text:
         return shlex.join(words)  # the saved file has the changes in it
     for key, value in found.changes.items():
         words += ["--set", f"{key}={_inline(value)}"]
     return shlex.join(words)
+
+
+def file_name(name: str) -> str:
+    """The name of an experiment as that of a file that is saved, without its ending."""
+    kept = "".join(c if c.isalnum() or c in "-_." else "-" for c in name).strip(".-")
+    return kept[:80] or "experiment"
 
 
 def _python_table(changes: dict[str, Any]) -> str:
@@ -201,16 +212,17 @@ def _key(key: str) -> str:
 
 def null_control(experiment: Experiment) -> dict[str, Any]:
     """The change that makes labels independent of the inputs, or why there is none."""
-    key = "task.random_labels"
-    task = experiment.task.kind_name()
-    if key not in experiment.keys():  # noqa: SIM118, a method of descriptions
+    found = experiment.task.null_control()
+    if found is None:
+        task = experiment.task.kind_name()
         why = f"{task} has no version with random labels, so there is no null control."
         return {"possible": False, "why": why, "changes": {}}
-    if experiment.value(key):
+    if not found:
         why = "The labels of this experiment are random: it is a null control."
         return {"possible": False, "why": why, "changes": {}}
     why = "The same experiment with random labels, in which nothing can be learned about test data."
-    return {"possible": True, "why": why, "changes": {key: True}}
+    changes = {f"task.{key}": value for key, value in found.items()}
+    return {"possible": True, "why": why, "changes": changes}
 
 
 def kind_of(value: Any) -> str:

@@ -31,9 +31,8 @@ def _key(job: str, args: dict[str, Any]) -> str:
 
 def first_answers() -> str:
     """The contents of the file, from the jobs."""
-    from .job import Place
+    from .job import Place, encoded
     from .jobs.lab import describe, list_experiments
-    from .process import encoded
 
     def send(event: str, data: dict[str, Any]) -> None:
         del event, data

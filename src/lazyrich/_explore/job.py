@@ -1,5 +1,7 @@
 """What a job of the page is called with."""
 
+import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,3 +55,25 @@ class Args(pydantic.BaseModel):
             key = ".".join(map(str, first["loc"])) or "args"
             value = None if first["type"] == "missing" else first["input"]
             raise InputError(key, value, one_line(first["msg"], 200)) from None
+
+
+def encoded(data: dict[str, Any]) -> bytes:
+    """Data as JSON; arrays are lists, and numbers that JSON does not have are null."""
+    try:
+        text = json.dumps(data, allow_nan=False, separators=(",", ":"), default=_plain)
+    except ValueError:
+        text = json.dumps(_finite(data), separators=(",", ":"), default=_plain)
+    return text.encode()
+
+
+def _plain(value: Any) -> Any:
+    """An array or a NumPy scalar as Python's own."""
+    return _finite(value.tolist())
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -6,7 +6,6 @@ ends, the server has ended, however it did, and so does this process.
 
 import contextlib
 import json
-import math
 import os
 import queue
 import shutil
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from .._core.errors import InputError, one_line
-from .job import Cancelled, Place
+from .job import Cancelled, Place, encoded
 from .jobs import JOBS, PRELOADED
 
 # The largest number of letters in an error message.
@@ -142,28 +141,6 @@ def _outcome(
             sys.excepthook(type(error), error, error.__traceback__)
         words = one_line(error, _MAX_LINE) or type(error).__name__
         return "failed", {"error": words}
-
-
-def encoded(data: dict[str, Any]) -> bytes:
-    """Data as JSON; arrays are lists, and numbers that JSON does not have are null."""
-    try:
-        text = json.dumps(data, allow_nan=False, separators=(",", ":"), default=_plain)
-    except ValueError:
-        text = json.dumps(_finite(data), separators=(",", ":"), default=_plain)
-    return text.encode()
-
-
-def _plain(value: Any) -> Any:
-    """An array or a NumPy scalar as Python's own."""
-    return _finite(value.tolist())
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 if __name__ == "__main__":

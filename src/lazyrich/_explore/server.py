@@ -22,8 +22,9 @@ from .worker import Worker
 
 _STATIC = Path(str(files(__package__).joinpath("static")))
 # Every file that the page can load, by its name in the address.
-_NAMES = "style.css lab.css main.js socket.js figure.js lab.js controls.js map.js inside.js tour.js"
-_FILES = {name: _STATIC / name for name in _NAMES.split()}
+_SCRIPTS = ["main", "socket", "figure", "lab", "controls", "kept", "map", "inside", "tour"]
+_NAMES = ("style.css", "lab.css", *(f"{name}.js" for name in _SCRIPTS))
+_FILES = {name: _STATIC / name for name in _NAMES}
 _TYPES = {".css": "text/css", ".js": "text/javascript", ".html": "text/html"}
 # Tabs at a time; each has a socket and a few tasks.
 _MAX_TABS = 50

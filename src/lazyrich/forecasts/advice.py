@@ -37,12 +37,14 @@ def advice_of(
     if verdict in ("grok", "misgrok") and high > experiment.t1:
         target = f"Set t1 to {2 * high:.3g} or more"
         return f"{target}: the test score may change after the present t1 = {experiment.t1:g}."
-    return _WORDS.get(outcome or "", _of_word(verdict, low, high))
+    return _WORDS.get(outcome or "", _of_word(verdict, low, high, experiment))
 
 
-def _of_word(verdict: Verdict, low: float, high: float) -> str:
+def _of_word(verdict: Verdict, low: float, high: float, experiment: Experiment) -> str:
     if verdict == "grok":
-        return f"Run to t = {2 * high:.3g} or more. As a control, repeat with random labels."
+        has_control = bool(experiment.task.null_control())
+        control = " As a control, repeat with random labels." if has_control else ""
+        return f"Run to t = {2 * high:.3g} or more.{control}"
     if verdict == "misgrok":
         return f"Stop before t = {low:.3g}, or lower weight_decay: the test score falls later."
     if verdict == "none":

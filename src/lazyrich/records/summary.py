@@ -8,13 +8,15 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
+from .._core.errors import InputError
 from .._core.keys import at_key
 from ..experiments.experiment import Experiment
 from ..experiments.published import Published
 from ..predictors._base import doubt_of
+from ..tasks._base import AbstractTask
 from .described import check_record, description_of, json_attribute
 from .schema import axis_of
-from .transition import Thresholds, Transition, thresholds_of, transition
+from .transition import REPEAT, Thresholds, Transition, thresholds_of, transition
 
 
 def textbook_time(init_scale: float, weight_decay: float) -> float:
@@ -37,6 +39,20 @@ def textbook_time(init_scale: float, weight_decay: float) -> float:
     return math.log(init_scale) / weight_decay
 
 
+def _advice(events: Transition, task: Any) -> str:
+    """The next step, with random labels as a control where the task can have them.
+
+    - **Takes** `task`, its table; None for a log, whose labels are the user's.
+    """
+    if events.advice != REPEAT:
+        return events.advice
+    try:
+        has_control = task is None or bool(AbstractTask.from_table(task, "task").null_control())
+    except InputError:  # a task of the user's that is not defined here
+        has_control = False
+    return f"{REPEAT}, and with random labels as a control" if has_control else REPEAT
+
+
 def summarise(record: xr.Dataset, thresholds: Thresholds | None = None) -> dict[str, Any]:
     """Outcome, times, early and late state, predictors, cost and published numbers.
 
@@ -56,6 +72,7 @@ def summarise(record: xr.Dataset, thresholds: Thresholds | None = None) -> dict[
         "experiment_hash": record.attrs.get("experiment_hash") or None,
         "precision": record.attrs.get("precision"),
         **events.table(),
+        "advice": _advice(events, described.get("task")),
         "time": axis_of(record).sentence,
         "textbook": _textbook(record, described.get("init_scale")),
         "textbook_per_coordinate": _textbook(record, init_rms),

@@ -3,7 +3,7 @@
 import abc
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import equinox as eqx
 import jax.random as jr
@@ -91,6 +91,13 @@ class AbstractTask(Choice):
         """
         del kernel
         return split
+
+    def null_control(self) -> dict[str, Any] | None:
+        """Changes of the fields that make labels independent of the inputs.
+
+        Empty if they are independent already; None if the task has no such version.
+        """
+        return None
 
     def sizes(self) -> Sizes | None:
         """The size of the data, so that a too large experiment is refused; None if unknown."""

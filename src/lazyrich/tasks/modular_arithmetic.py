@@ -55,6 +55,9 @@ class ModularArithmetic(AbstractTask):
         own = {"operation": described_function(self.operation)} if callable(self.operation) else {}
         return {**super().table(), **own}
 
+    def null_control(self) -> dict[str, Any] | None:
+        return {} if self.random_labels else {"random_labels": True}
+
     def sizes(self) -> Sizes:
         num_train = int(self.train_fraction * self.p**2)
         left = self.p**2 - num_train

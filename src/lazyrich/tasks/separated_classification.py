@@ -1,6 +1,6 @@
 """Gaussian classes separated along one dense direction."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import jax.numpy as jnp
 import jax.random as jr
@@ -43,6 +43,9 @@ class SeparatedClassification(AbstractTask):
         del context
         if self.k > self.d:
             raise InputError("k", self.k, f"should be at most d = {self.d}")
+
+    def null_control(self) -> dict[str, Any] | None:
+        return {} if self.random_labels else {"random_labels": True}
 
     def sizes(self) -> Sizes:
         return Sizes(self.n, self.d, self.num_test, num_bytes=4)

@@ -1,6 +1,6 @@
 """Classification by the first few of many coordinates."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
@@ -36,6 +36,9 @@ class SparseClassification(AbstractTask):
         del context
         if self.k % 2 == 0 or self.k > self.d:
             raise InputError("k", self.k, f"should be odd and at most d = {self.d}")
+
+    def null_control(self) -> dict[str, Any] | None:
+        return {} if self.random_labels else {"random_labels": True}
 
     def sizes(self) -> Sizes:
         return Sizes(self.n, self.d, self.num_test, num_bytes=1)

@@ -38,6 +38,7 @@ JOBS: dict[str, Job] = {
     "lab.describe": Job("quick", "lab", "describe", is_light=True),
     "lab.forecast": Job("quick", "lab", "forecast_experiment"),
     "lab.compare": Job("quick", "lab", "compare"),
+    "lab.finished": Job("quick", "run", "finished", is_light=True),
     "lab.run": Job("run", "run", "run"),
     "lab.prepare": Job("run", "run", "prepare"),
     "save": Job("quick", "save", "save"),

@@ -11,6 +11,7 @@ from ...experiments import Experiment
 from ...experiments.sizes import check_fits
 from ...forecasts import Forecast, forecast
 from ...plot.describe._captions import powers
+from ...records.described import description_of
 from ...records.summary import jsonable
 from ..asked import Asked, Found, command_of, find, null_control, python_of, toml_of
 from ..fields import fields_of
@@ -93,8 +94,8 @@ def _presets(found: Found) -> list[dict[str, Any]]:
             key: small for key, small in _SMALLER.items() if key in keys and base.value(key) > small
         }
         words = f"smaller than the original, which has {sizes.dim:,} inputs"
-        presets.append({"name": "Lab size", "words": words, "changes": changes})
-    presets.append({"name": "As it is", "words": "all values as in the panel", "changes": {}})
+        presets.append({"name": "Small size", "words": words, "changes": changes})
+    presets.append({"name": "Original size", "words": "all values as in the panel", "changes": {}})
     return presets
 
 
@@ -155,7 +156,7 @@ def forecast_experiment(args: dict[str, Any], send: Send, place: Place) -> dict[
 
     def first(early: Forecast) -> None:
         words = "Forecast by the constant of the family; the transition is being solved."
-        send("part", _shown(early, asked.columns, words) | {"run": found.run})
+        send("part", _shown(early, found, asked.columns, words) | {"run": found.run})
 
     send("progress", {"stage": "forecasting", "fraction": None, "detail": ""})
     said = forecast(found.experiment, thresholds=found.thresholds, watcher=first)
@@ -163,7 +164,7 @@ def forecast_experiment(args: dict[str, Any], send: Send, place: Place) -> dict[
     words = ""
     if said.num_steps:
         words = "The transition was solved from the end of the kernel phase on."
-    return _shown(said, asked.columns, words) | {"run": found.run}
+    return _shown(said, found, asked.columns, words) | {"run": found.run}
 
 
 _VERDICTS = {
@@ -176,9 +177,10 @@ _VERDICTS = {
 }
 
 
-def _shown(said: Forecast, columns: int, stage: str) -> dict[str, Any]:
+def _shown(said: Forecast, found: Found, columns: int, stage: str) -> dict[str, Any]:
+    describe, t1 = plot.describe.forecast, found.experiment.t1
     figures = {
-        scale: plot.plotly(plot.describe.forecast(said, time=scale, columns=columns))
+        scale: plot.plotly(describe(said, time=scale, columns=columns, until=t1))
         for scale in ("log", "linear")
     }
     facts = jsonable(
@@ -228,9 +230,12 @@ def _number(value: float) -> str:
 
 
 def compare(args: dict[str, Any], send: Send, place: Place) -> dict[str, Any]:
-    """Finished runs over each other."""
+    """Finished runs over each other; one without a name as after it has run."""
     del send
     asked = _Compare.read(args)
+    if len(asked.runs) == 1 and not asked.names:
+        (run,) = asked.runs
+        return drawn(record_of(run, place), forecast_of(run, place), asked.columns)
     records = {}
     for number, run in enumerate(asked.runs):
         record = record_of(run, place)
@@ -242,9 +247,12 @@ def compare(args: dict[str, Any], send: Send, place: Place) -> dict[str, Any]:
 
 
 def drawn(records: Any, said: Any, columns: int) -> dict[str, Any]:
-    """The figure of a record, or of several, over logarithmic and over linear time."""
+    """The figure of a record, or of several, over logarithmic and over linear time until `t1`."""
+    several = [*records.values()] if isinstance(records, dict) else [records]
+    until = max(float(description_of(record)["t1"]) for record in several)
+    describe = plot.describe.run
     figures = {
-        scale: plot.plotly(plot.describe.run(records, said, time=scale, columns=columns))
+        scale: plot.plotly(describe(records, said, time=scale, columns=columns, until=until))
         for scale in ("log", "linear")
     }
     return {"figure": figures, "caption": figures["log"]["layout"]["meta"]["caption"]}

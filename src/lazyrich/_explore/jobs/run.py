@@ -3,8 +3,9 @@
 import contextlib
 import json
 import time
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+import pydantic
 import xarray as xr
 
 from ..._core.errors import InputError
@@ -13,8 +14,9 @@ from ...plot.describe._captions import powers
 from ...records.summary import summarise
 from ...records.transition import Thresholds
 from ..asked import Asked, Found, find
-from ..finished import forecast_of, is_kept, keep_record, record_of
+from ..finished import MAX_RECORDS, facts_of, forecast_of, is_kept, keep_record, record_of
 from ..job import Args, Place, Send
+from .inside import recorded
 from .lab import drawn
 
 # The smallest number of seconds between two reports of progress.
@@ -28,6 +30,10 @@ class _Run(Args):
     columns: Literal[1, 2] = 1
 
 
+class _Finished(Args):
+    runs: Annotated[list[str], pydantic.Field(max_length=MAX_RECORDS)]
+
+
 class _EnoughError(Exception):
     """Everything that a run needs is compiled."""
 
@@ -38,7 +44,8 @@ def run(args: dict[str, Any], send: Send, place: Place) -> dict[str, Any]:
     found = find(asked.experiment, place)
     said = forecast_of(found.run, place)
     if is_kept(found.run, place):
-        return _finished(record_of(found.run, place), said, found, asked.columns)
+        record = record_of(found.run, place)
+        return drawn(record, said, asked.columns) | _facts(record, found)
     last = 0.0
 
     def listener(stage: str, fraction: float | None, detail: str = "") -> None:
@@ -57,8 +64,9 @@ def run(args: dict[str, Any], send: Send, place: Place) -> dict[str, Any]:
     record = simulate(_judged(found), keep_params=True, listener=listener, watcher=watcher)
     if found.thresholds != Thresholds():
         record.attrs["thresholds"] = json.dumps(found.thresholds.table())
-    keep_record(record, found.run, place)
-    return _finished(record, said, found, asked.columns)
+    facts = _facts(record, found)
+    keep_record(record, facts, found.run, place)
+    return drawn(record, said, asked.columns) | facts
 
 
 def prepare(args: dict[str, Any], send: Send, place: Place) -> dict[str, Any]:
@@ -87,18 +95,36 @@ def _judged(found: Found) -> Any:
     return experiment.with_changes({"probes": [*experiment.probes, *missing]})
 
 
-def _finished(record: xr.Dataset, said: Any, found: Found, columns: int) -> dict[str, Any]:
+def finished(args: dict[str, Any], send: Send, place: Place) -> dict[str, Any]:
+    """What a list of runs says of those that are still kept, by identifier."""
+    del send
+    facts = {run: facts_of(run, place) for run in _Finished.read(args).runs}
+    return {"runs": {run: known for run, known in facts.items() if known is not None}}
+
+
+def _facts(record: xr.Dataset, found: Found) -> dict[str, Any]:
+    """What the page says of a run beside its figure."""
     summary = summarise(record, found.thresholds)
-    return drawn(record, said, columns) | {
+    return {
         "run": found.run,
         "name": found.experiment.name,
         "outcome": summary["outcome"],
         "says": powers(summary["says"]),
         "advice": powers(summary["advice"]),
         "t50": summary["t50"],
+        "t_change": summary["t_change"],
         "warnings": summary["warnings"],
         "seconds": summary["wall_seconds"],
         "solver": summary["solver"],
         "ending": record.attrs.get("ending"),
-        "has_inside": "final_parameters" in record,
+        "has_inside": _has_inside(found),
     }
+
+
+def _has_inside(found: Found) -> bool:
+    """Whether Inside can repeat the run with its parameters recorded."""
+    try:
+        recorded(found.experiment)
+    except InputError:
+        return False
+    return True

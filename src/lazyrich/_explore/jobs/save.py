@@ -10,7 +10,7 @@ from ... import plot
 from ..._core.errors import InputError
 from ...forecasts import forecast
 from ...records.transition import thresholds_of
-from ..asked import Asked, Found, find, python_of, toml_of
+from ..asked import Asked, Found, file_name, find, python_of, toml_of
 from ..finished import forecast_of, record_file, record_of
 from ..job import Args, Place, Send
 
@@ -37,7 +37,7 @@ def save(args: dict[str, Any], send: Send, place: Place) -> dict[str, Any]:
     del send
     asked = _Save.read(args)
     found = None if asked.experiment is None else find(asked.experiment, place)
-    name = "run" if found is None else _file_name(found.experiment.name)
+    name = "run" if found is None else file_name(found.experiment.name)
     content = _content(asked, found, place)
     ending, media = _TYPES[asked.what]
     return {
@@ -73,8 +73,3 @@ def _image(figure: Any, ending: str) -> bytes:
     image = io.BytesIO()
     figure.savefig(image, format=ending, dpi=160)
     return image.getvalue()
-
-
-def _file_name(name: str) -> str:
-    kept = "".join(c if c.isalnum() or c in "-_." else "-" for c in name).strip(".-")
-    return kept[:80] or "experiment"

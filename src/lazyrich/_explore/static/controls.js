@@ -50,17 +50,26 @@ export class Controls {
   #main;
   #more;
   #changed;
+  #unread;
   #rows = new Map();
 
-  // `changed(field, value, changes)`: `changes` replaces a whole part of the experiment, if given.
-  constructor(main, more, changed) {
+  // `changed(field, value, changes)`: `changes` replaces a whole part of the experiment, if given;
+  // `unread()`: a box has become, or is no longer, one whose text is not a number.
+  constructor(main, more, changed, unread) {
     this.#main = main;
     this.#more = more;
     this.#changed = changed;
+    this.#unread = unread;
   }
 
-  // Shows fields. Controls that are there already keep their place and the focus.
-  update(fields) {
+  // What is wrong with the first box whose text is not a number; empty if there is none.
+  get problem() {
+    return [...this.#rows.values()].find((row) => row.unread)?.unread ?? "";
+  }
+
+  // Shows fields. Controls that are there already keep their place and the focus. `all`, whether
+  // also the box in which the user types gets the value.
+  update(fields, all = false) {
     const shape = (field) => JSON.stringify([field.key, field.type, field.choices, field.low, field.high]);
     const same = fields.length === this.#rows.size && fields.every((f) => this.#rows.get(f.key)?.shape === shape(f));
     if (!same) {
@@ -72,12 +81,12 @@ export class Controls {
       this.#more.replaceChildren(...rows("more"));
       if (focused) document.getElementById(focused)?.focus();
     }
-    for (const field of fields) this.set(field.key, field.value);
-  }
-
-  // Shows a value, unless the user is typing it.
-  set(key, value) {
-    this.#rows.get(key)?.set(value);
+    for (const { key, value } of fields) {
+      const row = this.#rows.get(key);
+      if (all) row.unread = "";
+      if (!row.unread) row.set(value, all);
+    }
+    if (all) this.clear();
   }
 
   // Shows an error beside the control of its key; false if no control has it.
@@ -85,11 +94,15 @@ export class Controls {
     const key = /^([\w.]+) = /.exec(words)?.[1] ?? "";
     const row = this.#rows.get(key) ?? this.#rows.get(key + ".kind") ?? this.#byEnd(key);
     if (!row) return false;
-    row.error.textContent = words;
-    row.error.hidden = false;
-    row.element.closest("details:not([open])")?.setAttribute("open", "");
-    for (const input of row.inputs) input.setAttribute("aria-invalid", "true");
+    this.#mark(row, words);
     return true;
+  }
+
+  #mark({ error, element, inputs }, words) {
+    error.textContent = words;
+    error.hidden = false;
+    element.closest("details:not([open])")?.setAttribute("open", "");
+    for (const input of inputs) input.setAttribute("aria-invalid", "true");
   }
 
   #byEnd(key) {
@@ -97,9 +110,10 @@ export class Controls {
     return found?.[1];
   }
 
-  // Removes all errors.
+  // Removes all errors, but for those of boxes whose text is not a number.
   clear() {
-    for (const { error, inputs } of this.#rows.values()) {
+    for (const { error, inputs, unread } of this.#rows.values()) {
+      if (unread) continue;
       error.hidden = true;
       error.textContent = "";
       for (const input of inputs) input.removeAttribute("aria-invalid");
@@ -131,7 +145,8 @@ export class Controls {
       const read = field.type === "text" ? (words) => words : numbers;
       text.onchange = () => change(read(text.value));
       const shown = (value) => (Array.isArray(value) ? value.join(", ") : value);
-      return { inputs: [text], set: (value) => document.activeElement !== text && (text.value = shown(value)) };
+      const set = (value, all) => (all || document.activeElement !== text) && (text.value = shown(value));
+      return { inputs: [text], set };
     }
     return this.#number(field, id, change);
   }
@@ -156,8 +171,19 @@ export class Controls {
   #number(field, id, change) {
     const box = make("input", { type: "number", id, step: isWhole(field) ? "1" : "any" });
     box.inputMode = isWhole(field) ? "numeric" : "decimal";
-    // What is typed is sent as it is: the server says what is wrong with it.
-    box.oninput = () => box.value !== "" && change(Number(box.value));
+    // A number is sent as it is: the server says what is wrong with it. Of other texts, and of
+    // numbers that are too large for a computer, the browser gives nothing.
+    box.oninput = () => {
+      const row = this.#rows.get(field.key);
+      const was = row.unread;
+      const isNumber = box.value !== "" && Number.isFinite(Number(box.value));
+      const found = box.validity.badInput ? "this is not a number that can be used (the largest is 1.8×10³⁰⁸)" : "a number is missing";
+      row.unread = isNumber ? "" : `${field.key}: ${found}`;
+      if (row.unread) this.#mark(row, row.unread);
+      else if (was) this.clear();
+      if (row.unread !== was) this.#unread();
+      if (isNumber) change(Number(box.value));
+    };
     const row = { inputs: [box], set: null };
     let slider = null;
     let scale = null;
@@ -167,15 +193,16 @@ export class Controls {
       slider = make("input", { type: "range", id: id + "-slider", min, max, step, "aria-label": field.label });
       slider.oninput = () => {
         const value = scale.value(Number(slider.value));
+        this.#rows.get(field.key).unread = "";
         box.value = short(value);
         slider.setAttribute("aria-valuetext", short(value));
         change(value);
       };
       row.inputs.push(slider);
     }
-    row.set = (value) => {
-      if (document.activeElement !== box) box.value = short(value);
-      if (slider && document.activeElement !== slider) slider.value = scale.place(value);
+    row.set = (value, all) => {
+      if (all || document.activeElement !== box) box.value = short(value);
+      if (slider && (all || document.activeElement !== slider)) slider.value = scale.place(value);
       slider?.setAttribute("aria-valuetext", short(value));
     };
     return row;

@@ -1,6 +1,7 @@
 // Figures: Plotly's JSON from the server, in the colours of the page.
 
 const drawn = new Map();
+const hidden = new WeakMap(); // names of the curves of a figure that the user has hidden
 let loading = null;
 
 // Plotly's script, asked for once. Call early: it is larger than all else.
@@ -163,10 +164,76 @@ export const draw = async (place, figure, caption = figure.layout?.meta?.caption
   const Plotly = await load();
   // A newer figure of this element has been asked for, or the element is gone.
   if (drawn.get(place) !== figure || !place.isConnected) return;
-  const { data, layout, height } = themed(figure, place.clientWidth);
+  const width = place.clientWidth;
+  const { data, layout, height } = themed(figure, width);
   place.style.minHeight = height ? `${height}px` : "";
+  if (!hidden.has(place)) {
+    hidden.set(place, new Set());
+    resized.observe(place);
+  }
+  for (const trace of data) if (hidden.get(place).has(groupOf(trace))) trace.visible = "legendonly";
+  widths.set(place, width);
   await Plotly.react(place, data, layout, CONFIG);
+  listCurves(place, Plotly);
 };
+
+// What shares an entry of the key.
+const groupOf = (trace) => trace.legendgroup || trace.name;
+
+// Boxes below a figure that show and hide its curves, because the key of Plotly needs a mouse.
+const listCurves = (place, Plotly) => {
+  const isCurves = place.data.every(({ type }) => type === "scatter") && place.layout.showlegend !== false;
+  const entries = isCurves ? place.data.filter((trace) => trace.name && trace.showlegend !== false) : [];
+  let list = place.nextElementSibling;
+  if (!list?.matches("details.curves")) {
+    if (entries.length < 2) return;
+    list = document.createElement("details");
+    list.className = "curves";
+    list.innerHTML = "<summary>Show or hide curves</summary><div class=row></div>";
+    place.after(list);
+    place.on("plotly_restyle", () => listCurves(place, Plotly));
+  }
+  const off = hidden.get(place);
+  off.clear();
+  for (const trace of place.data) if (trace.visible === "legendonly") off.add(groupOf(trace));
+  list.hidden = entries.length < 2;
+  const names = JSON.stringify(entries.map((trace) => [groupOf(trace), trace.name]));
+  if (list.dataset.names !== names) {
+    list.dataset.names = names;
+    list.lastChild.replaceChildren(...entries.map((trace) => curveBox(place, trace, Plotly)));
+  }
+  for (const [at, label] of [...list.lastChild.children].entries()) label.firstChild.checked = !off.has(groupOf(entries[at]));
+};
+
+const curveBox = (place, { name, ...trace }, Plotly) => {
+  const box = Object.assign(document.createElement("input"), { type: "checkbox" });
+  const label = document.createElement("label");
+  const group = groupOf({ name, ...trace });
+  box.onchange = () => {
+    const all = place.data.flatMap((other, at) => (groupOf(other) === group ? [at] : []));
+    Plotly.restyle(place, { visible: box.checked ? true : "legendonly" }, all);
+  };
+  label.append(box, " " + plain(name));
+  return label;
+};
+
+// Names are escaped for Plotly.
+const plain = (name) => new DOMParser().parseFromString(name, "text/html").body.textContent;
+
+// A figure whose width has changed is laid out anew: its panels may have to stand below each other.
+const SETTLED = 150; // ms without a change
+const widths = new WeakMap();
+const timers = new WeakMap();
+const resized = new ResizeObserver((entries) => {
+  for (const { target } of entries) {
+    clearTimeout(timers.get(target));
+    const redraw = () => {
+      const isOther = target.clientWidth && target.clientWidth !== widths.get(target);
+      if (isOther && drawn.has(target)) draw(target, drawn.get(target), target.getAttribute("aria-label"));
+    };
+    timers.set(target, setTimeout(redraw, SETTLED));
+  }
+});
 
 isDark.addEventListener("change", () => {
   for (const [place, figure] of drawn)

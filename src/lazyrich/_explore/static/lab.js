@@ -2,6 +2,7 @@
 
 import { Controls, make, short } from "./controls.js";
 import { draw } from "./figure.js";
+import { experimentOf, keepRuns, keptRuns, stateOf } from "./kept.js";
 
 const DEFAULT = "lyu2024/1a";
 const MOST_RUNS = 7; // that have colours of their own
@@ -9,43 +10,17 @@ const DESCRIBE_AFTER = 250; // ms after the last change: texts for saving follow
 const PREPARE_AFTER = 600; // ms without a change
 const SAY_AFTER = 400; // ms until a forecast that takes longer says so
 const WIDE = 760; // px of a figure with panels beside each other
-const MOST_TEXT = 8000; // letters of a TOML text in a link
+const MOST_FILE = 2 ** 18; // bytes of a TOML file that the server reads
+const MOST_LISTED = 100; // runs
+const MOST_NAME = 80; // letters of a name that are shown
+const ONE_STEP = 2000; // ms between changes of one control that are one step for the browser's Back
 
 const words = (text) => (text ?? "–").replaceAll("_", " ");
 const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".");
 const told = (outcome) => `The outcome of the run is “${words(outcome)}”.`;
 const number = (value) => (typeof value === "number" ? Number(value.toPrecision(4)).toLocaleString("en") : "–");
 
-// --- The state in the fragment. ---
-
-const fromText = (text) => {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return text;
-  }
-};
-
-const toText = (value) => {
-  const text = typeof value === "string" && fromText(value) === value ? value : JSON.stringify(value);
-  return text;
-};
-
-const OWN_KEYS = ["base", "toml", "time"];
-
-const experimentOf = (state) => {
-  const changes = {};
-  for (const [key, text] of Object.entries(state)) if (!OWN_KEYS.includes(key)) changes[key] = fromText(text);
-  return { base: state.toml !== undefined ? { toml: state.toml } : state.base, changes };
-};
-
-const stateOf = ({ base, changes }, time) => {
-  const state = typeof base === "string" ? { base } : { toml: base.toml.length > MOST_TEXT ? "" : base.toml };
-  for (const [key, value] of Object.entries(changes)) state[key] = toText(value);
-  if (time !== "log") state.time = time;
-  return state;
-};
-
+const cut = (text) => (text.length > MOST_NAME ? text.slice(0, MOST_NAME - 1) + "…" : text);
 const same = (one, other) => JSON.stringify(one) === JSON.stringify(other);
 
 // --- The view. ---
@@ -56,12 +31,18 @@ class Lab {
   #controls;
   #experiment = null; // what the controls say: base and changes
   #described = null; // what the server last said of it
+  #of = null; // the experiment that it was said of
+  #locked = ""; // why the controls cannot be used: a description of another experiment is awaited
+  #refused = ""; // why the experiment cannot be used
+  #opened = 0; // how many experiments have been begun
+  #focused = null; // the control that was in use when they were locked
+  #changed = { key: "", at: 0 }; // the last change of a control
   #time = "log";
   #forecast = null; // the last answer
   #running = null; // the run in progress: its answer, and the identifier once it is known
   #runs = new Map(); // finished runs: identifier to answer, with name and experiment
   #pinned = new Set();
-  #shown = null; // what the figure shows: kind, data, and run
+  #shown = null; // what the figure shows: kind, data, run, and the experiment it belongs to
   #drawing = null;
   #later = null; // the next figure while one is drawn
   #timers = {};
@@ -73,7 +54,8 @@ class Lab {
     this.#app = app;
     this.#parts = build(root);
     const { main, more } = this.#parts;
-    this.#controls = new Controls(main, more, (field, value, part) => this.#change(field, value, part));
+    const change = (field, value, part) => (part ? this.#choose(field, value) : this.#change(field, value));
+    this.#controls = new Controls(main, more, change, () => this.#gate());
     this.#listen();
   }
 
@@ -89,100 +71,185 @@ class Lab {
       groups.get(study).append(make("option", { value: name, textContent: `${name}: ${text}` }));
     }
     base.append(...groups.values());
+    this.#restore().catch(() => {});
+  }
+
+  // Lists the runs of this tab before it was loaded again, if the server still has them.
+  async #restore() {
+    const kept = keptRuns();
+    if (!kept.length) return;
+    const { runs } = await this.#app.socket.ask("lab.finished", { runs: kept.map(({ run }) => run) });
+    for (const { pinned, ...run } of kept) {
+      if (!runs[run.run] || this.#runs.has(run.run)) continue;
+      this.#runs.set(run.run, { ...runs[run.run], ...run });
+      if (pinned) this.#pinned.add(run.run);
+    }
+    this.#listRuns();
+    const done = this.#runs.get(this.#described?.run);
+    if (done && this.#of === this.#experiment && this.#shown?.kind !== "run") this.#showRun(done);
   }
 
   // Shows what a fragment says.
   async show(state) {
     const time = state.time === "linear" ? "linear" : "log";
-    if (this.#time !== time) this.#setTime(time);
+    if (this.#time !== time) this.#setTime(time, false);
     if (state.base === undefined && state.toml === undefined) {
       if (this.#experiment === null) await this.#open({ base: this.source ?? DEFAULT, changes: {} }, true);
       else this.#keep();
       return;
     }
     const experiment = experimentOf(state);
+    if (experiment === null) {
+      if (this.#experiment === null) await this.#open({ base: this.source ?? DEFAULT, changes: {} }, true);
+      return this.#fail("The TOML file of this address is not in this tab any more: choose it again.");
+    }
     if (this.#experiment === null || !same(experiment, this.#experiment)) await this.#open(experiment, false);
   }
 
   // --- Which experiment. ---
 
-  // Begins another experiment; `fresh`, whether with the first of its presets.
-  async #open(experiment, fresh) {
+  // Begins another experiment; `fresh`, whether with the first of its presets. Until the server has
+  // described it the controls are locked, because they are still those of the one before. What is
+  // refused replaces nothing. `isStep`, whether the browser's Back undoes it.
+  async #open(experiment, fresh, isStep = false) {
     const turn = ++this.#turn;
-    const before = this.#described && this.#experiment;
-    this.#experiment = experiment;
-    this.#shown = null;
+    clearTimeout(this.#timers.describe);
     this.#fail("");
-    const described = await this.#describe();
-    if (turn !== this.#turn) return;
-    if (described === null) {
-      // What is refused replaces nothing: the controls are still those of the one before.
-      if (before) this.#experiment = before;
-      return;
+    this.#lock("Reading the experiment.");
+    try {
+      let described = await this.#app.socket.ask("lab.describe", { experiment });
+      const { changes } = described.presets[0];
+      if (fresh && Object.keys(changes).length) {
+        experiment = { base: experiment.base, changes: { ...changes } };
+        if (turn === this.#turn) described = await this.#app.socket.ask("lab.describe", { experiment });
+      }
+      if (turn !== this.#turn) return;
+      this.#experiment = experiment;
+      this.#opened += 1;
+      this.#refused = "";
+      this.#take(described, true);
+      this.#clear();
+      this.#lock("");
+      this.#keep(isStep);
+      const done = this.#runs.get(described.run);
+      if (done) this.#showRun(done);
+      this.#askForecast();
+    } catch (error) {
+      if (turn !== this.#turn) return;
+      this.#lock("");
+      if (this.#experiment) {
+        this.#showBase();
+        this.#controls.update(this.#described.fields, this.#of === this.#experiment);
+        if (this.#of !== this.#experiment) this.#describe();
+      }
+      this.#failed(error);
     }
-    const [first] = described.presets;
-    if (fresh && Object.keys(first.changes).length) {
-      this.#experiment = { base: experiment.base, changes: { ...first.changes } };
-      if ((await this.#describe()) === null || turn !== this.#turn) return;
-    }
-    this.#keep();
-    this.#askForecast();
   }
 
-  #change(field, value, part) {
-    const { base } = this.#experiment;
-    let changes = { ...this.#experiment.changes };
-    if (part) {
-      // A new kind begins with its own values: changes of the old kind are gone.
-      const prefixes = Object.keys(part);
-      const kept = Object.entries(changes).filter(([key]) => !prefixes.some((p) => key === p || key.startsWith(p + ".")));
-      changes = { ...Object.fromEntries(kept), ...part };
-    } else changes[field.key] = value;
-    this.#experiment = { base, changes };
+  // A kind, with the values that choosing it means for what the controls show.
+  async #choose({ key }, value) {
+    const turn = ++this.#turn;
+    this.#lock("Reading the values of the new kind.");
+    if (this.#of !== this.#experiment) await this.#describe();
+    if (turn !== this.#turn) return;
+    const choice = this.#described.fields.find((field) => field.key === key)?.choices.find((one) => one.value === value);
+    const prefixes = Object.keys(choice?.changes ?? {});
+    // A new kind begins with its own values: changes of the old kind are gone.
+    const kept = Object.entries(this.#experiment.changes).filter(([k]) => !prefixes.some((p) => k === p || k.startsWith(p + ".")));
+    const changes = { ...Object.fromEntries(kept), ...choice?.changes };
+    await this.#open({ base: this.#experiment.base, changes }, false, true);
+  }
+
+  #change(field, value) {
+    const { base, changes } = this.#experiment;
+    this.#experiment = { base, changes: { ...changes, [field.key]: value } };
     this.#turn += 1;
-    this.#keep();
+    const now = Date.now();
+    this.#keep(field.key !== this.#changed.key || now - this.#changed.at > ONE_STEP);
+    this.#changed = { key: field.key, at: now };
     this.#askForecast();
     clearTimeout(this.#timers.describe);
     this.#timers.describe = setTimeout(() => this.#describe(), field.type === "choice" ? 0 : DESCRIBE_AFTER);
   }
 
-  #keep() {
-    this.#app.keep(stateOf(this.#experiment, this.#time));
-    const { base, link } = this.#parts;
+  // Locks the controls, and says why; with an empty text, unlocks them.
+  #lock(why) {
+    const { fields } = this.#parts;
+    if (why && !this.#locked) this.#focused = document.activeElement?.id;
+    this.#locked = why;
+    fields.disabled = Boolean(why);
+    fields.setAttribute("aria-busy", Boolean(why));
+    clearTimeout(this.#timers.lock);
+    if (why) this.#timers.lock = setTimeout(() => this.#busy(why), SAY_AFTER);
+    else {
+      this.#busy("");
+      if (document.activeElement === document.body) document.getElementById(this.#focused)?.focus();
+    }
+    this.#gate();
+  }
+
+  // Whether runs can be started, and why not.
+  #gate() {
+    const { run, control, forecast, runNote } = this.#parts;
+    const why = this.#controls.problem || this.#refused;
+    const off = Boolean(this.#locked || why || !this.#described || this.#described.size.error);
+    run.disabled = forecast.disabled = off;
+    control.disabled = off || !this.#described.null_control.possible;
+    runNote.textContent = why ? `Run is off: ${why}` : "";
+    runNote.hidden = !why;
+  }
+
+  #keep(isStep = false) {
+    this.#app.keep(stateOf(this.#experiment, this.#time), isStep);
+    this.#showBase();
+    this.#parts.link.href = location.href;
+  }
+
+  #showBase() {
+    const { base } = this.#parts;
     const name = typeof this.#experiment.base === "string" ? this.#experiment.base : "text";
     if (name === "text" && !base.querySelector('option[value="text"]'))
       base.prepend(make("option", { value: "text", textContent: "TOML file of yours" }));
     base.value = name;
-    link.href = location.href;
   }
 
-  // Asks for controls and texts. Null if that failed, or a newer question took its place.
+  // Asks for controls and texts of changed values.
   async #describe() {
     clearTimeout(this.#timers.describe);
     const experiment = this.#experiment;
     try {
       const described = await this.#app.socket.ask("lab.describe", { experiment });
-      if (experiment !== this.#experiment) return null;
-      this.#described = described;
-      this.#showDescribed();
-      return described;
+      if (experiment !== this.#experiment) return;
+      if (this.#refused) this.#fail("");
+      this.#refused = "";
+      this.#take(described, false);
+      this.#gate();
     } catch (error) {
-      if (experiment === this.#experiment) this.#failed(error);
-      return null;
+      if (experiment !== this.#experiment) return;
+      if (error.kind === "failed") this.#refused = error.message;
+      this.#gate();
+      this.#failed(error);
     }
   }
 
-  #showDescribed() {
+  // What the server says of the experiment; `all`, whether also of the control in use.
+  #take(described, all) {
+    this.#described = described;
+    this.#of = this.#experiment;
+    this.#showDescribed(all);
+  }
+
+  #showDescribed(all) {
     const { fields, presets, size, command, toml, python, null_control: control, name } = this.#described;
     const parts = this.#parts;
-    this.#controls.update(fields);
+    this.#controls.update(fields, all);
     parts.presets.replaceChildren(
       ...(presets.length < 2 ? [] : presets).map((preset) => {
         const button = make("button", { type: "button", textContent: preset.name, title: preset.words });
         const on = Object.entries(preset.changes).every(([key, value]) => same(this.#experiment.changes[key], value));
         const isBase = Object.keys(preset.changes).length === 0 && Object.keys(this.#experiment.changes).length > 0;
         button.setAttribute("aria-pressed", on && !isBase);
-        button.onclick = () => this.#open({ base: this.#experiment.base, changes: { ...preset.changes } }, false);
+        button.onclick = () => this.#open({ base: this.#experiment.base, changes: { ...preset.changes } }, false, true);
         return button;
       }),
     );
@@ -192,10 +259,9 @@ class Lab {
     parts.commandNote.hidden = typeof this.#experiment.base === "string";
     parts.toml.textContent = toml;
     parts.python.textContent = python;
-    parts.control.disabled = !control.possible;
     parts.controlNote.textContent = control.why;
-    parts.title.textContent = name;
-    parts.run.disabled = Boolean(size.error);
+    parts.title.textContent = cut(name);
+    parts.title.title = name;
   }
 
   // --- Errors. ---
@@ -204,8 +270,27 @@ class Lab {
     if (error.kind === "stale" || error.kind === "cancelled") return;
     if (error.kind === undefined) throw error;
     if (!this.#controls.fail(error.message)) this.#fail(error.message);
-    this.#parts.figure.classList.add("old");
-    this.#busy("");
+    this.#parts.figure.classList.toggle("old", this.#isEarlier());
+    this.#busy(this.#isEarlier() ? "Text, figure and table below are of the last values that could be used." : "");
+  }
+
+  // Whether what is shown belongs to other values than those of the controls.
+  #isEarlier() {
+    return this.#shown !== null && this.#shown.experiment !== this.#experiment;
+  }
+
+  // Shows nothing, where what was shown belongs to another experiment.
+  #clear() {
+    const { figure, caption } = this.#parts;
+    this.#shown = this.#later = this.#forecast = null;
+    this.#words("", "");
+    this.#facts(null, null);
+    this.#advise("", []);
+    caption.textContent = "";
+    figure.classList.add("empty");
+    for (const key of ["shows", "drawn", "run"]) delete figure.dataset[key];
+    this.#parts.insideRow.hidden = true;
+    for (const button of [this.#parts.pin, this.#parts.saves.record, this.#parts.saves.report]) button.disabled = true;
   }
 
   #fail(text) {
@@ -226,16 +311,19 @@ class Lab {
 
   async #askForecast(patient = false) {
     const experiment = this.#experiment;
+    const opened = this.#opened;
     clearTimeout(this.#timers.prepare);
     clearTimeout(this.#timers.say);
-    this.#timers.say = setTimeout(
-      () => this.#busy("Computing the forecast. New sizes are compiled first, which takes some seconds."),
-      SAY_AFTER,
-    );
+    this.#timers.say = setTimeout(() => {
+      const earlier = this.#isEarlier() ? " Until then, text, figure and table below are of the earlier values." : "";
+      this.#busy(`Computing the forecast. New sizes are compiled first, which takes some seconds.${earlier}`);
+      this.#parts.figure.classList.toggle("old", Boolean(earlier));
+    }, SAY_AFTER);
     this.#parts.forecast.hidden = true;
     this.#parts.results.setAttribute("aria-busy", "true");
     const args = { experiment, columns: this.#columns(), patient };
-    const take = (data) => this.#takeForecast(data, experiment);
+    // While a slider moves, an answer for a value just passed is better than none.
+    const take = (data) => opened === this.#opened && this.#takeForecast(data, experiment);
     try {
       take(await this.#app.socket.ask("lab.forecast", args, { onpart: take }));
     } catch (error) {
@@ -254,23 +342,23 @@ class Lab {
   }
 
   #takeForecast(data, experiment) {
-    // While a slider moves, an answer for a value just passed is better than none.
-    if (experiment.base !== this.#experiment.base) return;
-    if (experiment === this.#experiment) this.#fail("");
+    const isNewest = experiment === this.#experiment;
+    if (isNewest) this.#fail("");
+    const done = isNewest ? this.#runs.get(data.run) : null;
     if (data.waits) {
-      if (experiment !== this.#experiment) return;
-      this.#forecast = null;
+      if (!isNewest) return;
       this.#parts.forecast.hidden = false;
+      if (done) return this.#showRun(done);
+      this.#clear();
       this.#words(data.waits + ".", "");
-      this.#facts(null, null);
       return;
     }
     this.#forecast = data;
-    const done = this.#runs.get(data.run);
     if (done) this.#showRun(done);
-    else if (this.#running?.run === data.run && this.#running.data) this.#showPart(this.#running.data);
-    else this.#present({ kind: "forecast", data }, data.words, data.stage);
-    this.#facts(data, done ?? null);
+    else if (isNewest && this.#running?.run === data.run && this.#running.data) this.#showPart(this.#running.data);
+    else this.#present({ kind: "forecast", data, experiment }, data.words, data.stage);
+    if (done) return;
+    this.#facts(data, null);
     this.#advise(data.advice, data.reasons);
   }
 
@@ -291,8 +379,12 @@ class Lab {
 
   // --- Runs. ---
 
-  async #run(experiment, name) {
+  // Runs an experiment. `shows`, what the controls say meanwhile: its curves are drawn while they do.
+  async #run(experiment, shows = experiment) {
     const { progress, progressWords } = this.#parts;
+    const name = this.#nameOf(experiment);
+    const isShown = () => same(shows, this.#experiment);
+    const say = (text) => (progressWords.textContent = isShown() ? text : `${name}: ${text}`);
     const answer = this.#app.socket.ask(
       "lab.run",
       { experiment, columns: this.#columns() },
@@ -301,25 +393,28 @@ class Lab {
         onprogress: ({ stage, fraction, detail }) => {
           if (fraction === null) progress.removeAttribute("value");
           else progress.value = fraction;
-          progressWords.textContent = `${stage}${detail ? ": " + detail : ""}`;
+          say(`${stage}${detail ? ": " + detail : ""}`);
         },
-        onwaiting: () => (progressWords.textContent = "waiting until the run is compiled"),
+        onwaiting: () => say("waiting until the run is compiled"),
         onpart: (data) => {
-          if (!this.#running || this.#running.answer !== answer) return;
+          if (this.#running?.answer !== answer) return;
           Object.assign(this.#running, { data, run: data.run });
-          if (same(experiment, this.#running.shows)) this.#showPart(data);
+          if (isShown()) this.#showPart(data);
         },
       },
     );
-    this.#running = { answer, shows: experiment, data: null, run: null };
+    this.#running = { answer, data: null, run: null };
     this.#parts.runBar.hidden = false;
     this.#parts.cancel.disabled = false;
     progress.removeAttribute("value");
-    progressWords.textContent = "waiting";
+    say("waiting");
     try {
-      const done = await answer;
-      const run = { ...done, name, experiment };
-      this.#runs.set(done.run, run);
+      const run = { ...(await answer), name, experiment };
+      // Figures of other runs are asked for again when they are shown.
+      for (const other of this.#runs.values()) delete other.figure;
+      this.#runs.delete(run.run);
+      this.#runs.set(run.run, run);
+      for (const other of [...this.#runs.keys()].slice(0, -MOST_LISTED)) this.#forget(other);
       return run;
     } finally {
       if (this.#running?.answer === answer) {
@@ -329,20 +424,30 @@ class Lab {
     }
   }
 
+  #forget(run) {
+    this.#runs.delete(run);
+    this.#pinned.delete(run);
+  }
+
   async #pressRun() {
     const experiment = this.#experiment;
     this.#fail("");
     try {
-      const run = await this.#run(experiment, this.#nameOf(experiment));
-      if (experiment === this.#experiment) this.#showRun(run);
+      const run = await this.#run(experiment);
+      if (same(experiment, this.#experiment)) this.#showRun(run);
       this.#app.say(`The run has ended: ${words(run.outcome)}.`);
       this.#listRuns();
     } catch (error) {
-      if (error.kind === "cancelled" || error.kind === "stale") {
-        this.#app.say("The run was cancelled.");
-        if (this.#forecast) this.#present({ kind: "forecast", data: this.#forecast }, this.#forecast.words, "");
-      } else this.#failed(error);
+      this.#ended(error, experiment);
     }
+  }
+
+  // A run that has no end of its own: the forecast is shown again.
+  #ended(error, experiment) {
+    if (error.kind !== "cancelled" && error.kind !== "stale") return this.#failed(error);
+    this.#app.say("The run was cancelled.");
+    if (this.#forecast && experiment === this.#experiment)
+      this.#present({ kind: "forecast", data: this.#forecast, experiment }, this.#forecast.words, "");
   }
 
   async #pressControl() {
@@ -352,15 +457,15 @@ class Lab {
     this.#fail("");
     try {
       const known = [...this.#runs.values()].find((run) => same(run.experiment, experiment));
-      const run = known ?? (await this.#run(experiment, this.#nameOf(experiment)));
-      const other = await this.#run(control, this.#nameOf(control));
+      const run = known ?? (await this.#run(experiment));
+      const other = await this.#run(control, experiment);
       for (const each of [run, other]) this.#pinned.add(each.run);
       this.#listRuns();
-      const names = ["as it is", "random labels"];
+      if (experiment !== this.#experiment) return this.#app.say("The null control has ended: both runs are in the list.");
+      const names = ["true labels", "random labels"];
       await this.#compare([run, other], names, `Null control: ${this.#toldApart(run, other)}`);
     } catch (error) {
-      if (error.kind === "cancelled" || error.kind === "stale") this.#app.say("The run was cancelled.");
-      else this.#failed(error);
+      this.#ended(error, experiment);
     }
   }
 
@@ -380,20 +485,31 @@ class Lab {
     const given = Object.entries(changes).filter(([key]) => key !== "task.num_test");
     const parts = given.map(([key, value]) => {
       if (value === true) return key.split(".").pop().replaceAll("_", " ");
-      const text = value?.kind ?? (typeof value === "number" ? short(value) : String(value));
+      const text = cut(value?.kind ?? (typeof value === "number" ? short(value) : String(value)));
       return `${symbols[key] ?? key.split(".").pop()} = ${text}`;
     });
     return [name, ...parts].join(", ");
   }
 
   #showPart(data) {
-    this.#present({ kind: "run", data, run: null }, "The run goes on.", "");
+    this.#present({ kind: "run", data, run: null, experiment: this.#experiment }, "The run goes on.", "");
   }
 
-  #showRun(run) {
+  async #showRun(run) {
+    const experiment = this.#experiment;
+    if (!run.figure) {
+      try {
+        Object.assign(run, await this.#app.socket.ask("lab.compare", { runs: [run.run], columns: this.#columns() }));
+      } catch (error) {
+        if (error.kind === "failed") this.#forget(run.run);
+        this.#listRuns();
+        return this.#failed(error);
+      }
+      if (experiment !== this.#experiment) return;
+    }
     const { outcome, says, advice, warnings, seconds, solver } = run;
-    const cost = `${solver?.num_steps ?? "–"} steps in ${number(seconds)} s`;
-    this.#present({ kind: "run", data: run, run }, `${told(outcome)} ${sentence(says)}`, cost);
+    const cost = `${solver?.num_steps ?? "–"} steps; ${number(seconds)} s on the clock, with compilation`;
+    this.#present({ kind: "run", data: run, run, experiment }, `${told(outcome)} ${sentence(says)}`, cost);
     this.#facts(this.#forecast?.run === run.run ? this.#forecast : null, run);
     this.#advise(advice, warnings);
   }
@@ -411,8 +527,8 @@ class Lab {
           this.#countPinned();
         };
         const show = make("button", { type: "button", textContent: "Show", "aria-label": "Show " + run.name });
-        show.onclick = () => this.#open(run.experiment, false);
-        const label = make("label", { for: id }, `${run.name}: ${words(run.outcome)}, t50 = ${number(run.t50)}`);
+        show.onclick = () => this.#open(run.experiment, false, true);
+        const label = make("label", { for: id }, `${run.name}: ${words(run.outcome)}${run.t50 ? `, half of the change first reached at t = ${number(run.t50)}` : ""}`);
         return make("li", {}, box, label, show);
       }),
     );
@@ -421,6 +537,7 @@ class Lab {
   }
 
   #countPinned() {
+    keepRuns([...this.#runs.values()].map(({ run, name, experiment }) => ({ run, name, experiment, pinned: this.#pinned.has(run) })));
     const { compare } = this.#parts;
     const num = this.#pinned.size;
     compare.disabled = num < 2 || num > MOST_RUNS;
@@ -449,7 +566,7 @@ class Lab {
   async #compare(runs, names, text) {
     const args = { runs: runs.map((run) => run.run), names, columns: this.#columns() };
     const data = await this.#app.socket.ask("lab.compare", args);
-    this.#present({ kind: "compare", data, run: null, runs: args.runs, names }, text, "");
+    this.#present({ kind: "compare", data, run: null, runs: args.runs, names, experiment: this.#experiment }, text, "");
     this.#facts(null, null);
   }
 
@@ -461,7 +578,10 @@ class Lab {
     this.#words(text, note);
     const { pin, saves, figure } = this.#parts;
     pin.disabled = !shown.run;
+    this.#parts.insideRow.hidden = !shown.run?.has_inside;
     for (const button of [saves.record, saves.report]) button.disabled = !shown.run;
+    figure.classList.remove("empty");
+    if (!this.#isEarlier()) figure.classList.remove("old");
     figure.dataset.shows = shown.kind;
     this.#draw();
   }
@@ -488,6 +608,7 @@ class Lab {
     } finally {
       this.#drawing = null;
     }
+    if (!this.#shown) return;
     figure.dataset.drawn = String(Number(figure.dataset.drawn ?? 0) + 1);
     figure.dataset.run = data.run ?? "";
     if (this.#later) {
@@ -522,7 +643,8 @@ class Lab {
     const rows = [
       ["verdict, outcome", words(forecast?.verdict), words(run?.outcome)],
       ["confidence", words(forecast?.confidence), ""],
-      ["half of the change, t50", forecast ? within(forecast) : "–", number(run?.t50)],
+      ["half of the change first reached, t50", forecast ? within(forecast) : "–", number(run?.t50)],
+      ["half of the change kept from then on", "", number(run?.t_change)],
       ["end of the kernel phase", number(forecast?.t_kernel_end), ""],
       ["textbook, (1/λ) log α", number(forecast?.textbook), ""],
     ];
@@ -544,10 +666,10 @@ class Lab {
 
   // --- Buttons. ---
 
-  #setTime(time) {
+  #setTime(time, isKept = true) {
     this.#time = time;
     for (const radio of this.#parts.times) radio.checked = radio.value === time;
-    if (this.#experiment) this.#keep();
+    if (isKept && this.#experiment) this.#keep();
     this.#draw();
   }
 
@@ -576,15 +698,30 @@ class Lab {
     }
   }
 
+  async #openFile(file) {
+    if (!file) return;
+    if (file.size > MOST_FILE) {
+      const size = (file.size / 2 ** 20).toPrecision(3);
+      return this.#fail(`${cut(file.name)} has ${size} MiB; a TOML file of an experiment may have 0.25 MiB.`);
+    }
+    await this.#open({ base: { toml: await file.text() }, changes: {} }, true, true);
+  }
+
   #listen() {
     const parts = this.#parts;
     parts.base.onchange = () => {
-      if (parts.base.value !== "text") this.#open({ base: parts.base.value, changes: {} }, true);
+      if (parts.base.value !== "text") this.#open({ base: parts.base.value, changes: {} }, true, true);
     };
-    parts.file.onchange = async () => {
+    parts.file.onchange = () => {
       const [file] = parts.file.files;
       parts.file.value = "";
-      if (file) await this.#open({ base: { toml: await file.text() }, changes: {} }, true);
+      this.#openFile(file);
+    };
+    // A file that is dropped beside the box would replace the page.
+    parts.root.ondragover = (event) => event.preventDefault();
+    parts.root.ondrop = (event) => {
+      event.preventDefault();
+      this.#openFile(event.dataTransfer.files[0]);
     };
     parts.run.onclick = () => this.#pressRun();
     parts.forecast.onclick = () => this.#askForecast(true);
@@ -594,6 +731,7 @@ class Lab {
     };
     parts.control.onclick = () => this.#pressControl();
     parts.pin.onclick = () => this.#pressPin();
+    parts.inside.onclick = () => this.#app.go("inside", { run: this.#shown.run.run });
     parts.compare.onclick = () => this.#pressCompare();
     for (const [what, button] of Object.entries(parts.saves)) button.onclick = () => this.#save(what);
     for (const radio of parts.times) radio.onchange = () => this.#setTime(radio.value);
@@ -613,7 +751,7 @@ const shorter = (names) => {
   const parts = names.map((name) => name.split(", "));
   const common = parts[0].filter((part) => parts.every((other) => other.includes(part)));
   const left = parts.map((own) => own.filter((part) => !common.includes(part)).join(", "));
-  return left.map((text, place) => text || (common.length ? "as it is" : names[place]));
+  return left.map((text, place) => text || (common.length ? "other values unchanged" : names[place]));
 };
 
 const within = ({ t50, t50_interval: [low, high] }) =>
@@ -638,18 +776,19 @@ const build = (root) => {
   const run = button("run", "Run", { className: "main" });
   const forecast = button("forecast", "Forecast", { hidden: true });
   const control = button("null", "Null control", { "aria-describedby": "lab-null-note" });
+  const runNote = make("p", { className: "error", id: "lab-run-note", role: "status", hidden: true });
+  run.setAttribute("aria-describedby", "lab-run-note");
   const controlNote = make("p", { className: "note", id: "lab-null-note" });
   const progress = make("progress", { max: 1, "aria-label": "Progress of the run" });
   const progressWords = make("span", { className: "note" });
   const cancel = button("cancel", "Cancel");
   const runBar = make("div", { className: "row", id: "lab-progress", hidden: true }, progress, progressWords, cancel);
+  const fields = make("fieldset", { "aria-label": "Values" }, presets, main, make("details", {}, make("summary", { textContent: "More" }), more));
   const fold = make(
     "details",
     { className: "fold", id: "lab-fold", open: matchMedia("(min-width: 50rem)").matches },
     make("summary", { textContent: "Controls" }),
-    presets,
-    main,
-    make("details", {}, make("summary", { textContent: "More" }), more),
+    fields,
   );
   const form = make(
     "form",
@@ -659,6 +798,7 @@ const build = (root) => {
     make("label", { for: "lab-file", textContent: "or a TOML file" }),
     file,
     make("div", { className: "row" }, run, forecast, control),
+    runNote,
     controlNote,
     runBar,
     size,
@@ -680,6 +820,13 @@ const build = (root) => {
     ...times.flatMap((radio) => [radio, make("label", { for: radio.id, textContent: radio.value })]),
   );
   const pin = button("pin", "Pin this run", { disabled: true });
+  const inside = button("inside", "Look inside");
+  const insideRow = make(
+    "div",
+    { className: "row", hidden: true },
+    inside,
+    make("span", { className: "note", textContent: "repeats this run and shows its weights over time" }),
+  );
   const figure = make("div", { id: "lab-figure", className: "figure" });
   const caption = make("figcaption");
   const factRows = make("tbody");
@@ -707,7 +854,7 @@ const build = (root) => {
   for (const [what, label] of [["toml", "TOML"], ["python", "Python"], ["pdf", "Figure, PDF"], ["png", "Figure, PNG"], ["record", "Record, netCDF"], ["report", "Report, HTML"]])
     saves[what] = button("save-" + what, label, { disabled: ["record", "report"].includes(what) });
   const command = make("code");
-  const commandNote = make("p", { className: "note", textContent: "Save the TOML first: the changes are in it.", hidden: true });
+  const commandNote = make("p", { className: "note", textContent: "Save the TOML under this name first: the changes are in it.", hidden: true });
   const copyCommand = button("copy-command", "Copy the command");
   const copyLink = button("copy-link", "Copy a link to this state");
   const copyPython = button("copy-python", "Copy the Python code");
@@ -720,11 +867,12 @@ const build = (root) => {
     { className: "results", id: "lab-results", "aria-busy": "true" },
     title,
     error,
+    busy,
     text,
     note,
-    busy,
     make("div", { className: "row" }, time, pin),
     make("figure", {}, figure, caption),
+    insideRow,
     facts,
     advice,
     why,
@@ -743,8 +891,8 @@ const build = (root) => {
   );
   root.replaceChildren(make("div", { className: "lab" }, form, results));
   return {
-    base, file, presets, size, main, more, run, forecast, control, controlNote, progress, progressWords, cancel, runBar,
-    form, title, error, words: text, note, busy, times, pin, figure, caption, facts, factRows, advice, reasons, why,
+    root, fields, base, file, presets, size, main, more, run, runNote, forecast, control, controlNote, progress, progressWords, cancel, runBar,
+    form, title, error, words: text, note, busy, times, pin, inside, insideRow, figure, caption, facts, factRows, advice, reasons, why,
     runs, compare, runsBox, saves, command, commandNote, copyCommand, copyLink, copyPython, link, toml, python, results,
   };
 };

@@ -75,16 +75,23 @@ class App {
     return states[this.view] ?? {};
   }
 
-  // Keeps the state of this view in the fragment, without a call of its `show`.
-  keep(state) {
+  // Keeps the state of this view in the fragment, without a call of its `show`. `isStep`, whether
+  // the browser's Back returns to the state before.
+  keep(state, isStep = false) {
     states[this.view] = Object.fromEntries(Object.entries(state).map(([k, v]) => [k, String(v)]));
-    if (shown === this.view) history.replaceState(null, "", written(this.view, this.state));
+    if (shown === this.view) this.#record(written(this.view, this.state), isStep);
   }
 
   // Shows a view with a state, or with the one it had.
   go(view, state) {
-    history.pushState(null, "", written(view, state ?? states[view] ?? {}));
+    this.#record(written(view, state ?? states[view] ?? {}), true);
     return follow();
+  }
+
+  #record(fragment, isStep) {
+    const now = parsed();
+    if (fragment === written(now.view, now.state)) return;
+    history[isStep ? "pushState" : "replaceState"](null, "", fragment);
   }
 
   // Says a sentence in the line of status, which screen readers read aloud.
@@ -159,6 +166,15 @@ for (const [place, view] of VIEWS.entries()) {
   };
 }
 addEventListener("hashchange", follow);
+// What was said of the last action does not outlive the next one.
+for (const kind of ["click", "change", "input"])
+  addEventListener(
+    kind,
+    ({ target }) => {
+      if (target.closest?.("button, input, select, summary, a")) app.say("");
+    },
+    true,
+  );
 follow();
 showStatus();
 // The controls come first, then Plotly.

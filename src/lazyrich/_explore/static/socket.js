@@ -2,6 +2,7 @@
 
 const WAITS = [250, 500, 1000, 2000, 4000]; // ms between attempts; the last one repeats
 const PATIENCE = 8000; // ms without a server until it is said to have stopped
+const MOST = 10 ** 6; // letters of a message that the server reads
 const STOPPED = 1012; // the code with which a server that ends closes its sockets
 
 // The error of a question that has no answer: `kind` is failed, cancelled, stale or lost.
@@ -41,6 +42,10 @@ export class Socket {
   ask(job, args = {}, { slot = job, onpart, onprogress, onwaiting } = {}) {
     const id = this.#next++;
     const text = JSON.stringify({ id, job, slot, args });
+    if (text.length > MOST) {
+      const words = `this has ${text.length.toLocaleString("en")} letters; at most ${MOST.toLocaleString("en")} are read`;
+      return Object.assign(Promise.reject(new NoAnswer("failed", words)), { cancel: () => {} });
+    }
     const answer = new Promise((resolve, reject) => {
       this.#asked.set(id, { resolve, reject, onpart, onprogress, onwaiting });
     });

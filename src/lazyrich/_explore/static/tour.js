@@ -152,7 +152,7 @@ class TourView {
     const key = `${id}/${step}`;
     if (!this.kept.has(key)) this.kept.set(key, { key, runs: [], data: null, rows: null });
     this.now = this.kept.get(key);
-    this.app.keep({ story: id, step: step + 1 });
+    this.app.keep({ story: id, step: step + 1 }, moved);
     [...this.stories.children].forEach((each, place) => {
       if (place === story) each.setAttribute("aria-current", "true");
       else each.removeAttribute("aria-current");

@@ -19,11 +19,14 @@ _ONE = "kernel changed by its own size"
 _PARTS = (("train", TRAIN), ("test", TEST))
 
 
-def forecast(found: Forecast, *, time: str = "log", columns: int = 2) -> Figure:
+def forecast(
+    found: Forecast, *, time: str = "log", columns: int = 2, until: float | None = None
+) -> Figure:
     r"""Describes the forecast of a run that has not begun.
 
     - **Takes** the arguments of [`plot.forecast`][lazyrich.plot.forecast]; `columns`, the number of
-        panels beside each other.
+        panels beside each other; `until`, the end of a linear time axis, if not soon after the
+        change.
     - **Raises** [`InputError`][lazyrich.InputError] for another word as `time`.
     """
     scales = scales_of(time)
@@ -44,7 +47,7 @@ def forecast(found: Forecast, *, time: str = "log", columns: int = 2) -> Figure:
             row, column = (place, at) if time == "both" else divmod(place, columns)
             drawn.append(
                 content.panel(
-                    _axis(found, scale, marks.times),
+                    _axis(found, scale, marks.times, until),
                     _spans(marks.spans),
                     tuple(upright),
                     labelled=at == len(scales) - 1,
@@ -62,11 +65,11 @@ def forecast(found: Forecast, *, time: str = "log", columns: int = 2) -> Figure:
     )
 
 
-def _axis(found: Forecast, scale: Scale, marks: tuple[float, ...]) -> Axis:
+def _axis(found: Forecast, scale: Scale, marks: tuple[float, ...], until: float | None) -> Axis:
     marks = (*marks, found.textbook) if found.textbook > 0 else marks
     times = np.append(found.times, marks)
     events = [(found.t_fit, found.t_kernel_end, found.t50)]
-    low, high = time_range(times, scale, events, [m for m in marks if m > 0])
+    low, high = time_range(times, scale, events, [m for m in marks if m > 0], until)
     return Axis(AXES["1"].label, low, high, scale)
 
 

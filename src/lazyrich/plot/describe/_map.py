@@ -12,7 +12,7 @@ from ...records.transition import OUTCOMES
 from ..description import Cells, Colours, Contours, Curve, Figure, Panel, Style
 from ._grid import Scale, scale_of
 from ._layout import placed
-from ._map_key import DASHED, EDGE, LOOKS, NEAR, PALE, SOLID, map_key
+from ._map_key import DASHED, EDGE, LOOKS, NEAR, PALE, SOLID, has_range, map_key
 
 # Hatches and labels of cells without a number are in this grey.
 _INK = "#8c8c8c"
@@ -211,7 +211,7 @@ class _Grid:
 
     def edges(self, boundary: xr.Dataset | None) -> tuple[Curve, ...]:
         """The interval of the boundary as two thin lines: a band would mix its own colours."""
-        if boundary is None:
+        if boundary is None or not has_range(boundary):
             return ()
         return tuple(
             self._line(boundary, end, "10 to 90 % of the lines", EDGE) for end in ("low", "high")
@@ -300,7 +300,8 @@ def _caption(
     if boundary is not None:
         sides = boundary.attrs["between"].replace("_", " ")
         text += f" The line is the boundary between {sides.replace(' | ', ' and ')}"
-        text += ", the thin lines its range over seeds." if "outcome" in names else "."
+        several = "outcome" in names and has_range(boundary)
+        text += ", the thin lines its range over seeds." if several else "."
     if "forecast_error" in diagram and "t50" in names:
         text += " Contours are half times as forecast before training"
         beside = "; the last map has their ratio to the simulated ones"

@@ -33,6 +33,11 @@ EDGE = Style("#000000", "long", 0.7)
 NEAR = 0.1
 
 
+def has_range(boundary: xr.Dataset) -> bool:
+    """Whether the boundary is that of several lines, so that it has a range over them."""
+    return boundary.sizes.get("line", 1) > 1
+
+
 def map_key(
     diagram: xr.Dataset,
     drawn: Collection[str],
@@ -54,7 +59,8 @@ def map_key(
         label = f"boundary {sides}: median of {located} lines"
         label += f", {several} with several left out" if several else ""
         entries.append(Entry(label, SOLID))
-        entries.append(Entry("10 to 90 % of the lines", EDGE))
+        if has_range(boundary):
+            entries.append(Entry("10 to 90 % of the lines", EDGE))
     if forecast is not None:
         entries.append(Entry("the same as forecast", DASHED))
     if "half times as forecast" in drawn:

@@ -28,11 +28,12 @@ def run(
     panels: Sequence[str] | None = None,
     time: str = "log",
     columns: int = 2,
+    until: float | None = None,
 ) -> Figure:
     r"""Describes fit, loss, parameter norm and distance from the predictors of a run over time.
 
     - **Takes** the arguments of [`plot.run`][lazyrich.plot.run]; `columns`, the number of panels
-        beside each other.
+        beside each other; `until`, the end of a linear time axis, if not soon after the change.
     - **Raises** [`InputError`][lazyrich.InputError] for a record with nothing to draw.
     """
     scales = scales_of(time)
@@ -55,7 +56,7 @@ def run(
     below = 1 if time == "both" else columns  # panels from one to the one below it
     for place, content in enumerate(contents):
         for at, scale in enumerate(scales):
-            axis = time_axis([one.record for one in runs], scale, events, marks.times)
+            axis = time_axis([one.record for one in runs], scale, events, marks.times, until)
             row, column = (place, at) if time == "both" else divmod(place, columns)
             spans = phases(events[0], axis) if single else ()
             if row:

@@ -48,16 +48,19 @@ def time_axis(
     scale: Scale,
     events: Sequence[Transition | None],
     marks: Sequence[float] = (),
+    until: float | None = None,
 ) -> Axis:
     """The axis of time of some runs.
 
     Its range follows from the transitions: a log axis begins shortly before the first event, a
     linear axis ends some time after the last one, and no transition is in the last tenth.
 
-    - **Takes** `marks`, further times to show, such as those of a forecast.
+    - **Takes** `marks`, further times to show, such as those of a forecast; `until`, the end of a
+        linear axis, if it is given.
     """
     times = np.concatenate([record["time"].values for record in records])
-    low, high = time_range(times, scale, _times_of(events), [m for m in marks if m > 0])
+    marks = [m for m in marks if m > 0]
+    low, high = time_range(times, scale, _times_of(events), marks, until)
     return Axis(axis_of(records[0]).label, low, high, scale)
 
 
@@ -71,11 +74,12 @@ def time_range(
     scale: Scale,
     events: Sequence[tuple[float, float, float]],
     marks: Sequence[float],
+    until: float | None = None,
 ) -> tuple[float, float]:
     """The range of an axis of time.
 
     - **Takes** `events`: for each run the times of the fit, and of 10 and 90 % of the change;
-        `marks`, further times.
+        `marks`, further times; `until`, the end of a linear axis, if it is given.
     """
     positive = times[times > 0]
     if not positive.size:
@@ -97,7 +101,7 @@ def time_range(
         high = min(last, _AFTER * max([*late, *(m for m in marks if m < _AFTER * max(late))]))
         high = max(high, max(late) / _LATEST)
     low = min(0.0, float(times.min()))
-    return low, high
+    return low, high if until is None else until
 
 
 def second_axis(record: xr.Dataset) -> Second | None:

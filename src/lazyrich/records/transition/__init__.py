@@ -23,6 +23,7 @@ from .words import (
     LATER as LATER,
     MEANINGS as MEANINGS,
     OUTCOMES as OUTCOMES,
+    REPEAT as REPEAT,
     Outcome as Outcome,
     State as State,
     advice_on as advice_on,

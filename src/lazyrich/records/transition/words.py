@@ -122,8 +122,11 @@ def advice_on_ending(ending: str) -> str:
     return f"{_ENDED[ending]}; the record ends early: {_ENDINGS[ending]}"
 
 
+REPEAT = "repeat it with other seeds"
+"""The advice on a run that grokked."""
+
 _NEXT: dict[tuple[str, bool], str] = {
-    ("grokked", True): "repeat it with other seeds and with random labels as a control",
+    ("grokked", True): REPEAT,
     ("grokked", False): "raise t1 until the test score settles",
     ("misgrokked", True): "stop at the plateau (t10), or lower weight_decay, to keep its score",
     ("misgrokked", False): "raise t1 until the test score settles",

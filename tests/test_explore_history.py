@@ -1,0 +1,159 @@
+"""What the Lab shows while it waits, after Back and Forward, and when it is loaded again."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .explorer import Served, served
+from .test_explore_lab import PATIENCE, Lab, link
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def explorer() -> Iterator[Served]:
+    with served() as found:
+        yield found
+
+
+@pytest.fixture
+def lab(explorer: Served, new_page: Any) -> Lab:
+    found = Lab(new_page(link(explorer)))
+    found.wait_for("forecast")
+    return found
+
+
+def test_controls_come_while_a_forecast_compiles_and_keep_what_is_typed(lab):
+    # The forecast of a matrix completion compiles for many seconds.
+    lab.at("base").select_option("lyu2024/3")
+    lab.control("task.num_observed").wait_for()
+    assert lab.at("results").get_attribute("aria-busy") == "true"
+    # Nothing of the experiment before is under the new title.
+    assert lab.page.get_by_role("heading", name="lyu2024/3").is_visible()
+    assert not lab.at("figure").is_visible()
+    assert lab.words == ""
+    lab.control("init_scale").fill("20")
+    lab.control("task.num_observed").fill("480")
+    lab.page.wait_for_url(re.compile("task.num_observed=480"))
+    assert "#lab?base=lyu2024/3&init_scale=20&" in lab.page.url
+    command = lab.page.locator("#lab pre").first
+    command.filter(has_text="--set task.num_observed=480").wait_for()
+    assert lab.at("results").get_attribute("aria-busy") == "true"
+    lab.wait_for("forecast")
+
+
+def test_what_is_of_earlier_values_is_marked_until_the_new_forecast(lab):
+    lab.control("task.d").fill("210")  # a new size compiles
+    lab.at("busy").filter(has_text="text, figure and table below are of the earlier").wait_for()
+    assert "old" in lab.at("figure").get_attribute("class").split()
+    lab.wait_until_calm()
+    assert lab.at("busy").inner_text() == ""
+    assert "old" not in lab.at("figure").get_attribute("class").split()
+
+
+def test_back_and_forward_move_between_experiments_values_and_tabs(lab):
+    from playwright.sync_api import expect
+
+    page, scale = lab.page, lab.control("init_scale")
+    lab.wait_until_calm()
+    scale.fill("50")
+    lab.control("weight_decay").fill("0.002")
+    lab.at("base").select_option("lyu2024/3")
+    lab.control("task.num_observed").wait_for()
+    page.get_by_role("tab", name="Tour").click()
+    page.go_back()
+    assert page.get_by_role("tab", selected=True).inner_text() == "Lab"
+    assert lab.at("base").input_value() == "lyu2024/3"
+    page.go_back()
+    lab.control("task.k").wait_for()
+    expect(lab.control("weight_decay")).to_have_value("0.002")
+    page.go_back()
+    expect(lab.control("weight_decay")).to_have_value("0.001")
+    assert scale.input_value() == "50"
+    page.go_back()
+    expect(scale).to_have_value("100")
+    page.go_forward()
+    expect(scale).to_have_value("50")
+    lab.wait_for("forecast")
+
+
+def test_a_page_that_is_loaded_again_has_its_runs(lab):
+    lab.run()
+    words, listed = lab.words, lab.at("runs").locator("li").all_inner_texts()
+    lab.control("init_scale").fill("30")
+    lab.wait_until_calm()
+    lab.run()
+    lab.at("pin").click()
+    lab.page.reload()
+    lab.wait_for("run")
+    items = lab.at("runs").locator("li")
+    assert items.count() == 2
+    assert items.first.inner_text() == listed[0]
+    assert items.nth(1).get_by_role("checkbox").is_checked()
+    items.first.get_by_role("button").click()
+    lab.page.locator("#lab-words", has_text=words).wait_for(timeout=PATIENCE)
+
+
+def test_a_value_that_is_refused_stops_runs_until_it_is_mended(lab):
+    run, note = lab.at("run"), lab.at("run-note")
+    box = lab.control("weight_decay")
+    box.fill("-1")
+    note.wait_for()
+    assert run.is_disabled()
+    assert lab.at("null").is_disabled()
+    assert note.inner_text().startswith("Run is off: weight_decay = -1: ")
+    assert run.get_attribute("aria-describedby") == "lab-run-note"
+    for text in ("1e400", "-"):
+        box.fill("")
+        box.press_sequentially(text)
+        error = lab.page.locator("#field-weight_decay-error")
+        error.filter(has_text="not a number that can be used").wait_for()
+        assert run.is_disabled()
+        # A change of another control does not hide it.
+        lab.control("seed").fill(str(len(text)))
+        lab.page.wait_for_url(re.compile(f"seed={len(text)}"))
+        lab.page.wait_for_timeout(500)
+        assert "not a number" in note.inner_text()
+    box.fill("0.002")
+    note.wait_for(state="hidden")
+    assert run.is_enabled()
+
+
+def test_a_file_that_is_too_large_or_no_toml_is_one_line(lab, tmp_path: Path):
+    file = tmp_path / "large.toml"
+    file.write_text("# a comment\n" * 250_000)
+    shown = lab.words
+    for text in (None, "init_scale = "):
+        if text is not None:
+            file.write_text(text)
+        lab.at("file").set_input_files(file)
+        wanted = "large.toml has 2.86 MiB" if text is None else "is not valid TOML"
+        lab.at("error").filter(has_text=wanted).wait_for()
+        assert "\n" not in lab.at("error").inner_text()
+        # What was there stays.
+        assert lab.at("base").input_value() == "forecast/sparse"
+        assert lab.words == shown
+        assert lab.at("run").is_enabled()
+
+
+def test_a_long_text_is_in_the_tab_and_a_long_name_is_cut(lab, tmp_path: Path):
+    file = tmp_path / "mine.toml"
+    name = "long" * 1250
+    text = f'name = "{name}"\ninit_scale = 100.0\n# {"x" * 20_000}\n'
+    file.write_text(
+        text + '[task]\nkind = "SparseClassification"\nn = 24\nd = 200\nnum_test = 200\n'
+    )
+    lab.at("file").set_input_files(file)
+    title = lab.page.get_by_role("heading", name=re.compile("^(long)+lon…$"))
+    title.wait_for(timeout=PATIENCE)
+    lab.wait_for("forecast")
+    assert not lab.opened.is_cut()
+    assert len(lab.page.url) < 2000
+    lab.page.reload()
+    title.wait_for(timeout=PATIENCE)
+    lab.wait_for("forecast")
+    lab.run()
+    assert not lab.opened.is_cut()
