@@ -147,7 +147,7 @@ def test_a_long_text_is_in_the_tab_and_a_long_name_is_cut(lab, tmp_path: Path):
         text + '[task]\nkind = "SparseClassification"\nn = 24\nd = 200\nnum_test = 200\n'
     )
     lab.at("file").set_input_files(file)
-    title = lab.page.get_by_role("heading", name=re.compile("^(long)+lon…$"))
+    title = lab.page.locator("#lab h2").filter(has_text=re.compile("^(long)+lon…$"))
     title.wait_for(timeout=PATIENCE)
     lab.wait_for("forecast")
     assert not lab.opened.is_cut()

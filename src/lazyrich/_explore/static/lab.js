@@ -323,7 +323,7 @@ class Lab {
     this.#parts.results.setAttribute("aria-busy", "true");
     const args = { experiment, columns: this.#columns(), patient };
     // While a slider moves, an answer for a value just passed is better than none.
-    const take = (data) => opened === this.#opened && this.#takeForecast(data, experiment);
+    const take = (data) => opened === this.#opened && this.#takeForecast({ ...data, columns: args.columns }, experiment);
     try {
       take(await this.#app.socket.ask("lab.forecast", args, { onpart: take }));
     } catch (error) {
@@ -385,9 +385,10 @@ class Lab {
     const name = this.#nameOf(experiment);
     const isShown = () => same(shows, this.#experiment);
     const say = (text) => (progressWords.textContent = isShown() ? text : `${name}: ${text}`);
+    const columns = this.#columns();
     const answer = this.#app.socket.ask(
       "lab.run",
-      { experiment, columns: this.#columns() },
+      { experiment, columns },
       {
         slot: "lab.run",
         onprogress: ({ stage, fraction, detail }) => {
@@ -398,8 +399,8 @@ class Lab {
         onwaiting: () => say("waiting until the run is compiled"),
         onpart: (data) => {
           if (this.#running?.answer !== answer) return;
-          Object.assign(this.#running, { data, run: data.run });
-          if (isShown()) this.#showPart(data);
+          Object.assign(this.#running, { data: { ...data, columns }, run: data.run });
+          if (isShown()) this.#showPart(this.#running.data);
         },
       },
     );
@@ -409,7 +410,7 @@ class Lab {
     progress.removeAttribute("value");
     say("waiting");
     try {
-      const run = { ...(await answer), name, experiment };
+      const run = { ...(await answer), name, experiment, columns };
       // Figures of other runs are asked for again when they are shown.
       for (const other of this.#runs.values()) delete other.figure;
       this.#runs.delete(run.run);
@@ -499,7 +500,8 @@ class Lab {
     const experiment = this.#experiment;
     if (!run.figure) {
       try {
-        Object.assign(run, await this.#app.socket.ask("lab.compare", { runs: [run.run], columns: this.#columns() }));
+        const columns = this.#columns();
+        Object.assign(run, await this.#app.socket.ask("lab.compare", { runs: [run.run], columns }), { columns });
       } catch (error) {
         if (error.kind === "failed") this.#forget(run.run);
         this.#listRuns();
@@ -565,7 +567,7 @@ class Lab {
 
   async #compare(runs, names, text) {
     const args = { runs: runs.map((run) => run.run), names, columns: this.#columns() };
-    const data = await this.#app.socket.ask("lab.compare", args);
+    const data = { ...(await this.#app.socket.ask("lab.compare", args)), columns: args.columns };
     this.#present({ kind: "compare", data, run: null, runs: args.runs, names, experiment: this.#experiment }, text, "");
     this.#facts(null, null);
   }
@@ -574,7 +576,7 @@ class Lab {
 
   #present(shown, text, note) {
     const runs = shown.runs ?? (shown.run ? [shown.run.run] : []);
-    this.#shown = { names: [], ...shown, runs, columns: this.#columns() };
+    this.#shown = { names: [], ...shown, runs, columns: shown.data.columns };
     this.#words(text, note);
     const { pin, saves, figure } = this.#parts;
     pin.disabled = !shown.run;
@@ -584,6 +586,8 @@ class Lab {
     if (!this.#isEarlier()) figure.classList.remove("old");
     figure.dataset.shows = shown.kind;
     this.#draw();
+    // The width may have changed since the figure was asked for.
+    this.#resized().catch(() => {});
   }
 
   #words(text, note) {
@@ -623,7 +627,7 @@ class Lab {
     if (!this.#shown || this.#shown.columns === columns) return;
     const { kind, runs, names } = this.#shown;
     if (kind === "forecast") {
-      this.#askForecast();
+      this.#askForecast(true);
       return;
     }
     if (!runs.length) return;
