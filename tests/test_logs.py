@@ -4,6 +4,8 @@ import contextlib
 import csv
 import json
 import struct
+import sys
+import tomllib
 import warnings
 import zlib
 
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 
 import lazyrich as lr
+from lazyrich import cli
 from lazyrich.records.logs.crc32c import masked_crc32c
 from lazyrich.records.transition import MEANINGS, advice_on
 from tests.helpers import small_experiment
@@ -686,3 +689,88 @@ def test_a_long_log_keeps_its_peaks_in_a_figure():
     assert x[y.tolist().index(0.7)] == 7_778
     assert len(x) < 5000
     assert (x[0], x[-1]) == (1, 20_000)
+
+
+def call(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["lazyrich", "judge", *map(str, arguments)])
+    monkeypatch.setenv("LAZYRICH_CACHE", "off")
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        with pytest.raises(SystemExit) as exit_:
+            cli.main()
+    return exit_.value.code or 0
+
+
+def test_judge_says_what_it_read_and_found(tmp_path, monkeypatch, capsys):
+    path = as_csv(tmp_path, STEPS, RUN)
+    assert call(monkeypatch, path, "--save", tmp_path / "a.nc", "--scale", "test_chance=0.125") == 0
+    out = capsys.readouterr().out
+    assert "outcome          grokked: fitted at step 1" in out
+    assert "chance 0.125" in out
+    assert "train_accuracy from 'train_accuracy'" in out
+    assert f"written to       {tmp_path / 'a.nc'}" in out
+    saved = lr.open_record(tmp_path / "a.nc")
+    events = lr.transition(saved)
+    difference = round(events.t_change - events.t_train)
+    assert f"{events.delay_ratio:.3g} times the time of the fit; {difference:,} steps later" in out
+    assert f"times t10; {round(events.t90 - events.t10):,} steps" in out
+    assert f"plateau          step {round(events.plateau[0]):,} to step" in out
+    assert_same(saved, lr.record(STEPS, RUN, unit="step", scales={"test_chance": 0.125}), 0)
+
+
+def test_judge_prints_one_object(tmp_path, monkeypatch, capsys):
+    paths = as_exports(tmp_path, STEPS, RUN)
+    flow = ("--time-per-step", 0.01, "--weight-decay", 0.1)
+    assert call(monkeypatch, *paths, *flow, "--json") == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["outcome"] == "grokked"
+    assert 1.5 < summary["t_train"] <= 2.0  # steps 150 to 200
+    assert summary["log"]["columns"]["test_loss"] == "test/loss"
+    assert tomllib.loads(lr.records.read_log(paths, weight_decay=0.1).record.attrs["experiment"])[
+        "weight_decay"
+    ] == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["log.csv", "--scale", "chance=0.1"], "scales.chance = 0.1: unknown (did you mean test_"),
+        (["log.csv", "--scale", "test_chance"], "should be NAME=NUMBER, such as test_chance=0.1"),
+        (["log.csv", "--scale", "test_chance=x"], "should be NAME=NUMBER, such as test_chance=0.1"),
+        (["log.csv", "--column", "test_acuracy=x"], "did you mean test_accuracy?"),
+        (["log.csv", "--column", "step=stepp"], "did you mean step?"),
+        (["log.csv", "--run", "a"], "is for logs of several runs; log.csv has one"),
+        (["log.csv", "--figure", "a.gif"], "should end in .pdf, .png, .svg"),
+        (["log.csv", "--save", "a.csv"], "should end in .nc"),
+        (["log.csv", "--save", "none/a.nc"], "should be in an existing folder"),
+        (["log.csv", "--report", "a.pdf"], "--report = 'a.pdf': should end in .html"),
+        (["log.csv", "--weight-decay", "-1"], "should be finite and not negative"),
+    ],
+)
+def test_bad_options_of_judge_are_one_line(arguments, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "log.csv").write_text(rows(HEAD, OK))
+    assert call(monkeypatch, *arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
+    assert {path.name for path in tmp_path.iterdir()} == {"log.csv"}
+
+
+@pytest.mark.slow
+def test_figure_and_page_of_a_log(tmp_path, monkeypatch, capsys):
+    library = pytest.importorskip("PIL.Image")
+    path = as_events(tmp_path, STEPS, RUN)
+    files = {"--figure": tmp_path / "a.png", "--report": tmp_path / "b.html"}
+    assert call(monkeypatch, path, *(part for pair in files.items() for part in pair)) == 0
+    for image in (tmp_path / "a.png", tmp_path / "b.png"):
+        with library.open(image) as opened:
+            colours = np.asarray(opened.convert("RGB")).reshape(-1, 3)
+        assert len(np.unique(colours, axis=0)) > 50
+        # The curves of test data are orange.
+        assert np.sum(np.all(np.abs(colours.astype(int) - (0xD9, 0x5F, 0x0E)) < 40, axis=1)) > 500
+    page = files["--report"].read_text()
+    assert "test_accuracy from “Accuracy/test”" in page
+    assert "logged by run" in page
+    times = page.split("delay_difference")[1][:60]
+    events = lr.transition(lr.records.read_log(path).record)
+    assert f"<td>{round(events.delay_difference):,}</td>" in times

@@ -8,10 +8,11 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
+from .._core.errors import one_line
 from .._core.files import replacing
 from ..experiments.published import Published
 from ..forecasts import Forecast
-from ..records.described import description_of
+from ..records.described import description_of, json_attribute
 from ..records.summary import summarise
 from ..records.transition import MEANINGS, Thresholds
 from . import describe
@@ -56,12 +57,25 @@ def report(
         command=_command(summary["thresholds"]),
         version=record.attrs.get("lazyrich_version", "unknown"),
         source=record.attrs.get("source"),
+        decided=_decided(record),
+        in_steps=record["time"].attrs.get("units") == "step",
         headline=MEANINGS[summary["outcome"]],
         descent=_descent(record),
         said=forecast.summary() if isinstance(forecast, Forecast) else forecast,
     )
     with replacing(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
+
+
+def _decided(record: xr.Dataset) -> list[str]:
+    """How a log was read, a line for each decision."""
+    log = json_attribute(record, "log")
+    columns, notes = log.get("columns"), log.get("notes")
+    lines = []
+    if isinstance(columns, dict) and columns:
+        read = ", ".join(f"{one_line(k, 80)} from “{one_line(v, 80)}”" for k, v in columns.items())
+        lines.append(f"read: {read}")
+    return lines + [one_line(note, 500) for note in (notes if isinstance(notes, list) else [])]
 
 
 def _asked(record: xr.Dataset) -> str:

@@ -240,6 +240,11 @@ ATTRIBUTES: tuple[Attribute, ...] = (
     ),
     Attribute("source", "the program that logged the run, for a log of another program"),
     Attribute(
+        "log",
+        "JSON: how a log was read: `columns`, its names by variable, and `notes`, a line for each "
+        "decision",
+    ),
+    Attribute(
         "own_params",
         "SHA-256 of initial parameters passed to `simulate`; empty for those of the model",
     ),

@@ -1,5 +1,6 @@
 """A log of another program as a record."""
 
+import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -116,6 +117,7 @@ def read_log(
         ending="diverged" if series.broken < np.inf else "completed",
         source=one_line(", ".join(place.name for place in paths), MAX_NAME),
     )
+    logged.attrs["log"] = json.dumps({"columns": found, "notes": notes})
     return Log(logged, found, unused_of(table.names, found), tuple(notes))
 
 
