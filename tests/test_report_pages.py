@@ -81,6 +81,16 @@ def test_a_study_opens_from_disk_with_every_panel(study, new_page, size):
         # The first figure of a panel is between its heading and the next one.
         figure = page.locator(f"#panel-{number} ~ figure").first
         assert figure.locator("path.js-line").count() > 0, name
+    # Labels above a panel do not touch.
+    overlaps = page.evaluate(
+        """[...document.querySelectorAll('figure')].flatMap((figure) => {
+          const boxes = [...figure.querySelectorAll('.annotation-text')]
+            .map((text) => text.getBoundingClientRect());
+          return boxes.flatMap((a, i) => boxes.slice(i + 1).filter((b) =>
+            a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom));
+        }).length"""
+    )
+    assert overlaps == 0
     # Another scale of time has curves as well.
     first = page.locator("figure").first
     first.get_by_label("linear", exact=True).check()

@@ -1,5 +1,6 @@
 """A figure in a page: a still image, and the same numbers for Plotly."""
 
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,6 +13,8 @@ from ._plotly import plotly
 
 # Pixels: the height of a panel, of one with cells, and that of everything around them.
 _PANEL, _CELLS, _AROUND = 200, 300, 110
+# Letters along the height of a panel.
+_LINE = 20
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,11 @@ def _for_page(figure: description.Figure, view: str) -> dict[str, Any]:
     for key, axis in layout.items():
         if key.startswith(("xaxis", "yaxis")):
             axis["uirevision"] = view
+            axis["title"]["font"] = {"size": 13}
+        if key.startswith("yaxis"):
+            # A title is no longer than its panel is high.
+            lines = textwrap.wrap(axis["title"]["text"], _LINE, break_long_words=False)
+            axis["title"]["text"] = "<br>".join(lines)
         if key.startswith("xaxis"):
             axis |= {
                 "showspikes": True, "spikemode": "across", "spikethickness": 1, "spikedash": "dot",

@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ._plotly_hatch import hatched, pattern
+from ._plotly_cells import bar_text, hatched, pattern, powers
 from .description import Axis, Band, Cells, Contours, Curve, Figure, Line, Panel, Span, Style
-from .description.ticks import superscript
 
 _DASHES = {
     "solid": "solid", "dashed": "dash", "dotted": "dot", "dashdot": "dashdot",
@@ -31,6 +30,7 @@ _INK, _GRID = "#303030", "#e6e6e6"
 # Log axes of so many decades have labels at powers of ten only; the most labels. With more than
 # 0.7 decades for each label, Plotly has none between powers.
 _DECADES, _PER_LABEL, _LABELS = 1.5, 0.71, 7
+_PLAIN = (1e-3, 1e5)
 
 
 def plotly(figure: Figure) -> dict[str, Any]:
@@ -146,6 +146,11 @@ def _axis(axis: Axis) -> dict[str, Any]:
         if span >= _DECADES:
             # So few that Plotly labels powers of ten only, until a reader has zoomed in.
             found["nticks"] = int(min(span / _PER_LABEL, _LABELS))
+        else:
+            # Some digits between powers, as plain numbers where these are short.
+            found["nticks"] = 3
+            if _PLAIN[0] <= axis.low and axis.high <= _PLAIN[1]:
+                found |= {"exponentformat": "none", "separatethousands": True}
     if axis.scale == "place":
         found["tickvals"] = [place.at for place in axis.places]
         found["ticktext"] = [_safe(place.label) for place in axis.places]
@@ -261,9 +266,9 @@ def _cells(cells: Cells, panel: Panel) -> dict[str, Any]:
         colours = cells.colours
         shown = np.where(cells.shown, cells.values, np.nan)
         logs = np.log10(np.where(shown > 0, shown, np.nan))
-        labelled = colours.at or tuple(10.0**p for p in _powers(colours.low, colours.high))
+        labelled = colours.at or tuple(10.0**p for p in powers(colours.low, colours.high))
         bar = {"title": {"text": _safe(colours.label)}, "tickvals": np.log10(labelled).tolist(),
-               "ticktext": [_short(at) for at in labelled], "thickness": 12}  # fmt: skip
+               "ticktext": [bar_text(at) for at in labelled], "thickness": 12}  # fmt: skip
         found |= {
             "z": _rows(logs), "customdata": _rows(shown), "colorbar": bar, "showlegend": False,
             "zmin": float(np.log10(colours.low)), "zmax": float(np.log10(colours.high)),
@@ -274,21 +279,6 @@ def _cells(cells: Cells, panel: Panel) -> dict[str, Any]:
         found["text"] = [[_safe(str(text)) for text in row] for row in cells.texts.tolist()]
         found["hovertemplate"] = "%{text}<br>" + found["hovertemplate"]
     return found
-
-
-def _short(value: float) -> str:
-    """A number beside a colour bar; large and small powers of ten with an exponent."""
-    power = round(np.log10(value))
-    if 1e-2 <= value <= 1e3 or not np.isclose(value, 10.0**power):
-        return f"{value:.4g}"
-    return f"10{superscript(power)}"
-
-
-def _powers(low: float, high: float) -> list[float]:
-    """Exponents with a label on a colour bar: whole ones, or the ends if there are too few."""
-    ends = np.log10([low, high])
-    whole = np.arange(np.ceil(ends[0]), np.floor(ends[1]) + 1)
-    return list(whole if len(whole) > 1 else ends)
 
 
 def _contours(contours: Contours) -> Iterator[dict[str, Any]]:

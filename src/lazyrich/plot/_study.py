@@ -106,13 +106,13 @@ def _numbers(result: PanelResult) -> dict[str, Any]:
     }
 
 
-def _cost(result: PanelResult) -> dict[str, float | None] | None:
+def _cost(result: PanelResult) -> dict[str, int | None] | None:
     """The median numbers of steps and gradients of the runs, None if none is known."""
     found = {}
     for name in ("num_steps", "num_rejected", "num_gradients"):
         counts = result.dataset[name].values if name in result.dataset else np.zeros(0)
         known = counts[np.isfinite(counts)]
-        found[name] = float(np.median(known)) if known.size else None
+        found[name] = round(float(np.median(known))) if known.size else None
     return None if found["num_steps"] is None else found
 
 

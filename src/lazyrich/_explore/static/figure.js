@@ -80,6 +80,23 @@ const fitted = (layout, width) => {
   }
 };
 
+const PHASE = 5.5; // px of a letter of a phase's label
+
+// Labels of phases, of which those that would overlap the one before are left out.
+const spaced = (layout, width) => {
+  const across = width - (layout.margin?.l ?? 60) - (layout.margin?.r ?? 20);
+  const ends = {};
+  layout.annotations = layout.annotations?.filter(({ font, text, x, xref, yref }) => {
+    const { range, domain = [0, 1] } = layout["xaxis" + (xref ?? "x").slice(1)] ?? {};
+    if (font?.size !== 10 || !range) return true;
+    const middle = across * (domain[0] + ((domain[1] - domain[0]) * (x - range[0])) / (range[1] - range[0]));
+    const half = (text.length * PHASE) / 2;
+    if (middle - half < (ends[yref] ?? -Infinity)) return false;
+    ends[yref] = middle + half;
+    return true;
+  });
+};
+
 const STACKED = 600; // px of a figure in which its panels stand below each other
 const ROW = 190; // px of a row of panels with its axis
 const GAP = 84; // px between panels below each other: an axis and a title
@@ -144,6 +161,7 @@ const themed = (figure, width) => {
   delete layout.height;
   const height = stack(data, layout, width);
   fitted(layout, width);
+  spaced(layout, width);
   layout.font = { ...layout.font, color: ink, family: getComputedStyle(document.body).fontFamily };
   layout.hoverlabel = { bgcolor: box, bordercolor: line, font: { color: ink }, ...layout.hoverlabel };
   layout.modebar = { bgcolor: "rgba(0,0,0,0)", color: colour("soft"), activecolor: ink };

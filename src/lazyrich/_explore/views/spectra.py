@@ -47,7 +47,7 @@ def spectrum(run: Looked) -> Iterator[View]:
          "hovertemplate": hover},
     ]  # fmt: skip
     low, high = float(np.nanmin(values)), float(np.nanmax(values))
-    layout = {"xaxis": {"type": "log", "title": {"text": "rank"}},
+    layout = {"xaxis": _rank(num),
               "yaxis": {"type": "log", "title": {"text": "eigenvalue"},
                         "range": [np.log10(low) - 0.2, np.log10(high) + 0.2]}}  # fmt: skip
     some = f"the first {num} of {outputs}" if num < outputs else f"all {num}"
@@ -63,7 +63,7 @@ def layers(run: Looked) -> Iterator[View]:
         return
     data: list[dict[str, Any]] = []
     moving: list[tuple[int, str, np.ndarray]] = []
-    low, high = math.inf, 0.0
+    low, high, most = math.inf, 0.0, 1
     for place, weights in enumerate(first[:_LAYERS]):
 
         def values_of(params: Any, place: int = place) -> Any:
@@ -75,6 +75,7 @@ def layers(run: Looked) -> Iterator[View]:
         if not np.isfinite(values).any():
             continue
         low, high = min(low, float(np.nanmin(values))), max(high, float(np.nanmax(values)))
+        most = max(most, values.shape[1])
         colour, symbol = _LAYER_LOOKS[place]
         name = f"layer {place + 1}, {weights.shape[1]} to {weights.shape[0]}"
         moving.append((len(data), "y", values))
@@ -86,8 +87,16 @@ def layers(run: Looked) -> Iterator[View]:
         )  # fmt: skip
     if not data:
         return
-    layout = {"xaxis": {"type": "log", "title": {"text": "rank"}},
+    layout = {"xaxis": _rank(most),
               "yaxis": {"type": "log", "title": {"text": "singular value"},
                         "range": [np.log10(low) - 0.2, np.log10(high) + 0.2]}}  # fmt: skip
     words = "Singular values of the weights of each layer. A rich net uses few directions."
     yield View("layers", "Spectra of the layers", words, data, layout, moving)
+
+
+def _rank(most: int) -> dict[str, Any]:
+    """A log axis of ranks from 1 to `most`, with labels at 1, 2 and 5 of each power of ten."""
+    ranks = [k * 10**p for p in range(6) for k in (1, 2, 5) if k * 10**p <= most]
+    return {"type": "log", "title": {"text": "rank"}, "tickvals": ranks,
+            "ticktext": [str(rank) for rank in ranks],
+            "range": [-0.05, np.log10(max(most, 2)) + 0.05]}  # fmt: skip

@@ -10,6 +10,7 @@ _SYMBOLS = {
     "weight_decay": "weight decay λ",
     "model.output_scale": "output scale α_out",
     "model.epsilon": "curvature ε",
+    "dynamics.learning_rate": "learning rate η",
     "task.n": "training samples P",
     "task.k": "coordinates k",
     "task.gamma": "separation γ",

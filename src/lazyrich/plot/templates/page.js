@@ -46,6 +46,30 @@
     return [found];
   };
 
+  const isDashed = (part) => part.mode === "lines" && (part.line?.dash ?? "solid") !== "solid";
+
+  const LETTER = 5.5; // px of a letter of a phase's label
+  const NARROW = 500; // px of a figure whose axis has a title without its explanation
+
+  // The layout for a width: labels of phases that would overlap the one before are left out.
+  const fitted = (layout, width) => {
+    const found = structuredClone(layout);
+    const { l, r } = found.margin;
+    const ends = {};
+    found.annotations = found.annotations.filter(({ font, text, x, xref, yref }) => {
+      if (font?.size !== 10) return true;
+      const { range: [low, high], domain: [from, to] } = found["xaxis" + xref.slice(1)];
+      const middle = (width - l - r) * (from + ((to - from) * (x - low)) / (high - low));
+      const half = (text.length * LETTER) / 2;
+      if (middle - half < (ends[yref] ?? -Infinity)) return false;
+      ends[yref] = middle + half;
+      return true;
+    });
+    for (const [key, axis] of Object.entries(found))
+      if (width < NARROW && /^xaxis\d*$/.test(key)) axis.title.text = axis.title.text.replace(/ \(.*\)$/, "");
+    return found;
+  };
+
   const group = (title, choices) =>
     make("fieldset", { className: "controls" }, make("legend", { textContent: title }), ...choices);
 
@@ -63,13 +87,16 @@
       modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
     };
     const draw = () => {
-      const { data, layout } = views[now];
+      const { data } = views[now];
+      const layout = fitted(views[now].layout, live.clientWidth);
       for (const part of [...data, ...layout.shapes]) part.visible = !hidden.has(part.legendgroup);
       return Plotly.react(live, data, layout, config);
     };
     const parts = new Map();
     for (const part of [...views[now].data, ...views[now].layout.shapes])
-      if (!parts.has(part.legendgroup)) parts.set(part.legendgroup, part);
+      // Of the parts of a group a solid one is its sample.
+      if (!parts.has(part.legendgroup) || (isDashed(parts.get(part.legendgroup)) && part.line && !isDashed(part)))
+        parts.set(part.legendgroup, part);
     const title = views[now].layout.meta.key;
     const toggle = (part) => (on) => {
       hidden[on ? "delete" : "add"](part);
@@ -87,6 +114,16 @@
     const controls = names.length > 1 ? [group("Time axis:", scales)] : [];
     figure.prepend(...controls, group(title ? title + ":" : "Show:", shown), live);
     figure.classList.add("on");
+    let timer = null;
+    let width = live.clientWidth;
+    addEventListener("resize", () => {
+      clearTimeout(timer);
+      timer = setTimeout(() => {
+        if (live.clientWidth === width || !live.clientWidth) return;
+        width = live.clientWidth;
+        draw();
+      }, 150);
+    });
     return draw();
   };
 
