@@ -157,3 +157,62 @@ def test_a_long_text_is_in_the_tab_and_a_long_name_is_cut(lab, tmp_path: Path):
     lab.wait_for("forecast")
     lab.run()
     assert not lab.opened.is_cut()
+
+
+def test_a_figure_that_is_there_fits_a_screen_that_becomes_narrow(lab):
+    box = lab.at("figure").bounding_box()
+    lab.page.set_viewport_size({"width": 390, "height": 844})
+    left = "() => new Set([...document.querySelectorAll('#lab-figure .xtitle')]"
+    left += ".map((title) => Math.round(title.getBoundingClientRect().x))).size"
+    for _ in range(100):
+        found = lab.at("figure").bounding_box()
+        if found["height"] > box["height"] + 100 and lab.page.evaluate(left) == 1:
+            break
+        lab.page.wait_for_timeout(100)
+    # Panels below each other, as high as before.
+    assert found["height"] > box["height"] + 100
+    assert lab.page.evaluate(left) == 1
+    assert not lab.opened.is_cut()
+
+
+def test_curves_are_hidden_by_keyboard_and_the_figure_is_saved(lab, tmp_path: Path):
+    from playwright.sync_api import expect
+
+    page = lab.page
+    lab.wait_until_calm()
+    page.get_by_text("Show or hide curves").focus()
+    page.keyboard.press("Enter")
+    box = page.get_by_role("checkbox", name="test, kernel flow", exact=True)
+    lines = page.locator("#lab-figure .scatterlayer .trace")
+    before = lines.count()
+    box.focus()
+    page.keyboard.press("Space")
+    expect(lines).not_to_have_count(before)
+    fewer = lines.count()
+    assert fewer < before
+    # What is hidden stays hidden while values change.
+    lab.control("init_scale").fill("90")
+    lab.wait_until_calm()
+    expect(box).not_to_be_checked()
+    assert lines.count() == fewer
+    box.focus()
+    page.keyboard.press("Space")
+    expect(lines).to_have_count(before)
+    # Plotly's own button, under the policy of the page.
+    lab.at("figure").hover()
+    with page.expect_download() as saved:
+        page.locator("#lab-figure .modebar-btn[data-title^='Download']").click()
+    file = tmp_path / "figure.png"
+    saved.value.save_as(file)
+    assert file.read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_is_said_of_an_action_ends_with_the_next(lab):
+    from playwright.sync_api import expect
+
+    with lab.page.expect_download():
+        lab.at("save-toml").click()
+    status = lab.page.get_by_role("status").first
+    expect(status).to_have_text("Saved forecast-sparse.toml.")
+    lab.control("seed").fill("1")
+    expect(status).to_have_text("")

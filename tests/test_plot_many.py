@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -224,6 +225,19 @@ def test_the_interval_of_a_boundary_mixes_no_colours():
     for curve, end in zip(edges, ("low", "high"), strict=True):
         np.testing.assert_array_equal(curve.x, line[end])
         assert curve.style.opacity == 1
+
+
+def test_one_seed_has_no_range():
+    runs = dataset().sel(seed=[0.0])
+    decay = runs.sel(weight_decay=DECAYS[:1])
+    found = [
+        describe.map(phase_diagram(runs), boundary(runs), "ratio"),
+        describe.scores(decay, "init_scale"),
+    ]
+    for figure in found:
+        parts = [part.name for panel in figure.panels for part in (*panel.bands, *panel.curves)]
+        words = [*parts, *(entry.label for entry in figure.key), figure.caption]
+        assert not [text for text in words if re.search(r"range|10 to 90", text)], words
 
 
 def test_cells_say_their_runs_when_hovered():

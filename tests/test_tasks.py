@@ -84,6 +84,29 @@ def test_a_key_names_the_data(task):
     assert one.train.y.dtype == (jnp.int32 if classes else jnp.float64)
 
 
+@pytest.mark.parametrize("task", TASKS, ids=name)
+def test_the_null_control_has_random_labels_where_the_task_has_them(task):
+    changes = task.null_control()
+    assert (changes is None) == ("random_labels" not in type(task).model_fields)
+    if changes is not None:
+        assert changes == {"random_labels": True}
+        assert task.model_copy(update=changes).null_control() == {}
+
+
+def test_random_labels_are_advised_only_where_the_task_has_them():
+    times = np.geomspace(1.0, 1e5, 200)
+    curves = {"train_accuracy": np.where(times > 3, 1.0, 0.5),
+              "test_accuracy": np.where(times > 3000, 1.0, 0.5)}  # fmt: skip
+    log = lr.record(times, curves)
+    assert lr.summarise(log)["outcome"] == "grokked"
+    for task, wanted in ((lr.tasks.ModularArithmetic(), True), (lr.tasks.MatrixCompletion(), False),
+                         (None, True)):  # fmt: skip
+        text = "" if task is None else f'[task]\nkind = "{name(task)}"\n'
+        advice = lr.summarise(log.assign_attrs(experiment=text) if text else log)["advice"]
+        assert advice.startswith("repeat it with other seeds")
+        assert ("random labels" in advice) == wanted
+
+
 def test_random_labels_say_nothing_of_the_inputs():
     task = lr.tasks.SparseClassification(n=4000, d=40, num_test=1000, random_labels=True)
     split = task.sample(jr.key(0))

@@ -1,5 +1,6 @@
 """Early and late test scores along a key, forecast and simulated."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -68,10 +69,12 @@ def scores(dataset: xr.Dataset, key: str, *, columns: int = 3) -> Figure:
             Panel(title or "scores", along, scale, bands=bands, curves=curves, title=title,
                   height=1.5)
         )  # fmt: skip
+    banded = {band.group for panel in panels for band in panel.bands}
+    ranges = [when for when in _CHOSEN if when in banded]
     return Figure(
         placed(panels, min(columns, len(panels))),
-        _caption(runs, key),
-        key=_key(outcomes),
+        _caption(runs, key, ranges),
+        key=_key(outcomes, ranges),
         share_x=True,
         share_y=columns > 1,
     )
@@ -92,7 +95,9 @@ def _drawn(
         low = np.array([each[i].min() for i in known], dtype=float)
         high = np.array([each[i].max() for i in known], dtype=float)
         name = _NAMES[when]
-        bands.append(Band(at, low, high, f"{name}, range", replace(style, opacity=_BAND), when))
+        if any(len(v) > 1 for v in each):
+            band = replace(style, opacity=_BAND)
+            bands.append(Band(at, low, high, f"{name}, range", band, when))
         curves.append(Curve(at, middle, name, style, group=when))
     early = runs.data["early_test_accuracy"].values[here].astype(float)
     curves.append(Curve(x[here], early, "on the plateau", _PLATEAU, group="plateau"))
@@ -110,11 +115,11 @@ def outcome_style(outcome: str) -> Style:
     return Style(COLOURS[outcome], "none", marker=MARKS[outcome], size=4.0)
 
 
-def _key(outcomes: Any) -> tuple[Entry, ...]:
+def _key(outcomes: Any, ranges: Sequence[str]) -> tuple[Entry, ...]:
     entries = [Entry(_NAMES[when], style) for when, style in _CHOSEN.items()]
     entries += [
-        Entry(f"range of the {_PREDICTORS[when]}", replace(style, opacity=_BAND), "patch")
-        for when, style in _CHOSEN.items()
+        Entry(f"range of the {_PREDICTORS[when]}", replace(_CHOSEN[when], opacity=_BAND), "patch")
+        for when in ranges
     ]
     entries.append(Entry("on the plateau, simulated", _PLATEAU))
     for outcome in MARKS:
@@ -125,9 +130,10 @@ def _key(outcomes: Any) -> tuple[Entry, ...]:
     return tuple(entries)
 
 
-def _caption(runs: Runs, key: str) -> str:
+def _caption(runs: Runs, key: str, ranges: Sequence[str]) -> str:
+    several = ", medians over runs, with their ranges as bands" if ranges else ""
     return (
         f"Test accuracy of {runs.data.sizes['run']} runs against {symbol(key)}: dots on the "
         "plateau, marks at the end by outcome. Lines are the forecast scores of the kernel and of "
-        "the rich predictor, medians over runs, with their ranges as bands."
+        f"the rich predictor{several}."
     )
