@@ -425,7 +425,7 @@ def test_plotly_and_matplotlib_draw_the_same_numbers():
     names = [trace["name"] for trace in found["data"]]
     assert {"rich: L1 max margin", "half of the change, forecast (grok)"} <= set(names)
     shapes = [shape["name"] for shape in found["layout"]["shapes"]]
-    assert {"kernel plateau", "transition", "interval of it"} <= set(shapes)
+    assert {"kernel plateau", "transition", "interval of the half time, forecast"} <= set(shapes)
     dashes = {t["name"]: t["line"]["dash"] for t in found["data"] if t["yaxis"] == "y"}
     assert (dashes["train"], dashes["test"]) == ("dash", "solid")
     # An entry of the legend for each group.

@@ -93,7 +93,7 @@ class Lab {
   async show(state) {
     const time = state.time === "linear" ? "linear" : "log";
     if (this.#time !== time) this.#setTime(time, false);
-    if (state.base === undefined && state.toml === undefined) {
+    if (["base", "toml", "text"].every((key) => state[key] === undefined)) {
       if (this.#experiment === null) await this.#open({ base: this.source ?? DEFAULT, changes: {} }, true);
       else this.#keep();
       return;

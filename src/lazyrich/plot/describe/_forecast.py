@@ -35,9 +35,9 @@ def forecast_marks(forecast: Forecast | Mapping[str, Any] | None) -> Marks:
         lines.append(Line(end, "kernel phase ends, forecast", style, "y", group="forecast"))
         times.append(end)
     if np.isfinite(low) and high > 0:
-        name = "interval of it" if np.isfinite(middle) else "half of the change, forecast"
+        what = "interval of the half time" if np.isfinite(middle) else "half of the change"
         style = replace(FORECAST, opacity=0.3)
-        spans.append(Span(low, high, name, style, group="forecast"))
+        spans.append(Span(low, high, f"{what}, forecast", style, group="forecast"))
         times.append(high)
     if np.isfinite(middle):
         name = f"half of the change, forecast ({verdict})"

@@ -107,9 +107,9 @@ def _movement(found: Forecast) -> Content:
     """How far kernel and parameters have moved, as shares of their initial size."""
     content = Content("movement", "change over initial size", "log")
     shown = found.times > 0
-    content.curve(found.times[shown], found.indicator[shown], "of the kernel, I", KERNEL,
+    content.curve(found.times[shown], found.indicator[shown], "change of the kernel, I", KERNEL,
                   label="kernel")  # fmt: skip
-    content.curve(found.times[shown], found.phi_ratio[shown], "of the parameters, ‖φ‖/‖θ₀‖",
+    content.curve(found.times[shown], found.phi_ratio[shown], "change of the parameters, ‖φ‖/‖θ₀‖",
                   replace(TEST, dash="dashdot"), label="parameters")  # fmt: skip
     if content.curves:
         content.line(1.0, _ONE, replace(FORECAST, dash="dotted"))
