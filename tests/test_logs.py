@@ -222,6 +222,7 @@ FINE = {
     "spaces": (rows(HEAD, OK).replace(",", "   "), [1, 2, 3], ""),
     "empty lines": ("\n" + rows(HEAD, OK).replace("\n", "\n\n"), [1, 2, 3], ""),
     "comma at the end": (rows(HEAD, OK).replace("\n", ",\n") + ",", [1, 2, 3], ""),
+    "comma at one end": (rows(HEAD, OK).replace("\n3", ",\n3"), [1, 2, 3], ""),
     "short rows": (rows(HEAD, [*OK, (4, 1.0)]), [1, 2, 3], "3 of 4 rows have test values"),
     "words beside": (rows(f"{HEAD},note", [(*r, "good") for r in OK]), [1, 2, 3], ""),
     "step 0": (rows(HEAD, [(0, 0.1, 0.1), *OK]), [0, 1, 2, 3], ""),
@@ -240,6 +241,14 @@ FINE = {
     "both steps": (
         rows("_step,global_step,train_acc,test_acc", [(9 * r[0], *r) for r in OK]),
         [1, 2, 3], "'global_step' is used, not _step",
+    ),
+    "rates": (
+        rows("_step,time_per_step,samples_per_epoch,train_acc,test_acc",
+             [(r[0], 0.1, 50, *r[1:]) for r in OK]),
+        [1, 2, 3], "",
+    ),
+    "percents": (
+        rows(HEAD, [(1, 50.0, 1.5), (2, 100.0, 97.0)]), [1, 2], "accuracies are percents",
     ),
     "clock": (rows("epoch,wall_time,train_acc,test_acc", [(r[0], 1e9, *r[1:]) for r in OK]),
               [1, 2, 3], ""),
@@ -279,6 +288,10 @@ FINE = {
     "gap at the end": (
         rows(HEAD, [(1, 1, 0.5), (2, 1, "nan"), (3, 1, "nan"), (4, 1, 0.5), (5, 1, "nan")]),
         [1, 4], "3 values are not finite, and left out",
+    ),
+    "gap as long as the end": (
+        rows(HEAD, [(1, 1, 0.5), (2, 1, "nan"), (3, 1, 0.5), (4, 1, "nan")]),
+        [1, 3], "2 values are not finite, and left out",
     ),
     "breaks": (
         rows(HEAD, [*OK, (4, "nan", 0.1), (5, "nan", 0.1)]),
@@ -330,7 +343,10 @@ FINE = {
 def test_odd_logs_are_read(what, tmp_path):
     text, at, note = FINE[what]
     (tmp_path / "log.txt").write_bytes(text.encode())
-    log = lr.records.read_log(tmp_path / "log.txt")
+    with warnings.catch_warnings():
+        if what == "percents":
+            warnings.simplefilter("ignore", UserWarning)
+        log = lr.records.read_log(tmp_path / "log.txt")
     assert log.record["time"].values.tolist() == at
     assert note in "\n".join(log.notes)
     if what in ("breaks",):
@@ -338,13 +354,20 @@ def test_odd_logs_are_read(what, tmp_path):
 
 
 def test_a_resumed_run_replaces_what_was_lost(tmp_path):
-    # Tests every third step. The run stops after step 7 and goes on from step 5.
-    before = [(s, 0.1, 0.1 if s % 3 == 0 else None) for s in range(8)]
-    after = [(s, 0.9, 0.9 if s % 3 == 0 else None) for s in range(5, 13)]
+    # Tests every third step, in rows of their own. The run stops after step 7, goes on from step 2.
+    def session(steps, offset):
+        for s in steps:
+            yield s, offset + s / 100, None
+            if s % 3 == 0:
+                yield s, None, offset
+
+    before = list(session(range(8), 0.25))
+    after = session(range(2, 13), 0.5)
     (tmp_path / "log.csv").write_text(rows(HEAD, [*before, *after]))
     log = lr.records.read_log(tmp_path / "log.csv")
     assert log.record["time"].values.tolist() == [0, 3, 6, 9, 12]
-    assert log.record["test_accuracy"].values.tolist() == [0.1, 0.1, 0.9, 0.9, 0.9]
+    assert log.record["test_accuracy"].values.tolist() == [0.25, 0.5, 0.5, 0.5, 0.5]
+    assert log.record["train_accuracy"].values.tolist() == [0.25, 0.53, 0.56, 0.59, 0.62]
     assert sum("goes back" in note for note in log.notes) == 1
     # The same where it stops again before the next test: the lost test is no part of the run.
     (tmp_path / "log.csv").write_text(rows(HEAD, [*before, (5, 0.9, None)]))

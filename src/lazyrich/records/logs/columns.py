@@ -18,6 +18,9 @@ ROW = "#"
 
 _STEPS = ("step", "steps", "global_step", "iteration", "iterations", "iter", "it", "update")
 _EPOCHS = ("epoch", "epochs")
+# Words before a step or an epoch. With others, such as `time_per_step`, it is something else.
+_BEFORE = ("global", "train", "training", "trainer", "trainer_global", "train_global", "optimizer",
+           "optimiser", "current")  # fmt: skip
 # Clock time is no axis, so a name with more words, such as `wall_time`, is not recognised.
 _TIMES = ("time", "t", "flow_time")
 _NORMS = ("param_norm", "params_norm", "parameter_norm")
@@ -47,10 +50,10 @@ def parts_of(name: str) -> set[str]:
 def meaning(column: str) -> str | None:
     """The variable that a column's name means, or only `loss` or `accuracy` if no part is named."""
     plain = re.sub(r"[^a-z]+", "_", _spaced(column)).strip("_")
-    last = plain.rpartition("_")[2]
-    if plain in _STEPS or (last in _STEPS[:2] and not words_of(column) & _measures()):
+    before, _, last = plain.rpartition("_")
+    if plain in _STEPS or (last in _STEPS[:2] and before in _BEFORE):
         return "step"
-    if plain in _EPOCHS or (last in _EPOCHS and not words_of(column) & _measures()):
+    if plain in _EPOCHS or (last in _EPOCHS and before in _BEFORE):
         return "epoch"
     for name, called in (("time", _TIMES), ("param_norm", _NORMS)):
         if plain in called:
@@ -63,10 +66,6 @@ def meaning(column: str) -> str | None:
     if len(measure) != 1 or len(part) > 1 or words - _KNOWN - set(_NEUTRAL):
         return None
     return f"{part.pop()}_{measure[0]}" if part else measure[0]
-
-
-def _measures() -> set[str]:
-    return {word for called in _MEASURES.values() for word in called}
 
 
 def check_given(given: Mapping[str, str]) -> None:

@@ -117,6 +117,10 @@ def read_log(
         ending="diverged" if series.broken < np.inf else "completed",
         source=one_line(", ".join(place.name for place in paths), MAX_NAME),
     )
+    if percent is not False and any(
+        np.max(values[name]) > np.max(logged[name]) + 0.5 for name in ACCURACIES if name in logged
+    ):
+        notes.append("accuracies are percents, and divided by 100")
     logged.attrs["log"] = json.dumps({"columns": found, "notes": notes})
     return Log(logged, found, unused_of(table.names, found), tuple(notes))
 
