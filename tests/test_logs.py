@@ -678,6 +678,20 @@ def test_folders_of_event_files(tmp_path):
         read("none")
 
 
+def test_what_our_trackers_write_is_read_again(tmp_path):
+    """A flow has no steps: the tracker counts its records, and writes its times as a curve."""
+    pytest.importorskip("tensorboardX")
+    ours = lr.record(STEPS / 64, RUN)
+    lr.trackers.TensorBoard(tmp_path / "runs").write(ours)
+    log = lr.records.read_log(tmp_path / "runs", columns={"time": "t"})
+    np.testing.assert_array_equal(log.record["time"], STEPS / 64)
+    assert_same(log.record, ours, 1e-5)
+    # Without the choice the axis is the number of the record, and the times are not read.
+    log = lr.records.read_log(tmp_path / "runs")
+    np.testing.assert_array_equal(log.record["time"], np.arange(len(STEPS)))
+    assert "time" not in log.columns
+
+
 def test_large_logs_are_refused_before_they_fill_the_memory(tmp_path, monkeypatch):
     path = tmp_path / "log.csv"
     path.write_text(rows(HEAD, [(s, 1.0, 1.0) for s in range(3000)]))

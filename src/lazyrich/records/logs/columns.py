@@ -105,8 +105,8 @@ def chosen(table: Table, given: Mapping[str, str], notes: list[str]) -> dict[str
         found[name] = _one(table, name, columns, notes)
     axis = axis_of(found, given)
     for name in [name for name in found if name != axis and name not in (*JUDGED, *given)]:
-        # What is only shown beside the curves is left out if it holds words.
-        if table.columns[found[name]].wrong is not None:
+        # What is only shown beside the curves is left out if it holds words. Times are not shown.
+        if name == "time" or table.columns[found[name]].wrong is not None:
             del found[name]
     return found
 

@@ -38,19 +38,24 @@ def read(path: Path, table: Table, run: str | None, prefix: str = "") -> None:
     data = contents(path, MAX_BYTES)
     offset = table.begin(path.name, "event")
     step_of = table.column("step")
+    # Most programs write an event for each scalar. Those of one step in a row are one row.
+    row, at, seen = 0, None, set[str]()
     for number, (place, event) in enumerate(_events(data, path, table.notes), 1):
         try:
             step, scalars = _scalars(event)
         except (ValueError, struct.error) as error:
             key = f"{path.name}, byte {place:,}"
             raise InputError(key, "an event", f"cannot be read ({error})") from None
-        if scalars and step_of is not None:
-            step_of.add(offset + number, step)
         for tag, value in scalars:
+            if step != at or tag in seen:
+                row, at, seen = number, step, set()
+                if step_of is not None:
+                    step_of.add(offset + row, step)
+            seen.add(tag)
             column = table.column(f"{prefix}{tag}"[:MAX_NAME])
             # The steps of a tag with this name would be mixed with those of events.
             if column is not None and column is not step_of:
-                column.add(offset + number, value)
+                column.add(offset + row, value)
         table.ended(offset + number, 1 + len(scalars))
 
 
