@@ -1,6 +1,7 @@
 """The kernel flow against closed forms and independent solvers, the forecast against runs."""
 
 import dataclasses
+import itertools
 import json
 import sys
 
@@ -21,7 +22,7 @@ from lazyrich.dynamics import Problem
 from lazyrich.forecasts import before_run
 from lazyrich.forecasts.before_run import follows_the_flow
 from lazyrich.forecasts.calibration import family_of
-from lazyrich.forecasts.conclude import calibrated, with_steps
+from lazyrich.forecasts.conclude import calibrated, with_grain, with_steps
 from lazyrich.forecasts.course import Course
 from lazyrich.forecasts.flow import kernel_flow
 from lazyrich.forecasts.kernel import Dense, Passes, Repeated, kernel_of
@@ -304,8 +305,8 @@ def test_only_times_of_the_flow_are_forecast_unasked():
 
 def test_a_family_knows_the_data_that_it_is_from():
     family = family_of(SPARSE, "grok")
-    like = {"outputs_per_parameter": 0.04, "isotropy": 0.93, "alignment": 1.0, "fit": 1e-5,
-            "plateau": 0.6, "number": 1.0, "active": 1.0}  # fmt: skip
+    like = {"samples": 60.0, "outputs_per_parameter": 0.04, "isotropy": 0.93, "alignment": 1.0,
+            "fit": 1e-5, "plateau": 0.6, "number": 1.0, "active": 1.0}  # fmt: skip
     assert family.on("Logistic", like) == family
     assert family.on("Logistic", dict.fromkeys(like, np.nan)) == family
     assert not family.solve
@@ -586,6 +587,61 @@ def test_a_forecast_that_fails_does_not_end_the_run(monkeypatch):
     record = before_run.forecast_and_simulate(experiment, told.append)
     assert told == ["a fault in two lines"]
     assert record.attrs["ending"] == "completed"
+
+
+@pytest.mark.slow
+def test_intervals_contain_the_runs_of_other_sizes():
+    # At n = 100, d = 2000 the clock at t50 is not that of the sizes that calibrate it.
+    panel = lr.studies.load("lyu2024/1a")
+    inside = []
+    for k, seeds in ((3, range(5)), (1, range(3))):
+        for seed, scale in itertools.product(seeds, (10.0, 60.0, 300.0)):
+            sizes = {"task.n": 100, "task.d": 2000, "task.k": k, "task.num_test": 1000}
+            experiment = panel.with_changes({**sizes, "seed": seed, "init_scale": scale})
+            found = lr.forecast(experiment)
+            run = lr.transition(lr.simulate(experiment))
+            assert (found.verdict, run.outcome) == ("grok", "grokked")
+            assert found.num_gradients == 0
+            low, high = found.t50_interval
+            # In units of 1/lambda, the interval is not longer than half.
+            assert high - low < 0.55 / experiment.weight_decay
+            inside.append(low <= run.t50 <= high)
+    assert np.mean(inside) >= 0.8
+
+
+@pytest.mark.slow
+def test_intervals_of_a_solve_contain_ties_of_few_test_samples():
+    # 100 test samples: the accuracy is exactly at half of its change for some time.
+    inside = []
+    for seed in range(5):
+        experiment = lr.Experiment(
+            task=lr.tasks.SparseClassification(n=30, d=200, k=1, num_test=100),
+            init_scale=10.0,
+            weight_decay=0.01,
+            t1=2000.0,
+            seed=seed,
+        )
+        found = lr.forecast(experiment, passage="solved")
+        run = lr.transition(lr.simulate(experiment))
+        low, high = found.t50_interval
+        assert high < 1.6 * low
+        inside.append(low <= run.t50 <= high)
+    assert all(inside)
+
+
+def test_two_test_samples_decide_where_the_score_stands_still():
+    # The score rises by one of 100 samples at t = 10, 11, 12, ... and stands at 0.75 up to t = 20.
+    times = np.concatenate([[0.0, 0.01], np.arange(1.0, 200.0)])
+    steps = np.where(times <= 14, times - 10, np.where(times <= 20, 4, times - 16))
+    score = np.where(times < 10, 0.5, 0.75 + 0.01 * np.clip(steps - 4, -25, 25))
+    curves = {"train_accuracy": (times > 0).astype(float), "test_accuracy": score}
+    course = Course(times, curves, Scales(chance=0.5, blank_loss=1.0))
+    events = course.events(lr.Thresholds(delay=2.0))
+    assert (events.plateau_score, events.final_score) == (pytest.approx(0.5), 1.0)
+    assert events.t50 == pytest.approx(14)
+    narrow = (events.t50 * 0.97, events.t50 * 1.03)
+    assert with_grain(narrow, course, events, 0.01) == pytest.approx((12 * 0.97, 22 * 1.03))
+    assert with_grain(narrow, course, events, 0.0) == pytest.approx(narrow)
 
 
 def test_a_score_that_changes_in_steps_has_a_wide_interval():

@@ -1,7 +1,9 @@
 """Trackers, against the libraries that they write for: what they wrote is read back."""
 
 import json
+import signal
 import struct
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -28,6 +30,7 @@ class Read(NamedTuple):
     config: dict[str, Any]
     words: dict[str, str]
     failed: bool | None
+    status: str = ""
 
 
 def tensorboard(folder: Path) -> tuple[AbstractTracker, Callable[[], list[Read]]]:
@@ -137,8 +140,9 @@ def mlflow(folder: Path) -> tuple[AbstractTracker, Callable[[], list[Read]]]:
                 name: [(m.step, m.value) for m in client.get_metric_history(run.info.run_id, name)]
                 for name in run.data.metrics
             }
-            broken = run.info.status == "FAILED"
-            found.append(Read(history, run.data.params, run.data.tags, broken))
+            status = run.info.status
+            read_back = Read(history, run.data.params, run.data.tags, status == "FAILED", status)
+            found.append(read_back)
         return found
 
     return lr.trackers.MLflow(uri), read
@@ -344,6 +348,35 @@ def test_track_on_the_command_line(tmp_path, monkeypatch, capsys):
     check_curves(found, record, np.rint(record["time"].values / RATE))
     assert found.words["outcome"] == lr.summarise(record)["outcome"]
     assert found.words["outcome"] != lr.summarise(record, lr.Thresholds())["outcome"]
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_the_tracked_run(tmp_path):
+    _, read = mlflow(tmp_path / "store")
+    slow = lr.dynamics.GradientDescent(learning_rate=1e-6)
+    times = lr.dynamics.Times(first=1e-6, num_log=200, num_linear=0)
+    long = experiment(dynamics=slow, t1=1e6, times=times)
+    long.save(tmp_path / "long.toml")
+    # A process that is started in the background of a script ignores the signal from the start.
+    heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    command = [sys.executable, "-c", f"{heed}; from lazyrich.cli import main; main()", "run"]
+    command += ["long.toml", "--no-forecast", "--track", f"mlflow=file:{tmp_path / 'store'}"]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            until = time.monotonic() + 100
+            while not list(tmp_path.glob("store/*/*/metrics/train_loss")):
+                assert process.poll() is None
+                assert time.monotonic() < until
+                time.sleep(0.2)
+            process.send_signal(signal.SIGINT)
+            words = process.communicate(timeout=20)[1]
+        finally:
+            process.kill()
+    assert process.returncode == 130, words
+    (found,) = read()
+    assert "ending" in found.words, words
+    assert found.words["ending"].startswith("KeyboardInterrupt")
+    assert found.status == "KILLED"
 
 
 @pytest.mark.parametrize("given", ["tensorboard", "tensorboard=", "neptune=x"])

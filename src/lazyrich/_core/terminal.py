@@ -111,8 +111,12 @@ def sweep_progress(title: str) -> Iterator[Callable[[Any], None]]:
 _R = TypeVar("_R")
 
 
-def interruptible(work: Callable[[], _R]) -> _R:
+def interruptible(
+    work: Callable[[], _R], on_interrupt: Callable[[KeyboardInterrupt], object] | None = None
+) -> _R:
     """Runs `work` so that Ctrl-C also works inside compiled code.
+
+    - **Takes** `on_interrupt`, called on Ctrl-C before the process ends.
 
     A compiled solve does not check for signals, so it runs in a thread and the main thread waits.
     On Ctrl-C the process ends at once. No incomplete file remains, because files are written under
@@ -131,11 +135,18 @@ def interruptible(work: Callable[[], _R]) -> _R:
     try:
         while thread.is_alive():
             thread.join(timeout=0.2)
-    except KeyboardInterrupt:
-        discard_unfinished()
-        print("\nlazyrich: interrupted; no incomplete file is left.", file=sys.stderr)
-        sys.stderr.flush()
-        os._exit(130)
+    except KeyboardInterrupt as interrupt:
+        try:
+            if on_interrupt is not None:
+                on_interrupt(interrupt)
+        except BaseException as error:  # also a second Ctrl-C: the process ends in any case
+            words = " ".join(f"{type(error).__name__}: {error}".split())
+            print(f"\nlazyrich: could not end what watches the run: {words}", file=sys.stderr)
+        finally:
+            discard_unfinished()
+            print("\nlazyrich: interrupted; no incomplete file is left.", file=sys.stderr)
+            sys.stderr.flush()
+            os._exit(130)
     result, error = outcome[0]
     if error is not None:
         raise error

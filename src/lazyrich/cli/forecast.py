@@ -87,6 +87,8 @@ def _forecast(
 
 
 def _print_summary(summary: dict[str, Any]) -> None:
+    from ..forecasts.verdict import condition_of_t50
+
     def show(value: Any) -> str:
         if isinstance(value, str):
             return value
@@ -98,8 +100,9 @@ def _print_summary(summary: dict[str, Any]) -> None:
     for key in ("t_fit", "t_kernel_end", "t50"):
         print(f"{key:<16} {show(summary[key])}")
     low, high = summary["t50_interval"]
-    print(f"t50 between      {show(low)} and {show(high)}")
-    print(f"(1/λ) log α      {textbook_text(summary)}")
+    condition = condition_of_t50(summary["verdict"]) if low is not None else ""
+    print(f"t50 between      {show(low)} and {show(high)}{condition}")
+    print(f"textbook time    {textbook_text(summary)}")
     for part in ("early", "late"):
         words = ", ".join(
             f"{key.replace('_', ' ')} {show(value)}" for key, value in summary[part].items()

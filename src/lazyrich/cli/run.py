@@ -110,7 +110,10 @@ def run(
     folder = out or Path("runs") / f"{_file_name(described.name)}-{described.content_hash[:8]}"
     before = _prepare(folder, force, None if again else described)
     summary = interruptible(
-        lambda: _run(described, folder, batch, place, forecast, thresholds, before, curves, watcher)
+        lambda: _run(
+            described, folder, batch, place, forecast, thresholds, before, curves, watcher
+        ),
+        None if watcher is None else watcher.failed,
     )
     if json_:
         print(json.dumps(summary, indent=2))
@@ -272,6 +275,8 @@ def _write_json(place: Path, content: dict[str, Any]) -> None:
 
 
 def _print_summary(summary: dict[str, Any], folder: Path) -> None:
+    from ..forecasts.verdict import condition_of_t50
+
     def show(value: Any) -> str:
         return "–" if value is None else f"{value:.4g}"
 
@@ -282,12 +287,15 @@ def _print_summary(summary: dict[str, Any], folder: Path) -> None:
     print(f"next             {summary['advice']}")
     for key in ("t_train", "t_test", "t10", "t50", "t90"):
         print(f"{key:<16} {show(summary[key])}")
-    print(f"(1/λ) log α      {textbook_text(summary)}")
+    print(f"textbook time    {textbook_text(summary)}")
     if "forecast" in summary:
         said = summary["forecast"]
-        low, high = said["t50_interval"]
-        words = f"{said['verdict']} (confidence: {said['confidence']}), t50 {show(said['t50'])}"
-        print(f"forecast         {words}, from {show(low)} to {show(high)}")
+        words = f"{said['verdict']} (confidence: {said['confidence']})"
+        if said["t50"] is not None:
+            low, high = map(show, said["t50_interval"])
+            words += f", t50 {show(said['t50'])}, from {low} to {high}"
+            words += condition_of_t50(said["verdict"])
+        print(f"forecast         {words}")
     for key in (
         "train_accuracy",
         "test_accuracy",

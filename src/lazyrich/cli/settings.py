@@ -131,15 +131,17 @@ def thresholds_for(name: str, settings: list[str] | None) -> "Thresholds":
 
 
 def textbook_text(summary: dict[str, Any]) -> str:
-    """(1/λ) log α for both definitions of α."""
+    """(1/λ) log α for both definitions of α, and what it is."""
 
     def show(value: float | None) -> str:
         return "–" if value is None else f"{value:.4g}"
 
+    if summary["textbook"] is None:
+        return "– (it needs weight decay, α > 1 and a homogeneous model)"
     return (
-        f"{show(summary['textbook'])} with α = init_scale; "
-        f"{show(summary['textbook_per_coordinate'])} with α = rms of θ(0), the scale of a "
-        "coordinate"
+        f"(1/λ) log α, when theory expects the change for large α: {show(summary['textbook'])} "
+        f"with α = init_scale; {show(summary['textbook_per_coordinate'])} with α = rms of θ(0), "
+        "the scale of a coordinate"
     )
 
 

@@ -1,6 +1,7 @@
 """`--track`: trackers on the command line."""
 
 import json
+import threading
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -59,12 +60,20 @@ def together(trackers: "list[AbstractTracker]", thresholds: "Thresholds") -> "Ab
     judged = {} if thresholds == Thresholds() else {"thresholds": json.dumps(thresholds.table())}
 
     class Together(AbstractWatcher):
+        """On Ctrl-C `failed` is called from another thread than the one that computes."""
+
+        def __init__(self) -> None:
+            self._lock, self._is_over = threading.Lock(), False
+
         def __call__(self, record: "xr.Dataset") -> None:
-            for tracker in trackers:
-                tracker(record.assign_attrs(judged))
+            with self._lock:
+                for tracker in () if self._is_over else trackers:
+                    tracker(record.assign_attrs(judged))
 
         def failed(self, error: BaseException) -> None:
-            for tracker in trackers:
-                tracker.failed(error)
+            with self._lock:
+                self._is_over = True
+                for tracker in trackers:
+                    tracker.failed(error)
 
     return Together()

@@ -11,6 +11,7 @@ from ..experiments.experiment import Experiment
 
 # The names of the descriptors of data in reasons.
 _NAMES = {
+    "samples": "the number of training samples",
     "outputs_per_parameter": "training outputs per parameter",
     "isotropy": "isotropy of the kernel",
     "alignment": "alignment of labels and kernel",
@@ -21,6 +22,8 @@ _NAMES = {
 }
 # The error of log t50 of a solved transition for families without runs that measure it.
 _ERROR = 0.03
+# The number of training samples at which constants are given.
+_SAMPLES = 60
 
 
 @dataclass(frozen=True)
@@ -37,15 +40,18 @@ class Family:
     - `solve`: whether the transition is solved by default, because $\kappa$ varies too much;
         `error`, the error of $\log t_{50}$ of a solved transition, which eight runs in ten do not
         exceed.
-    - `spread`: the coefficient of $\log k$, which is added to `low`, `middle` and `high`. For
+    - `spread`: the coefficient of $\log k$, which is added to `low`, `middle` and `high`;
+        `spread_high`, another coefficient for `high`, for transitions in steps. For
         classification $k = (\|w\|_1 / \|w\|_2)^2$ is the effective number of weights of the rich
         predictor. For completion $k$ is the number of entries per observed entry.
+    - `by_samples`: the coefficient of $\log (n / 60)$ for $n$ training samples, added likewise.
     - `source`: the runs used for the calibration; `known`, whether there are such runs.
     - `ranges`: the smallest and largest value of each descriptor over those runs, by name. The
-        descriptors are: training outputs per parameter; isotropy $(\operatorname{tr} K)^2 / (m
-        \lVert K \rVert_F^2)$ of the initial kernel on $m$ outputs; alignment of the labels with
-        this kernel; $\lambda t$ at the fit; test score on the kernel plateau; $k$; and the
-        effective number of weights, or the effective rank, of the rich predictor.
+        descriptors are: training samples; training outputs per parameter; isotropy
+        $(\operatorname{tr} K)^2 / (m \lVert K \rVert_F^2)$ of the initial kernel on $m$ outputs;
+        alignment of the labels with this kernel; $\lambda t$ at the fit; test score on the kernel
+        plateau; $k$; and the effective number of weights, or the effective rank, of the rich
+        predictor.
     - `losses`: the loss functions of those runs; empty if any loss is accepted.
     """
 
@@ -56,6 +62,8 @@ class Family:
     known: bool
     source: str
     spread: float = 0.0
+    spread_high: float | None = None
+    by_samples: float = 0.0
     solve: bool = False
     error: float = _ERROR
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
@@ -79,13 +87,16 @@ class Family:
         own = replace(self, solve=True, known=False, error=_ERROR)
         return replace(own, source=f"{self.source}; this run differs: {', '.join(others)}")
 
-    def at(self, k: float) -> "Family":
-        """The family with $\\kappa$ shifted for this $k$; unchanged if $k$ is NaN (unknown)."""
-        if self.spread == 0 or math.isnan(k):
-            return self
-        shift = self.spread * math.log(k)
+    def at(self, k: float, num_samples: int) -> "Family":
+        """The family with $\\kappa$ shifted for $k$, unless it is NaN (unknown), and for $n$."""
+        log_k = 0.0 if math.isnan(k) else math.log(k)
+        by_n = self.by_samples * math.log(num_samples / _SAMPLES)
+        most = self.spread if self.spread_high is None else self.spread_high
         return replace(
-            self, low=self.low + shift, middle=self.middle + shift, high=self.high + shift
+            self,
+            low=self.low + self.spread * log_k + by_n,
+            middle=self.middle + self.spread * log_k + by_n,
+            high=self.high + most * log_k + by_n,
         )
 
 

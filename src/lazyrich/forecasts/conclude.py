@@ -132,6 +132,7 @@ def _by_kernel_flow(
     interval = (t50 * math.exp(-_READ), t50 * math.exp(_READ))
     if thresholds.loss is None:
         interval, steps = with_steps(interval, shown, events, _slack_of(predictions))
+        interval = with_grain(interval, shown, events, predictions.grain)
         reasons += steps
     late = {"predictor": "the end of the kernel flow", **states["late"]}
     return Conclusion(verdict, outcome, t50, interval, family, reasons, early, late)
@@ -157,6 +158,22 @@ def with_steps(
     return (min(interval[0], first), max(interval[1], last)), [Reason(1, text)]
 
 
+def with_grain(
+    interval: tuple[float, float], course: Course, events: Transition, grain: float
+) -> tuple[float, float]:
+    """The interval of $t_{50}$, widened to the times at which two test samples more or less decide.
+
+    An accuracy can be exactly at half of its change for some time. One sample is for the score, one
+    for the plateau, which decides where half of the change is.
+
+    - **Takes** `grain`, the change of the score by one test sample; zero for a continuous score.
+    """
+    first, last = course.around_half(events, 2 * grain)
+    below, above = (end / events.t50 for end in interval)
+    # NaN, for a score that does not change, is never smaller or larger.
+    return min(interval[0], first * below), max(interval[1], last * above)
+
+
 def _by_solving(
     experiment: Experiment,
     family: Family,
@@ -177,7 +194,10 @@ def _by_solving(
             Reason(1, f"a small change of these thresholds changes the verdict: {', '.join(near)}")
         )
     late = predictions.late or {"predictor": "the end of the solve", **solved.late}
-    interval, steps = with_steps(solved.interval(family.error), solved.course, events, _MARGIN)
+    around = solved.interval(family.error)
+    interval, steps = with_steps(around, solved.course, events, _MARGIN)
+    if thresholds.loss is None:
+        interval = with_grain(interval, solved.course, events, predictions.grain)
     reasons += steps
     return Conclusion(
         verdict, events.outcome, events.t50, interval, family, reasons, predictions.early, late

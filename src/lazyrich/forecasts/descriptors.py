@@ -25,6 +25,7 @@ def descriptors(
 
     - **Takes** `num_samples`, the number of all training samples; `phase` may use a subset.
 
+    - `samples`: the number of training samples.
     - `outputs_per_parameter`: the number of training outputs over that of trained parameters.
     - `isotropy`: $(\operatorname{tr} K)^2 / (m \lVert K \rVert_F^2)$ of the initial kernel on $m$
         outputs, 1 if $K$ is a multiple of the identity.
@@ -43,6 +44,7 @@ def descriptors(
     if matrix is not None:
         isotropy, alignment = map(float, _spectrum(flow, matrix))
     return {
+        "samples": float(num_samples),
         "outputs_per_parameter": num_samples * flow.f_start[0].size / num_parameters,
         "isotropy": isotropy,
         "alignment": alignment,

@@ -25,7 +25,7 @@ from .options import ForecastOptions, How
 from .phase import Clock
 from .predictions import Predictions, predict
 from .transition import SolvedTransition, solve_transition
-from .verdict import Confidence, Reason, Scores, Verdict, confidence_of
+from .verdict import Confidence, Reason, Scores, Verdict, condition_of_t50, confidence_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +93,8 @@ class Forecast:
             verdict=f"{self.verdict} (confidence: {self.confidence})",
             next=self.advice,
             t_kernel_end=number(self.t_kernel_end),
-            t50=f"{number(self.t50)}, from {interval(self.t50_interval)}",
+            t50=f"{number(self.t50)}, from {interval(self.t50_interval)}"
+            + (condition_of_t50(self.verdict) if self.t50 > 0 else ""),
             because=self.reasons[0] if self.reasons else "",
         )
 
@@ -183,7 +184,7 @@ def forecast_on(
         number,
     )
     family = family_of(experiment, predictions.direction).on(experiment.loss.kind_name(), like)
-    here, solved = family.at(number), None
+    here, solved = family.at(number, len(problem.train.y)), None
     wanted = family.solve and predictions.subsets is None
     if options.passage == "solved" or (options.passage is None and wanted):
         if watcher is not None:

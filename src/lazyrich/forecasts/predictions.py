@@ -30,7 +30,10 @@ from .verdict import Scores
 
 @dataclass(frozen=True)
 class Predictions:
-    """The predictions of the kernel flow and of the predictors."""
+    """The predictions of the kernel flow and of the predictors.
+
+    `grain` is the change of the test score by one test sample; zero for a continuous score.
+    """
 
     phase: KernelPhase
     subsets: Subsets | None
@@ -39,6 +42,7 @@ class Predictions:
     scales: Scales
     t_end: float
     t_fit: float
+    grain: float
     early: dict[str, float]
     late: dict[str, Any]
 
@@ -113,7 +117,8 @@ def predict(
         late = {"predictor": rich.name, "gap": rich.gap, **best["rich"]}
     done("predicting")
     t_end = phase.t_end if subsets is None else subsets.t_end
-    return Predictions(phase, subsets, rich, curves, scales, t_end, t_fit, early, late)
+    grain = 1 / len(outputs.y_test) if scored_by(curves, scales) == "accuracy" else 0.0
+    return Predictions(phase, subsets, rich, curves, scales, t_end, t_fit, grain, early, late)
 
 
 def _some(test: Blocks, max_test: int) -> list[Samples]:

@@ -36,6 +36,14 @@ def verdict_of(events: Transition) -> Verdict:
     return _SAID.get(events.outcome, "cannot_say")
 
 
+def condition_of_t50(verdict: str) -> str:
+    """A few words on what the time of a verdict means if no change is predicted; else empty."""
+    return {
+        "cannot_say": " if the test score changes",
+        "none": " for a change of the test score that is no generalisation",
+    }.get(verdict, "")
+
+
 def is_expected(verdict: str, outcome: str) -> bool | None:
     """Whether a verdict is right about an outcome; None if there is no verdict or no outcome."""
     if verdict == "cannot_say" or verdict not in _SAID.values() or outcome not in _SAID:

@@ -60,4 +60,7 @@ class MLflow(AbstractTracker):
         self._write(run, [0], [numbers])
         tags = [library.entities.RunTag(name, v[:_MOST_LETTERS]) for name, v in words.items()]
         client.log_batch(key, tags=tags)
-        client.set_terminated(key, "FAILED" if broken else "FINISHED")
+        status = "FAILED" if broken else "FINISHED"
+        if str(summary.get("ending", "")).startswith("KeyboardInterrupt"):
+            status = "KILLED"
+        client.set_terminated(key, status)
