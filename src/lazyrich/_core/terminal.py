@@ -139,8 +139,8 @@ def interruptible(
         try:
             if on_interrupt is not None:
                 on_interrupt(interrupt)
-        except BaseException as error:  # also a second Ctrl-C: the process ends in any case
-            words = " ".join(f"{type(error).__name__}: {error}".split())
+        except BaseException as fault:  # also a second Ctrl-C: the process ends in any case
+            words = " ".join(f"{type(fault).__name__}: {fault}".split())
             print(f"\nlazyrich: could not end what watches the run: {words}", file=sys.stderr)
         finally:
             discard_unfinished()
