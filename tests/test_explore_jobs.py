@@ -324,7 +324,7 @@ def test_runs_are_drawn_over_each_other_under_names_of_their_own(page):
 def test_the_command_runs_the_file_that_is_saved(page):
     toml = {"toml": 'name = "small one"\n[task]\nkind = "SparseClassification"\n'}
     wanted = {"base": toml, "changes": {"seed": 3}}
-    assert page.ask("save", what="toml", experiment=wanted)["name"] == "small-one.toml"
+    assert page.ask("save.text", what="toml", experiment=wanted)["name"] == "small-one.toml"
     assert page.ask("lab.describe", experiment=wanted)["command"] == "lazyrich run small-one.toml"
 
 
@@ -472,6 +472,9 @@ HOSTILE: list[tuple[str, dict[str, Any]]] = [
     ("save", {"what": "everything", "experiment": GROKS}),
     ("save", {"what": "record", "run": "../record"}),
     ("save", {"what": "toml"}),
+    ("save.text", {"what": "record", "run": "0" * 64}),
+    ("lab.finished", {"runs": ["../../../etc/passwd"]}),
+    ("lab.finished", {"runs": ["0" * 64] * 1000}),
     ("lab.list", {"more": True}),
 ]
 

@@ -42,6 +42,7 @@ JOBS: dict[str, Job] = {
     "lab.run": Job("run", "run", "run"),
     "lab.prepare": Job("run", "run", "prepare"),
     "save": Job("quick", "save", "save"),
+    "save.text": Job("quick", "save", "save_text", is_light=True),
 }
 
 # Packages that a process imports before its first job, in the seconds that a user needs to choose.

@@ -47,6 +47,13 @@ def save(args: dict[str, Any], send: Send, place: Place) -> dict[str, Any]:
     }
 
 
+def save_text(args: dict[str, Any], send: Send, place: Place) -> dict[str, Any]:
+    """The same for the texts of an experiment."""
+    if args.get("what") not in ("toml", "python"):
+        raise InputError("what", args.get("what"), "should be toml or python")
+    return save(args, send, place)
+
+
 def _content(asked: _Save, found: Found | None, place: Place) -> bytes:
     what = asked.what
     if what in ("toml", "python"):

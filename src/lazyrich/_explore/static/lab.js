@@ -681,7 +681,7 @@ class Lab {
     const args = { what, experiment: this.#experiment };
     if (this.#shown?.run) Object.assign(args, { run: this.#shown.run.run, experiment: this.#shown.run.experiment });
     try {
-      const { name, type, base64 } = await this.#app.socket.ask("save", args);
+      const { name, type, base64 } = await this.#app.socket.ask(["toml", "python"].includes(what) ? "save.text" : "save", args);
       const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
       const address = URL.createObjectURL(new Blob([bytes], { type }));
       const link = make("a", { href: address, download: name });
