@@ -216,3 +216,14 @@ def test_what_is_said_of_an_action_ends_with_the_next(lab):
     expect(status).to_have_text("Saved forecast-sparse.toml.")
     lab.control("seed").fill("1")
     expect(status).to_have_text("")
+
+
+def test_an_address_that_cannot_be_used_leaves_every_choice(explorer, new_page):
+    for state in ("base=nothing", "text=absent-20000"):
+        lab = Lab(new_page(f"{explorer.address}#lab?{state}"))
+        lab.at("error").wait_for(timeout=PATIENCE)
+        assert lab.at("run").is_disabled()
+        lab.at("base").select_option("forecast/sparse")
+        lab.control("task.k").wait_for()
+        assert lab.at("error").is_hidden()
+        assert lab.at("run").is_enabled()

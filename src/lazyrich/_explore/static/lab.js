@@ -100,7 +100,8 @@ class Lab {
     }
     const experiment = experimentOf(state);
     if (experiment === null) {
-      if (this.#experiment === null) await this.#open({ base: this.source ?? DEFAULT, changes: {} }, true);
+      this.#showBase();
+      this.#gate();
       return this.#fail("The TOML file of this address is not in this tab any more: choose it again.");
     }
     if (this.#experiment === null || !same(experiment, this.#experiment)) await this.#open(experiment, false);
@@ -137,8 +138,8 @@ class Lab {
     } catch (error) {
       if (turn !== this.#turn) return;
       this.#lock("");
+      this.#showBase();
       if (this.#experiment) {
-        this.#showBase();
         this.#controls.update(this.#described.fields, this.#of === this.#experiment);
         if (this.#of !== this.#experiment) this.#describe();
       }
@@ -207,6 +208,10 @@ class Lab {
 
   #showBase() {
     const { base } = this.#parts;
+    if (this.#experiment === null) {
+      base.selectedIndex = -1; // so that every choice is a change
+      return;
+    }
     const name = typeof this.#experiment.base === "string" ? this.#experiment.base : "text";
     if (name === "text" && !base.querySelector('option[value="text"]'))
       base.prepend(make("option", { value: "text", textContent: "TOML file of yours" }));
