@@ -781,6 +781,10 @@ def test_judge_prints_one_object(tmp_path, monkeypatch, capsys):
         (["log.csv", "--save", "a.csv"], "should end in .nc"),
         (["log.csv", "--save", "none/a.nc"], "should be in an existing folder"),
         (["log.csv", "--report", "a.pdf"], "--report = 'a.pdf': should end in .html"),
+        (
+            ["log.csv", "--time-per-step", "0.1", "--column", "epoch=step"],
+            "time_per_step = 0.1: needs steps, and the axis of this log is epoch",
+        ),
         (["log.csv", "--weight-decay", "-1"], "should be finite and not negative"),
     ],
 )

@@ -48,7 +48,7 @@ _FIGURES = (".pdf", ".png", ".svg")
 
 
 def judge(
-    log: Annotated[list[Path], typer.Argument(metavar="LOG...")],
+    log: Annotated[list[Path], typer.Argument(metavar="LOG")],
     column: Annotated[
         list[str] | None,
         typer.Option(

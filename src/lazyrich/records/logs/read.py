@@ -86,6 +86,9 @@ def read_log(
     notes = list(table.notes)
     found = chosen(table, given, notes)
     axis = check_judged(table, found, given, notes)
+    if time_per_step is not None and axis != "step":
+        accepted = f"needs steps, and the axis of this log is {axis}: add --column step=COLUMN"
+        raise InputError("time_per_step", time_per_step, accepted)
     series = series_of(table, found, axis)
     kept = filled(series)
     notes += series.notes
@@ -101,11 +104,10 @@ def read_log(
     if not set(ACCURACIES) <= set(values) and "test_variance" not in (scales or {}):
         words = "without accuracies the score is 1 - loss / first loss; with --scale "
         notes.append(words + "test_variance and train_variance, the losses of a constant, it is R2")
-    is_scaled = time_per_step is not None and axis == "step"
     logged = record(
         series.at[kept],
         {name: value for name, value in values.items() if name not in AXES},
-        unit="time" if is_scaled else axis,
+        unit=axis if time_per_step is None else "time",
         time_per_step=time_per_step,
         steps=coords.get("step"),
         epochs=coords.get("epoch"),
