@@ -390,3 +390,20 @@ def test_a_run_says_what_its_predictors_are():
     lines = lr.summarise(torn)["warnings"]
     assert len(lines) == 2
     assert "labels contradict each other" in lines[1]
+
+
+def test_an_output_of_a_predictor_that_is_zero_up_to_rounding_counts_half():
+    # Predictors are multiples of (1, 1, 1). On the last sample they are 0, by rounding 3e-17.
+    x_train, y_train = np.array([[1.0, 1.0, 1.0], [-1.0, -1.0, -1.0]]), np.array([1.0, -1.0])
+    last = np.array([0.1, 0.2, -0.3])
+    assert 0 < last.sum() < 1e-16
+    x_test, y_test = np.stack([x_train[0], last]), np.array([1.0, -1.0])
+    experiment = lr.Experiment(
+        task=lr.tasks.Arrays(x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test),
+        model=lr.models.DiagonalLinear(depth=2),
+        init_scale=1.0,
+        t1=1.0,
+    )
+    record = lr.simulate(experiment)
+    np.testing.assert_array_equal(record["predictor_test_accuracy"], 0.75)
+    np.testing.assert_array_equal(record["predictor_train_accuracy"], 1.0)

@@ -46,6 +46,15 @@ def outputs_of_predictors(
     return evaluate_all(model, weights, x)
 
 
+# The sign of an output of a predictor that is this much smaller than its largest is from rounding.
+_ROUNDING = 1e-10
+
+
+def accuracy_of_predictor(f: Float[Array, " m"], y: Shaped[Array, " m"]) -> Array:
+    """The accuracy of a predictor's outputs. An output that is zero up to rounding counts 1/2."""
+    return accuracy(jnp.where(jnp.abs(f) > _ROUNDING * jnp.max(jnp.abs(f)), f, 0.0), y)
+
+
 def scales_of(problem: Problem, held_out: HeldOut) -> dict[str, float]:
     """The reference values of scores; NaN if a value is undefined."""
     loss, y_train, y_test = problem.loss, problem.train.y, held_out.y
@@ -84,7 +93,9 @@ def predictor_table(
     columns: dict[str, Any] = {"label": [predictor.name for predictor in found]}
     for part, (outputs, labels) in f.items():
         if loss.meaning(y_train, held_out.y) == "signs":
-            columns[f"{part}_accuracy"] = jax.vmap(lambda f, y=labels: accuracy(f, y))(outputs)
+            columns[f"{part}_accuracy"] = jax.vmap(lambda f, y=labels: accuracy_of_predictor(f, y))(
+                outputs
+            )
         if not loss.is_classification:
             losses = jax.vmap(lambda f, y=labels: loss.mean(f, y))(outputs)
             columns[f"{part}_loss"] = losses

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Shaped
 
+from .._run.achieved import accuracy_of_predictor
 from .._run.prepared import PreparedProblem
 from .._run.solve import grids
 from ..dynamics import Problem
@@ -190,7 +191,7 @@ def _scored(problem: Problem, f: Float[Array, " m"], y: Shaped[Array, " m"]) -> 
     """The test accuracy and test loss of the outputs of a predictor."""
     found = {}
     if problem.loss.meaning(problem.train.y, y) != "reals":
-        found["test_accuracy"] = float(accuracy(f, y))
+        found["test_accuracy"] = float(accuracy_of_predictor(f, y))
     if not problem.loss.is_classification:
         found["test_loss"] = float(problem.loss.mean(f, y))
     return found
