@@ -48,7 +48,7 @@
 
   const isDashed = (part) => part.mode === "lines" && (part.line?.dash ?? "solid") !== "solid";
 
-  const LETTER = 5.5; // px of a letter of a phase's label
+  const LETTER = 6.5; // px of a letter of a phase's label
   const NARROW = 500; // px of a figure whose axis has a title without its explanation
 
   // The layout for a width: labels of phases that would overlap the one before are left out.
