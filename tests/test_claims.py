@@ -56,6 +56,10 @@ def test_order():
     weak = np.repeat([[1.0], [3.0], [2.0]], 3, axis=1)
     assert claim("increases").check(runs(weak)).holds == "yes"
     assert claim("increases", value=0.6).check(runs(weak)).holds == "no"
+    # Lines of another key than the seed.
+    decays = claim("increases").check(runs().rename(seed="weight_decay"))
+    assert decays.holds == "yes"
+    assert "over lines" in decays.how
 
 
 def test_seeds_in_step_with_another_key_are_seeds():

@@ -544,6 +544,7 @@ def test_a_course_changes_at_its_time(early, late, fitted, outcome):
     assert events.outcome == outcome
     if early != late and fitted:
         assert events.t50 == pytest.approx(700, rel=0.01)
+        assert [events.t10, events.t90] == pytest.approx([700, 700], rel=0.03)
         before = course.until(600.0).events(lr.Thresholds())
         assert before.outcome == ("immediate" if early == 1 else "unchanged")
 
