@@ -450,6 +450,14 @@ def test_functions_that_call_each_other_are_read_to_the_end():
     assert fingerprint(loop, "f") != fingerprint([1, [1]], "f")
 
 
+def test_the_code_of_a_sequence_is_part_of_it():
+    text = "class f(tuple):\n    def at(self, x):\n        return {} * x\n"
+    kinds = [written(text.format(factor)) for factor in (1, 1, 2)]
+    one, same, other = (fingerprint(kind((3, 4)), "f") for kind in kinds)
+    assert one == same != other
+    assert one != fingerprint((3, 4), "f")
+
+
 REFUSED: dict[str, tuple[Any, str]] = {
     "generator": (lambda: closing_over(i for i in range(3)), "keep a list or an array"),
     "iterator": (lambda: closing_over(iter([1])), "keep a list or an array"),

@@ -274,6 +274,8 @@ def test_scaling_recovers_an_exact_law():
     assert fit.num_runs + num_censored == textbook()["outcome"].size
     assert set(fit.residuals.coords) == {*KEYS, "log_against"}
     np.testing.assert_allclose(fit.residuals, 0, atol=1e-10)
+    assert "weight_decay * t50 = 0.7 + 1 log init_scale" in str(fit)
+    assert fit.residuals.attrs["long_name"] == "residual of weight_decay * t50"
 
 
 def test_scaling_intervals_hold_the_truth_and_count_what_is_left_out():
@@ -318,6 +320,8 @@ def test_scaling_against_other_keys():
     dataset["t_train"] = dataset["t_train"].broadcast_like(dataset["t50"])
     fit = scaling_fit(dataset, "t_train", times=None)
     assert (fit.slope, fit.offset) == pytest.approx((2, 3))
+    assert "  t_train = 3 + 2 log init_scale" in str(fit)
+    assert fit.residuals.attrs["long_name"] == "residual of t_train"
     # A fitting time of a run whose test score goes on is a time like any other.
     assert fit.num_censored == 0
 

@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -504,12 +506,26 @@ def test_former_words_stay_readable():
     assert set(CHANGED) | set(LATER) <= set(OUTCOMES)
 
 
+@pytest.mark.parametrize(("unit", "settled"), [("time", False), ("step", True), ("epoch", True)])
+def test_how_far_decay_has_acted_is_known_in_flow_time(unit, settled):
+    # At t = 1,000 a decay of 1e-6 has not acted. By step 1,000 it is unknown how far it has.
+    flat = np.full(200, 0.9)
+    curves = {"train_accuracy": flat, "test_accuracy": flat}
+    times = np.round(np.geomspace(1, 1000, 200), 3) if unit == "time" else 5.0 * np.arange(1, 201)
+    record = lr.record(times, curves, unit=unit, weight_decay=1e-6)
+    assert lr.transition(record).settled is settled
+
+
 def test_every_word_and_ending_says_what_to_do():
     for word in set(OUTCOMES) - {*FORMER, "missing"}:
         assert MEANINGS[word]
         for state in ("settled", "moving", "stopped"):
             for ending in ("max_steps", "completed"):
                 assert advice_on(word, state, ending), (word, state, ending)
+            # A log has a training script, and no fields of an experiment.
+            told = advice_on(word, state, "completed", logged=True)
+            assert told
+            assert not {"t1", "init_scale", "weight_decay"} & set(re.findall(r"\w+", told)), word
     for ending in ("max_steps", "max_gradients", "max_seconds", "too_stiff", "diverged"):
         assert "the record ends early: " in advice_on_ending(ending)
     assert advice_on_ending("completed") == ""

@@ -29,7 +29,7 @@ def has_settled(
         bound once the training data are fitted and there is no weight decay, as it does for losses
         of classification. Then the norm is not considered.
     """
-    if len(times) < 3 or times[-1] <= 0:
+    if len(times) < 3:
         return False
     norm = curves.get("param_norm")
     if weight_decay > 0:
