@@ -293,7 +293,7 @@ def judge(place: Place) -> dict[str, Any]:
 
 def judge_again(survivor: dict[str, Any]) -> dict[str, Any]:
     """The same mutation, if its lines are still in the file, before the present tests."""
-    seconds = TIMES_AS_LONG * max(survivor["seconds"], 100.0)
+    seconds = TIMES_AS_LONG * max(survivor["seconds"], 600.0)
     path, change = Path(survivor["place"]), survivor["change"]
     old, new = ("\n".join(line[1:] for line in change if line[0] == sign) for sign in "-+")
     text = path.read_text(encoding="utf-8")

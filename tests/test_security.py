@@ -681,7 +681,7 @@ def test_what_cannot_fit_is_refused_with_its_bytes(changes, key):
     for use in (lr.simulate, suggested_size):
         before = psutil.Process().memory_info().rss
         with pytest.raises(
-            lr.InputError, match=rf"^{key} = .*takes [\d.]{{1,4}} [MGTP]iB of "
+            lr.InputError, match=rf"^{key} = .*takes [\d.]{{1,4}} [MGTPE]iB of "
         ) as error:
             use(experiment)
         assert str(error.value).isprintable()

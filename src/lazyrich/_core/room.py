@@ -72,10 +72,11 @@ def check_room(parts: Mapping[str, int], values: Mapping[str, object]) -> None:
     raise InputError(key, values.get(key), accepted)
 
 
-def _shown(num_bytes: float) -> str:
+def _shown(num_bytes: int) -> str:
     """Bytes in a unit of which there are fewer than a thousand, to three digits."""
-    for unit in ("bytes", "KiB", "MiB", "GiB", "TiB"):
-        if num_bytes < 999.5:
-            return f"{num_bytes:.3g} {unit}"
-        num_bytes /= 1024
-    return f"{num_bytes:.3g} PiB"
+    number = float(num_bytes)
+    for unit in ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB"):
+        if number < 999.5:
+            return f"{number:.3g} {unit}"
+        number /= 1024
+    return f"{number:.3g} EiB"
