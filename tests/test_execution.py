@@ -210,6 +210,7 @@ class Watched:
         return future
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("limits", "most"), [({"max_running": 1}, 1), ({"walltime": 1e6}, 2)])
 def test_no_more_is_handed_out_than_asked_for(limits, most, tmp_path, two):
     watched = Watched(two.client())

@@ -31,6 +31,7 @@ def test_only_what_the_page_asks_first_is_known():
     assert json.loads(listed)["source"] == "/tmp/mine.toml"
 
 
+@pytest.mark.slow
 def test_the_page_has_its_controls_while_the_processes_start():
     with served() as explorer, explorer.tab() as tab:
         tab.ask("lab.list")

@@ -249,6 +249,7 @@ def test_a_solved_forecast_shows_the_calibrated_one_first(page):
     assert part["t_kernel_end"] == answer["t_kernel_end"]
 
 
+@pytest.mark.slow
 def test_a_run_streams_its_curves_and_its_record_is_that_of_the_library(page):
     page.ask("lab.forecast", experiment=GROKS)
     answer = page.ask("lab.run", experiment=GROKS)

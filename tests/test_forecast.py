@@ -577,6 +577,7 @@ def test_command_line(monkeypatch, capsys, tmp_path):
     assert shown.err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_forecast_that_fails_does_not_end_the_run(monkeypatch):
     experiment = SPARSE.with_changes({"task.num_test": 50, "t1": 10.0})
 

@@ -21,7 +21,6 @@ CASES = cases.distinct()
 # Compiled in a moment, and of every kind of dynamics; all others are slow.
 FAST = (
     "lyu2024/1a",  # the exact reduction of a diagonal net
-    "lyu2024/2b",  # the flow of a net with a softmax
     "kumar2024/3a",  # a committee machine's closure
     "kumar2024/8",  # Adam
     "lyu2024/B.2",  # steps of gradient descent
@@ -109,6 +108,7 @@ def test_an_old_store_is_reported(store, monkeypatch):
     assert "init_scale" in (store / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_an_old_record_goes_on(tmp_path, monkeypatch):
     file = Path(shutil.copy(cases.RECORD, tmp_path))
     record = lr.open_record(file)

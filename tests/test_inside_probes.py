@@ -49,6 +49,7 @@ def test_the_matrix_of_a_completion():
     lr.summarise(record)  # arrays are no numbers of a summary, and do not disturb it
 
 
+@pytest.mark.slow
 def test_the_spectrum_of_a_constant_kernel():
     # Inputs in orthogonal directions: the eigenvectors are the samples, in order of length.
     x = np.diag([1.0, 3.0, 2.0])
@@ -80,6 +81,7 @@ def test_the_spectrum_of_a_constant_kernel():
     np.testing.assert_allclose(record["kernel_top_label_power"], shares[:, :2].sum(axis=1))
 
 
+@pytest.mark.slow
 def test_the_power_of_layers_at_each_frequency():
     p, width = 7, 4
     residues = np.arange(p)

@@ -102,6 +102,7 @@ def test_a_forecast_that_fails_ends_no_run(base, monkeypatch, tmp_path):
     assert said == ["ZeroDivisionError: a fault in two lines"] * 2
 
 
+@pytest.mark.slow
 def test_the_command_forecasts_what_python_reads(
     base, forecast_runs, monkeypatch, capsys, tmp_path
 ):
