@@ -102,7 +102,7 @@ def start(browser: Browser) -> float:
 
 
 class Questions:
-    """Which forecasts a page asks for, and how each question ends."""
+    """The forecasts that a page asks for, and the event that ends each question."""
 
     def __init__(self, page: Page):
         self.asked: dict[int, float] = {}

@@ -2,6 +2,8 @@
 
 import contextlib
 import dataclasses
+import sys
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, ParamSpec, TypeVar, cast
 
@@ -9,10 +11,12 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
+import pytest
 import xarray as xr
 from jax import monitoring
 
 import lazyrich as lr
+from lazyrich import cli
 from lazyrich.dynamics import Problem
 from lazyrich.losses import AbstractLoss
 from lazyrich.models import AbstractModel
@@ -160,3 +164,14 @@ def compilations() -> Iterator[list[str]]:
         yield seen
     finally:
         monitoring.unregister_event_duration_listener(listen)
+
+
+def call_command(monkeypatch, *arguments):
+    """The exit code of `lazyrich` with these arguments. Warnings are shown, and are no errors."""
+    monkeypatch.setattr(sys, "argv", ["lazyrich", *map(str, arguments)])
+    monkeypatch.setenv("LAZYRICH_CACHE", "off")
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        with pytest.raises(SystemExit) as exit_:
+            cli.main()
+    return exit_.value.code or 0

@@ -272,7 +272,7 @@ def test_a_run_streams_its_curves_and_its_record_is_that_of_the_library(page):
     again = page.ask("lab.run", experiment=GROKS)
     assert not page.events  # it is kept
     assert again["figure"] == answer["figure"]
-    # A page that is loaded again asks what is said of its runs, and for the figure of one.
+    # A page that is loaded again asks for the words on its runs, and for the figure of one run.
     other = "0" * 64
     facts = {key: value for key, value in answer.items() if key not in ("figure", "caption")}
     known = page.ask("lab.finished", runs=[answer["run"], other])

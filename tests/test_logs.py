@@ -4,7 +4,6 @@ import contextlib
 import csv
 import json
 import struct
-import sys
 import tomllib
 import warnings
 import zlib
@@ -13,10 +12,9 @@ import numpy as np
 import pytest
 
 import lazyrich as lr
-from lazyrich import cli
 from lazyrich.records.logs.crc32c import masked_crc32c
 from lazyrich.records.transition import MEANINGS, advice_on
-from tests.helpers import small_experiment
+from tests.helpers import call_command, small_experiment
 
 JUDGED = ("train_loss", "test_loss", "train_accuracy", "test_accuracy")
 # A run that fits at step 200 and generalises at step 8000. Nobody measured these: they are made up.
@@ -729,13 +727,7 @@ def test_a_long_log_keeps_its_peaks_in_a_figure():
 
 
 def call(monkeypatch, *arguments):
-    monkeypatch.setattr(sys, "argv", ["lazyrich", "judge", *map(str, arguments)])
-    monkeypatch.setenv("LAZYRICH_CACHE", "off")
-    with warnings.catch_warnings():
-        warnings.simplefilter("always")
-        with pytest.raises(SystemExit) as exit_:
-            cli.main()
-    return exit_.value.code or 0
+    return call_command(monkeypatch, "judge", *arguments)
 
 
 def test_judge_says_what_it_read_and_found(tmp_path, monkeypatch, capsys):

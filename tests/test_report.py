@@ -8,9 +8,7 @@ import json
 import re
 import shutil
 import subprocess
-import sys
 import tomllib
-import warnings
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -21,22 +19,12 @@ import pytest
 import xarray as xr
 
 import lazyrich as lr
-from lazyrich import cli
 from lazyrich.sweeps._store import Store
 
 from .explorer import CHROMIUM
+from .helpers import call_command
 
 NAME = "<img src=x onerror=alert(1)>"
-
-
-def call(monkeypatch, *arguments):
-    monkeypatch.setattr(sys, "argv", ["lazyrich", *map(str, arguments)])
-    monkeypatch.setenv("LAZYRICH_CACHE", "off")
-    with warnings.catch_warnings():
-        warnings.simplefilter("always")
-        with pytest.raises(SystemExit) as exit_:
-            cli.main()
-    return exit_.value.code or 0
 
 
 def tiny(**changes: Any) -> lr.Experiment:
@@ -67,7 +55,7 @@ def folder(tmp_path_factory):
 
 @pytest.mark.slow
 def test_a_runs_page_is_made_again(folder, monkeypatch, capsys):
-    assert call(monkeypatch, "report", folder) == 0
+    assert call_command(monkeypatch, "report", folder) == 0
     written = [line.split()[-1] for line in capsys.readouterr().out.splitlines()]
     names = ("report.html", "figure.pdf", "figure.png")
     assert written == [str(folder / name) for name in names]
@@ -78,19 +66,19 @@ def test_a_runs_page_is_made_again(folder, monkeypatch, capsys):
     assert "<img src=x" not in page
     assert "&lt;img src=x" in page
     assert 'src="http' not in page
-    assert call(monkeypatch, "report", folder, "--threshold", "test=0.7") == 0
+    assert call_command(monkeypatch, "report", folder, "--threshold", "test=0.7") == 0
     assert "test threshold 0.7," in (folder / "report.html").read_text()
 
 
 @pytest.mark.slow
 def test_a_record_by_itself_is_enough(folder, tmp_path, monkeypatch, capsys):
     (tmp_path / "mine.nc").write_bytes((folder / "record.nc").read_bytes())
-    assert call(monkeypatch, "report", tmp_path / "mine.nc") == 0
+    assert call_command(monkeypatch, "report", tmp_path / "mine.nc") == 0
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {"mine.nc", "mine.html", "mine.pdf", "mine.png"}
     assert "Forecast and run" not in (tmp_path / "mine.html").read_text()
     out = tmp_path / "other.html"
-    assert call(monkeypatch, "report", tmp_path / "mine.nc", "--out", out) == 0
+    assert call_command(monkeypatch, "report", tmp_path / "mine.nc", "--out", out) == 0
     assert out.read_text() == (tmp_path / "mine.html").read_text()
     capsys.readouterr()
 
@@ -101,7 +89,7 @@ def test_a_stores_page_has_every_sweep(tmp_path, monkeypatch, capsys):
     lr.sweep(tiny(), {"init_scale": [1.0, 10.0]}, store, workers=0)
     lr.sweep(tiny(name="one"), {"seed": [0]}, store, workers=0)
     before = {path: path.read_bytes() for path in store.rglob("*.nc")}
-    assert call(monkeypatch, "report", store, "--out", tmp_path / "map.html") == 0
+    assert call_command(monkeypatch, "report", store, "--out", tmp_path / "map.html") == 0
     page = (tmp_path / "map.html").read_text()
     assert page.count("<img alt") == 2
     assert "2 runs over" in page
@@ -249,7 +237,7 @@ def test_a_page_can_be_read_without_seeing_it(golden):
 def test_a_stores_page_has_the_curves_of_every_run(tmp_path, monkeypatch, capsys):
     store = tmp_path / "store"
     shutil.copytree(GOLDEN.with_name("store"), store)
-    assert call(monkeypatch, "report", store) == 0
+    assert call_command(monkeypatch, "report", store) == 0
     capsys.readouterr()
     written = (store / "report.html").read_text(encoding="utf-8")
     assert len(written.encode()) < 2.5e6
@@ -346,7 +334,7 @@ def test_a_page_needs_plotly(tmp_path, monkeypatch, capsys):
         monkeypatch.setattr(f"{place}.find_spec", without)
     with pytest.raises(lr.ComputationError, match=r"pip install 'lazyrich\[view\]'"):
         lr.report(lr.open_record(GOLDEN), tmp_path / "page.html")
-    assert call(monkeypatch, "report", GOLDEN, "--out", tmp_path / "page.html") == 2
+    assert call_command(monkeypatch, "report", GOLDEN, "--out", tmp_path / "page.html") == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.endswith("a report needs pip install 'lazyrich[view]'")
     assert not (tmp_path / "page.html").exists()
@@ -385,7 +373,7 @@ def test_a_record_that_is_none_is_one_line(how, folder, tmp_path, monkeypatch, c
     file = tmp_path / "record.nc"
     file.write_bytes((folder / "record.nc").read_bytes())
     HOSTILE[how](file)
-    assert call(monkeypatch, "report", file) == 2
+    assert call_command(monkeypatch, "report", file) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("lazyrich: ")
     assert not (tmp_path / "report.html").exists()
@@ -397,7 +385,7 @@ def test_a_record_that_is_none_is_one_line(how, folder, tmp_path, monkeypatch, c
 def test_a_forecast_that_is_none_is_one_line(text, folder, tmp_path, monkeypatch, capsys):
     (tmp_path / "record.nc").write_bytes((folder / "record.nc").read_bytes())
     (tmp_path / "forecast.json").write_text(text)
-    assert call(monkeypatch, "report", tmp_path) == 2
+    assert call_command(monkeypatch, "report", tmp_path) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "should be the summary of a forecast" in line
 
@@ -432,7 +420,7 @@ def test_logs_of_both_kinds_are_judged_alike(tmp_path, monkeypatch, capsys):
     (tmp_path / "b.jsonl").write_text(as_lines())
     found = []
     for name in ("a.csv", "b.jsonl"):
-        assert call(monkeypatch, "judge", tmp_path / name, "--json") == 0
+        assert call_command(monkeypatch, "judge", tmp_path / name, "--json") == 0
         shown = capsys.readouterr()
         assert ("percents" in shown.err) == (name == "a.csv")
         found.append(json.loads(shown.out))
@@ -455,7 +443,7 @@ def test_logs_of_both_kinds_are_judged_alike(tmp_path, monkeypatch, capsys):
 def test_a_log_is_told_in_steps_and_epochs(tmp_path, monkeypatch, capsys):
     (tmp_path / "a.csv").write_text(as_csv(scale=1.0))
     out = tmp_path / "a.html"
-    assert call(monkeypatch, "judge", tmp_path / "a.csv", "--out", out) == 0
+    assert call_command(monkeypatch, "judge", tmp_path / "a.csv", "--out", out) == 0
     shown = capsys.readouterr().out
     assert "t_test           step 7,99" in shown
     assert "(epoch 79.9)" in shown or "(epoch 80)" in shown
@@ -463,7 +451,7 @@ def test_a_log_is_told_in_steps_and_epochs(tmp_path, monkeypatch, capsys):
     assert {path.name for path in tmp_path.iterdir()} == {"a.csv", "a.html", "a.pdf", "a.png"}
     assert "logged by a.csv" in out.read_text()
     arguments = ["judge", tmp_path / "a.csv", "--time-per-step", "0.01", "--json"]
-    assert call(monkeypatch, *arguments) == 0
+    assert call_command(monkeypatch, *arguments) == 0
     summary = json.loads(capsys.readouterr().out)
     assert 79 < summary["t50"] <= 80
     log = lr.records.read_log(tmp_path / "a.csv", time_per_step=0.01)
@@ -475,11 +463,13 @@ def test_columns_can_be_named(tmp_path, monkeypatch, capsys):
     text = as_csv(scale=1.0).replace("val/acc", "probe_3").replace("step", "n")
     (tmp_path / "a.csv").write_text(text)
     arguments = ["judge", tmp_path / "a.csv", "--column", "test_accuracy=probe_3"]
-    assert call(monkeypatch, *arguments, "--column", "step=n", "--threshold", "test=0.99") == 0
+    assert (
+        call_command(monkeypatch, *arguments, "--column", "step=n", "--threshold", "test=0.99") == 0
+    )
     assert "t_test           –" in capsys.readouterr().out
-    assert call(monkeypatch, *arguments, "--column", "stepp=n") == 2
+    assert call_command(monkeypatch, *arguments, "--column", "stepp=n") == 2
     assert "did you mean step?" in capsys.readouterr().err
-    assert call(monkeypatch, *arguments, "--column", "step=nn") == 2
+    assert call_command(monkeypatch, *arguments, "--column", "step=nn") == 2
     assert "should be a column" in capsys.readouterr().err
 
 
@@ -488,7 +478,7 @@ def test_a_log_that_breaks_is_read_up_to_there(tmp_path, monkeypatch, capsys):
     for i in range(501, len(lines)):
         lines[i] = f"{STEPS[i - 1]},100,nan,0.1,nan,0.1,1e-3"
     (tmp_path / "a.csv").write_text("\n".join(lines))
-    assert call(monkeypatch, "judge", tmp_path / "a.csv") == 0
+    assert call_command(monkeypatch, "judge", tmp_path / "a.csv") == 0
     shown = capsys.readouterr().out
     assert "outcome          failed" in shown
     assert "not finite from step 10000 on" in shown
@@ -524,7 +514,7 @@ BAD = {
 @pytest.mark.parametrize("what", BAD)
 def test_a_log_that_cannot_be_read_is_one_line(what, tmp_path, monkeypatch, capsys):
     (tmp_path / "log.txt").write_text(BAD[what])
-    assert call(monkeypatch, "judge", tmp_path / "log.txt") == 2
+    assert call_command(monkeypatch, "judge", tmp_path / "log.txt") == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("lazyrich: ")
     assert len(line) < 2200
@@ -540,7 +530,7 @@ def test_what_is_no_file_of_text_is_refused(tmp_path, monkeypatch, capsys):
         (".", "a folder with event files; it has none"),
         ("absent.csv", "No such file"),
     ):
-        assert call(monkeypatch, "judge", tmp_path / name) == 2
+        assert call_command(monkeypatch, "judge", tmp_path / name) == 2
         assert message in capsys.readouterr().err
 
 
@@ -560,7 +550,7 @@ def test_what_is_no_file_of_text_is_refused(tmp_path, monkeypatch, capsys):
 def test_bad_arguments_are_one_line(arguments, message, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "log.csv").write_text(GOOD)
-    assert call(monkeypatch, *arguments) == 2
+    assert call_command(monkeypatch, *arguments) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert message in line
 

@@ -44,9 +44,9 @@ class ScalingFit:
     r_squared: float
 
     def __str__(self) -> str:
-        product = self.quantity if self.times is None else f"{self.times} * {self.quantity}"
+        law = f"{number(self.offset)} + {number(self.slope)} log {self.against}"
         return rows(
-            fit=f"{product} = {number(self.offset)} + {number(self.slope)} log {self.against}",
+            fit=f"{_product(self.quantity, self.times)} = {law}",
             slope=f"{number(self.slope)}, 95 % from {interval(self.slope_interval)}",
             offset=f"{number(self.offset)}, 95 % from {interval(self.offset_interval)}",
             runs=f"{self.num_runs} in the fit, {self.num_censored} past the horizon, "
@@ -57,6 +57,11 @@ class ScalingFit:
 
     def _repr_html_(self) -> str:
         return as_html(self)
+
+
+def _product(quantity: str, times: str | None) -> str:
+    """The fitted quantity in words: multiplied by the key `times`, if there is one."""
+    return quantity if times is None else f"{times} * {quantity}"
 
 
 def scaling_fit(
@@ -119,8 +124,7 @@ def scaling_fit(
         if key is not None and key not in runs.keys
     }
     coords["log_against"] = ("run", x[used], {"long_name": f"log({against})", "units": "1"})
-    product = quantity if times is None else f"{times} * {quantity}"
-    about = {"long_name": f"residual of {product}", "units": "1"}
+    about = {"long_name": f"residual of {_product(quantity, times)}", "units": "1"}
     names, numbers = np.unique(outcomes[~used].astype(str), return_counts=True)
     return ScalingFit(
         quantity=quantity,

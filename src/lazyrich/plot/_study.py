@@ -32,8 +32,8 @@ def write_study(
 
     The page has for every panel its figures, how its runs came out, a table *published,
     measured, ratio, agrees*, and what is claimed of it and whether that holds; it needs no
-    network. Figures are PDF and PNG. `report.md` has the tables alone. `command` is the one that
-    the page names to repeat the study, by default `lazyrich reproduce` with the title and the
+    network. Figures are PDF and PNG. `report.md` has the same tables without figures. The page
+    names `command` to repeat the study, by default `lazyrich reproduce` with the title and the
     preset.
     """
     if command is None:
