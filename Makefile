@@ -52,9 +52,10 @@ mutations: $(READY) .venv/mutations/.ready
 docs: $(READY)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
 
-$(READY): requirements.lock pyproject.toml
+$(READY): requirements.lock requirements-torch.txt pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet -r requirements-torch.txt
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
 	touch $(READY)
 
@@ -63,10 +64,12 @@ $(READY): requirements.lock pyproject.toml
 COMPILE = .venv/lock/bin/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe \
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options \
 	--no-header --no-annotate
+# All extras but torch.
+LOCKED = maps slurm data track view explore test lint docs build
 lock:
 	$(PYTHON) -m venv .venv/lock
 	.venv/lock/bin/pip install --quiet pip-tools
-	$(COMPILE) --all-extras -o requirements.lock pyproject.toml
+	$(COMPILE) $(LOCKED:%=--extra %) -o requirements.lock pyproject.toml
 	echo "cosmic-ray>=8.7" | $(COMPILE) -o requirements-mutations.lock -
 
 clean:
