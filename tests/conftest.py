@@ -1,9 +1,7 @@
 """Settings every test shares: JAX's default configuration, and no silent promotion of ranks."""
 
-import gc
 import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 # Compiling takes longer than running here; without these passes it takes less than half.
@@ -15,6 +13,8 @@ os.environ["XLA_FLAGS"] = (
 import jax
 import pytest
 
+from lazyrich._core.compiled import forget_if_much
+
 from .explorer import CHROMIUM, SIZES, Watched
 
 if TYPE_CHECKING:
@@ -23,10 +23,6 @@ if TYPE_CHECKING:
 # Types are promoted as by default: diffrax mixes them, and some tests call it. Public functions
 # are called with strict promotion in test_default_session.
 jax.config.update("jax_numpy_rank_promotion", "raise")
-
-# Every compiled function holds several maps of memory, of which Linux grants a process 65,530;
-# past that the compiler crashes.
-_MAPS, _MANY_MAPS = Path("/proc/self/maps"), 30_000
 
 
 @pytest.fixture
@@ -41,11 +37,9 @@ def double():
 
 @pytest.fixture(scope="module", autouse=True)
 def few_maps():
-    """Forgets what has been compiled once it is much."""
+    """As before a simulation, because some modules compile much and simulate nothing."""
     yield
-    if _MAPS.exists() and len(_MAPS.read_bytes().splitlines()) > _MANY_MAPS:
-        jax.clear_caches()
-        gc.collect()
+    forget_if_much()
 
 
 @pytest.fixture(scope="module")

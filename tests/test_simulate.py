@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -243,8 +244,8 @@ def test_inseparable_data_are_reported():
     task = lr.tasks.Arrays(
         x_train=np.array([[1.0, 2.0], [1.0, 2.0]]),
         y_train=np.array([1, -1]),
-        x_test=np.array([[1.0, 0.0]]),
-        y_test=np.ones(1),
+        x_test=np.array([[1.0, 0.0], [0.0, 1.0]]),
+        y_test=np.array([1, -1]),
     )
     experiment = lr.Experiment(task=task, weight_decay=0.01, t1=10.0)
     summary = lr.summarise(lr.simulate(experiment))
@@ -260,6 +261,20 @@ def test_a_run_out_of_steps_keeps_its_beginning():
     assert 0 < record.sizes["time"] < 80
     summary = lr.summarise(record)
     assert summary["late"]["train_loss"] is not None
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="only Linux has the limit")
+def test_compiled_code_is_forgotten_before_the_memory_maps_run_out(tmp_path, monkeypatch):
+    # Without it, some sixty simulations with shapes of their own end the process.
+    kept: Any = jax.jit(jnp.negative)
+    kept(1.0)
+    granted = tmp_path / "max_map_count"
+    monkeypatch.setattr("lazyrich._core.compiled._GRANTED", granted)
+    for number, compiled in (("1000000", 1), ("10", 0)):
+        granted.write_text(number)
+        lr.simulate(small_experiment())
+        assert kept._cache_size() == compiled
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from .._core.compiled import forget_if_much
 from .._core.precision import Precision
 from ..dynamics import Problem
 from ..experiments.experiment import Experiment
@@ -101,12 +102,13 @@ def key_of_data(experiment: Experiment) -> Hashable:
 
 
 def _check_identities(experiments: Sequence[Experiment]) -> None:
-    """Rejects experiments without a hash before any computation, and drops stale compilations."""
+    """Rejects experiments without a hash before any computation, and drops old compilations."""
     met: Met = []
     for experiment in experiments:
         explicit(experiment.model_copy(update={"published": None}), "", met)
     check_distinct(met)
     forget_stale(met)
+    forget_if_much()
 
 
 def _problem_of(experiment: Experiment, data: SharedData) -> Problem:
