@@ -15,6 +15,7 @@ from . import (
     studies as studies,
     sweeps as sweeps,
     tasks as tasks,
+    torch as torch,
     trackers as trackers,
 )
 from ._core.errors import ComputationError as ComputationError, InputError as InputError

@@ -1,0 +1,1 @@
+"""A PyTorch module as a pure function, for models and for `lazyrich.torch`."""
