@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import errno
 import hashlib
+import io
 import json
 import os
 import pickle
@@ -15,6 +16,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import h5py
+import jaxtyping
 import numpy as np
 import pytest
 import xarray as xr
@@ -384,6 +387,22 @@ def test_what_holds_no_batch_is_damaged(store):
             lr.open_store(store)
 
 
+@pytest.mark.parametrize(
+    ("name", "shape"), [("time", (2, 2)), ("numbers", (3, 2)), ("curves", (2, 1, 2)), ("run", (3,))]
+)
+def test_each_array_must_have_the_shape_of_the_summary(name, shape, monkeypatch):
+    payload, summary = unseal(to_bytes(results(), "a.nc"))
+    content = io.BytesIO(payload)
+    with h5py.File(content, "r+") as file:
+        kind = file[name].dtype
+        del file[name]
+        file[name] = np.zeros(shape, kind)
+    # A user's session does not check the shapes of arguments.
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    with pytest.raises(Damaged, match="the shapes of its arrays differ"):
+        from_bytes(seal(content.getvalue(), summary), "a.nc")
+
+
 # --- Other versions, and what is no store. ---
 
 
@@ -624,6 +643,7 @@ def test_status_counts_who_is_at_work(store):
     assert (state.num_running, state.rate, state.seconds_left) == (0, None, None)
     assert state.seconds_per_run is not None
     assert state.seconds_per_run > 0
+    assert state.num_forecast == 0
     heartbeat(store, "a.json")
     heartbeat(store, "b.json", running=[], rate=3.0)
     (state,) = lr.status(store)
