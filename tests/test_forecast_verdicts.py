@@ -238,3 +238,22 @@ def test_in_a_session_with_default_precision():
     assert shown[0] == "grok"
     assert shown[1] == "high"
     assert shown[2] == shown[3]
+
+
+@pytest.mark.slow
+def test_a_decay_over_many_time_constants_is_forecast_to_its_end():
+    # All parameters decay before they can leave the kernel regime: by the kernel flow in SciPy the
+    # indicator stays below 0.5. At the horizon lambda t1 is 1e5 and all outputs are zero.
+    rng = np.random.default_rng(3)
+    x, held = rng.normal(size=(12, 20)), rng.normal(size=(60, 20))
+    y, y_held = x[:, :2].sum(axis=1), held[:, :2].sum(axis=1)
+    experiment = lr.Experiment(
+        task=lr.tasks.Arrays(x_train=x, y_train=y, x_test=held, y_test=y_held),
+        loss=lr.losses.Squared(), init_scale=1e3, weight_decay=1e3, t1=100.0,
+        times=lr.dynamics.Times(num_log=40, num_linear=0),
+    )  # fmt: skip
+    found = lr.forecast(experiment)
+    assert np.max(np.abs(found.indicator)) < 0.5
+    assert found.curves["test_loss"][-1] == pytest.approx(np.mean(y_held**2), rel=1e-6)
+    assert (found.verdict, found.outcome) == ("none", "collapsed")
+    assert lr.transition(lr.simulate(experiment)).outcome == found.outcome

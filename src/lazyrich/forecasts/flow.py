@@ -149,7 +149,7 @@ _SETTLED = 12.0
 
 
 # Above this, in units of 1/(L lambda), factors like exp(L lambda t) leave the range of floats.
-_LARGEST = 300.0
+LARGEST = 300.0
 
 
 def horizon(flow: KernelFlow, t1: float, rate: float, linear: bool) -> float:
@@ -172,7 +172,7 @@ def horizon(flow: KernelFlow, t1: float, rate: float, linear: bool) -> float:
     degree = float(flow.degree)
     power = max(2 * degree - 2, 1.0)
     weak = (1 + math.log1p(rate / decay) / power) / decay
-    return max(weak, min(t1, _LARGEST / (degree * decay)))
+    return max(weak, min(t1, LARGEST / (degree * decay)))
 
 
 def grid(

@@ -17,7 +17,7 @@ from .._run.weights import evaluate_all
 from ..dynamics import Problem
 from ..models import AbstractLinearModel, AbstractModel
 from ..tasks import Samples
-from .flow import KernelFlow, fastest, grid, horizon, kernel_flow, rates
+from .flow import LARGEST, KernelFlow, fastest, grid, horizon, kernel_flow, rates
 from .kernel import is_linear_in_parameters, pull, push, quadratic_form
 from .solve import Solved, solve
 
@@ -92,6 +92,18 @@ class KernelPhase:
     @property
     def times(self) -> Float[np.ndarray, " t"]:
         return self.solved.times
+
+    @property
+    def has_decayed(self) -> bool:
+        """Whether all parameters have decayed to zero at the end of the solve.
+
+        The kernel of a model with a degree of at least two decays with them, so that they stay
+        there.
+        """
+        degree, decay = self.problem.model.homogeneity, float(self.flow.weight_decay)
+        if degree is None or degree < 2:
+            return False
+        return degree * decay * float(self.times[-1]) >= LARGEST * (1 - 1e-9)
 
     @property
     def clock(self) -> "Clock":

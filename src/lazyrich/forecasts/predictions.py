@@ -58,9 +58,9 @@ class Predictions:
         return self.phase.linear and self.subsets is None
 
     def moved(self, t1: float) -> float:
-        """The largest indicator up to a time; NaN if the kernel flow was not solved up to there."""
+        """The largest indicator up to a time; NaN if the kernel flow is not known up to there."""
         times = self.phase.times
-        if times[-1] < t1 * (1 - 1e-9):
+        if times[-1] < t1 * (1 - 1e-9) and not self.phase.has_decayed:
             return math.nan
         indicator = self.phase.solved.observed["indicator"]
         return float(np.max(np.abs(indicator[times <= t1 * (1 + 1e-12)])))
