@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import torch
 
 import lazyrich as lr
 from tests.helpers import in_double, leaves
@@ -82,6 +83,7 @@ NETS: dict[str, Any] = {
         function=lambda p, x: (x * 100) ** 2 @ p["w"],
     ),
     "FromEquinox": lr.models.FromEquinox(module=eqx.nn.MLP(4, 1, 3, 1, key=KEY)),
+    "FromTorch": lr.models.FromTorch(torch.nn.Linear(4, 2)),
 }
 
 

@@ -8,7 +8,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
 from .._core.errors import InputError
-from .functional import num_samples, taken
+from .functional import called_as_it_is, num_samples, taken
 from .undisturbed import device_of, undisturbed, unwrapped
 
 
@@ -19,6 +19,12 @@ def check_deterministic(net: nn.Module, x: Any, key: str = "net") -> None:
     - **Takes** `x`, some inputs, on which the module runs three times; `key`, for the message.
     """
     net = unwrapped(net)
+    check_layers(net, key)
+    _check_by_calls(net, x, key)
+
+
+def check_layers(net: nn.Module, key: str) -> None:
+    """The part of `check_deterministic` that needs no inputs."""
     if any(nn.parameter.is_lazy(value) for value in (*net.parameters(), *net.buffers())):
         accepted = "has parameters without a shape; call it once on a batch of inputs first"
         raise InputError(key, type(net).__name__, accepted)
@@ -27,7 +33,6 @@ def check_deterministic(net: nn.Module, x: Any, key: str = "net") -> None:
         if problem:
             place = f"{type(net).__name__}.{name}" if name else type(net).__name__
             raise InputError(key, place, problem)
-    _check_by_calls(net, x, key)
 
 
 _EVAL = "call net.eval() first, and the net without it is studied"
@@ -62,16 +67,18 @@ def _check_by_calls(net: nn.Module, x: Any, key: str) -> None:
     with undisturbed(net, in_eval=False), torch.no_grad():
         before = _random_state(net)
         try:
-            first = _run(net, x)
+            first = called_as_it_is(net, x)
             if not _equal(before, _random_state(net)):
                 raise InputError(key, name, f"draws random numbers in its forward pass{hint}")
             if _written(kept, copies):
                 raise InputError(key, name, "writes its buffers in its forward pass")
-            if not torch.equal(first, _run(net, x)) and bool(torch.isfinite(first).all()):
+            if not torch.equal(first, called_as_it_is(net, x)) and bool(
+                torch.isfinite(first).all()
+            ):
                 accepted = f"gives other outputs if it is called again on the same inputs{hint}"
                 raise InputError(key, name, accepted)
             if num_samples(x) > 1:
-                alone = _run(net, taken(x, slice(0, 1)))
+                alone = called_as_it_is(net, taken(x, slice(0, 1)))
                 room = 1e-3 * (first.abs().amax() + 1e-30)
                 if alone.shape != first[:1].shape or bool(((alone - first[:1]).abs() > room).any()):
                     raise InputError(key, name, "outputs of one input depend on the other inputs")
@@ -81,16 +88,6 @@ def _check_by_calls(net: nn.Module, x: Any, key: str) -> None:
                 for value in held.values():
                     if value is not None and not torch.equal(value, copies[id(value)]):
                         value.copy_(copies[id(value)])
-
-
-def _run(net: nn.Module, x: Any) -> Tensor:
-    positional = () if isinstance(x, dict) else x if isinstance(x, tuple) else (x,)
-    found = net(*positional, **(x if isinstance(x, dict) else {}))
-    found = getattr(found, "logits", found)
-    if not isinstance(found, Tensor) or found.ndim == 0:
-        accepted = "should return one tensor with an axis of samples"
-        raise InputError("net", f"outputs of type {type(found).__name__}", accepted)
-    return found
 
 
 def _random_state(net: nn.Module) -> list[Tensor]:

@@ -46,12 +46,31 @@ def called(net: nn.Module, params: Parameters, x: Any) -> Tensor:
     """The outputs, for use inside of `undisturbed`."""
     # Copies, so that a module that writes its buffers does not change the training.
     buffers = {name: value.clone() for name, value in net.named_buffers()}
-    named = dict(x) if isinstance(x, dict) else {}
-    positional = () if named else x if isinstance(x, tuple) else (x,)
-    found = functional_call(net, {**buffers, **params}, positional, named)
+    positional, named = arguments(x)
+    return tensor_of(functional_call(net, {**buffers, **params}, positional, named))
+
+
+def called_as_it_is(net: nn.Module, x: Any) -> Tensor:
+    """The outputs at the parameters of the module itself."""
+    positional, named = arguments(x)
+    return tensor_of(net(*positional, **named))
+
+
+def arguments(x: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments of a module, by position and by name."""
+    if isinstance(x, dict):
+        return (), dict(x)
+    return (x if isinstance(x, tuple) else (x,)), {}
+
+
+def tensor_of(found: Any) -> Tensor:
+    """The tensor that a module has returned, or the `logits` of an object.
+
+    - **Raises** [`InputError`][lazyrich.InputError] if it returned something else.
+    """
     found = getattr(found, "logits", found)
-    if not isinstance(found, Tensor):
-        accepted = "should return one tensor, or an object with a tensor `logits`"
+    if not isinstance(found, Tensor) or found.ndim == 0:
+        accepted = "should return one tensor with an axis of samples, or an object with `logits`"
         raise InputError("net", f"outputs of type {type(found).__name__}", accepted)
     return found
 

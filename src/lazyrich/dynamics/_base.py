@@ -238,6 +238,10 @@ class AbstractDynamics(Choice):
         del model
         return True
 
+    def check_derivatives(self, model: AbstractModel) -> None:
+        """Raises [`InputError`][lazyrich.InputError] if the model lacks derivatives they need."""
+        del model
+
     def needs_double(self, weight_decay: float) -> str:
         """Why these dynamics need float64 and what to do instead; empty if float32 is enough."""
         del weight_decay

@@ -14,6 +14,7 @@ from jaxtyping import Array, PyTree
 from .._core.errors import InputError
 from .._core.norms import rms
 from .._core.precision import float_type
+from ..models import AbstractModel
 from ..solvers import RKC2, ROCK2, ROS34PW2, DampedRKC2, DualROS34PW2
 from ..solvers.watched_tsit5 import WatchedTsit5
 from ._base import Problem
@@ -81,6 +82,7 @@ def recipe_of(wish: "str | diffrax.AbstractSolver[Any]", problem: Problem, clock
     """
     if not isinstance(wish, str):
         kind = type(wish)
+        check_derivatives(wish, problem.model)
         return Recipe(kind.__name__, kind.__name__, lambda: wish)
     for recipe in RECIPES:
         if recipe.name == wish and recipe.admits(problem, clock):
@@ -88,6 +90,17 @@ def recipe_of(wish: "str | diffrax.AbstractSolver[Any]", problem: Problem, clock
     others = dict.fromkeys(r.name for r in RECIPES if r.admits(problem, clock))
     accepted = f"the {clock} clock takes auto, {', '.join(others)} or a diffrax solver"
     raise InputError("dynamics.method", wish, accepted)
+
+
+def check_derivatives(wish: "str | diffrax.AbstractSolver[Any]", model: AbstractModel) -> None:
+    """Raises [`InputError`][lazyrich.InputError] if the solver needs derivatives of gradients,
+    and the model has none.
+    """
+    if isinstance(wish, diffrax.AbstractImplicitSolver) and not model.twice_differentiable:
+        names = ", ".join(METHODS)
+        accepted = f"needs derivatives of gradients, which {type(model).__name__} does not have; "
+        accepted += f"{names} and explicit diffrax solvers do not need them"
+        raise InputError("dynamics.method", type(wish).__name__, accepted)
 
 
 def check_method(value: Any) -> Any:

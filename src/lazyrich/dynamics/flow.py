@@ -26,6 +26,7 @@ from .._integrate.kept import kept
 from .._integrate.lanes import Lanes, advance_all
 from .._integrate.log_state import LogState
 from .._integrate.status import ENDINGS, RUNNING, Ending, Running
+from ..models import AbstractModel
 from ._base import (
     AbstractDynamics,
     Observe,
@@ -39,7 +40,7 @@ from ._base import (
 from ._method import Method, choose, choose_together, speed
 from ._method_switch import MethodSwitch, Switched, effort_of
 from ._rate import first_times, loss_floor
-from ._recipes import check_keeps_types, check_method, with_tolerances
+from ._recipes import check_derivatives, check_keeps_types, check_method, with_tolerances
 from ._step_error import StepError
 from .gradient_flow import GradientFlow, LogTimeFlow
 
@@ -127,6 +128,9 @@ class Flow(AbstractDynamics):
     @property
     def output_error(self) -> float:
         return self.rtol
+
+    def check_derivatives(self, model: AbstractModel) -> None:
+        check_derivatives(self.method, model)
 
     def needs_double(self, weight_decay: float) -> str:
         del weight_decay

@@ -84,6 +84,7 @@ class Experiment(Description):
             kind, model = type(self.dynamics).__name__, type(self.model).__name__
             accepted = f"does not support model {model}; leave dynamics out, or use Flow"
             raise InputError("dynamics.kind", kind, accepted)
+        self.dynamics.check_derivatives(self.model)
         if self.precision != "float64":
             why = self.dynamics.needs_double(self.weight_decay)
             if why:

@@ -20,6 +20,7 @@ from .diagonal_linear import (
     DiagonalParams as DiagonalParams,
     power_difference as power_difference,
 )
+from .from_torch import FromTorch as FromTorch
 from .linear import AbstractLinearModel as AbstractLinearModel
 from .matrix_factorisation import (
     FactorParams as FactorParams,

@@ -67,6 +67,8 @@ class AbstractModel(Choice):
     def advice(cls, value: Any, key: str) -> str:
         if isinstance(value, type):
             return super().advice(value, key)
+        if any(kind.__module__ == "torch.nn.modules.module" for kind in type(value).__mro__):
+            return "wrapped, lazyrich.models.FromTorch(net=...)"
         if isinstance(value, eqx.Module):
             return "wrapped, lazyrich.models.FromEquinox(module=...)"
         if callable(getattr(value, "apply", None)) and callable(getattr(value, "init", None)):
@@ -90,6 +92,11 @@ class AbstractModel(Choice):
     def has_kinks(self) -> bool:
         """Whether outputs have kinks as a function of the parameters, as with ReLUs."""
         return False
+
+    @property
+    def twice_differentiable(self) -> bool:
+        """Whether JAX can differentiate gradients. If not, solvers use differences of gradients."""
+        return True
 
     @property
     def diagonal_depth(self) -> int | None:

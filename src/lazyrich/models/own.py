@@ -12,7 +12,7 @@ from .._core.description import described_function
 from .._core.precision import as_double, in_double, promoted
 from ._base import AbstractModel
 
-_OWN_CODE = "your own, from Python or by --set model=MODULE:FUNCTION, whose function returns it"
+OWN_CODE = "your own, from Python or by --set model=MODULE:FUNCTION, whose function returns it"
 
 
 class Functions(AbstractModel):
@@ -32,7 +32,7 @@ class Functions(AbstractModel):
     load the experiment.
     """
 
-    own_code: ClassVar[str] = _OWN_CODE
+    own_code: ClassVar[str] = OWN_CODE
 
     init_params: Callable[..., Any]
     function: Callable[..., Any]
@@ -58,7 +58,7 @@ class Functions(AbstractModel):
 
     @promoted
     def apply(self, params: Any, x: Shaped[Array, "n d"]) -> Any:
-        return _of_one_axis(self.function(params, self.inputs_for(params, x)))
+        return of_one_axis(self.function(params, self.inputs_for(params, x)))
 
     def table(self) -> dict[str, Any]:
         names = {key: described_function(getattr(self, key)) for key in ("init_params", "function")}
@@ -74,7 +74,7 @@ class FromEquinox(AbstractModel):
     - The model computes in float64. A module in float32, the default of Equinox, is accepted.
     """
 
-    own_code: ClassVar[str] = _OWN_CODE
+    own_code: ClassVar[str] = OWN_CODE
 
     module: Any
     degree: float | None = None
@@ -96,7 +96,7 @@ class FromEquinox(AbstractModel):
     @promoted
     def apply(self, params: Any, x: Shaped[Array, "n d"]) -> Any:
         static = eqx.filter(self.module, eqx.is_inexact_array, inverse=True)
-        return _of_one_axis(jax.vmap(eqx.combine(params, static))(self.inputs_for(params, x)))
+        return of_one_axis(jax.vmap(eqx.combine(params, static))(self.inputs_for(params, x)))
 
     def table(self) -> dict[str, Any]:
         kind = type(self.module)
@@ -120,6 +120,6 @@ def _binds(signature: inspect.Signature, num: int) -> bool:
     return True
 
 
-def _of_one_axis(f: Any) -> Any:
+def of_one_axis(f: Any) -> Any:
     """Outputs `(n, 1)` as `(n,)`."""
     return f[:, 0] if getattr(f, "ndim", 0) == 2 and f.shape[1] == 1 else f

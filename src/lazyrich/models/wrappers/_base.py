@@ -24,6 +24,10 @@ class AbstractWrapper(AbstractModel):
         return self.model.has_kinks
 
     @property
+    def twice_differentiable(self) -> bool:
+        return self.model.twice_differentiable
+
+    @property
     def keeps_signs(self) -> bool:
         return self.model.keeps_signs
 
