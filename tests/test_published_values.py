@@ -1,5 +1,7 @@
 """Small problems whose right values are published, closed forms, or found by another method."""
 
+import json
+
 import diffrax
 import jax
 import jax.numpy as jnp
@@ -176,3 +178,48 @@ def test_small_relu_nets_end_where_descent_at_two_small_steps_ends():
     coarse, fine = (descent(x, y, several, rate) for rate in (1e-2, 2.5e-3))
     np.testing.assert_allclose(coarse, fine, rtol=1e-2, atol=1e-9)
     np.testing.assert_allclose(ours, fine, rtol=2e-2, atol=1e-6)
+
+
+@in_double
+def descent_of_margins(x, y, params, decay, t1, rate):
+    """Outputs on `x` and the norm after plain descent of a ReLU net on the logistic loss."""
+
+    def step(_, state):
+        w, a = state
+        z = x @ w.T
+        h = jnp.maximum(z, 0)
+        force = y * jax.nn.sigmoid(-y * (h @ a)) / len(y)
+        back = force[:, None] * (z > 0) * a[None]
+        return w + rate * (back.T @ x - decay * w), a + rate * (force @ h - decay * a)
+
+    start = jnp.asarray(params.weights[0]), jnp.asarray(params.weights[1][0])
+    w, a = jax.lax.fori_loop(0, round(t1 / rate), step, start)
+    return np.asarray(jnp.maximum(x @ w.T, 0) @ a), float(jnp.sqrt(jnp.sum(w**2) + a @ a))
+
+
+@pytest.mark.slow
+def test_a_long_decay_of_a_small_relu_classifier_ends_where_descent_ends():
+    # From about t = 10 / lambda on the flow slides along kinks. A Rosenbrock method used up its
+    # 100,000 steps there, at 4 gradients each.
+    rng = np.random.default_rng(7)
+    x = rng.normal(size=(12, 3))
+    y, decay, t1 = np.sign(x[:, 0] * x[:, 1]), 0.05, 1000.0
+    experiment = lr.Experiment(
+        task=lr.tasks.Arrays(x_train=x, y_train=y, x_test=x, y_test=y),
+        model=lr.models.MLP(widths=(16,), bias=False),
+        loss=lr.losses.Logistic(),
+        weight_decay=decay,
+        t1=t1,
+        dynamics=lr.dynamics.Flow(densify=0.0),
+        times=TIMES(num_log=3, num_linear=0),
+        probes=("train_loss", "param_norm"),
+    )
+    record = lr.simulate(experiment)
+    assert record.attrs["ending"] == "completed"
+    assert json.loads(record.attrs["solver"])["num_gradients"] < 200_000
+    params = in_double(prepare)(experiment).problem.params
+    outputs, norm = descent_of_margins(x, y, params, decay, t1, 1e-2)
+    assert norm > 1
+    assert float(record.param_norm[-1]) == pytest.approx(norm, rel=1e-3)
+    right = np.mean(np.logaddexp(0, -y * outputs))
+    assert float(record.train_loss[-1]) == pytest.approx(right, rel=1e-3)

@@ -28,6 +28,10 @@ _FEW_STEPS = 300
 # Up to this number of outputs, a kernel and its factor in every step are worth their cost, for a
 # loss without constant curvature.
 _SMALL = 600
+# In a classification with kinks the flow slides along them late in training, and a Rosenbrock
+# method then needs 3,000 steps in each time constant 1 / lambda (16 to 64 units, 12 samples). From
+# this number of time constants on, `DampedRKC2` is cheaper, also in gradients.
+_LONG = 10.0
 
 
 @dataclass(frozen=True)
@@ -85,10 +89,10 @@ def choose(
     if loss.steepest is not None:
         stiff = f"{stiff} where the loss is steepest"
     if radius * t1 < _EXPLICIT_REACH * _FEW_STEPS:
-        later = _later(problem, num_outputs, explicit)
+        later = _later(problem, num_outputs, explicit, t1)
         reason = f"not stiff: {stiff}"
         return Method("Tsit5", WatchedTsit5(switches=True), reason, later=later)
-    return _for_stiff(problem, num_outputs, explicit, f"stiff: {stiff}")
+    return _for_stiff(problem, num_outputs, explicit, t1, f"stiff: {stiff}")
 
 
 def _by(
@@ -102,17 +106,17 @@ def _by(
     return Method(recipe.label, recipe.solver(num_outputs), reason)
 
 
-def _later(problem: Problem, num_outputs: int, explicit: str) -> Method:
+def _later(problem: Problem, num_outputs: int, explicit: str, t1: float) -> Method:
     """The method to use once the flow has become stiff; it fits in memory."""
     why = "stability limited the steps before"
     try:
-        return _for_stiff(problem, num_outputs, explicit, why)
+        return _for_stiff(problem, num_outputs, explicit, t1, why)
     except InputError:
         reason = f"{why}; the kernel does not fit in memory"
         return _by(explicit, "linear", problem, num_outputs, reason)
 
 
-def _for_stiff(problem: Problem, num_outputs: int, explicit: str, why: str) -> Method:
+def _for_stiff(problem: Problem, num_outputs: int, explicit: str, t1: float, why: str) -> Method:
     """The method for a stiff flow."""
     loss = problem.loss
     few = GradientFlow.of(problem).prefers_parameters(problem.params)
@@ -124,6 +128,10 @@ def _for_stiff(problem: Problem, num_outputs: int, explicit: str, why: str) -> M
             how = "the Gauss-Newton matrix of the few parameters is factorised"
         reason = f"{why}; for the squared loss {how}"
         return _by("rosenbrock", "linear", problem, num_outputs, reason)
+    constants = float(problem.weight_decay) * t1
+    if loss.is_classification and problem.model.has_kinks and constants > _LONG:
+        reason = f"{why}; over {constants:.3g} time constants of the decay kinks limit the steps"
+        return _by(explicit, "linear", problem, num_outputs, reason)
     if num_outputs <= _SMALL:
         cheap = "Gauss-Newton matrix" if few else f"kernel of {num_outputs} outputs"
         reason = f"{why}; the {cheap} is cheap to factorise"
