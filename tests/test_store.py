@@ -611,6 +611,19 @@ def test_a_store_at_a_url(whole, tmp_path):
     assert kept.folder.read(f"damaged/{name}", 100) == b"rubbish"
 
 
+def test_a_file_at_a_url_is_not_read_when_its_size_is_unknown(monkeypatch):
+    # As of web servers that send no length. The limit on what is read could not be kept.
+    folder = Folder("memory://sizes")
+    folder.write("a", b"12345")
+    assert folder.size("a") == 5
+    assert folder.read("a", 5) == b"12345"
+    with pytest.raises(OSError, match="more bytes than the 4"):
+        folder.read("a", 4)
+    monkeypatch.setattr("fsspec.implementations.memory.MemoryFileSystem.size", lambda *_: None)
+    with pytest.raises(OSError, match="not known"):
+        folder.read("a", 5)
+
+
 @pytest.mark.slow
 def test_arrays_are_kept_beside_the_sweep(tmp_path):
     rng = np.random.default_rng(0)

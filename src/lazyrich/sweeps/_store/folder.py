@@ -58,8 +58,11 @@ class Folder:
         return bytes(self._fs.cat_file(path))
 
     def size(self, name: str) -> int:
-        """The size of a file in bytes."""
-        return int(self._fs.size(self._path(name)) or 0)
+        """The size of a file in bytes; raises `OSError` if the place does not tell it."""
+        found = self._fs.size(self._path(name))
+        if found is None:
+            raise OSError(errno.EFBIG, "has a size that is not known before it is read", name)
+        return int(found)
 
     def tail(self, name: str, num: int) -> bytes:
         """The last `num` bytes of a file, or all of a shorter file; raises as `read` does."""
