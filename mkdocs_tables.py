@@ -18,6 +18,7 @@ def tables() -> dict[str, str]:
         "curves": variables_table("curve"),
         "requested": variables_table("on request"),
         "predictors": variables_table("predictor"),
+        "monitored": variables_table("monitor"),
         "numbers": variables_table("scale", "kkt", "end"),
         "attributes": attributes_table(),
     }

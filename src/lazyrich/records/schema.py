@@ -11,8 +11,9 @@ import xarray as xr
 
 from .._core.errors import InputError
 from ..probes import BUILT_IN, ON_REQUEST, AbstractProbe
+from .monitored import MONITORED
 
-Group = Literal["time", "curve", "on request", "predictor", "scale", "kkt", "end"]
+Group = Literal["time", "curve", "on request", "predictor", "scale", "kkt", "end", "monitor"]
 
 
 @dataclass(frozen=True)
@@ -149,6 +150,7 @@ VARIABLES: dict[str, Variable] = {
             "root mean square of the initial parameters",
             r"root mean square of $\theta(0)$",
         ),
+        *(Variable(name, dims, *words, "monitor", units) for name, dims, words, units in MONITORED),
         _number("kkt_stationarity", "final KKT stationarity", _KKT, "kkt"),
         _number("kkt_complementarity", "final KKT complementarity", _KKT, "kkt"),
         Variable(
@@ -204,7 +206,7 @@ def check_names(probes: Iterable[AbstractProbe], taken: Iterable[str] = ()) -> N
 CURVES: tuple[str, ...] = tuple(
     name
     for name, variable in VARIABLES.items()
-    if variable.group in ("curve", "on request") and variable.dims == ("time",)
+    if variable.group in ("curve", "on request", "monitor") and variable.dims == ("time",)
 )
 """The curves over time that have a name of their own."""
 
@@ -243,6 +245,11 @@ ATTRIBUTES: tuple[Attribute, ...] = (
         "log",
         "JSON: how a log was read: `columns`, its names by variable, and `notes`, a line for each "
         "decision",
+    ),
+    Attribute(
+        "monitor",
+        "JSON: what a [monitor](watch-torch.md) measured: `net`, `optimizer`, `loss`, how many "
+        "samples of how many (`num_train`, `num_test`), and `notes`, a line for each failure",
     ),
     Attribute(
         "own_params",

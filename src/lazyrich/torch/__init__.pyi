@@ -1,1 +1,7 @@
 from . import functional as functional
+from .callbacks import (
+    HuggingFaceCallback as HuggingFaceCallback,
+    LightningCallback as LightningCallback,
+)
+from .diagnosis import Diagnosis as Diagnosis, diagnose as diagnose
+from .monitor import Monitor as Monitor

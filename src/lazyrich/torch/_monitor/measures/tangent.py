@@ -1,0 +1,129 @@
+"""The tangent kernel on a few training samples: alignment, spectrum, distance and velocity."""
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.func import vjp, vmap
+
+from ...._torch.functional import called, gram, taken
+from ...._torch.undisturbed import undisturbed
+from ..samples import Samples, some
+from ..view import Setting, View
+
+# The number of samples on which the kernel is computed a second time, a step ahead.
+_AHEAD = 8
+# The length of a step along the flow, over the norm of the parameters, as in the probe.
+_STEP = 1e-3
+# The number of eigenvectors whose share of the labels is recorded.
+_TOP = 10
+# The largest number of entries of per-sample gradients in memory for the fast product.
+_ENTRIES = 2**26
+
+
+def tangent(view: View) -> dict[str, Any]:
+    """Alignments, distance from the start, velocity, eigenvalues and labels of the kernel."""
+    setting = view.setting
+    kernel = kernel_of(setting, view.params, setting.kernel)
+    if setting.kernel_start is None:
+        setting.kernel_start = kernel
+    targets = label_vectors(setting)
+    values, vectors = np.linalg.eigh(kernel)
+    power = np.sum((vectors.T @ targets) ** 2, axis=1) / max(np.sum(targets**2), 1e-300)
+    inner = centred(kernel)
+    y = targets - targets.mean(0)
+    return {
+        "kernel_alignment_labels": alignment(inner, y @ y.T),
+        "kernel_alignment_start": alignment(inner, centred(setting.kernel_start)),
+        "kernel_distance": distance(setting.kernel_start, kernel),
+        "kernel_velocity": _velocity(view, kernel),
+        "kernel_top_eigenvalue": float(values[-1]),
+        "kernel_top_label_power": float(power[-_TOP:].sum()),
+        "kernel_spectrum": values[::-1].copy(),
+        "kernel_label_power": power[::-1].copy(),
+    }
+
+
+def kernel_of(setting: Setting, params: dict[str, Tensor], samples: Samples) -> np.ndarray:
+    """The kernel, summed over the chosen outputs, `(n, n)`, in float64."""
+    n, k = len(samples.y), len(setting.directions)
+    if n * k * sum(p.numel() for p in params.values()) <= _ENTRIES:
+        try:
+            return _quick(setting, params, samples)
+        except torch.OutOfMemoryError:
+            raise
+        except (RuntimeError, NotImplementedError):
+            pass  # operations that cannot be vectorised
+    whole = gram(setting.net, params, samples.x, directions=setting.directions)
+    return np.einsum("iaja->ij", whole.cpu().double().numpy().reshape(n, k, n, k))
+
+
+def _quick(setting: Setting, params: dict[str, Tensor], samples: Samples) -> np.ndarray:
+    """Sums the products of per-sample gradients parameter by parameter, without joining them."""
+    directions = setting.directions
+
+    def pulled(x: Any) -> dict[str, Tensor]:
+        single = taken(x, None)
+        pull: Any = vjp(lambda p: called(setting.net, p, single).flatten(), params)[1]
+        return vmap(pull)(directions)[0]
+
+    with undisturbed(setting.net):
+        rows = vmap(pulled)(samples.x)  # (n, k, *shape) by name
+    n, k = len(samples.y), len(directions)
+    found = np.zeros((n, n))
+    for value in rows.values():
+        flat = value.reshape(n, k, -1).transpose(0, 1)
+        found += torch.bmm(flat, flat.transpose(1, 2)).sum(0).cpu().double().numpy()
+    return found
+
+
+def label_vectors(setting: Setting) -> np.ndarray:
+    """Labels, `(n, c)`: as they are, or for classes unit vectors minus their mean."""
+    samples = setting.kernel
+    zeros = torch.zeros(len(samples.y), setting.directions.shape[1])
+    _, y = setting.objective.labels(zeros, samples.y)
+    if setting.labels != "classes":
+        return y.double().reshape(len(y), -1).numpy()
+    _, places = np.unique(y.numpy(), return_inverse=True)
+    unit = np.eye(places.max() + 1)[places]
+    return unit - unit.mean(0)
+
+
+def centred(kernel: np.ndarray) -> np.ndarray:
+    """The kernel minus the means of its rows and columns."""
+    rows = kernel - kernel.mean(0, keepdims=True)
+    return rows - rows.mean(1, keepdims=True)
+
+
+def alignment(first: np.ndarray, second: np.ndarray) -> float:
+    """The cosine between two matrices; NaN if one is zero."""
+    size = np.linalg.norm(first) * np.linalg.norm(second)
+    return float(np.sum(first * second) / size) if size > 0 else math.nan
+
+
+def distance(first: np.ndarray, second: np.ndarray) -> float:
+    """One minus the cosine of two kernels, as `lazyrich.kernel.kernel_distance`."""
+    sizes = np.linalg.norm(first), np.linalg.norm(second)
+    if not min(sizes) > 0:
+        return math.nan
+    return float(0.5 * np.sum((first / sizes[0] - second / sizes[1]) ** 2))
+
+
+def _velocity(view: View, kernel: np.ndarray) -> float:
+    """The rate at which the kernel turns along the gradient flow, in radians per flow time."""
+    setting = view.setting
+    slopes = {name: -view.gradient[name] - view.decays[name] * p for name, p in view.params.items()}
+    speed, size = _norm(slopes), _norm(view.params)
+    if not speed > 0:
+        return math.nan
+    step = _STEP * size / speed
+    ahead = {name: p + step * slopes[name] for name, p in view.params.items()}
+    num = min(_AHEAD, len(setting.kernel.y))
+    then = kernel_of(setting, ahead, some(setting.kernel, range(num)))
+    return math.sqrt(2 * distance(kernel[:num, :num], then)) / step
+
+
+def _norm(params: dict[str, Tensor]) -> float:
+    return math.hypot(*(float(torch.linalg.vector_norm(p)) for p in params.values()))

@@ -1,0 +1,466 @@
+"""The monitor of a training loop: it changes nothing, resumes, and never ends a training."""
+
+import copy
+import io
+import json
+import random
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
+
+import lazyrich as lr
+from lazyrich.torch._monitor.samples import same_randomness
+from lazyrich.torch._monitor.schedule import LogSteps
+
+torch.set_num_threads(1)
+cross_entropy = nn.functional.cross_entropy
+
+
+class Transformer(nn.Module):
+    """One layer of attention with dropout and layer norms, on token ids."""
+
+    def __init__(self, p=7, d=8):
+        super().__init__()
+        self.table = nn.Embedding(p, d)
+        self.layer = nn.TransformerEncoderLayer(d, 2, 16, dropout=0.2, batch_first=True)
+        self.out = nn.Linear(d, p, bias=False)
+
+    def forward(self, x):
+        return self.out(self.layer(self.table(x)))[:, -1]
+
+
+def mlp():
+    return nn.Sequential(
+        nn.Linear(14, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.3), nn.Linear(16, 7)
+    )
+
+
+def sums(p=7):
+    """Token ids and their sum mod p, 30 for training."""
+    a = torch.cartesian_prod(torch.arange(p), torch.arange(p))
+    order = torch.randperm(p * p, generator=torch.Generator().manual_seed(0))
+    x, y = a[order], a[order].sum(1) % p
+    return (x[:30], y[:30]), (x[30:], y[30:])
+
+
+def one_hot(data):
+    return tuple((nn.functional.one_hot(x, 7).flatten(1).float(), y) for x, y in data)
+
+
+NETS = {"mlp": (mlp, lambda: one_hot(sums())), "transformer": (Transformer, sums)}
+OPTIMISERS = {
+    "adamw": lambda p: torch.optim.AdamW(p, lr=1e-2, weight_decay=0.1),
+    "sgd": lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, weight_decay=1e-2),
+}
+
+
+def trained(
+    kind, steps=40, *, watched=True, optimiser="adamw", accumulate=1, after=0, state=None, **options
+):
+    """A training in batches with a schedule and clipping; what it ends with, and its monitor."""
+    torch.manual_seed(1)
+    random.seed(1)
+    np.random.seed(1)
+    make, data = NETS[kind]
+    net, (train, test) = make(), data()
+    optimizer = OPTIMISERS[optimiser](net.parameters())
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 100)
+    monitor = None
+    if watched:
+        monitor = lr.torch.Monitor(
+            net, train, test, optimizer=optimizer, loss="cross_entropy", **options
+        )
+    if state is not None:
+        net.load_state_dict(state["net"])
+        optimizer.load_state_dict(state["optimizer"])
+        schedule.load_state_dict(state["schedule"])
+        torch.set_rng_state(state["rng"])
+        if monitor is not None:
+            monitor.load_state_dict(state["monitor"])
+    for step in range(after, steps):
+        optimizer.zero_grad()
+        for part in range(accumulate):
+            chosen = torch.randint(30, (10,))
+            f = net(train[0][chosen])
+            (cross_entropy(f, train[1][chosen]) / accumulate).backward()
+            if monitor is not None and part < accumulate - 1:
+                monitor.step()  # a loop may call it after every batch
+        nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        if monitor is not None:
+            monitor.step()
+        del step
+    left = {
+        "net": net.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "schedule": schedule.state_dict(),
+        "rng": torch.get_rng_state(),
+    }
+    marks = {
+        "grads": [p.grad for p in net.parameters()],
+        "modes": [module.training for module in net.modules()],
+        "hooks": [len(module._forward_hooks) for module in net.modules()],
+        "numpy": _numpy_state(),
+    }
+    return left, marks, monitor
+
+
+def flat(value):
+    """Every tensor and number of a nested state, in order."""
+    if isinstance(value, dict):
+        return [part for key in value for part in [key, *flat(value[key])]]
+    if isinstance(value, list | tuple):
+        return [part for each in value for part in flat(each)]
+    return [value]
+
+
+def _numpy_state():
+    state: Any = np.random.get_state()
+    return state[1].tolist()
+
+
+def assert_same(first, second):
+    first, second = flat(first), flat(second)
+    assert len(first) == len(second)
+    for one, other in zip(first, second, strict=True):
+        if isinstance(one, torch.Tensor):
+            assert torch.equal(one, other)
+        else:
+            assert one == other
+
+
+@pytest.mark.parametrize(
+    ("kind", "optimiser", "accumulate"),
+    [("mlp", "adamw", 1), ("mlp", "sgd", 2), ("transformer", "adamw", 2)],
+)
+def test_training_is_bit_for_bit_that_without_a_monitor(kind, optimiser, accumulate):
+    options = {"optimiser": optimiser, "accumulate": accumulate}
+    with_, marks, monitor = trained(kind, **options)
+    without, other_marks, _ = trained(kind, watched=False, **options)
+    assert_same(with_, without)
+    assert_same(marks, other_marks)
+    record = monitor.record
+    steps = record["step" if optimiser == "sgd" else "time"].values.tolist()
+    assert steps == LogSteps(20).until(40)
+    assert json.loads(record.attrs["monitor"])["notes"] == []
+    # The losses are those of the net at that moment, in eval mode.
+    net = NETS[kind][0]()
+    net.load_state_dict(with_["net"])
+    (x, y), _ = NETS[kind][1]()
+    monitor.finish()
+    expected = float(cross_entropy(net.eval()(x), y).detach())
+    assert float(monitor.record["train_loss"][-1]) == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_resumed_record_is_the_uninterrupted_one():
+    _, _, whole = trained("mlp", 40)
+    left, _, monitor = trained("mlp", 17)
+    file = io.BytesIO()
+    torch.save({**left, "monitor": monitor.state_dict()}, file)
+    file.seek(0)
+    state = torch.load(file, weights_only=True)
+    again, _, resumed = trained("mlp", 40, after=17, state=state)
+    straight, _, _ = trained("mlp", 40, watched=False)
+    assert_same(again["net"], straight["net"])
+    assert resumed.record.identical(whole.record)
+    other = lr.torch.Monitor(mlp(), *one_hot(sums()), loss="cross_entropy", seed=1)
+    with pytest.raises(lr.InputError, match=r"state.seed = 0: should be that of this monitor, 1"):
+        other.load_state_dict(state["monitor"])
+    net = nn.Linear(14, 7)
+    other = lr.torch.Monitor(net, *one_hot(sums()), loss="cross_entropy")
+    with pytest.raises(lr.InputError, match="should be of a net with the same parameters"):
+        other.load_state_dict(state["monitor"])
+    with pytest.raises(lr.InputError, match="should be a state_dict of a Monitor"):
+        other.load_state_dict(state["net"])
+
+
+@pytest.fixture(scope="module")
+def line():
+    """A net and data of a few samples, and a monitor of it with SGD."""
+
+    def make(rate=0.1, **options):
+        torch.manual_seed(0)
+        net = nn.Linear(3, 2)
+        x = torch.randn(16, 3)
+        y = (x[:, 0] > 0).long()
+        optimizer = torch.optim.SGD(net.parameters(), lr=rate, weight_decay=0.1)
+        settings = {"optimizer": optimizer, "loss": "cross_entropy", **options}
+        monitor = lr.torch.Monitor(net, (x, y), (x, y), **settings)
+
+        def step():
+            optimizer.zero_grad()
+            cross_entropy(net(x), y).backward()
+            optimizer.step()
+            monitor.step()
+
+        return net, optimizer, monitor, step
+
+    return make
+
+
+@pytest.mark.slow
+def test_a_record_works_everywhere(line, tmp_path):
+    _, _, monitor, step = line()
+    for _ in range(30):
+        step()
+    assert monitor.record.attrs["ending"] == "running"
+    monitor.finish()
+    record = monitor.record
+    assert record.attrs["ending"] == "completed"
+    assert record["step"].values[-1] == 30
+    # Time is flow time, the sum of learning rates, as for optimisers of lazyrich.
+    np.testing.assert_allclose(record["time"], 0.1 * record["step"])
+    assert record["time"].attrs["units"] == "1"
+    for name in record.data_vars:
+        if record[name].dims[:1] == ("time",):
+            known = lr.records.VARIABLES[name]
+            assert record[name].dims == known.dims
+            assert record[name].attrs == known.labels
+    events = lr.transition(record)
+    assert events.outcome == lr.summarise(record)["outcome"]
+    assert record["test_chance"] >= 0.5
+    lr.save_record(record, tmp_path / "run.nc")
+    assert lr.open_record(tmp_path / "run.nc").identical(record)
+    assert lr.plot.run(record) is not None
+    lr.report(record, tmp_path / "run.html")
+
+
+def test_skipped_steps_do_not_count(line):
+    net, optimizer, monitor, step = line()
+    scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+    x, y = torch.randn(16, 3), torch.arange(16) % 2
+    for call in range(6):
+        optimizer.zero_grad()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            loss = cross_entropy(net(x), y)
+        scaler.scale(loss).backward()
+        if call in (0, 3):
+            net.weight.grad[0, 0] = torch.inf
+        scaler.step(optimizer)
+        scaler.update()
+        monitor.step()
+    assert monitor.record["step"].values.tolist() == [0, 1, 2, 3, 4]
+    np.testing.assert_allclose(monitor.record["time"], 0.1 * np.arange(5))
+    del step
+
+
+def test_rates_of_a_schedule_are_those_of_the_steps(line):
+    _, optimizer, monitor, step = line(rate=1.0)
+    for rate in (0.5, 0.25, 0.125):
+        optimizer.param_groups[0]["lr"] = rate
+        step()
+        optimizer.param_groups[0]["lr"] = 100.0  # what a scheduler sets after the step
+    assert monitor.record["time"].values.tolist() == [0.0, 0.5, 0.75, 0.875]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+def test_compiled_nets_are_trained_and_measured_alike(backend):
+    ends = []
+    for watched in (True, False):
+        torch.manual_seed(0)
+        torch.compiler.reset()
+        net: Any = torch.compile(Transformer(), backend=backend)
+        optimizer = torch.optim.AdamW(net.parameters(), lr=1e-2)
+        train, test = sums()
+        if watched:
+            monitor = lr.torch.Monitor(net, train, test, optimizer=optimizer, loss="cross_entropy")
+        for _ in range(12):
+            optimizer.zero_grad()
+            cross_entropy(net(train[0]), train[1]).backward()
+            optimizer.step()
+            if watched:
+                monitor.step()
+        ends.append(copy.deepcopy(net._orig_mod.state_dict()))
+    assert_same(*ends)
+    assert monitor.record.sizes["time"] == 12  # steps 0 to 11
+    assert json.loads(monitor.record.attrs["monitor"])["net"] == "Transformer"
+    torch.compiler.reset()
+
+
+def test_losses_that_are_not_finite_end_the_record(line):
+    net, _, monitor, step = line()
+    for _ in range(3):
+        step()
+    with torch.no_grad():
+        net.weight[0, 0] = torch.nan
+    with pytest.warns(RuntimeWarning, match="losses are not finite at step 4"):
+        step()
+    step()
+    record = monitor.record
+    assert record.attrs["ending"] == "diverged"
+    assert record["step"].values.tolist() == [0, 1, 2, 3]
+    assert lr.transition(record).outcome == "failed"
+    monitor.finish()
+    assert monitor.record.attrs["ending"] == "diverged"
+    assert "infinite or not-a-number" in monitor.diagnosis().text
+
+
+def test_an_error_of_the_monitor_does_not_end_the_training(line, monkeypatch):
+    _, _, monitor, step = line()
+    measures = monitor._measures
+
+    def broken(view):
+        raise ArithmeticError("of a measure")
+
+    monkeypatch.setitem(measures, "tangent", broken)
+    with pytest.warns(RuntimeWarning, match="tangent: ArithmeticError at step 1"):
+        step()
+    for _ in range(4):
+        step()  # with a second warning the test would fail
+    record = monitor.record
+    assert record.sizes["time"] == 6
+    assert np.isnan(record["kernel_distance"].values[1:]).all()
+    assert np.isfinite(record["param_norm"]).all()
+    # The losses themselves fail: there is no row, and the training goes on.
+    monkeypatch.setattr(monitor._setting.objective, "kind", "no kind")
+    monkeypatch.setattr(monitor._setting.objective, "function", lambda f, y: 1 / 0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # as a script may: the warning goes to standard error
+        step()
+    assert monitor.record.sizes["time"] == 6
+    notes = json.loads(monitor.record.attrs["monitor"])["notes"]
+    assert [note.split(" at ")[0] for note in notes] == [
+        "tangent: ArithmeticError",
+        "step: ZeroDivisionError",
+    ]
+
+
+class Items(Dataset[object]):
+    """Items that draw random numbers, as augmented images do."""
+
+    def __len__(self):
+        return 20
+
+    def __getitem__(self, i):
+        noise = 0 * torch.rand(3) + 0 * random.random() + 0 * np.random.rand()
+        return torch.full((3,), float(i)) + noise.float(), i % 2
+
+
+class Endless(IterableDataset[object]):
+    def __iter__(self):
+        yield torch.zeros(3), 0
+
+
+def test_data_in_the_forms_that_scripts_have():
+    x = torch.arange(20.0)[:, None].expand(20, 3)
+    y = torch.arange(20) % 2
+    forms = [
+        (x, y),
+        (x.numpy(), y.numpy()),
+        TensorDataset(x, y),
+        DataLoader(TensorDataset(x, y), batch_size=7, shuffle=True),
+        Items(),
+        DataLoader(Items(), batch_size=3, shuffle=True),
+    ]
+    torch.manual_seed(0)
+    net = nn.Linear(3, 2)
+    # Not Python's own: the checker of types in the tests draws from it.
+    before = (torch.get_rng_state(), _numpy_state())
+    found = []
+    for data in forms:
+        monitor = lr.torch.Monitor(net, data, data, loss="cross_entropy", num_samples=12)
+        found.append(monitor.record)
+        assert json.loads(found[-1].attrs["monitor"])["num_train"] == [12, 20]
+    assert_same(before, (torch.get_rng_state(), _numpy_state()))
+    state = random.getstate()
+    with same_randomness():
+        random.random()
+    assert random.getstate() == state
+    for other in found[1:]:
+        assert other.identical(found[0])
+    seeded = lr.torch.Monitor(net, (x, y), (x, y), loss="cross_entropy", num_samples=12, seed=1)
+    assert not seeded.record.identical(found[0])
+
+
+class Answer:
+    """Outputs as those of language models: an object with logits."""
+
+    def __init__(self, logits):
+        self.logits = logits
+
+
+def test_items_that_are_dicts_and_a_choice_of_outputs():
+    class Language(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.table, self.out = nn.Embedding(5, 4), nn.Linear(4, 5)
+
+        def forward(self, input_ids, mask=None):
+            return Answer(self.out(self.table(input_ids)))
+
+    torch.manual_seed(0)
+    net = Language()
+    ids = torch.arange(12).reshape(6, 2) % 5
+    items = [{"input_ids": row, "labels": int(row[-1])} for row in ids]
+
+    class Rows(Dataset[object]):
+        def __len__(self):
+            return 6
+
+        def __getitem__(self, i):
+            return items[i]
+
+    monitor = lr.torch.Monitor(
+        net, Rows(), {"input_ids": ids, "labels": ids[:, -1]}, loss=nn.CrossEntropyLoss(),
+        select=lambda f: f[:, -1],
+    )  # fmt: skip
+    expected = cross_entropy(net(ids).logits[:, -1], ids[:, -1]).item()
+    assert float(monitor.record["train_loss"][0]) == pytest.approx(expected, rel=1e-6)
+    assert monitor.record["block"].values.tolist() == ["table.weight", "out.weight", "out.bias"]
+    with pytest.raises(lr.InputError, match=r"choose the outputs that labels are of by select"):
+        lr.torch.Monitor(net, Rows(), Rows(), loss="cross_entropy")
+
+
+def test_what_cannot_be_used_is_refused_in_one_line():
+    net = nn.Linear(3, 2)
+    x, y = torch.zeros(4, 3), torch.zeros(4, dtype=torch.long)
+
+    def build(net=net, train=(x, y), test=(x, y), loss="cross_entropy", **options):
+        return lambda: lr.torch.Monitor(net, train, test, loss=loss, **options)
+
+    other = nn.Linear(3, 2)
+    frozen = nn.Linear(3, 2).requires_grad_(False)
+    cases = {
+        "parameters to train": build(net=frozen),
+        "without a shape": build(net=nn.LazyLinear(2)),
+        "train = 'Endless'": build(train=Endless()),
+        "train = 'int'": build(train=3),
+        "test = 'no samples'": build(test=(x[:0], y[:0])),
+        "one length, and have": build(train=(x, y[:3])),
+        "the net should accept its inputs": build(train=(torch.zeros(4, 5), y)),
+        "did you mean cross_entropy": build(loss="cross_entrpy"),
+        "should be called, such as": build(loss=nn.CrossEntropyLoss),
+        "loss.reduction = 'sum'": build(loss=nn.CrossEntropyLoss(reduction="sum")),
+        "should accept outputs": build(train=(x, torch.zeros(4, 7)), test=(x, torch.zeros(4, 7))),
+        "one number, the mean": build(loss=lambda f, y: f),
+        "num_kernel = 0": build(num_kernel=0),
+        "records_per_decade = 0": build(records_per_decade=0),
+        "param_groups": build(optimizer=3),
+        "parameters of the net": build(optimizer=torch.optim.SGD(other.parameters(), lr=1.0)),
+        "maximize": build(optimizer=torch.optim.SGD(net.parameters(), lr=1.0, maximize=True)),
+    }
+    for words, call in cases.items():
+        with pytest.raises(lr.InputError) as found:
+            call()
+        assert words in str(found.value)
+        assert "\n" not in str(found.value)
+    with torch.no_grad():
+        net.weight.fill_(torch.inf)
+    with pytest.raises(lr.InputError, match="finite at the initial parameters"):
+        build()()
+
+
+def test_steps_are_in_equal_ratios():
+    assert LogSteps(20).until(30) == [*range(11), 11, 13, 14, 16, 18, 20, 22, 25, 28]
+    steps = np.array(LogSteps(20).until(10**6))
+    late = steps[steps > 200]
+    np.testing.assert_allclose(np.diff(np.log10(late)), 0.05, atol=2e-3)
+    assert {10**k for k in range(7)} <= set(steps.tolist())
+    assert all(LogSteps(7).after(n) > n for n in range(-1, 3000))
