@@ -332,6 +332,21 @@ def test_an_error_of_the_monitor_does_not_end_the_training(line, monkeypatch):
     ]
 
 
+def test_a_rate_that_is_no_number_does_not_end_the_training(line):
+    _, optimizer, monitor, step = line()
+    step()
+    optimizer.param_groups.append({"params": [], "lr": "fast", "momentum": 0.0})
+    with pytest.warns(RuntimeWarning, match="optimiser: ValueError at step 2"):
+        _hooked(optimizer, monitor)
+    assert monitor.record["step"].values.tolist() == [0, 1, 2]
+
+
+def _hooked(optimizer, monitor):
+    for hook in optimizer._optimizer_step_post_hooks.values():
+        hook(optimizer, (), {})
+    monitor.step()
+
+
 class Items(Dataset[object]):
     """Items that draw random numbers, as augmented images do."""
 

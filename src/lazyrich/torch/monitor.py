@@ -103,9 +103,15 @@ class Monitor:
     def attach(self, optimizer: Any) -> None:
         """Follows an optimiser that did not exist when the monitor was built.
 
+        Step 0 is recorded again, because its decay is known only now.
+
         - **Raises** [`InputError`][lazyrich.InputError] for what has no groups of parameters.
         """
         self._steps.attach(optimizer)
+        if self.is_recording and self._steps.num == 0:
+            self._rows = Rows()
+            with same_randomness():
+                self._first()
 
     def step(self) -> None:
         """To be called after every step of the optimiser. Measures if a record is due.
@@ -115,6 +121,9 @@ class Monitor:
         """
         try:
             self._count()
+            if self._steps.error is not None:
+                self._failed("optimiser", self._steps.error)
+                self._steps.error = None
             if self.is_recording and self._steps.num >= self._due:
                 with same_randomness():
                     self._measure()

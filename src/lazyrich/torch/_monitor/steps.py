@@ -10,6 +10,13 @@ from ..._core.errors import InputError
 
 Rule = Literal["sgd", "adam", "adamw", "other"]
 
+# AdamW is a kind of Adam.
+_RULES: tuple[tuple[type[optim.Optimizer], Rule], ...] = (
+    (optim.SGD, "sgd"),
+    (optim.AdamW, "adamw"),
+    (optim.Adam, "adam"),
+)
+
 # The logarithm of the smallest share of a parameter that one step of decay leaves.
 _LEAST = math.log(1e-300)
 
@@ -18,7 +25,8 @@ class Steps:
     r"""Counts the steps of an optimiser by a hook, so that skipped steps do not count.
 
     - `num`, the number of steps; `time`, the sum of learning rates, for SGD over $1 - \beta$;
-        `log_shrink`, by group of parameters, the logarithm of what pure decay leaves of them.
+        `log_shrink`, by group of parameters, the logarithm of what pure decay leaves of them;
+        `error`, of the last step that could not be read, such as a rate that is no number.
     """
 
     def __init__(self) -> None:
@@ -27,6 +35,7 @@ class Steps:
         self.rule: Rule = "other"
         self.log_shrink: list[float] = []
         self.by_hook = False
+        self.error: Exception | None = None
         self._group_of: dict[int, int] = {}
         self._main = 0
 
@@ -61,7 +70,10 @@ class Steps:
                 # With fused optimisers, a step that mixed precision skips gets here as well.
                 skipped = getattr(optimizer, "found_inf", None)
                 if steps is not None and not (skipped is not None and float(skipped) > 0):
-                    steps.count()
+                    try:
+                        steps.count()
+                    except Exception as error:  # must not end the optimiser's step
+                        steps.error = error
 
             optimizer.register_step_post_hook(stepped)
 
@@ -124,11 +136,7 @@ class Steps:
 
 
 def _rule(optimizer: Any) -> Rule:
-    if isinstance(optimizer, optim.SGD):
-        return "sgd"
-    if isinstance(optimizer, optim.AdamW):
+    found = next((rule for kind, rule in _RULES if isinstance(optimizer, kind)), "other")
+    if found == "adam" and any(g.get("decoupled_weight_decay") for g in optimizer.param_groups):
         return "adamw"
-    if isinstance(optimizer, optim.Adam):
-        decoupled = any(g.get("decoupled_weight_decay") for g in optimizer.param_groups)
-        return "adamw" if decoupled else "adam"
-    return "other"
+    return found
