@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from torch import nn
+from torch.multiprocessing.spawn import spawn
 from torch.nn.functional import cross_entropy
 
 import lazyrich as lr
@@ -192,7 +193,7 @@ def test_of_two_processes_the_first_records(tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    torch.multiprocessing.spawn(_process, (port, str(tmp_path)), nprocs=2)
+    spawn(_process, (port, str(tmp_path)), nprocs=2)
     # Both have the same batch, so the mean gradient is that of one process.
     found = lr.open_record(tmp_path / "record.nc")
     expected = by_hand(12)

@@ -136,7 +136,8 @@ class Steps:
 
 
 def _rule(optimizer: Any) -> Rule:
-    found = next((rule for kind, rule in _RULES if isinstance(optimizer, kind)), "other")
+    known = (rule for kind, rule in _RULES if isinstance(optimizer, kind))
+    found: Rule = next(known, "other")
     if found == "adam" and any(g.get("decoupled_weight_decay") for g in optimizer.param_groups):
         return "adamw"
     return found
