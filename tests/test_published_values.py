@@ -223,3 +223,18 @@ def test_a_long_decay_of_a_small_relu_classifier_ends_where_descent_ends():
     assert float(record.param_norm[-1]) == pytest.approx(norm, rel=1e-3)
     right = np.mean(np.logaddexp(0, -y * outputs))
     assert float(record.train_loss[-1]) == pytest.approx(right, rel=1e-3)
+
+
+@pytest.mark.slow
+def test_zero_labels_and_a_zero_start_have_no_run():
+    # All outputs and forces are zero, with decay as without.
+    x = np.random.default_rng(0).normal(size=(6, 3))
+    experiment = lr.Experiment(
+        task=lr.tasks.Arrays(x_train=x, y_train=np.zeros(6), x_test=x, y_test=np.zeros(6)),
+        model=lr.models.MLP(widths=(), activation="identity", bias=False, zero_last=True),
+        loss=SQUARED,
+        weight_decay=1e-2,
+        dynamics=lr.dynamics.Flow(),
+    )
+    with pytest.raises(lr.InputError, match=r"^params = 0\.0: .*stationary point"):
+        lr.simulate(experiment)

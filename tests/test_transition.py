@@ -288,6 +288,21 @@ def test_scores_of_regressions_are_relative_to_the_variance_of_the_labels():
     assert "fitted from the beginning" in near.says
 
 
+def test_losses_that_are_low_from_the_beginning_have_no_delay():
+    # Ridge regression from a small start: both losses pass at time 0, and R2 rises late.
+    by_loss = lr.Thresholds(loss=0.01)
+    curves = {"train_loss": step(2e-3, 0, 100), "test_loss": step(2e-3, 9e-4, 2000)}
+    events = read_off(TIMES, curves, "completed", by_loss, Scales(1e-3, 1e-3))
+    assert (events.t_train, events.t_test, events.t_change) == (0.0, 0.0, 0.0)
+    assert (events.delay_ratio, events.delay_difference) == (1.0, 0.0)
+    assert events.final_score > events.plateau_score + 1
+    assert events.outcome == "immediate"
+    # A test loss that passes later than that of the training data has an endless ratio.
+    curves["test_loss"] = step(2e-2, 9e-4, 2000)
+    events = read_off(TIMES, curves, "completed", by_loss, Scales(1e-3, 1e-3))
+    assert (events.delay_ratio, events.outcome) == (np.inf, "grokked")
+
+
 @pytest.mark.parametrize(
     ("train", "test", "word"),
     [

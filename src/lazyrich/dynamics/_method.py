@@ -198,7 +198,7 @@ def speed(flow: GradientFlow, params: PyTree, problem: Problem, log: bool) -> fl
     rates.append(float(rms(moved)) / output_unit(problem))
     fastest = max(rates)
     if not fastest > 0:
-        accepted = "should have a tangent kernel or decay; from here nothing moves"
+        accepted = "should not be a stationary point of loss and decay; from here nothing moves"
         raise InputError("params", 0.0, accepted)
     value = float(flow.loss.mean(flow.outputs(params), flow.y)) if log else 1.0
     return value / fastest

@@ -44,10 +44,13 @@ class Change:
 
     @property
     def delay_ratio(self) -> float:
-        """`t_change / t_train`; infinite if the data are fitted from the beginning."""
+        """`t_change / t_train`; infinite if the data are fitted from the beginning, but 1 if the
+        change is there from the beginning as well."""
         if math.isnan(self.t_change):
             return math.nan
-        return self.t_change / self.t_train if self.t_train > 0 else math.inf
+        if self.t_train > 0:
+            return self.t_change / self.t_train
+        return math.inf if self.t_change > 0 else 1.0
 
     @property
     def size(self) -> float:

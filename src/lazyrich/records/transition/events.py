@@ -26,7 +26,8 @@ class Transition:
         loss, from its extremum after the fit; `t50_sustained`: as `t50`, held.
     - `t_change`: the time from which at least half of the change of the score is kept, where scores
         below chance count as chance; with `Thresholds.loss`, `t_test`. `delay_ratio` and
-        `delay_difference` compare `t_change` with `t_train`.
+        `delay_difference` compare `t_change` with `t_train`. If `t_train` is 0 the ratio is
+        infinite, or 1 if `t_change` is 0 as well.
     - `plateau`: first and last time of the window that defines the kernel plateau;
         `plateau_score`, the median test score in the window; `final_score`, that of the last
         `sustained` records; `train_score`, the same for the training data.
