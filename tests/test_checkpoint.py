@@ -258,12 +258,13 @@ def test_a_stopped_run_goes_on_to_the_same_end(name, observing, tmp_path, monkey
         return {"time": time, "test_loss": problem.loss.mean(outputs, problem.train.y)}
 
     look = observe if observing else None
-    whole = ROWS[name].follow(problem, times, silent, look)
+    kept_at = {"snapshots": t1 * np.array([0.0, 0.11, 0.5, 0.93])}
+    whole = ROWS[name].follow(problem, times, silent, look, **kept_at)
     num_stops = 0
     while True:
         checkpoint = Checkpoint(tmp_path / "run", "a run", every=0.0)
         try:
-            pieces = ROWS[name].follow(problem, times, stop_after(2), look, checkpoint)
+            pieces = ROWS[name].follow(problem, times, stop_after(2), look, checkpoint, **kept_at)
             break
         except Stopped:
             num_stops += 1
@@ -272,8 +273,11 @@ def test_a_stopped_run_goes_on_to_the_same_end(name, observing, tmp_path, monkey
     assert bits((pieces.times, pieces.states, pieces.observed, pieces.final)) == bits(
         (whole.times, whole.states, whole.observed, whole.final)
     )
+    assert whole.snapshots is not None
+    assert len(whole.snapshots.times) == 4
+    assert bits(pieces.snapshots) == bits(whole.snapshots)
     # What is complete takes no more steps.
-    again = ROWS[name].follow(problem, times, stop_after(0), look, checkpoint)
+    again = ROWS[name].follow(problem, times, stop_after(0), look, checkpoint, **kept_at)
     assert bits((again.times, again.observed)) == bits((whole.times, whole.observed))
 
 

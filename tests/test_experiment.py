@@ -190,7 +190,8 @@ def test_kinds_are_known_by_their_place():
     places = {place.__name__: built_in(place) for place in Choice.__subclasses__()}
     assert places["AbstractModel"] == {
         "DiagonalLinear", "MatrixFactorisation", "MLP", "CommitteeMachine", "Functions",
-        "FromEquinox", "FromTorch", "Doubled", "Linearised", "Transformer", "Centred",
+        "FromEquinox", "FromTorch", "FromFlax", "FromFlaxNNX", "FromHaiku", "Doubled", "Linearised",
+        "Transformer", "Centred",
     }  # fmt: skip
     assert places["AbstractLoss"] == {
         "Logistic", "Exponential", "CrossEntropy", "Squared", "Hinge", "SquaredHinge",

@@ -171,7 +171,7 @@ def test_an_array_that_some_lanes_share_is_held_once():
 class Frozen(lr.dynamics.AbstractDynamics):
     """Parameters that stay where they are: dynamics of one's own, which only follow."""
 
-    def follow(self, problem, times, progress, observe=None, checkpoint=None):
+    def follow(self, problem, times, progress, observe=None, checkpoint=None):  # type: ignore[override]
         progress(times[-1], 1)
         seen = [observe(jnp.asarray(time), problem.params) for time in times]
         return lr.dynamics.Trajectory(
@@ -199,3 +199,5 @@ def test_dynamics_of_ones_own_solve_one_problem_after_the_other():
     done = [fraction for stage, fraction, _ in heard if stage == "solving the flow" and fraction]
     assert done == sorted(done)
     assert len(done) == 3
+    with pytest.raises(lr.InputError, match="keep_params = 2: Frozen can keep only parameters at"):
+        lr.simulate(experiments[0], keep_params=2)

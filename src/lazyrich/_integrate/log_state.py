@@ -9,3 +9,8 @@ class LogState(eqx.Module):
 
     params: PyTree
     log_time: Float[Array, ""]
+
+
+def params_of(y: PyTree) -> PyTree:
+    """The parameters in a state, for states with and without a clock."""
+    return y.params if isinstance(y, LogState) else y

@@ -18,7 +18,8 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 from .._core.norms import tree_norm
 from ..solvers._work import AbstractCounting, Work, work
 from .interpolation import evaluated
-from .log_state import LogState
+from .log_state import params_of
+from .snapshots import Snapshots
 from .status import (
     COMPLETED,
     CROSSED,
@@ -30,6 +31,7 @@ from .status import (
     STIFF,
     UNDERFLOW,
 )
+from .stop import Stop
 
 # The number of attempted steps in a segment. It is constant, so that the segments of an
 # interrupted run contain the same steps as those of an uninterrupted one. A resumed record is
@@ -41,15 +43,6 @@ _PI = 0.4  # the exponent of the previous error times the order, as in Hairer & 
 # If the error of an attempt is larger, what the solver carries over is not trusted, such as a
 # spectral radius that has become too small. For smaller errors the step was only a little too long.
 _DOUBTFUL = 2.0
-
-
-class Stop(eqx.Module):
-    """Ends a run once an observed value has reached `level` for `sustained` records in a row."""
-
-    level: Float[Array, ""]
-    sign: Float[Array, ""]  # 1 if the value should rise to the level, -1 if it should fall
-    sustained: int = eqx.field(static=True)
-    name: str | None = eqx.field(static=True)  # of the value; with None a run never stops
 
 
 class System(eqx.Module):
@@ -104,16 +97,16 @@ class SolveState(eqx.Module):
     num_rejected: Int[Array, ""]
     work: Work
     status: Int[Array, ""]
-
-
-def params_of(y: PyTree) -> PyTree:
-    """The parameters in a state, for states with and without a clock."""
-    return y.params if isinstance(y, LogState) else y
+    snapshots: Snapshots | None = None
 
 
 @eqx.filter_jit
-def start(system: System, y0: PyTree, first_step: Array) -> SolveState:
+def start(
+    system: System, y0: PyTree, first_step: Array, snapshots: Array | None = None
+) -> SolveState:
     """A solve at its start, with its first record if time 0 is requested.
+
+    `snapshots` are times at which the parameters are kept.
 
     Every leaf has the same type, strong or weak, as after a step. Otherwise the solve would be
     compiled twice.
@@ -145,6 +138,7 @@ def start(system: System, y0: PyTree, first_step: Array) -> SolveState:
         num_rejected=zero,
         work=jax.tree.map(lambda w: w.astype(jnp.int64), _taken(system, solver_state)),
         status=zero,
+        snapshots=None if snapshots is None else Snapshots.begin(snapshots, params_of(y0)),
     )
 
 
@@ -240,6 +234,7 @@ def _attempt(system: System, solve: SolveState) -> SolveState:
             size > _DOUBTFUL,
             taken,
         ),
+        is_leaf=lambda leaf: leaf is None,
     )
     after = eqx.tree_at(
         lambda m: (m.num_accepted, m.num_rejected),
@@ -248,6 +243,9 @@ def _attempt(system: System, solve: SolveState) -> SolveState:
     )
     interpolation = system.solver.interpolation_cls(t0=t0, t1=t1, **dense)
     after = _record(system, after, interpolation, accepted, y1)
+    if after.snapshots is not None:
+        found = after.snapshots.after_step(interpolation, system.clock, accepted, y1)
+        after = eqx.tree_at(lambda m: m.snapshots, after, found)
     return eqx.tree_at(lambda m: m.status, after, _status(system, solve, after, size))
 
 

@@ -17,8 +17,10 @@ from .._core.errors import InputError
 from .._core.precision import Precision, as_double, in_double
 from ..experiments.experiment import Experiment, check_experiment
 from ..records.described import check_record, description_of
+from ..records.parameters import FINAL, KEPT, KEPT_TIME, LAYOUT, flat_params
+from .kept_params import Keep, KeptParams
 from .prepared import prepare
-from .result import FINAL, digest_of
+from .result import digest_of
 from .simulate import listening
 from .solve import Listener, Stopwatch, solve_batch
 from .watching import Watcher, reporting_failure
@@ -28,22 +30,16 @@ from .watching import Watcher, reporting_failure
 def parameters(record: xr.Dataset, experiment: Experiment, time: float | None = None) -> Any:
     """The parameters of a run in the structure of its model, as for `simulate(params=...)`.
 
-    - **Takes** `time`, for a run with the probe `parameters`: the nearest record is used. With
-        None, the parameters at the end of a run with `keep_params=True`, or of the last record.
+    - **Takes** `time`, at which parameters were kept. With the probe `parameters` the nearest
+        record is used. With None, the parameters at the end of a run with `keep_params`, or of the
+        last record.
     - **Returns** a pytree of NumPy arrays in the precision of the experiment.
     - **Raises** [`InputError`][lazyrich.InputError] if the record does not contain parameters, or
         if they do not fit the model of the experiment.
     """
     check_record(record)
     check_experiment(experiment)
-    if time is None and FINAL in record:
-        flat = record[FINAL].values
-    elif "parameters" in record:
-        nearest = -1 if time is None else int(np.argmin(np.abs(record["time"].values - time)))
-        flat = record["parameters"].values[nearest]
-    else:
-        accepted = "should be in it: use simulate(..., keep_params=True), or the probe parameters"
-        raise InputError("record", "parameters", accepted)
+    flat = flat_params(record, time, nearest=True)
     split = experiment.task.sample_for(jr.key(experiment.seed), experiment.loss.takes)
     dim = split.train.x.shape[1]
 
@@ -95,6 +91,7 @@ def extend(
     t1: float,
     *,
     params: Any = None,
+    keep_params: Keep = True,
     listener: Listener | None = None,
     progress: bool = False,
     watcher: Watcher | None = None,
@@ -105,9 +102,10 @@ def extend(
     a run to `t1` would record. The result agrees with such a run within the tolerance of the
     solver, because the continued run has an additional end of a step at the old horizon.
 
-    - **Takes** a record made with `keep_params=True`, and its experiment; `params`, if they were
-        passed to [`simulate`][lazyrich.simulate]; `listener`, `progress` and `watcher` as for
-        `simulate`. The watcher receives the whole record, with the records of before.
+    - **Takes** a record made with `keep_params`, and its experiment; `params`, if they were
+        passed to [`simulate`][lazyrich.simulate]; `keep_params`, with times after the old horizon,
+        `listener`, `progress` and `watcher` as for `simulate`. The watcher receives the whole
+        record, with the records of before. Parameters kept before stay in the record.
     - **Returns** the record up to `t1`, which can be extended again. Its cost is the sum of the
         costs of both parts. The attribute `extended_at` lists the times of continuation.
     - **Raises** [`InputError`][lazyrich.InputError] if the record is of another experiment, if it
@@ -116,6 +114,7 @@ def extend(
     """
     check_record(record)
     check_experiment(experiment)
+    keep = KeptParams.of(keep_params)
     longer = experiment.with_changes({"t1": float(t1)})
     end = check_extends(record, longer)
     own = None if params is None else as_double(params, "params")
@@ -131,8 +130,8 @@ def extend(
         clock.start("sampling data")
         prepared = prepare(longer, own).going_on(reached, end)
         watch = None if watcher is None else _Joining(watcher, record, end)
-        solved = solve_batch([prepared], listen, clock=clock, watcher=watch)
-        whole = _joined(record, solved.record(0, keep_params=True), end)
+        solved = solve_batch([prepared], listen, clock=clock, watcher=watch, keep=keep)
+        whole = _joined(record, solved.record(0, keep), end)
         if watcher is not None:
             watcher(whole)
     return whole
@@ -164,6 +163,7 @@ def _joined(before: xr.Dataset, after: xr.Dataset, end: float) -> xr.Dataset:
     for name in curves:
         joined[name].attrs = after[name].attrs
     joined["time"].attrs = after["time"].attrs
+    joined = _with_kept(joined, before, after)
     joined.attrs = {
         **after.attrs,
         "solver": json.dumps({**second, **counts}),
@@ -171,3 +171,15 @@ def _joined(before: xr.Dataset, after: xr.Dataset, end: float) -> xr.Dataset:
         "extended_at": json.dumps([*json.loads(before.attrs.get("extended_at", "[]")), end]),
     }
     return joined
+
+
+def _with_kept(joined: xr.Dataset, before: xr.Dataset, after: xr.Dataset) -> xr.Dataset:
+    """The joined record with the parameters that either part kept at chosen times."""
+    parts = [part[[KEPT]] for part in (before, after) if KEPT in part]
+    if not parts:
+        return joined
+    kept = xr.concat(parts, dim=KEPT_TIME, join="exact")
+    kept[KEPT].attrs, kept[KEPT_TIME].attrs = parts[-1][KEPT].attrs, parts[-1][KEPT_TIME].attrs
+    bare = joined.drop_vars([name for name in (KEPT, KEPT_TIME) if name in joined.variables])
+    layout = {LAYOUT: before.attrs[LAYOUT]} if LAYOUT in before.attrs else {}
+    return bare.assign({KEPT: kept[KEPT]}).assign_attrs({**layout, **joined.attrs})

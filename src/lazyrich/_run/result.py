@@ -10,28 +10,24 @@ from importlib.metadata import version
 from typing import Any
 
 import jax
-import jax.flatten_util
 import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
 from .._core.errors import InputError
 from .._integrate.status import Running
-from ..dynamics import Effort, Ending, Trajectory
+from ..dynamics import Effort, Ending, Snapshots, Trajectory
 from ..experiments.experiment import Experiment
 from ..predictors._base import doubt_of
 from ..probes import AbstractProbe
 from ..records.schema import VARIABLES, names_of
 from .achieved import rms_of_params
 from .context import ProbedRun
+from .kept_params import KeptParams
 from .kkt import final_residuals, unknown_residuals
 from .prepared import PreparedProblem
 
 SCALES = names_of("scale")
-FINAL = "final_parameters"
-
-# The largest number of final parameters that a record contains: 128 MB.
-_MOST_KEPT = 2**24
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +42,7 @@ class BatchResult:
     - `probes`, the probes that apply to at least one run, by name.
     - `seconds`, the time of the whole batch, by stage; `loss_floors`, of the training loss.
     - `own_params`, the SHA-256 of initial parameters passed by the user, otherwise empty; `finals`,
-        the parameters at the end.
+        the parameters at the end; `snapshots`, those at chosen times after `begins`.
     """
 
     experiments: tuple[Experiment, ...]
@@ -62,6 +58,8 @@ class BatchResult:
     loss_floors: list[float]
     own_params: list[str]
     finals: list[Any]
+    snapshots: list[Snapshots | None]
+    begins: list[float]
     seconds: dict[str, float] = dataclasses.field(default_factory=dict)
 
     @classmethod
@@ -105,6 +103,8 @@ class BatchResult:
             loss_floors=[each.experiment.dynamics.loss_floor(each.problem) for each in prepared],
             own_params=[digest_of(each.own_params) for each in prepared],
             finals=[solved.final for solved in trajectories],
+            snapshots=[solved.snapshots for solved in trajectories],
+            begins=[each.begin for each in prepared],
         )
 
     def with_seconds(self, seconds: dict[str, float]) -> "BatchResult":
@@ -154,12 +154,8 @@ class BatchResult:
         doubt = doubt_of(label, status, why)
         return words | ({"warning": doubt} if doubt else {})
 
-    def record(self, place: int, *, keep_params: bool = False) -> xr.Dataset:
-        """The record of the run at `place`.
-
-        - **Takes** `keep_params`, whether the record contains the final parameters, unless there
-            are too many.
-        """
+    def record(self, place: int, keep: KeptParams = KeptParams()) -> xr.Dataset:
+        """The record of the run at `place`, with the parameters to `keep`."""
         experiment = self.experiments[place]
         long_name, units = experiment.time_axis
         axis = {"long_name": long_name, "units": units}
@@ -194,12 +190,7 @@ class BatchResult:
         if words := experiment.task.mapping(experiment.loss.takes):
             attributes["labels"] = words
         record = xr.Dataset(variables, coords, attributes)
-        if not keep_params:
-            return record
-        flat = np.asarray(jax.flatten_util.ravel_pytree(self.finals[place])[0])
-        if flat.size > _MOST_KEPT:
-            return record
-        return record.assign({FINAL: ("parameter", flat, VARIABLES[FINAL].labels)})
+        return keep.added_to(record, self.finals[place], self.snapshots[place], self.begins[place])
 
 
 def _padded(rows: Sequence[Any], num_records: int, name: str = "time") -> np.ndarray:

@@ -16,6 +16,7 @@ from .._core.terminal import progress as shown_progress
 from .._integrate.checkpoint import Checkpoint
 from ..experiments.experiment import Experiment, check_experiment
 from ..records.schema import check_names
+from .kept_params import Keep, KeptParams
 from .prepared import prepare, prepare_all
 from .result import BatchResult, digest_of, machine
 from .solve import Listener, Stopwatch, silently, solve_batch
@@ -26,7 +27,7 @@ def simulate(
     experiment: Experiment,
     *,
     params: Any = None,
-    keep_params: bool = False,
+    keep_params: Keep = False,
     progress: bool = False,
     listener: Listener | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
@@ -36,9 +37,12 @@ def simulate(
 
     - **Takes** `params`, your own initial parameters in place of those of the model. They are
         $\theta(0)$ and are not multiplied by `init_scale`. The record contains their SHA-256 as
-        `own_params`, in addition to the hash of the experiment. `keep_params`, whether the record
-        contains the final parameters as `final_parameters`, for
-        [`parameters`][lazyrich.parameters] and [`extend`][lazyrich.extend]. `progress`, whether
+        `own_params`, in addition to the hash of the experiment. `keep_params`, the parameters that
+        the record contains: with True those at the end, unless there are more than 16 million;
+        with `"end"` those at the end in any case; with a sequence of times, or a number of
+        recorded times, also those at these times. `record.params(t)`,
+        [`parameters`][lazyrich.parameters] and [`extend`][lazyrich.extend] read them. They do not
+        change the other numbers of a run, and are no part of its hash. `progress`, whether
         to show progress and remaining time on stderr. `listener`, a function that receives the
         progress instead. `checkpoint`, a file in which the state of the solve is saved every ten
         seconds. If the file exists, the run is resumed from it, and its record is the same as
@@ -52,7 +56,8 @@ def simulate(
         hash, the ending of the solve and its cost. If a solve fails, the record contains the
         values up to the failure.
     - **Raises** [`InputError`][lazyrich.InputError] if the labels do not fit the loss, if the model
-        does not fit the data, or if the checkpoint is of another run.
+        does not fit the data, if the kept parameters do not fit in memory, or if the checkpoint is
+        of another run.
     """
     return simulate_many(
         [experiment],
@@ -70,7 +75,7 @@ def simulate_many(
     experiments: Sequence[Experiment],
     *,
     params: Sequence[Any] | None = None,
-    keep_params: bool = False,
+    keep_params: Keep = False,
     progress: bool = False,
     listener: Listener | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
@@ -93,11 +98,17 @@ def simulate_many(
     for experiment in experiments:
         check_experiment(experiment)
     title = experiments[0].name if experiments else ""
+    keep = KeptParams.of(keep_params)
     with reporting_failure(watcher), listening(listener, progress, title) as listen:
         result = simulate_batch(
-            experiments, params=params, listener=listen, checkpoint=checkpoint, watcher=watcher
+            experiments,
+            params=params,
+            keep=keep,
+            listener=listen,
+            checkpoint=checkpoint,
+            watcher=watcher,
         )
-        records = [result.record(i, keep_params=keep_params) for i in range(len(experiments))]
+        records = [result.record(i, keep) for i in range(len(experiments))]
         if watcher is not None:
             watcher(records[0])
     return records
@@ -108,6 +119,7 @@ def simulate_batch(
     experiments: Sequence[Experiment],
     *,
     params: Sequence[Any] | None = None,
+    keep: KeptParams = KeptParams(),
     listener: Listener = silently,
     checkpoint: str | os.PathLike[str] | None = None,
     watcher: Watcher | None = None,
@@ -117,7 +129,7 @@ def simulate_batch(
     own = [None] * len(experiments) if params is None else [as_double(p, "params") for p in params]
     kept = None
     if checkpoint is not None:
-        kept = Checkpoint(checkpoint, identity_of(experiments[0], own[0]))
+        kept = Checkpoint(checkpoint, identity_of(experiments[0], own[0], keep))
     clock = Stopwatch(listener)
     # LAPACK threads stay active for a while after each call and slow down the compiled products
     # that follow. On two cores, a step of panel 1a takes 185 ms with them and 160 ms without.
@@ -127,7 +139,7 @@ def simulate_batch(
             prepared = prepare_all(experiments)
         else:
             prepared = [prepare(e, p) for e, p in zip(experiments, own, strict=True)]
-        return solve_batch(prepared, listener, kept, clock, watcher)
+        return solve_batch(prepared, listener, kept, clock, watcher, keep)
 
 
 def _check_batch(
@@ -166,7 +178,7 @@ def listening(listener: Listener | None, progress: bool, title: str) -> Iterator
         yield shown
 
 
-def identity_of(experiment: Experiment, params: Any) -> str:
+def identity_of(experiment: Experiment, params: Any, keep: KeptParams) -> str:
     """Text that must be equal for a run to be resumed with an identical result."""
     versions = {
         name: version(name)
@@ -174,4 +186,5 @@ def identity_of(experiment: Experiment, params: Any) -> str:
     }
     probes = [probe.name for probe in experiment.probe_modules]
     parts = [experiment.content_hash, digest_of(params), probes, versions, machine()]
-    return json.dumps(parts)
+    asked = [keep.times, keep.number] if keep.times or keep.number else []
+    return json.dumps(parts + asked)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import equinox as eqx
 import numpy as np
@@ -11,6 +12,7 @@ from .._integrate.checkpoint import Checkpoint
 from ..dynamics import Problem, SolveProgress
 from ..experiments.experiment import Experiment
 from .context import check_own_probes, observer_of, probed
+from .kept_params import KeptParams
 from .prepared import PreparedProblem
 from .probes_after_solve import measure_after
 from .probes_in_solve import check_probes
@@ -55,12 +57,13 @@ def solve_batch(
     checkpoint: Checkpoint | None = None,
     clock: Stopwatch | None = None,
     watcher: Watcher | None = None,
+    keep: KeptParams = KeptParams(),
 ) -> BatchResult:
     """Solves prepared problems and measures their probes.
 
     - **Takes** problems with the same dynamics; `checkpoint` and `watcher`, only for a single
         problem; `clock`, a stopwatch with the seconds spent before. The watcher is called only
-        during the solve.
+        during the solve. `keep`, the parameters to keep.
     - **Raises** [`InputError`][lazyrich.InputError] if the problems cannot share a solve.
     """
     clock = Stopwatch(listener) if clock is None else clock
@@ -69,6 +72,7 @@ def solve_batch(
     for each in prepared:
         assert each.data.predictors is not None
     times = _times(prepared)
+    snapshots = keep.grids(prepared, times)
     rounded = [each for each in prepared if not each.precision.is_double]
     for each in rounded:
         check_start(each)
@@ -81,6 +85,8 @@ def solve_batch(
         if watch is not None:
             watch.offer(now)
 
+    # Dynamics of the user may not know of snapshots.
+    asked: dict[str, Any] = {} if snapshots is None else {"snapshots": snapshots}
     first_of_data = {id(each.data): i for i, each in reversed([*enumerate(prepared)])}.values()
     if dynamics.keeps_states:
         for i in first_of_data:
@@ -89,7 +95,7 @@ def solve_batch(
             measure = MeasuredSoFar(prepared[0])
             watch = Watch(prepared[0], watcher, measure, clock.seconds)
         problems = [each.to_solve for each in prepared]
-        trajectories = dynamics.solve(problems, times, report, checkpoint=checkpoint)
+        trajectories = dynamics.solve(problems, times, report, None, checkpoint, **asked)
         clock.start("measuring")
         runs, values = measure_after(
             prepared, trajectories, lambda done: listener("measuring", done, "")
@@ -106,7 +112,7 @@ def solve_batch(
         if watcher is not None:
             watch = Watch(prepared[0], watcher, lambda t: (runs[0], t.observed), clock.seconds)
         with prepared[0].precision.context():
-            trajectories = dynamics.solve(problems, times, report, observers, checkpoint)
+            trajectories = dynamics.solve(problems, times, report, observers, checkpoint, **asked)
         clock.start("measuring")
         if rounded:
             trajectories = checked_ends(prepared, trajectories)

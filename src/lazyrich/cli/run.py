@@ -14,9 +14,11 @@ from .._core.terminal import interruptible, progress
 from .kinds import KEYS
 from .settings import (
     Data,
+    KeepParams,
     Set,
     Threshold,
     can_draw,
+    kept_params,
     on_data,
     resolve,
     resolve_row,
@@ -85,12 +87,14 @@ def run(
         int | None, typer.Option(min=0, metavar="N", help="The run of a batch file, from 0.")
     ] = None,
     track: Track = None,
+    keep_params: KeepParams = "end",
 ) -> None:
     """Run one experiment; users see `HELP`."""
     again = experiment.endswith(".nc")
     batch, place = resolve_row(experiment, row) if again else ([], 0)
     described = batch[place] if again else on_data(resolve(experiment, set_ or []), data)
     thresholds = thresholds_for(experiment, threshold)
+    keep = kept_params(keep_params)
     given_data = None if data is None else str(data)
     for option, value, given in (
         ("--row", row, not again),
@@ -111,7 +115,7 @@ def run(
     before = _prepare(folder, force, None if again else described)
     summary = interruptible(
         lambda: _run(
-            described, folder, batch, place, forecast, thresholds, before, curves, watcher
+            described, folder, batch, place, forecast, thresholds, before, curves, watcher, keep
         ),
         None if watcher is None else watcher.failed,
     )
@@ -195,6 +199,7 @@ def _run(
     before: "xr.Dataset | None",
     curves: "dict[str, Any] | None",
     watcher: "AbstractWatcher | None",
+    keep: "bool | int | list[float]",
 ) -> dict[str, Any]:
     from .._run.extend import extend
     from .._run.simulate import simulate, simulate_many
@@ -219,12 +224,19 @@ def _run(
     with progress(described.name) as listener:
         if batch:
             # The whole batch, because the last bits of a run depend on the other runs.
-            record = simulate_many(batch, listener=listener)[place]
+            record = simulate_many(batch, keep_params=keep, listener=listener)[place]
             if watcher is not None:
                 watcher(record)
         elif before is not None:
             print(f"lazyrich: {described.name}: continuing from record.nc", file=sys.stderr)
-            record = extend(before, described, described.t1, listener=listener, watcher=watcher)
+            record = extend(
+                before,
+                described,
+                described.t1,
+                keep_params=keep,
+                listener=listener,
+                watcher=watcher,
+            )
         elif follows_the_flow(described) if wanted is None else wanted:
             record = forecast_and_simulate(
                 described,
@@ -233,11 +245,12 @@ def _run(
                 checkpoint=checkpoint,
                 thresholds=thresholds,
                 watcher=watcher,
+                keep_params=keep,
             )
         else:
             record = simulate(
                 described,
-                keep_params=True,
+                keep_params=keep,
                 listener=listener,
                 checkpoint=checkpoint,
                 watcher=watcher,

@@ -47,6 +47,29 @@ Scheduler = Annotated[
 ]
 
 
+KeepParams = Annotated[
+    str,
+    typer.Option(
+        "--keep-params",
+        metavar="end|T1,T2,...|N",
+        help="Parameters in the record: at the end, and at these times or N recorded times.",
+    ),
+]
+
+
+def kept_params(text: str) -> "bool | int | list[float]":
+    """The `keep_params` of a run that `--keep-params` asks for. A whole number is a number."""
+    if text == "end":
+        return True
+    try:
+        if text.isdecimal() and text.isascii():
+            return int(text)
+        return [float(part) for part in text.removesuffix(",").split(",")]
+    except ValueError:
+        accepted = "should be end, times such as 1.0,2.5, or a number of recorded times such as 10"
+        raise InputError("--keep-params", text, accepted) from None
+
+
 def can_draw() -> bool:
     """Whether the extra `view` is installed."""
     return all(map(find_spec, ("matplotlib", "jinja2", "plotly")))

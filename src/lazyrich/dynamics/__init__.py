@@ -7,6 +7,7 @@ from ._base import (
     AbstractDynamics as AbstractDynamics,
     Effort as Effort,
     Problem as Problem,
+    Snapshots as Snapshots,
     SolveProgress as SolveProgress,
     Trajectory as Trajectory,
 )

@@ -2,6 +2,7 @@
 
 import abc
 import dataclasses
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -11,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Shaped
 
 from .._core.description import Choice
+from .._core.errors import InputError
 from .._core.precision import Precision, in_double
 from .._integrate.checkpoint import Checkpoint
 from .._integrate.status import Ending, Running
@@ -97,13 +99,25 @@ class Effort:
 _COUNTS = ("num_gradients", "num_jacobians", "num_products", "num_jittered")
 
 
+class Snapshots(eqx.Module):
+    """Parameters at some times of a solve, with a leading axis over `times`.
+
+    `within` is the largest distance of these times from the requested times.
+    """
+
+    times: Float[np.ndarray, " k"]
+    params: Any
+    within: float = 0.0
+
+
 class Trajectory(eqx.Module):
     """The result of a solve: states at the recorded times.
 
     `params_at(time, state)` gives the parameters. If the solve observed values, `observed` contains
     them with a leading axis over `times`, and there are no states. A solve that failed ends early:
     `times` contains the recorded times and `ending` the reason. While a solve goes on, `ending` is
-    `running`, `times` contains the times recorded so far, and `final` is None.
+    `running`, `times` contains the times recorded so far, and `final` is None. `snapshots` contains
+    the parameters at the times for which they were requested, as far as the solve came.
     """
 
     times: Float[np.ndarray, " t"]
@@ -113,6 +127,7 @@ class Trajectory(eqx.Module):
     effort: Effort = eqx.field(static=True)
     observed: Any = None
     final: Any = None
+    snapshots: Snapshots | None = None
 
     @property
     def is_whole(self) -> bool:
@@ -275,13 +290,16 @@ class AbstractDynamics(Choice):
         progress: Progress,
         observe: Observe | None = None,
         checkpoint: Checkpoint | None = None,
+        snapshots: Float[np.ndarray, " k"] | None = None,
     ) -> Trajectory:
         """Solves `problem` from time 0 and keeps the states at `times`, which increase.
 
         - **Takes** `progress`, called with the simulated time, the number of steps, and a function
             that returns the trajectory so far; `observe(time, params)`, a pytree of arrays that is
             kept instead of the states, unless these dynamics keep states; `checkpoint`, the file in
-            which the state of the solve is saved and from which it is resumed.
+            which the state of the solve is saved and from which it is resumed; `snapshots`,
+            increasing times at which the parameters are kept. The last of `times` is at least the
+            last of these.
         """
 
     @in_double
@@ -292,18 +310,25 @@ class AbstractDynamics(Choice):
         report: Report,
         observers: Sequence[Observe] | None = None,
         checkpoint: Checkpoint | None = None,
+        snapshots: Sequence[Float[np.ndarray, " _"]] | None = None,
     ) -> list[Trajectory]:
         """Solves every problem of a batch to its end; by default one after the other.
 
         - **Takes** `times` for each problem; `observers` for each problem, as `observe` in
             `follow`, unless these dynamics keep states; `report`, called with the progress;
-            `checkpoint`, only for a batch of one problem.
+            `checkpoint`, only for a batch of one problem; `snapshots`, as many times for each.
         """
         found: list[Trajectory] = []
         for place, (problem, grid) in enumerate(zip(problems, times, strict=True)):
             observe = None if observers is None else observers[place]
             progress = _Reporting(report, place, len(problems), grid)
-            found.append(self.follow(problem, grid, progress, observe, checkpoint))
+            asked: dict[str, Any] = {}
+            if snapshots is not None:
+                if "snapshots" not in inspect.signature(self.follow).parameters:
+                    accepted = f"{type(self).__name__} can keep only parameters at the end"
+                    raise InputError("keep_params", len(snapshots[place]), accepted)
+                asked["snapshots"] = snapshots[place]
+            found.append(self.follow(problem, grid, progress, observe, checkpoint, **asked))
         return found
 
     def first_times(self, problems: Sequence[Problem]) -> list[float]:

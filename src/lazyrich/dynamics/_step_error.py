@@ -10,8 +10,7 @@ from jaxtyping import Array, PyTree, Shaped
 
 from .._core.norms import rms, tree_norm
 from .._core.precision import doubled, float_type
-from .._integrate.log_state import LogState
-from .._integrate.stepping import params_of
+from .._integrate.log_state import LogState, params_of
 from ..models import AbstractModel
 from ._base import Problem
 from ._rate import output_unit

@@ -34,6 +34,7 @@ from ._base import (
     recorded_params,
 )
 from ._rate import loss_floor
+from ._step_snapshots import StepSnapshots
 
 # The intended time of a chunk of steps in seconds, and the number of steps of the first chunk.
 _CHUNK_SECONDS, _FIRST_CHUNK = 0.25, 1
@@ -123,12 +124,14 @@ class AbstractDiscrete(AbstractDynamics):
         progress: Progress,
         observe: Observe | None = None,
         checkpoint: Checkpoint | None = None,
+        snapshots: Float[np.ndarray, " k"] | None = None,
     ) -> Trajectory:
         self.check(problem)
         if not times[-1] / self.learning_rate < _MOST_STEPS:
             accepted = f"takes {times[-1] / self.learning_rate:.2g} steps to time {times[-1]:g}"
             raise InputError("dynamics.learning_rate", self.learning_rate, accepted)
-        marks = np.unique(np.rint(times / self.learning_rate).astype(np.int64))
+        marks = np.unique(self._steps(times))
+        asked = None if snapshots is None else jnp.asarray(self._steps(snapshots))
         see = observe if observe is not None else recorded_params
         dtype = float_type(problem.params)
         decay, rate = jnp.asarray(problem.weight_decay, dtype), jnp.asarray(self.learning_rate)
@@ -137,7 +140,7 @@ class AbstractDiscrete(AbstractDynamics):
         model = jax.tree.map(lambda number: jnp.asarray(number, dtype), problem.model)
         walk = _Walk(problem.train, model, problem.loss, decay, divisor, rate, see, alike)
         params = jax.tree.map(jnp.asarray, problem.params)
-        state = _begin(walk, params, self.first_draws(problem.train), jnp.asarray(marks))
+        state = _begin(walk, params, self.first_draws(problem.train), jnp.asarray(marks), asked)
         if checkpoint is not None:
             state = checkpoint.load(state) or state
         finish = functools.partial(self._trajectory, problem, marks, observed=observe is not None)
@@ -156,6 +159,10 @@ class AbstractDiscrete(AbstractDynamics):
         if ending == "completed" and self._is_stopped(problem, walk, state):
             ending = "imprecise"
         return finish(state, ending)
+
+    def _steps(self, times: Float[np.ndarray, " t"]) -> Int[np.ndarray, " t"]:
+        """The steps nearest to these times."""
+        return np.rint(times / self.learning_rate).astype(np.int64)
 
     def _trajectory(
         self,
@@ -179,6 +186,9 @@ class AbstractDiscrete(AbstractDynamics):
             effort=Effort(type(self).__name__, num_steps, 0, round(passes), 0),
             observed=values if observed else None,
             final=None if ending == "running" else state.params,
+            snapshots=None
+            if state.snapshots is None
+            else state.snapshots.reached(self.learning_rate),
         )
 
 
@@ -246,10 +256,17 @@ class _State(eqx.Module):
     values: PyTree  # recorded so far, with a leading axis over the marks
     num_saved: Int[Array, ""]
     failed: Bool[Array, ""]
+    snapshots: StepSnapshots | None = None
 
 
 @eqx.filter_jit
-def _begin(walk: _Walk, params: PyTree, draws: Draws, marks: Int[Array, " t"]) -> _State:
+def _begin(
+    walk: _Walk,
+    params: PyTree,
+    draws: Draws,
+    marks: Int[Array, " t"],
+    asked: Int[Array, " k"] | None,
+) -> _State:
     first = jax.eval_shape(walk.observe, jnp.zeros(()), params)
     zero = jnp.zeros((), marks.dtype)
     return _State(
@@ -260,6 +277,7 @@ def _begin(walk: _Walk, params: PyTree, draws: Draws, marks: Int[Array, " t"]) -
         values=jax.tree.map(lambda v: jnp.zeros((marks.size, *v.shape), v.dtype), first),
         num_saved=zero,
         failed=jnp.zeros((), bool),
+        snapshots=None if asked is None else StepSnapshots.begin(asked, params),
     )
 
 
@@ -276,7 +294,12 @@ def _go(walk: _Walk, marks: Int[Array, " t"], stop: Array, state: _State) -> _St
 
     def segment(state: _State) -> _State:
         target = jnp.minimum(mark(state), stop)
+        if state.snapshots is not None:
+            target = jnp.minimum(target, state.snapshots.next)
         state = jax.lax.fori_loop(state.step, target, lambda _, s: walk.step(s), state)
+        if state.snapshots is not None:
+            found = state.snapshots.at(state.step, state.params)
+            state = eqx.tree_at(lambda s: s.snapshots, state, found)
         return jax.lax.cond(state.step == mark(state), save, lambda s: s, state)
 
     def save(state: _State) -> _State:

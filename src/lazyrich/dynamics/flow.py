@@ -24,8 +24,9 @@ from .._integrate.checkpoint import Checkpoint
 from .._integrate.clock import LinearClock, LogClock
 from .._integrate.kept import kept
 from .._integrate.lanes import Lanes, advance_all
-from .._integrate.log_state import LogState
+from .._integrate.log_state import LogState, params_of
 from .._integrate.status import ENDINGS, RUNNING, Ending, Running
+from .._integrate.stop import Stop
 from ..models import AbstractModel
 from ._base import (
     AbstractDynamics,
@@ -33,6 +34,7 @@ from ._base import (
     Problem,
     Progress,
     Report,
+    Snapshots,
     Trajectory,
     recorded_params,
     reporting,
@@ -159,11 +161,12 @@ class Flow(AbstractDynamics):
         progress: Progress,
         observe: Observe | None = None,
         checkpoint: Checkpoint | None = None,
+        snapshots: Float[np.ndarray, " k"] | None = None,
     ) -> Trajectory:
         method = self._resolving(
             choose(self.method, self.clock, problem, float(times[-1])), problem
         )
-        switch = MethodSwitch(method, *self.prepare(problem, times, observe, method))
+        switch = MethodSwitch(method, *self.prepare(problem, times, observe, method, snapshots))
         if checkpoint is not None and (saved := checkpoint.load(switch.kept())) is not None:
             switch.take_up(saved)
         observed = observe is not None
@@ -199,6 +202,7 @@ class Flow(AbstractDynamics):
         report: Report,
         observers: Sequence[Observe] | None = None,
         checkpoint: Checkpoint | None = None,
+        snapshots: Sequence[Float[np.ndarray, " _"]] | None = None,
     ) -> list[Trajectory]:
         """Solves several problems of the same shapes in one compiled call, each to its own end.
 
@@ -207,14 +211,15 @@ class Flow(AbstractDynamics):
         - **Raises** [`InputError`][lazyrich.InputError] for problems of different shapes.
         """
         if len(problems) == 1:  # only then checkpoints and `max_seconds` are possible
-            return super().solve(problems, times, report, observers, checkpoint)
+            return super().solve(problems, times, report, observers, checkpoint, snapshots)
         observes = [None] * len(problems) if observers is None else observers
+        asked = [None] * len(problems) if snapshots is None else snapshots
         ends = [float(grid[-1]) for grid in times]
         method = choose_together(self.method, self.clock, list(problems), ends)
         method = self._resolving(method, problems[0])
         lanes = [
-            self.prepare(problem, grid, observe, method)
-            for problem, grid, observe in zip(problems, times, observes, strict=True)
+            self.prepare(problem, grid, observe, method, its)
+            for problem, grid, observe, its in zip(problems, times, observes, asked, strict=True)
         ]
         switches = [MethodSwitch(method, *lane) for lane in lanes]
         going = switches
@@ -248,6 +253,7 @@ class Flow(AbstractDynamics):
         times: Float[np.ndarray, " t"],
         observe: Observe | None,
         method: Method,
+        snapshots: Float[np.ndarray, " k"] | None = None,
     ) -> tuple["_stepping.System", "_stepping.SolveState"]:
         """The system and its state at time 0."""
         flow = GradientFlow.of(problem)
@@ -261,7 +267,8 @@ class Flow(AbstractDynamics):
                 accepted = f"should be among the recorded {', '.join(names)}"
                 raise InputError("dynamics.stop.probe", self.stop.probe, accepted)
         stop = self.stop or StopWhen()
-        requests = jnp.asarray(times * math.log(10) if log else times)
+        unit = math.log(10) if log else 1.0  # of the clock
+        requests = jnp.asarray(times * unit)
         system = _stepping.System(
             terms=LogTimeFlow(flow) if log else flow,
             solver=with_tolerances(method.solver, self.rtol, problem.params),
@@ -270,7 +277,7 @@ class Flow(AbstractDynamics):
             clock=LogClock() if log else LinearClock(),
             observe=seen,
             measure=StepError.of(problem, self.rtol, self.control),
-            stop=_stepping.Stop(
+            stop=Stop(
                 jnp.asarray(stop.level),
                 jnp.asarray(1.0 if stop.rises else -1.0),
                 stop.sustained,
@@ -289,7 +296,8 @@ class Flow(AbstractDynamics):
             check_keeps_types(system.solver, flow, params)
         first = 1e-2 * math.sqrt(self.rtol) * speed(flow, params, problem, log)
         state = LogState(params, jnp.zeros(())) if log else params
-        solve = _stepping.start(system, state, jnp.asarray(first))
+        kept_at = None if snapshots is None else jnp.asarray(snapshots * unit)
+        solve = _stepping.start(system, state, jnp.asarray(first), kept_at)
         if moving == "test_loss":
             resolution = self.densify * solve.metric
             system = eqx.tree_at(lambda system: system.resolution, system, resolution)
@@ -320,14 +328,18 @@ class Flow(AbstractDynamics):
             ending = ENDINGS[int(solve.status)]
         if ending == "max_steps" and method.stability_bound(solve):
             ending = "too_stiff"
+        unit = math.log(10) if self.clock == "log" else 1.0
         return Trajectory(
-            times=times / math.log(10) if self.clock == "log" else times,
+            times=times / unit,
             states=None if observed else values,
             params_at=recorded_params,
             ending=ending,
             effort=effort_of(method, solve, switched),
             observed=values if observed else None,
-            final=_stepping.params_of(solve.y),
+            final=params_of(solve.y),
+            snapshots=None
+            if solve.snapshots is None
+            else Snapshots(*solve.snapshots.reached(unit)),
         )
 
 

@@ -8,6 +8,7 @@ from threadpoolctl import threadpool_limits
 
 from .._core.precision import in_double
 from .._integrate.checkpoint import Checkpoint
+from .._run.kept_params import Keep, KeptParams
 from .._run.prepared import prepare
 from .._run.simulate import identity_of
 from .._run.solve import Listener, Stopwatch, silently, solve_batch
@@ -36,15 +37,17 @@ def forecast_and_simulate(
     checkpoint: Any = None,
     thresholds: Thresholds = Thresholds(),
     watcher: Watcher | None = None,
+    keep_params: Keep = True,
 ) -> xr.Dataset:
     """A run and its forecast. Data and predictors are computed once and used for both.
 
     - **Takes** `on_forecast`, called before the run begins with the forecast by calibrated
         constants, or with one line that says why there is no forecast; `listener`,
-        `checkpoint` and `watcher` as [`simulate`][lazyrich.simulate] does; `thresholds`, by which
-        the run will be judged.
+        `checkpoint`, `watcher` and `keep_params` as [`simulate`][lazyrich.simulate] does;
+        `thresholds`, by which the run will be judged.
     - **Returns** the same record as [`simulate`][lazyrich.simulate].
     """
+    keep = KeptParams.of(keep_params)
     with reporting_failure(watcher), threadpool_limits(limits=1, user_api="blas"):
         clock = Stopwatch(listener)
         clock.start("sampling data")
@@ -61,9 +64,9 @@ def forecast_and_simulate(
         on_forecast(found)
         kept = None
         if checkpoint is not None:
-            kept = Checkpoint(checkpoint, identity_of(experiment, None))
-        solved = solve_batch([prepared], listener, kept, clock, watcher)
-        record = solved.record(0, keep_params=True)
+            kept = Checkpoint(checkpoint, identity_of(experiment, None, keep))
+        solved = solve_batch([prepared], listener, kept, clock, watcher, keep)
+        record = solved.record(0, keep)
         if watcher is not None:
             watcher(record)
     return record

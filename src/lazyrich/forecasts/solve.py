@@ -14,6 +14,7 @@ from .._core.norms import rms
 from .._integrate import stepping as _stepping
 from .._integrate.clock import LinearClock
 from .._integrate.status import CROSSED, ENDINGS, RUNNING
+from .._integrate.stop import Stop
 from ..solvers import RKC2, Linearisation, Rodas5P
 from .flow import KernelFlow, rates
 
@@ -157,7 +158,7 @@ def solve(flow: KernelFlow, times: Float[np.ndarray, " t"], observe: Any, stop_a
         observe=_Seen(observe),
         measure=_Measure(jnp.asarray(1e-4 if dense else 1e-3), None if dense else flow,
                          jnp.asarray(unit)),
-        stop=_stepping.Stop(jnp.asarray(stop_at), jnp.ones(()), 1, "indicator"),
+        stop=Stop(jnp.asarray(stop_at), jnp.ones(()), 1, "indicator"),
         resolution=jnp.ones(()),
         stationary=jnp.zeros(()),
         decay=flow.weight_decay,

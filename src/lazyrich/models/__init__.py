@@ -20,6 +20,9 @@ from .diagonal_linear import (
     DiagonalParams as DiagonalParams,
     power_difference as power_difference,
 )
+from .from_flax import FromFlax as FromFlax
+from .from_flax_nnx import FromFlaxNNX as FromFlaxNNX
+from .from_haiku import FromHaiku as FromHaiku
 from .from_torch import FromTorch as FromTorch
 from .linear import AbstractLinearModel as AbstractLinearModel
 from .matrix_factorisation import (

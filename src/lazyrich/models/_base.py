@@ -26,6 +26,10 @@ Factors = list[tuple[Float[Array, "m a"], Float[Array, "m b"]]]
 """Gradients of `m` numbers by parameter block: each gradient is an outer product of two rows."""
 
 
+# The models that wrap a module of a library.
+_WRAPPERS = {"flax.linen": "FromFlax", "flax.nnx": "FromFlaxNNX", "haiku": "FromHaiku"}
+
+
 class Posed(NamedTuple):
     """A model together with its parameters."""
 
@@ -71,11 +75,10 @@ class AbstractModel(Choice):
             return "wrapped, lazyrich.models.FromTorch(net=...)"
         if isinstance(value, eqx.Module):
             return "wrapped, lazyrich.models.FromEquinox(module=...)"
-        if callable(getattr(value, "apply", None)) and callable(getattr(value, "init", None)):
-            return (
-                "wrapped, lazyrich.models.Functions(init_params=lambda key, dim: net.init(key, "
-                "jnp.zeros((1, dim))), function=net.apply)"
-            )
+        places = [base.__module__ for base in type(value).__mro__]
+        for library, name in _WRAPPERS.items():
+            if any(place.startswith(library) for place in places):
+                return f"wrapped, lazyrich.models.{name}(module=...)"
         if callable(value) or (isinstance(value, tuple) and all(map(callable, value))):
             return (
                 "wrapped, lazyrich.models.Functions(init_params=..., function=...), with "

@@ -3,6 +3,7 @@
 from .file import open_record as open_record, save_record as save_record
 from .logged import record as record
 from .logs import Log as Log, read_log as read_log
+from .parameters import KeptParameters as KeptParameters
 from .reclassify import reclassify as reclassify
 from .schema import (
     ATTRIBUTES as ATTRIBUTES,

@@ -157,7 +157,21 @@ VARIABLES: dict[str, Variable] = {
             "final_parameters",
             ("parameter",),
             "parameters at the end of the run",
-            "parameters at the end, flattened; only with `keep_params=True`",
+            "parameters at the end, flattened; only with `keep_params`",
+            "end",
+        ),
+        Variable(
+            "kept_time",
+            ("kept_time",),
+            "time of kept parameters",
+            "times at which parameters were kept, on the axis of `time`",
+            "end",
+        ),
+        Variable(
+            "kept_parameters",
+            ("kept_time", "parameter"),
+            "parameters at chosen times",
+            "parameters at these times, flattened; only with times in `keep_params`",
             "end",
         ),
     )
@@ -277,6 +291,11 @@ ATTRIBUTES: tuple[Attribute, ...] = (
     Attribute(
         "labels",
         "numbers that replace the labels of a classification, such as `yes is 1, no is -1`",
+    ),
+    Attribute(
+        "parameter_layout",
+        "JSON: `names`, `shapes` and `structure` of the kept parameters, see "
+        "[parameters](own.md#parameters-at-the-end-and-at-times-of-your-choice)",
     ),
     Attribute("extended_at", "JSON: times from which [`extend`][lazyrich.extend] continued"),
 )

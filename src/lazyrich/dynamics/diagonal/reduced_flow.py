@@ -19,6 +19,7 @@ from ..._integrate.checkpoint import Checkpoint
 from ..._integrate.clock import LinearClock
 from ..._integrate.kept import kept
 from ..._integrate.status import COMPLETED, ENDINGS, RUNNING
+from ..._integrate.stop import Stop
 from ...models import AbstractModel, DiagonalParams
 from ...solvers.rodas5p import Rodas5P
 from .._base import (
@@ -32,6 +33,7 @@ from .._base import (
     reporting,
 )
 from .._rate import first_times, loss_floor
+from .asked import Asked
 from .intervals import Intervals, begin, effort, go_on, params_at, reached, solve_together
 from .reduction import (
     ParamsFromState,
@@ -101,8 +103,11 @@ class ReducedFlow(AbstractDynamics):
         progress: Progress,
         observe: Observe | None = None,
         checkpoint: Checkpoint | None = None,
+        snapshots: Float[np.ndarray, " k"] | None = None,
     ) -> Trajectory:
         del observe  # the caller computes observations from the small states
+        asked = Asked(times, snapshots)
+        times = asked.all
         start = jax.tree.map(jnp.asarray, _checked_start(problem))
         intervals, reduced, interval = Intervals.of(problem, times), reduce(problem, start), 0
         system = self._system(reduced, *intervals.requests(interval))
@@ -120,7 +125,7 @@ class ReducedFlow(AbstractDynamics):
             while int(state.solve.status) == RUNNING:
                 solve = _stepping.advance_one(system, state.solve)
                 state = _SolveState(state.interval, state.starts, solve)
-                so_far = functools.partial(_trajectory, intervals, reduced, state, running=True)
+                so_far = functools.partial(_so_far, asked, intervals, reduced, state)
                 progress(intervals.time(interval, float(solve.t)), int(solve.num_accepted), so_far)
                 if checkpoint is not None:
                     checkpoint.offer(state)
@@ -132,7 +137,7 @@ class ReducedFlow(AbstractDynamics):
                 lambda every, p, i=interval: every.at[i].set(p), state.starts, start
             )
             state = _SolveState(jnp.asarray(interval), starts, go_on(system, state.solve))
-        return _trajectory(intervals, reduced, state)
+        return asked.divided(_trajectory(intervals, reduced, state))
 
     @in_double
     def first_times(self, problems: Sequence[Problem]) -> list[float]:
@@ -150,6 +155,7 @@ class ReducedFlow(AbstractDynamics):
         report: Report,
         observers: Sequence[Observe] | None = None,
         checkpoint: Checkpoint | None = None,
+        snapshots: Sequence[Float[np.ndarray, " _"]] | None = None,
     ) -> list[Trajectory]:
         """Solves several problems of the same shapes in one compiled call, each to its own end.
 
@@ -158,10 +164,14 @@ class ReducedFlow(AbstractDynamics):
         - **Raises** [`InputError`][lazyrich.InputError] for problems of different shapes.
         """
         if len(problems) == 1:  # only then a checkpoint is possible
-            return super().solve(problems, times, report, observers, checkpoint)
+            return super().solve(problems, times, report, observers, checkpoint, snapshots)
         params = [_checked_start(problem) for problem in problems]
         report_ended = reporting(report, len(problems), 0)
-        return solve_together(problems, params, times, self._system, report_ended)
+        kept_at = [None] * len(problems) if snapshots is None else snapshots
+        asked = [Asked(grid, its) for grid, its in zip(times, kept_at, strict=True)]
+        grids = [one.all for one in asked]
+        found = solve_together(problems, params, grids, self._system, report_ended)
+        return [one.divided(solved) for one, solved in zip(asked, found, strict=True)]
 
     def _system(self, reduced: Reduced, requests: Any, stop: Any) -> "_stepping.System":
         return _stepping.System(
@@ -172,7 +182,7 @@ class ReducedFlow(AbstractDynamics):
             clock=LinearClock(),
             observe=recorded_params,
             measure=_Measure(jnp.asarray(self.rtol)),
-            stop=_stepping.Stop(jnp.zeros(()), jnp.ones(()), 1, None),
+            stop=Stop(jnp.zeros(()), jnp.ones(()), 1, None),
             resolution=jnp.ones(()),
             stationary=jnp.zeros(()),
             decay=reduced.weight_decay,
@@ -225,6 +235,11 @@ def _trajectory(
         effort=effort(int(solve.num_accepted), int(solve.num_rejected)),
         final=final,
     )
+
+
+def _so_far(asked: Asked, intervals: Intervals, reduced: Reduced, state: _SolveState) -> Trajectory:
+    """The trajectory of a solve that goes on."""
+    return asked.divided(_trajectory(intervals, reduced, state, running=True))
 
 
 def _checked_start(problem: Problem) -> DiagonalParams:
