@@ -10,9 +10,8 @@ import xarray as xr
 
 from .._core.errors import InputError
 from .._core.shown import as_html
-from ..records import transition
 from ..records.described import number_in
-from ..records.transition import Transition
+from ..records.transition import Transition, transition
 
 # The kernel has hardly moved below the first angle, in radians, and is another one above the
 # second.
