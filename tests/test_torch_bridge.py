@@ -1,6 +1,7 @@
 """`FromTorch` against the same networks in plain JAX, against PyTorch itself, and its refusals."""
 
 import copy
+import pickle
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -211,13 +212,13 @@ def experiment(model: Any, x: np.ndarray, **fields: Any) -> lr.Experiment:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["rkc2", "rock2", "tsit5", "rosenbrock", "auto"])
+@pytest.mark.parametrize("method", ["rkc2", "rosenbrock"])
 def test_a_flow_is_that_of_the_twin(method):
     _, model, twin, x = pair("mlp")
     flow = lr.dynamics.Flow(method=method, rtol=1e-5)
     runs = [lr.simulate(experiment(m, x, dynamics=flow)) for m in (model, twin)]
     assert [run.attrs["ending"] for run in runs] == ["completed"] * 2
-    for name in ("train_loss", "test_loss", "norm"):
+    for name in ("train_loss", "test_loss", "param_norm"):
         times = np.linspace(0, 20, 30)
         ours, theirs = (run[name].interp(time=times) for run in runs)
         np.testing.assert_allclose(ours, theirs, rtol=2e-4)
@@ -247,24 +248,25 @@ def test_gradient_descent_is_that_of_pytorch():
 
 
 @pytest.mark.slow
-def test_forecasts_and_sweeps_are_those_of_the_twin(tmp_path):
+def test_a_sweep_is_that_of_the_twin(tmp_path):
     _, model, twin, x = pair("mlp")
-    found = [
-        lr.forecast(experiment(one, x, init_scale=4.0), passage="calibrated")
-        for one in (model, twin)
-    ]
-    np.testing.assert_allclose(found[0].indicator, found[1].indicator, rtol=1e-6, atol=1e-9)
-    np.testing.assert_allclose(found[0].t_kernel_end, found[1].t_kernel_end, rtol=1e-6)
-    assert found[0].verdict == found[1].verdict
     swept = [
         lr.sweep(
-            experiment(lr.models.Centred(model=one), x, probes=("train_loss",), t1=2.0),
+            experiment(
+                lr.models.Centred(model=one),
+                x,
+                probes=("train_loss", "test_loss"),
+                t1=2.0,
+                weight_decay=0.0,
+            ),
             {"init_scale": [1.0, 2.0]},
             tmp_path / name,
         )
         for one, name in ((model, "ours"), (twin, "theirs"))
     ]
-    ours, theirs = (runs.train_loss.isel(time=-1).values for runs in swept)
+    # The smallest loss is the last one: without decay it falls.
+    ours, theirs = (runs.train_loss.min("record").values for runs in swept)
+    assert np.all(np.isfinite(theirs))
     np.testing.assert_allclose(ours, theirs, rtol=1e-3)
 
 
@@ -289,6 +291,15 @@ def test_identity_is_the_content_of_the_net():
     options: list[dict[str, Any]] = [{"degree": 2.0}, {"undecayed": ("0.bias",)}, {"kinks": True}]
     hashes = {experiment(lr.models.FromTorch(same, **o), x).content_hash for o in options}
     assert len(hashes | {first.content_hash}) == 4
+
+
+def test_a_model_can_be_sent_to_another_process():
+    _, model, _, x = pair("mlp")
+    params = model.init(jax.random.key(0), 3)
+    wanted = model.apply(params, jnp.asarray(x))
+    there = pickle.loads(pickle.dumps(model))
+    assert there == model
+    assert_close(there.apply(params, jnp.asarray(x)), wanted)
 
 
 def test_weight_decay_leaves_out_what_is_named():

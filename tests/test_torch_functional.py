@@ -1,5 +1,6 @@
 """A PyTorch module as a pure function: outputs, Gram matrices and refusals."""
 
+import subprocess
 import sys
 from typing import Any
 
@@ -204,6 +205,15 @@ def test_what_is_one_is_accepted_and_left_alone():
         lt.check_deterministic(counting, torch.randn(4, 3))
     assert isinstance(counting.calls, Tensor)
     assert float(counting.calls) == 0
+
+
+@pytest.mark.slow
+def test_pytorch_is_imported_only_when_it_is_used():
+    code = (
+        "import sys, lazyrich as lr; [getattr(lr, name) for name in dir(lr)]; lr.models.FromTorch;"
+        "dir(lr.torch); sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_without_pytorch_the_first_use_says_how_to_install_it(monkeypatch):

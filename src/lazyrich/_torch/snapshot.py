@@ -68,6 +68,12 @@ class Snapshot:
     def __repr__(self) -> str:
         return self.kind
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_held": None, "_lock": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update({**state, "_lock": threading.Lock()})
+
     @property
     def _key(self) -> Any:
         return self.content, self.input_shape, self.ids

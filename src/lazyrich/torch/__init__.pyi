@@ -1,4 +1,5 @@
 from . import functional as functional
+from ._forecast.forecast import TorchForecast as TorchForecast, forecast as forecast
 from .callbacks import (
     HuggingFaceCallback as HuggingFaceCallback,
     LightningCallback as LightningCallback,

@@ -1,0 +1,1 @@
+"""Forecasts of PyTorch modules by the forecast of lazyrich."""
