@@ -6,9 +6,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
+import flax.linen
+import flax.nnx
+import haiku as hk
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -66,6 +69,12 @@ KEY = jax.random.key(0)
 X = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
 SIGNS = np.array([1, -1, 1, 1, -1, 1], np.int8)
 MLP = lr.models.MLP(widths=(3,), activation="tanh")
+
+
+def two_outputs(x: Any) -> Any:
+    return hk.Linear(2)(x)
+
+
 NETS: dict[str, Any] = {
     "DiagonalLinear": lr.models.DiagonalLinear(),
     "MLP": MLP,
@@ -84,6 +93,9 @@ NETS: dict[str, Any] = {
     ),
     "FromEquinox": lr.models.FromEquinox(module=eqx.nn.MLP(4, 1, 3, 1, key=KEY)),
     "FromTorch": lr.models.FromTorch(torch.nn.Linear(4, 2)),
+    "FromFlax": lr.models.FromFlax(module=flax.linen.Dense(2)),
+    "FromFlaxNNX": lr.models.FromFlaxNNX(module=flax.nnx.Linear(4, 2, rngs=flax.nnx.Rngs(0))),
+    "FromHaiku": lr.models.FromHaiku(module=hk.transform(two_outputs)),
 }
 
 
@@ -291,6 +303,53 @@ def test_a_module_in_single_precision_runs_in_double():
                       for p in module.layers]  # fmt: skip
     f = np.maximum(x[:20] @ w.T + b, 0) @ v.T + c
     np.testing.assert_allclose(ends[0][0], np.mean((f[:, 0] - y[:20]) ** 2), rtol=1e-12)
+
+
+class Narrow(NamedTuple):
+    """A model whose parameters are in a narrow type, and how it is run."""
+
+    dtype: Any
+    dynamics: Any
+    wrapped: Any = None
+    decay: float = 0.0
+
+
+NARROW = {
+    "float32, flow": Narrow(jnp.float32, lr.dynamics.Flow()),
+    "bfloat16, flow": Narrow(jnp.bfloat16, lr.dynamics.Flow(method="rkc2"), decay=1e-3),
+    "float16, descent": Narrow(jnp.float16, lr.dynamics.GradientDescent(learning_rate=1e-2)),
+    "bfloat16, AdamW": Narrow(jnp.bfloat16, lr.dynamics.AdamW(learning_rate=1e-2)),
+    "float32, doubled": Narrow(jnp.float32, lr.dynamics.Flow(), lr.models.Doubled),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NARROW)
+def test_parameters_of_a_narrow_type_run_as_the_same_numbers_in_double(name):
+    row, rng = NARROW[name], np.random.default_rng(0)
+    x = rng.normal(size=(30, 5))
+    y = x @ rng.normal(size=5)
+
+    def start(dtype: Any) -> Any:
+        def init(key: Any, dim: int) -> Any:
+            narrow = {"W": jax.random.normal(key, (4, dim), jnp.float32) / 3, "a": jnp.ones(4)}
+            return jax.tree.map(lambda p: p.astype(row.dtype).astype(dtype), narrow)
+
+        return init
+
+    ends = []
+    for dtype in (row.dtype, jnp.float64):
+        model: Any = lr.models.Functions(
+            init_params=start(dtype), function=lambda p, x: jnp.tanh(x @ p["W"].T) @ p["a"]
+        )
+        model = model if row.wrapped is None else row.wrapped(model=model)
+        fields = {"dynamics": row.dynamics, "weight_decay": row.decay, "t1": 0.5}
+        record = lr.simulate(experiment(x, y, 20, model=model, **fields))
+        ends.append(record[["train_loss", "test_loss"]])
+    assert ends[0]["train_loss"].values[-1] < ends[0]["train_loss"].values[0]
+    # The conversion is exact, so the runs agree to rounding of the compiled code.
+    for loss in ends[0]:
+        np.testing.assert_allclose(ends[0][loss], ends[1][loss], rtol=1e-9)
 
 
 @pytest.mark.slow
