@@ -121,7 +121,10 @@ class LightningTrainer:
             net.load_state_dict(checkpoint["net"])
             self.optimizers[0].load_state_dict(checkpoint["optimizer"])
             for callback in self.callbacks:
-                callback.load_state_dict(checkpoint["callbacks"][callback.state_key])
+                held = checkpoint["callbacks"]
+                callback.load_state_dict(
+                    held.get(callback.state_key, held.get(callback._legacy_state_key))
+                )
         self.call("on_train_start")
         self.call("on_train_epoch_start")
         for index in range(2 * num):

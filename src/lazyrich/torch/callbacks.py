@@ -84,6 +84,7 @@ class LightningCallback:
     """
 
     state_key = "lazyrich.torch.Monitor"
+    _legacy_state_key = state_key  # the trainer reads both
 
     def __init__(self, monitor: Follower, finish: bool = True):
         self.monitor, self._finish = monitor, finish
