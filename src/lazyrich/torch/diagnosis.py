@@ -145,7 +145,7 @@ def _regime(seen: _Reader, said: list[str], unknown: list[str]) -> str:
         regime = "rich"
     if not math.isnan(share):
         words = "the decayed initialisation" if seen.decay > 0 else "the initialisation"
-        said.append(f"{_percent(share)} of the parameters' norm is not {words}.")
+        said.append(f"The parameters differ from {words} by {_percent(share)} of their norm.")
     if not math.isnan(labels - before):
         trend = "rises" if labels > before + 0.02 else "does not rise"
         words = f"The kernel's alignment with the labels {trend}: {before:.2g} to {labels:.2g}"

@@ -78,7 +78,7 @@ class Monitor:
         self._rows, self._steps = Rows(), Steps()
         self._ending, self._notes = "running", list[str]()
         self._name, self._thresholds, self._seed = str(name), thresholds, seed
-        self._calls = 0
+        self._calls, self._next = 0, 0.0
         self.is_recording = _is_first_process()
         if optimizer is not None:
             self._steps.attach(optimizer)
@@ -124,7 +124,7 @@ class Monitor:
             if self._steps.error is not None:
                 self._failed("optimiser", self._steps.error)
                 self._steps.error = None
-            if self.is_recording and self._steps.num >= self._due:
+            if self.is_recording and self._steps.num >= self._next:
                 with same_randomness():
                     self._measure()
         except Exception as error:  # the training is worth more than its monitor
@@ -139,15 +139,9 @@ class Monitor:
                 with same_randomness():
                     self._measure()
             if self._ending == "running":
-                self._ending = "completed"
+                self._ending, self._next = "completed", math.inf
         except Exception as error:
             self._failed("finish", error)
-
-    @property
-    def _due(self) -> int | float:
-        if self._ending != "running":
-            return math.inf
-        return self._schedule.after(self._rows.steps[-1])
 
     def _count(self) -> None:
         """Counts calls, where the optimiser has no hooks."""
@@ -169,7 +163,7 @@ class Monitor:
         row |= {"flow_time": steps.time, "learning_rate": float(steps.main.get("lr", math.nan))}
         if not all(math.isfinite(row[name]) for name in ("train_loss", "test_loss")):
             if self._rows.steps:
-                self._ending = "diverged"
+                self._ending, self._next = "diverged", math.inf
                 self._note(f"losses are not finite at step {steps.num}: the record ends before")
             return
         for name, measure in list(self._measures.items()):
@@ -180,6 +174,7 @@ class Monitor:
                 if not self._rows.steps:
                     del self._measures[name]
         self._rows.add(steps.num, row)
+        self._next = self._schedule.after(steps.num)
 
     def _failed(self, what: str, error: Exception) -> None:
         text = one_line(error, 200)
@@ -263,6 +258,8 @@ class Monitor:
         self._ending, self._notes = str(state["ending"]), list(state["notes"])
         if self._ending == "completed":
             self._ending = "running"  # the training goes on
+        running = self._ending == "running" and self._rows.steps
+        self._next = self._schedule.after(self._rows.steps[-1]) if running else math.inf
         self._calls = 1
 
     def hugging_face(self, finish: bool = True) -> HuggingFaceCallback:
