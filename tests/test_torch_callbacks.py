@@ -163,6 +163,32 @@ def test_a_lightning_trainer_records_and_resumes():
     assert abs(again["train_loss"] - straight["train_loss"]).max() < 1e-6
 
 
+@pytest.mark.slow
+def test_a_monitor_forecasts_from_the_present_parameters():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Dropout(0.5), nn.Linear(6, 1))
+    x = torch.randn(30, 6)
+    y = torch.sign(x[:, 0])
+    train, test = (x[:10], y[:10]), (x[10:], y[10:])
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1, weight_decay=0.01)
+    monitor = lr.torch.Monitor(net, train, test, optimizer=optimizer, loss=nn.SoftMarginLoss())
+    for _ in range(5):
+        optimizer.zero_grad()
+        nn.functional.soft_margin_loss(net(train[0])[:, 0], train[1]).backward()
+        optimizer.step()
+        monitor.step()
+    before = (torch.get_rng_state(), [module.training for module in net.modules()])
+    found = monitor.forecast(steps=2000)
+    assert torch.equal(before[0], torch.get_rng_state())
+    assert before[1] == [module.training for module in net.modules()]
+    expected = lr.torch.forecast(
+        net.eval(), train, test, loss=nn.SoftMarginLoss(), optimizer=optimizer, steps=2000
+    )
+    ours, theirs = found.summary(), expected.summary()
+    assert ours["flow"].pop("experiment_hash") == theirs["flow"].pop("experiment_hash")
+    assert {**ours, "flow": None} == {**theirs, "flow": None}
+
+
 def _process(rank, port, folder):
     torch.set_num_threads(1)
     torch.distributed.init_process_group(

@@ -12,7 +12,9 @@ import xarray as xr
 from torch import Tensor, nn
 
 from .._core.errors import InputError, one_line
+from .._torch.undisturbed import undisturbed, unwrapped
 from ..records import Thresholds
+from ._forecast.forecast import TorchForecast, forecast
 from ._monitor.measures import MEASURES, fit
 from ._monitor.objective import Objective
 from ._monitor.prepare import Counts, about, blocks_of, check_state, prepared
@@ -84,6 +86,7 @@ class Monitor:
             self._steps.attach(optimizer)
         if not self.is_recording:
             return
+        self._given = (unwrapped(net), train, test, loss, select)
         objective = Objective(loss)
         with same_randomness():
             self._setting = prepared(
@@ -217,6 +220,26 @@ class Monitor:
     def diagnosis(self) -> Diagnosis:
         """What the record says of the training until now, its evidence, and what to try next."""
         return diagnose(self.record)
+
+    def forecast(self, **options: Any) -> TorchForecast:
+        """The forecast of the training that goes on from the present parameters.
+
+        This is [`lazyrich.torch.forecast`][lazyrich.torch.forecast] in `eval` mode, with the data,
+        the loss and the optimiser of the monitor. Its steps count from now. The training does not
+        change.
+
+        - **Takes** the other options of that function, such as `steps`, `subset` and `passage`.
+        - **Raises** [`InputError`][lazyrich.InputError] as that function, and in a process that
+            does not record.
+        """
+        if not self.is_recording:
+            raise InputError("rank", "not 0", "only the process of rank 0 has the data")
+        net, train, test, loss, select = self._given
+        with same_randomness(), undisturbed(net):
+            return forecast(
+                net, train, test, loss=loss, optimizer=self._steps.optimizer, select=select,
+                **{"name": self._name, "seed": self._seed, **options},
+            )  # fmt: skip
 
     def state_dict(self) -> dict[str, Any]:
         """The state, of tensors, numbers and texts, to be saved in the training's checkpoint."""
