@@ -242,8 +242,9 @@ def _in_steps(
     rescales = experiment.dynamics.rescales_gradients
     # A range of constants of other families is no interval for this net.
     known = solved or found.family.known or found.verdict != "cannot_say"
-    t50, around = found.t50, found.t50_interval
+    t50, around, reasons = found.t50, found.t50_interval, found.reasons
     if not known:
+        reasons = tuple(reason for reason in reasons if not reason.startswith("t50 from"))
         t50, around = math.nan, (math.nan, math.nan)
         extra = [*extra, Reason(1, "no runs calibrate step50 for such a net: solve the transition")]
     weights = {"high": 0, "medium": 1, "low": 2}
@@ -251,7 +252,7 @@ def _in_steps(
     return TorchForecast(
         verdict="cannot_say" if rescales else found.verdict,
         confidence=confidence,
-        reasons=(*(reason.text for reason in extra), *found.reasons),
+        reasons=(*(reason.text for reason in extra), *reasons),
         advice=_advice(found, experiment, solved=solved),
         step_fit=found.t_fit / unit,
         step_kernel_end=found.t_kernel_end / unit,
