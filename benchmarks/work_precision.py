@@ -56,7 +56,7 @@ from lazyrich._integrate.status import RUNNING
 from lazyrich._run.achieved import gathered
 from lazyrich._run.data import build_problem
 from lazyrich.dynamics import Problem
-from lazyrich.dynamics._method import Method, _radius
+from lazyrich.dynamics._method import Method, start_radius
 from lazyrich.dynamics.gradient_flow import GradientFlow
 
 LIMIT_SECONDS = 60.0
@@ -344,7 +344,7 @@ def term_of(case: Case) -> GradientFlow:
 def descent(case: Case) -> dict[str, float]:
     """Seconds of a step, and the steps that the largest stable and the published rate need."""
     problem = case.problem
-    rate = 1.9 / _radius(term_of(case), problem.params)
+    rate = 1.9 / start_radius(term_of(case), problem.params)
     optimiser = lr.dynamics.GradientDescent(learning_rate=rate)
     elapsed = np.inf
     for _ in range(3):

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 import lazyrich as lr
 from lazyrich.torch._forecast.data import arrays_of, batch_size_of
+from lazyrich.torch._forecast.forecast import _model as model_of, _reasons as reasons_of
 from lazyrich.torch._forecast.losses import converted_loss
 from lazyrich.torch._forecast.optimisers import trained_by
 
@@ -159,6 +160,42 @@ def test_data_of_every_kind_are_read_without_a_random_number():
     for other in (x, [1, 2, 3]):
         with pytest.raises(lr.InputError, match="train ="):
             arrays_of(other, 10, 0, "train")
+
+
+class PerPosition(nn.Linear):
+    """Outputs `(n, t, c)` for token ids `(n, t)`."""
+
+    def forward(self, x):
+        return super().forward(nn.functional.one_hot(x, 4).to(self.weight.dtype))
+
+
+def test_outputs_can_be_chosen_and_the_mode_is_kept():
+    ours, ids = PerPosition(4, 3).double(), RNG.integers(0, 4, size=(5, 2))
+    chosen = model_of(ours, lambda f: f[:, -1], ids)
+    chosen = lr.models.FromTorch(chosen.net.net, input_shape=(2,), token_ids=True)
+    f = chosen.apply(chosen.init(jax.random.key(0), 2), jnp.asarray(ids))
+    assert list(chosen.init(jax.random.key(0), 2)) == ["net.bias", "net.weight"]
+    np.testing.assert_allclose(f, ours(torch.from_numpy(ids))[:, -1].detach().numpy())
+    assert ours.training
+
+
+@pytest.mark.slow
+def test_a_learning_rate_above_the_stable_one_is_said():
+    # |w - 1|^2 has the curvature 2: rates above 1 are unstable, with momentum 1/2 above 3/2.
+    torch.manual_seed(0)
+    line = nn.Linear(2, 1, bias=False)
+    x, y = np.sqrt(2) * np.eye(2), np.full((2, 1), np.sqrt(2))
+    task = lr.tasks.Arrays(x_train=x, y_train=y, x_test=x, y_test=y)
+    for rate, momentum, ratio in ((1.5, 0.0, "1.5 times"), (3.0, 0.5, "2 times"), (0.9, 0.0, "")):
+        optimizer = torch.optim.SGD(line.parameters(), lr=rate, momentum=momentum)
+        trained = trained_by(optimizer, line, None, 1.0, 0)
+        experiment = lr.Experiment(
+            task=task, model=lr.models.FromTorch(line), loss=lr.losses.Squared(),
+            dynamics=trained.dynamics,
+        )  # fmt: skip
+        texts = [reason.text for reason in reasons_of(experiment, trained, 2, 2)]
+        assert len(texts) == bool(ratio)
+        assert all(ratio in text for text in texts)
 
 
 # --- Forecasts. ---

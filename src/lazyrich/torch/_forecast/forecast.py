@@ -13,7 +13,8 @@ from ..._core.errors import InputError
 from ..._core.precision import in_double
 from ..._core.shown import as_html, interval, number, rows
 from ..._run.prepared import prepare
-from ...dynamics._rate import fastest_rate
+from ...dynamics import GradientFlow
+from ...dynamics._method import start_radius
 from ...experiments import Experiment
 from ...forecasts import Forecast, forecast as forecast_of
 from ...forecasts.options import How
@@ -22,6 +23,7 @@ from ...models import FromTorch, measured_homogeneity
 from ...records.summary import jsonable
 from ...records.transition import Thresholds
 from ...tasks import Arrays
+from ..functional import unwrapped
 from .data import arrays_of, batch_size_of
 from .losses import converted_loss
 from .optimisers import Trained, trained_by
@@ -166,21 +168,14 @@ class _Selected(nn.Module):
     def __init__(self, net: nn.Module, select: Callable[[Any], Tensor]):
         super().__init__()
         self.net, self.select = net, select
-        self.train(net.training)
+        self.training = net.training
 
     def forward(self, x: Tensor) -> Tensor:
         return self.select(self.net(x))
 
 
 def _model(net: nn.Module, select: Callable[[Any], Tensor] | None, x: np.ndarray) -> FromTorch:
-    whole = net
-    if select is not None:
-        from ..functional import unwrapped
-
-        modes = [(module, module.training) for module in net.modules()]
-        whole = _Selected(unwrapped(net), select)
-        for module, training in modes:
-            module.training = training
+    whole = net if select is None else _Selected(unwrapped(net), select)
     shape = None if x.ndim == 2 else x.shape[1:]
     return FromTorch(whole, input_shape=shape)
 
@@ -227,7 +222,8 @@ def _reasons(
     if num_read < num_train:
         found.append(Reason(1, f"{num_read} of {num_train} training samples were used"))
     if not math.isnan(trained.largest):
-        sharpness = fastest_rate(prepare(experiment).problem)
+        problem = prepare(experiment).problem
+        sharpness = start_radius(GradientFlow.of(problem), problem.params)
         ratio = trained.rate * sharpness / trained.largest
         if ratio > 1:
             text = f"the learning rate is {ratio:.2g} times the largest that is stable at the"
