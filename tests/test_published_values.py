@@ -238,3 +238,32 @@ def test_zero_labels_and_a_zero_start_have_no_run():
     )
     with pytest.raises(lr.InputError, match=r"^params = 0\.0: .*stationary point"):
         lr.simulate(experiment)
+
+
+@pytest.mark.slow
+def test_large_outputs_on_test_inputs_do_not_hide_errors_on_training_inputs():
+    # Outputs on test inputs stay a thousand times larger than the labels for the time of the decay,
+    # those on training inputs do not. Everything follows from one singular value decomposition.
+    num, dim, decay, draws = 20, 100, 2e-4, np.random.default_rng(0)
+    x = draws.normal(size=(num, dim)) / np.sqrt(dim)
+    teacher, start = draws.normal(size=dim) / np.sqrt(dim), 1e3 * draws.normal(size=dim)
+    y, t1 = x @ teacher, 300.0
+    experiment = lr.Experiment(
+        task=lr.tasks.Arrays(x_train=x, y_train=y, x_test=np.eye(dim), y_test=teacher),
+        model=lr.models.MLP(widths=(), activation="identity", bias=False),
+        loss=SQUARED,
+        weight_decay=decay,
+        t1=t1,
+        dynamics=lr.dynamics.Flow(),
+        probes=("train_loss", "test_loss"),
+    )
+    record = lr.simulate(experiment, params=PARAMS((given(start[None]),), given(np.zeros(0))))
+    u, s, basis = np.linalg.svd(x, full_matrices=False)
+    rates = 2 * s**2 / num
+    end = rates / (rates + decay) * (basis @ teacher)
+    grown = np.exp(-(rates + decay) * record.time.values[:, None])
+    residuals = (end + (basis @ start - end) * grown) * s - u.T @ y
+    right = np.sqrt(np.mean((residuals @ u.T) ** 2, axis=1))
+    assert float(record.test_loss[-1]) > 1e5
+    error = np.abs(np.sqrt(record.train_loss.values) - right) / (right + np.sqrt(np.mean(y**2)))
+    assert error.max() < 1e-2  # ten times rtol

@@ -31,6 +31,12 @@ def _caution(problem: Problem) -> float:
     return float(np.clip(num_params / _LARGE_NET, _CAUTION, 1.0))
 
 
+# The error of the outputs on training inputs may be larger by this factor than that on all inputs.
+# Outputs on test inputs can be a thousand times larger than those on training inputs, which they
+# would hide: after a large initialisation, a linear model with more weights than samples keeps them
+# for the time of the decay.
+_ON_TRAINING = 3.0
+
 # Smaller values count as zero, because their square times a tolerance underflows.
 _NOTHING = 1e-290
 # If the norm of all parameters has decayed by this factor, the decay is stronger than the loss, and
@@ -49,20 +55,23 @@ class StepError(eqx.Module):
     model: AbstractModel
     start: PyTree  # the parameters at time 0, if the relative error of each parameter counts
     control: str = eqx.field(static=True)
+    num_train: int = eqx.field(static=True)  # the first rows of `x`
 
     @classmethod
     def of(cls, problem: Problem, rtol: float, control: str) -> "StepError":
         """The error measure for a problem, with `control` and `rtol` of a `Flow`."""
         dtype = float_type(problem.params)
         model = jax.tree.map(lambda number: jnp.asarray(number, dtype), problem.model)
+        x = _control_inputs(problem)
         return cls(
-            _control_inputs(problem),
+            x,
             jnp.asarray(output_unit(problem)),
             jnp.asarray(rtol * _caution(problem)),
             jnp.maximum(_DECAYED * tree_norm(problem.params), _NOTHING),
             model,
             doubled(problem.params) if problem.model.keeps_signs else None,
             control,
+            len(x) - (0 if problem.watched is None else len(problem.watched)),
         )
 
     def __call__(self, y0: PyTree, y1: PyTree, error: PyTree) -> Array:
@@ -79,6 +88,9 @@ class StepError(eqx.Module):
         if self.control != "parameters":
             f, moved = jax.jvp(lambda p: self.model.apply(p, self.x), (params,), (change,))
             worst = jnp.maximum(worst, rms(moved) / (self.output_unit + rms(f)))
+            f, moved = f[: self.num_train], moved[: self.num_train]
+            own = rms(moved) / (self.output_unit + rms(f))
+            worst = jnp.maximum(worst, own / _ON_TRAINING)
         if isinstance(error, LogState):
             worst = jnp.maximum(worst, jnp.abs(error.log_time) / (1 + jnp.abs(y1.log_time)))
         return worst / self.rtol

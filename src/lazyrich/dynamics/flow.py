@@ -69,7 +69,8 @@ class Flow(AbstractDynamics):
     Errors are measured in global norms. The error of the parameters is relative to
     $\|\theta\|_2$. The error of the outputs is a root mean square over the training and the
     watched inputs, relative to one plus the root mean square of $f$ (for regression, to the sum
-    of those of the labels and of $f$). For classification, at most 256 training inputs are used.
+    of those of the labels and of $f$). For the training inputs by themselves it may be three
+    times as large. For classification, at most 256 training inputs are used.
     If $\|\theta\|$ is large, an error of the parameters that matters for the outputs can be far
     smaller than $\|\theta\|$. Elementwise norms would need many steps at every kink of a ReLU.
 
