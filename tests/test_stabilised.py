@@ -426,6 +426,13 @@ def estimate(matrix, last=None, slope=None):
     return along(matrix, last.vector, last.radius, slope)
 
 
+@pytest.mark.parametrize("value", [-100.0, 100.0])
+@pytest.mark.parametrize("slope", [-1.0, 1.0])
+def test_one_unknown_has_a_radius_whatever_the_slope(value, slope):
+    found = estimate([[value]], slope=jnp.array([slope]))
+    assert found.radius == pytest.approx(100.0)
+
+
 def spectra():
     rng = np.random.default_rng(0)
     line = np.eye(10, k=1) + np.eye(10, k=-1) - 2 * np.eye(10)

@@ -53,7 +53,10 @@ def spectral_radius(
     - **Reference** Sommeijer, Shampine & Verwer, J. Comput. Appl. Math. 88 (1998),
         315--326, who use differences of `field` for the products.
     """
-    start = _unit(_unit(vector) + _MIXTURE * (_unit(slope) + _unit(_noise(y))))
+    noise = _unit(_noise(y))
+    mixed = _unit(_unit(vector) + _MIXTURE * (_unit(slope) + noise))
+    # With one unknown the slope can be exactly minus the noise.
+    start = jnp.where(jnp.any(mixed != 0), mixed, noise)
     limit = jnp.where(cold, max_cold, _MAX_WARM)
 
     def go_on(carry: tuple[Array, Array, Array, Array]) -> Array:
