@@ -11,6 +11,7 @@ import xarray as xr
 import lazyrich as lr
 from lazyrich._core import room
 from lazyrich._run.kept_params import KeptParams
+from lazyrich.cli.settings import kept_params
 from lazyrich.dynamics import Checkpoint, discrete
 from tests.golden import cases
 from tests.helpers import relative_error
@@ -117,6 +118,22 @@ def test_other_types_are_one_line(value):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("end", True), ("10", 10), ("1.0", [1.0]), ("2,", [2.0]), ("1,2.5e3", [1.0, 2500.0])],
+)
+def test_the_command_line_says_the_same(text, value):
+    found = kept_params(text)
+    assert found == value
+    assert type(found) is type(value)
+
+
+@pytest.mark.parametrize("text", ["", "start", "1;2", "1,,2"])
+def test_other_words_of_the_command_line_are_one_line(text):
+    with pytest.raises(lr.InputError, match=r"--keep-params = .*: should be end, times such as"):
+        kept_params(text)
+
+
 def test_memory_is_checked_before_the_run(monkeypatch):
     monkeypatch.setattr(room, "available", lambda: 10**6)
     monkeypatch.setattr(
@@ -193,6 +210,20 @@ def test_a_record_of_an_earlier_version_opens():
         record.params()
     flat = np.concatenate([a.ravel() for a in lr.parameters(record, cases.SWEPT)])
     np.testing.assert_array_equal(flat, record["final_parameters"].values)
+
+
+@pytest.mark.slow
+def test_a_run_that_fails_keeps_what_it_reached(tmp_path):
+    steps = lr.dynamics.GradientDescent(learning_rate=100.0)
+    experiment = linear(dynamics=steps, t1=1e5)
+    record = lr.simulate(experiment, params=START, keep_params=[0.0, 9e4])
+    assert record.attrs["ending"] == "diverged"
+    assert record.params.times.tolist() == [0.0]
+    np.testing.assert_array_equal(record.params(0.0).weights[0], START.weights[0])
+    none = lr.simulate(experiment, params=START, keep_params=[8e4, 9e4])
+    assert none["kept_parameters"].shape == (0, 3)
+    lr.save_record(none, tmp_path / "r.nc")
+    xr.testing.assert_identical(lr.open_record(tmp_path / "r.nc"), none)
 
 
 @pytest.mark.slow

@@ -1,10 +1,12 @@
 """Modules of Flax and Haiku as models: the same net written four times, and what is refused."""
 
 import itertools
+import pickle
 import subprocess
 import sys
 from typing import Any
 
+import cloudpickle
 import equinox as eqx
 import flax.linen as nn
 import haiku as hk
@@ -317,6 +319,15 @@ def test_states_and_modules_that_do_not_fit_are_one_line():
             experiment(module)
     with pytest.raises(lr.InputError, match=r"wrapped, lazyrich\.models\.FromHaiku\(module="):
         experiment(hk.transform(haiku_net))
+
+
+def test_a_worker_gets_the_same_model():
+    for make in MAKERS.values():
+        model = make()
+        sent = pickle.loads(cloudpickle.dumps(model))
+        assert sent == model
+        params = sent.init(KEY, 3)
+        np.testing.assert_array_equal(sent.apply(params, X), model.apply(params, X))
 
 
 def test_equal_modules_are_equal_runs_and_others_are_not():

@@ -119,7 +119,8 @@ class KeptParams:
             return record.assign(kept)
         num = len(snapshots.times)
         leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(snapshots.params)]
-        rows = np.concatenate([leaf.reshape(num, -1) for leaf in leaves], axis=1)
+        parts = [leaf.reshape(num, math.prod(leaf.shape[1:])) for leaf in leaves]
+        rows = np.concatenate(parts, axis=1)
         # A run that failed may have passed times with parameters that are not finite.
         right = np.all(np.isfinite(rows), axis=1)
         kept[KEPT] = ((KEPT_TIME, "parameter"), rows[right], VARIABLES[KEPT].labels)
