@@ -154,6 +154,8 @@ def test_the_kernel_is_that_of_autograd_sample_by_sample():
     np.testing.assert_allclose(record["kernel_spectrum"].values[0], values, rtol=1e-9, atol=1e-9)
     unit = np.eye(3)[setting.kernel.y.numpy()]
     unit = unit - unit.mean(0)
+    power = np.sum((np.linalg.eigh(kernel)[1].T @ unit) ** 2, axis=1)[::-1] / np.sum(unit**2)
+    np.testing.assert_allclose(record["kernel_label_power"].values[0], power, rtol=1e-6, atol=1e-9)
     h = np.eye(9) - 1 / 9
     centred = h @ kernel @ h
     labels = unit @ unit.T

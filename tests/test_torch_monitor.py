@@ -320,10 +320,15 @@ def test_an_error_of_the_monitor_does_not_end_the_training(line, monkeypatch):
     assert np.isfinite(record["param_norm"]).all()
     # The losses themselves fail: there is no row, and the training goes on.
     monkeypatch.setattr(monitor._setting.objective, "kind", "no kind")
-    monkeypatch.setattr(monitor._setting.objective, "function", lambda f, y: 1 / 0)
+    calls = []
+    monkeypatch.setattr(
+        monitor._setting.objective, "function", lambda f, y: calls.append(1) or 1 / 0
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # as a script may: the warning goes to standard error
-        step()
+        for _ in range(7):
+            step()
+    assert len(calls) == 6  # at steps 6 to 11, and not at 12, where no record is due
     assert monitor.record.sizes["time"] == 6
     notes = json.loads(monitor.record.attrs["monitor"])["notes"]
     assert [note.split(" at ")[0] for note in notes] == [

@@ -162,6 +162,7 @@ class Monitor:
     def _measure(self) -> None:
         view = View(self._setting)
         steps = self._steps
+        self._next = self._schedule.after(steps.num)  # also if this fails
         row = fit(view)
         row |= {"flow_time": steps.time, "learning_rate": float(steps.main.get("lr", math.nan))}
         if not all(math.isfinite(row[name]) for name in ("train_loss", "test_loss")):
@@ -177,7 +178,6 @@ class Monitor:
                 if not self._rows.steps:
                     del self._measures[name]
         self._rows.add(steps.num, row)
-        self._next = self._schedule.after(steps.num)
 
     def _failed(self, what: str, error: Exception) -> None:
         text = one_line(error, 200)
