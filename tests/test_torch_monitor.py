@@ -321,9 +321,12 @@ def test_an_error_of_the_monitor_does_not_end_the_training(line, monkeypatch):
     # The losses themselves fail: there is no row, and the training goes on.
     monkeypatch.setattr(monitor._setting.objective, "kind", "no kind")
     calls = []
-    monkeypatch.setattr(
-        monitor._setting.objective, "function", lambda f, y: calls.append(1) or 1 / 0
-    )
+
+    def failing(f, y):
+        calls.append(1)
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(monitor._setting.objective, "function", failing)
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # as a script may: the warning goes to standard error
         for _ in range(7):
