@@ -254,22 +254,29 @@ def test_a_number_that_is_not_known_is_not_given(found):
     assert answer.verdict == "cannot_say"
     assert math.isnan(answer.step50)
     assert any("calibrate" in reason for reason in answer.reasons)
+    # No reason is of a number that is not given.
+    assert not any(word in " ".join(answer.reasons) for word in ("t50", "times are valid"))
+    assert any("t50" in reason for reason in answer.flow.reasons)
+    assert not any(line.startswith("step50") for line in str(answer).splitlines())
     assert "solved" in answer.advice
     assert answer.summary()["step50"] is None
     assert answer.summary()["flow"]["verdict"] == answer.flow.verdict
     assert "step kernel end" in str(answer)
 
 
-@pytest.mark.slow
-def test_adam_gets_no_steps_and_no_verdict():
+def test_adam_gets_no_steps_and_no_verdict_at_once(monkeypatch):
+    # Whatever is computed would not be used.
+    monkeypatch.setattr("lazyrich.torch._forecast.forecast.forecast_of", None)
     ours = homogeneous()
     answer = lr.torch.forecast(
-        ours, (X, SIGNS), (X + 0.2, SIGNS), loss="logistic", passage="calibrated",
+        ours, (X, SIGNS), (X + 0.2, SIGNS), loss="logistic",
         optimizer=torch.optim.AdamW(ours.parameters(), lr=1e-3, weight_decay=0.02),
     )  # fmt: skip
-    assert (answer.verdict, answer.confidence) == ("cannot_say", "low")
+    assert (answer.verdict, answer.confidence, answer.flow) == ("cannot_say", "low", None)
     assert math.isnan(answer.step_kernel_end)
     assert math.isnan(answer.time_per_step)
+    assert answer.summary()["flow"] is None
+    assert [line for line in str(answer).splitlines() if "step" in line.split("because")[0]] == []
     assert any("AdamW" in reason for reason in answer.reasons)
 
 

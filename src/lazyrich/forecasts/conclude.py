@@ -144,6 +144,8 @@ def _slack_of(predictions: Predictions) -> float:
 
 # The test score changes in steps if the times around half of its change differ by this factor.
 _STEPS = 2.0
+# What a reason adds where the direction of a change is unknown.
+TIMES_HOLD = "; the times are valid if there is a change"
 
 
 def with_steps(
@@ -290,7 +292,7 @@ def _without_end(
         why = [Reason(2, f"{text}, so what follows is unknown")]
     else:
         text = f"{text}; no rich predictor is computed for this model, so the direction of a change"
-        why = [Reason(1, f"{text} is unknown; the times are valid if there is a change")]
+        why = [Reason(1, f"{text} is unknown{TIMES_HOLD}")]
     why += [*caveats, *caveats_of_model(experiment, until)]
     why += (
         caveats_of_start(experiment, phase) + caveats_of_phase(phase, predictions.t_fit) + reasons

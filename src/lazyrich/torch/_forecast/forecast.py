@@ -17,6 +17,7 @@ from ...dynamics import GradientFlow
 from ...dynamics._method import start_radius
 from ...experiments import Experiment
 from ...forecasts import Forecast, forecast as forecast_of
+from ...forecasts.conclude import TIMES_HOLD
 from ...forecasts.options import How
 from ...forecasts.verdict import Confidence, Reason, Verdict, confidence_of
 from ...models import FromTorch, measured_homogeneity
@@ -32,6 +33,7 @@ from .optimisers import Trained, trained_by
 _MOST = 20_000
 # The horizon with weight decay, in units of 1/lambda, if none is given.
 _HORIZON = 10.0
+_SOLVE = "Solve the transition (passage='solved')."
 # Inputs on which the degree is measured.
 _FEW = 8
 
@@ -45,8 +47,11 @@ class TorchForecast:
         run leaves the kernel regime; `step50`, at which half of the change of the test score is
         made, and `step50_interval`. They count from the present parameters.
     - `time_per_step`, the gradient-flow time of a step.
-    - `flow`, the forecast in gradient-flow time; `experiment`, what it is a forecast of. Both can
-        be passed to all that takes forecasts and experiments.
+    - `flow`, the forecast in gradient-flow time, or None if the steps of the optimiser do not
+        follow the gradient; `experiment`, what it is a forecast of. Both can be passed to all that
+        takes forecasts and experiments.
+    - `step_fit` and `step_kernel_end` are those of the kernel at the present parameters. They have
+        no interval: the smaller the net, the earlier it leaves this kernel.
     """
 
     verdict: Verdict
@@ -58,16 +63,19 @@ class TorchForecast:
     step50: float
     step50_interval: tuple[float, float]
     time_per_step: float
-    flow: Forecast
+    flow: Forecast | None
     experiment: Experiment
 
     def __str__(self) -> str:
+        steps = {"step_fit": self.step_fit, "step_kernel_end": self.step_kernel_end}
+        known = {name: number(step) for name, step in steps.items() if not math.isnan(step)}
+        if not math.isnan(self.step50):
+            known["step50"] = f"{number(self.step50)}, from {interval(self.step50_interval)}"
         return rows(
-            forecast=self.flow.experiment,
+            forecast=self.experiment.name,
             verdict=f"{self.verdict} (confidence: {self.confidence})",
             next=self.advice,
-            step_kernel_end=number(self.step_kernel_end),
-            step50=f"{number(self.step50)}, from {interval(self.step50_interval)}",
+            **known,
             because=self.reasons[0] if self.reasons else "",
         )
 
@@ -78,7 +86,7 @@ class TorchForecast:
         """The forecast as a dictionary for JSON. Unknown values are None."""
         own = {name: value for name, value in vars(self).items() if name != "experiment"}
         found: dict[str, Any] = jsonable({**own, "flow": None})
-        return {**found, "flow": self.flow.summary()}
+        return {**found, "flow": None if self.flow is None else self.flow.summary()}
 
 
 def forecast(
@@ -120,9 +128,9 @@ def forecast(
         `seed`, of the choice of samples;
         `select`, a choice among the outputs, such as `lambda f: f[:, -1]`; `degree`, the degree of
         homogeneity, by default measured.
-    - If a step does not follow the gradient, as with Adam, the verdict is `cannot_say`. No step is
-        given that is not known: without a calibration of such nets, `step50` is known only if the
-        transition is solved (`passage="solved"`).
+    - If a step does not follow the gradient, as with Adam, the verdict is `cannot_say` and nothing
+        is computed. No step is given that is not known: without a calibration of such nets,
+        `step50` is known only if the transition is solved (`passage="solved"`).
     - **Raises** [`InputError`][lazyrich.InputError] for what cannot be used.
     """
     if not isinstance(net, nn.Module):
@@ -155,6 +163,8 @@ def forecast(
         dynamics=trained.dynamics,
         name=name,
     )
+    if experiment.dynamics.rescales_gradients:
+        return _unknown(experiment)
     found = forecast_of(
         experiment, num_samples=subset, passage=passage, max_test=max_test, thresholds=thresholds
     )
@@ -215,10 +225,6 @@ def _reasons(
 ) -> list[Reason]:
     """What lowers the confidence in the times as steps."""
     found = []
-    if experiment.dynamics.rescales_gradients:
-        kind = experiment.dynamics.kind_name()
-        text = f"a step of {kind} is not proportional to the gradient, and no runs calibrate it, so"
-        found.append(Reason(2, f"{text} neither the outcome nor a number of steps can be given"))
     if num_read < num_train:
         found.append(Reason(1, f"{num_read} of {num_train} training samples were used"))
     if not math.isnan(trained.largest):
@@ -235,21 +241,22 @@ def _in_steps(
     found: Forecast, experiment: Experiment, trained: Trained, extra: list[Reason], *, solved: bool
 ) -> TorchForecast:
     unit = trained.time_per_step
-    rescales = experiment.dynamics.rescales_gradients
     # A range of constants of other families is no interval for this net.
     known = solved or found.family.known or found.verdict != "cannot_say"
     t50, around, reasons = found.t50, found.t50_interval, found.reasons
     if not known:
-        reasons = tuple(reason for reason in reasons if not reason.startswith("t50 from"))
+        reasons = tuple(
+            reason.removesuffix(TIMES_HOLD) for reason in reasons if not reason.startswith("t50")
+        )
         t50, around = math.nan, (math.nan, math.nan)
         extra = [*extra, Reason(1, "no runs calibrate step50 for such a net: solve the transition")]
     weights = {"high": 0, "medium": 1, "low": 2}
     confidence = confidence_of([Reason(weights[found.confidence], ""), *extra])
     return TorchForecast(
-        verdict="cannot_say" if rescales else found.verdict,
+        verdict=found.verdict,
         confidence=confidence,
         reasons=(*(reason.text for reason in extra), *reasons),
-        advice=_advice(found, experiment, solved=solved),
+        advice=found.advice if solved or found.verdict != "cannot_say" else _SOLVE,
         step_fit=found.t_fit / unit,
         step_kernel_end=found.t_kernel_end / unit,
         step50=t50 / unit,
@@ -260,9 +267,20 @@ def _in_steps(
     )
 
 
-def _advice(found: Forecast, experiment: Experiment, *, solved: bool) -> str:
-    if experiment.dynamics.rescales_gradients:
-        return "Follow the training with lazyrich.torch.Monitor, or forecast it with SGD."
-    if found.verdict == "cannot_say" and not solved:
-        return "Solve the transition (passage='solved')."
-    return found.advice
+def _unknown(experiment: Experiment) -> TorchForecast:
+    """The answer for an optimiser whose steps do not follow the gradient."""
+    kind = experiment.dynamics.kind_name()
+    text = f"a step of {kind} is not proportional to the gradient, and no runs calibrate it, so"
+    return TorchForecast(
+        verdict="cannot_say",
+        confidence="low",
+        reasons=(f"{text} neither the outcome nor a number of steps can be given",),
+        advice="Follow the training with lazyrich.torch.Monitor, or forecast it with SGD.",
+        step_fit=math.nan,
+        step_kernel_end=math.nan,
+        step50=math.nan,
+        step50_interval=(math.nan, math.nan),
+        time_per_step=math.nan,
+        flow=None,
+        experiment=experiment,
+    )
