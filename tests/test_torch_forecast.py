@@ -83,6 +83,8 @@ def test_labels_that_do_not_fit_the_loss_are_refused():
         converted_loss(nn.BCEWithLogitsLoss(), 1).labels(np.array([0.0, 0.3]))
     with pytest.raises(lr.InputError, match="class numbers"):
         converted_loss(nn.CrossEntropyLoss(), 3).labels(np.ones((2, 3)) / 3)
+    rows = np.eye(3)[LABELS["classes"]]
+    assert np.array_equal(converted_loss(nn.CrossEntropyLoss(), 3).labels(rows), LABELS["classes"])
     with pytest.raises(lr.InputError, match="ignores"):
         converted_loss(nn.CrossEntropyLoss(), 3).labels(np.array([0, -100]))
     assert isinstance(converted_loss("squared_hinge", 1).loss, lr.losses.SquaredHinge)
@@ -284,6 +286,8 @@ def test_what_a_forecast_needs_is_said_in_one_line():
     pair: Any = (X, SIGNS)
     with pytest.raises(lr.InputError, match=r"steps = None: is needed without weight decay"):
         lr.torch.forecast(homogeneous(), pair, pair, loss="logistic")
+    with pytest.raises(lr.InputError, match="steps = 0: should be at least 1"):
+        lr.torch.forecast(homogeneous(), pair, pair, loss="logistic", steps=0)
     with pytest.raises(lr.InputError, match="needs an SGD optimizer"):
         lr.torch.forecast(homogeneous(), pair, pair, loss="logistic", steps=100)
     dropped = nn.Sequential(nn.Linear(4, 1), nn.Dropout(0.5))

@@ -207,6 +207,8 @@ def _degree(model: FromTorch, x: np.ndarray) -> float | None:
 
 
 def _horizon(trained: Trained, steps: int | None, t1: float | None) -> float:
+    if steps is not None and steps < 1:
+        raise InputError("steps", steps, "should be at least 1")
     if t1 is not None:
         return t1
     if steps is not None and not math.isnan(trained.time_per_step):

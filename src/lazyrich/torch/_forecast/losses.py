@@ -79,17 +79,24 @@ def _of_kind(kind: Any, loss: Any, num_outputs: int) -> ConvertedLoss:
 
 
 def _classes(y: np.ndarray, ignored: int) -> np.ndarray:
+    if (
+        y.dtype.kind == "f"
+        and y.ndim == 2
+        and np.all(np.sort(y, 1)[:, ::-1] == np.eye(y.shape[1])[0])
+    ):
+        return y.argmax(1)  # one-hot rows
     if y.dtype.kind == "f":
-        raise InputError("y", str(y.dtype), "should be class numbers of an integer type")
+        accepted = "should be class numbers of an integer type, or one-hot rows"
+        raise InputError("labels", str(y.dtype), accepted)
     if np.any(y == ignored):
-        raise InputError("y", ignored, "should have no labels that the loss ignores")
+        raise InputError("labels", ignored, "should have none that the loss ignores")
     return y
 
 
 def _signs_of_bits(y: np.ndarray) -> np.ndarray:
     y = _one_column(y)
     if not np.all((y == 0) | (y == 1)):
-        raise InputError("y", float(y[(y != 0) & (y != 1)][0]), "should be 0 or 1")
+        raise InputError("labels", float(y[(y != 0) & (y != 1)][0]), "should be 0 or 1")
     return 2.0 * y - 1.0
 
 
