@@ -382,6 +382,21 @@ def test_own_axes_own_panels_and_own_curves():
         lr.plot.run(record, panels=["score", "loss"], ax=own.subplots())
 
 
+def test_steps_of_a_schedule_are_where_the_record_has_them():
+    # The learning rate falls from 1 to 0.1 at step 100.
+    steps = np.array([0, 1, 10, 50, 100, 200, 300])
+    times = np.minimum(steps, 100) + 0.1 * np.maximum(steps - 100, 0)
+    curves = {name: np.linspace(1.0, 0.5, len(steps)) for name in ("train_loss", "test_loss")}
+    record = lr.record(times, curves).assign_coords(step=("time", steps))
+    figure = lr.plot.run(record, time="linear")
+    figure.draw_without_rendering()
+    axis: Any = figure.axes[-1]
+    (second,) = axis.child_axes
+    for time, step in ((10.0, 10.0), (105.0, 150.0), (120.0, 300.0)):
+        place = axis.transData.transform((time, 0.0))
+        assert second.transData.inverted().transform(place)[0] == pytest.approx(step)
+
+
 def test_a_discrete_optimiser_has_its_steps_on_a_second_axis():
     experiment = lr.studies.load("lyu2024/1a").with_changes(
         {"dynamics": {"kind": "GradientDescent", "learning_rate": 0.05}}

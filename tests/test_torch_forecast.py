@@ -126,6 +126,7 @@ def test_optimisers_are_read_group_by_group():
         (torch.optim.SGD([{"params": weights, "weight_decay": 0.1},
                           {"params": biases, "weight_decay": 0.2}]), "weight_decay"),
         (torch.optim.SGD(weights, lr=0.1), "does not train 0.bias"),
+        (torch.optim.SGD(net().parameters(), lr=0.1), "has no parameter of net"),
         (torch.optim.SGD(ours.parameters(), lr=0.1, maximize=True), "maximize"),
     ):  # fmt: skip
         with pytest.raises(lr.InputError, match=words):

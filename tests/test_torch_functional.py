@@ -128,6 +128,12 @@ def test_wrappers_are_taken_off():
     assert torch.equal(lt.outputs(wrapped, lt.parameters_of(wrapped), x), net(x))
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_scripts_are_refused():
+    with pytest.raises(lr.InputError, match=r"^net = .*: should be the module before torch.jit"):
+        lt.unwrapped(torch.jit.script(nn.Sequential(nn.Linear(2, 1))))
+
+
 def test_tied_parameters_are_taken_once():
     net, x = Attention(), torch.tensor([[1, 2, 3]])
     params = lt.parameters_of(net)

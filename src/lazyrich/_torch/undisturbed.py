@@ -9,12 +9,21 @@ import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from .._core.errors import InputError
+
 
 def unwrapped(net: nn.Module) -> nn.Module:
-    """The module itself, without `torch.compile`, `DataParallel` or `DistributedDataParallel`."""
+    """The module itself, without `torch.compile`, `DataParallel` or `DistributedDataParallel`.
+
+    - **Raises** [`InputError`][lazyrich.InputError] for a module of TorchScript, whose passes
+        cannot be called with other parameters.
+    """
     parallel = (nn.DataParallel, nn.parallel.DistributedDataParallel)
     while True:
-        inner = vars(net)["_modules"].get("_orig_mod")
+        if isinstance(net, torch.jit.ScriptModule):
+            accepted = "should be the module before torch.jit.script or torch.jit.trace"
+            raise InputError("net", type(net).__name__, accepted)
+        inner = dict(net.named_children()).get("_orig_mod")
         if inner is None and isinstance(net, parallel):
             inner = net.module
         if inner is None:

@@ -177,8 +177,7 @@ def _panel(axes: Axes, panel: Panel) -> Any:
         axes.text(0.5, 0.5, panel.note, ha="center", va="center", transform=axes.transAxes,
                   bbox={"facecolor": "white", "edgecolor": "none"})  # fmt: skip
     if panel.second is not None:
-        rate = panel.second.rate
-        scales = (lambda t: t * rate, lambda n: n / rate)
+        scales = (panel.second.of_first, panel.second.of_second)
         second = axes.secondary_xaxis("bottom", functions=scales)
         second.spines["bottom"].set_position(("outward", SECOND))
         set_ticks(cast(Any, second).xaxis, panel.x.scale)

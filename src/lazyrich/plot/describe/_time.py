@@ -110,10 +110,17 @@ def second_axis(record: xr.Dataset) -> Second | None:
     for name in ("step", "epoch"):
         if name not in record.coords or axis_of(record).long_name == name or len(times) < 2:
             continue
+        counts = record[name].values
+        if not (times[-1] > 0 and counts[-1] > 0):
+            continue
         # Epochs in whole numbers grow in stairs. Their mean rate is that at the end.
-        rate = float(record[name].values[-1]) / float(times[-1])
-        if rate > 0:
-            return Second(name, rate)
+        rate = float(counts[-1] / times[-1])
+        if name == "epoch" or np.allclose(counts, rate * times, rtol=1e-3):
+            return Second.proportional(name, rate)
+        # The learning rate changes; where it is zero, the time stands still.
+        points = np.array([(0.0, 0.0), *zip(times.tolist(), counts.tolist(), strict=True)])
+        grows = np.all(np.diff(np.maximum.accumulate(points), axis=0, prepend=-1.0) > 0, axis=1)
+        return Second(name, *points[grows].T)
     return steps_axis(record)
 
 
@@ -123,4 +130,6 @@ def steps_axis(record: xr.Dataset) -> Second | None:
     found = dynamics.get("learning_rate") if isinstance(dynamics, dict) else None
     if axis_of(record).long_name != "gradient-flow time" or not isinstance(found, int | float):
         return None
-    return Second("step", 1 / found) if found > 0 and math.isfinite(1 / found) else None
+    return (
+        Second.proportional("step", 1 / found) if found > 0 and math.isfinite(1 / found) else None
+    )

@@ -3,17 +3,46 @@
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+from numpy.typing import ArrayLike
+
 from .axis import Axis
 from .elements import Band, Cells, Contours, Curve, Line, Span
 from .style import Style
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Second:
-    """A second x axis, whose values are `rate` times those of the first."""
+    """A second x axis, whose values grow with those of the first.
+
+    - `first`, `values`: points of both axes, increasing; in between and beyond they are
+        interpolated and extrapolated linearly.
+    """
 
     label: str
-    rate: float
+    first: np.ndarray
+    values: np.ndarray
+
+    @classmethod
+    def proportional(cls, label: str, rate: float) -> "Second":
+        """An axis whose values are `rate` times those of the first."""
+        return cls(label, np.array([0.0, 1.0]), np.array([0.0, rate]))
+
+    def of_first(self, x: ArrayLike) -> np.ndarray:
+        """The values of this axis at places of the first."""
+        return _through(self.first, self.values, x)
+
+    def of_second(self, values: ArrayLike) -> np.ndarray:
+        """The places on the first axis of values of this one."""
+        return _through(self.values, self.first, values)
+
+
+def _through(points: np.ndarray, values: np.ndarray, x: ArrayLike) -> np.ndarray:
+    """The line through points, from minus to plus infinity."""
+    at = np.asarray(x, dtype=float)
+    piece = np.clip(np.searchsorted(points, at) - 1, 0, len(points) - 2)
+    slopes = np.diff(values) / np.diff(points)
+    return np.asarray(values[piece] + slopes[piece] * (at - points[piece]))
 
 
 @dataclass(frozen=True, eq=False)

@@ -101,6 +101,9 @@ def _names(optimizer: Any, net: nn.Module) -> dict[int, str]:
     names = {id(p): name for name, p in net.named_parameters() if p.requires_grad}
     held = {id(p) for group in optimizer.param_groups for p in group["params"]}
     missing = [name for place, name in names.items() if place not in held]
+    if len(missing) == len(names):
+        accepted = "has no parameter of net: build it after the net, and not of a copy"
+        raise InputError("optimizer", type(optimizer).__name__, accepted)
     if missing:
         accepted = f"does not train {missing[0]}: set its requires_grad to False"
         raise InputError("optimizer", type(optimizer).__name__, accepted)
