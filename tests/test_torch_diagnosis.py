@@ -55,13 +55,18 @@ def test_a_lazy_net_with_decay_should_wait():
         ({"weight_decay": 0.0}, "There is no weight decay.", "add weight decay"),
         (
             {"kernel_distance": 0.3, "param_norm": 5.0, "arrival_residual": 0.01},
-            "Arrived: loss and weight decay balance up to 1 %.",
+            "Arrived: loss and weight decay balance up to 1 %, and scores and norm have settled.",
             "a longer run changes little",
         ),
-        ({"kernel_distance": 0.02, "param_norm": 5.0}, "Leaving the lazy regime", "wait until the"),
+        ({"kernel_distance": 0.02}, "Between lazy and rich", "wait until the norm settles"),
+        (
+            {"kernel_distance": 0.02, "param_norm": 5.0, "arrival_residual": 0.6},
+            "Scores and norm have settled, though 60 % of loss and weight decay do not balance",
+            "scores and norm have settled",
+        ),
         (
             {"kernel_distance": 0.3, "kernel_alignment_labels": np.linspace(0.1, 0.9, 40)},
-            "alignment with the labels rises: 0.51 to 0.9",
+            "alignment with the labels rose: 0.51 to 0.9",
             "wait: features still change",
         ),
         ({"softmax_saturation_own": 0.8}, "exactly 1 on 80 %", "compute the loss in float64"),
@@ -77,6 +82,127 @@ def test_each_finding_has_its_sentence_and_advice(curves, says, advice):
     found = lr.torch.diagnose(record_of(**curves))
     assert says in found.text
     assert any(line.startswith(advice) or advice in line for line in found.next_steps)
+
+
+STEPS = np.arange(1, 401, 10)
+NORMS = {"falls": 10 * np.exp(-0.01 * STEPS), "still": 5.0, "rises": np.exp(0.002 * STEPS)}
+SCORES = {"settled": 0.3, "moving": np.linspace(0.3, 0.5, 40)}
+RATES = {"on": 0.1, "over": 0.1 * (STEPS < 200), "nearly": np.where(STEPS < 200, 0.1, 1e-5)}
+
+
+@pytest.mark.parametrize("rate", RATES)
+@pytest.mark.parametrize("score", SCORES)
+@pytest.mark.parametrize("residual", [0.01, 0.6])
+@pytest.mark.parametrize("norm", NORMS)
+def test_no_sentences_contradict_each_other(norm, residual, score, rate):
+    found = lr.torch.diagnose(
+        record_of(
+            param_norm=NORMS[norm], arrival_residual=residual, test_accuracy=SCORES[score],
+            learning_rate=RATES[rate], kernel_distance=0.05,
+        )
+    )  # fmt: skip
+    text = found.text.lower()
+    lines = [line for line in text.splitlines() if not line.startswith("next")]
+    moves = [line for line in lines if "still change" in line or "the norm rises" in line]
+    moves += [line for line in lines if "norm falls" in line]
+    rests = [line for line in lines if "can move" in line]
+    settled = [line for line in lines if "have settled" in line]
+    assert len(moves) > 0 or len(rests) + len(settled) == 1
+    assert not (moves and (rests or settled))
+    assert not (rests and settled)
+    assert ("up to 1 %" in text) == (residual < 0.05)
+    assert ("60 % of loss and weight decay do not balance" in text) == (residual > 0.05)
+    assert "the loss balances" not in text
+    assert "the loss exceeds" not in text
+    quiet = norm == "still" and score == "settled" and rate == "on"
+    assert bool(settled) == quiet
+    assert (lines[-1].startswith("arrived")) == (quiet and residual < 0.05)
+    waits = any("wait" in line for line in found.next_steps)
+    assert not (waits and (rests or settled))
+    assert bool(rests) == (rate != "on")
+    if norm == "rises":
+        assert "the norm rose by" in text if rests else "the norm rises, by" in text
+    assert "moving" not in text
+
+
+def test_a_learning_rate_of_another_group_still_moves():
+    record = record_of(learning_rate=0.0)
+    assert "The learning rate is 0: nothing can move." in lr.torch.diagnose(record).text
+    record.attrs["monitor"] = json.dumps({"learning_rates": [0.0, 0.1]})
+    assert "can move" not in lr.torch.diagnose(record).text
+    # After warm-up, as many steps again as until now do more than those until now.
+    warm = record_of(learning_rate=np.minimum(1.0, STEPS / 300))
+    assert "can move" not in lr.torch.diagnose(warm).text
+    slow = lr.torch.diagnose(record_of(learning_rate=1 / STEPS))
+    assert "can move" not in slow.text
+    assert 0.05 < slow.evidence["learning_rate_over_mean"] < 0.2
+
+
+def test_times_are_steps_also_where_the_record_has_flow_times():
+    steps = np.arange(0, 410, 10)
+    fits, changes = steps >= 20, steps >= 300
+    record = lr.record(
+        0.01 * steps,
+        {
+            "train_loss": np.where(fits, 0.01, 1.0), "test_loss": np.full(41, 2.0),
+            "train_accuracy": np.where(fits, 1.0, 0.3),
+            "test_accuracy": np.where(changes, 1.0, 0.3),
+        },
+        unit="time", steps=steps, weight_decay=0.1, scales={"test_chance": 0.3},
+        source="lazyrich.torch.Monitor", ending="running",
+    )  # fmt: skip
+    record.attrs["monitor"] = "{}"
+    first = lr.torch.diagnose(record).text.splitlines()[0]
+    assert first.startswith("Step 400: grokked; fitted at step 20; test accuracy 0.3 to 1 at step ")
+    assert "t = " not in first
+    t50 = lr.transition(record).t_change
+    assert f"at step {round(100 * t50)}," in first
+
+
+@pytest.mark.parametrize(
+    ("angle", "says"),
+    [
+        (0.4996, "Between lazy and rich: the direction of the tangent kernel moved by 49.96 %"),
+        (0.5004, "Rich: the direction of the tangent kernel moved by 50 %"),
+        (0.09999, "Still lazy: the direction of the tangent kernel moved by 9.999 %"),
+        (0.101, "Between lazy and rich: the direction of the tangent kernel moved by 10 %"),
+    ],
+)
+def test_rounding_keeps_to_the_side_of_the_threshold(angle, says):
+    assert says in lr.torch.diagnose(record_of(kernel_distance=angle**2 / 2)).text
+    found = lr.torch.diagnose(record_of(arrival_residual=0.04999, param_norm=5.0)).text
+    assert "Arrived: loss and weight decay balance up to 4.999 %" in found
+    # The rate of decay times 0.6996.
+    slow = lr.torch.diagnose(record_of(param_norm=np.exp(-0.006996 * STEPS))).text
+    assert "The norm falls at 0.6996 times the rate" in slow or "0.7 times" not in slow
+
+
+def test_a_fit_that_is_lost_again_is_said():
+    train = np.where(STEPS < 20, 0.3, 1.0)
+    train[-1] = 0.967
+    found = lr.torch.diagnose(record_of(train_accuracy=train))
+    assert "The fit is lost again since step 391: training accuracy 0.967, test accuracy 0.3" in (
+        found.text
+    )
+    assert "the fit does not hold" in found.next_steps[0]
+    assert "lost" not in lr.torch.diagnose(record_of()).text
+
+
+def test_a_loss_that_exploded_and_parameters_that_are_not_trained_are_said():
+    record = record_of(train_loss=np.where(STEPS < 200, 1.0, 1e28), train_accuracy=0.3)
+    record.attrs["monitor"] = json.dumps({"num_trained": 18, "num_params": 74})
+    found = lr.torch.diagnose(record)
+    assert "The training loss has exploded: it is 1e+28 times that of the start." in found.text
+    assert found.next_steps == ("lower the learning rate, or clip gradients",)
+    assert "The optimiser trains only 18 of 74 parameters." in found.text
+
+
+def test_a_kernel_of_random_numbers_is_no_evidence():
+    record = record_of(kernel_alignment_labels=0.5)
+    record.attrs["monitor"] = json.dumps({"random": True})
+    found = lr.torch.diagnose(record)
+    assert "lazy" not in "".join(line for line in found.text.splitlines() if "Cannot" not in line)
+    assert any("the net draws random numbers" in line for line in found.cannot_say)
 
 
 def test_what_is_not_known_is_said():
@@ -100,3 +226,8 @@ def test_after_the_first_record_there_is_already_a_diagnosis():
     found = monitor.diagnosis()
     assert "Step 0: " in found.text
     assert any("norm falls" in line for line in found.cannot_say)
+    for _ in range(4):
+        optimizer.step()
+        monitor.step()
+    assert "have settled" not in monitor.diagnosis().text
+    assert "whether it has settled: there are too few steps" in monitor.diagnosis().cannot_say

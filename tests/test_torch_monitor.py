@@ -441,6 +441,90 @@ def test_items_that_are_dicts_and_a_choice_of_outputs():
         lr.torch.Monitor(net, Rows(), Rows(), loss="cross_entropy")
 
 
+def scripted(net):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PyTorch has deprecated it
+        return torch.jit.script(net)
+
+
+def notes_of(monitor):
+    return json.loads(monitor.record.attrs["monitor"])["notes"]
+
+
+def test_a_net_that_is_random_in_eval_mode_is_noted():
+    class Noisy(nn.Linear):
+        def forward(self, x):
+            return super().forward(x + torch.randn_like(x))
+
+    x, y = torch.randn(6, 3), torch.arange(6) % 2
+    with pytest.warns(RuntimeWarning, match="draws random numbers in eval mode"):
+        monitor = lr.torch.Monitor(Noisy(3, 2), (x, y), (x, y), loss="cross_entropy")
+    assert "draws random numbers in eval mode" in notes_of(monitor)[0]
+    assert any("random numbers" in line for line in monitor.diagnosis().cannot_say)
+    dropout = nn.Sequential(nn.Linear(3, 2), nn.Dropout(0.5))
+    assert not notes_of(lr.torch.Monitor(dropout, (x, y), (x, y), loss="cross_entropy"))
+
+
+@pytest.mark.parametrize("attached", [True, False])
+def test_steps_that_the_monitor_was_never_told_of_are_noted(attached):
+    x, y = torch.randn(6, 3), torch.arange(6) % 2
+    net = nn.Linear(3, 2)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    options = {"optimizer": optimizer} if attached else {}
+    monitor = lr.torch.Monitor(net, (x, y), (x, y), loss="cross_entropy", **options)
+    cross_entropy(net(x), y).backward()
+    optimizer.step()
+    with pytest.warns(RuntimeWarning, match=r"step\(\) was never called"):
+        monitor.finish()
+    untrained = lr.torch.Monitor(net, (x, y), (x, y), loss="cross_entropy")
+    untrained.finish()
+    assert not notes_of(untrained)
+
+
+def own_loss(f, y):
+    return cross_entropy(f, y)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+@pytest.mark.parametrize("form", [lambda x, y: (x, y), lambda x, y: DataLoader(Pairs(x, y), 4)])
+def test_a_forecast_for_adamw_is_an_answer_for_every_loss(form, decay):
+    x, y = torch.randn(8, 3), torch.arange(8) % 2
+    net = nn.Linear(3, 2)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=0.1, weight_decay=decay)
+    data = form(x, nn.functional.one_hot(y, 2).float())
+    monitor = lr.torch.Monitor(net, data, data, optimizer=optimizer, loss=own_loss)
+    for options in ({}, {"steps": 100}):
+        found = monitor.forecast(**options)
+        assert found.verdict == "cannot_say"
+        assert "is not proportional to the gradient" in found.reasons[0]
+
+
+class Pairs(Dataset[object]):
+    """Items as pairs, in a dataset of its own kind."""
+
+    def __init__(self, x, y):
+        self.x, self.y = x, y
+
+    def __len__(self):
+        return len(self.x)
+
+    def __getitem__(self, i):
+        return self.x[i], self.y[i]
+
+
+def test_a_forecast_with_a_loss_that_it_does_not_know_is_refused_in_one_line():
+    x, y = torch.randn(8, 3), torch.arange(8) % 2
+    net = nn.Linear(3, 2)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    monitor = lr.torch.Monitor(net, (x, y), (x, y), optimizer=optimizer, loss=own_loss)
+    with pytest.raises(lr.InputError, match=r"loss = 'own_loss'.*CrossEntropyLoss.*goes on") as it:
+        monitor.forecast(steps=100)
+    assert "\n" not in str(it.value)
+    monitor.step()
+    assert not notes_of(monitor)
+
+
 def test_what_cannot_be_used_is_refused_in_one_line():
     net = nn.Linear(3, 2)
     x, y = torch.zeros(4, 3), torch.zeros(4, dtype=torch.long)
@@ -464,6 +548,8 @@ def test_what_cannot_be_used_is_refused_in_one_line():
         "should accept outputs": build(train=(x, torch.zeros(4, 7)), test=(x, torch.zeros(4, 7))),
         "one number, the mean": build(loss=lambda f, y: f),
         "num_kernel = 0": build(num_kernel=0),
+        "before torch.jit.script": build(net=scripted(net)),
+        "is scripted, and its": build(net=nn.Sequential(scripted(net))),
         "records_per_decade = 0": build(records_per_decade=0),
         "param_groups": build(optimizer=3),
         "parameters of the net": build(optimizer=torch.optim.SGD(other.parameters(), lr=1.0)),

@@ -65,10 +65,10 @@ def _check_by_calls(net: nn.Module, x: Any, key: str) -> None:
     kept = [(module, dict(module._buffers)) for module in net.modules()]
     copies = {id(b): b.clone() for _, held in kept for b in held.values() if b is not None}
     with undisturbed(net, in_eval=False), torch.no_grad():
-        before = _random_state(net)
+        before = random_state(net)
         try:
             first = called_as_it_is(net, x)
-            if not _equal(before, _random_state(net)):
+            if not _equal(before, random_state(net)):
                 raise InputError(key, name, f"draws random numbers in its forward pass{hint}")
             if _written(kept, copies):
                 raise InputError(key, name, "writes its buffers in its forward pass")
@@ -90,7 +90,8 @@ def _check_by_calls(net: nn.Module, x: Any, key: str) -> None:
                         value.copy_(copies[id(value)])
 
 
-def _random_state(net: nn.Module) -> list[Tensor]:
+def random_state(net: nn.Module) -> list[Tensor]:
+    """The states of the random numbers that a net can draw from."""
     device = device_of(net)
     on_device = [torch.cuda.get_rng_state(device)] if device.type == "cuda" else []
     return [torch.get_rng_state(), *on_device]

@@ -1,17 +1,16 @@
 """What a record of a monitor says of a training, its evidence, and what to try next."""
 
-import json
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from .._core.errors import InputError
 from .._core.shown import as_html
-from ..records.described import number_in
-from ..records.transition import Transition, transition
+from ..records.transition import Transition, thresholds_of
+from ._monitor.advice import Facts, Norm, advice_on
+from ._monitor.reading import WINDOW, Reader, events_in_steps
 
 # The kernel has hardly moved below the first angle, in radians, and is another one above the
 # second.
@@ -24,8 +23,14 @@ _ARRIVED = 0.05
 _SATURATED = 0.5
 # The largest cosine of a block with its gradient for which its scale does not matter.
 _INVARIANT = 1e-3
-# The time over which norm and alignment are compared: the last factor of this many.
-_WINDOW = 2.0
+# A change of the alignment by more than this is a rise.
+_RISES = 0.02
+# Before this value of lambda t weight decay has hardly acted.
+_ACTED = 0.3
+# With fewer steps nothing can be said of what no longer changes.
+_FEW_STEPS = 10
+# A training loss of this many times that of the start, or more, has exploded.
+_EXPLODED = 10.0
 
 
 @dataclass(frozen=True)
@@ -48,57 +53,21 @@ class Diagnosis:
         return as_html(self)
 
 
-class _Reader:
-    """The last values of a record, and its changes."""
-
-    def __init__(self, record: xr.Dataset):
-        self.record = record
-        self.about: dict[str, Any] = json.loads(record.attrs.get("monitor", "{}"))
-        self.evidence: dict[str, float] = {}
-        self.steps = record["step" if "step" in record.coords else "time"].values.astype(float)
-        flow = record["flow_time"] if "flow_time" in record else record["time"]
-        self.flow = flow.values.astype(float)
-        self.decay = number_in(record, "weight_decay")
-        if math.isnan(self.decay):
-            self.decay = 0.0
-
-    def last(self, name: str) -> float:
-        """The last known value of a variable; it counts as evidence."""
-        if name not in self.record:
-            return math.nan
-        values = self.record[name].values
-        known = values[np.isfinite(values)]
-        if not len(known):
-            return math.nan
-        self.evidence[name] = float(known[-1])
-        return self.evidence[name]
-
-    def earlier(self, name: str) -> float:
-        """Its value when the training had done a part of its steps."""
-        if name not in self.record:
-            return math.nan
-        place = int(np.searchsorted(self.steps, self.steps[-1] / _WINDOW))
-        return float(self.record[name].values[min(place, len(self.steps) - 1)])
-
-    @property
-    def flow_since(self) -> float:
-        """Flow time since that moment."""
-        place = int(np.searchsorted(self.steps, self.steps[-1] / _WINDOW))
-        return float(self.flow[-1] - self.flow[min(place, len(self.flow) - 1)])
-
-
 def diagnose(record: xr.Dataset) -> Diagnosis:
-    """The diagnosis of the record of a [`Monitor`][lazyrich.torch.Monitor]."""
-    seen = _Reader(record)
+    """The diagnosis of the record of a [`Monitor`][lazyrich.torch.Monitor]. Times are steps."""
+    seen = Reader(record)
     said: list[str] = []
     unknown: list[str] = []
-    events = _events(record, seen, said, unknown)
-    regime = _regime(seen, said, unknown)
-    falls = _norm(seen, said, unknown)
-    arrived = _arrival(seen, said, unknown)
-    stuck = _softmax(seen, said)
+    facts = Facts(decay=seen.decay)
+    events = _events(record, seen, said, unknown, facts)
+    facts.resting = seen.is_resting()
+    _trained(seen, said)
+    _regime(seen, said, unknown, facts)
+    _norm(seen, said, unknown, facts, events)
+    _motion(seen, said, unknown, facts, events)
+    _softmax(seen, said, facts)
     _invariance(seen, said)
-    advice = _advice(seen, events, regime, falls, arrived, stuck)
+    advice = advice_on(facts)
     part, whole = seen.about.get("num_train", [0, 0])
     if part < whole:
         unknown.append(f"how the other {whole - part:,} of {whole:,} training samples are fitted")
@@ -108,112 +77,211 @@ def diagnose(record: xr.Dataset) -> Diagnosis:
 
 
 def _events(
-    record: xr.Dataset, seen: _Reader, said: list[str], unknown: list[str]
+    record: xr.Dataset, seen: Reader, said: list[str], unknown: list[str], facts: Facts
 ) -> Transition | None:
     try:
-        events = transition(record)
+        events = events_in_steps(record, seen.steps)
     except InputError as error:
         unknown.append(f"whether it generalises ({error.accepted})")
         return None
     seen.evidence["step"] = float(seen.steps[-1])
     for name in ("train_accuracy", "test_accuracy", "train_loss", "test_loss"):
         seen.last(name)
-    said.append(f"Step {int(seen.steps[-1]):,}: {events.outcome}; {events.says}.")
+    facts.outcome = events.outcome
+    # The state has a sentence of its own, which also knows learning rate and weight decay.
+    says = [part for part in events.says.split("; ") if part not in ("settled", "moving")]
+    said.append(f"Step {int(seen.steps[-1]):,}: {'; '.join([events.outcome, *says])}.")
     if record.attrs["ending"] == "diverged":
         said.append("The losses became infinite or not-a-number; the record ends before.")
+    first = float(record["train_loss"].values[0]) if "train_loss" in record else math.nan
+    times = seen.evidence.get("train_loss", math.nan) / first if first > 0 else math.nan
+    if times >= _EXPLODED:
+        facts.exploded = True
+        seen.evidence["train_loss_over_start"] = times
+        said.append(f"The training loss has exploded: it is {times:.2g} times that of the start.")
+    since, score = seen.lost_since(events)
+    if not math.isnan(since) and events.outcome not in ("untrained", "collapsed"):
+        facts.lost = True
+        seen.evidence["lost_since"] = since
+        name = "accuracy" if events.scored_by == "accuracy" else "score"
+        now = f"training {name} {score:.3g}"
+        if name == "accuracy":
+            now += f", test accuracy {seen.evidence['test_accuracy']:.3g}"
+        said.append(f"The fit is lost again since step {int(since):,}: {now} at the last record.")
     return events
 
 
-def _regime(seen: _Reader, said: list[str], unknown: list[str]) -> str:
+def _trained(seen: Reader, said: list[str]) -> None:
+    trained, whole = seen.about.get("num_trained", 0), seen.about.get("num_params", 0)
+    if 0 < trained < whole:
+        said.append(f"The optimiser trains only {trained:,} of {whole:,} parameters.")
+
+
+def _regime(seen: Reader, said: list[str], unknown: list[str], facts: Facts) -> None:
+    if seen.about.get("random"):
+        why = "the net draws random numbers in eval mode, so that each kernel is another one"
+        unknown.append(f"whether it is lazy or rich: {why}")
+        return
     distance = seen.last("kernel_distance")
     if math.isnan(distance):
         unknown.append("whether it is lazy or rich: the tangent kernel could not be measured")
-        return "unknown"
+        return
     angle = math.sqrt(2 * max(distance, 0.0))
     seen.evidence["kernel_moved"] = angle
     labels, before = seen.last("kernel_alignment_labels"), seen.earlier("kernel_alignment_labels")
     share = seen.last("drift_share")
-    moved = f"the direction of the tangent kernel moved by {_percent(angle)} since the start"
+    percent = _percent(angle, _LAZY, _RICH)
+    moved = f"the direction of the tangent kernel moved by {percent} since the start"
     if angle < _LAZY:
         said.append(f"Still lazy: {moved}.")
-        regime = "lazy"
+        facts.regime = "lazy"
     elif angle < _RICH:
-        said.append(f"Leaving the lazy regime: {moved}.")
-        regime = "leaving"
+        said.append(f"Between lazy and rich: {moved}.")
+        facts.regime = "between"
     else:
         said.append(f"Rich: {moved}, so features are not those of the initialisation.")
-        regime = "rich"
+        facts.regime = "rich"
     if not math.isnan(share):
         words = "the decayed initialisation" if seen.decay > 0 else "the initialisation"
         said.append(f"The parameters differ from {words} by {_percent(share)} of their norm.")
     if not math.isnan(labels - before):
-        trend = "rises" if labels > before + 0.02 else "does not rise"
-        words = f"The kernel's alignment with the labels {trend}: {before:.2g} to {labels:.2g}"
-        said.append(f"{words} in the last factor of {_WINDOW:g} in steps.")
+        labels, before = round(labels, 3), round(before, 3)  # as they are shown
+        facts.learns = labels - before > _RISES
+        trend = "rose" if facts.learns else "did not rise"
+        words = f"The kernel's alignment with the labels {trend}: {before:.3g} to {labels:.3g}"
+        said.append(f"{words} in the last factor of {WINDOW:g} in steps.")
         seen.evidence["kernel_alignment_labels_before"] = before
-        if labels > before + 0.02:
+        if facts.learns:
             seen.evidence["alignment_rises"] = 1.0
-    return regime
 
 
-def _norm(seen: _Reader, said: list[str], unknown: list[str]) -> bool:
-    """Whether the norm falls at the rate of decay."""
+def _norm(
+    seen: Reader, said: list[str], unknown: list[str], facts: Facts, events: Transition | None
+) -> None:
+    """How the norm has changed, compared with the rate of decay."""
     now, before, flow = seen.last("param_norm"), seen.earlier("param_norm"), seen.flow_since
     if seen.decay == 0:
         said.append("There is no weight decay.")
-        return False
-    if not (now > 0 and before > 0 and flow > 0):
-        unknown.append("how fast the norm falls: there are too few records")
-        return False
-    share = -math.log(now / before) / (seen.decay * flow)
-    seen.evidence["norm_rate_over_decay"] = share
+        return
     acted = seen.decay * float(seen.flow[-1])
-    seen.evidence["decay_time"] = acted
-    if share >= _FALLS:
-        said.append(f"The norm falls at {share:.2g} times the rate ηλ of weight decay.")
-    elif share > 0.05:
-        said.append(f"The norm falls at {share:.2g} times the rate ηλ: the loss holds it up.")
+    seen.evidence["decay_time"] = facts.acted = acted
+    if not (now > 0 and before > 0 and seen.steps[-1] > 0):
+        unknown.append("how fast the norm falls: there are too few records")
+        return
+    change = math.log(now / before)
+    seen.evidence["norm_change"] = now / before - 1
+    share = math.nan
+    if flow > 0:
+        share = seen.evidence["norm_rate_over_decay"] = -change / (seen.decay * flow)
+    facts.norm = _kind(change, share, thresholds_of(seen.record).settled)
+    if events is not None and events.settled and acted >= _ACTED:
+        facts.norm = "still"  # over the time in which scores are compared
+    window = f"in the last factor of {WINDOW:g} in steps"
+    if facts.norm == "still":
+        said.append(f"The norm hardly changed {window}.")
+    elif facts.resting:
+        verb = "rose" if facts.norm == "rises" else "fell"
+        said.append(f"The norm {verb} by {_percent(abs(now / before - 1))} {window}.")
+    elif facts.norm == "rises":
+        by = _percent(now / before - 1)
+        said.append(f"The norm rises, by {by} {window}.")
     else:
-        grows = share < -0.05
-        words = "grows: the loss exceeds" if grows else "no longer falls: the loss balances"
-        said.append(f"The norm {words} weight decay.")
-    said.append(f"Weight decay has acted for λt = {acted:.2g}.")
-    return share >= _FALLS
+        rate = f"The norm falls at {_digits(share, _FALLS)} times the rate ηλ"
+        end = " of weight decay." if facts.norm == "falls" else ": the loss holds it up."
+        said.append(rate + end)
+    alone = f"{math.exp(-acted):.2g}"
+    said.append(f"Weight decay alone would have left {alone} of the parameters (λt = {acted:.2g}).")
 
 
-def _arrival(seen: _Reader, said: list[str], unknown: list[str]) -> bool:
-    found = seen.last("arrival_residual")
-    if math.isnan(found):
+def _kind(change: float, share: float, still: float) -> Norm:
+    if abs(change) < still or math.isnan(share):
+        return "still"
+    if change > 0:
+        return "rises"
+    return "falls" if share >= _FALLS else "held"
+
+
+def _motion(
+    seen: Reader, said: list[str], unknown: list[str], facts: Facts, events: Transition | None
+) -> None:
+    """One sentence on what still moves, of learning rate, scores, norm and residual together."""
+    residual = seen.last("arrival_residual")
+    balanced = residual < _ARRIVED
+    if math.isnan(residual):
         unknown.append("whether it has arrived: that needs weight decay on a matrix")
-        return False
-    if found < _ARRIVED:
-        said.append(f"Arrived: loss and weight decay balance up to {_percent(found)}.")
-        return True
-    said.append(f"Not arrived: {_percent(found)} of loss and weight decay do not balance.")
-    return False
+    percent = _percent(residual, _ARRIVED) if not math.isnan(residual) else ""
+    together = f"loss and weight decay balance up to {percent}"
+    apart = f"{percent} of loss and weight decay do not balance"
+    if facts.resting:
+        said.append(_rests(seen))
+        if percent:
+            text = together.capitalize() if balanced else f"It has not arrived: {apart}"
+            said.append(f"{text}.")
+        return
+    if events is None or facts.outcome in ("failed", "unscored") or seen.steps[-1] < _FEW_STEPS:
+        if events is not None and facts.outcome != "failed":
+            few = seen.steps[-1] < _FEW_STEPS
+            why = "there are too few steps" if few else "there is no score"
+            unknown.append(f"whether it has settled: {why}")
+        if percent:
+            said.append(f"{together.capitalize()}." if balanced else f"Not arrived: {apart}.")
+        return
+    acted = seen.decay == 0 or facts.acted >= _ACTED
+    facts.settled = events.settled and acted
+    facts.arrived = facts.settled and balanced
+    what = "scores and norm" if facts.norm != "unknown" else "scores"
+    moves = "scores or norm still change" if acted else "weight decay has hardly acted"
+    if not percent:
+        text = f"{what} have settled" if facts.settled else f"not settled: {moves}"
+    elif facts.arrived:
+        text = f"Arrived: {together}, and {what} have settled"
+    elif balanced:
+        text = f"Not settled: {moves}, though {together} at the present parameters"
+    elif facts.settled:
+        text = f"{what} have settled, though {apart}: directions can still turn"
+    else:
+        text = f"Not arrived: {apart}, and {moves}"
+    said.append(f"{text[0].upper()}{text[1:]}.")
 
 
-def _softmax(seen: _Reader, said: list[str]) -> bool:
+def _rests(seen: Reader) -> str:
+    rate, share = seen.evidence["learning_rate"], seen.evidence["learning_rate_over_mean"]
+    if rate == 0:
+        return "The learning rate is 0: nothing can move."
+    return (
+        f"The learning rate has fallen to {rate:.2g}, {share:.1g} times its mean until now: hardly "
+        "anything can move."
+    )
+
+
+def _softmax(seen: Reader, said: list[str], facts: Facts) -> None:
     found = seen.last("softmax_saturation_own")
     if not found > 0:
-        return False
+        return
     said.append(
-        f"The softmax is exactly 1 on {_percent(found)} of training samples, in the precision of "
-        "the outputs: they give no gradient (softmax collapse)."
+        f"The softmax is exactly 1 on {_percent(found, _SATURATED)} of training samples, in the "
+        "precision of the outputs: they give no gradient (softmax collapse)."
     )
-    return found >= _SATURATED
+    facts.stuck = found >= _SATURATED
 
 
-def _invariance(seen: _Reader, said: list[str]) -> None:
+def _invariance(seen: Reader, said: list[str]) -> None:
     if "block_invariance" not in seen.record:
         return
     values = seen.record["block_invariance"].values[1:]
-    if not len(values):
+    known = np.isfinite(values)
+    if not known.any():
         return
-    with np.errstate(all="ignore"):
-        invariant = np.nan_to_num(np.nanmedian(values, axis=0), nan=1.0) < _INVARIANT
-    norms = seen.record["block_norm"].values[-1]
-    share = float(np.sum(norms[invariant] ** 2) / max(np.sum(norms**2), 1e-300))
+    invariant = np.array(
+        [
+            bool(seen_at.any()) and bool(np.median(value[seen_at]) < _INVARIANT)
+            for value, seen_at in zip(values.T, known.T, strict=True)
+        ]
+    )
+    squares = seen.record["block_norm"].values[-1].astype(float) ** 2
+    share = float(np.sum(squares[invariant]) / max(np.sum(squares), 1e-300))
+    if not math.isfinite(share):
+        return
     seen.evidence["scale_invariant_share"] = share
     if share > 0.1:
         said.append(
@@ -222,42 +290,22 @@ def _invariance(seen: _Reader, said: list[str]) -> None:
         )
 
 
-def _advice(
-    seen: _Reader,
-    events: Transition | None,
-    regime: str,
-    falls: bool,
-    arrived: bool,
-    stuck: bool,
-) -> list[str]:
-    found: list[str] = []
-    outcome = "" if events is None else events.outcome
-    if outcome == "failed":
-        return ["lower the learning rate, or clip gradients"]
-    if stuck:
-        found.append("compute the loss in float64 or raise weight decay: most gradients are zero")
-    if outcome in ("grokked", "immediate", "gradual"):
-        return [*found, "it generalises: stop, or repeat with other seeds and with random labels"]
-    if outcome == "untrained":
-        return [*found, "train on until the training data are fitted, or raise the learning rate"]
-    if regime == "lazy" and seen.decay > 0:
-        acted = seen.evidence.get("decay_time", math.nan)
-        if falls or acted < 1:
-            found.append("wait: weight decay shrinks the initialisation, and features can follow")
-        found.append("for a shorter wait, raise weight decay or start from smaller parameters")
-    elif regime == "lazy":
-        found.append("add weight decay, or start from smaller parameters: nothing ends this regime")
-    elif arrived:
-        found.append("a longer run changes little: more data, or another weight decay")
-    elif regime in ("leaving", "rich"):
-        more = "alignment_rises" in seen.evidence
-        found.append("wait: features still change" if more else "wait until the norm settles")
-    elif events is not None and events.advice:
-        found.append(events.advice)
-    return found
-
-
-def _percent(share: float) -> str:
-    """A share in percent, in two digits or as a whole number."""
+def _percent(share: float, *limits: float) -> str:
+    """A share in percent, in at least two digits, on its own side of all limits."""
     percent = 100 * share
-    return f"{percent:.0f} %" if percent >= 10 else f"{percent:.2g} %"
+    texts = [f"{percent:.0f}"] if percent >= 10 else []
+    texts += [f"{percent:.{digits}g}" for digits in range(2, 17)]
+    return f"{_true(texts, percent, [100 * limit for limit in limits])} %"
+
+
+def _digits(value: float, *limits: float) -> str:
+    """A number in at least two digits, on its own side of all limits."""
+    return _true([f"{value:.{digits}g}" for digits in range(2, 17)], value, limits)
+
+
+def _true(texts: list[str], value: float, limits: "list[float] | tuple[float, ...]") -> str:
+    """The shortest text whose number is below a limit exactly if the value is."""
+    for text in texts:
+        if all((float(text) < limit) == (value < limit) for limit in limits):
+            return text
+    return texts[-1]

@@ -15,6 +15,7 @@ from .._core.errors import InputError, one_line
 from .._torch.undisturbed import undisturbed, unwrapped
 from ..records import Thresholds
 from ._forecast.forecast import TorchForecast, forecast
+from ._monitor.forecasts import described
 from ._monitor.measures import MEASURES, fit
 from ._monitor.objective import Objective
 from ._monitor.prepare import Counts, about, blocks_of, check_state, prepared
@@ -94,7 +95,17 @@ class Monitor:
                 select=select, residues=residues, seed=seed,
             )  # fmt: skip
             self._first()
-        self._versions = sum(p._version for p in self._setting.parameters.values())
+        self._versions = self._version()
+        if self._setting.random:
+            self._note("the net draws random numbers in eval mode: each measure is of another draw")
+
+    def _version(self) -> int:
+        """How often parameters were written."""
+        return sum(p._version for p in self._setting.parameters.values())
+
+    def _is_moved(self) -> bool:
+        """Whether something wrote parameters since the monitor was built."""
+        return self._version() != self._versions
 
     def _first(self) -> None:
         """The record of step 0. A measure that fails here is left out, with a note."""
@@ -138,6 +149,8 @@ class Monitor:
         if not self.is_recording or self._ending != "running":
             return
         try:
+            if self._calls == 0 and self._is_moved():
+                self._note("step() was never called: call it after every step of the optimiser")
             if self._steps.num > self._rows.steps[-1]:
                 with same_randomness():
                     self._measure()
@@ -151,13 +164,11 @@ class Monitor:
         self._calls += 1
         if not self._steps.by_hook:
             self._steps.count()
-        elif self._calls == 1 and self.is_recording and self._steps.num == 0:
-            versions = sum(p._version for p in self._setting.parameters.values())
-            if versions != self._versions:
-                # Something else changed the parameters: another object is the optimiser.
-                self._steps.by_hook = False
-                self._note("the optimiser calls no hooks: every call of step() counts as a step")
-                self._steps.count()
+        elif self._calls == 1 and self.is_recording and self._steps.num == 0 and self._is_moved():
+            # Something else changed the parameters: another object is the optimiser.
+            self._steps.by_hook = False
+            self._note("the optimiser calls no hooks: every call of step() counts as a step")
+            self._steps.count()
 
     def _measure(self) -> None:
         view = View(self._setting)
@@ -229,16 +240,19 @@ class Monitor:
         change.
 
         - **Takes** the other options of that function, such as `steps`, `subset` and `passage`.
-        - **Raises** [`InputError`][lazyrich.InputError] as that function, and in a process that
-            does not record.
+        - With Adam or AdamW the answer is `cannot_say`, for every loss; nothing is computed.
+        - **Raises** [`InputError`][lazyrich.InputError] as that function, which knows fewer losses
+            than the monitor; and in a process that does not record.
         """
         if not self.is_recording:
             raise InputError("rank", "not 0", "only the process of rank 0 has the data")
-        net, train, test, loss, select = self._given
+        net, *given, select = self._given
+        options = {"name": self._name, "seed": self._seed, **options}
+        train, test, loss, options = described(self._setting, (*given,), options)
         with same_randomness(), undisturbed(net):
             return forecast(
                 net, train, test, loss=loss, optimizer=self._steps.optimizer, select=select,
-                **{"name": self._name, "seed": self._seed, **options},
+                **options,
             )  # fmt: skip
 
     def state_dict(self) -> dict[str, Any]:

@@ -8,13 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from ..._core.errors import InputError, one_line
-from ..._torch.functional import parameters_of
-from ..._torch.undisturbed import unwrapped
+from ..._torch.deterministic import random_state
+from ..._torch.functional import called, parameters_of
+from ..._torch.undisturbed import undisturbed, unwrapped
 from .measures.fit import chance
 from .objective import Objective
 from .samples import Samples, balanced, samples_of, some
 from .steps import Steps
-from .view import Selected, Setting, check_outputs, find_head, forward
+from .view import Selected, Setting, check_outputs, find_head, first, forward
 
 # Classes in the samples of the kernel: several samples of each show whether it knows classes.
 _CLASSES = 8
@@ -51,6 +52,9 @@ def prepared(
     - **Raises** [`InputError`][lazyrich.InputError] for a net, data or a loss that do not fit.
     """
     inner = unwrapped(net)
+    if any(isinstance(module, torch.jit.ScriptModule) for module in inner.modules()):
+        accepted = "is scripted, and its parameters cannot be exchanged: use the net before "
+        raise InputError("net", type(net).__name__, f"{accepted}torch.jit.script")
     if any(nn.parameter.is_lazy(value) for value in (*inner.parameters(), *inner.buffers())):
         accepted = "has parameters without a shape: call it once on a batch of inputs first"
         raise InputError("net", type(inner).__name__, accepted)
@@ -82,7 +86,16 @@ def prepared(
     find_head(setting)
     setting.scales = _scales(setting)
     setting.start = {name: p.clone() for name, p in parameters_of(inner).items()}
+    setting.random = _is_random(setting)
     return setting
+
+
+def _is_random(setting: Setting) -> bool:
+    """Whether passes in `eval` mode draw random numbers."""
+    with undisturbed(setting.net), torch.no_grad():
+        before = random_state(setting.net)
+        called(setting.net, parameters_of(setting.net), first(setting.train.x, 2))
+        return not all(map(torch.equal, before, random_state(setting.net)))
 
 
 def _checked(setting: Setting, key: str, samples: Samples) -> Tensor:
@@ -149,6 +162,13 @@ def about(setting: Setting, seed: int, notes: list[str]) -> dict[str, Any]:
     return {
         "net": type(net.net if isinstance(net, Selected) else net).__name__,
         "num_params": sum(p.numel() for p in setting.parameters.values()),
+        "num_trained": sum(
+            p.numel()
+            for p in setting.parameters.values()
+            if optimizer is None or setting.steps.group_of(p) is not None
+        ),
+        "learning_rates": setting.steps.rates,
+        "random": setting.random,
         "optimizer": "unknown" if optimizer is None else type(optimizer).__name__,
         "rule": setting.steps.rule,
         "loss": setting.objective.kind,

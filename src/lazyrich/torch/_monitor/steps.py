@@ -1,5 +1,6 @@
 """The steps of an optimiser: how many, how far in flow time, and how far decay has acted."""
 
+import contextlib
 import math
 import weakref
 from typing import Any, Literal
@@ -128,6 +129,16 @@ class Steps:
     def main(self) -> Any:
         """The group with the most parameters; empty without an optimiser."""
         return {} if self.optimizer is None else self.optimizer.param_groups[self._main]
+
+    @property
+    def rates(self) -> list[float]:
+        """The learning rates of all groups; those that are no numbers are left out."""
+        groups = [] if self.optimizer is None else self.optimizer.param_groups
+        found = []
+        for group in groups:
+            with contextlib.suppress(TypeError, ValueError):
+                found.append(float(group.get("lr", math.nan)))
+        return [rate for rate in found if math.isfinite(rate)]
 
     @property
     def weight_decay(self) -> float:

@@ -45,6 +45,7 @@ class Setting:
         has one row a sample; `directions`, `(k, c)`, outputs whose kernels are added.
     - `scales`, reference values for scores; `start`, the initial parameters; `kernel_start`, the
         initial kernel.
+    - `random`, whether passes in `eval` mode draw random numbers.
     """
 
     net: nn.Module
@@ -63,6 +64,7 @@ class Setting:
     scales: dict[str, float] = field(default_factory=dict)
     start: dict[str, Tensor] = field(default_factory=dict)
     kernel_start: np.ndarray | None = None
+    random: bool = False
 
 
 class View:
@@ -155,7 +157,7 @@ def find_head(setting: Setting) -> None:
         with undisturbed(setting.net), torch.enable_grad():
             leaves = {name: p.clone().requires_grad_() for name, p in params_of(setting).items()}
             some = part(setting.train.x, 0)
-            f = called(setting.net, leaves, _first(some, 16))
+            f = called(setting.net, leaves, first(some, 16))
             fitting = [c for c in calls if c[1].requires_grad and c[1].shape[-1] == f.shape[-1]]
             if not fitting:
                 return
@@ -175,7 +177,8 @@ def params_of(setting: Setting) -> dict[str, Tensor]:
     return parameters_of(setting.net)
 
 
-def _first(x: Any, num: int) -> Any:
+def first(x: Any, num: int) -> Any:
+    """The first of the inputs."""
     if isinstance(x, dict):
         return {name: value[:num] for name, value in x.items()}
     return tuple(value[:num] for value in x) if isinstance(x, tuple) else x[:num]

@@ -1,0 +1,87 @@
+"""What to try next, by what a record shows."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+Regime = Literal["lazy", "between", "rich", "unknown"]
+Norm = Literal["falls", "held", "still", "rises", "unknown"]
+
+_GENERALISES = ("grokked", "immediate", "gradual")
+
+
+@dataclass
+class Facts:
+    """What a record shows.
+
+    - `decay`, the weight decay, and `acted`, λt; `resting`, whether the learning rate is so low
+        that nothing moves; `settled`, whether scores and norm no longer change; `arrived`, whether
+        also loss and decay balance.
+    - `norm`: whether it falls by decay, is held up by the loss, stands still, or rises.
+    - `learns`, whether the kernel's alignment with the labels rose; `stuck`, whether most samples
+        give no gradient; `lost`, whether a fit is lost at the end; `exploded`, the loss.
+    """
+
+    decay: float
+    acted: float = math.nan
+    outcome: str = ""
+    regime: Regime = "unknown"
+    norm: Norm = "unknown"
+    resting: bool = False
+    settled: bool = False
+    arrived: bool = False
+    learns: bool = False
+    stuck: bool = False
+    lost: bool = False
+    exploded: bool = False
+
+
+def advice_on(facts: Facts) -> list[str]:
+    """What to try next, the first first."""
+    if facts.outcome == "failed" or facts.exploded:
+        return ["lower the learning rate, or clip gradients"]
+    found: list[str] = []
+    if facts.stuck:
+        found.append("compute the loss in float64 or raise weight decay: most gradients are zero")
+    return [*found, *_by_outcome(facts)]
+
+
+def _by_outcome(facts: Facts) -> list[str]:
+    if facts.lost or facts.outcome == "collapsed":
+        return ["lower the learning rate or weight decay: the fit does not hold"]
+    if facts.outcome in _GENERALISES:
+        return ["it generalises: stop, or repeat with other seeds and with random labels"]
+    if facts.resting:
+        return ["raise the learning rate if the training should go on"]
+    if facts.outcome == "untrained":
+        settled = "lower weight decay, or use a net that can fit the data: it has settled"
+        more = "train on until the training data are fitted, or raise the learning rate"
+        return [settled if facts.settled else more]
+    if facts.outcome == "misgrokked":
+        return ["stop earlier, or lower weight decay: the test score was better before"]
+    return _by_regime(facts)
+
+
+def _by_regime(facts: Facts) -> list[str]:
+    if facts.regime == "lazy":
+        return _of_lazy(facts)
+    if facts.learns:
+        return ["wait: features still change"]
+    if facts.arrived:
+        return ["a longer run changes little: more data, or another weight decay"]
+    if facts.settled:
+        return ["more training data, or another weight decay: scores and norm have settled"]
+    if facts.norm in ("falls", "held", "rises"):
+        return ["wait until the norm settles"]
+    return ["wait until the scores settle"]
+
+
+def _of_lazy(facts: Facts) -> list[str]:
+    if facts.decay == 0:
+        return ["add weight decay, or start from smaller parameters: nothing ends this regime"]
+    if facts.norm == "falls" or not facts.acted >= 1:
+        return [
+            "wait: weight decay shrinks the initialisation, and features can follow",
+            "for a shorter wait, raise weight decay or start from smaller parameters",
+        ]
+    return ["raise weight decay or start from smaller parameters: decay acted, and it is lazy"]

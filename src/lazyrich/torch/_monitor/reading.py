@@ -1,0 +1,126 @@
+"""What a diagnosis reads from a record: last values, changes, and events in steps."""
+
+import dataclasses
+import json
+import math
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from ...records.described import number_in
+from ...records.transition import (
+    Transition,
+    scales_of_record,
+    score_of,
+    thresholds_of,
+    time_names,
+    transition,
+)
+
+WINDOW = 2.0
+"""The time over which norm and alignment are compared: the last factor of this many in steps."""
+
+# The sum of learning rates that as many steps again would add, over that until now, below which
+# nothing moves any more.
+_RESTING = 0.01
+
+
+class Reader:
+    """The last values of a record, and its changes. `evidence` holds what was read."""
+
+    def __init__(self, record: xr.Dataset):
+        self.record = record
+        self.about: dict[str, Any] = json.loads(record.attrs.get("monitor", "{}"))
+        self.evidence: dict[str, float] = {}
+        self.steps = record["step" if "step" in record.coords else "time"].values.astype(float)
+        flow = record["flow_time"] if "flow_time" in record else record["time"]
+        self.flow = flow.values.astype(float)
+        self.decay = number_in(record, "weight_decay")
+        if math.isnan(self.decay):
+            self.decay = 0.0
+
+    def last(self, name: str) -> float:
+        """The last known value of a variable; it counts as evidence."""
+        if name not in self.record:
+            return math.nan
+        values = self.record[name].values
+        known = values[np.isfinite(values)]
+        if not len(known):
+            return math.nan
+        self.evidence[name] = float(known[-1])
+        return self.evidence[name]
+
+    def earlier(self, name: str) -> float:
+        """Its value when the training had done a part of its steps."""
+        return math.nan if name not in self.record else float(self.record[name].values[self._place])
+
+    @property
+    def _place(self) -> int:
+        place = int(np.searchsorted(self.steps, self.steps[-1] / WINDOW))
+        return min(place, len(self.steps) - 1)
+
+    @property
+    def flow_since(self) -> float:
+        """Flow time since that moment."""
+        return float(self.flow[-1] - self.flow[self._place])
+
+    def rate_ahead(self) -> float:
+        """The present learning rate over its mean until now; NaN if unknown.
+
+        It is the sum of learning rates that as many steps again would add, over that until now."""
+        if "learning_rate" not in self.record or not self.steps[-1] > self.steps[0]:
+            return math.nan
+        rates = self.record["learning_rate"].values
+        # Another group than the largest can still be trained.
+        now = max([float(rates[-1]), *self.about.get("learning_rates", [])])
+        mean = float(np.trapezoid(rates, self.steps) / (self.steps[-1] - self.steps[0]))
+        if math.isnan(now + mean):
+            return math.nan
+        self.evidence["learning_rate"] = now
+        found = now / mean if mean > 0 else (math.inf if now > 0 else 0.0)
+        if math.isfinite(found):
+            self.evidence["learning_rate_over_mean"] = found
+        return found
+
+    def is_resting(self) -> bool:
+        """Whether the learning rate is so low that nothing moves any more."""
+        return bool(self.rate_ahead() < _RESTING)
+
+    def lost_since(self, events: Transition) -> tuple[float, float]:
+        """The step since which fitted training data are not fitted, and their last score; NaN."""
+        thresholds = thresholds_of(self.record)
+        if math.isnan(events.t_train) or thresholds.loss is not None:
+            return math.nan, math.nan
+        curves = {
+            str(name): values.values
+            for name, values in self.record.data_vars.items()
+            if values.dims == ("time",)
+        }
+        score = score_of(curves, "train", scales_of_record(self.record))
+        fits = np.flatnonzero(score >= thresholds.train)
+        if not len(fits) or fits[-1] == len(score) - 1:
+            return math.nan, math.nan
+        return float(self.steps[fits[-1] + 1]), float(score[-1])
+
+
+def events_in_steps(record: xr.Dataset, steps: np.ndarray) -> Transition:
+    """The transition of a record, with its times in steps; the outcome is that in flow time.
+
+    - **Raises** [`InputError`][lazyrich.InputError] for a record without scores.
+    """
+    found = transition(record)
+    if found.unit == "step":
+        return found
+    times = record["time"].values.astype(float)
+
+    def step(time: float) -> float:
+        return math.nan if math.isnan(time) else float(np.interp(time, times, steps))
+
+    moved: dict[str, Any] = {name: step(getattr(found, name)) for name in time_names()}
+    moved["plateau"] = (step(found.plateau[0]), step(found.plateau[1]))
+    fit, change = moved["t_train"], moved["t_change"]
+    moved["delay_difference"] = change - fit
+    if fit > 0 and not math.isnan(change):
+        moved["delay_ratio"] = change / fit
+    return dataclasses.replace(found, unit="step", **moved)
