@@ -470,8 +470,8 @@ def test_steps_that_the_monitor_was_never_told_of_are_noted(attached):
     x, y = torch.randn(6, 3), torch.arange(6) % 2
     net = nn.Linear(3, 2)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
-    options = {"optimizer": optimizer} if attached else {}
-    monitor = lr.torch.Monitor(net, (x, y), (x, y), loss="cross_entropy", **options)
+    given = optimizer if attached else None
+    monitor = lr.torch.Monitor(net, (x, y), (x, y), loss="cross_entropy", optimizer=given)
     cross_entropy(net(x), y).backward()
     optimizer.step()
     with pytest.warns(RuntimeWarning, match=r"step\(\) was never called"):
