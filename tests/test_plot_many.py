@@ -214,7 +214,7 @@ def test_curves_have_no_panel_for_what_was_left_out_and_steps_for_an_optimiser()
     (panel,) = describe.curves(left.assign_attrs(experiment=TEXT + dynamics), "init_scale").panels
     assert panel.second is not None
     assert panel.second.label == "step"
-    assert panel.second.of_first(1.0) == pytest.approx(20.0)
+    assert panel.second.of_first(np.ones(1)) == pytest.approx(20.0)
 
 
 def test_the_interval_of_a_boundary_mixes_no_colours():
