@@ -85,6 +85,8 @@ def test_labels_that_do_not_fit_the_loss_are_refused():
         converted_loss(nn.CrossEntropyLoss(), 3).labels(np.ones((2, 3)) / 3)
     rows = np.eye(3)[LABELS["classes"]]
     assert np.array_equal(converted_loss(nn.CrossEntropyLoss(), 3).labels(rows), LABELS["classes"])
+    with pytest.raises(lr.InputError, match="shape of the 3 outputs"):
+        converted_loss(nn.MSELoss(), 3).labels(LABELS["classes"])
     with pytest.raises(lr.InputError, match="ignores"):
         converted_loss(nn.CrossEntropyLoss(), 3).labels(np.array([0, -100]))
     assert isinstance(converted_loss("squared_hinge", 1).loss, lr.losses.SquaredHinge)

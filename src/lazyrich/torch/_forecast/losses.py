@@ -70,7 +70,7 @@ def _of_kind(kind: Any, loss: Any, num_outputs: int) -> ConvertedLoss:
         return ConvertedLoss(CrossEntropy(), 1.0, lambda y: _classes(y, ignored))
     if kind is nn.MSELoss:
         # PyTorch takes the mean over outputs, lazyrich the sum.
-        return ConvertedLoss(Squared(), 1.0 / num_outputs, lambda y: y)
+        return ConvertedLoss(Squared(), 1.0 / num_outputs, lambda y: _reals(y, num_outputs))
     if num_outputs != 1:
         accepted = f"should be used with one output; the net has {num_outputs}"
         raise InputError("loss", kind.__name__, accepted)
@@ -90,6 +90,13 @@ def _classes(y: np.ndarray, ignored: int) -> np.ndarray:
         raise InputError("labels", str(y.dtype), accepted)
     if np.any(y == ignored):
         raise InputError("labels", ignored, "should have none that the loss ignores")
+    return y
+
+
+def _reals(y: np.ndarray, num_outputs: int) -> np.ndarray:
+    if y.size != len(y) * num_outputs:
+        accepted = f"should have the shape of the {num_outputs} outputs, as MSELoss needs"
+        raise InputError("labels", f"labels of shape {y.shape}", accepted)
     return y
 
 
