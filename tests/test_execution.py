@@ -222,6 +222,7 @@ def test_no_more_is_handed_out_than_asked_for(limits, most, tmp_path, two):
     assert (lr.open_store(tmp_path / "s")["outcome"] != "missing").all()
 
 
+@pytest.mark.slow
 def test_a_scheduler_that_remembers_a_batch_does_not_keep_its_file_from_being_written(
     tmp_path, two
 ):

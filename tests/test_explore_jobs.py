@@ -295,6 +295,7 @@ def test_the_oldest_runs_are_not_kept(page, monkeypatch):
         assert list(page.ask("lab.finished", runs=names)["runs"]) == left
 
 
+@pytest.mark.slow
 def test_a_cancelled_run_leaves_nothing(page):
     other = {"base": "forecast/sparse", "changes": {**SMALL, "seed": 5}}
     with pytest.raises(Cancelled):

@@ -340,6 +340,7 @@ def view_of(found, name):
     return next(view for view in found["views"] if view["name"] == name)
 
 
+@pytest.mark.slow
 def test_weights_of_a_diagonal_net_are_those_of_the_run(alone):
     experiment = BASE.with_changes({"init_scale": 30.0, "weight_decay": 1e-2})
     found = frames_of(experiment, alone)

@@ -100,7 +100,6 @@ def test_ridge_regression_beyond_its_horizon(ridge):
     assert found.advice.startswith("Set t1 to ")
 
 
-@pytest.mark.slow
 def regression(columns, noise, n=20):
     """Linear regression on columns of different scales, with a teacher that compensates them."""
     rng = np.random.default_rng(0)
@@ -117,6 +116,7 @@ def regression(columns, noise, n=20):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise", [0.0, 0.5])
 def test_columns_of_different_scales(noise):
     # The optimum of least squares, reached by t1, which NumPy solves without the kernel.

@@ -80,7 +80,7 @@ def test_public_methods_are_documented():
                     assert inspect.getdoc(member), f"{name}.{method} has no docstring"
 
 
-QUICK = {"logs.md", "record.md", "reduction.md", "studies.md"}
+QUICK = {"logs.md", "reduction.md", "studies.md"}
 
 
 def pages_with_code():

@@ -45,6 +45,7 @@ def built_in(own: lr.Experiment) -> lr.Experiment:
     )
 
 
+@pytest.mark.slow
 def test_a_run_of_own_kinds_is_that_of_built_in_ones_in_other_units(record):
     theirs = lr.simulate(built_in(OWN))
     np.testing.assert_allclose(record["train_loss"], theirs["train_loss"] / 2, rtol=1e-3)
@@ -126,6 +127,7 @@ def test_an_own_predictor_that_raises_is_named():
         lr.simulate(by(lambda x: x, "early"))
 
 
+@pytest.mark.slow
 def test_own_kinds_are_forecast(record):
     found = lr.forecast(OWN, passage="calibrated")
     assert found.late["predictor"] == "L1 max margin"
@@ -134,6 +136,7 @@ def test_own_kinds_are_forecast(record):
     assert found.t_kernel_end < OWN.t1
 
 
+@pytest.mark.slow
 def test_own_kinds_are_swept_and_reported(record, tmp_path):
     runs = lr.sweep(OWN, {"init_scale": [5.0, 10.0]}, tmp_path / "runs", workers=0)
     both = runs["sparsity"].sel(init_scale=5.0).dropna("record")

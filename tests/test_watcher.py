@@ -148,6 +148,7 @@ def test_test_data_that_do_not_fit_in_memory(monkeypatch):
     check_seen(record, seen, rtol=1e-11)
 
 
+@pytest.mark.slow
 def test_the_first_call_is_early_and_calls_are_seldom():
     segments, calls = [], []
 
@@ -202,6 +203,7 @@ def test_an_exception_ends_the_run_which_goes_on_from_its_checkpoint(name, tmp_p
     assert seen[0].identical(again)
 
 
+@pytest.mark.slow
 def test_a_running_record_is_read_as_a_run_that_moves():
     class Kept(Exception):  # noqa: N818
         pass
