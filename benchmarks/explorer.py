@@ -102,7 +102,7 @@ def start(browser: Browser) -> float:
 
 
 class Questions:
-    """The forecasts that a page asks for, and the event that ends each question."""
+    """The forecasts that a page asks for: when each was requested, and how each request ended."""
 
     def __init__(self, page: Page):
         self.asked: dict[int, float] = {}

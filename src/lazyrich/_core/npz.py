@@ -115,7 +115,7 @@ def archive(file: Any) -> Iterator[Archive]:
         yield Archive(file)
     # For a damaged archive, zipfile raises six types of error, and NumPy more.
     except (
-        OSError, EOFError, KeyError, IndexError, TypeError, SyntaxError, NotImplementedError,
+        OSError, EOFError, KeyError, IndexError, TypeError, SyntaxError,
         RuntimeError, MemoryError, OverflowError, UnicodeError, struct.error, zlib.error,
         zipfile.BadZipFile,
     ) as error:  # fmt: skip

@@ -78,9 +78,11 @@ def _check_by_calls(net: nn.Module, x: Any, key: str) -> None:
                 accepted = f"gives other outputs if it is called again on the same inputs{hint}"
                 raise InputError(key, name, accepted)
             if num_samples(x) > 1:
-                alone = called_as_it_is(net, taken(x, slice(0, 1)))
+                single = called_as_it_is(net, taken(x, slice(0, 1)))
                 room = 1e-3 * (first.abs().amax() + 1e-30)
-                if alone.shape != first[:1].shape or bool(((alone - first[:1]).abs() > room).any()):
+                if single.shape != first[:1].shape or bool(
+                    ((single - first[:1]).abs() > room).any()
+                ):
                     raise InputError(key, name, "outputs of one input depend on the other inputs")
         finally:
             for module, held in kept:

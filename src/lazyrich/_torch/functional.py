@@ -205,8 +205,9 @@ def _rows(net: nn.Module, params: Parameters, x: Any, directions: Tensor) -> Ten
                 continue
             except torch.OutOfMemoryError:
                 raise
-            except (RuntimeError, NotImplementedError):
-                # Some operations cannot be vectorised, such as those that read a value.
+            except RuntimeError:
+                # PyTorch has no type of its own for operations that cannot be vectorised, such as
+                # those that read a value. Any other error is raised again one by one.
                 side_by_side = False
         found.append(_one_by_one(net, params, some, directions[part]))
     return torch.cat(found)

@@ -58,7 +58,7 @@ KeepParams = Annotated[
 
 
 def kept_params(text: str) -> "bool | int | list[float]":
-    """The `keep_params` of a run that `--keep-params` asks for. A whole number is a number."""
+    """The argument `keep_params` of a run, read from the text of `--keep-params`."""
     if text == "end":
         return True
     try:

@@ -189,8 +189,8 @@ def _norm(
         rate = f"The norm falls at {_digits(share, _FALLS)} times the rate ηλ"
         end = " of weight decay." if facts.norm == "falls" else ": the loss holds it up."
         said.append(rate + end)
-    alone = f"{math.exp(-acted):.2g}"
-    said.append(f"Weight decay alone would have left {alone} of the parameters (λt = {acted:.2g}).")
+    by = f"{math.exp(-acted):.2g} (λt = {acted:.2g})"
+    said.append(f"Without the loss, weight decay would have multiplied the parameters by {by}.")
 
 
 def _kind(change: float, share: float, still: float) -> Norm:

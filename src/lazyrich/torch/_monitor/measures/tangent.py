@@ -54,8 +54,8 @@ def kernel_of(setting: Setting, params: dict[str, Tensor], samples: Samples) -> 
             return _quick(setting, params, samples)
         except torch.OutOfMemoryError:
             raise
-        except (RuntimeError, NotImplementedError):
-            pass  # operations that cannot be vectorised
+        except RuntimeError:
+            pass  # an operation that cannot be vectorised; `gram` raises any other error again
     whole = gram(setting.net, params, samples.x, directions=setting.directions)
     return np.einsum("iaja->ij", whole.cpu().double().numpy().reshape(n, k, n, k))
 
