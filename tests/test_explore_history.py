@@ -1,5 +1,6 @@
 """What the Lab shows while it waits, after Back and Forward, and when it is loaded again."""
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,16 @@ from .explorer import Served, served
 from .test_explore_lab import PATIENCE, Lab, link
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+
+COUNTED = """
+window.asked = 0;
+const send = WebSocket.prototype.send;
+WebSocket.prototype.send = function (text) {
+    window.asked += text.includes('"job":"lab.forecast"');
+    send.call(this, text);
+};
+"""
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +106,45 @@ def test_a_page_that_is_loaded_again_has_its_runs(lab):
     assert items.nth(1).get_by_role("checkbox").is_checked()
     items.first.get_by_role("button").click()
     lab.page.locator("#lab-words", has_text=words).wait_for(timeout=PATIENCE)
+
+
+def test_a_run_that_a_reload_cancels_is_offered_again(explorer, new_page):
+    steps = json.dumps({"kind": "GradientDescent", "learning_rate": 1e-5})
+    lab = Lab(new_page(link(explorer, dynamics=steps, t1=1e4)))
+    lab.wait_for("forecast")
+    lab.at("run").click()
+    lab.wait_for("run")
+    lab.page.reload()
+    lab.at("again").wait_for()
+    words = lab.at("again").inner_text()
+    assert words.startswith("The run of forecast/sparse, ")
+    assert "loaded again, which has cancelled it" in words
+    lab.wait_for("forecast")
+    lab.at("again-run").click()
+    lab.wait_for("run")
+    assert lab.at("again").is_hidden()
+    lab.at("cancel").click()
+    lab.wait_for("forecast")
+    # The user has cancelled this one.
+    lab.page.reload()
+    lab.wait_for("forecast")
+    assert lab.at("again").is_hidden()
+
+
+def test_a_window_that_changes_its_width_asks_for_one_more_forecast(explorer, new_page):
+    opened = new_page("about:blank")
+    opened.page.add_init_script(COUNTED)
+    lab = Lab(opened)
+    # A size of its own, which compiles while the window changes.
+    sizes: dict[str, Any] = {"task.d": 190}
+    lab.page.goto(link(explorer, **sizes))
+    while not lab.page.evaluate("asked"):
+        lab.page.wait_for_timeout(50)
+    for width in (700, 800, 700, 900, 700):
+        lab.page.set_viewport_size({"width": width, "height": 800})
+        lab.page.wait_for_timeout(400)
+    lab.wait_until_calm()
+    assert lab.page.evaluate("asked") == 2
 
 
 def test_a_value_that_is_refused_stops_runs_until_it_is_mended(lab):

@@ -443,6 +443,13 @@ def test_the_list_has_the_last_runs_and_nothing_else(alone):
     (found,) = call("inside.list", alone)["runs"]
     assert found["run"] == BASE.content_hash
     assert found["words"].startswith("tiny: ")
+    assert found["words"].endswith(f"seed {BASE.seed}")
+    control = BASE.with_changes({"task.random_labels": True, "task.num_test": 50})
+    record = record.assign_attrs(experiment=control.description)
+    lr.save_record(record, alone.scratch / f"record-{control.content_hash}.nc")
+    first, last = (run["words"] for run in call("inside.list", alone)["runs"])
+    assert first.endswith(", task.num_test = 50, random labels")
+    assert last == f"{found['words']}, task.num_test = 60"
 
 
 # --- Tour. ---

@@ -448,6 +448,18 @@ def test_plotly_and_matplotlib_draw_the_same_numbers():
     assert len(groups) == len(set(groups))
 
 
+def test_plotly_has_an_entry_for_each_of_several_runs():
+    names = ["true labels", "labels, <random>"]
+    found = lr.plot.plotly(describe.run({name: run_of() for name in names}))
+    shown = [trace for trace in found["data"] if trace["showlegend"]]
+    assert [trace["name"] for trace in shown] == ["true labels", "labels, &lt;random&gt;"]
+    assert [trace["legendgroup"] for trace in shown] == names
+    # Every curve of a run is hidden with its entry.
+    curves = [trace for trace in found["data"] if trace["name"].endswith((", train", ", test"))]
+    assert {trace["legendgroup"] for trace in curves} == set(names)
+    assert "training data are dashed, test data solid" in found["layout"]["meta"]["caption"]
+
+
 def test_plotly_reads_no_name_as_markup():
     hostile = "<a href='x'>$\\alpha$ & co</a>"
     found = lr.plot.plotly(describe.run(run_of(name=hostile)))

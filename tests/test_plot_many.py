@@ -4,6 +4,7 @@ import itertools
 import json
 import re
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -176,7 +177,9 @@ def test_plotly_has_the_same_numbers(name):
     for place, (axes, panel) in enumerate(zip(figure.axes, shown.panels, strict=False)):
         of = f"y{place + 1}" if place else "y"
         traces = [trace for trace in found["data"] if trace["yaxis"] == of]
+        # Entries of the legend have no points.
         scatters = [t for t in traces if t["type"] == "scatter" and "fill" not in t]
+        scatters = [t for t in scatters if t["x"] != [None]]
         drawn = axes.get_lines()
         bars = [c for c in panel.curves if c.bars_x is not None or c.bars_y is not None]
         assert len(scatters) == len(drawn) == len(panel.curves) + len(panel.lines)
@@ -220,7 +223,7 @@ def test_curves_have_no_panel_for_what_was_left_out_and_steps_for_an_optimiser()
 def test_the_interval_of_a_boundary_mixes_no_colours():
     panel = with_map(3, False).panels[0]
     assert not panel.bands
-    edges = [curve for curve in panel.curves if curve.name == "10 to 90 % of the lines"]
+    edges = [curve for curve in panel.curves if curve.name.startswith("range of the bound")]
     line = boundary(dataset())
     for curve, end in zip(edges, ("low", "high"), strict=True):
         np.testing.assert_array_equal(curve.x, line[end])
@@ -239,6 +242,34 @@ def test_one_seed_has_no_range():
         curves = [curve.name for panel in figure.panels for curve in panel.curves]
         words = [*bands, *curves, *(entry.label for entry in figure.key), figure.caption]
         assert not [text for text in words if re.search(r"range|10 to 90", text)], words
+
+
+def test_captions_name_what_is_in_the_record():
+    one = optimisers().sel(seed=[0])
+    several, single = describe.rates(optimisers()).caption, describe.rates(one).caption
+    # The runs of the flow have no mark.
+    assert "10 runs, each with a mark for its outcome, and medians over seeds" in several
+    assert "5 runs, each with a mark for its outcome, joined by lines." in single
+    assert "at the bottom" in single
+    assert "at the bottom" not in describe.rates(one.isel(dynamics=[0, 1, 2])).caption
+
+    runs = dataset()
+    between: Any = (("immediate", "gradual"), ("grokked", "misgrokked"))
+    for data, first, last in [
+        (runs, "Most frequent outcome, median delay", "the thin lines its range over seeds."),
+        (runs.sel(seed=[0]), "Outcome, delay", "between immediate and grokked."),
+    ]:
+        line = boundary(data, between=between)
+        figure = describe.map(phase_diagram(data), line, "ratio")
+        assert figure.caption.startswith(first)
+        assert f"is the boundary between immediate and grokked{',' if data is runs else '.'}" in (
+            figure.caption
+        )
+        assert last in figure.caption
+        assert not re.search("gradual|misgrokked", " ".join(e.label for e in figure.key))
+    other = runs.rename(seed="task.n")
+    figure = describe.map(phase_diagram(other), boundary(other), "ratio")
+    assert "range over values of training samples P" in figure.caption
 
 
 def test_cells_say_their_runs_when_hovered():

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ._plotly_cells import bar_text, hatched, pattern, powers
+from ._plotly_legend import add_legend
 from .description import Axis, Band, Cells, Contours, Curve, Figure, Line, Panel, Span, Style
 
 _DASHES = {
@@ -60,17 +61,13 @@ def plotly(figure: Figure) -> dict[str, Any]:
     if figure.key_title:
         layout["legend"]["title"] = {"text": _safe(figure.key_title)}
     data: list[dict[str, Any]] = []
-    named: set[str] = set()
     for place, panel in enumerate(figure.panels):
         axes = _axes_of(figure, place)
         layout |= _axes(figure, place)
-        for trace in _traces(panel, axes):
-            group = trace.get("legendgroup") or trace["name"]
-            trace.setdefault("showlegend", group not in named)
-            named.add(group)
-            data.append(trace)
+        data += _traces(panel, axes)
         layout["shapes"] += [_shape(span, axes) for span in panel.spans]
         layout["annotations"] += _annotations(panel, axes)
+    data = add_legend(data)
     for trace in data:
         if "colorbar" in trace:
             trace["colorbar"] |= _beside(layout, trace)

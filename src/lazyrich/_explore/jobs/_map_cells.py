@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from ...plot.describe._captions import powers
 from ...plot.describe._symbols import worded
 
 # A letter for each outcome, for readers who do not distinguish the colours.
@@ -13,9 +14,9 @@ _LETTERS = {
     "unchanged": "U", "not within budget": "U", "untrained": "N", "collapsed": "C",
     "unscored": "?", "diverged": "D", "failed": "F", "missing": "",
 }  # fmt: skip
-# The letter is in the upper left corner of a cell, where no line of a boundary passes.
+# The letter is in the upper left corner of a cell, where no line of a boundary passes. The page
+# surrounds it with white, because cells are dark or hatched.
 _LEFT, _UP = 0.14, 0.8
-_ON_DARK = ("M", "D")
 # The most values of a key that each have a tick.
 _TICKS = 9
 _NUMBERS = (
@@ -41,12 +42,11 @@ def letter(figure: dict[str, Any]) -> None:
             xs.append(float(x[column]))
             ys.append(float(y[row]))
     for letter, (xs, ys) in texts.items():
-        dark = letter in _ON_DARK
         figure["data"].append(
             {"type": "scatter", "mode": "text", "x": xs, "y": ys, "text": [letter] * len(xs),
              "name": f"letter {letter}", "legendgroup": f"letter {letter}", "showlegend": False,
              "hoverinfo": "skip", "textposition": "middle center",
-             "textfont": {"size": 13, "color": "#ffffff" if dark else "#1a1a1a"}}
+             "textfont": {"size": 13, "color": "#1a1a1a"}}
         )  # fmt: skip
 
 
@@ -84,7 +84,7 @@ def words(diagram: xr.Dataset) -> list[list[str]]:
             parts = [f"{n} {kind}" for n, kind in each[::-1] if n]
             for name, label in _NUMBERS:
                 if name in diagram and np.isfinite(value := diagram[name].values[row, column]):
-                    parts.append(f"{label} {value:.3g}")
+                    parts.append(powers(f"{label} {value:.3g}"))
             line.append(", ".join(parts) or "no run")
         found.append(line)
     return found

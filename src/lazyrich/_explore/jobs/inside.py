@@ -21,6 +21,7 @@ from ..._run.simulate import simulate
 from ...experiments.experiment import Experiment
 from ...plot import describe, plotly
 from ...plot.describe._captions import powers
+from ...plot.describe._symbols import symbol, worded
 from ...records.file import open_record
 from ...records.transition import transition
 from ..job import Args, Place, Send
@@ -81,7 +82,7 @@ def list_runs(args: dict[str, Any], send: Send, place: Place) -> dict[str, Any]:
     """The runs of the Lab that are kept, the last one first."""
     del send
     _Nothing.read(args)
-    found = []
+    found: list[tuple[str, Experiment, str]] = []
     paths = sorted(place.scratch.glob("record-*.nc"), key=lambda p: p.stat().st_mtime, reverse=True)
     for path in paths[:_MAX_LISTED]:
         digest = path.stem.removeprefix("record-")
@@ -89,12 +90,35 @@ def list_runs(args: dict[str, Any], send: Send, place: Place) -> dict[str, Any]:
             _Of.read({"run": digest})
             record = open_record(path)
             experiment = _experiment_of(record, place)
-            words = f"{experiment.name}: {transition(record).outcome.replace('_', ' ')}"
+            outcome = transition(record).outcome.replace("_", " ")
         except InputError:
             continue
-        words += f", α = {experiment.init_scale:g}, λ = {experiment.weight_decay:g}"
-        found.append({"run": digest, "words": f"{words}, seed {experiment.seed}"})
-    return {"runs": found}
+        found.append((digest, experiment, outcome))
+    values = [_values(experiment) for _, experiment, _ in found]
+    runs = []
+    for (digest, experiment, outcome), own in zip(found, values, strict=True):
+        words = f"{experiment.name}: {outcome}, α = {experiment.init_scale:g}"
+        words += f", λ = {experiment.weight_decay:g}, seed {experiment.seed}"
+        others = [other for other in values if other["name"] == own["name"]]
+        runs.append({"run": digest, "words": ", ".join([words, *_differences(own, others)])})
+    return {"runs": runs}
+
+
+def _values(experiment: Experiment) -> dict[str, Any]:
+    keys = experiment.keys()
+    return {key: experiment.value(key) for key in keys}
+
+
+def _differences(own: dict[str, Any], others: list[dict[str, Any]]) -> list[str]:
+    """The values in which a run differs from others of its name, in words."""
+    found = []
+    for key, value in own.items():
+        if key in ("init_scale", "weight_decay", "seed", "probes") or key.startswith("times."):
+            continue
+        if value is False or all(key in other and other[key] == value for other in others):
+            continue
+        found.append(symbol(key) if value is True else f"{symbol(key)} = {worded(value)}")
+    return found
 
 
 def frames(args: dict[str, Any], send: Send, place: Place) -> dict[str, Any]:

@@ -18,6 +18,8 @@ export const load = () =>
     document.head.append(script);
   }));
 
+const NO_ROOM = 480; // px of a figure without Plotly's buttons
+
 const CONFIG = {
   responsive: true,
   displaylogo: false,
@@ -191,7 +193,8 @@ export const draw = async (place, figure, caption = figure.layout?.meta?.caption
   }
   for (const trace of data) if (hidden.get(place).has(groupOf(trace))) trace.visible = "legendonly";
   widths.set(place, width);
-  await Plotly.react(place, data, layout, CONFIG);
+  // Over a narrow figure the buttons would hide its title.
+  await Plotly.react(place, data, layout, { ...CONFIG, displayModeBar: width < NO_ROOM ? false : "hover" });
   listCurves(place, Plotly);
 };
 

@@ -115,11 +115,12 @@ class InsideView {
     this.body.hidden = true;
     this.job?.cancel();
     this.task.replaceChildren();
-    this.lead.textContent = "";
+    this.lead.textContent = "Reading the run.";
     let found;
     try {
       found = await this.app.socket.ask("inside.frames", asked);
     } catch (error) {
+      if (error.kind !== "stale") this.lead.textContent = "";
       return this.fail(error);
     }
     if (found.views) return this.open(found);

@@ -3,6 +3,7 @@
 const MOST_TEXT = 8000; // letters of a TOML text in the address
 const TEXT = "lazyrich text ";
 const RUNS = "lazyrich runs";
+const RUNNING = "lazyrich running";
 const OWN_KEYS = ["base", "toml", "text", "time"];
 
 const fromText = (text) => {
@@ -71,4 +72,19 @@ export const keptRuns = () => {
   const found = fromText(stored(RUNS) ?? "[]");
   if (!Array.isArray(found)) return [];
   return found.map(({ state, ...run }) => ({ ...run, experiment: experimentOf(state) })).filter((run) => run.experiment);
+};
+
+// The run in progress, for a page that is loaded again meanwhile; null, when it has ended.
+export const keepRunning = (run) => {
+  const text = run === null ? "null" : JSON.stringify({ ...run, experiment: undefined, state: stateOf(run.experiment) });
+  store(RUNNING, text);
+};
+
+// The run that was in progress when the page was left, once.
+export const takeRunning = () => {
+  const found = fromText(stored(RUNNING) ?? "null");
+  store(RUNNING, "null");
+  if (!found?.state) return null;
+  const experiment = experimentOf(found.state);
+  return experiment && { ...found, experiment };
 };

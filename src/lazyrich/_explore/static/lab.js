@@ -2,7 +2,7 @@
 
 import { Controls, make, short } from "./controls.js";
 import { draw } from "./figure.js";
-import { experimentOf, keepRuns, keptRuns, stateOf } from "./kept.js";
+import { experimentOf, keepRunning, keepRuns, keptRuns, stateOf, takeRunning } from "./kept.js";
 
 const DEFAULT = "lyu2024/1a";
 const MOST_RUNS = 7; // that have colours of their own
@@ -39,6 +39,7 @@ class Lab {
   #changed = { key: "", at: 0 }; // the last change of a control
   #time = "log";
   #forecast = null; // the last answer
+  #asking = 0; // forecasts that have been asked for, whose answer has not come
   #running = null; // the run in progress: its answer, and the identifier once it is known
   #runs = new Map(); // finished runs: identifier to answer, with name and experiment
   #pinned = new Set();
@@ -71,7 +72,23 @@ class Lab {
       groups.get(study).append(make("option", { value: name, textContent: `${name}: ${text}` }));
     }
     base.append(...groups.values());
+    const ended = takeRunning();
+    if (ended) this.#offer(ended, "was going on when this page was loaded again, which has cancelled it");
     this.#restore().catch(() => {});
+  }
+
+  // Says that a run has ended before its time, and offers it again. Runs end with the page that
+  // asked for them: nobody would look at them, and they keep the next one waiting.
+  #offer({ name, experiment, isControl }, why) {
+    const { again, againWords, againRun } = this.#parts;
+    againWords.textContent = `${isControl ? "The null control of" : "The run of"} ${name} ${why}.`;
+    again.hidden = false;
+    againRun.onclick = async () => {
+      again.hidden = true;
+      if (!same(experiment, this.#experiment)) await this.#open(experiment, false, true);
+      if (!same(experiment, this.#experiment) || this.#parts.run.disabled) return;
+      await (isControl ? this.#pressControl() : this.#pressRun());
+    };
   }
 
   // Lists the runs of this tab before it was loaded again, if the server still has them.
@@ -329,8 +346,10 @@ class Lab {
     const args = { experiment, columns: this.#columns(), patient };
     // While a slider moves, an answer for a value just passed is better than none.
     const take = (data) => opened === this.#opened && this.#takeForecast({ ...data, columns: args.columns }, experiment);
+    this.#asking += 1;
+    const answer = this.#app.socket.ask("lab.forecast", args, { onpart: take });
     try {
-      take(await this.#app.socket.ask("lab.forecast", args, { onpart: take }));
+      take(await answer.finally(() => (this.#asking -= 1)));
     } catch (error) {
       if (experiment === this.#experiment && error.kind !== "stale") {
         clearTimeout(this.#timers.say);
@@ -385,9 +404,12 @@ class Lab {
   // --- Runs. ---
 
   // Runs an experiment. `shows`, what the controls say meanwhile: its curves are drawn while they do.
-  async #run(experiment, shows = experiment) {
+  async #run(experiment, shows = experiment, isControl = false) {
     const { progress, progressWords } = this.#parts;
     const name = this.#nameOf(experiment);
+    const asked = { name: this.#nameOf(shows), experiment: shows, isControl };
+    this.#parts.again.hidden = true;
+    keepRunning(asked);
     const isShown = () => same(shows, this.#experiment);
     const say = (text) => (progressWords.textContent = isShown() ? text : `${name}: ${text}`);
     const columns = this.#columns();
@@ -422,8 +444,12 @@ class Lab {
       this.#runs.set(run.run, run);
       for (const other of [...this.#runs.keys()].slice(0, -MOST_LISTED)) this.#forget(other);
       return run;
+    } catch (error) {
+      if (error.kind === "lost") this.#offer(asked, "was cancelled, because the connection to the server was lost");
+      throw error;
     } finally {
       if (this.#running?.answer === answer) {
+        keepRunning(null);
         this.#running = null;
         this.#parts.runBar.hidden = true;
       }
@@ -463,8 +489,8 @@ class Lab {
     this.#fail("");
     try {
       const known = [...this.#runs.values()].find((run) => same(run.experiment, experiment));
-      const run = known ?? (await this.#run(experiment));
-      const other = await this.#run(control, experiment);
+      const run = known ?? (await this.#run(experiment, experiment, true));
+      const other = await this.#run(control, experiment, true);
       for (const each of [run, other]) this.#pinned.add(each.run);
       this.#listRuns();
       if (experiment !== this.#experiment) return this.#app.say("The null control has ended: both runs are in the list.");
@@ -575,6 +601,7 @@ class Lab {
     const data = { ...(await this.#app.socket.ask("lab.compare", args)), columns: args.columns };
     this.#present({ kind: "compare", data, run: null, runs: args.runs, names, experiment: this.#experiment }, text, "");
     this.#facts(null, null);
+    this.#advise("", []);
   }
 
   // --- What is shown. ---
@@ -632,7 +659,8 @@ class Lab {
     if (!this.#shown || this.#shown.columns === columns) return;
     const { kind, runs, names } = this.#shown;
     if (kind === "forecast") {
-      this.#askForecast(true);
+      // The answer that is awaited comes here again.
+      if (this.#asking === 0) this.#askForecast(true);
       return;
     }
     if (!runs.length) return;
@@ -792,6 +820,9 @@ const build = (root) => {
   const progressWords = make("span", { className: "note" });
   const cancel = button("cancel", "Cancel");
   const runBar = make("div", { className: "row", id: "lab-progress", hidden: true }, progress, progressWords, cancel);
+  const againWords = make("span", { className: "note" });
+  const againRun = button("again-run", "Run it again");
+  const again = make("div", { className: "row", id: "lab-again", role: "status", hidden: true }, againWords, againRun);
   const fields = make("fieldset", { "aria-label": "Values" }, presets, main, make("details", {}, make("summary", { textContent: "More" }), more));
   const fold = make(
     "details",
@@ -810,6 +841,7 @@ const build = (root) => {
     runNote,
     controlNote,
     runBar,
+    again,
     size,
     fold,
   );
@@ -900,7 +932,7 @@ const build = (root) => {
   );
   root.replaceChildren(make("div", { className: "lab" }, form, results));
   return {
-    root, fields, base, file, presets, size, main, more, run, runNote, forecast, control, controlNote, progress, progressWords, cancel, runBar,
+    root, fields, base, file, presets, size, main, more, run, runNote, forecast, control, controlNote, progress, progressWords, cancel, runBar, again, againWords, againRun,
     form, title, error, words: text, note, busy, times, pin, inside, insideRow, figure, caption, facts, factRows, advice, reasons, why,
     runs, compare, runsBox, saves, command, commandNote, copyCommand, copyLink, copyPython, link, toml, python, results,
   };

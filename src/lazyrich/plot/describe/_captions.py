@@ -29,8 +29,9 @@ def run_caption(
     groups = {curve.group for panel in panels for curve in panel.curves}
     groups |= {line.group for panel in panels for line in panel.lines}
     groups |= {span.group for panel in panels for span in panel.spans}
+    parts_shown = {curve.name.rpartition(", ")[2] for panel in panels for curve in panel.curves}
     notes = []
-    if {"train", "test"} <= groups:
+    if {"train", "test"} <= parts_shown:
         notes.append("training data are dashed, test data solid")
     if any(line.along == "x" for panel in panels for line in panel.lines):
         notes.append("horizontal lines are the test scores of the predictors")

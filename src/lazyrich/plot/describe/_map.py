@@ -12,7 +12,8 @@ from ...records.transition import OUTCOMES
 from ..description import Cells, Colours, Contours, Curve, Figure, Panel, Style
 from ._grid import Scale, scale_of
 from ._layout import placed
-from ._map_key import DASHED, EDGE, LOOKS, NEAR, PALE, SOLID, has_range, map_key
+from ._map_key import DASHED, EDGE, LOOKS, NEAR, PALE, RANGE, SOLID, has_range, map_key, sides
+from ._symbols import symbol
 
 # Hatches and labels of cells without a number are in this grey.
 _INK = "#8c8c8c"
@@ -213,9 +214,7 @@ class _Grid:
         """The interval of the boundary as two thin lines: a band would mix its own colours."""
         if boundary is None or not has_range(boundary):
             return ()
-        return tuple(
-            self._line(boundary, end, "10 to 90 % of the lines", EDGE) for end in ("low", "high")
-        )
+        return tuple(self._line(boundary, end, RANGE, EDGE) for end in ("low", "high"))
 
     def _line(self, of: xr.Dataset, variable: str, name: str, style: Style) -> Curve:
         at = self.y.position(of[self.y.key].values)
@@ -270,14 +269,15 @@ def _outcome_title(diagram: xr.Dataset) -> str:
     return f"outcome ({several} a cell)"
 
 
+# With what is shown of a cell that has several runs.
 _SAID = {
-    "outcome": "most frequent outcome",
-    "delay": "median delay",
-    "t50": "median half time",
-    "width": "median width of the transition",
-    "errors": "ratio of the half times as forecast and simulated",
-    "forecast_outcome": "outcome as forecast",
-    "forecast_t50": "median half time as forecast",
+    "outcome": ("most frequent ", "outcome"),
+    "delay": ("median ", "delay"),
+    "t50": ("median ", "half time"),
+    "width": ("median ", "width of the transition"),
+    "errors": ("", "ratio of the half times as forecast and simulated"),
+    "forecast_outcome": ("", "outcome as forecast"),
+    "forecast_t50": ("median ", "half time as forecast"),
 }
 
 
@@ -294,14 +294,16 @@ def _caption(
     words = ", ".join(f"{n} {name.replace('_', ' ')}" for n, name in came)
     total = int(diagram["num_runs"].values.sum())
     cells = diagram["outcome"].size
-    shown = [_SAID[name] for name in names if name != "errors" or len(names) == 1]
+    several = int(diagram["num_runs"].max()) > 1
+    told = [name for name in names if name != "errors" or len(names) == 1]
+    shown = ["".join(_SAID[name][not several :]) for name in told]
     what = " and ".join(filter(None, (", ".join(shown[:-1]), shown[-1])))
     text = f"{what[0].upper()}{what[1:]} of {total} runs in {cells} cells: {words or 'none yet'}."
     if boundary is not None:
-        sides = boundary.attrs["between"].replace("_", " ")
-        text += f" The line is the boundary between {sides.replace(' | ', ' and ')}"
-        several = "outcome" in names and has_range(boundary)
-        text += ", the thin lines its range over seeds." if several else "."
+        text += f" The line is the boundary between {' and '.join(sides(boundary, diagram))}"
+        if "outcome" in names and has_range(boundary):
+            text += f", the thin lines its range over {_varied(boundary)}"
+        text += "."
     if "forecast_error" in diagram and "t50" in names:
         text += " Contours are half times as forecast before training"
         beside = "; the last map has their ratio to the simulated ones"
@@ -309,3 +311,11 @@ def _caption(
     if forecast is not None and (len(names) == 1 or "forecast_error" not in diagram):
         text += " The dashed line is the boundary as forecast."
     return text
+
+
+def _varied(boundary: xr.Dataset) -> str:
+    """What differs between the lines of a boundary, in words."""
+    of_lines = {str(key): at.values for key, at in boundary.coords.items() if at.dims == ("line",)}
+    keys = [key for key, values in of_lines.items() if len({str(value) for value in values}) > 1]
+    words = ["seeds" if key == "seed" else f"values of {symbol(key)}" for key in keys]
+    return " and ".join(words) or "its lines"

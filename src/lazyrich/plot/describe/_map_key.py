@@ -29,6 +29,8 @@ PALE = "#e9e9e9"
 SOLID = Style("#000000", "solid", 1.3, marker="square", size=2.6, filled=True)
 DASHED = Style("#000000", "dashed", 1.3)
 EDGE = Style("#000000", "long", 0.7)
+# The name of the interval of a boundary that has several lines.
+RANGE = "range of the boundary, 10 to 90 %"
 # Ratios closer to 1 than this count as agreement.
 NEAR = 0.1
 
@@ -36,6 +38,17 @@ NEAR = 0.1
 def has_range(boundary: xr.Dataset) -> bool:
     """Whether the boundary is that of several lines, so that it has a range over them."""
     return boundary.sizes.get("line", 1) > 1
+
+
+def sides(boundary: xr.Dataset, diagram: xr.Dataset) -> tuple[str, str]:
+    """The outcomes on the two sides of a boundary, in words; of several, those of the runs."""
+    came = {str(kind) for kind in diagram["kind"].values if diagram["count"].sel(kind=kind).any()}
+    words = []
+    for side in boundary.attrs["between"].split(" | "):
+        names = side.split(" or ")
+        shown = [name for name in names if name in came] or names
+        words.append(" or ".join(shown).replace("_", " "))
+    return words[0], words[1]
 
 
 def map_key(
@@ -53,14 +66,14 @@ def map_key(
         style = Style("#000000", "none", marker="circle", size=2.6)
         entries.append(Entry("runs disagree", style))
     if boundary is not None:
-        sides = boundary.attrs["between"].replace("_", " ")
         located = int(boundary["num_located"].where(boundary["place"].notnull()).sum())
         several = int(boundary["num_several"].sum())
-        label = f"boundary {sides}: median of {located} lines"
+        label = f"boundary {' | '.join(sides(boundary, diagram))}: "
+        label += f"median of {located} lines" if has_range(boundary) else f"{located} places"
         label += f", {several} with several left out" if several else ""
         entries.append(Entry(label, SOLID))
         if has_range(boundary):
-            entries.append(Entry("10 to 90 % of the lines", EDGE))
+            entries.append(Entry(RANGE, EDGE))
     if forecast is not None:
         entries.append(Entry("the same as forecast", DASHED))
     if "half times as forecast" in drawn:

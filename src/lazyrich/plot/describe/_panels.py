@@ -61,8 +61,9 @@ def _variable(runs: Sequence[Shown], name: str) -> Content | None:
     for one in having:
         style = one.paint(TRAIN if name.startswith("train_") else TEST)
         content.curve(
-            one.times, one.values(name), one.named(label), style, label=one.label("", True)
-        )
+            one.times, one.values(name), one.named(label), style,
+            label=one.label("", True), group=one.group(""),
+        )  # fmt: skip
     return _or_none(content)
 
 
@@ -92,7 +93,7 @@ def _loss(runs: Sequence[Shown]) -> Content | None:
         if not one.has("train_loss") and one.has("train_log_loss"):
             losses = np.exp(one.values("train_log_loss"))
             content.curve(one.times, losses, one.named("train"), one.paint(TRAIN),
-                          label=one.label("train"), group="train")  # fmt: skip
+                          label=one.label("train"), group=one.group("train"))  # fmt: skip
     return _or_none(content)
 
 
@@ -109,7 +110,7 @@ def _exponents(runs: Sequence[Shown]) -> Content | None:
             else:
                 exponents = np.log10(np.where(values > 0, values, np.nan))
             content.curve(one.times, exponents, one.named(part), one.paint(style),
-                          label=one.label(part, part == "test"), group=part)  # fmt: skip
+                          label=one.label(part, part == "test"), group=one.group(part))  # fmt: skip
     return _or_none(content)
 
 
@@ -119,7 +120,7 @@ def _norm(runs: Sequence[Shown]) -> Content | None:
         if one.has("param_norm"):
             content.curve(one.times, one.values("param_norm"), one.named("norm"),
                           one.paint(TEST if one.place is not None else _ONLY),
-                          label=one.name)  # fmt: skip
+                          label=one.name, group=one.group(""))  # fmt: skip
         _circles(content, one, "param_norm", TRAIN.colour)
     return _or_none(content)
 
@@ -136,7 +137,7 @@ def _direction(runs: Sequence[Shown]) -> Content | None:
             if one.has(f"{kind}_to_{role}"):
                 content.curve(one.times, one.values(f"{kind}_to_{role}"), one.named(f"to {role}"),
                               one.paint(style), label=one.label(f"to {role}", role == "rich"),
-                              group=role)  # fmt: skip
+                              group=one.group(role))  # fmt: skip
     return _or_none(content)
 
 
@@ -153,7 +154,8 @@ def _alignment(runs: Sequence[Shown]) -> Content | None:
                 values = one.values(name)
                 first = values[one.times > 0][0]
                 content.curve(one.times, values / first, one.named(label.replace("\n", " ")),
-                              one.paint(style), label=one.label(label, of == "labels"))  # fmt: skip
+                              one.paint(style), label=one.label(label, of == "labels"),
+                              group=one.group(""))  # fmt: skip
     return _or_none(content)
 
 
@@ -167,7 +169,7 @@ def _margin(runs: Sequence[Shown]) -> Content | None:
         if one.has("normalised_margin"):
             style = one.paint(_ONLY)
             content.curve(one.times, one.values("normalised_margin"), one.named("margin"), style,
-                          label=one.name)  # fmt: skip
+                          label=one.name, group=one.group(""))  # fmt: skip
     return _or_none(content)
 
 
@@ -191,7 +193,7 @@ def _fit(content: Content, one: Shown, quantity: str) -> None:
         name = f"{part}_{quantity}"
         if one.has(name):
             content.curve(one.times, one.values(name), one.named(part), one.paint(style),
-                          label=one.label(part, part == "test"), group=part)  # fmt: skip
+                          label=one.label(part, part == "test"), group=one.group(part))  # fmt: skip
     if quantity == "loss":
         _baselines(content, one)
     for part, style in (("train", TRAIN), ("test", TEST)):
@@ -206,11 +208,11 @@ def _baselines(content: Content, one: Shown) -> None:
         if one.has(name):
             own = replace(one.paint(style), dash="dashdot", width=0.9, marker="")
             content.curve(one.times, one.values(name), one.named(f"{part}, linearised"), own,
-                          label=one.label(f"{part}, linearised"))  # fmt: skip
+                          label=one.label(f"{part}, linearised"), group=one.group(""))  # fmt: skip
     if one.has("kernel_regression_loss"):
         content.curve(one.times, one.values("kernel_regression_loss"),
                       one.named("test, initial kernel"), replace(one.paint(RICH), marker=""),
-                      label=one.label("test, initial kernel"))  # fmt: skip
+                      label=one.label("test, initial kernel"), group=one.group(""))  # fmt: skip
 
 
 def _circles(content: Content, one: Shown, name: str, colour: str, part: str = "") -> None:
@@ -230,6 +232,7 @@ def _references(content: Content, one: Shown, score: str) -> None:
             continue
         row = record.sel(predictor=role)
         if row["predictor_status"].item() in CERTIFIED:
-            name = f"{role}: {row['predictor_label'].item()}"
+            label = str(row["predictor_label"].item())
+            name = label if label.startswith(role) else f"{role}: {label}"
             content.line(float(row[f"predictor_{score}"]), name, style,
                          label=name.replace(": ", ":\n"))  # fmt: skip

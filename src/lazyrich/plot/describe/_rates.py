@@ -1,5 +1,6 @@
 """Optimisers beside the gradient flow, over their learning rates."""
 
+from collections import Counter
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -85,8 +86,10 @@ def rates(dataset: xr.Dataset, *, columns: int = 3) -> Figure:
                       row=at[0], column=at[1])
             )  # fmt: skip
     panels.sort(key=lambda panel: (panel.row, panel.column))
-    return Figure(tuple(panels), _caption(runs, labels), key=_key(styles, outcomes[~flows]),
-                  share_x=True)  # fmt: skip
+    alike = Counter((o.label, o.rate, at) for o, at in zip(optimisers, row.tolist(), strict=True))
+    several = any(count > 1 for (label, _, _), count in alike.items() if label in labels)
+    caption = _caption(labels, outcomes[~flows], several)
+    return Figure(tuple(panels), caption, key=_key(styles, outcomes[~flows]), share_x=True)
 
 
 _DASHES: tuple[Any, ...] = ("solid", "dashed", "dashdot", "long", "dotted")
@@ -102,12 +105,16 @@ def _key(styles: dict[str, Style], outcomes: Any) -> tuple[Entry, ...]:
     return tuple(entries)
 
 
-def _caption(runs: Runs, labels: list[str]) -> str:
-    return (
+def _caption(labels: list[str], outcomes: Any, several: bool) -> str:
+    """`outcomes` are those of the optimisers; `several`, whether a rate has several runs."""
+    text = (
         f"{', '.join(labels)} beside the gradient flow from the same parameters, over the flow "
-        f"time of a step: {runs.data.sizes['run']} runs, each with a mark for its outcome, and "
-        "medians over seeds as lines. Runs that did not fit their data are at the bottom."
+        f"time of a step: {len(outcomes)} runs, each with a mark for its outcome"
     )
+    text += ", and medians over seeds as lines." if several else ", joined by lines."
+    if np.isin(outcomes, _LOST).any():
+        text += " Runs that did not fit their data are at the bottom."
+    return text
 
 
 def _optimiser(table: dict[str, Any]) -> _Optimiser:

@@ -59,6 +59,10 @@ class Shown:
         """A name for hovering."""
         return f"{self.name}, {text}" if self.name else text
 
+    def group(self, part: str) -> str:
+        """What is shown and hidden together: a part of a single run, or one of several runs."""
+        return self.name or part
+
     def label(self, text: str, main: bool = False) -> str:
         """The label at the end of a curve; among several, only main curves have one."""
         if self.place is None:
