@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, ParamSpec, TypeVar, cast
 
+import html5lib
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -29,6 +30,13 @@ R = TypeVar("R")
 def in_double(function: Callable[P, R]) -> Callable[P, R]:
     """Runs a function that makes arrays, or the answer to compare with, with 64-bit types."""
     return cast(Callable[P, R], jax.enable_x64(True)(function))
+
+
+def html_faults(text: str) -> list[str]:
+    """What is wrong with the syntax of an HTML page: the faults of the standard's parser."""
+    parser = html5lib.HTMLParser()
+    parser.parse(text)
+    return [fault for _, fault, _ in parser.errors]
 
 
 def leaves(found: Any) -> list[Any]:

@@ -4,6 +4,7 @@ import re
 import signal
 from collections.abc import Iterator
 from importlib import import_module
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import lazyrich as lr
 from lazyrich._explore.jobs import JOBS
 
 from .explorer import Served, served
+from .helpers import html_faults
 
 
 @pytest.mark.parametrize("name", JOBS)
@@ -25,6 +27,12 @@ def test_every_job_is_a_function(name):
 def explorer() -> Iterator[Served]:
     with served() as found:
         yield found
+
+
+def test_the_page_is_html():
+    page = files("lazyrich._explore").joinpath("static", "page.html").read_text("utf-8")
+    assert not html_faults(page)
+    assert html_faults(page.replace("</header>", "")) == ["expected-one-end-tag-but-got-another"]
 
 
 def channels(colour):
@@ -168,6 +176,7 @@ def test_the_frame_is_accessible(explorer, new_page, size, scheme):
         assert page.locator("[role=tabpanel]:visible").count() == 1
         assert opened.findings() == []
         assert not opened.is_cut()
+        assert not html_faults(page.content())
 
 
 def ready(page):

@@ -22,7 +22,7 @@ import lazyrich as lr
 from lazyrich.sweeps._store import Store
 
 from .explorer import CHROMIUM
-from .helpers import call_command
+from .helpers import call_command, html_faults
 
 NAME = "<img src=x onerror=alert(1)>"
 
@@ -83,6 +83,11 @@ def test_a_record_by_itself_is_enough(folder, tmp_path, monkeypatch, capsys):
     capsys.readouterr()
 
 
+def test_a_page_is_html(golden):
+    assert not html_faults(golden)
+    assert html_faults(golden.replace("</main>", "</div></main>")) == ["end-tag-too-early"]
+
+
 @pytest.mark.slow
 def test_a_stores_page_has_every_sweep(tmp_path, monkeypatch, capsys):
     store = tmp_path / "store"
@@ -94,6 +99,7 @@ def test_a_stores_page_has_every_sweep(tmp_path, monkeypatch, capsys):
     assert page.count("<img alt") == 2
     assert "2 runs over" in page
     assert "Preset" not in page
+    assert not html_faults(page)
     assert {path.suffix for path in tmp_path.iterdir()} == {"", ".html", ".pdf", ".png"}
     # Figures of a page of another name do not replace those of `report.html`.
     figures = [path.name for path in tmp_path.iterdir() if path.suffix == ".pdf"]
@@ -313,6 +319,7 @@ def test_hostile_strings_are_text(tmp_path):
         "calibration": {"name": name},
     }  # fmt: skip
     written = paged(tmp_path, record.assign_attrs(experiment=text, solver="{}"), said)
+    assert not html_faults(written)
     page = Page(written)
     assert page.text("h1") == name
     assert len(page.of("script")) == 3

@@ -13,6 +13,8 @@ import tomli_w
 import lazyrich as lr
 from lazyrich.plot import write_study, write_sweeps
 
+from .helpers import html_faults
+
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
@@ -89,6 +91,7 @@ def shown(new_page, report: Path, size: str) -> Any:
 
 @pytest.mark.parametrize("size", ["wide", "narrow"])
 def test_a_study_opens_from_disk_with_every_panel(study, new_page, size):
+    assert not html_faults(study.read_text(encoding="utf-8"))
     page = shown(new_page, study, size)
     names = list(_PANELS)
     headings = page.locator("h2").all_inner_texts()
