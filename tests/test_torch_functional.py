@@ -42,6 +42,17 @@ class Branching(nn.Module):
         return self.line(x) * (2.0 if float(x.sum()) > 0 else 0.5)
 
 
+class Scaled(nn.Module):
+    """A net with a parameter that has no axis."""
+
+    def __init__(self):
+        super().__init__()
+        self.line, self.scale = nn.Linear(3, 2), nn.Parameter(torch.tensor(1.5))
+
+    def forward(self, x):
+        return self.scale * self.line(x)
+
+
 def nets():
     torch.manual_seed(0)
     mlp = nn.Sequential(nn.Linear(3, 5), nn.GELU(), nn.Dropout(0.5), nn.Linear(5, 2))
@@ -56,6 +67,7 @@ def nets():
         "attention": (Attention(), torch.randint(0, 5, (4, 3))),
         "branching": (Branching(), x),
         "frozen": (frozen, x),
+        "scaled": (Scaled(), x),
     }
 
 
@@ -92,6 +104,10 @@ def test_gram_matrices_are_those_of_a_backward_pass_for_every_output(name):
     mixed = (r @ rows.reshape(len(x), c, -1))[:, 0]
     torch.testing.assert_close(along, mixed @ mixed.T, **close)
     torch.testing.assert_close(lt.per_sample_jacobian(net, params, x).flatten(0, 1), rows, **close)
+    for chunk in (None, 3):
+        traced = lt.gram(net, params, x, traced=True, chunk=chunk)
+        every = exact.reshape(len(x), c, len(x), c)
+        torch.testing.assert_close(traced, torch.einsum("iaja->ij", every), **close)
 
 
 def test_the_training_is_left_as_it_was():

@@ -5,6 +5,7 @@ modules of several arguments. All functions evaluate in `eval` mode, and leave m
 buffers and random states as they were.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -100,7 +101,7 @@ def per_sample_rows(
     """
     net = unwrapped(net)
     with undisturbed(net):
-        return _rows(net, params, x, _directions(net, params, x, directions))
+        return torch.cat(_rows(net, params, x, _directions(net, params, x, directions)), dim=2)
 
 
 def per_sample_jacobian(net: nn.Module, params: Parameters, x: Any) -> Tensor:
@@ -117,17 +118,19 @@ def gram(
     directions: Tensor | None = None,
     other_directions: Tensor | None = None,
     chunk: int | None = None,
+    traced: bool = False,
 ) -> Tensor:
     r"""The empirical tangent kernel $J(x) J(x')^\top$, shape `(n k, n' k)`, in float64.
 
     Rows are ordered by sample, then by direction, as in
     [`tangent_kernel`][lazyrich.models.AbstractModel.tangent_kernel]. The rows of the Jacobian are
     formed in blocks of samples, at most 256 MiB of float64 at a time. If all rows fit in it, each
-    row is formed once.
+    row is formed once. The rows of all parameters are never joined.
 
     - **Takes** `other`, $x'$, by default `x`; `directions`, as in `per_sample_rows`, by default
         all outputs, and `other_directions` for `other`, by default the same if they are shared by
-        all samples; `chunk`, the number of samples in a block.
+        all samples; `chunk`, the number of samples in a block; `traced`, for the sum over
+        directions, shape `(n, n')`, with products in the type of the parameters.
     """
     net = unwrapped(net)
     with undisturbed(net):
@@ -141,7 +144,7 @@ def gram(
         num = chunk or max(1, _ENTRIES // (2 * size))
         if chunk is None and other is None and len(left[1]) * size <= _ENTRIES:
             num = len(left[1])
-        return _by_blocks(net, params, left, right, num)
+        return _by_blocks(net, params, left, right, num, traced=traced)
 
 
 def num_samples(x: Any) -> int:
@@ -157,28 +160,40 @@ def taken(x: Any, rows: Any) -> Any:
 _Side = tuple[Any, Tensor]
 
 
-def _by_blocks(net: nn.Module, params: Parameters, left: _Side, right: _Side, num: int) -> Tensor:
+def _by_blocks(
+    net: nn.Module, params: Parameters, left: _Side, right: _Side, num: int, *, traced: bool
+) -> Tensor:
     symmetric = left is right
     (x, r), (x2, r2) = left, right
 
-    def flat(x: Any, r: Tensor, start: int) -> Tensor:
+    def flat(x: Any, r: Tensor, start: int) -> list[Tensor]:
         part = slice(start, start + num)
-        found = _rows(net, params, taken(x, part), r[part]).flatten(0, 1)
-        return found if found.device.type == "mps" else found.double()  # no float64 on Apple's
+        rows = _rows(net, params, taken(x, part), r[part])
+        # A sum over directions is a product of longer rows.
+        return [each.flatten(1) if traced else _wide(each.flatten(0, 1)) for each in rows]
 
-    k, k2 = r.shape[1], r2.shape[1]
+    k, k2 = (1, 1) if traced else (r.shape[1], r2.shape[1])
     whole: Tensor | None = None
     for i in range(0, len(r), num):
         rows = flat(x, r, i)
-        if whole is None:
-            whole = rows.new_empty((len(r) * k, len(r2) * k2))
         for j in range(i if symmetric else 0, len(r2), num):
-            block = rows @ (rows if symmetric and i == j else flat(x2, r2, j)).T
+            block = _product(rows, rows if symmetric and i == j else flat(x2, r2, j))
+            if whole is None:
+                whole = block.new_empty((len(r) * k, len(r2) * k2))
             whole[i * k : i * k + len(block), j * k2 : j * k2 + block.shape[1]] = block
             if symmetric and i != j:
                 whole[j * k : j * k + block.shape[1], i * k : i * k + len(block)] = block.T
     assert whole is not None
     return whole
+
+
+def _product(left: list[Tensor], right: list[Tensor]) -> Tensor:
+    """The products of rows, in their type, summed over parameters in float64."""
+    return functools.reduce(torch.add, (_wide(a @ b.T) for a, b in zip(left, right, strict=True)))
+
+
+def _wide(value: Tensor) -> Tensor:
+    return value if value.device.type == "mps" else value.double()  # no float64 on Apple's
 
 
 def _directions(net: nn.Module, params: Parameters, x: Any, given: Tensor | None) -> Tensor:
@@ -191,7 +206,8 @@ def _directions(net: nn.Module, params: Parameters, x: Any, given: Tensor | None
     return given.expand(n, *given.shape) if given.ndim == 2 else given
 
 
-def _rows(net: nn.Module, params: Parameters, x: Any, directions: Tensor) -> Tensor:
+def _rows(net: nn.Module, params: Parameters, x: Any, directions: Tensor) -> list[Tensor]:
+    """For each parameter the rows of all samples and directions, `(n, k, size)`."""
     size = sum(value.numel() for value in params.values()) * directions.shape[1]
     num = max(1, min(_SIDE_BY_SIDE, _ENTRIES // (2 * size)))
     parts = [slice(start, start + num) for start in range(0, len(directions), num)]
@@ -210,19 +226,19 @@ def _rows(net: nn.Module, params: Parameters, x: Any, directions: Tensor) -> Ten
                 # those that read a value. Any other error is raised again one by one.
                 side_by_side = False
         found.append(_one_by_one(net, params, some, directions[part]))
-    return torch.cat(found)
+    return found[0] if len(found) == 1 else [torch.cat(parts) for parts in zip(*found, strict=True)]
 
 
-def _pulled(net: nn.Module, params: Parameters, x: Any, r: Tensor) -> Tensor:
+def _pulled(net: nn.Module, params: Parameters, x: Any, r: Tensor) -> list[Tensor]:
     single = tree_map(lambda value: value[None], x)
     pull = vjp(lambda params: called(net, params, single).flatten(), params)[1]
     (found,) = vmap(pull)(r)
-    return torch.cat([found[name].flatten(1) for name in params], dim=1)
+    return [found[name].reshape(len(r), -1) for name in params]
 
 
-def _one_by_one(net: nn.Module, params: Parameters, x: Any, directions: Tensor) -> Tensor:
+def _one_by_one(net: nn.Module, params: Parameters, x: Any, directions: Tensor) -> list[Tensor]:
     leaves = {name: value.detach().requires_grad_() for name, value in params.items()}
-    rows = []
+    rows: list[list[Tensor]] = []
     with torch.enable_grad():
         for place, some in enumerate(directions):
             f = called(net, leaves, taken(x, slice(place, place + 1))).flatten()
@@ -230,5 +246,6 @@ def _one_by_one(net: nn.Module, params: Parameters, x: Any, directions: Tensor) 
                 pulled = torch.autograd.grad(
                     f, list(leaves.values()), r, retain_graph=True, materialize_grads=True
                 )
-                rows.append(torch.cat([value.flatten() for value in pulled]))
-    return torch.stack(rows).reshape(*directions.shape[:2], -1)
+                rows.append([value.flatten() for value in pulled])
+    n, k = directions.shape[:2]
+    return [torch.stack(each).reshape(n, k, -1) for each in zip(*rows, strict=True)]

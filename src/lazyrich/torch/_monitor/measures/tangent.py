@@ -6,10 +6,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.func import vjp, vmap
 
-from ...._torch.functional import called, gram, taken
-from ...._torch.undisturbed import undisturbed
+from ...._torch.functional import gram
 from ..samples import Samples, some
 from ..view import Setting, View
 
@@ -19,8 +17,6 @@ _AHEAD = 8
 _STEP = 1e-3
 # The number of eigenvectors whose share of the labels is recorded.
 _TOP = 10
-# The largest number of entries of per-sample gradients in memory for the fast product.
-_ENTRIES = 2**26
 
 
 def tangent(view: View) -> dict[str, Any]:
@@ -48,35 +44,8 @@ def tangent(view: View) -> dict[str, Any]:
 
 def kernel_of(setting: Setting, params: dict[str, Tensor], samples: Samples) -> np.ndarray:
     """The kernel, summed over the chosen outputs, `(n, n)`, in float64."""
-    n, k = len(samples.y), len(setting.directions)
-    if n * k * sum(p.numel() for p in params.values()) <= _ENTRIES:
-        try:
-            return _quick(setting, params, samples)
-        except torch.OutOfMemoryError:
-            raise
-        except RuntimeError:
-            pass  # an operation that cannot be vectorised; `gram` raises any other error again
-    whole = gram(setting.net, params, samples.x, directions=setting.directions)
-    return np.einsum("iaja->ij", whole.cpu().double().numpy().reshape(n, k, n, k))
-
-
-def _quick(setting: Setting, params: dict[str, Tensor], samples: Samples) -> np.ndarray:
-    """Sums the products of per-sample gradients parameter by parameter, without joining them."""
-    directions = setting.directions
-
-    def pulled(x: Any) -> dict[str, Tensor]:
-        single = taken(x, None)
-        pull: Any = vjp(lambda p: called(setting.net, p, single).flatten(), params)[1]
-        return vmap(pull)(directions)[0]
-
-    with undisturbed(setting.net):
-        rows = vmap(pulled)(samples.x)  # (n, k, *shape) by name
-    n, k = len(samples.y), len(directions)
-    found = np.zeros((n, n))
-    for value in rows.values():
-        flat = value.reshape(n, k, -1).transpose(0, 1)
-        found += torch.bmm(flat, flat.transpose(1, 2)).sum(0).cpu().double().numpy()
-    return found
+    whole = gram(setting.net, params, samples.x, directions=setting.directions, traced=True)
+    return whole.cpu().double().numpy()
 
 
 def label_vectors(setting: Setting) -> np.ndarray:
