@@ -203,6 +203,17 @@ def test_kkt_residual_by_hand_with_one_sample(depth):
     assert spread.stationarity > 0.1
 
 
+def test_kkt_residuals_do_not_depend_on_the_scale_until_powers_of_parameters_underflow():
+    # As after a decay over 200 time constants.
+    x, y, w = np.array([[2.0, 1.0]]), np.ones(1), np.array([0.7, 0.1])
+    at = [
+        lr.predictors.diagonal_kkt(halves(w * scale**3, 3), x, y, 3) for scale in (1, 1e-50, 1e-87)
+    ]
+    assert at[1].stationarity == pytest.approx(at[0].stationarity)
+    assert np.isnan(at[2].stationarity)
+    assert np.isnan(at[2].multipliers).all()
+
+
 def test_kkt_residual_needs_a_fit():
     x, y = np.array([[2.0, 1.0]]), -np.ones(1)
     off = lr.predictors.diagonal_kkt(halves(np.array([0.7, 0.0]), 2), x, y, 2)

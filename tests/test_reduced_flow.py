@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
+from scipy.optimize import brentq
 
 import lazyrich as lr
 from lazyrich.dynamics import Problem
@@ -52,6 +53,32 @@ def final(trajectory):
 def weights_of(problem: Problem) -> Callable[..., Any]:
     assert isinstance(problem.model, lr.models.DiagonalLinear)
     return problem.model.weights
+
+
+@pytest.mark.slow
+def test_a_settled_deep_net_stays_where_it_is_for_a_thousand_time_constants():
+    # One weight for each sample, so that outputs are u^3 and each u is the root of a polynomial.
+    y, decay = np.array([1.0, 0.5]), 0.01
+    right = [brentq(lambda u, y=y: 3 * u * (u**3 - y) + decay, 0.7, 1.0) ** 3 for y in y]
+    data = {"x_train": np.eye(2), "y_train": y, "x_test": np.eye(2), "y_test": y}
+    e = lr.Experiment(
+        task=lr.tasks.Arrays(**data),
+        model=lr.models.DiagonalLinear(depth=3),
+        loss=lr.losses.Squared(),
+        weight_decay=decay,
+        t1=1600 / decay,
+        dynamics=lr.dynamics.ReducedFlow(),
+        times={"num_log": 20, "num_linear": 400},
+        probes=("train_loss", "test_loss", "param_norm"),
+    )
+    record = lr.simulate(e)
+    assert record.attrs["ending"] == "completed"
+    settled = record["time"] * decay > 20
+    off = (np.array(right) - y) @ (np.array(right) - y) / 2
+    # Errors of outputs of five times rtol, with labels of root mean square 0.8.
+    np.testing.assert_allclose(np.sqrt(record["train_loss"][settled]), np.sqrt(off), atol=4e-4)
+    norm = np.linalg.norm(np.cbrt(right))
+    np.testing.assert_allclose(record["param_norm"][settled], norm, atol=4e-4)
 
 
 @pytest.mark.slow

@@ -144,8 +144,11 @@ def kkt_system(
 def kkt_multipliers(
     matrix: Float[np.ndarray, "n n"], linear: Float[np.ndarray, " n"]
 ) -> Float[np.ndarray, " n"]:
-    """The multipliers; NaN if the system is not-a-number or the search did not end."""
-    if not np.all(np.isfinite(linear)):
+    """The multipliers; NaN if the system is not finite or the search did not end.
+
+    It is not finite for parameters whose powers underflow, as after a long decay.
+    """
+    if not (np.all(np.isfinite(matrix)) and np.all(np.isfinite(linear))):
         return np.full(len(linear), np.nan)
     return minimise_nonnegative(matrix, linear)
 

@@ -34,7 +34,16 @@ from .._base import (
 )
 from .._rate import first_times, loss_floor
 from .asked import Asked
-from .intervals import Intervals, begin, effort, go_on, params_at, reached, solve_together
+from .intervals import (
+    MORE_STEPS,
+    Intervals,
+    begin,
+    effort,
+    go_on,
+    params_at,
+    reached,
+    solve_together,
+)
 from .reduction import (
     ParamsFromState,
     Reduced,
@@ -66,7 +75,8 @@ class ReducedFlow(AbstractDynamics):
     - **Takes** `rtol`, the allowed local error of a step. For outputs the error is relative to
         $1 + |f_i|$ (for regression, to the root mean square of the labels plus $|f_i|$). For the
         variables $\nu$ it is relative to one plus the change of log-parameters. `max_steps`, the
-        largest number of attempted steps.
+        largest number of attempted steps; at $L \ge 3$ it grows by 16 in each time $2 / ((L-2)
+        \lambda)$, because a run that has settled still takes some steps there.
     - **Raises** [`InputError`][lazyrich.InputError] for any model except
         [`DiagonalLinear`][lazyrich.models.DiagonalLinear], and for parameters that are not
         positive when $L \ge 3$.
@@ -110,7 +120,7 @@ class ReducedFlow(AbstractDynamics):
         times = asked.all
         start = jax.tree.map(jnp.asarray, _checked_start(problem))
         intervals, reduced, interval = Intervals.of(problem, times), reduce(problem, start), 0
-        system = self._system(reduced, *intervals.requests(interval))
+        system = self._system(reduced, interval, *intervals.requests(interval))
         first = first_step(reduced, kernel_at_start(reduced), system.horizon)
         solve = begin(system, jnp.asarray(first))
         starts = jax.tree.map(
@@ -120,7 +130,7 @@ class ReducedFlow(AbstractDynamics):
         if checkpoint is not None and (saved := checkpoint.load(state)) is not None:
             state, interval = saved, int(saved.interval)
             start = jax.tree.map(lambda p: p[interval], state.starts)
-            system = self._system(reduce(problem, start), *intervals.requests(interval))
+            system = self._system(reduce(problem, start), interval, *intervals.requests(interval))
         while True:
             while int(state.solve.status) == RUNNING:
                 solve = _stepping.advance_one(system, state.solve)
@@ -132,7 +142,7 @@ class ReducedFlow(AbstractDynamics):
             if int(state.solve.status) != COMPLETED or interval + 1 == intervals.num:
                 break
             start, interval = reached(system, state.solve), interval + 1
-            system = self._system(reduce(problem, start), *intervals.requests(interval))
+            system = self._system(reduce(problem, start), interval, *intervals.requests(interval))
             starts = jax.tree.map(
                 lambda every, p, i=interval: every.at[i].set(p), state.starts, start
             )
@@ -173,7 +183,9 @@ class ReducedFlow(AbstractDynamics):
         found = solve_together(problems, params, grids, self._system, report_ended)
         return [one.divided(solved) for one, solved in zip(asked, found, strict=True)]
 
-    def _system(self, reduced: Reduced, requests: Any, stop: Any) -> "_stepping.System":
+    def _system(
+        self, reduced: Reduced, interval: int, requests: Any, stop: Any
+    ) -> "_stepping.System":
         return _stepping.System(
             terms=diffrax.ODETerm(field),
             solver=Rodas5P(linearise),
@@ -186,7 +198,7 @@ class ReducedFlow(AbstractDynamics):
             resolution=jnp.ones(()),
             stationary=jnp.zeros(()),
             decay=reduced.weight_decay,
-            max_steps=jnp.asarray(self.max_steps),
+            max_steps=jnp.asarray(self.max_steps + MORE_STEPS * interval),
             max_gradients=jnp.asarray(2**62),
             moving=None,
             max_extra=0,
