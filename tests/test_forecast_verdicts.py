@@ -257,3 +257,24 @@ def test_a_decay_over_many_time_constants_is_forecast_to_its_end():
     assert found.curves["test_loss"][-1] == pytest.approx(np.mean(y_held**2), rel=1e-6)
     assert (found.verdict, found.outcome) == ("none", "collapsed")
     assert lr.transition(lr.simulate(experiment)).outcome == found.outcome
+
+
+@pytest.mark.slow
+def test_a_slow_rise_at_the_threshold_of_a_delay_is_undecided():
+    # 90 samples of 100 inputs: the kernel predictor has R2 0.92, and the score creeps to it from
+    # 0.86. The run passes half of its change at t = 4.51, 8.75 times the time of the fit, so it is
+    # gradual; scipy's Radau agrees to 2.4e-5. The kernel flow passes it at 13 times.
+    task = lr.tasks.SparseRegression(n=90, d=100, k=3, num_test=200)
+    e = lr.Experiment(
+        task=task, loss=lr.losses.Squared(), init_scale=10.0, weight_decay=1e-3, t1=2e4
+    )
+    found = lr.forecast(e, passage="calibrated")
+    assert found.verdict == "cannot_say"
+    assert any("the threshold delay is 10" in reason for reason in found.reasons)
+    low, high = found.t50_interval
+    assert low < 4.51 < high
+    assert low < found.t50 < 10  # of the kernel flow, not the constant's 1,674
+    # With a threshold far from the run's 8.75 there is nothing to decide.
+    for delay, verdict in ((1.5, "grok"), (1e4, "immediate")):
+        sure = lr.forecast(e, passage="calibrated", thresholds=lr.Thresholds(delay=delay))
+        assert sure.verdict == verdict

@@ -243,6 +243,7 @@ def _by_predictors(
 
     at_times = [course(t50, 0.0) for t50 in (middle, low, high) if t50 > 0]
     at_scores = [course(middle, shift) for shift in (-_MARGIN, _MARGIN)]
+    likely = at_times[0]
     events = [each.events(thresholds) for each in (*at_times, *at_scores)]
     verdicts = [verdict_of(each) for each in events]
     verdict = verdicts[0]
@@ -253,6 +254,10 @@ def _by_predictors(
                 1, f"the change of the score is too close to the threshold {thresholds.change:g}"
             )
         )
+    elif {"grok", "immediate"} <= set(verdicts) or likely.hangs(events[0], thresholds, _MARGIN):
+        verdict = "cannot_say"
+        text = "the test score rises, but whether this is late depends on errors of scores and "
+        why.append(Reason(1, f"{text}times: the threshold delay is {thresholds.delay:g}"))
     elif len(set(verdicts)) > 1:
         others = " or ".join(sorted(set(verdicts) - {verdict}))
         why.append(
@@ -260,12 +265,19 @@ def _by_predictors(
         )
     by_t1 = {each.until(t1).events(thresholds).outcome for each in at_times}
     outcome = by_t1.pop() if len(by_t1) == 1 and verdict != "cannot_say" else None
+    t50, interval = middle, (low, high)
     if verdict in ("none", "immediate") and math.isnan(events[0].t50):
-        middle, low, high = math.nan, math.nan, math.nan
+        t50, interval = math.nan, (math.nan, math.nan)
+    elif thresholds.loss is None and likely.is_early(events[0], middle):
+        t50 = events[0].t50
+        around = (t50 * math.exp(-_READ), t50 * math.exp(_READ))
+        interval, steps = with_steps(around, likely, events[0], _MARGIN)
+        text = "the test score passes half of its change already in the kernel phase"
+        why += [Reason(1, text), *steps]
     else:
         why += reasons
     return Conclusion(
-        verdict, outcome, middle, (low, high), family, why, predictions.early, predictions.late
+        verdict, outcome, t50, interval, family, why, predictions.early, predictions.late
     )
 
 

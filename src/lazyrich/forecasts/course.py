@@ -87,6 +87,17 @@ class Course(NamedTuple):
         )
         return low, high
 
+    def is_early(self, events: Transition, t50: float) -> bool:
+        """Whether half of the change of the test score is passed before the ramp at `t50`."""
+        return events.t50 < t50 * math.exp(-_RAMP)
+
+    def hangs(self, events: Transition, thresholds: Thresholds, slack: float) -> bool:
+        """Whether an error of the score by `slack` decides if a rise is late enough to count."""
+        if events.outcome not in ("grokked", "gradual", "immediate"):
+            return False
+        first, last = self.around_half(events, slack)
+        return first < thresholds.delay * events.t_train <= last
+
     def near(self, thresholds: Thresholds, slack: float, verdict: Verdict) -> list[str]:
         """The names of the thresholds for which a change by about `slack` changes the verdict."""
         found = []

@@ -149,9 +149,11 @@ def solve_together(
             solve = systems.call(_go_on_if, solve, going)
         more = going & np.array([lane.num > interval + 1 for lane in intervals])
 
-        # A problem ends only with its last interval.
-        def report_ended(ended: int, steps: int, others: int = int(more.sum())) -> None:
-            progress(max(0, ended - others), steps)
+        known, others = int((~going).sum()), int(more.sum())
+
+        # A problem ends with its last interval. One with more may have ended its present interval.
+        def report_ended(ended: int, steps: int, known: int = known, others: int = others) -> None:
+            progress(max(known, ended - others), steps)
 
         solve = advance_all(systems, solve, report_ended)
         going = more & (np.asarray(solve.status) == COMPLETED)
