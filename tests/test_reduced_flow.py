@@ -68,7 +68,7 @@ def test_a_settled_deep_net_stays_where_it_is_for_a_thousand_time_constants():
         weight_decay=decay,
         t1=1600 / decay,
         dynamics=lr.dynamics.ReducedFlow(),
-        times={"num_log": 20, "num_linear": 400},
+        times=lr.dynamics.Times(num_log=20, num_linear=400),
         probes=("train_loss", "test_loss", "param_norm"),
     )
     record = lr.simulate(e)
