@@ -17,6 +17,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from .._core.errors import require
+from .describe._captions import powers
 
 
 def render(template: str, **fields: Any) -> str:
@@ -29,6 +30,7 @@ def render(template: str, **fields: Any) -> str:
         lstrip_blocks=True,
     )
     environment.filters["number"] = number
+    environment.filters["powers"] = powers
     environment.filters["json"] = inert
     script = files("lazyrich.plot").joinpath("templates/page.js").read_text(encoding="utf-8")
     require("plotly", "view", "a page with interactive figures")
@@ -43,7 +45,7 @@ def number(value: Any) -> str:
         return "–"
     if isinstance(value, str):
         return value
-    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) else powers(f"{value:.4g}")
 
 
 def embedded(figure: Figure) -> str:

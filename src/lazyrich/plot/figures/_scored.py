@@ -10,7 +10,7 @@ def scored(dataset: xr.Dataset) -> str:
     found = forecast_scores(dataset)
     verdicts = f"{found.num_right} of {found.num_verdicts} verdicts were right."
     if not found.num_verdicts:
-        verdicts = "There are no verdicts."
+        verdicts = "The forecasts give no verdict."
     if not found.num_timed:
         return verdicts
     textbook = f" ({found.baseline:.2f} for the textbook time)" if found.baseline > 0 else ""
