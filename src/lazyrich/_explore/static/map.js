@@ -30,10 +30,11 @@ const cellOf = (edges, at) => {
 };
 
 // The hatch of a sample of the key, as an image of CSS.
-const striped = ({ shape, fgcolor }) => {
-  const lines = (angle) => `repeating-linear-gradient(${angle}deg, ${fgcolor} 0 1px, transparent 1px 4px)`;
+const striped = ({ shape, size, fgcolor }) => {
+  const step = Math.round(size / 2); // px, as a sample is smaller than a cell
+  const lines = (angle) => `repeating-linear-gradient(${angle}deg, ${fgcolor} 0 1px, transparent 1px ${step}px)`;
   const turns = { "/": [-45], "\\": [45], x: [-45, 45], "+": [0, 90] };
-  if (shape === ".") return `radial-gradient(${fgcolor} 1px, transparent 1.2px) 0 0 / 4px 4px`;
+  if (shape === ".") return `radial-gradient(${fgcolor} ${step / 4}px, transparent ${step / 3.5}px) 0 0 / ${step}px ${step}px`;
   return turns[shape].map(lines).join(", ");
 };
 
@@ -467,6 +468,8 @@ class MapView {
     } catch (error) {
       this.fail(error);
     }
+    // The button that had the focus is gone.
+    if (document.activeElement === document.body) (this.missing.querySelector("button") ?? this.keys).focus();
     this.app.say(said);
   }
 }
