@@ -419,6 +419,35 @@ def test_a_flow_that_turns_stiff_is_given_to_another_method():
     assert effort.num_steps < 100  # Tsit5 to the end takes 20,000 and more
     named = lr.dynamics.Flow(method="tsit5", max_steps=300).follow(problem, times, silent)
     assert (named.ending, named.effort.methods) == ("too_stiff", ())
+    # A budget that is used up by the second method.
+    spent = lr.dynamics.Flow(max_steps=first.num_steps + first.num_rejected + 4)
+    spent = spent.follow(problem, times, silent)
+    assert (spent.ending, len(spent.effort.methods)) == ("max_steps", 2)
+
+
+@pytest.mark.slow
+def test_a_run_whose_steps_kinks_keep_short_says_so():
+    # Columns of sizes 1e-3 to 1e3. LSODA and Radau of scipy take more than 150,000 evaluations to
+    # t = 0.001, where the steps of this run become short.
+    rng = np.random.default_rng(1)
+    sizes = np.geomspace(1e-3, 1e3, 4)
+    x, teacher = rng.normal(size=(12, 4)) * sizes, rng.normal(size=4) / sizes
+    y = np.tanh(x @ teacher)
+    e = lr.Experiment(
+        task=lr.tasks.Arrays(x_train=x, y_train=y, x_test=x, y_test=y),
+        model=lr.models.MLP(widths=(8,), bias=False),
+        loss=lr.losses.Squared(),
+        weight_decay=1e-3,
+        t1=1e4,
+        dynamics=lr.dynamics.Flow(max_steps=2000),
+        probes=("train_loss", "test_loss"),
+    )
+    record = lr.simulate(e)
+    assert record.attrs["ending"] == "chattering"
+    assert float(record["time"][-1]) < 0.01
+    assert lr.transition(record).advice.startswith("scale the columns of the inputs")
+    few = lr.simulate(e.with_changes({"dynamics.max_steps": 100}))
+    assert few.attrs["ending"] == "max_steps"
 
 
 @pytest.mark.slow

@@ -412,7 +412,9 @@ def test_a_fit_before_the_first_record_is_a_bound():
     assert TIMES[1] < events.t_train < TIMES[2]
 
 
-@pytest.mark.parametrize("ending", ["max_steps", "max_gradients", "max_seconds", "too_stiff"])
+@pytest.mark.parametrize(
+    "ending", ["max_steps", "max_gradients", "max_seconds", "too_stiff", "chattering"]
+)
 def test_a_budget_that_ran_out_is_no_failure(ending):
     rising = lr.transition(record(step(0.5, 1, 0.1), step(0.5, 1, 1e4), ending))
     assert (rising.outcome, rising.state) == ("improved", "stopped")
@@ -541,7 +543,14 @@ def test_every_word_and_ending_says_what_to_do():
             told = advice_on(word, state, "completed", logged=True)
             assert told
             assert not {"t1", "init_scale", "weight_decay"} & set(re.findall(r"\w+", told)), word
-    for ending in ("max_steps", "max_gradients", "max_seconds", "too_stiff", "diverged"):
+    for ending in (
+        "max_steps",
+        "max_gradients",
+        "max_seconds",
+        "too_stiff",
+        "chattering",
+        "diverged",
+    ):
         assert "the record ends early: " in advice_on_ending(ending)
     assert advice_on_ending("completed") == ""
 

@@ -10,6 +10,7 @@ Ending = Literal[
     "max_gradients",
     "max_seconds",
     "too_stiff",
+    "chattering",
     "step_underflow",
     "diverged",
     "imprecise",
@@ -18,9 +19,10 @@ Ending = Literal[
 
 `completed` at the horizon. `crossed` and `stationary` by a condition that the user has set.
 `max_steps`, `max_gradients` and `max_seconds` if a budget was used up; `too_stiff` if it was used
-up by steps whose length was limited by stability. `step_underflow` if the tolerance required a
-step of length zero. `diverged` if values were not finite even for the shortest step. `imprecise`
-if a run in float32 reached its horizon, but rounding has spoiled the outputs or stopped the steps.
+up by steps whose length was limited by stability, `chattering` if by kinks. `step_underflow` if the
+tolerance required a step of length zero. `diverged` if values were not finite even for the shortest
+step. `imprecise` if a run in float32 reached its horizon, but rounding has spoiled the outputs or
+stopped the steps.
 """
 
 Running = Literal["running"]

@@ -11,6 +11,7 @@ from jaxtyping import Array, PyTree
 
 from .._core.errors import InputError
 from .._core.norms import rms, tree_norm
+from .._integrate.status import Ending
 from .._integrate.stepping import SolveState
 from ..solvers._spectral_radius import spectral_radius
 from ..solvers._work import AbstractCounting
@@ -32,6 +33,9 @@ _SMALL = 600
 # method then needs 3,000 steps in each time constant 1 / lambda (16 to 64 units, 12 samples). From
 # this number of time constants on, `DampedRKC2` is cheaper, also in gradients.
 _LONG = 10.0
+# A flow with kinks chatters if its steps are shorter than this fraction of the time that has passed
+# after this number of steps. A smooth flow takes tens of steps for each factor of e in time.
+_SHORT, _MANY = 5e-3, 1000
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,7 @@ class Method:
     solver: Any
     reason: str
     later: "Method | None" = None  # continues if stability limits the steps of this method
+    meets_kinks: bool = False  # whether the field has kinks
 
     def resolving(self, rtol: float, eps: float) -> "Method":
         """The method for tolerance `rtol` if numbers have the relative spacing `eps`."""
@@ -51,11 +56,17 @@ class Method:
         later = None if self.later is None else self.later.resolving(rtol, eps)
         return replace(self, solver=solver, later=later)
 
-    def stability_bound(self, solve: SolveState) -> bool:
-        """Whether stability limited the length of the last steps."""
-        if not isinstance(self.solver, AbstractCounting):
-            return False
-        return bool(self.solver.at_stability_bound(solve.solver_state))
+    def spent(self, solve: SolveState, *, switched: bool) -> Ending:
+        """How a solve ended that has used up its steps: the reason why they were short.
+
+        - **Takes** `switched`, whether `later` had taken over.
+        """
+        solver = self.later.solver if switched and self.later is not None else self.solver
+        counts = isinstance(solver, AbstractCounting)
+        if counts and bool(solver.at_stability_bound(solve.solver_state)):
+            return "too_stiff"
+        short = float(solve.step) < _SHORT * float(solve.t) and int(solve.num_accepted) > _MANY
+        return "chattering" if short and self.meets_kinks else "max_steps"
 
 
 def choose(
@@ -65,6 +76,13 @@ def choose(
 
     - **Raises** [`InputError`][lazyrich.InputError] if the problem does not admit the method.
     """
+    kinks = clock == "linear" and problem.model.has_kinks
+    return replace(_choose(wish, clock, problem, t1), meets_kinks=kinks)
+
+
+def _choose(
+    wish: str | diffrax.AbstractSolver[Any], clock: str, problem: Problem, t1: float
+) -> Method:
     loss = problem.loss
     if clock == "log":
         if float(problem.weight_decay) != 0:

@@ -327,8 +327,8 @@ class Flow(AbstractDynamics):
         values = jax.tree.map(lambda a: a[:num_saved], solve.values)
         if ending is None:
             ending = ENDINGS[int(solve.status)]
-        if ending == "max_steps" and method.stability_bound(solve):
-            ending = "too_stiff"
+        if ending == "max_steps":
+            ending = method.spent(solve, switched=switched is not None)
         unit = math.log(10) if self.clock == "log" else 1.0
         return Trajectory(
             times=times / unit,

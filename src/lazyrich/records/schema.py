@@ -242,7 +242,7 @@ ATTRIBUTES: tuple[Attribute, ...] = (
     Attribute(
         "ending",
         "`completed`, `crossed`, `stationary`, `max_steps`, `max_gradients`, `max_seconds`, "
-        "`too_stiff`, `step_underflow`, `diverged` (values that are not finite), see "
+        "`too_stiff`, `chattering`, `step_underflow`, `diverged` (values that are not finite), see "
         "[the flow engine](flow.md), or `imprecise` (spoiled by rounding), see "
         "[precision](precision.md). While a run goes on, a [watcher](#while-a-run-goes-on) gets "
         "records with `running`",

@@ -97,6 +97,7 @@ _ENDED = {
     "max_gradients": "used up dynamics.max_gradients before t1",
     "max_seconds": "used up dynamics.max_seconds before t1",
     "too_stiff": "used up its steps, which stability kept small",
+    "chattering": "used up its steps, which kinks of the model kept small",
     "step_underflow": "could not make its step small enough",
     "diverged": "met values that are not finite",
     "imprecise": "was spoiled by rounding in float32",
@@ -106,6 +107,8 @@ _ENDINGS = {
     "max_gradients": "raise dynamics.max_gradients or dynamics.rtol, or lower t1",
     "max_seconds": "raise dynamics.max_seconds or dynamics.rtol, or lower t1",
     "too_stiff": "set dynamics.method to auto, rkc2 or rosenbrock",
+    "chattering": "scale the columns of the inputs to similar sizes, raise dynamics.max_steps or "
+    "dynamics.rtol, or lower t1",
     "step_underflow": "raise dynamics.rtol, or scale inputs and targets to order one",
     "imprecise": "set precision to float64",
     "diverged": "lower dynamics.learning_rate, use ReducedFlow or Flow, or scale inputs and "
