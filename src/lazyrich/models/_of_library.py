@@ -10,8 +10,7 @@ import pydantic
 
 from .._core.errors import InputError
 from .._core.fingerprint import fingerprint, name_of
-from ._base import AbstractModel
-from .own import OWN_CODE
+from .own import AbstractOwn
 
 # The errors of Flax and Haiku for a forward pass that draws random numbers without a key, and for
 # one that changes a state.
@@ -19,10 +18,9 @@ _RANDOM = ("InvalidRngError", "MissingRNGError")
 _CHANGING = ("ModifyScopeVariableError",)
 
 
-class AbstractOfLibrary(AbstractModel):
+class AbstractOfLibrary(AbstractOwn):
     """A model made from a module of another library, compared and hashed by content."""
 
-    own_code: ClassVar[str] = OWN_CODE
     incidental: ClassVar[frozenset[str]] = frozenset({"module", "arguments"})
 
     module: Any
@@ -49,14 +47,6 @@ class AbstractOfLibrary(AbstractModel):
     @property
     def _key(self) -> Hashable:
         return type(self), self._content, self.degree, self.kinks
-
-    @property
-    def homogeneity(self) -> float | None:
-        return self.degree
-
-    @property
-    def has_kinks(self) -> bool:
-        return self.kinks
 
     def table(self) -> dict[str, Any]:
         table = {**super().table(), "module": name_of(type(self.module))}

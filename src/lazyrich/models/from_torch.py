@@ -10,12 +10,11 @@ from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
 from .._core.errors import InputError, require
 from .._core.precision import as_double, in_double, promoted
-from ._base import AbstractModel
 from ._torch_primitives import host_call, outputs
-from .own import OWN_CODE, of_one_axis
+from .own import AbstractOwn, of_one_axis
 
 
-class FromTorch(AbstractModel):
+class FromTorch(AbstractOwn):
     r"""A PyTorch module as a model, with the forward and backward passes of the module itself.
 
     The trainable parameters of the module are the parameters at `init_scale` 1, for every seed:
@@ -39,7 +38,6 @@ class FromTorch(AbstractModel):
         [`ComputationError`][lazyrich.ComputationError] if PyTorch is not installed.
     """
 
-    own_code: ClassVar[str] = OWN_CODE
     incidental: ClassVar[frozenset[str]] = frozenset({"net"})  # its content is in `revision`
 
     net: Any
@@ -71,10 +69,6 @@ class FromTorch(AbstractModel):
 
     def revision(self) -> dict[str, Any]:
         return {"content": self.net.content}
-
-    @property
-    def homogeneity(self) -> float | None:
-        return self.degree
 
     @property
     def has_kinks(self) -> bool:

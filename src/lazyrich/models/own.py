@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -15,7 +15,25 @@ from ._base import AbstractModel
 OWN_CODE = "your own, from Python or by --set model=MODULE:FUNCTION, whose function returns it"
 
 
-class Functions(AbstractModel):
+class AbstractOwn(AbstractModel):
+    """A model of the user, whose fields `degree` and `kinks` say what cannot be read off it."""
+
+    own_code: ClassVar[str] = OWN_CODE
+
+    if TYPE_CHECKING:  # fields of the subclasses, each in its own order
+        degree: float | None
+        kinks: bool | None
+
+    @property
+    def homogeneity(self) -> float | None:
+        return self.degree
+
+    @property
+    def has_kinks(self) -> bool:
+        return bool(self.kinks)
+
+
+class Functions(AbstractOwn):
     r"""A model of your own, given by two functions.
 
     - **Takes** `init_params(key, dim)` or `init_params(key)`, which returns a pytree of real
@@ -32,20 +50,10 @@ class Functions(AbstractModel):
     load the experiment.
     """
 
-    own_code: ClassVar[str] = OWN_CODE
-
     init_params: Callable[..., Any]
     function: Callable[..., Any]
     degree: float | None = None
     kinks: bool = False
-
-    @property
-    def homogeneity(self) -> float | None:
-        return self.degree
-
-    @property
-    def has_kinks(self) -> bool:
-        return self.kinks
 
     @in_double
     def init(self, key: PRNGKeyArray, dim: int) -> Any:
@@ -65,7 +73,7 @@ class Functions(AbstractModel):
         return {**super().table(), **names}
 
 
-class FromEquinox(AbstractModel):
+class FromEquinox(AbstractOwn):
     """An Equinox module as a model. The inexact arrays of the module are the parameters.
 
     - **Takes** `module`, which maps one input `(d,)` to outputs `()`, `(1,)` or `(c,)`. Its arrays
@@ -74,19 +82,9 @@ class FromEquinox(AbstractModel):
     - The model computes in float64. A module in float32, the default of Equinox, is accepted.
     """
 
-    own_code: ClassVar[str] = OWN_CODE
-
     module: Any
     degree: float | None = None
     kinks: bool = False
-
-    @property
-    def homogeneity(self) -> float | None:
-        return self.degree
-
-    @property
-    def has_kinks(self) -> bool:
-        return self.kinks
 
     @in_double
     def init(self, key: PRNGKeyArray, dim: int) -> Any:
