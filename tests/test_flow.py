@@ -420,8 +420,8 @@ def test_a_flow_that_turns_stiff_is_given_to_another_method():
     named = lr.dynamics.Flow(method="tsit5", max_steps=300).follow(problem, times, silent)
     assert (named.ending, named.effort.methods) == ("too_stiff", ())
     # A budget that is used up by the second method.
-    spent = lr.dynamics.Flow(max_steps=first.num_steps + first.num_rejected + 4)
-    spent = spent.follow(problem, times, silent)
+    few = lr.dynamics.Flow(max_steps=first.num_steps + first.num_rejected + 4)
+    spent = few.follow(problem, times, silent)
     assert (spent.ending, len(spent.effort.methods)) == ("max_steps", 2)
 
 
