@@ -7,6 +7,7 @@ import struct
 import tomllib
 import warnings
 import zlib
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -758,6 +759,28 @@ def test_judge_prints_one_object(tmp_path, monkeypatch, capsys):
     assert tomllib.loads(lr.records.read_log(paths, weight_decay=0.1).record.attrs["experiment"])[
         "weight_decay"
     ] == pytest.approx(0.1)
+
+
+def test_judge_says_when_a_training_that_goes_on_will_generalise(tmp_path, monkeypatch, capsys):
+    # The accuracy is Φ(z), and z grows by 2.2 for each factor of e, from 0.05 at step 100 on.
+    normal = NormalDist()
+    steps = np.unique(np.round(np.geomspace(10, 250, 60)))
+    z = normal.inv_cdf(0.05) + 2.2 * np.log(np.maximum(steps / 100, 1))
+    curves = {
+        "train_accuracy": np.where(steps < 100, 0.2, 1.0),
+        "test_accuracy": np.array([normal.cdf(value) for value in z]),
+    }
+    path = as_csv(tmp_path, steps, curves)
+    expected = 100 * np.exp(2 * normal.inv_cdf(0.95) / 2.2)
+    assert call(monkeypatch, path, "--scale", "test_chance=0.04") == 0
+    out = capsys.readouterr().out
+    assert f"t test           step {expected:.0f}, from step" in out.partition("remaining")[2]
+    assert call(monkeypatch, path, "--scale", "test_chance=0.04", "--json") == 0
+    found = json.loads(capsys.readouterr().out)["remaining"]
+    assert found["t_test"] == pytest.approx(expected, rel=1e-3)
+    assert found["verdict"] == "immediate"  # half of the change comes at twice the fit
+    assert call(monkeypatch, as_csv(tmp_path, STEPS, RUN)) == 0
+    assert "remaining" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

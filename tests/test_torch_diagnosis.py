@@ -231,3 +231,19 @@ def test_after_the_first_record_there_is_already_a_diagnosis():
         monitor.step()
     assert "have settled" not in monitor.diagnosis().text
     assert "whether it has settled: there are too few steps" in monitor.diagnosis().cannot_say
+
+
+def test_the_time_that_remains_has_a_sentence_in_steps():
+    steps = np.arange(1, 401, 10)
+    z = -2.1 + 2.2 * np.log(np.maximum(steps / 21, 1))  # as documented
+    record = record_of(test_accuracy=0.01, test_margin_ratio=z)
+    record = record.assign_attrs(monitor=json.dumps({"num_train": [10, 10], "num_test": [400] * 2}))
+    record["test_chance"] = 0.05
+    found = lr.torch.diagnose(record.isel(time=slice(0, 6)))
+    half, level = (21 * np.exp((target + 2.1) / 2.2) for target in (0, 1.6449))
+    assert found.evidence["step_half"] == pytest.approx(half, rel=1e-3)
+    assert found.evidence["step_test"] == pytest.approx(level, rel=1e-3)
+    assert f"pass 0.5 near step {half:.0f} (" in found.text
+    assert f"0.95 near step {level:.0f} (" in found.text
+    still = record_of(test_accuracy=0.01, test_margin_ratio=np.full(40, -1.6))
+    assert "near step" not in lr.torch.diagnose(still).text

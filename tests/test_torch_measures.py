@@ -331,6 +331,9 @@ def test_losses_accuracies_and_margins_are_those_of_lazyrich():
             assert float(record["train_accuracy"][0]) == pytest.approx(expected, rel=1e-6)
             margins = np.asarray(probes.margins(f, labels))
             assert float(record["margin"][0]) == pytest.approx(float(margins.min()), rel=1e-5)
+            # Test data are the training data here.
+            ratio = np.median(margins) / margins.std()
+            assert float(record["test_margin_ratio"][0]) == pytest.approx(float(ratio), rel=1e-5)
         else:
             assert y.ndim == 2 or loss is nn.functional.mse_loss
     ones = nn.BCEWithLogitsLoss()

@@ -24,7 +24,12 @@ from ._reproduce.reproduce import reproduce as reproduce
 from ._run.extend import extend as extend, parameters as parameters
 from ._run.simulate import simulate as simulate, simulate_many as simulate_many
 from .experiments import Experiment as Experiment, linearise as linearise
-from .forecasts import Forecast as Forecast, forecast as forecast
+from .forecasts import (
+    Forecast as Forecast,
+    Remaining as Remaining,
+    forecast as forecast,
+    remaining as remaining,
+)
 from .plot import report as report
 from .records import (
     Thresholds as Thresholds,

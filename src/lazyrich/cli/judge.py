@@ -91,6 +91,7 @@ def judge(
     json_: Annotated[bool, typer.Option("--json", help="Print only the summary, as JSON.")] = False,
 ) -> None:
     """Judge a log; users see `HELP`."""
+    from ..forecasts import remaining
     from ..records.logs import read_log
     from ..records.summary import summarise
     from ..records.transition import Thresholds
@@ -113,11 +114,16 @@ def judge(
         "unused": list(found.unused),
         "notes": list(found.notes),
     }
+    ahead = remaining(found.record, thresholds)
+    summary["remaining"] = ahead.summary()
     written = _write(found.record, report, figure, save, thresholds)
     if json_:
         print(json.dumps(summary, indent=2))
         return
     _print(summary, found)
+    if ahead.t_test > ahead.now:
+        times = str(ahead).replace("\n", "\n" + 17 * " ")
+        print(f"remaining        {times}")
     for place in written:
         print(f"written to       {place}")
 

@@ -2,3 +2,4 @@
 
 from .calibration import Family as Family
 from .forecast import Forecast as Forecast, forecast as forecast
+from .remaining import Remaining as Remaining, remaining as remaining

@@ -20,6 +20,16 @@ MONITORED: tuple[tuple[str, tuple[str, ...], tuple[str, str], str], ...] = (
         "1",
     ),
     (
+        "test_margin_ratio",
+        ("time",),
+        (
+            "standardised test margin",
+            "median of the test margins over their standard deviation; a margin is the output of "
+            "the class minus the largest other output, or label times output",
+        ),
+        "1",
+    ),
+    (
         "drift_share",
         ("time",),
         (

@@ -10,6 +10,7 @@ from .._core.errors import InputError
 from .._core.shown import as_html
 from ..records.transition import Transition, thresholds_of
 from ._monitor.advice import Facts, Norm, advice_on
+from ._monitor.ahead import ahead
 from ._monitor.reading import WINDOW, Reader, events_in_steps
 
 # The kernel has hardly moved below the first angle, in radians, and is another one above the
@@ -67,6 +68,8 @@ def diagnose(record: xr.Dataset) -> Diagnosis:
     _motion(seen, said, unknown, facts, events)
     _softmax(seen, said, facts)
     _invariance(seen, said)
+    if events is not None:
+        said += ahead(record, seen.evidence)
     advice = advice_on(facts)
     part, whole = seen.about.get("num_train", [0, 0])
     if part < whole:

@@ -277,7 +277,7 @@ def _unknown(experiment: Experiment) -> TorchForecast:
         verdict="cannot_say",
         confidence="low",
         reasons=(f"{text} neither the outcome nor a number of steps can be given",),
-        advice="Follow the training with lazyrich.torch.Monitor, or forecast it with SGD.",
+        advice="Follow the training with lazyrich.torch.Monitor, then ask lazyrich.remaining.",
         step_fit=math.nan,
         step_kernel_end=math.nan,
         step50=math.nan,

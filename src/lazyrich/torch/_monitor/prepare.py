@@ -171,6 +171,7 @@ def about(setting: Setting, seed: int, notes: list[str]) -> dict[str, Any]:
         "random": setting.random,
         "optimizer": "unknown" if optimizer is None else type(optimizer).__name__,
         "rule": setting.steps.rule,
+        "betas": setting.steps.betas,
         "loss": setting.objective.kind,
         "labels": setting.labels,
         "num_train": [len(setting.train.y), setting.train.num_all],

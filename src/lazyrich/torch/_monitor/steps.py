@@ -141,6 +141,12 @@ class Steps:
         return [rate for rate in found if math.isfinite(rate)]
 
     @property
+    def betas(self) -> list[float] | None:
+        """Those of Adam; None for other optimisers."""
+        found = self.main.get("betas")
+        return [float(beta) for beta in found] if isinstance(found, tuple | list) else None
+
+    @property
     def weight_decay(self) -> float:
         """The weight decay of most parameters."""
         return self.decay_of_group(self.main)

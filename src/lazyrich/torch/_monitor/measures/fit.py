@@ -1,5 +1,6 @@
 """Losses, accuracies, margins, and the saturation of the softmax."""
 
+import math
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from ..view import View
 
 
 def fit(view: View) -> dict[str, Any]:
-    """Losses, accuracies and the smallest margin.
+    """Losses, accuracies, the smallest training margin and the standardised test margin.
 
     Losses named and without options are computed in float64 from the outputs.
     """
@@ -30,6 +31,8 @@ def fit(view: View) -> dict[str, Any]:
             found[f"{name}_accuracy"] = accuracy(f_double, labels)
             if name == "train":
                 found["margin"] = float(margins(f_double, labels).min())
+            else:
+                found["test_margin_ratio"] = margin_ratio(margins(f_double, labels))
     return found
 
 
@@ -48,6 +51,12 @@ def margins(f: Tensor, y: Tensor) -> Tensor:
         return f.reshape(len(f)) * y
     others = f.scatter(1, y[:, None], -torch.inf)
     return f.gather(1, y[:, None])[:, 0] - others.amax(1)
+
+
+def margin_ratio(margins: Tensor) -> float:
+    """The median over the standard deviation; NaN for margins that are all the same."""
+    spread = float(margins.std(correction=0))
+    return float(margins.quantile(0.5)) / spread if spread > 0 else math.nan
 
 
 def saturation(view: View) -> dict[str, Any]:

@@ -1,0 +1,26 @@
+"""What a diagnosis says of the time that remains."""
+
+import math
+
+import xarray as xr
+
+from ...forecasts.remaining import remaining
+from ...records.transition import thresholds_of
+
+
+def ahead(record: xr.Dataset, evidence: dict[str, float]) -> list[str]:
+    """Sentences on when the training will generalise; none if that is not known or past."""
+    found = remaining(record)
+    if math.isnan(found.t_test) or found.t_test <= found.now:
+        return []
+    evidence |= {"step_half": found.t50, "step_test": found.t_test}
+    sure = found.verdict != "cannot_say"
+    begin = "The test accuracy will" if sure else "If it generalises, the test accuracy will"
+    parts = [] if found.t50 <= found.now else [_passes("0.5", found.t50, found.t50_interval)]
+    parts.append(_passes(f"{thresholds_of(record).test:g}", found.t_test, found.t_test_interval))
+    return [f"{begin} pass {' and '.join(parts)}, if the learning rate stays as it is."]
+
+
+def _passes(level: str, step: float, interval: tuple[float, float]) -> str:
+    low, high = interval
+    return f"{level} near step {step:,.0f} ({low:,.0f} to {high:,.0f})"
