@@ -445,7 +445,9 @@ def test_a_run_whose_steps_kinks_keep_short_says_so():
     record = lr.simulate(e)
     assert record.attrs["ending"] == "chattering"
     assert float(record["time"][-1]) < 0.01
-    assert lr.transition(record).advice.startswith("scale the columns of the inputs")
+    assert lr.transition(record).advice.startswith(
+        "raise dynamics.max_steps or dynamics.rtol, scale the columns"
+    )
     few = lr.simulate(e.with_changes({"dynamics.max_steps": 100}))
     assert few.attrs["ending"] == "max_steps"
 

@@ -37,6 +37,9 @@ Examples:
   lazyrich judge log.csv --column epoch=# --scale test_chance=0.1
   lazyrich judge log.csv --time-per-step 1e-3 --weight-decay 1e-2
 
+If the test accuracy has not passed its threshold yet, 'remaining' says when it will, where that is
+known: t half is the time of an accuracy of one half.
+
 \b
 Times are steps or epochs; with --time-per-step they are gradient-flow times. --report writes a
 page with the figure and all numbers, and the figure as .pdf and .png in the same folder. --save

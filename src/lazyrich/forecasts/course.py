@@ -91,7 +91,7 @@ class Course(NamedTuple):
         """Whether half of the change of the test score is passed before the ramp at `t50`."""
         return events.t50 < t50 * math.exp(-_RAMP)
 
-    def hangs(self, events: Transition, thresholds: Thresholds, slack: float) -> bool:
+    def is_delay_undecided(self, events: Transition, thresholds: Thresholds, slack: float) -> bool:
         """Whether an error of the score by `slack` decides if a rise is late enough to count."""
         if events.outcome not in ("grokked", "gradual", "immediate"):
             return False

@@ -107,8 +107,8 @@ _ENDINGS = {
     "max_gradients": "raise dynamics.max_gradients or dynamics.rtol, or lower t1",
     "max_seconds": "raise dynamics.max_seconds or dynamics.rtol, or lower t1",
     "too_stiff": "set dynamics.method to auto, rkc2 or rosenbrock",
-    "chattering": "scale the columns of the inputs to similar sizes, raise dynamics.max_steps or "
-    "dynamics.rtol, or lower t1",
+    "chattering": "raise dynamics.max_steps or dynamics.rtol, scale the columns of the inputs to "
+    "similar sizes, or lower t1",
     "step_underflow": "raise dynamics.rtol, or scale inputs and targets to order one",
     "imprecise": "set precision to float64",
     "diverged": "lower dynamics.learning_rate, use ReducedFlow or Flow, or scale inputs and "

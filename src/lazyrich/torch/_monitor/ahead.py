@@ -13,10 +13,14 @@ def ahead(record: xr.Dataset, evidence: dict[str, float]) -> list[str]:
     found = remaining(record)
     if math.isnan(found.t_test) or found.t_test <= found.now:
         return []
-    evidence |= {"step_half": found.t50, "step_test": found.t_test}
+    evidence |= {"step_half": found.t_half, "step_test": found.t_test}
     sure = found.verdict != "cannot_say"
     begin = "The test accuracy will" if sure else "If it generalises, the test accuracy will"
-    parts = [] if found.t50 <= found.now else [_passes("0.5", found.t50, found.t50_interval)]
+    parts = (
+        []
+        if not found.t_half > found.now
+        else [_passes("0.5", found.t_half, found.t_half_interval)]
+    )
     parts.append(_passes(f"{thresholds_of(record).test:g}", found.t_test, found.t_test_interval))
     return [f"{begin} pass {' and '.join(parts)}, if the learning rate stays as it is."]
 

@@ -142,7 +142,7 @@ class Steps:
 
     @property
     def betas(self) -> list[float] | None:
-        """Those of Adam; None for other optimisers."""
+        """Those of the group with the most parameters; None where it has none."""
         found = self.main.get("betas")
         return [float(beta) for beta in found] if isinstance(found, tuple | list) else None
 
