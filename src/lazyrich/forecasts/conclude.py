@@ -254,12 +254,10 @@ def _by_predictors(
                 1, f"the change of the score is too close to the threshold {thresholds.change:g}"
             )
         )
-    elif {"grok", "immediate"} <= set(verdicts) or likely.is_delay_undecided(
-        events[0], thresholds, _MARGIN
-    ):
+    elif likely.is_delay_undecided(events[0], thresholds, _MARGIN):
         verdict = "cannot_say"
-        text = "the test score rises, but whether this is late depends on errors of scores and "
-        why.append(Reason(1, f"{text}times: the threshold delay is {thresholds.delay:g}"))
+        text = "the test score rises, but whether this is late depends on errors of scores: "
+        why.append(Reason(1, f"{text}the threshold delay is {thresholds.delay:g}"))
     elif len(set(verdicts)) > 1:
         others = " or ".join(sorted(set(verdicts) - {verdict}))
         why.append(
