@@ -65,7 +65,7 @@ def place(made, tmp_path):
 
 
 @pytest.fixture
-def alone(tmp_path):
+def no_store(tmp_path):
     """The place of an explorer without a store."""
     return Place(None, tmp_path)
 
@@ -341,9 +341,9 @@ def view_of(found, name):
 
 
 @pytest.mark.slow
-def test_weights_of_a_diagonal_net_are_those_of_the_run(alone):
+def test_weights_of_a_diagonal_net_are_those_of_the_run(no_store):
     experiment = BASE.with_changes({"init_scale": 30.0, "weight_decay": 1e-2})
-    found = frames_of(experiment, alone)
+    found = frames_of(experiment, no_store)
     view = view_of(found, "weights")
     ((moving,),) = (view["moving"],)
     assert len(found["times"]) == len(moving["values"]) <= 100
@@ -367,19 +367,19 @@ def test_weights_of_a_diagonal_net_are_those_of_the_run(alone):
     assert early @ marks["kernel predictor"] > 0.9
 
 
-def test_coordinates_that_are_left_out_are_said_to_be(alone):
+def test_coordinates_that_are_left_out_are_said_to_be(no_store):
     experiment = BASE.with_changes({"task.d": 400, "t1": 50.0})
-    view = view_of(frames_of(experiment, alone), "weights")
+    view = view_of(frames_of(experiment, no_store), "weights")
     assert view["words"].startswith("120 of 400 coordinates")
     assert len(view["moving"][0]["values"][0]) == 120
 
 
 @pytest.mark.slow
-def test_a_completion_is_between_its_two_predictors(alone):
+def test_a_completion_is_between_its_two_predictors(no_store):
     experiment = lr.studies.load("lyu2024/3").with_changes(
         {"task.d": 8, "model.size": 8, "t1": 1e5, "task.num_observed": 20}
     )
-    view = view_of(frames_of(experiment, alone), "matrix")
+    view = view_of(frames_of(experiment, no_store), "matrix")
     kernel, now, rich = view["figure"]["data"]
     assert [kernel["name"], now["name"], rich["name"]] == [
         "kernel completion", "W(t)", "least nuclear norm",
@@ -390,12 +390,12 @@ def test_a_completion_is_between_its_two_predictors(alone):
 
 
 @pytest.mark.slow
-def test_frames_of_a_modular_net(alone):
+def test_frames_of_a_modular_net(no_store):
     changes = {
         "task.p": 5, "task.train_fraction": 0.8, "model.widths": [16], "model.outputs": 5,
         "t1": 50.0,
     }  # fmt: skip
-    found = frames_of(lr.studies.load("lyu2024/2a").with_changes(changes), alone)
+    found = frames_of(lr.studies.load("lyu2024/2a").with_changes(changes), no_store)
     share = np.array(view_of(found, "fourier")["moving"][0]["values"])
     assert share.shape == (len(found["times"]), 2)
     np.testing.assert_allclose(share.sum(1), 1.0, atol=2e-3)
@@ -408,10 +408,10 @@ def test_frames_of_a_modular_net(alone):
 
 
 @pytest.mark.slow
-def test_parts_of_a_committees_error_add_up(alone):
+def test_parts_of_a_committees_error_add_up(no_store):
     changes = {"task.n": 40, "task.d": 8, "task.num_test": 50, "model.width": 20, "t1": 1e4,
                "times.first": 1.0}  # fmt: skip
-    found = frames_of(lr.studies.load("kumar2024/1").with_changes(changes), alone)
+    found = frames_of(lr.studies.load("kumar2024/1").with_changes(changes), no_store)
     view = view_of(found, "error")
     parts = np.array(view["moving"][0]["values"])
     assert view["figure"]["data"][0]["x"] == ["variance", "misalignment", "linear modes", "all"]
@@ -429,25 +429,25 @@ def test_a_cell_of_the_map_can_be_looked_into(place):
     assert call("inside.list", place)["runs"] == []
 
 
-def test_parameters_that_are_too_many_are_refused(alone):
+def test_parameters_that_are_too_many_are_refused(no_store):
     experiment = BASE.with_changes({"task.d": 300_000})
     with pytest.raises(lr.InputError, match="too many to keep"):
         import_module("lazyrich._explore.jobs.inside").recorded(experiment)
 
 
-def test_the_list_has_the_last_runs_and_nothing_else(alone):
+def test_the_list_has_the_last_runs_and_nothing_else(no_store):
     record = lr.simulate(BASE)
-    lr.save_record(record, alone.scratch / f"record-{BASE.content_hash}.nc")
-    (alone.scratch / f"record-{64 * 'b'}.nc").write_bytes(b"not a record")
-    (alone.scratch / "record-..nc").write_bytes(b"")
-    (found,) = call("inside.list", alone)["runs"]
+    lr.save_record(record, no_store.scratch / f"record-{BASE.content_hash}.nc")
+    (no_store.scratch / f"record-{64 * 'b'}.nc").write_bytes(b"not a record")
+    (no_store.scratch / "record-..nc").write_bytes(b"")
+    (found,) = call("inside.list", no_store)["runs"]
     assert found["run"] == BASE.content_hash
     assert found["words"].startswith("tiny: ")
     assert found["words"].endswith(f"seed {BASE.seed}")
     control = BASE.with_changes({"task.random_labels": True, "task.num_test": 50})
     record = record.assign_attrs(experiment=control.description)
-    lr.save_record(record, alone.scratch / f"record-{control.content_hash}.nc")
-    first, last = (run["words"] for run in call("inside.list", alone)["runs"])
+    lr.save_record(record, no_store.scratch / f"record-{control.content_hash}.nc")
+    first, last = (run["words"] for run in call("inside.list", no_store)["runs"])
     assert first.endswith(", task.num_test = 50, random labels")
     assert last == f"{found['words']}, task.num_test = 60"
 
@@ -457,8 +457,8 @@ def test_the_list_has_the_last_runs_and_nothing_else(alone):
 STORIES = ["grokking", "regimes", "misgrokking", "time", "nothing"]
 
 
-def test_the_tour_has_five_short_stories(alone):
-    stories = call("tour.list", alone)["stories"]
+def test_the_tour_has_five_short_stories(no_store):
+    stories = call("tour.list", no_store)["stories"]
     assert [story["id"] for story in stories] == STORIES
     for story in stories:
         assert 3 <= len(story["steps"]) <= 6
@@ -476,8 +476,8 @@ def test_the_tour_has_five_short_stories(alone):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("story", STORIES)
-def test_every_claim_of_the_tour_is_what_its_runs_give(alone, story):
-    (found,) = [one for one in call("tour.list", alone)["stories"] if one["id"] == story]
+def test_every_claim_of_the_tour_is_what_its_runs_give(no_store, story):
+    (found,) = [one for one in call("tour.list", no_store)["stories"] if one["id"] == story]
     for number, step in enumerate(found["steps"]):
         runs = []
         for run in step["runs"]:
@@ -486,19 +486,19 @@ def test_every_claim_of_the_tour_is_what_its_runs_give(alone, story):
             record = lr.simulate(experiment)
             record.attrs["thresholds"] = json.dumps(lr.studies.thresholds(base).table())
             runs.append(experiment.content_hash)
-            lr.save_record(record, alone.scratch / f"record-{runs[-1]}.nc")
-        rows = call("tour.check", alone, story=story, step=number, runs=runs)["shows"]
+            lr.save_record(record, no_store.scratch / f"record-{runs[-1]}.nc")
+        rows = call("tour.check", no_store, story=story, step=number, runs=runs)["shows"]
         wrong = [row for row in rows if not row["holds"]]
         assert not wrong, (step["title"], wrong)
 
 
-def test_a_claim_that_does_not_hold_is_said_not_to(alone):
+def test_a_claim_that_does_not_hold_is_said_not_to(no_store):
     # The last step of the last story, with the same run for both labels.
     changes = {"task.d": 60, "task.n": 16, "task.num_test": 50, "t1": 5.0}
     experiment = lr.studies.load("lyu2024/1a").with_changes(changes)
     run = experiment.content_hash
-    lr.save_record(lr.simulate(experiment), alone.scratch / f"record-{run}.nc")
-    rows = call("tour.check", alone, story="nothing", step=3, runs=[run, run])["shows"]
+    lr.save_record(lr.simulate(experiment), no_store.scratch / f"record-{run}.nc")
+    rows = call("tour.check", no_store, story="nothing", step=3, runs=[run, run])["shows"]
     assert [row["holds"] for row in rows].count(False) >= 1
     assert rows[0]["measured"] == rows[1]["measured"]
 
@@ -514,5 +514,5 @@ def test_a_claim_that_does_not_hold_is_said_not_to(alone):
         ({"story": "time", "step": 0}, "runs"),
     ],
 )
-def test_hostile_arguments_of_the_tour(alone, args, words):
-    assert words in refused("tour.check", alone, **args)
+def test_hostile_arguments_of_the_tour(no_store, args, words):
+    assert words in refused("tour.check", no_store, **args)

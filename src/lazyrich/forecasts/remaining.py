@@ -22,7 +22,6 @@ _ENDED = 10.0
 # means nothing.
 _CHANCE = 0.15
 
-
 _LATER = "Train on, and ask again later."
 _STOP = "It generalises: stop, or repeat with other seeds and with random labels."
 _ENDED_ADVICE = "More training data, or another weight decay: a longer training changes little."
@@ -106,7 +105,8 @@ def remaining(record: xr.Dataset, thresholds: Thresholds | None = None) -> Remai
 
     - **Takes** a record, which may be the record of a part of a training; `thresholds`, by default
         those in the record.
-    - **Raises** [`InputError`][lazyrich.InputError] for a record without scores.
+    - **Raises** [`InputError`][lazyrich.InputError] for a record without scores, or whose times or
+        steps do not increase.
     - **Errors** are in `docs/remaining.md`, measured on additions modulo 23 to 31.
     - **Source** derived here.
     """

@@ -295,8 +295,8 @@ def _caption(
     total = int(diagram["num_runs"].values.sum())
     cells = diagram["outcome"].size
     several = int(diagram["num_runs"].max()) > 1
-    told = [name for name in names if name != "errors" or len(names) == 1]
-    shown = ["".join(_SAID[name][not several :]) for name in told]
+    described = [name for name in names if name != "errors" or len(names) == 1]
+    shown = ["".join(_SAID[name][not several :]) for name in described]
     what = " and ".join(filter(None, (", ".join(shown[:-1]), shown[-1])))
     text = f"{what[0].upper()}{what[1:]} of {total} runs in {cells} cells: {words or 'none yet'}."
     if boundary is not None:
