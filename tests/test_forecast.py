@@ -288,6 +288,7 @@ def test_a_forecast_is_of_an_outcome_by_the_horizon():
     assert short.t50 == pytest.approx(long.t50, rel=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("double")
 def test_a_constant_that_says_little_says_so():
     phase = kernel_phase(prepare(SPARSE).problem, SPARSE.t1)

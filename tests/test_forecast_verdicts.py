@@ -132,6 +132,7 @@ def test_columns_of_different_scales(noise):
         assert abs(found.late[f"{part}_loss"] - wanted) <= 1e-4 * np.var(y), part
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise", [0.0, 0.5])
 @pytest.mark.parametrize("columns", [[1, 1e3, 1e-3, 1e5, 1], [1, 1e3, 1e-3, 1e6, 1]])
 def test_a_kernel_lost_in_round_off_has_no_forecast(columns, noise):

@@ -59,6 +59,7 @@ def test_a_run_of_own_kinds_is_that_of_built_in_ones_in_other_units(record):
     assert record["sparsity"].attrs["long_name"] == "effective number of weights"
 
 
+@pytest.mark.slow
 def test_an_own_solver_follows_own_kinds():
     flow = lr.dynamics.Flow(method=HeunEuler(), rtol=1e-4, densify=0.0)
     experiment = OWN.model_copy(update={"dynamics": flow, "t1": 20.0, "probes": PROBES})

@@ -107,7 +107,7 @@ LIMIT = np.linalg.solve(2 * X.T @ X / len(X) + 0.01 * np.eye(6), 2 * X.T @ Y / l
 @pytest.mark.parametrize(
     "method",
     [
-        m if m in ("rkc2", "rosenbrock") else pytest.param(m, marks=pytest.mark.slow)
+        m if m == "rkc2" else pytest.param(m, marks=pytest.mark.slow)
         for m in METHODS
     ],
 )

@@ -403,6 +403,7 @@ def test_a_run_says_what_its_predictors_are():
     assert "labels contradict each other" in lines[1]
 
 
+@pytest.mark.slow
 def test_an_output_of_a_predictor_that_is_zero_up_to_rounding_counts_half():
     # Predictors are multiples of (1, 1, 1). On the last sample they are 0, by rounding 3e-17.
     x_train, y_train = np.array([[1.0, 1.0, 1.0], [-1.0, -1.0, -1.0]]), np.array([1.0, -1.0])
