@@ -2,8 +2,10 @@
 
 A two-layer transformer on addition mod 97 with 30 % of the pairs, AdamW, full batches and batches
 of 512. In turns: some steps without a monitor, the same number with one that has no record due, and
-one record. Medians of each give the share of the monitor in a training of N steps. Times are
-processor times of one thread, which other programs on the machine disturb least.
+one record. Medians of each give the share of the monitor in a training of N steps. With `--whole N`
+two whole trainings of N steps, one of them with a monitor, take their steps in turns instead, from
+the same weights and on the same batches. Times are processor times of one thread, which other
+programs on the machine disturb least.
 """
 
 import argparse
@@ -43,26 +45,82 @@ class Transformer(nn.Module):
         return self.out(self.layers(self.table(x) + self.place)[:, -1])
 
 
+class Training:
+    """A training, with its monitor if it is watched. Equal ones have equal weights and data."""
+
+    def __init__(self, watched: bool):
+        torch.manual_seed(0)
+        pairs = torch.cartesian_prod(torch.arange(P), torch.arange(P))
+        self.x, self.y = torch.cat([pairs, torch.full((P * P, 1), P)], 1), pairs.sum(1) % P
+        order = torch.randperm(P * P)
+        train, test = order[: int(0.3 * P * P)], order[int(0.3 * P * P) :]
+        self.train, self.net = train, Transformer()
+        self.optimizer = torch.optim.AdamW(self.net.parameters(), lr=1e-3, weight_decay=1.0)
+        self.monitor: lr.torch.Monitor | None = None
+        start = time.process_time()
+        if watched:
+            self.monitor = lr.torch.Monitor(
+                self.net,
+                (self.x[train], self.y[train]),
+                (self.x[test], self.y[test]),
+                optimizer=self.optimizer,
+                loss="cross_entropy",
+            )
+        self.set_up = time.process_time() - start
+
+    def step(self, batch: int | None) -> None:
+        """A step of the optimiser, on all pairs or on some that are drawn."""
+        chosen = self.train
+        if batch is not None:
+            chosen = chosen[torch.randint(len(chosen), (batch,))]
+        self.optimizer.zero_grad()
+        nn.functional.cross_entropy(self.net(self.x[chosen]), self.y[chosen]).backward()
+        self.optimizer.step()
+
+
+def whole(batch: int | None, num_steps: int) -> dict[str, float | bool]:
+    """Processor seconds of two whole trainings, the standard error of their difference, and
+    whether they end with the same weights."""
+    plain, watched = Training(watched=False), Training(watched=True)
+    assert watched.monitor is not None
+    seconds = {False: [0.0], True: [watched.set_up]}
+    for step in range(1, num_steps + 1):
+        # Each goes first every other time.
+        for training in (plain, watched) if step % 2 else (watched, plain):
+            torch.manual_seed(step)
+            start = time.process_time()
+            training.step(batch)
+            if training.monitor is not None:
+                training.monitor.step()
+            seconds[training is watched].append(time.process_time() - start)
+    start = time.process_time()
+    watched.monitor.finish()
+    seconds[True].append(time.process_time() - start)
+    due = set(LogSteps(20).until(num_steps))
+    # Steps without a record differ by noise only.
+    noise = [seconds[True][i] - seconds[False][i] for i in range(1, num_steps + 1) if i not in due]
+    total = {each: sum(values) for each, values in seconds.items()}
+    ends = zip(plain.net.parameters(), watched.net.parameters(), strict=True)
+    return {
+        "steps": num_steps,
+        "plain": total[False],
+        "watched": total[True],
+        "share": total[True] / total[False] - 1,
+        "error": statistics.stdev(noise) * num_steps**0.5 / total[False],
+        "same": all(torch.equal(a, b) for a, b in ends),
+    }
+
+
 def measured(batch: int | None, num_pairs: int, num_steps: int) -> dict[str, float]:
     """Medians of processor seconds: of a step, what the monitor adds to it, and a record."""
-    torch.manual_seed(0)
-    pairs = torch.cartesian_prod(torch.arange(P), torch.arange(P))
-    x, y = torch.cat([pairs, torch.full((P * P, 1), P)], 1), pairs.sum(1) % P
-    order = torch.randperm(P * P)
-    train, test = order[: int(0.3 * P * P)], order[int(0.3 * P * P) :]
-    net = Transformer()
-    optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3, weight_decay=1.0)
-    monitor = lr.torch.Monitor(
-        net, (x[train], y[train]), (x[test], y[test]), optimizer=optimizer, loss="cross_entropy"
-    )
+    training = Training(watched=True)
+    monitor = training.monitor
+    assert monitor is not None
 
     def steps(watched: bool) -> float:
         start = time.process_time()
         for _ in range(num_steps):
-            chosen = train if batch is None else train[torch.randint(len(train), (batch,))]
-            optimizer.zero_grad()
-            nn.functional.cross_entropy(net(x[chosen]), y[chosen]).backward()
-            optimizer.step()
+            training.step(batch)
             if watched:
                 monitor._count()
         return (time.process_time() - start) / num_steps
@@ -102,8 +160,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=int, default=7)
     parser.add_argument("--steps", type=int, default=3)
+    parser.add_argument("--whole", type=int, metavar="N")
+    parser.add_argument("--batch", type=int, help="of the whole trainings; default: full batches")
     asked = parser.parse_args()
     torch.set_num_threads(1)
+    if asked.whole:
+        found = whole(asked.batch, asked.whole)
+        print(f"{asked.whole} steps: {found['plain']:.1f} s, watched {found['watched']:.1f} s, "
+              f"+{100 * found['share']:.2f} % +- {100 * found['error']:.2f} %, "
+              f"same weights: {found['same']}")  # fmt: skip
+        kept = json.loads(FILE.read_text())
+        kept.setdefault("whole", []).append({"batch": asked.batch, **found})
+        FILE.write_text(json.dumps(kept, indent=1) + "\n")
+        return
     counted = counting()
     print(f"counting a step: {1e6 * counted:.0f} µs")
     rows = []
@@ -119,7 +188,9 @@ def main() -> None:
             print(f"  {num:>7,} steps: {100 * shares[str(num)]:.2f} %")
         rows.append({"batch": batch, **found, "share": shares})
     machine = {"machine": platform.machine(), "torch": torch.__version__, "threads": 1}
-    FILE.write_text(json.dumps({**machine, "counting": counted, "rows": rows}, indent=1) + "\n")
+    kept = json.loads(FILE.read_text()) if FILE.exists() else {}
+    made = {**machine, "counting": counted, "rows": rows, "whole": kept.get("whole", [])}
+    FILE.write_text(json.dumps(made, indent=1) + "\n")
 
 
 if __name__ == "__main__":
