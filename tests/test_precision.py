@@ -106,10 +106,7 @@ LIMIT = np.linalg.solve(2 * X.T @ X / len(X) + 0.01 * np.eye(6), 2 * X.T @ Y / l
 
 @pytest.mark.parametrize(
     "method",
-    [
-        m if m == "rkc2" else pytest.param(m, marks=pytest.mark.slow)
-        for m in METHODS
-    ],
+    [m if m == "rkc2" else pytest.param(m, marks=pytest.mark.slow) for m in METHODS],
 )
 def test_a_linear_flow_ends_where_the_exponential_does(method):
     decayed = np.exp(-RATES * 20.0) * (BASIS.T @ (START - LIMIT))

@@ -284,3 +284,13 @@ def test_text_names_steps_and_what_to_do():
     text = str(lr.remaining(until(record(growing()), 300)))
     assert f"step {crossing(0.95):,.0f}, from step" in text
     assert "random labels as a control" in text
+
+
+def test_the_diagnosis_of_a_training_names_the_step_that_this_forecast_names():
+    # At step 700 the accuracy is 0.6, which counts as generalising, and the level is 0.95.
+    whole = until(record(growing()), 700)
+    found, said = lr.remaining(whole), lr.torch.diagnose(whole)
+    assert found.t_test > found.now
+    (advice,) = [line for line in said.next_steps if "generalises" in line]
+    assert f"train to step {found.t_test_interval[1]:,.0f}" in advice
+    assert lr.torch.diagnose(record(growing())).next_steps[0].startswith("it generalises: stop")

@@ -259,6 +259,17 @@ def test_rates_of_a_schedule_are_those_of_the_steps(line):
     assert monitor.record["time"].values.tolist() == [0.0, 0.5, 0.75, 0.875]
 
 
+def test_a_learning_rate_of_zero_stops_the_time_and_not_its_axis(line):
+    _, optimizer, monitor, step = line(rate=1.0)
+    for rate in (0.0, 0.5, 0.25, 0.0, 0.0):
+        optimizer.param_groups[0]["lr"] = rate
+        step()
+    assert monitor.record["time"].attrs["units"] != "step"
+    assert monitor.record["time"].values.tolist() == [0.0, 0.5, 0.75]
+    assert monitor.record["step"].values.tolist() == [0, 2, 5]
+    assert monitor.record["learning_rate"].values[-1] == 0
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["eager", "aot_eager"])
 def test_compiled_nets_are_trained_and_measured_alike(backend):

@@ -37,8 +37,8 @@ Examples:
   lazyrich judge log.csv --column epoch=# --scale test_chance=0.1
   lazyrich judge log.csv --time-per-step 1e-3 --weight-decay 1e-2
 
-If the test accuracy has not passed its threshold yet, 'remaining' says when it will, where that is
-known: t half is the time of an accuracy of one half.
+If the test accuracy has not passed its threshold yet, 'remaining' says when it will, or why that is
+not known: t half is the time of an accuracy of one half.
 
 \b
 Times are steps or epochs; with --time-per-step they are gradient-flow times. --report writes a
@@ -127,6 +127,8 @@ def judge(
     if ahead.t_test > ahead.now:
         times = str(ahead).replace("\n", "\n" + 17 * " ")
         print(f"remaining        {times}")
+    elif ahead.verdict == "cannot_say" and summary["outcome"] != "failed":
+        print(f"remaining        not known: {ahead.reasons[0]}")
     for place in written:
         print(f"written to       {place}")
 

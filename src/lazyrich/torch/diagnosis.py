@@ -8,9 +8,10 @@ import xarray as xr
 
 from .._core.errors import InputError
 from .._core.shown import as_html
+from ..forecasts.remaining import remaining
 from ..records.transition import Transition, thresholds_of
 from ._monitor.advice import Facts, Norm, advice_on
-from ._monitor.ahead import ahead
+from ._monitor.ahead import ahead, is_ahead
 from ._monitor.reading import WINDOW, Reader, events_in_steps
 
 # The kernel has hardly moved below the first angle, in radians, and is another one above the
@@ -69,7 +70,9 @@ def diagnose(record: xr.Dataset) -> Diagnosis:
     _softmax(seen, said, facts)
     _invariance(seen, said)
     if events is not None:
-        said += ahead(record, seen.evidence)
+        found = remaining(record)
+        said += ahead(found, record, seen.evidence)
+        facts.until = found.shown(found.t_test_interval[1]) if is_ahead(found) else ""
     advice = advice_on(facts)
     part, whole = seen.about.get("num_train", [0, 0])
     if part < whole:

@@ -209,17 +209,19 @@ class Monitor:
         """The record until now; its ending is `running` until `finish` is called.
 
         Times are flow times, the sum of learning rates, for SGD, and steps for other optimisers.
+        Of a rest in which a learning rate of 0 lets nothing move, flow times have the last step.
 
         - **Raises** [`InputError`][lazyrich.InputError] in a process that does not record.
         """
         if not self.is_recording:
             raise InputError("rank", "not 0", "only the process of rank 0 has the record")
-        setting, times = self._setting, [row["flow_time"] for row in self._rows.values]
-        grows = all(b > a for a, b in itertools.pairwise(times))
+        setting, moving = self._setting, self._rows.in_motion()
+        times = [row["flow_time"] for row in moving.values]
+        grows = self._steps.rule == "sgd" and all(b > a for a, b in itertools.pairwise(times))
         return make_record(
-            self._rows,
+            moving if grows else self._rows,
             blocks_of(setting),
-            in_flow_time=self._steps.rule == "sgd" and grows,
+            in_flow_time=grows,
             name=self._name,
             weight_decay=self._steps.weight_decay,
             scales=setting.scales,

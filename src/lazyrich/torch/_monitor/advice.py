@@ -20,6 +20,7 @@ class Facts:
     - `norm`: whether it falls by decay, is held up by the loss, stands still, or rises.
     - `learns`, whether the kernel's alignment with the labels rose; `stuck`, whether most samples
         give no gradient; `lost`, whether a fit is lost at the end; `exploded`, the loss.
+    - `until`, words for the step by which the test accuracy passes its level, if that is ahead.
     """
 
     decay: float
@@ -34,6 +35,7 @@ class Facts:
     stuck: bool = False
     lost: bool = False
     exploded: bool = False
+    until: str = ""
 
 
 def advice_on(facts: Facts) -> list[str]:
@@ -49,6 +51,8 @@ def advice_on(facts: Facts) -> list[str]:
 def _by_outcome(facts: Facts) -> list[str]:
     if facts.lost or facts.outcome == "collapsed":
         return ["lower the learning rate or weight decay: the fit does not hold"]
+    if facts.outcome in _GENERALISES and facts.until and not facts.resting:
+        return [f"it generalises: train to {facts.until}, with random labels as a control"]
     if facts.outcome in _GENERALISES:
         return ["it generalises: stop, or repeat with other seeds and with random labels"]
     if facts.resting:

@@ -1,17 +1,19 @@
 """What a diagnosis says of the time that remains."""
 
-import math
-
 import xarray as xr
 
-from ...forecasts.remaining import remaining
+from ...forecasts.remaining import Remaining
 from ...records.transition import thresholds_of
 
 
-def ahead(record: xr.Dataset, evidence: dict[str, float]) -> list[str]:
+def is_ahead(found: Remaining) -> bool:
+    """Whether the time at which the training generalises is known, and to come."""
+    return found.t_test > found.now
+
+
+def ahead(found: Remaining, record: xr.Dataset, evidence: dict[str, float]) -> list[str]:
     """Sentences on when the training will generalise; none if that is not known or past."""
-    found = remaining(record)
-    if math.isnan(found.t_test) or found.t_test <= found.now:
+    if not is_ahead(found):
         return []
     evidence |= {"step_half": found.t_half, "step_test": found.t_test}
     sure = found.verdict != "cannot_say"

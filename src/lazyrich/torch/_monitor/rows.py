@@ -35,6 +35,22 @@ class Rows:
         gap = np.full(shape, np.nan)
         return np.array([np.asarray(row.get(name, gap), dtype=float) for row in self.values])
 
+    def in_motion(self) -> "Rows":
+        """The rows without those of a rest, in which flow time and losses stay the same.
+
+        A learning rate of 0 makes a rest. Its last row stays, and row 0.
+        """
+        still = ("flow_time", "train_loss", "test_loss")
+        found = Rows()
+        for step, row in zip(self.steps, self.values, strict=True):
+            last = found.values[-1] if found.values else {}
+            if last and all(row[name] == last[name] for name in still):
+                if len(found.values) == 1:
+                    continue
+                found.steps.pop(), found.values.pop()
+            found.add(step, row)
+        return found
+
     @property
     def names(self) -> list[str]:
         """The variables of any row."""
