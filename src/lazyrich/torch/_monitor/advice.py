@@ -51,10 +51,10 @@ def advice_on(facts: Facts) -> list[str]:
 def _by_outcome(facts: Facts) -> list[str]:
     if facts.lost or facts.outcome == "collapsed":
         return ["lower the learning rate or weight decay: the fit does not hold"]
-    if facts.outcome in _GENERALISES and facts.until and not facts.resting:
-        return [f"it generalises: train to {facts.until}, with random labels as a control"]
     if facts.outcome in _GENERALISES:
-        return ["it generalises: stop, or repeat with other seeds and with random labels"]
+        on = f"train to {facts.until}, with random labels as a control"
+        over = "stop, or repeat with other seeds and with random labels"
+        return [f"it generalises: {on if facts.until and not facts.resting else over}"]
     if facts.resting:
         return ["raise the learning rate if the training should go on"]
     if facts.outcome == "untrained":
