@@ -10,6 +10,7 @@ from scipy.integrate import solve_ivp
 from scipy.optimize import brentq
 
 import lazyrich as lr
+from lazyrich._core import room
 from lazyrich.dynamics import Problem
 from lazyrich.dynamics.diagonal import reduction as _reduction
 from tests.helpers import diagonal_problem, entry_of, given, relative_error, silent
@@ -209,6 +210,23 @@ def test_what_it_cannot_follow_is_refused():
         own = type(problem)(problem.train, zeros, 0.0, model, problem.loss)
         with pytest.raises(lr.InputError, match=message):
             lr.dynamics.ReducedFlow().follow(own, np.array([0.0, 1.0]), silent)
+
+
+def test_the_memory_of_a_long_horizon_is_checked_before_the_solve(monkeypatch):
+    problem = diagonal_problem(3, lr.losses.Logistic(), 0.05)
+    grid = np.array([0.0, 4000.0])
+    # lambda t = 200 takes 100 restarts, each with u and v, twice.
+    needed = 2 * 100 * 2 * np.size(problem.params.u) * 8
+    flow = lr.dynamics.ReducedFlow(max_steps=1)
+    monkeypatch.setattr(room, "available", lambda: needed - 1)
+    for solve in (
+        lambda: flow.follow(problem, grid, silent),
+        lambda: flow.solve([problem], [grid], lambda now: None),
+    ):
+        with pytest.raises(lr.InputError, match=r"t1 = 4000.0: takes .* KiB of memory"):
+            solve()
+    monkeypatch.setattr(room, "available", lambda: needed)
+    assert flow.follow(problem, grid, silent).ending == "max_steps"
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
+from ..._core.room import check_room
 from ..._integrate.lanes import Lanes, advance_all, gathered, unlike
 from ..._integrate.status import COMPLETED, ENDINGS
 from ..._integrate.stepping import SolveState, System, restart, start
@@ -44,6 +45,15 @@ class Intervals(NamedTuple):
     @property
     def num(self) -> int:
         return len(self.bounds) - 1
+
+    def check_room(self, params: DiagonalParams, num_runs: int = 1) -> None:
+        """Refuses a horizon whose intervals' first parameters do not fit in memory.
+
+        - **Raises** [`InputError`][lazyrich.InputError] under the key `t1`.
+        """
+        one = sum(8 * np.size(p) for p in params)
+        # The array, and the copy that an update makes.
+        check_room({"t1": 2 * num_runs * self.num * one}, {"t1": float(self.bounds[-1])})
 
     def clock(self, elapsed: Any) -> Any:
         return -np.expm1(-self.rate * elapsed) / self.rate if self.rate > 0 else elapsed
@@ -124,6 +134,7 @@ def solve_together(
     intervals = [Intervals.of(problem, grid) for problem, grid in zip(problems, times, strict=True)]
     num_intervals, num_times = max(lane.num for lane in intervals), max(map(len, times))
     first = reduce(problems[0], DiagonalParams(*map(jnp.asarray, params[0])))
+    max(intervals, key=lambda lane: lane.num).check_room(params[0], len(params))
     every = _reduced_together(first, problems, params)
     start = every.together.start
     starts = jax.tree.map(lambda p: np.zeros((len(p), num_intervals, p.shape[1])), start)

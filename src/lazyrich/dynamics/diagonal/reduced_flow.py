@@ -119,7 +119,9 @@ class ReducedFlow(AbstractDynamics):
         asked = Asked(times, snapshots)
         times = asked.all
         start = jax.tree.map(jnp.asarray, _checked_start(problem))
-        intervals, reduced, interval = Intervals.of(problem, times), reduce(problem, start), 0
+        intervals, interval = Intervals.of(problem, times), 0
+        intervals.check_room(start)
+        reduced = reduce(problem, start)
         system = self._system(reduced, interval, *intervals.requests(interval))
         first = first_step(reduced, kernel_at_start(reduced), system.horizon)
         solve = begin(system, jnp.asarray(first))
