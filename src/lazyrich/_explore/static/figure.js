@@ -34,6 +34,7 @@ const isDark = matchMedia("(prefers-color-scheme: dark)");
 // Colours are made for white paper. On dark paper greys turn into greys as far from black, and of
 // hues too dark to be seen the lightness grows.
 const CONTRAST = 3.5;
+const FAINT = 0.7;
 
 const luminance = (rgb) => {
   const [r, g, b] = rgb.map((part) => {
@@ -140,13 +141,15 @@ const stack = (data, layout, width) => {
 };
 
 const LABEL = 44; // px of a power of ten
+const ENLARGED = 1.25; // by Plotly, of a power of ten beside other labels
 
 // Over more than a decade and a half the powers of ten have labels, and the digits between have not.
-const decades = ({ type, range, tickvals, domain = [0, 1] }, width) => {
+const decades = ({ type, range, tickvals, tickfont, domain = [0, 1] }, width, size = 12) => {
   if (type !== "log" || !range || tickvals) return {};
   const span = Math.abs(range[1] - range[0]);
   const most = Math.min(8, Math.floor((width * (domain[1] - domain[0])) / LABEL));
-  return span < 1.5 ? {} : { dtick: Math.ceil(span / Math.max(most, 1)), tickangle: 0 };
+  const font = { ...tickfont, size: (tickfont?.size ?? size) / ENLARGED };
+  return span < 1.5 ? {} : { dtick: Math.ceil(span / Math.max(most, 1)), tickangle: 0, tickfont: font };
 };
 
 const titleOf = ({ title }) => (title?.text ? { title: { font: { size: 13 }, ...title } } : {});
@@ -156,6 +159,8 @@ const themed = (figure, width) => {
   // Cells have the same colours in the dark, and so have the lines on them.
   const dark = isDark.matches && !white;
   const data = dark ? figure.data.map(shaded) : structuredClone(figure.data);
+  // A faint line is fainter on dark paper.
+  if (dark) for (const trace of data) if (trace.line?.width && trace.opacity < FAINT) trace.opacity = FAINT;
   const layout = structuredClone(figure.layout ?? {});
   const [ink, paper, line, grid, box] = ["ink", "paper", "line", "grid", "box"].map(colour);
   Object.assign(layout, { paper_bgcolor: paper, plot_bgcolor: white ? "#ffffff" : paper, autosize: true });
@@ -167,10 +172,11 @@ const themed = (figure, width) => {
   layout.font = { ...layout.font, color: ink, family: getComputedStyle(document.body).fontFamily };
   layout.hoverlabel = { bgcolor: box, bordercolor: line, font: { color: ink }, ...layout.hoverlabel };
   layout.modebar = { bgcolor: "rgba(0,0,0,0)", color: colour("soft"), activecolor: ink };
+  const across = width - (layout.margin?.l ?? 60) - (layout.margin?.r ?? 20);
   const axisTheme = { gridcolor: grid, linecolor: ink, tickcolor: ink, zerolinecolor: line };
   for (const key of Object.keys(layout))
     if (/^[xy]axis\d*$/.test(key))
-      Object.assign(layout[key], axisTheme, decades(layout[key], key[0] === "x" ? width : Infinity), titleOf(layout[key]));
+      Object.assign(layout[key], axisTheme, decades(layout[key], key[0] === "x" ? across : Infinity, layout.font.size), titleOf(layout[key]));
   if (dark) layout.shapes = (layout.shapes ?? []).map(shaded);
   return { data, layout, height };
 };

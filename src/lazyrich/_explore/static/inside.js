@@ -154,7 +154,9 @@ class InsideView {
     } catch (error) {
       if (this.of !== JSON.stringify(asked)) return;
       this.fail(error);
+      const isFocused = this.task.contains(document.activeElement);
       await this.look(asked);
+      if (isFocused) this.task.querySelector("button")?.focus();
     }
   }
 

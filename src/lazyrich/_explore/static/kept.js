@@ -74,17 +74,35 @@ export const keptRuns = () => {
   return found.map(({ state, ...run }) => ({ ...run, experiment: experimentOf(state) })).filter((run) => run.experiment);
 };
 
-// The run in progress, for a page that is loaded again meanwhile; null, when it has ended.
+const LEAVES = 1000; // ms in which a page that is left gives up its lock
+
+let release = () => {};
+
+// The run in progress, for a page that is loaded again meanwhile; null, when it has ended. The page
+// holds a lock as long as the run goes on: a tab that is duplicated has a copy of what is kept, and
+// would otherwise take the run of the first tab for one of its own.
 export const keepRunning = (run) => {
-  const text = run === null ? "null" : JSON.stringify({ ...run, experiment: undefined, state: stateOf(run.experiment) });
-  store(RUNNING, text);
+  release();
+  release = () => {};
+  if (run === null) return store(RUNNING, "null");
+  const lock = `${RUNNING} ${Date.now()} ${Math.random()}`;
+  const ended = new Promise((resolve) => (release = resolve));
+  navigator.locks?.request(lock, () => ended).catch(() => {});
+  store(RUNNING, JSON.stringify({ ...run, lock, experiment: undefined, state: stateOf(run.experiment) }));
 };
 
-// The run that was in progress when the page was left, once.
-export const takeRunning = () => {
+// The run that was in progress when this tab's page was left, once; null, while another tab has it.
+export const takeRunning = async () => {
   const found = fromText(stored(RUNNING) ?? "null");
   store(RUNNING, "null");
   if (!found?.state) return null;
+  if (navigator.locks && found.lock) {
+    try {
+      await navigator.locks.request(found.lock, { signal: AbortSignal.timeout(LEAVES) }, () => {});
+    } catch {
+      return null;
+    }
+  }
   const experiment = experimentOf(found.state);
   return experiment && { ...found, experiment };
 };

@@ -16,11 +16,18 @@ const MOST_NAME = 80; // letters of a name that are shown
 const ONE_STEP = 2000; // ms between changes of one control that are one step for the browser's Back
 
 const words = (text) => (text ?? "–").replaceAll("_", " ");
-const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".");
+const stopped = (text) => text + (/[.!?]$/.test(text) ? "" : ".");
+const sentence = (text) => text.charAt(0).toUpperCase() + stopped(text.slice(1));
 const told = (outcome) => `The outcome of the run is “${words(outcome)}”.`;
 const number = (value) => (typeof value === "number" ? Number(value.toPrecision(4)).toLocaleString("en") : "–");
 
 const cut = (text) => (text.length > MOST_NAME ? text.slice(0, MOST_NAME - 1) + "…" : text);
+// Replaces what is in an element; what has the focus and comes again keeps it.
+const replace = (place, children) => {
+  const focused = place.contains(document.activeElement) ? document.activeElement.id : "";
+  place.replaceChildren(...children);
+  if (focused) document.getElementById(focused)?.focus();
+};
 const same = (one, other) => JSON.stringify(one) === JSON.stringify(other);
 
 // --- The view. ---
@@ -72,8 +79,9 @@ class Lab {
       groups.get(study).append(make("option", { value: name, textContent: `${name}: ${text}` }));
     }
     base.append(...groups.values());
-    const ended = takeRunning();
-    if (ended) this.#offer(ended, "was going on when this page was loaded again, which has cancelled it");
+    const offer = (ended) =>
+      ended && !this.#running && this.#offer(ended, "was going on when this page was loaded again, which has cancelled it");
+    takeRunning().then(offer, () => {});
     this.#restore().catch(() => {});
   }
 
@@ -85,6 +93,7 @@ class Lab {
     again.hidden = false;
     againRun.onclick = async () => {
       again.hidden = true;
+      this.#parts.run.focus(); // the button that had the focus is gone
       if (!same(experiment, this.#experiment)) await this.#open(experiment, false, true);
       if (!same(experiment, this.#experiment) || this.#parts.run.disabled) return;
       await (isControl ? this.#pressControl() : this.#pressRun());
@@ -265,9 +274,10 @@ class Lab {
     const { fields, presets, size, command, toml, python, null_control: control, name } = this.#described;
     const parts = this.#parts;
     this.#controls.update(fields, all);
-    parts.presets.replaceChildren(
-      ...(presets.length < 2 ? [] : presets).map((preset) => {
-        const button = make("button", { type: "button", textContent: preset.name, title: preset.words });
+    replace(
+      parts.presets,
+      (presets.length < 2 ? [] : presets).map((preset) => {
+        const button = make("button", { type: "button", id: "lab-size-" + preset.name, textContent: preset.name, title: preset.words });
         const on = Object.entries(preset.changes).every(([key, value]) => same(this.#experiment.changes[key], value));
         const isBase = Object.keys(preset.changes).length === 0 && Object.keys(this.#experiment.changes).length > 0;
         button.setAttribute("aria-pressed", on && !isBase);
@@ -451,6 +461,8 @@ class Lab {
       if (this.#running?.answer === answer) {
         keepRunning(null);
         this.#running = null;
+        // The button that has the focus goes.
+        if (this.#parts.runBar.contains(document.activeElement)) this.#parts.run.focus();
         this.#parts.runBar.hidden = true;
       }
     }
@@ -550,8 +562,9 @@ class Lab {
   #listRuns() {
     const { runs, compare, runsBox } = this.#parts;
     runsBox.hidden = this.#runs.size === 0;
-    runs.replaceChildren(
-      ...[...this.#runs.values()].map((run) => {
+    replace(
+      runs,
+      [...this.#runs.values()].map((run) => {
         const id = "pin-" + run.run.slice(0, 8);
         const box = make("input", { type: "checkbox", id, checked: this.#pinned.has(run.run) });
         box.onchange = () => {
@@ -559,7 +572,7 @@ class Lab {
           else this.#pinned.delete(run.run);
           this.#countPinned();
         };
-        const show = make("button", { type: "button", textContent: "Show", "aria-label": "Show " + run.name });
+        const show = make("button", { type: "button", id: "show-" + id, textContent: "Show", "aria-label": "Show " + run.name });
         show.onclick = () => this.#open(run.experiment, false, true);
         const label = make("label", { for: id }, `${run.name}: ${words(run.outcome)}${run.t50 ? `, half of the change first reached at t = ${number(run.t50)}` : ""}`);
         return make("li", {}, box, label, show);
@@ -602,6 +615,7 @@ class Lab {
     this.#present({ kind: "compare", data, run: null, runs: args.runs, names, experiment: this.#experiment }, text, "");
     this.#facts(null, null);
     this.#advise("", []);
+    this.#app.say(text);
   }
 
   // --- What is shown. ---
@@ -696,7 +710,7 @@ class Lab {
 
   #advise(advice, reasons) {
     const { advice: line, reasons: list, why } = this.#parts;
-    line.textContent = advice ? "Next: " + advice : "";
+    line.textContent = advice ? stopped(`Next: ${advice}`) : "";
     list.replaceChildren(...(reasons ?? []).map((text) => make("li", { textContent: text })));
     why.hidden = !reasons?.length;
   }
@@ -763,7 +777,6 @@ class Lab {
     parts.run.onclick = () => this.#pressRun();
     parts.forecast.onclick = () => this.#askForecast(true);
     parts.cancel.onclick = () => {
-      parts.cancel.disabled = true;
       this.#running?.answer.cancel();
     };
     parts.control.onclick = () => this.#pressControl();
@@ -902,7 +915,7 @@ const build = (root) => {
   const link = make("a", { textContent: "This state as a link", id: "lab-link" });
   const toml = make("code");
   const python = make("code");
-  const code = (inner) => make("pre", { tabIndex: 0 }, inner);
+  const code = (inner, name) => make("pre", { tabIndex: 0, role: "group", "aria-label": name }, inner);
   const results = make(
     "div",
     { className: "results", id: "lab-results", "aria-busy": "true" },
@@ -923,11 +936,11 @@ const build = (root) => {
       "section",
       { "aria-label": "Repeat elsewhere" },
       make("h3", { textContent: "Repeat elsewhere" }),
-      code(command),
+      code(command, "Command"),
       commandNote,
       make("div", { className: "row" }, copyCommand, copyPython, copyLink, link),
-      make("details", {}, make("summary", { textContent: "Python" }), code(python)),
-      make("details", {}, make("summary", { textContent: "TOML" }), code(toml)),
+      make("details", {}, make("summary", { textContent: "Python" }), code(python, "Python")),
+      make("details", {}, make("summary", { textContent: "TOML" }), code(toml, "TOML")),
     ),
   );
   root.replaceChildren(make("div", { className: "lab" }, form, results));

@@ -107,7 +107,8 @@ class MapView {
     this.caption = make("figcaption");
     this.legend = make("ul", { className: "key", id: "map-key" });
     this.keys = make("div", { tabIndex: 0, id: "map-cells", className: "cells" }, this.figure);
-    this.keys.setAttribute("role", "group");
+    // Otherwise screen readers keep the arrow keys for themselves.
+    this.keys.setAttribute("role", "application");
     this.keys.onkeydown = (event) => this.key(event);
     this.where = make("h3", { textContent: "A cell" });
     this.cellWords = make("p", { className: "note", id: "map-cell-words" });
@@ -335,7 +336,7 @@ class MapView {
     this.run.replaceChildren(
       head,
       make("p", {}, make("strong", { textContent: found.outcome.replaceAll("_", " ") }), ": " + found.says + "."),
-      make("p", { className: "note", textContent: "Next: " + found.advice }),
+      make("p", { className: "note", textContent: `Next: ${found.advice}` + (/[.!?]$/.test(found.advice) ? "" : ".") }),
       make("div", { className: "bar" }, ...(found.experiment ? [inLab, inside] : [])),
       make("figure", {}, figure, make("figcaption", { textContent: found.caption })),
     );

@@ -220,6 +220,7 @@ class TourView {
   // --- Forecasts and runs. ---
 
   begin() {
+    const pressed = document.activeElement;
     this.problem.hidden = true;
     this.busy(true);
     const bar = make("progress", { max: 1 });
@@ -227,6 +228,9 @@ class TourView {
     const words = make("span", { className: "note", textContent: "Starting." });
     const cancel = button("cancel", "Cancel", () => this.job?.cancel());
     this.progress.replaceChildren(bar, words, cancel);
+    // The button that was pressed cannot be used meanwhile.
+    this.pressed = pressed;
+    cancel.focus();
     return ({ stage, fraction, detail }) => {
       if (fraction === null || fraction === undefined) bar.removeAttribute("value");
       else bar.value = fraction;
@@ -237,8 +241,10 @@ class TourView {
   end(now) {
     if (this.now !== now) return;
     this.job = null;
+    const isFocused = this.progress.contains(document.activeElement);
     this.progress.replaceChildren();
     this.busy(false);
+    if (isFocused) this.pressed.focus({ preventScroll: true });
   }
 
   async askForecast() {
