@@ -178,7 +178,7 @@ HOSTILE: dict[str, Any] = {
     "too many places": {**LAYOUT, "structure": {"tuple": ["array"] * 3}},
     "class": {**LAYOUT, "structure": {"MLP": ["array", "array"]}},
     "code": {**LAYOUT, "structure": {"__builtins__": ["array", "array"]}},
-    "other fields": {**LAYOUT, "structure": {"MLPParams": ["array", "array"]}},
+    "other fields": {**LAYOUT, "structure": {"MLPParams": ["array", "array", *[{"none": []}] * 4]}},
     "no list": {**LAYOUT, "structure": {"tuple": "array"}},
     "no key": {**LAYOUT, "structure": {"dict": ["array", "array"]}},
     "deep": DEEP,

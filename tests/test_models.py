@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import lazyrich as lr
-from lazyrich.models import mlp, power_difference
+from lazyrich.models import _row_blocks, power_difference
 from tests.helpers import given, normal
 
 
@@ -138,8 +138,8 @@ def test_one_hot_inputs_and_blocks_of_rows_change_nothing(monkeypatch):
 
     expected = all_of(plain)
     # 25 rows in blocks of 4 and 3: the last is filled up.
-    for entries in (mlp._BLOCK_ENTRIES, 24, 18):
-        monkeypatch.setattr(mlp, "_BLOCK_ENTRIES", entries)
+    for entries in (_row_blocks._BLOCK_ENTRIES, 24, 18):
+        monkeypatch.setattr(_row_blocks, "_BLOCK_ENTRIES", entries)
         for model in (plain, hot):
             for ours, theirs in zip(
                 jax.tree.leaves(all_of(model)), jax.tree.leaves(expected), strict=True

@@ -22,6 +22,7 @@ from ._core.errors import ComputationError as ComputationError, InputError as In
 from ._explore.explore import explore as explore
 from ._reproduce.reproduce import reproduce as reproduce
 from ._run.extend import extend as extend, parameters as parameters
+from ._run.invariant import invariant_run as invariant_run
 from ._run.simulate import simulate as simulate, simulate_many as simulate_many
 from .experiments import Experiment as Experiment, linearise as linearise
 from .forecasts import (

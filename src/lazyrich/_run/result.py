@@ -20,6 +20,7 @@ from ..dynamics import Effort, Ending, Snapshots, Trajectory
 from ..experiments.experiment import Experiment
 from ..predictors._base import doubt_of
 from ..probes import AbstractProbe
+from ..records.parameters import names_of_leaves
 from ..records.schema import VARIABLES, names_of
 from .achieved import rms_of_params
 from .context import ProbedRun
@@ -28,6 +29,8 @@ from .kkt import final_residuals, unknown_residuals
 from .prepared import PreparedProblem
 
 SCALES = names_of("scale")
+# The axis of probes of each array of parameters.
+BLOCK = "block"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +44,7 @@ class BatchResult:
         scores.
     - `probes`, the probes that apply to at least one run, by name.
     - `seconds`, the time of the whole batch, by stage; `loss_floors`, of the training loss.
+    - `blocks`, the names of the arrays of parameters.
     - `own_params`, the SHA-256 of initial parameters passed by the user, otherwise empty; `finals`,
         the parameters at the end; `snapshots`, those at chosen times after `begins`.
     """
@@ -60,6 +64,7 @@ class BatchResult:
     finals: list[Any]
     snapshots: list[Snapshots | None]
     begins: list[float]
+    blocks: tuple[str, ...]
     seconds: dict[str, float] = dataclasses.field(default_factory=dict)
 
     @classmethod
@@ -105,6 +110,7 @@ class BatchResult:
             finals=[solved.final for solved in trajectories],
             snapshots=[solved.snapshots for solved in trajectories],
             begins=[each.begin for each in prepared],
+            blocks=tuple(names_of_leaves(prepared[0].to_solve.params)),
         )
 
     def with_seconds(self, seconds: dict[str, float]) -> "BatchResult":
@@ -172,6 +178,8 @@ class BatchResult:
             variables[key] = ((), self.scales[key][place], self.words(key))
         roles = np.array(self.roles, dtype=None if self.roles else "<U6")
         coords = {"time": ("time", self.recorded(place), axis), "predictor": roles}
+        if any(BLOCK in probe.dims for probe in self.probes.values()):
+            coords[BLOCK] = (BLOCK, np.array(self.blocks), VARIABLES[BLOCK].labels)
         shares = {stage: spent / len(self.endings) for stage, spent in self.seconds.items()}
         attributes = {
             "experiment": experiment.description,

@@ -18,6 +18,7 @@ from .discrete import (
 )
 from .flow import Flow as Flow, StopWhen as StopWhen
 from .gradient_flow import GradientFlow as GradientFlow, LogTimeFlow as LogTimeFlow
+from .invariant_clock import InvariantClock as InvariantClock
 from .optimisers import (
     SGD as SGD,
     Adam as Adam,

@@ -29,8 +29,12 @@ from .matrix_factorisation import (
     FactorParams as FactorParams,
     MatrixFactorisation as MatrixFactorisation,
 )
-from .measured import measured_homogeneity as measured_homogeneity
+from .measured import (
+    measured_homogeneity as measured_homogeneity,
+    measured_invariance as measured_invariance,
+)
 from .mlp import MLP as MLP, MLPParams as MLPParams
+from .normalisation import Normalisation as Normalisation, normalised as normalised
 from .own import FromEquinox as FromEquinox, Functions as Functions
 from .theory import Theory as Theory
 from .transformer import Transformer as Transformer, TransformerParams as TransformerParams

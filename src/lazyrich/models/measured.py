@@ -1,4 +1,4 @@
-"""The degree of homogeneity of a model, measured."""
+"""The degree of homogeneity of a model and its scale invariance, measured."""
 
 from typing import Any
 
@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Shaped
 
+from .._core.norms import tree_norm
 from .._core.precision import promoted
 from ._base import AbstractModel
 
@@ -30,3 +31,26 @@ def measured_homogeneity(
         return None
     degree = float(jnp.log2(slope))
     return float(round(degree)) if abs(degree - round(degree)) < tolerance else degree
+
+
+@promoted
+def measured_invariance(model: AbstractModel, params: Any, x: Shaped[Array, "n d"]) -> float:
+    r"""The change of outputs under $\theta' \to 2\theta'$, over the largest output.
+
+    It is zero for a scale-invariant net, $f(c\theta; x) = f(\theta; x)$ for $c > 0$.
+    $\theta'$ are parameters near `params`, moved by their root mean square in a random direction,
+    because biases that start at zero would hide what they do.
+
+    - **Returns** NaN if all outputs are zero or if one is not finite.
+    """
+    leaves, structure = jax.tree.flatten(params)
+    size = tree_norm(params) / jnp.sqrt(sum(leaf.size for leaf in leaves))
+    keys = jax.random.split(jax.random.key(0), len(leaves))
+    moved = jax.tree.unflatten(
+        structure,
+        [p + size * jax.random.normal(key, p.shape) for key, p in zip(keys, leaves, strict=True)],
+    )
+    f, doubled = (model.apply(jax.tree.map(lambda p: c * p, moved), x) for c in (1.0, 2.0))  # noqa: B023
+    largest = jnp.max(jnp.abs(f))
+    error = jnp.max(jnp.abs(doubled - f)) / largest
+    return float(jnp.where(jnp.isfinite(error), error, jnp.nan))

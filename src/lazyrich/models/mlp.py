@@ -11,8 +11,12 @@ from annotated_types import Ge
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
 from .._core.errors import InputError
+from .._core.norms import tree_norm
 from .._core.precision import in_double, promoted
 from ._base import AbstractModel, Factors, OutputScale, Posed, Readout
+from ._row_blocks import in_blocks
+from .normalisation import Normalisation, normalised
+from .theory import Theory
 
 Width = Annotated[int, Ge(1)]
 
@@ -21,13 +25,15 @@ class MLPParams(NamedTuple):
     """Weights `(out, in)` of every layer, and biases.
 
     `bias` is the bias of the first layer, or empty. `later` holds the biases of all other layers,
-    or is None.
+    or is None. `gains` and `shifts` follow the normalisation of each hidden layer, or are None.
     """
 
     weights: tuple[Float[Array, "out in"], ...]
     bias: Float[Array, " h"]
     # None instead of an empty tuple: a loop of diffrax treats an empty tuple as a leaf.
     later: tuple[Float[Array, " out"], ...] | None = None
+    gains: tuple[Float[Array, " h"], ...] | None = None
+    shifts: tuple[Float[Array, " h"], ...] | None = None
 
 
 class MLP(AbstractModel):
@@ -53,8 +59,17 @@ class MLP(AbstractModel):
     - `output_scale`, $\alpha_\text{out}$.
     - `one_hot`, the number of one-hot blocks of equal length in the inputs; zero for any inputs.
         The first layer is then computed as a sum of columns. The function is the same.
+    - `normalisation` of every hidden layer before its activation: `layer` (minus the mean, over
+        the standard deviation) or `rms` (over the root mean square), $h_l = \phi(N(W_l h_{l-1} +
+        b_l))$, without an $\varepsilon$. $f$ does not depend on the scale of $W_l$, or with a bias
+        on the common scale of $(W_l, b_l)$. `affine`, whether trained gains, and with `layer`
+        trained shifts, follow; they start at one and zero (times `init_scale`) and are not
+        invariant. `normalised_readout`, whether the weights of the last layer are divided by their
+        Frobenius norm. With both and without `affine` and a bias of the last layer, $f(c\theta) =
+        f(\theta)$ for $c > 0$, see [normalised networks](../normalised.md). A normalised net has
+        no `homogeneity`: least-norm problems have no solution when a norm can shrink for free.
     - **Raises** [`InputError`][lazyrich.InputError] if `one_hot` is set and the inputs are not of
-        this form.
+        this form; for `affine` without normalisation; for a layer of width 1 with `layer`.
     - **Source** the modular-addition net of Lyu et al., ICLR 2024, arXiv:2311.18817: one
         hidden layer of 1024 ReLUs; the nets of Kumar et al., ICLR 2024, arXiv:2310.06110:
         `mean_field` for modular addition and for images, `uniform` for teacher and student.
@@ -71,9 +86,30 @@ class MLP(AbstractModel):
     parametrisation: Literal["standard", "mean_field"] = "standard"
     output_scale: OutputScale = 1.0
     one_hot: Annotated[int, Ge(0)] = 0
+    normalisation: Normalisation = "none"
+    affine: bool = False
+    normalised_readout: bool = False
+
+    def model_post_init(self, context: object) -> None:
+        del context
+        if self.affine and self.normalisation == "none":
+            raise InputError("affine", True, "needs a normalisation, layer or rms")
+        if self.normalisation == "layer" and 1 in self.widths:
+            accepted = "should be 2 or more with layer: one number minus its mean is zero"
+            raise InputError("widths", self.widths, accepted)
+        if self.normalised_readout and self.zero_last:
+            accepted = "excludes normalised_readout: weights of zero have no direction"
+            raise InputError("zero_last", True, accepted)
+
+    @property
+    def is_normalised(self) -> bool:
+        """Whether a norm divides the outputs of any layer."""
+        return self.normalisation != "none" or self.normalised_readout
 
     @property
     def homogeneity(self) -> int | None:
+        if self.is_normalised:
+            return None
         if self.activation == "tanh" or (self.bias == "all" and self.widths):
             return None
         power, degree = (2 if self.activation == "quadratic" else 1), 0
@@ -84,6 +120,11 @@ class MLP(AbstractModel):
     def revision(self) -> dict[str, Any]:
         # In earlier versions a linear model had no intercept, so its runs were different.
         return {"intercept": True} if self.bias and not self.widths else {}
+
+    def theory(self, classification: bool) -> Theory:
+        del classification
+        # The calibrated constants of the family "MLP" are of nets without normalisation.
+        return Theory(family="NormalisedMLP" if self.is_normalised else "MLP")
 
     @property
     def has_kinks(self) -> bool:
@@ -105,7 +146,14 @@ class MLP(AbstractModel):
         if self.zero_last:
             weights[-1] = jnp.zeros_like(weights[-1])
         later = tuple(biases[1:]) if self.bias == "all" and self.widths else None
-        return MLPParams(tuple(weights), biases[0] if self.bias else jnp.zeros(0), later)
+        bias = biases[0] if self.bias else jnp.zeros(0)
+        params = MLPParams(tuple(weights), bias, later)
+        if not (self.affine and self.widths):
+            return params
+        params = params._replace(gains=tuple(map(jnp.ones, self.widths)))
+        if self.normalisation == "rms":
+            return params
+        return params._replace(shifts=tuple(map(jnp.zeros, self.widths)))
 
     def _layer(self, key: PRNGKeyArray, out: int, fan_in: int) -> tuple[Array, Array]:
         """Initial weights and bias of a layer."""
@@ -137,6 +185,8 @@ class MLP(AbstractModel):
         def some(x: Array) -> Array:
             return self._layers(params, x)[1][-1] @ last.T
 
+        if self.normalised_readout:
+            last = last / tree_norm(last).astype(last.dtype)
         f = in_blocks(some, x, max(self.widths, default=1)) * self._factor(last, last=True)
         bias = self._last_bias(params)
         f = self.output_scale * (f if bias is None else f + bias[None])
@@ -149,6 +199,8 @@ class MLP(AbstractModel):
         $K_{(ia),(jb)} = \sum_l \langle h_{l-1,i}, h_{l-1,j} \rangle \langle \delta_{l,ia},
         \delta_{l,jb} \rangle$ with $\delta_l = \partial f / \partial z_l$.
         """
+        if self.is_normalised:
+            return super().tangent_kernel(params, x)
         before, after = self._layers(params, x)
         n, c = x.shape[0], max(1, self.outputs)
         slope = jax.vmap(jax.vmap(jax.grad(_ACTIVATIONS[self.activation])))
@@ -173,12 +225,14 @@ class MLP(AbstractModel):
     @promoted
     def gradient_factors(
         self, params: MLPParams, x: Shaped[Array, "n d"], r: Float[Array, " n *c"]
-    ) -> Factors:
+    ) -> Factors | None:
         r"""Inputs and forces of every layer, last to first: what makes up $J(x_i)^\top r_i$.
 
         The gradient of $r_i \cdot f(x_i)$ with respect to a layer's weights, and bias as one
         more column where it has one, is the outer product of its force and its input.
         """
+        if self.is_normalised:
+            return None
         before, after = self._layers(params, x)
         slope = jax.vmap(jax.vmap(jax.grad(_ACTIVATIONS[self.activation])))
         force = self.output_scale * (r if self.outputs else r[:, None])
@@ -204,7 +258,10 @@ class MLP(AbstractModel):
             return None
         # The gradient of output c with respect to row c of the last layer; other rows have none.
         unit = jnp.zeros((len(x), len(last))).at[:, 0].set(1.0)
-        inputs, force = self.gradient_factors(params, x, unit)[0]
+        factors = self.gradient_factors(params, x, unit)
+        if factors is None:
+            return None
+        inputs, force = factors[0]
 
         @promoted
         def place(rows: Float[Array, "c k"]) -> MLPParams:
@@ -218,7 +275,9 @@ class MLP(AbstractModel):
         return Readout(inputs * force[:, :1], place)
 
     @promoted
-    def first_output(self, params: MLPParams) -> Posed:
+    def first_output(self, params: MLPParams) -> Posed | None:
+        if self.normalised_readout:
+            return None
         one = self.model_copy(update={"outputs": 1})
         weights, later = (*params.weights[:-1], params.weights[-1][:1]), params.later
         if later is not None:
@@ -243,6 +302,10 @@ class MLP(AbstractModel):
             bias = biases[layer] if layer < len(biases) else None
             if bias is not None:
                 z = z + bias[None]
+            if self.normalisation != "none":
+                z = normalised(z, self.normalisation)
+                z = z if params.gains is None else z * params.gains[layer][None]
+                z = z if params.shifts is None else z + params.shifts[layer][None]
             before.append(z)
             after.append(phi(z))
         return before, after
@@ -260,34 +323,6 @@ class MLP(AbstractModel):
             return 1.0
         fan_in = int(weights.shape[1])
         return 1 / fan_in if last else fan_in**-0.5
-
-
-# The number of entries of the widest layer in memory: 8 MB of float64. For 3763 rows and width
-# 1024, a gradient then takes 35 ms. It takes 47 ms with blocks of a quarter of this size, and
-# 87 ms without blocks.
-_BLOCK_ENTRIES = 2**20
-
-
-def in_blocks(
-    function: Callable[[Shaped[Array, "b d"]], Float[Array, "b c"]],
-    x: Shaped[Array, "n d"],
-    width: int,
-) -> Float[Array, "n c"]:
-    """Applies a function of rows to blocks of rows, so that layers of this `width` fit in cache.
-
-    For derivatives, the layers of a block are computed again and not stored. The memory does not
-    grow with the number of rows. The time is halved, because less memory is read.
-    """
-    n = x.shape[0]
-    num = -(-n * width // _BLOCK_ENTRIES)
-    if num <= 1:
-        return function(x)
-    rows = -(-n // num)
-    num = -(-n // rows)
-    # The last block is padded with the first rows. Their outputs are dropped.
-    padded = jnp.concatenate([x, x[: num * rows - n]]).reshape(num, rows, -1)
-    outputs = jax.lax.map(jax.checkpoint(function), padded)
-    return outputs.reshape(num * rows, -1)[:n]
 
 
 _ACTIVATIONS: dict[str, Callable[[Array], Array]] = {

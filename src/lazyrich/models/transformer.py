@@ -11,6 +11,8 @@ from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 from .._core.errors import InputError
 from .._core.precision import in_double, promoted
 from ._base import AbstractModel, OutputScale
+from .normalisation import Normalisation, normalised
+from .theory import Theory
 
 
 class TransformerParams(NamedTuple):
@@ -30,7 +32,7 @@ class TransformerParams(NamedTuple):
 
 
 class Transformer(AbstractModel):
-    r"""Attention and one hidden layer of ReLUs, both with residual connections; no layer norm.
+    r"""Attention and one hidden layer of ReLUs, both with residual connections.
 
     Inputs are `num_tokens` one-hot blocks, as in
     [`ModularArithmetic`][lazyrich.tasks.ModularArithmetic]. A last token, "=", is appended. The
@@ -42,6 +44,11 @@ class Transformer(AbstractModel):
 
     - **Takes** `width`, $d$, the size of a position; `heads`, a divisor of `width`; `mlp_width`;
         `num_tokens`, without "="; `output_scale`, $\alpha_\text{out}$.
+    - `normalisation`, of the inputs of the attention, of the hidden layer and of the last map
+        ("pre-norm"): `none`, `layer` or `rms`, without an $\varepsilon$. Gains are left out: the
+        maps that follow contain them. $f$ then does not depend on the common scale of all that
+        adds to the residual stream: `embedding`, `positions`, `heads_out`, `mlp_out` and
+        `mlp_out_bias`. Queries, keys, values, `mlp_in` and `unembedding` are not invariant.
     - At `init_scale` 1, weights are Gaussian of variance $1/d$, except in the output layer, where
         the variance is one over the size of the vocabulary. Biases are zero.
     - **Raises** [`InputError`][lazyrich.InputError] if the inputs are not `num_tokens` blocks of
@@ -57,15 +64,25 @@ class Transformer(AbstractModel):
     mlp_width: Annotated[int, Ge(1)] = 512
     num_tokens: Annotated[int, Ge(1)] = 2
     output_scale: OutputScale = 1.0
+    normalisation: Normalisation = "none"
 
     def model_post_init(self, context: object) -> None:
         del context
+        if self.normalisation == "layer" and self.width == 1:
+            accepted = "should be 2 or more with layer: one number minus its mean is zero"
+            raise InputError("width", self.width, accepted)
         if self.width % self.heads:
             raise InputError("heads", self.heads, f"should divide the width, {self.width}")
 
     @property
     def homogeneity(self) -> None:
         return None
+
+    def theory(self, classification: bool) -> Theory:
+        del classification
+        # The calibrated constants of the family "Transformer" are of nets without normalisation.
+        whole = self.normalisation == "none"
+        return Theory(family="Transformer" if whole else "NormalisedTransformer")
 
     @property
     def has_kinks(self) -> bool:
@@ -110,15 +127,18 @@ class Transformer(AbstractModel):
         stream = jnp.concatenate([tokens, end], axis=1) + params.positions[None]
         last = stream[:, -1]
 
-        query = jnp.einsum("hkd,nd->nhk", params.queries, last)
-        key = jnp.einsum("hkd,ntd->nhtk", params.keys, stream)
-        value = jnp.einsum("hkd,ntd->nhtk", params.values, stream)
+        read = normalised(stream, self.normalisation)
+        query = jnp.einsum("hkd,nd->nhk", params.queries, read[:, -1])
+        key = jnp.einsum("hkd,ntd->nhtk", params.keys, read)
+        value = jnp.einsum("hkd,ntd->nhtk", params.values, read)
         scores = jnp.einsum("nhk,nhtk->nht", query, key) * (self.width // self.heads) ** -0.5
         attended = jnp.einsum("nht,nhtk->nhk", jax.nn.softmax(scores, axis=2), value)
         last = last + jnp.einsum("dhk,nhk->nd", params.heads_out, attended)
 
-        hidden = jax.nn.relu(last @ params.mlp_in.T + params.mlp_in_bias[None])
+        read = normalised(last, self.normalisation)
+        hidden = jax.nn.relu(read @ params.mlp_in.T + params.mlp_in_bias[None])
         last = last + hidden @ params.mlp_out.T + params.mlp_out_bias[None]
+        last = normalised(last, self.normalisation)
         return self.output_scale * (last @ params.unembedding)
 
     @in_double

@@ -21,6 +21,7 @@ from .fourier import (
     participation as participation,
     residue_spectrum as residue_spectrum,
 )
+from .invariance import BlockInvariance as BlockInvariance, Invariance as Invariance
 from .kernel import (
     KernelAlignment as KernelAlignment,
     KernelSpectrum as KernelSpectrum,
@@ -111,6 +112,8 @@ ON_REQUEST: dict[str, AbstractProbe] = {
         TwinError(),
         KernelRegression("test"),
         KernelRegression("population"),
+        Invariance(),
+        BlockInvariance(),
         Weights(1),
         Weights(2),
         Parameters(),

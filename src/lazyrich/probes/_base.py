@@ -104,6 +104,15 @@ class AbstractProbe(eqx.Module):
         return ""
 
     @property
+    def scale_degree(self) -> int | None:
+        r"""The $k$ of a value that is multiplied by $c^k$ along with all parameters by $c$.
+
+        For nets with $f(c\theta) = f(\theta)$, and used by
+        [`invariant_run`][lazyrich.invariant_run]. None if there is no such power.
+        """
+        return None
+
+    @property
     def dims(self) -> tuple[str, ...]:
         """The names of the axes of the value; empty for a number."""
         return ()

@@ -30,6 +30,10 @@ def accuracy(f: Float[Array, " n *c"], y: Shaped[Array, " n"]) -> Float[Array, "
 class _Fit(AbstractProbe):
     part: Part = eqx.field(static=True)
 
+    @property
+    def scale_degree(self) -> int:
+        return 0
+
     def pair(self, state: RunState, context: RunContext) -> tuple[Array, Array]:
         """Outputs and labels of the `part` of the data."""
         if self.part == "train":

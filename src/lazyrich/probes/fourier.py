@@ -87,6 +87,10 @@ class FourierParticipation(_OfResidues):
         "the two blocks of the first layer, $4/(p+1)$ in the last"
     )
 
+    @property
+    def scale_degree(self) -> int:
+        return 0
+
     @promoted
     def __call__(self, state: RunState, context: RunContext) -> Float[Array, ""]:
         return participation(self.spectrum(state, context))
@@ -115,6 +119,10 @@ class FourierPower(_OfResidues):
     @property
     def dims(self) -> tuple[str, ...]:
         return ("frequency",)
+
+    @property
+    def scale_degree(self) -> int:
+        return 2
 
     @promoted
     def __call__(self, state: RunState, context: RunContext) -> Float[Array, " m"]:

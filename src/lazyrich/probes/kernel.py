@@ -55,6 +55,10 @@ class KernelAlignment(_OfKernel):
         other = "the labels" if self.to == "labels" else "its start"
         return f"alignment of the tangent kernel with {other}"
 
+    @property
+    def scale_degree(self) -> int:
+        return 0
+
     @promoted
     def __call__(self, state: RunState, context: RunContext) -> Float[Array, ""]:
         kernel = centred(self.kernel(state, context))
@@ -90,6 +94,10 @@ class KernelTop(_OfKernel):
         if self.measure == "eigenvalue":
             return "largest eigenvalue of the tangent kernel"
         return f"share of the labels in the top {self.num} eigenvectors of the tangent kernel"
+
+    @property
+    def scale_degree(self) -> int:
+        return -2 if self.measure == "eigenvalue" else 0
 
     @promoted
     def __call__(self, state: RunState, context: RunContext) -> Float[Array, ""]:
@@ -135,6 +143,10 @@ class KernelSpectrum(_OfKernel):
         del dim, num_params
         return num_train
 
+    @property
+    def scale_degree(self) -> int:
+        return -2 if self.measure == "eigenvalues" else 0
+
     @promoted
     def __call__(self, state: RunState, context: RunContext) -> Float[Array, " n"]:
         values, vectors = jnp.linalg.eigh(self.kernel(state, context))
@@ -158,6 +170,10 @@ class TaskDifficulty(_OfKernel):
         r"$y^\top K_t^{-1} y$ on training data: squared norm of the smallest parameter change that "
         "fits the labels, to first order"
     )
+
+    @property
+    def scale_degree(self) -> int:
+        return 2
 
     @promoted
     def __call__(self, state: RunState, context: RunContext) -> Float[Array, ""]:

@@ -38,6 +38,10 @@ class Margin(AbstractProbe):
     def applies(self, context: RunContext) -> bool:
         return context.labels != "reals"
 
+    @property
+    def scale_degree(self) -> int:
+        return 0
+
     @promoted
     def __call__(self, state: RunState, context: RunContext) -> Float[Array, ""]:
         return jnp.min(margins(state.f_train, context.y_train))
@@ -85,6 +89,10 @@ class SoftmaxSaturation(AbstractProbe):
 
     def applies(self, context: RunContext) -> bool:
         return context.loss.is_softmax
+
+    @property
+    def scale_degree(self) -> int:
+        return 0
 
     @promoted
     def __call__(self, state: RunState, context: RunContext) -> Float[Array, ""]:

@@ -19,6 +19,10 @@ class ParamNorm(AbstractProbe):
     named: ClassVar = ("param_norm", "parameter norm")
     meaning: ClassVar = r"$\lVert\theta\rVert_2$"
 
+    @property
+    def scale_degree(self) -> int:
+        return 1
+
     @promoted
     def __call__(self, state: RunState, context: RunContext) -> Float[Array, ""]:
         return context.model.norm(state.params)

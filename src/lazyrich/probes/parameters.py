@@ -20,6 +20,10 @@ class Parameters(AbstractProbe):
     meaning: ClassVar = "all parameters, flattened, along the dimension `parameter`"
 
     @property
+    def scale_degree(self) -> int:
+        return 1
+
+    @property
     def dims(self) -> tuple[str, ...]:
         return ("parameter",)
 

@@ -32,6 +32,10 @@ class Drift(AbstractProbe):
         # A difference of statistics is not a distance between parameters.
         return not context.model.is_closed
 
+    @property
+    def scale_degree(self) -> int:
+        return 0
+
     @promoted
     def __call__(self, state: RunState, context: RunContext) -> Float[Array, ""]:
         # The initial parameters are shrunk, because e^{lambda t} overflows at late times.

@@ -38,6 +38,10 @@ class KernelDistance(AbstractProbe):
     def applies(self, context: RunContext) -> bool:
         return context.x_train is not None
 
+    @property
+    def scale_degree(self) -> int | None:
+        return 0
+
     @promoted
     def __call__(self, state: RunState, context: RunContext) -> Float[Array, ""]:
         start, now = (_kernel(context, p) for p in (context.params, state.params))
@@ -59,6 +63,10 @@ class KernelVelocity(KernelDistance):
 
     named: ClassVar = ("kernel_velocity", "speed at which the tangent kernel turns")
     meaning: ClassVar = "rate of change of the direction of this kernel, in radians per time"
+
+    @property
+    def scale_degree(self) -> None:
+        return None  # a rate also changes with the clock
 
     @promoted
     def __call__(self, state: RunState, context: RunContext) -> Float[Array, ""]:

@@ -77,16 +77,6 @@ MONITORED: tuple[tuple[str, tuple[str, ...], tuple[str, str], str], ...] = (
         "1",
     ),
     (
-        "block_invariance",
-        ("time", "block"),
-        (
-            "cosine between a block and its gradient",
-            r"$\lvert\langle\theta_b, g_b\rangle\rvert / (\lVert\theta_b\rVert\,\lVert g_b\rVert)$ "
-            "with the gradient $g_b$ of the loss: 0 for a block whose scale does not matter",
-        ),
-        "1",
-    ),
-    (
         "block_arrival",
         ("time", "block"),
         (

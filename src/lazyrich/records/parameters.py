@@ -263,7 +263,8 @@ def _decoded(structure: Any, arrays: "collections.deque[np.ndarray]") -> Any:
     if name in ("list", "tuple"):
         return found if name == "list" else tuple(found)
     kind = _named_tuple(name)
-    if kind is None or len(kind._fields) != len(found):
+    # Records of earlier versions lack fields that were added since, which have defaults.
+    if kind is None or not 0 <= len(kind._fields) - len(found) <= len(kind._field_defaults):
         raise _damaged(f"names {one_line(name, 80)}, which this version does not know")
     return kind(*found)
 

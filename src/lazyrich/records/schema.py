@@ -234,7 +234,7 @@ ATTRIBUTES: tuple[Attribute, ...] = (
     Attribute(
         "experiment_hash",
         "SHA-256 of everything that the computation depends on; empty for a log without an "
-        "experiment",
+        "experiment, and if `mapped_from` names another run",
         always=True,
     ),
     Attribute("precision", "type of parameters, data and derivatives, `float64` or `float32`"),
@@ -296,6 +296,11 @@ ATTRIBUTES: tuple[Attribute, ...] = (
         "parameter_layout",
         "JSON: `names`, `shapes` and `structure` of the kept parameters, see "
         "[parameters](own.md#parameters-at-the-end-and-at-times-of-your-choice)",
+    ),
+    Attribute(
+        "mapped_from",
+        "JSON: `experiment_hash`, `weight_decay` and `init_scale` of the run that was solved, if "
+        "[`invariant_run`][lazyrich.invariant_run] made the record from it",
     ),
     Attribute("extended_at", "JSON: times from which [`extend`][lazyrich.extend] continued"),
 )

@@ -203,7 +203,8 @@ def _num_outputs(model: FromTorch, x: np.ndarray) -> int:
 @in_double
 def _degree(model: FromTorch, x: np.ndarray) -> float | None:
     params = model.init(jax.random.key(0), 0)
-    return measured_homogeneity(model, params, model.cast_inputs(_flat(x[:_FEW])))  # type: ignore[arg-type]
+    found = measured_homogeneity(model, params, model.cast_inputs(_flat(x[:_FEW])))  # type: ignore[arg-type]
+    return found or None  # a scale-invariant net is of degree 0: no problem of least norm
 
 
 def _horizon(trained: Trained, steps: int | None, t1: float | None) -> float:
