@@ -117,6 +117,22 @@ def test_a_study_opens_from_disk_with_every_panel(study, new_page, size):
     assert first.locator("path.js-line").count() > 0
 
 
+def test_what_is_folded_is_open_on_paper(tmp_path, new_page):
+    times = np.geomspace(0.1, 100.0, 40)
+    curves = {"train_loss": 1 / (1 + times), "test_loss": 1 / (1 + 0.1 * times)}
+    lr.report(lr.record(times, curves), tmp_path / "report.html")
+    page = new_page((tmp_path / "report.html").as_uri()).page
+    count = "document.querySelectorAll('details[open]').length"
+    total = page.locator("details").count()
+    assert total > 0
+    page.locator("details summary").first.click()
+    page.evaluate(f"addEventListener('beforeprint', () => (window.unfolded = {count}))")
+    page.pdf()
+    assert page.evaluate("unfolded") == total
+    # What was open before stays so.
+    assert page.evaluate(count) == 1
+
+
 def test_a_map_of_400_cells_is_small_and_opens_from_disk(large_map, new_page):
     assert large_map.stat().st_size < 20e6
     page = shown(new_page, large_map, "wide")

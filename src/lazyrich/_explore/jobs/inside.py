@@ -218,6 +218,6 @@ def _curves(found: xr.Dataset) -> dict[str, Any]:
         panels.append("norm")
     shown = describe.run(found, panels=panels, columns=1, curves={})
     figure = plotly(shown)
-    figure["layout"] |= {"showlegend": False, "title": None}
+    figure["layout"] |= {"title": None}
     figure["layout"]["margin"] = {"l": 60, "r": 10, "t": 52, "b": 45}
     return {"figure": figure, "caption": shown.caption}

@@ -137,6 +137,20 @@
     }
   };
 
+  // Paper has no folds: what is folded is open while the page is printed.
+  addEventListener("beforeprint", () => {
+    for (const fold of document.querySelectorAll("details:not([open])")) {
+      fold.open = true;
+      fold.dataset.folded = "";
+    }
+  });
+  addEventListener("afterprint", () => {
+    for (const fold of document.querySelectorAll("details[data-folded]")) {
+      fold.open = false;
+      delete fold.dataset.folded;
+    }
+  });
+
   const start = async () => {
     for (const block of document.querySelectorAll("pre[data-copy]")) {
       const button = make("button", { type: "button", textContent: "Copy " + block.dataset.copy });
