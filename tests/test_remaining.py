@@ -294,3 +294,39 @@ def test_the_diagnosis_of_a_training_names_the_step_that_this_forecast_names():
     (advice,) = [line for line in said.next_steps if "generalises" in line]
     assert f"train to step {found.t_test_interval[1]:,.0f}" in advice
     assert lr.torch.diagnose(record(growing())).next_steps[0].startswith("it generalises: stop")
+
+
+def test_a_rate_that_has_nearly_ended_has_no_forecast_and_neither_has_the_diagnosis():
+    whole = until(record(growing()), 300)
+    assert lr.remaining(whole).t_test > 300
+    rates = np.ones(whole.sizes["time"])
+    rates[-3:] = 1e-3
+    ended = whole.assign(learning_rate=("time", rates))
+    found = lr.remaining(ended)
+    assert (found.verdict, found.advice[:5]) == ("cannot_say", "Raise")
+    assert math.isnan(found.t_test)
+    assert "0.95" not in str(lr.torch.diagnose(ended))
+
+
+def test_the_doubt_is_the_one_that_there_is():
+    # After a fit at an accuracy of 0.5 the margins fall, and grow again to what they were.
+    since = np.log(np.maximum(STEPS / FIT, 1.0))
+    dips = np.where(since < 1, -0.5 * since, -0.5 + (since - 1))
+    found = lr.remaining(until(record(dips), 430))
+    assert "may not have risen since the fit" in found.reasons[0]
+    low = lr.remaining(until(record(growing()), 200))
+    assert "not above chance yet" in low.reasons[0]
+
+
+def test_a_log_without_margins_is_told_of_its_accuracy():
+    z = np.full(len(STEPS), NORMAL.inv_cdf(0.2))
+    assert "test accuracy does not grow" in lr.remaining(record(z, margins=False)).reasons[0]
+    assert "test margins do not grow" in lr.remaining(record(z)).reasons[0]
+
+
+def test_a_diagnosis_with_a_time_to_come_does_not_call_the_scores_settled():
+    # The accuracy is nearly zero while the margins grow.
+    found = lr.torch.diagnose(until(record(growing(-4.5), decay=1.0, flow=0.01 * STEPS), 400))
+    assert "test margins still grow" in found.text
+    assert "have settled" not in found.text
+    assert found.next_steps[0].startswith("train to step")

@@ -584,3 +584,66 @@ def test_steps_are_in_equal_ratios():
     np.testing.assert_allclose(np.diff(np.log10(late)), 0.05, atol=2e-3)
     assert {10**k for k in range(7)} <= set(steps.tolist())
     assert all(LogSteps(7).after(n) > n for n in range(-1, 3000))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"loss": lambda f, y: cross_entropy(f, y, reduction="sum")},
+            "if every sample counts twic",
+        ),
+        ({"loss": torch.nn.BCEWithLogitsLoss(), "labels": -1.0}, "needs labels from 0 to 1"),
+        (
+            {"loss": torch.nn.MSELoss(), "labels": torch.nan},
+            "train = 'labels': should be finite: 1 of",
+        ),
+        (
+            {"loss": torch.nn.MSELoss(), "inputs": torch.inf},
+            "train = 'inputs': should be finite: 1 of",
+        ),
+    ],
+)
+def test_data_and_losses_that_make_no_mean_are_one_line(change, message):
+    x, y = torch.ones(6, 3), torch.zeros(6, 1)
+    if not isinstance(change["loss"], torch.nn.Module):
+        y = torch.arange(6) % 2
+    if "inputs" in change:
+        x[2, 1] = change["inputs"]
+    if "labels" in change:
+        y[2] = change["labels"]
+    net = torch.nn.Linear(3, 1 if y.ndim == 2 else 2)
+    with pytest.raises(lr.InputError, match=message):
+        lr.torch.Monitor(net, (x, y), (x, y), loss=change["loss"])
+
+
+def test_a_mean_of_the_user_is_taken():
+    x, y = torch.ones(6, 3), torch.arange(6) % 2
+    loss = lambda f, y: cross_entropy(f, y) + 0.01 * (f**2).mean()
+    monitor = lr.torch.Monitor(torch.nn.Linear(3, 2), (x, y), (x, y), loss=loss)
+    assert monitor.record.sizes["time"] == 1
+
+
+def test_decay_is_that_of_the_parameters_that_decay():
+    torch.manual_seed(0)
+    x, y = torch.randn(12, 3), torch.arange(12) % 2
+    net = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.LayerNorm(4), torch.nn.Linear(4, 2))
+    # Most parameters do not decay.
+    groups = [
+        {"params": [net[0].weight], "weight_decay": 1.0},
+        {"params": [*net[1].parameters(), *net[2].parameters(), net[0].bias], "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(groups, lr=0.1)
+    monitor = lr.torch.Monitor(net, (x, y), (x, y), optimizer=optimizer, loss="cross_entropy")
+    for _ in range(20):
+        optimizer.zero_grad()
+        cross_entropy(net(x), y).backward()
+        optimizer.step()
+        monitor.step()
+    monitor.finish()
+    found = monitor.diagnosis()
+    assert found.evidence["decay_time"] == pytest.approx(2.0)
+    text = str(found)
+    assert "There is no weight decay" not in text
+    # e^-2 of the 12 weights, by 20 steps of 0.1.
+    assert "multiplied the 12 of 34 parameters that decay by 0.14 (λt = 2)" in text

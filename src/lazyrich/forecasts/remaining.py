@@ -134,8 +134,8 @@ def _never(events: Transition, thresholds: Thresholds) -> str:
     if thresholds.test >= 1:
         return "a test accuracy of 1 is not extrapolated"
     if events.chance > _CHANCE and math.isnan(events.t_test):
-        text = f"the chance accuracy is {events.chance:.2g}, and no runs above {_CHANCE:g}"
-        return f"{text} calibrate the times"
+        text = f"the chance accuracy is {events.chance:.3g}, and only runs below {_CHANCE:g}"
+        return f"{text} calibrate the times: more test samples lower it, or more classes"
     return ""
 
 
@@ -165,11 +165,13 @@ class _Outlook:
         """The growth of the test margins, extrapolated if it can be."""
         curves, chance = self.curves, self.events.chance
         if curves.is_resting:
-            return self.nothing("the learning rate is 0, so nothing moves", "Raise the rate.")
+            reason = "the learning rate is 0, or so low that hardly anything moves"
+            return self.nothing(reason, "Raise the learning rate if the training should go on.")
         fit = curves.place(self.events.t_train)
         clock = margin_clock(curves.clock, curves.z(chance), fit, is_known=curves.is_calibrated)
         if clock is None:
-            return self.nothing("there are too few records since the fit with known test margins")
+            what = curves.quantity if curves.has_margins else f"{curves.quantity} above chance"
+            return self.nothing(f"there are too few records since the fit with known {what}")
         if clock.is_past(self.thresholds.test):
             return self.nothing("the test accuracy is near its level, and has not held it yet")
         if clock.is_still:
@@ -191,8 +193,8 @@ class _Outlook:
         if not curves.is_calibrated:
             text = "the present rate is extrapolated, as for all but AdamW with beta_2 up to"
             reasons.insert(0, Reason(2, f"{text} {BETA:g}"))
-        if not curves.rises(fit, chance):
-            text = "times hold only if it generalises: the test accuracy is not above chance yet"
+        if doubt := curves.doubt(fit, chance):
+            text = f"times hold only if it generalises: {doubt}"
             return self._made("cannot_say", [Reason(2, text), *reasons], _LATER, half, level)
         change = level[0] if math.isnan(half[0]) else half[0]
         fitted = float(curves.times[fit])
@@ -208,7 +210,8 @@ class _Outlook:
         if self.events.settled and self.curves.has_flow and decayed >= _ENDED:
             reason = Reason(1, "scores, norm and test margins no longer change")
             return self._made(verdict_of(self.events), [reason], _ENDED_ADVICE)
-        return self.nothing("the test margins do not grow at present")
+        verb = "do" if self.curves.has_margins else "does"
+        return self.nothing(f"the {self.curves.quantity} {verb} not grow at present")
 
     def _in_record(self, found: _Time) -> _Time:
         """A time of the clock and its interval as times of the record, at the present rate."""

@@ -18,6 +18,8 @@ _SURELY, _SAMPLES, _MOST_SAMPLES = 4.0, 300, 10**12
 BETA = 0.98
 # Standardised margins beyond this size are no numbers of a training.
 _LARGEST = 1e3
+# The present learning rate over its mean until now, below which hardly anything moves any more.
+RESTING = 0.01
 
 
 class TrainingCurves:
@@ -46,8 +48,15 @@ class TrainingCurves:
 
     @property
     def is_resting(self) -> bool:
-        """Whether the learning rate was 0 at the last record."""
-        return len(self.clock) > 1 and not self.clock[-1] > self.clock[-2]
+        """Whether the learning rate was so low at the last record that hardly anything moves."""
+        if len(self.clock) > 1 and not self.clock[-1] > self.clock[-2]:
+            return True
+        return rates_of(self.record, self.times)[1] < RESTING
+
+    @property
+    def quantity(self) -> str:
+        """What z is taken from, in words."""
+        return "test margins" if self.has_margins else "test accuracy"
 
     @property
     def has_margins(self) -> bool:
@@ -91,8 +100,8 @@ class TrainingCurves:
         rate = float(self.clock[-1] - self.clock[-2]) / float(self.times[-1] - self.times[-2])
         return self.now + (at - float(self.clock[-1])) / rate
 
-    def rises(self, fit: int, chance: float) -> bool:
-        r"""Whether z has surely risen since the fit, and is surely above that of chance.
+    def doubt(self, fit: int, chance: float) -> str:
+        r"""Why it is not sure that z rises: since the fit, or above chance; empty if it is.
 
         The standard error of the median of $n$ normal margins over their standard deviation is
         $\sqrt{(\pi/2 + z^2/2) / n}$; of $\Phi^{-1}$ of an accuracy $p$ it is
@@ -106,8 +115,31 @@ class TrainingCurves:
         else:
             p, normal = NormalDist().cdf(now), NormalDist()
             variance = p * (1 - p) / normal.pdf(now) ** 2
-        base = max(float(z[0]), z_of_chance(chance))
-        return now - base > _SURELY * math.sqrt(variance / self.num_test)
+        surely = _SURELY * math.sqrt(variance / self.num_test)
+        if not now - z_of_chance(chance) > surely:
+            return "the test accuracy is not above chance yet"
+        if not now - float(z[0]) > surely:
+            return f"the {self.quantity} may not have risen since the fit"
+        return ""
+
+
+def rates_of(record: xr.Dataset, steps: np.ndarray) -> tuple[float, float]:
+    """The present learning rate, and its ratio to the mean until now; NaN where unknown.
+
+    The rate is the largest of all groups of parameters: another than the main one may be trained.
+    """
+    if "learning_rate" not in record or record["learning_rate"].dims != ("time",):
+        return math.nan, math.nan
+    rates = record["learning_rate"].values.astype(float)
+    others = json_attribute(record, "monitor").get("learning_rates")
+    others = others if isinstance(others, list) else []
+    now = max([float(rates[-1]), *(rate for rate in others if isinstance(rate, float))])
+    if not steps[-1] > steps[0]:
+        return now, math.nan
+    mean = float(np.trapezoid(rates, steps) / (steps[-1] - steps[0]))
+    if math.isnan(now + mean):
+        return now, math.nan
+    return now, now / mean if mean > 0 else (math.inf if now > 0 else 0.0)
 
 
 def _increasing(record: xr.Dataset, name: str) -> np.ndarray:

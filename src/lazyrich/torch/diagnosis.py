@@ -65,14 +65,14 @@ def diagnose(record: xr.Dataset) -> Diagnosis:
     facts.resting = seen.is_resting()
     _trained(seen, said)
     _regime(seen, said, unknown, facts)
+    found = None if events is None else remaining(record)
+    facts.until = found.shown(found.t_test_interval[1]) if found and is_ahead(found) else ""
     _norm(seen, said, unknown, facts, events)
     _motion(seen, said, unknown, facts, events)
     _softmax(seen, said, facts)
     _invariance(seen, said)
-    if events is not None:
-        found = remaining(record)
+    if found is not None:
         said += ahead(found, record, seen.evidence)
-        facts.until = found.shown(found.t_test_interval[1]) if is_ahead(found) else ""
     advice = advice_on(facts)
     part, whole = seen.about.get("num_train", [0, 0])
     if part < whole:
@@ -180,7 +180,7 @@ def _norm(
     if flow > 0:
         share = seen.evidence["norm_rate_over_decay"] = -change / (seen.decay * flow)
     facts.norm = _kind(change, share, thresholds_of(seen.record).settled)
-    if events is not None and events.settled and acted >= _ACTED:
+    if events is not None and events.settled and acted >= _ACTED and not facts.until:
         facts.norm = "still"  # over the time in which scores are compared
     window = f"in the last factor of {WINDOW:g} in steps"
     if facts.norm == "still":
@@ -196,7 +196,10 @@ def _norm(
         end = " of weight decay." if facts.norm == "falls" else ": the loss holds it up."
         said.append(rate + end)
     by = f"{math.exp(-acted):.2g} (λt = {acted:.2g})"
-    said.append(f"Without the loss, weight decay would have multiplied the parameters by {by}.")
+    decayed, whole = seen.about.get("num_decayed", 0), seen.about.get("num_params", 0)
+    which = f"the {decayed:,} of {whole:,} parameters that decay" if 0 < decayed < whole else ""
+    which = which or "the parameters"
+    said.append(f"Without the loss, weight decay would have multiplied {which} by {by}.")
 
 
 def _kind(change: float, share: float, still: float) -> Norm:
@@ -233,10 +236,11 @@ def _motion(
             said.append(f"{together.capitalize()}." if balanced else f"Not arrived: {apart}.")
         return
     acted = seen.decay == 0 or facts.acted >= _ACTED
-    facts.settled = events.settled and acted
+    facts.settled = events.settled and acted and not facts.until
     facts.arrived = facts.settled and balanced
     what = "scores and norm" if facts.norm != "unknown" else "scores"
-    moves = "scores or norm still change" if acted else "weight decay has hardly acted"
+    moves = "test margins still grow" if facts.until else "scores or norm still change"
+    moves = moves if acted else "weight decay has hardly acted"
     if not percent:
         text = f"{what} have settled" if facts.settled else f"not settled: {moves}"
     elif facts.arrived:

@@ -63,7 +63,8 @@ def _by_outcome(facts: Facts) -> list[str]:
         return [settled if facts.settled else more]
     if facts.outcome == "misgrokked":
         return ["stop earlier, or lower weight decay: the test score was better before"]
-    return _by_regime(facts)
+    on = f"train to {facts.until}, with random labels as a control: the test margins grow"
+    return [on] if facts.until else _by_regime(facts)
 
 
 def _by_regime(facts: Facts) -> list[str]:

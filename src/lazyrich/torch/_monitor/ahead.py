@@ -17,14 +17,15 @@ def ahead(found: Remaining, record: xr.Dataset, evidence: dict[str, float]) -> l
         return []
     evidence |= {"step_half": found.t_half, "step_test": found.t_test}
     sure = found.verdict != "cannot_say"
-    begin = "The test accuracy will" if sure else "If it generalises, the test accuracy will"
+    begin = "The" if sure else "If the test margins go on growing, the"
     parts = (
         []
         if not found.t_half > found.now
         else [_passes("0.5", found.t_half, found.t_half_interval)]
     )
     parts.append(_passes(f"{thresholds_of(record).test:g}", found.t_test, found.t_test_interval))
-    return [f"{begin} pass {' and '.join(parts)}, if the learning rate stays as it is."]
+    times = " and ".join(parts)
+    return [f"{begin} test accuracy will pass {times}, if the learning rate stays as it is."]
 
 
 def _passes(level: str, step: float, interval: tuple[float, float]) -> str:

@@ -23,6 +23,8 @@ _FUNCTIONS: list[tuple[Any, Kind]] = [
     (functional.soft_margin_loss, "logistic"),
     (functional.mse_loss, "squared"),
 ]
+# The relative change of a mean over samples that is due to rounding.
+_SAME = 1e-2
 _MODULES: list[tuple[type[nn.Module], Kind]] = [
     (nn.CrossEntropyLoss, "cross_entropy"),
     (nn.BCEWithLogitsLoss, "logistic"),
@@ -54,6 +56,22 @@ class Objective:
         if self.function is None:
             return _named(self.kind, f, y)
         return self.function(f, y)
+
+    def fault(self, f: Tensor, y: Tensor) -> str:
+        """Why the loss cannot be one of these outputs and labels; empty if it can be."""
+        if self._is_of_zero_and_one and not bool(((y >= 0) & (y <= 1)).all()):
+            return "needs labels from 0 to 1: nn.SoftMarginLoss() takes -1 and 1"
+        if self.kind == "own" and len(y) > 1:
+            once, twice = self(f, y), self(torch.cat([f, f]), torch.cat([y, y]))
+            if bool((twice - once).abs() > _SAME * once.abs()):
+                return "should be a mean over samples: it changes if every sample counts twice"
+        return ""
+
+    @property
+    def _is_of_zero_and_one(self) -> bool:
+        found = self.function
+        binary = functional.binary_cross_entropy_with_logits
+        return found is binary or isinstance(found, nn.BCEWithLogitsLoss)
 
     def labels(self, f: Tensor, y: Tensor) -> tuple[Labels, Tensor]:
         """What labels mean, and the labels: classes, signs, or real numbers, on the processor."""

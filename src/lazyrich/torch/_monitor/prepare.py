@@ -99,7 +99,8 @@ def _is_random(setting: Setting) -> bool:
 
 
 def _checked(setting: Setting, key: str, samples: Samples) -> Tensor:
-    """Outputs on samples, after checks of outputs and loss."""
+    """Outputs on samples, after checks of inputs, outputs, labels and loss."""
+    _check_finite(key, samples)
     try:
         f, _ = forward(setting, parameters_of(setting.net), samples)
     except InputError:
@@ -116,10 +117,22 @@ def _checked(setting: Setting, key: str, samples: Samples) -> Tensor:
         raise InputError(
             "loss", setting.objective.kind, f"{accepted} ({one_line(error, 300)})"
         ) from None
-    if not fits:
-        accepted = "should return one number, the mean over samples"
-        raise InputError("loss", setting.objective.kind, accepted)
+    fault = "" if fits else "should return one number, the mean over samples"
+    fault = fault or setting.objective.fault(f, samples.y.cpu())
+    if fault:
+        raise InputError("loss", setting.objective.kind, fault)
     return f
+
+
+def _check_finite(key: str, samples: Samples) -> None:
+    """Refuses inputs or labels that are infinite or not-a-number."""
+    x = samples.x
+    inputs = x.values() if isinstance(x, dict) else x if isinstance(x, tuple) else (x,)
+    for what, value in (*(("inputs", each) for each in inputs), ("labels", samples.y)):
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            num = int((~torch.isfinite(value)).reshape(len(value), -1).any(1).sum())
+            accepted = f"should be finite: {num} of {len(value)} samples are not"
+            raise InputError(key, what, accepted)
 
 
 def _directions(width: int, num: int, seed: int) -> Tensor:
@@ -166,6 +179,9 @@ def about(setting: Setting, seed: int, notes: list[str]) -> dict[str, Any]:
             p.numel()
             for p in setting.parameters.values()
             if optimizer is None or setting.steps.group_of(p) is not None
+        ),
+        "num_decayed": sum(
+            p.numel() for p in setting.parameters.values() if setting.steps.decay(p) > 0
         ),
         "learning_rates": setting.steps.rates,
         "random": setting.random,

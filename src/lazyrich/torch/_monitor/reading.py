@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from ...forecasts.training_curves import RESTING, rates_of
 from ...records.described import number_in
 from ...records.transition import (
     Transition,
@@ -20,10 +21,6 @@ from ...records.transition import (
 
 WINDOW = 2.0
 """The time over which norm and alignment are compared: the last factor of this many in steps."""
-
-# The sum of learning rates that as many steps again would add, over that until now, below which
-# nothing moves any more.
-_RESTING = 0.01
 
 
 class Reader:
@@ -69,23 +66,16 @@ class Reader:
         """The present learning rate over its mean until now; NaN if unknown.
 
         It is the sum of learning rates that as many steps again would add, over that until now."""
-        if "learning_rate" not in self.record or not self.steps[-1] > self.steps[0]:
-            return math.nan
-        rates = self.record["learning_rate"].values
-        # Another group than the largest can still be trained.
-        now = max([float(rates[-1]), *self.about.get("learning_rates", [])])
-        mean = float(np.trapezoid(rates, self.steps) / (self.steps[-1] - self.steps[0]))
-        if math.isnan(now + mean):
-            return math.nan
-        self.evidence["learning_rate"] = now
-        found = now / mean if mean > 0 else (math.inf if now > 0 else 0.0)
+        now, found = rates_of(self.record, self.steps)
+        if not math.isnan(found):
+            self.evidence["learning_rate"] = now
         if math.isfinite(found):
             self.evidence["learning_rate_over_mean"] = found
         return found
 
     def is_resting(self) -> bool:
         """Whether the learning rate is so low that nothing moves any more."""
-        return bool(self.rate_ahead() < _RESTING)
+        return bool(self.rate_ahead() < RESTING)
 
     def lost_since(self, events: Transition) -> tuple[float, float]:
         """The step since which fitted training data are not fitted, and their last score; NaN."""

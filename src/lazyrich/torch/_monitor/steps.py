@@ -148,8 +148,11 @@ class Steps:
 
     @property
     def weight_decay(self) -> float:
-        """The weight decay of most parameters."""
-        return self.decay_of_group(self.main)
+        """The weight decay of most of the parameters that decay; 0 if none do."""
+        groups = [] if self.optimizer is None else self.optimizer.param_groups
+        decaying = [group for group in groups if self.decay_of_group(group) > 0]
+        sizes = [sum(p.numel() for p in group["params"]) for group in decaying]
+        return self.decay_of_group(decaying[sizes.index(max(sizes))]) if decaying else 0.0
 
 
 def _rule(optimizer: Any) -> Rule:
