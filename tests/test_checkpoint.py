@@ -211,6 +211,7 @@ ROWS: dict[str, Any] = {
     "reduced": lr.dynamics.ReducedFlow(rtol=1e-8),
     "rosenbrock": lr.dynamics.Flow(rtol=1e-5),
     "tsit5": lr.dynamics.Flow(rtol=1e-8, method="tsit5"),
+    "limit": lr.dynamics.SmallDecayLimit(),
     "rock2": lr.dynamics.Flow(rtol=1e-6, method="rock2"),
     "descent": lr.dynamics.GradientDescent(),
     "sgd": lr.dynamics.SGD(batch_size=2, momentum=0.9),
@@ -244,12 +245,13 @@ def test_no_dynamics_are_missing():
 @pytest.mark.parametrize("observing", [False, True], ids=["states", "observed"])
 @pytest.mark.parametrize("name", ROWS)
 def test_a_stopped_run_goes_on_to_the_same_end(name, observing, tmp_path, monkeypatch):
-    if observing and name not in ("rosenbrock", "sgd"):
+    if observing and name not in ("rosenbrock", "limit", "sgd"):
         return
     monkeypatch.setattr(discrete, "_next_chunk", lambda chunk, seconds: chunk)
     monkeypatch.setattr(discrete, "_FIRST_CHUNK", 40)
     # The reduced flow has two intervals.
-    depth, t1 = {"rosenbrock": (2, 400.0), "reduced": (3, 1000.0)}.get(name, (2, 5.0))
+    sizes = {"rosenbrock": (2, 400.0), "limit": (2, 400.0), "reduced": (3, 1000.0)}
+    depth, t1 = sizes.get(name, (2, 5.0))
     problem = diagonal_problem(depth, lr.losses.Squared(), 0.01, n=6, d=8)
     times = np.linspace(0.0, t1, 23)
 

@@ -228,6 +228,7 @@ RATE = 0.01
 DYNAMICS: list[Any] = [
     lr.dynamics.Flow(method="tsit5"),
     lr.dynamics.ReducedFlow(),
+    lr.dynamics.SmallDecayLimit(),
     lr.dynamics.GradientDescent(learning_rate=RATE),
     lr.dynamics.SGD(learning_rate=RATE, batch_size=2, seed=2**40 + 1),
     lr.dynamics.Adam(learning_rate=RATE, batch_size=2),

@@ -198,6 +198,7 @@ def test_kinds_are_known_by_their_place():
     }  # fmt: skip
     assert places["AbstractDynamics"] == {
         "ReducedFlow", "Flow", "GradientDescent", "SGD", "LabelNoiseSGD", "Adam", "AdamW",
+        "SmallDecayLimit",
     }  # fmt: skip
 
 

@@ -157,7 +157,7 @@ def states(trajectory: Any) -> np.ndarray:
 
 
 def test_no_optimiser_is_missing():
-    flows = {"ReducedFlow", "Flow"}
+    flows = {"ReducedFlow", "Flow", "SmallDecayLimit"}
     optimisers = built_in(AbstractDynamics) - flows
     assert {type(row.optimiser).__name__ for row in ROWS.values()} == optimisers
     assert {type(ROWS[name].optimiser).__name__ for name in KINDS} == optimisers

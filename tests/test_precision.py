@@ -299,6 +299,7 @@ def cases() -> Any:
 
 def test_no_dynamics_are_missing():
     names = {type(dynamics).__name__ for dynamics in DYNAMICS.values()} | {"ReducedFlow"}
+    names |= {"SmallDecayLimit"}  # refuses float32, as `ReducedFlow` does
     assert names == built_in(lr.dynamics.AbstractDynamics)
 
 

@@ -27,6 +27,7 @@ ROWS: dict[str, Any] = {
     "reduced": lr.dynamics.ReducedFlow(rtol=1e-8),
     "rosenbrock": lr.dynamics.Flow(rtol=1e-5),
     "tsit5": lr.dynamics.Flow(rtol=1e-8, method="tsit5"),
+    "limit": lr.dynamics.SmallDecayLimit(),
     "rock2": lr.dynamics.Flow(rtol=1e-6, method="rock2"),
     "kvaerno5": lr.dynamics.Flow(rtol=1e-6, method=diffrax.Kvaerno5()),
     "log": lr.dynamics.Flow(clock="log"),

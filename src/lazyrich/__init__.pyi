@@ -21,6 +21,7 @@ from . import (
 from ._core.errors import ComputationError as ComputationError, InputError as InputError
 from ._explore.explore import explore as explore
 from ._reproduce.reproduce import reproduce as reproduce
+from ._run.at_weight_decay import at_weight_decay as at_weight_decay
 from ._run.extend import extend as extend, parameters as parameters
 from ._run.invariant import invariant_run as invariant_run
 from ._run.simulate import simulate as simulate, simulate_many as simulate_many

@@ -57,7 +57,9 @@ def probed(
     if any(p.needs_twin for p in probes) and x_test is not None and follows_twin(context):
         twin = twin_of(context.model, problem.params, x_train, problem.train.y, x_test)
         context = dataclasses.replace(context, twin=twin)
-    return ProbedRun(context, tuple(probe for probe in probes if probe.applies(context)))
+    forceless = experiment.dynamics.is_small_decay_limit
+    known = [probe for probe in probes if not (forceless and probe.needs_forces)]
+    return ProbedRun(context, tuple(probe for probe in known if probe.applies(context)))
 
 
 def observer_of(

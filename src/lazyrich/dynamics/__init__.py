@@ -26,5 +26,7 @@ from .optimisers import (
     GradientDescent as GradientDescent,
     LabelNoiseSGD as LabelNoiseSGD,
 )
+from .small_decay.limit import SmallDecayLimit as SmallDecayLimit
+from .small_decay.manifold import InterpolationManifold as InterpolationManifold
 from .stochastic import AbstractStochastic as AbstractStochastic
 from .times import Times as Times

@@ -273,6 +273,15 @@ class AbstractDynamics(Choice):
         return False
 
     @property
+    def is_small_decay_limit(self) -> bool:
+        """Whether these are the limit of small weight decay, where outputs equal the labels.
+
+        The forces on the outputs are then not known, and their records can be moved to another
+        weight decay.
+        """
+        return False
+
+    @property
     def forgets(self) -> bool:
         """Whether the last parameters are sufficient to continue a run exactly."""
         return False

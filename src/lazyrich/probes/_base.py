@@ -82,6 +82,8 @@ class AbstractProbe(eqx.Module):
     """Whether the probe requires the training inputs in the context."""
     needs_twin: ClassVar[bool] = False
     """Whether the probe requires the linearised twin in the context."""
+    needs_forces: ClassVar[bool] = False
+    """Whether the probe requires residuals that are not zero, as in a run with weight decay."""
 
     @property
     def name(self) -> str:

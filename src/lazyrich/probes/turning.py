@@ -63,6 +63,7 @@ class KernelVelocity(KernelDistance):
 
     named: ClassVar = ("kernel_velocity", "speed at which the tangent kernel turns")
     meaning: ClassVar = "rate of change of the direction of this kernel, in radians per time"
+    needs_forces: ClassVar[bool] = True
 
     @property
     def scale_degree(self) -> None:

@@ -243,7 +243,8 @@ ATTRIBUTES: tuple[Attribute, ...] = (
         "ending",
         "`completed`, `crossed`, `stationary`, `max_steps`, `max_gradients`, `max_seconds`, "
         "`too_stiff`, `chattering`, `step_underflow`, `diverged` (values that are not finite), see "
-        "[the flow engine](flow.md), or `imprecise` (spoiled by rounding), see "
+        "[the flow engine](flow.md), `not_interpolated` or `off_manifold`, see [the limit of small "
+        "decay](small-decay.md), or `imprecise` (spoiled by rounding), see "
         "[precision](precision.md). While a run goes on, a [watcher](#while-a-run-goes-on) gets "
         "records with `running`",
         always=True,

@@ -77,7 +77,7 @@ CHANGED: tuple[str, ...] = ("grokked", "misgrokked", "immediate", "gradual", "im
 LATER: tuple[str, ...] = ("not_within_budget", "unchanged", "improved", "gradual", "grokked")
 """Outcomes for which a missing time counts as later than the horizon."""
 
-_BROKEN = ("diverged", "step_underflow")
+_BROKEN = ("diverged", "step_underflow", "off_manifold")
 
 
 def is_broken(ending: str) -> bool:
@@ -101,6 +101,8 @@ _ENDED = {
     "step_underflow": "could not make its step small enough",
     "diverged": "met values that are not finite",
     "imprecise": "was spoiled by rounding in float32",
+    "not_interpolated": "did not fit the training data before decay acts",
+    "off_manifold": "could not keep the training data fitted",
 }
 _ENDINGS = {
     "max_steps": "raise dynamics.max_steps or dynamics.rtol, or lower t1",
@@ -111,6 +113,9 @@ _ENDINGS = {
     "similar sizes, or lower t1",
     "step_underflow": "raise dynamics.rtol, or scale inputs and targets to order one",
     "imprecise": "set precision to float64",
+    "not_interpolated": "lower weight_decay, use a model that can fit the data, or set "
+    "dynamics.kind to Flow",
+    "off_manifold": "set dynamics.kind to Flow, which does not need an invertible kernel",
     "diverged": "lower dynamics.learning_rate, use ReducedFlow or Flow, or scale inputs and "
     "targets to order one",
 }

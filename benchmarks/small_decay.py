@@ -1,0 +1,108 @@
+"""One solve of the limit of small decay against runs at every decay of a map over six decades.
+
+python benchmarks/small_decay.py [FAMILY ...]
+
+For each family: the relative difference of t50 between the limit and a run at each decay, the work
+of both, and processor seconds. The limit is solved once and moved to every decay. After a first
+call that compiles, every round solves the limit and then each run, so that other work on the
+machine affects both; seconds are the median over rounds. Prints a table for each family.
+"""
+
+import json
+import statistics
+import sys
+import time
+from typing import Any
+
+import lazyrich as lr
+
+ROUNDS = 3
+DECAYS = tuple(10.0**-k for k in range(2, 9))
+AT = 1e-5
+SPAN = 8.0
+
+FAMILIES: dict[str, dict[str, Any]] = {
+    "completion, d = 97, 470 entries": {
+        "task": lr.tasks.MatrixCompletion(),
+        "model": lr.models.MatrixFactorisation(size=97),
+        "init_scale": 10.0,
+        "dynamics": lr.dynamics.Flow(rtol=1e-4),
+    },
+    "diagonal net, d = 400, 60 samples": {
+        "task": lr.tasks.SparseRegression(n=60, d=400, k=3, num_test=500),
+        "model": lr.models.DiagonalLinear(),
+        "init_scale": 10.0,
+        "dynamics": lr.dynamics.ReducedFlow(rtol=1e-4),
+    },
+    "tanh net 10-50-1, 60 samples": {
+        "task": lr.tasks.PolynomialRegression(n=60, d=10, num_test=500),
+        "model": lr.models.MLP(widths=(50,), activation="tanh"),
+        "init_scale": 3.0,
+        "dynamics": lr.dynamics.Flow(rtol=1e-4),
+    },
+}
+
+
+def solve(fields: dict[str, Any], decay: float) -> tuple[Any, Any, float]:
+    """An experiment, its record, and the processor seconds that it takes."""
+    probes = ("train_loss", "test_loss", "param_norm")
+    experiment = lr.Experiment(
+        **fields, loss=lr.losses.Squared(), probes=probes, weight_decay=decay, t1=SPAN / decay
+    )
+    begun = time.process_time()
+    record = lr.simulate(experiment)
+    return experiment, record, time.process_time() - begun
+
+
+def work(record: Any) -> str:
+    """Steps, gradients and factored kernels of a solve."""
+    found = json.loads(record.attrs["solver"])
+    return f"{found['num_steps']} | {found['num_gradients']} | {found['num_jacobians']}"
+
+
+def shown(time: float | None, decay: float) -> str:
+    return "none" if time is None else f"{time * decay:.4f}"
+
+
+def measure(name: str, fields: dict[str, Any]) -> None:
+    slow = fields | {"dynamics": lr.dynamics.SmallDecayLimit()}
+    runs: dict[float, Any] = {}
+    spent: dict[float, list[float]] = {decay: [] for decay in DECAYS}
+    limit_spent: list[float] = []
+    for _ in range(ROUNDS + 1):
+        experiment, limit, seconds = solve(slow, AT)
+        begun = time.process_time()
+        since = json.loads(limit.attrs["solver"])["methods"][-1]["since"]
+        admitted = [decay for decay in DECAYS if decay * since <= 1]
+        moved = {decay: lr.at_weight_decay(limit, experiment, decay) for decay in admitted}
+        limit_spent.append(seconds + time.process_time() - begun)
+        for decay in DECAYS:
+            _, runs[decay], seconds = solve(fields, decay)
+            spent[decay].append(seconds)
+    once = statistics.median(limit_spent[1:])
+    print(f"\n{name}: fitted at t = {since:.3g}\n")
+    print("| decay | run | limit | difference | steps | gradients | kernels | seconds |")
+    print("|---|---|---|---|---|---|---|---|")
+    for decay in DECAYS:
+        right = lr.transition(runs[decay]).t50
+        ours = lr.transition(moved[decay]).t50 if decay in moved else None
+        gap = "" if right is None or ours is None else f"{ours / right - 1:+.2%}"
+        seconds = statistics.median(spent[decay][1:])
+        print(f"| {decay:.0e} | {shown(right, decay)} | {shown(ours, decay)} | {gap} | "
+              f"{work(runs[decay])} | {seconds:.2f} |", flush=True)  # fmt: skip
+    print(f"| limit, all | | | | {work(limit)} | {once:.2f} |")
+    means = [statistics.mean(row) for row in zip(*(spent[d][1:] for d in DECAYS), strict=True)]
+    ratios = [ours / mean for ours, mean in zip(limit_spent[1:], means, strict=True)]
+    print(f"\nthe map costs {statistics.median(ratios):.2f} mean runs "
+          f"({min(ratios):.2f} to {max(ratios):.2f} over {ROUNDS} rounds)", flush=True)  # fmt: skip
+
+
+def main() -> None:
+    chosen = sys.argv[1:] or list(FAMILIES)
+    for name in chosen:
+        full = next(family for family in FAMILIES if family.startswith(name))
+        measure(full, FAMILIES[full])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""The record of the limit of small decay at another weight decay."""
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from .._core.errors import InputError
+from .._core.precision import in_double
+from ..experiments.experiment import Experiment, check_experiment
+from ..records.described import check_record, json_attribute
+from ..records.parameters import KEPT_TIME
+
+
+@in_double
+def at_weight_decay(record: xr.Dataset, experiment: Experiment, weight_decay: float) -> xr.Dataset:
+    r"""The record of the limit of small decay at another weight decay, without a solve.
+
+    The second phase of [`SmallDecayLimit`][lazyrich.dynamics.SmallDecayLimit] depends on time only
+    through $s = \lambda t$. Its records are moved to the times $s/\lambda'$. Those of the first
+    phase do not depend on $\lambda$ and stay at their times.
+
+    - **Takes** a record of these dynamics and its experiment; `weight_decay`, $\lambda' > 0$.
+    - **Returns** the record at $\lambda'$, to the horizon $t_1 \lambda / \lambda'$. Records of the
+        second phase before $t_\text{fit}$ are left out. The attribute `moved_from` is $\lambda$;
+        cost and seconds are those of the solve.
+    - **Raises** [`InputError`][lazyrich.InputError] for a record of other dynamics or of another
+        experiment, if the record did not fit its data, or if $\lambda' t_\text{fit} > 1$: then the
+        data are not fitted before decay acts.
+    """
+    check_record(record)
+    check_experiment(experiment)
+    if not experiment.dynamics.is_small_decay_limit:
+        kind = type(experiment.dynamics).__name__
+        raise InputError(
+            "dynamics.kind", kind, "should be SmallDecayLimit, whose runs can be moved"
+        )
+    if record.attrs.get("experiment_hash") != experiment.content_hash:
+        accepted = "should be the record of this experiment"
+        raise InputError("record", str(record.attrs.get("experiment_hash"))[:8], accepted)
+    methods = json_attribute(record, "solver").get("methods", ())
+    if record.attrs["ending"] == "not_interpolated" or not methods:
+        accepted = "should have reached the second phase, where the data are fitted"
+        raise InputError("record", record.attrs["ending"], accepted)
+    fit_time = float(methods[-1]["since"])
+    ratio = experiment.weight_decay / _positive(weight_decay)
+    if not weight_decay * fit_time <= min(1.0, experiment.t1 * experiment.weight_decay):
+        accepted = f"the data are fitted at t = {fit_time:.3g}, after decay acts: at most "
+        raise InputError("weight_decay", weight_decay, f"{accepted}{1 / fit_time:.3g}")
+    changes: dict[str, Any] = {"weight_decay": float(weight_decay), "t1": experiment.t1 * ratio}
+    if experiment.times.at:
+        changes |= {"times.at": ()}
+    other = experiment.with_changes(changes)
+    moved = record
+    for axis in ("time", KEPT_TIME):
+        if axis in moved.dims:
+            moved = _moved(moved, axis, fit_time, ratio)
+    return moved.assign_attrs(
+        experiment=other.description,
+        experiment_hash=other.content_hash,
+        resolved_until=min(float(record.attrs["resolved_until"]), fit_time),
+        moved_from=experiment.weight_decay,
+    )
+
+
+def _positive(weight_decay: Any) -> float:
+    if not float(weight_decay) > 0 or not np.isfinite(float(weight_decay)):
+        raise InputError("weight_decay", weight_decay, "should be a positive number")
+    return float(weight_decay)
+
+
+def _moved(record: xr.Dataset, axis: str, fit_time: float, ratio: float) -> xr.Dataset:
+    """The record with the times of the second phase on an axis multiplied by `ratio`."""
+    times = record[axis].values
+    late = times >= fit_time
+    moved = np.where(late, times * ratio, times)
+    kept = ~late | (moved >= fit_time)
+    return record.isel({axis: kept}).assign_coords({axis: (axis, moved[kept], record[axis].attrs)})

@@ -1,0 +1,41 @@
+"""The cost of both phases of the limit of small decay."""
+
+from ..._integrate.stepping import SolveState
+from ...solvers.projected_tsit5 import ProjectedTsit5
+from .._base import Effort, Part
+
+
+def both_efforts(early: Effort, solve: SolveState, fit_time: float) -> Effort:
+    """The cost of a fit without decay and of the solve on the manifold from `fit_time` on."""
+    work = solve.work
+    part = Part(
+        ProjectedTsit5.__name__,
+        fit_time,
+        int(solve.num_accepted),
+        int(solve.num_rejected),
+        int(work.num_gradients),
+        int(work.num_matrices),
+        int(work.num_products),
+    )
+    first = Part(
+        early.name,
+        0.0,
+        early.num_steps,
+        early.num_rejected,
+        early.num_gradients,
+        early.num_jacobians,
+        early.num_products,
+    )
+    reason = f"without decay {early.reason}" if early.reason else "without decay"
+    return Effort(
+        f"{early.name}, then {part.name}",
+        first.num_steps + part.num_steps,
+        first.num_rejected + part.num_rejected,
+        first.num_gradients + part.num_gradients,
+        first.num_jacobians + part.num_jacobians,
+        first.num_products + part.num_products,
+        early.num_jittered + int(work.num_jittered),
+        f"{reason}; the data are fitted at t = {fit_time:.3g}, from there on the flow of "
+        "the norm on the manifold",
+        (*(early.methods or (first,)), part),
+    )

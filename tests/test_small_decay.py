@@ -1,0 +1,264 @@
+"""The limit of small weight decay, against closed forms and against runs at a small decay."""
+
+import dataclasses
+import functools
+import json
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import lazyrich as lr
+from lazyrich._core.precision import in_double
+from lazyrich.dynamics import Problem
+from lazyrich.tasks import Samples
+
+from .helpers import relative_error, silent
+
+DECAY = 1e-6
+TIGHT = lr.dynamics.SmallDecayLimit(rtol=1e-8)
+
+
+def vector(key: Any, dim: int) -> Any:
+    del key
+    return jnp.ones(dim)
+
+
+def product(params: Any, x: Any) -> Any:
+    return x[:, 0] * params[0] * params[1]
+
+
+def linear(params: Any, x: Any) -> Any:
+    return x @ params
+
+
+def cusp(params: Any, x: Any) -> Any:
+    return x[:, 0] * (params[1] ** 2 - (params[0] - 1) ** 3 + 1)
+
+
+@in_double
+def posed(function: Any, params: Any, x: Any, y: Any, decay: float = DECAY) -> Problem:
+    """A regression from given parameters."""
+    model: Any = function
+    if callable(function):
+        model = lr.models.Functions(init_params=vector, function=function)
+    train = Samples(jnp.asarray(x, float), jnp.asarray(y, float))
+    start = params if isinstance(params, tuple) else jnp.asarray(params, float)
+    return Problem(train, start, decay, model, lr.losses.Squared())
+
+
+def late_states(problem: Problem, s: Any) -> Any:
+    """The parameters of the limit at `s`, weight decay times time."""
+    times = np.concatenate([[0.0], np.asarray(s) / problem.weight_decay])
+    trajectory = TIGHT.follow(problem, times, silent)
+    assert trajectory.ending == "completed"
+    np.testing.assert_array_equal(trajectory.times, times)
+    return jax.tree.map(lambda a: np.asarray(a)[1:], trajectory.states)
+
+
+@pytest.mark.slow
+def test_two_weights():
+    # Musat, arXiv:2511.01938: with one example, the difference of the squares decays as
+    # exp(-2 lambda t), also while the data are fitted, and (0, 2) ends in (1, 1).
+    s = np.array([0.1, 0.5, 1.0, 3.0, 12.0])
+    states = late_states(posed(product, [0.0, 2.0], [[1.0]], [1.0]), s)
+    gap = -4 * np.exp(-2 * s)
+    first = np.sqrt((gap + np.sqrt(gap**2 + 4)) / 2)
+    np.testing.assert_allclose(states, np.stack([first, 1 / first], axis=1), rtol=1e-6)
+    np.testing.assert_allclose(states[-1], [1.0, 1.0], rtol=1e-6)
+
+
+def test_a_linear_model_forgets_what_the_data_do_not_see():
+    # Repeated samples, so the kernel is singular; five directions are not seen by the data.
+    rng = np.random.default_rng(0)
+    x, start = rng.normal(size=(4, 9)), rng.normal(size=9)
+    x = np.concatenate([x, x[:2]])
+    y = x @ rng.normal(size=9)
+    s = np.array([0.01, 0.3, 1.0, 4.0])
+    states = late_states(posed(linear, start, x, y), s)
+    fit = np.linalg.pinv(x) @ y
+    unseen = start - np.linalg.pinv(x) @ (x @ start)
+    expected = fit + np.exp(-s)[:, None] * unseen
+    np.testing.assert_allclose(states, expected, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.slow
+def test_diagonal_nets():
+    # Each u_j v_j decays as exp(-2 lambda t), and inputs that are unit vectors fix u^2 - v^2.
+    rng, rows = np.random.default_rng(1), 2
+    y = rng.normal(size=rows)
+    start = lr.models.DiagonalParams(*rng.uniform(1, 2, size=(2, 4)))
+    s = np.array([0.2, 1.0, 3.0])
+    states = late_states(posed(lr.models.DiagonalLinear(), start, np.eye(4)[:rows], y), s)
+    product = np.exp(-2 * s)[:, None] * start.u * start.v
+    np.testing.assert_allclose(states.u * states.v, product, rtol=1e-6)
+    u, v = states.u[:, :rows], states.v[:, :rows]
+    root = np.sqrt(y**2 + 4 * product[:, :rows] ** 2)
+    np.testing.assert_allclose(u**2, (root + y) / 2, rtol=1e-6)
+    np.testing.assert_allclose(v**2, (root - y) / 2, rtol=1e-6)
+    # What no sample sees only decays.
+    rest = np.exp(-s)[:, None] * np.asarray(start.u)[rows:]
+    np.testing.assert_allclose(states.u[:, rows:], rest, rtol=1e-6)
+
+
+@pytest.mark.slow
+def test_a_start_on_the_manifold_has_no_first_phase():
+    problem = posed(product, [0.5, 2.0], [[1.0]], [1.0])
+    trajectory = TIGHT.follow(problem, np.array([0.0, 1 / DECAY]), silent)
+    gap = (0.25 - 4) * np.exp(-2)
+    first = np.sqrt((gap + np.sqrt(gap**2 + 4)) / 2)
+    expected = [[0.5, 2.0], [first, 1 / first]]
+    np.testing.assert_allclose(trajectory.states, expected, rtol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("labels", [[1.0, 2.0], [1.0, 1.0 + 1e-3]])
+def test_data_that_cannot_be_interpolated(labels):
+    # One input with two labels. Without decay the loss stays positive.
+    problem = posed(linear, [3.0, 1.0], [[1.0, 0.0]] * 2, labels)
+    times = np.array([0.0, 1.0, 5e-3 / DECAY, 0.1 / DECAY, 1 / DECAY])
+    trajectory = lr.dynamics.SmallDecayLimit().follow(problem, times, silent)
+    assert trajectory.ending == "not_interpolated"
+    # A run at this decay has moved by more than one per cent from there on.
+    assert trajectory.times.tolist() == times[:3].tolist()
+
+
+@pytest.mark.slow
+def test_data_that_are_fitted_only_after_decay_acts():
+    problem = posed(linear, [1.0, 1.0], [[1.0, 0.0], [0.0, 1e-4]], [2.0, 1.0])
+    trajectory = lr.dynamics.SmallDecayLimit().follow(problem, np.array([0.0, 1e9]), silent)
+    assert trajectory.ending == "not_interpolated"
+
+
+@pytest.mark.slow
+def test_a_manifold_with_an_edge():
+    # The norm falls along a curve to a cusp, at distance 1 from the origin. The gradient of the
+    # output is zero there, and no flow continues.
+    problem = posed(cusp, [2.0, 1.0], [[1.0]], [1.0])
+    times = np.linspace(0, 10, 11) / DECAY
+    trajectory = lr.dynamics.SmallDecayLimit(densify=0.0).follow(problem, times, silent)
+    assert trajectory.ending == "off_manifold"
+    assert 1 <= len(trajectory.times) < 11
+    assert relative_error(trajectory.final, [1.0, 0.0]) < 0.1
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"loss": lr.losses.Logistic()}, "loss.kind = 'Logistic'"),
+        ({"weight_decay": 0.0}, "weight_decay = 0.0"),
+    ],
+)
+def test_what_has_no_limit(changes, words):
+    problem = dataclasses.replace(posed(linear, [1.0], [[1.0]], [1.0]), **changes)
+    with pytest.raises(lr.InputError, match=words):
+        TIGHT.follow(problem, np.array([0.0, 1.0]), silent)
+
+
+def test_what_an_experiment_refuses():
+    task = lr.tasks.SparseRegression(n=4, d=6, k=1, num_test=5)
+    fields: dict[str, Any] = {"task": task, "loss": lr.losses.Squared(), "dynamics": TIGHT}
+    with pytest.raises(lr.InputError, match="should be float64, because SmallDecayLimit follows"):
+        lr.Experiment(**fields, precision="float32")
+    moving = lr.models.Linearised(model=lr.models.DiagonalLinear(), base_point="decaying")
+    with pytest.raises(lr.InputError, match="does not support model Linearised"):
+        lr.Experiment(**fields, model=moving)
+
+
+# --- Runs at a small decay, by other dynamics. ---
+
+PROBES = ("train_loss", "test_loss", "param_norm", "parameters", "kernel_velocity")
+FAMILIES: dict[str, Any] = {
+    "completion": {
+        "task": lr.tasks.MatrixCompletion(d=10, num_observed=45),
+        "model": lr.models.MatrixFactorisation(size=10),
+        "init_scale": 10.0,
+        "dynamics": lr.dynamics.Flow(rtol=1e-4),
+    },
+    "diagonal": {
+        "task": lr.tasks.SparseRegression(n=12, d=24, k=1, num_test=50),
+        "model": lr.models.DiagonalLinear(),
+        "init_scale": 10.0,
+        "dynamics": lr.dynamics.ReducedFlow(rtol=1e-5),
+    },
+    "mlp": {
+        "task": lr.tasks.PolynomialRegression(n=20, d=4, num_test=50),
+        "model": lr.models.MLP(widths=(12,), activation="tanh"),
+        "init_scale": 3.0,
+        "dynamics": lr.dynamics.Flow(rtol=1e-4),
+    },
+}
+
+
+@functools.cache
+def solved(family: str, dynamics: str, decay: float) -> tuple[Any, Any]:
+    """The experiment and its record to ten times the time constant of the decay."""
+    fields = {"loss": lr.losses.Squared(), "probes": PROBES, **FAMILIES[family]}
+    if dynamics == "limit":
+        fields["dynamics"] = lr.dynamics.SmallDecayLimit()
+    experiment = lr.Experiment(**fields, weight_decay=decay, t1=8 / decay)
+    return experiment, lr.simulate(experiment, keep_params=[1e-3, 1 / decay, 2 / decay])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_transition_of_a_run_at_a_small_decay(family):
+    limit, run = (solved(family, dynamics, 1e-5)[1] for dynamics in ("limit", "run"))
+    assert limit.attrs["ending"] == "completed"
+    ours, theirs = lr.transition(limit), lr.transition(run)
+    assert ours.outcome == theirs.outcome == "grokked"
+    assert ours.t50 == pytest.approx(theirs.t50, rel=0.01)
+    assert ours.t10 == pytest.approx(theirs.t10, rel=0.01)
+    # Before the transition as well: the fit, which takes no notice of the decay.
+    assert ours.t_train == pytest.approx(theirs.t_train, rel=0.05)
+
+
+@pytest.mark.slow
+def test_what_a_record_of_the_limit_contains():
+    experiment, record = solved("diagonal", "limit", 1e-5)
+    assert np.all(np.diff(record["time"]) > 0)
+    assert record["time"].values[-1] == experiment.t1
+    fit, late = json.loads(record.attrs["solver"])["methods"]
+    assert (late["name"], fit["since"]) == ("ProjectedTsit5", 0)
+    # The training loss is below its floor from the fit on; no forces are left to measure.
+    losses = record["train_loss"].values[record["time"].values >= late["since"]]
+    assert np.all(losses < record.attrs["loss_floor"])
+    assert "kernel_velocity" not in record
+    # Parameters that are kept are those of the probe, in both phases.
+    for time, row in zip(record["kept_time"], record["kept_parameters"], strict=True):
+        there = record["parameters"].interp(time=time).values
+        assert relative_error(row, there) < 1e-2
+    assert record["kept_time"].values.tolist() == [1e-3, 1 / 1e-5, 2 / 1e-5]
+    # In both phases each u_j v_j is what the decay leaves of it.
+    u, v = np.split(record["parameters"].values, 2, axis=1)
+    left = np.exp(-2e-5 * record["time"].values) * u[0, 0] * v[0, 0]
+    np.testing.assert_allclose(u * v, np.tile(left[:, None], u.shape[1]), rtol=1e-3)
+
+
+@pytest.mark.slow
+def test_one_solve_serves_every_decay(tmp_path):
+    experiment, record = solved("diagonal", "limit", 1e-5)
+    for decay in (1e-8, 1e-3):
+        moved = lr.at_weight_decay(record, experiment, decay)
+        lr.save_record(moved, tmp_path / "moved.nc")
+        opened = lr.open_record(tmp_path / "moved.nc")
+        direct = solved("diagonal", "limit", decay)[1]
+        changes = {"weight_decay": decay, "t1": experiment.t1 * (1e-5 / decay)}
+        assert opened.attrs["experiment_hash"] == experiment.with_changes(changes).content_hash
+        ours, theirs = lr.transition(opened), lr.transition(direct)
+        assert ours.outcome == theirs.outcome
+        assert ours.t50 == pytest.approx(theirs.t50, rel=2e-3)
+        assert decay * ours.t50 == pytest.approx(1e-5 * lr.transition(record).t50, rel=2e-3)
+        assert np.all(np.diff(moved["time"]) > 0)
+        assert moved["kept_time"].values[-1] == pytest.approx(2 / decay)
+        norm = np.interp(direct["time"], moved["time"], moved["param_norm"])
+        np.testing.assert_allclose(norm, direct["param_norm"], rtol=5e-3)
+    with pytest.raises(lr.InputError, match=r"weight_decay = 10.0: the data are fitted at"):
+        lr.at_weight_decay(record, experiment, 10.0)
+    with pytest.raises(lr.InputError, match="should be the record of this experiment"):
+        lr.at_weight_decay(record, experiment.with_changes({"seed": 5}), 1e-4)
+    run = solved("diagonal", "run", 1e-5)
+    with pytest.raises(lr.InputError, match="should be SmallDecayLimit"):
+        lr.at_weight_decay(run[1], run[0], 1e-4)
