@@ -85,6 +85,9 @@ class Phases:
     ):
         self._times, self._asked, self._observed = times, snapshots, observe is not None
         self._flow, self._rtol, self._decay = flow, flow.rtol, float(problem.weight_decay)
+        self._requests = times * self._decay
+        for place in np.flatnonzero(np.diff(self._requests) <= 0):  # equal only by rounding
+            self._requests[place + 1] = np.nextafter(self._requests[place], np.inf)
         see: Any = observe if observe is not None else _params_only
         self._manifold = InterpolationManifold.of(problem)
         fitting = without_decay(problem)
@@ -114,7 +117,7 @@ class Phases:
 
     def _late_system(self, problem: Problem, see: Any) -> "_stepping.System":
         early = self._early.system
-        requests = jnp.asarray(self._times * self._decay)
+        requests = jnp.asarray(self._requests)
         zero = jnp.zeros(())
         return _stepping.System(
             terms=self._manifold,
@@ -230,7 +233,9 @@ class Phases:
             late = self._late
             s, later = kept((late.times, late.values), late.num_saved)
             # Records that `densify` has added before the data are fitted belong to the first phase.
-            after = (found := self._in_flow_time(s)) >= self._fit_time
+            # Some may differ from a requested time only by rounding.
+            found = self._in_flow_time(s)
+            after = (found >= self._fit_time) & np.append(np.diff(found) > 0, True)
             times = np.concatenate([times, found[after]])
             values = jax.tree.map(lambda a, b: np.concatenate([a, b[after]]), values, later)
             ending = "running" if running else self._late_ending()
@@ -256,7 +261,7 @@ class Phases:
 
     def _in_flow_time(self, s: Float[np.ndarray, " t"]) -> Float[np.ndarray, " t"]:
         """Times of the second phase as times of the flow; requested ones without rounding."""
-        requests = self._times * self._decay
+        requests = self._requests
         places = np.minimum(np.searchsorted(requests, s), len(requests) - 1)
         return np.where(requests[places] == s, self._times[places], s / self._decay)
 
