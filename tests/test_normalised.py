@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
+from scipy.integrate import solve_ivp
 
 import lazyrich as lr
 
@@ -288,3 +289,57 @@ def test_the_clock_and_back():
         np.testing.assert_allclose(clock.norm_at(t), norm * np.exp(-decay * t), rtol=1e-15)
     assert lr.dynamics.InvariantClock(0.5, 2.0).intrinsic(np.log(3)) == pytest.approx(0.5)
     assert lr.dynamics.InvariantClock(1.0).intrinsic(1e4) == np.inf
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("double")
+def test_coupled_block_clocks_hold_where_one_clock_does_not():
+    # The hidden layer is invariant, the last layer is not.
+    decay, t1 = 0.3, 1.0
+    model = lr.models.MLP(
+        widths=(5,), bias=False, activation="tanh", outputs=2, normalisation="rms"
+    )
+    probes = ("train_loss", "param_norm", "block_invariance", "invariance")
+    times = lr.dynamics.Times(first=0.1, num_log=3, num_linear=4)
+    clock = lr.dynamics.InvariantClock(decay)
+    free = net(model=model, probes=("train_loss",), t1=float(clock.intrinsic(t1)), times=times)
+    decayed = net(model=model, probes=probes, t1=t1, weight_decay=decay, times=times)
+    ends = lr.simulate(decayed, keep_params=(0.0,))
+    assert ends["block"].values.tolist() == ["weights.0", "weights.1", "bias"]
+    assert float(ends["block_invariance"][:, 0].max()) < 1e-13
+    assert float(ends["block_invariance"][:, 1].min()) > 1e-3
+    assert float(ends["invariance"].min()) > 1e-3
+
+    start = ends.params(0.0)
+    first, last = (jnp.asarray(w) for w in start.weights)
+    r0 = float(jnp.linalg.norm(first))
+    loss = lr.losses.CrossEntropy()
+    x, y = jnp.asarray(POINTS[:10]), jnp.asarray(CLASSES[:10])
+
+    def value(flat):
+        u, w = flat[: first.size].reshape(first.shape), flat[first.size :].reshape(last.shape)
+        params = start._replace(weights=(u, w), bias=jnp.zeros(0))
+        return loss.mean(model.apply(params, x), y)
+
+    slope = jax.jit(jax.grad(value))
+
+    def velocity(t, flat):
+        g, r = np.array(slope(flat)), r0 * np.exp(-decay * t)
+        g[: first.size] /= r**2
+        g[first.size :] += decay * flat[first.size :]
+        return -g
+
+    state = np.concatenate([np.ravel(first) / r0, np.ravel(last)])
+    blocks = solve_ivp(velocity, (0, t1), state, rtol=1e-9, atol=1e-11)
+    final = blocks.y[:, -1]
+    here, there = ends.params().weights
+    np.testing.assert_allclose(np.linalg.norm(here), r0 * np.exp(-decay * t1), rtol=1e-8)
+    np.testing.assert_allclose(np.ravel(there), final[first.size :], rtol=1e-5, atol=1e-6)
+    loss_error = abs(float(value(final)) - float(ends["train_loss"][-1]))
+    # One clock for all parameters, as if the last layer were invariant too.
+    once = lr.simulate(free)
+    ignored = lr.invariant_run(once, free, weight_decay=decay, tolerance=np.inf)
+    assert float(ignored["time"][-1]) == pytest.approx(t1)
+    naive_error = abs(float(ignored["train_loss"][-1]) - float(ends["train_loss"][-1]))
+    assert loss_error < 1e-6
+    assert naive_error > 0.01
