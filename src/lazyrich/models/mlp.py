@@ -66,7 +66,7 @@ class MLP(AbstractModel):
         trained shifts, follow; they start at one and zero (times `init_scale`) and are not
         invariant. `normalised_readout`, whether the weights of the last layer are divided by their
         Frobenius norm. With both and without `affine` and a bias of the last layer, $f(c\theta) =
-        f(\theta)$ for $c > 0$, see [normalised networks](../normalised.md). A normalised net has
+        f(\theta)$ for $c > 0$, see [normalised networks](normalised.md). A normalised net has
         no `homogeneity`: least-norm problems have no solution when a norm can shrink for free.
     - **Raises** [`InputError`][lazyrich.InputError] if `one_hot` is set and the inputs are not of
         this form; for `affine` without normalisation; for a layer of width 1 with `layer`.
