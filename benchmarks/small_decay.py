@@ -16,7 +16,7 @@ from typing import Any
 
 import lazyrich as lr
 
-ROUNDS = 3
+ROUNDS = 2
 DECAYS = tuple(10.0**-k for k in range(2, 9))
 AT = 1e-5
 SPAN = 8.0
