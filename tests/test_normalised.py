@@ -204,7 +204,7 @@ def test_what_is_not_invariant_is_refused(circle):
     with pytest.raises(lr.InputError, match="should be the solved run of this experiment"):
         lr.invariant_run(circle, CIRCLE.with_changes({"seed": 1}))
     steps = CIRCLE.model_copy(update={"dynamics": lr.dynamics.GradientDescent(learning_rate=0.1)})
-    assert "takes discrete steps" in refused(circle, steps)
+    assert "does not follow the gradient flow" in refused(circle, steps)
     free = CIRCLE.with_changes({"model.normalised_readout": False})
     assert "outputs change by 1 of their size" in refused(circle, free)
     # Its biases start at zero, which hides that they are not invariant.
@@ -213,7 +213,46 @@ def test_what_is_not_invariant_is_refused(circle):
     twin = lr.models.Linearised(model=CIRCLE.model)
     assert "keeps initial parameters" in refused(circle, CIRCLE.model_copy(update={"model": twin}))
     assert "should be a number, 0 or more" in refused(circle, CIRCLE, weight_decay=-1.0)
+    for key in ("weight_decay", "init_scale", "tolerance"):
+        for value in (-1.0, np.nan, np.inf):
+            assert refused(circle, CIRCLE, **{key: value}).startswith(f"{key} = ")
     assert "should be a positive number" in refused(circle, CIRCLE, init_scale=0.0)
+
+
+@pytest.mark.slow
+def test_a_run_that_ended_early_is_mapped_without_its_final_parameters(circle):
+    assert "final_parameters" in lr.invariant_run(circle, CIRCLE, weight_decay=0.0)
+    part = circle.isel(time=slice(0, circle.sizes["time"] // 2))
+    mapped = lr.invariant_run(part, CIRCLE, weight_decay=0.0)
+    assert "final_parameters" not in mapped
+    assert mapped.sizes["time"] == part.sizes["time"]
+
+
+def test_a_constant_row_minus_its_mean_is_zero():
+    for row in (np.full(3, 0.1), np.full(7, 1e3 / 3), np.zeros(4)):
+        found = lr.models.MLP(widths=(len(row),), normalisation="layer", outputs=1)
+        params = found.init(jr.key(0), 1)
+        flat = params._replace(weights=(given(row[:, None]), params.weights[1]))
+        assert np.abs(found.apply(flat, given(np.ones((1, 1))))).max() == 0
+
+
+def test_a_net_without_hidden_layers_has_nothing_to_normalise():
+    with pytest.raises(lr.InputError, match=r"normalisation = 'rms': needs a hidden layer"):
+        lr.models.MLP(widths=(), normalisation="rms")
+
+
+def test_an_invariant_block_is_found():
+    x = normal(0, 6, 3)
+    cases: tuple[tuple[dict[str, Any], bool], ...] = (
+        ({"normalisation": "rms"}, True),
+        ({"normalisation": "rms", "affine": True}, True),
+        ({}, False),
+        ({"bias": "all"}, False),
+    )
+    for changes, expected in cases:
+        fields: dict[str, Any] = {"bias": False, **changes}
+        model = lr.models.MLP(widths=(5,), outputs=2, **fields)
+        assert lr.models.has_invariant_block(model, moved(model, 3), x) is expected
 
 
 DECAYS, SCALES, AT, LAST = (

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import lazyrich as lr
+from lazyrich._core.errors import number_of
 from lazyrich._core.precision import in_double
 from lazyrich.dynamics import Problem
 from lazyrich.tasks import Samples
@@ -238,6 +239,13 @@ def test_what_a_record_of_the_limit_contains():
     np.testing.assert_allclose(u * v, np.tile(left[:, None], u.shape[1]), rtol=2e-3)
 
 
+@pytest.mark.parametrize("value", ["x", None, [1.0], True, np.nan, -1.0])
+def test_what_is_no_number_is_one_line(value):
+    with pytest.raises(lr.InputError, match=r"key = .*: should be a number, 0 or more"):
+        number_of("key", value)
+    assert number_of("key", np.float32(0.5)) == number_of("key", 0.5) == 0.5
+
+
 @pytest.mark.slow
 def test_one_solve_serves_every_decay(tmp_path):
     experiment, record = solved("diagonal", "limit", 1e-5)
@@ -256,10 +264,20 @@ def test_one_solve_serves_every_decay(tmp_path):
         assert moved["kept_time"].values[-1] == pytest.approx(2 / decay)
         norm = np.interp(direct["time"], moved["time"], moved["param_norm"])
         np.testing.assert_allclose(norm, direct["param_norm"], rtol=5e-3)
-    with pytest.raises(lr.InputError, match=r"weight_decay = 10.0: the data are fitted at"):
+    with pytest.raises(
+        lr.InputError, match=r"weight_decay = 10.0: should be at most .*: the data are fitted at"
+    ):
         lr.at_weight_decay(record, experiment, 10.0)
     with pytest.raises(lr.InputError, match="should be the record of this experiment"):
         lr.at_weight_decay(record, experiment.with_changes({"seed": 5}), 1e-4)
+    for value in (-1.0, 0.0, np.nan, np.inf):
+        with pytest.raises(lr.InputError, match=r"weight_decay = .*: should be a positive number"):
+            lr.at_weight_decay(record, experiment, value)
+    # A first phase that changed its method and then spent its budget has no second phase.
+    methods = [{"name": "RKC2", "since": 0.0}, {"name": "ROS34PW2", "since": 0.1}]
+    spent = {"ending": "max_steps", "solver": json.dumps({"methods": methods})}
+    with pytest.raises(lr.InputError, match="record = 'max_steps': should have reached the sec"):
+        lr.at_weight_decay(record.assign_attrs(spent), experiment, 1e-4)
     run = solved("diagonal", "run", 1e-5)
     with pytest.raises(lr.InputError, match="should be SmallDecayLimit"):
         lr.at_weight_decay(run[1], run[0], 1e-4)

@@ -1,8 +1,10 @@
 """Errors that users can resolve, and their texts."""
 
+import math
 from collections.abc import Iterable
 from difflib import get_close_matches
 from importlib.util import find_spec
+from numbers import Real
 
 
 class InputError(ValueError):
@@ -44,6 +46,19 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """` (did you mean ...?)` for a name similar to a known one, otherwise empty."""
     near = get_close_matches(name, list(known), n=1)
     return f" (did you mean {near[0]}?)" if near else ""
+
+
+def number_of(key: str, value: object, *, positive: bool = False) -> float:
+    """A finite number that is not negative; with `positive`, not zero either.
+
+    - **Raises** [`InputError`][lazyrich.InputError] under `key` for anything else.
+    """
+    # A bool is an integer in Python, and not a number that a user means.
+    number = math.nan if isinstance(value, bool) or not isinstance(value, Real) else float(value)
+    if not (math.isfinite(number) and number >= 0 and (number > 0 or not positive)):
+        accepted = "should be a positive number" if positive else "should be a number, 0 or more"
+        raise InputError(key, value, accepted)
+    return number
 
 
 class ComputationError(RuntimeError):

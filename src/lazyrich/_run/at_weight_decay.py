@@ -5,11 +5,12 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from .._core.errors import InputError
+from .._core.errors import InputError, number_of
 from .._core.precision import in_double
 from ..experiments.experiment import Experiment, check_experiment
 from ..records.described import check_record, json_attribute
 from ..records.parameters import KEPT_TIME
+from ..solvers import ProjectedTsit5
 
 
 @in_double
@@ -39,14 +40,16 @@ def at_weight_decay(record: xr.Dataset, experiment: Experiment, weight_decay: fl
         accepted = "should be the record of this experiment"
         raise InputError("record", str(record.attrs.get("experiment_hash"))[:8], accepted)
     methods = json_attribute(record, "solver").get("methods", ())
-    if record.attrs["ending"] == "not_interpolated" or not methods:
+    if not methods or methods[-1].get("name") != ProjectedTsit5.__name__:
         accepted = "should have reached the second phase, where the data are fitted"
         raise InputError("record", record.attrs["ending"], accepted)
     fit_time = float(methods[-1]["since"])
-    ratio = experiment.weight_decay / _positive(weight_decay)
-    if not weight_decay * fit_time <= min(1.0, experiment.t1 * experiment.weight_decay):
-        accepted = f"the data are fitted at t = {fit_time:.3g}, after decay acts: at most "
-        raise InputError("weight_decay", weight_decay, f"{accepted}{1 / fit_time:.3g}")
+    ratio = experiment.weight_decay / number_of("weight_decay", weight_decay, positive=True)
+    # Decay must not act before the fit, and the horizon must not be before it.
+    most = min(1.0, experiment.t1 * experiment.weight_decay) / fit_time if fit_time > 0 else np.inf
+    if not weight_decay <= most:
+        accepted = f"should be at most {most:.3g}: the data are fitted at t = {fit_time:.3g}"
+        raise InputError("weight_decay", weight_decay, accepted)
     changes: dict[str, Any] = {"weight_decay": float(weight_decay), "t1": experiment.t1 * ratio}
     if experiment.times.at:
         changes |= {"times.at": ()}
@@ -61,12 +64,6 @@ def at_weight_decay(record: xr.Dataset, experiment: Experiment, weight_decay: fl
         resolved_until=min(float(record.attrs["resolved_until"]), fit_time),
         moved_from=experiment.weight_decay,
     )
-
-
-def _positive(weight_decay: Any) -> float:
-    if not float(weight_decay) > 0 or not np.isfinite(float(weight_decay)):
-        raise InputError("weight_decay", weight_decay, "should be a positive number")
-    return float(weight_decay)
 
 
 def _moved(record: xr.Dataset, axis: str, fit_time: float, ratio: float) -> xr.Dataset:

@@ -1,6 +1,7 @@
 """The run of a scale-invariant net at another weight decay and scale, from a run that is done."""
 
 import json
+import math
 from typing import Any
 
 import jax
@@ -8,7 +9,7 @@ import jax.random as jr
 import numpy as np
 import xarray as xr
 
-from .._core.errors import InputError
+from .._core.errors import InputError, number_of
 from .._core.precision import in_double
 from ..dynamics.invariant_clock import InvariantClock
 from ..experiments.experiment import Experiment, check_experiment
@@ -42,7 +43,8 @@ def invariant_run(
         by default those of the experiment; `tolerance`, the largest relative change of outputs
         when all parameters are doubled. Norms with an $\varepsilon$, as those of PyTorch, change
         outputs by about $\varepsilon$ over the variance of the layer.
-    - **Returns** a record with mapped times, norms and parameters. Curves whose scaling is
+    - **Returns** a record with mapped times, norms and parameters; without final parameters if the
+        run ended early. Curves whose scaling is
         not known, such as own probes without a `scale_degree`, are left out. The attribute
         `mapped_from` names the run that was solved; `experiment_hash` is empty, because no run of
         this experiment was.
@@ -53,10 +55,11 @@ def invariant_run(
     """
     check_record(record)
     check_experiment(experiment)
+    decay = experiment.weight_decay if weight_decay is None else weight_decay
+    scale = experiment.init_scale if init_scale is None else init_scale
+    decay, scale = number_of("weight_decay", decay), number_of("init_scale", scale, positive=True)
     _check_flow(record, experiment)
-    _check_invariant(experiment, tolerance)
-    decay = experiment.weight_decay if weight_decay is None else float(weight_decay)
-    scale = experiment.init_scale if init_scale is None else float(init_scale)
+    _check_invariant(experiment, number_of("tolerance", tolerance))
     if record.attrs.get("own_params") and scale != experiment.init_scale:
         accepted = "does not scale initial parameters of your own; leave it out"
         raise InputError("init_scale", scale, accepted)
@@ -82,8 +85,12 @@ def invariant_run(
     for probe in experiment.probe_modules:
         if probe.name in found and probe.scale_degree:
             found[probe.name] = _times(record[probe.name], growth(old) ** probe.scale_degree)
-    if FINAL in found:
+    # The last state of a run that ended early, or of a part of a record, is of a later time.
+    is_whole = record.attrs["ending"] == "completed" and math.isclose(end, experiment.t1)
+    if FINAL in found and is_whole:
         found[FINAL] = _times(record[FINAL], growth(end))
+    elif FINAL in found:
+        found = found.drop_vars(FINAL)
     if KEPT in found:
         kept = record[KEPT_TIME].values
         found[KEPT] = _times(record[KEPT], growth(kept))
@@ -91,9 +98,12 @@ def invariant_run(
     if "init_rms" in found:
         found["init_rms"] = _times(record["init_rms"], scale / experiment.init_scale)
     found = found.assign_coords(time=record["time"].copy(data=mapped(old)))
-    changes: dict[str, Any] = {"t1": float(mapped(experiment.t1))}
+    # The horizon of a record that ends early may be too far to be mapped.
+    reach = experiment.t1 if np.isfinite(before.intrinsic(experiment.t1)) else end
+    changes: dict[str, Any] = {"t1": float(mapped(reach))}
     if experiment.times.at:
-        changes["times.at"] = [float(t) for t in mapped(np.array(experiment.times.at))]
+        times = np.array(experiment.times.at)
+        changes["times.at"] = [float(t) for t in mapped(times[times <= reach])]
     source = {
         "experiment_hash": experiment.content_hash,
         "weight_decay": experiment.weight_decay,
@@ -132,7 +142,7 @@ def _check_flow(record: xr.Dataset, experiment: Experiment) -> None:
         raise InputError("record", given, "should be the solved run of this experiment")
     dynamics, kind = experiment.dynamics, type(experiment.dynamics).__name__
     if dynamics.as_flow() is None:
-        accepted = "takes discrete steps, for which the map is not exact; use Flow"
+        accepted = "does not follow the gradient flow, for which the map is exact; use Flow"
         raise InputError("dynamics.kind", kind, accepted)
     if dynamics.in_log_time or dynamics.follows_closure:
         raise InputError("dynamics.kind", kind, "should be Flow in linear time, without closure")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from .._core.errors import InputError
+from .._core.errors import number_of
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,8 @@ class InvariantClock:
     norm: float = 1.0
 
     def __post_init__(self) -> None:
-        if not (np.isfinite(self.weight_decay) and self.weight_decay >= 0):
-            raise InputError("weight_decay", self.weight_decay, "should be a number, 0 or more")
-        if not (np.isfinite(self.norm) and self.norm > 0):
-            raise InputError("norm", self.norm, "should be a positive number")
+        number_of("weight_decay", self.weight_decay)
+        number_of("norm", self.norm, positive=True)
 
     def intrinsic(self, time: Float[np.ndarray, "..."] | float) -> Float[np.ndarray, "..."]:
         r"""$\tau$ at times `time`; infinite beyond $\lambda t \approx 354$."""

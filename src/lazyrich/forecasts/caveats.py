@@ -27,6 +27,8 @@ def caveats_of_dynamics(experiment: Experiment, phase: KernelPhase) -> list[Reas
     if dynamics.rescales_gradients:
         text = f"times are gradient-flow times, and {kind} does not follow the gradient flow"
         found.append(Reason(2, text))
+    elif dynamics.is_small_decay_limit:
+        found.append(Reason(0, f"{kind} is the limit of the gradient flow at small decay"))
     elif dynamics.as_flow() is None:
         found.append(Reason(1, f"{kind} follows the gradient flow only at small learning rates"))
     if dynamics.in_log_time:

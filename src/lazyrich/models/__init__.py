@@ -30,6 +30,7 @@ from .matrix_factorisation import (
     MatrixFactorisation as MatrixFactorisation,
 )
 from .measured import (
+    has_invariant_block as has_invariant_block,
     measured_homogeneity as measured_homogeneity,
     measured_invariance as measured_invariance,
 )

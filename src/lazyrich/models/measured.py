@@ -34,6 +34,22 @@ def measured_homogeneity(
 
 
 @promoted
+def has_invariant_block(
+    model: AbstractModel, params: Any, x: Shaped[Array, "n d"], tolerance: float = 1e-3
+) -> bool:
+    """Whether the scale of one array of parameters matters for no output, and it is not zero."""
+    leaves, structure = jax.tree.flatten(params)
+    f = model.apply(params, x)
+    largest = jnp.max(jnp.abs(f))
+    for place, leaf in enumerate(leaves):
+        scaled = [2 * p if i == place else p for i, p in enumerate(leaves)]
+        change = jnp.max(jnp.abs(model.apply(jax.tree.unflatten(structure, scaled), x) - f))
+        if bool(jnp.any(leaf != 0) & (change <= tolerance * largest)):
+            return True
+    return False
+
+
+@promoted
 def measured_invariance(model: AbstractModel, params: Any, x: Shaped[Array, "n d"]) -> float:
     r"""The change of outputs under $\theta' \to 2\theta'$, over the largest output.
 

@@ -67,7 +67,7 @@ class MLP(AbstractModel):
         invariant. `normalised_readout`, whether the weights of the last layer are divided by their
         Frobenius norm. With both and without `affine` and a bias of the last layer, $f(c\theta) =
         f(\theta)$ for $c > 0$, see [normalised networks](normalised.md). A normalised net has
-        no `homogeneity`: least-norm problems have no solution when a norm can shrink for free.
+        no `homogeneity`: least-norm problems have no solution when a norm has no effect.
     - **Raises** [`InputError`][lazyrich.InputError] if `one_hot` is set and the inputs are not of
         this form; for `affine` without normalisation; for a layer of width 1 with `layer`.
     - **Source** the modular-addition net of Lyu et al., ICLR 2024, arXiv:2311.18817: one
@@ -92,6 +92,9 @@ class MLP(AbstractModel):
 
     def model_post_init(self, context: object) -> None:
         del context
+        if self.normalisation != "none" and not self.widths:
+            accepted = "needs a hidden layer, whose outputs it normalises; set widths"
+            raise InputError("normalisation", self.normalisation, accepted)
         if self.affine and self.normalisation == "none":
             raise InputError("affine", True, "needs a normalisation, layer or rms")
         if self.normalisation == "layer" and 1 in self.widths:

@@ -28,6 +28,7 @@ class Invariance(AbstractProbe):
         "matter"
     )
     needs_inputs: ClassVar[bool] = True
+    needs_forces: ClassVar[bool] = True
 
     @property
     def scale_degree(self) -> int:

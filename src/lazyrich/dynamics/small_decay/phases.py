@@ -251,7 +251,8 @@ class Phases:
             if self._fitted
             else early.effort,
             observed=values if self._observed else None,
-            final=self._late.y if self._fitted else solve.y,
+            # A first phase goes on without decay beyond the last time that has a record.
+            final=self._late.y if self._fitted else None,
             snapshots=self._snapshots(),
         )
 

@@ -101,7 +101,7 @@ _ENDED = {
     "step_underflow": "could not make its step small enough",
     "diverged": "met values that are not finite",
     "imprecise": "was spoiled by rounding in float32",
-    "not_interpolated": "did not fit the training data before decay acts",
+    "not_interpolated": "did not fit the training data before t1, or before decay acts",
     "off_manifold": "could not keep the training data fitted",
 }
 _ENDINGS = {
@@ -113,7 +113,7 @@ _ENDINGS = {
     "similar sizes, or lower t1",
     "step_underflow": "raise dynamics.rtol, or scale inputs and targets to order one",
     "imprecise": "set precision to float64",
-    "not_interpolated": "lower weight_decay, use a model that can fit the data, or set "
+    "not_interpolated": "raise t1, lower weight_decay, use a model that can fit the data, or set "
     "dynamics.kind to Flow",
     "off_manifold": "set dynamics.kind to Flow, which does not need an invertible kernel",
     "diverged": "lower dynamics.learning_rate, use ReducedFlow or Flow, or scale inputs and "

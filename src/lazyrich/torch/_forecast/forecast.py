@@ -20,7 +20,7 @@ from ...forecasts import Forecast, forecast as forecast_of
 from ...forecasts.conclude import TIMES_HOLD
 from ...forecasts.options import How
 from ...forecasts.verdict import Confidence, Reason, Verdict, confidence_of
-from ...models import FromTorch, measured_homogeneity
+from ...models import FromTorch, has_invariant_block, measured_homogeneity
 from ...records.summary import jsonable
 from ...records.transition import Thresholds
 from ...tasks import Arrays
@@ -203,8 +203,10 @@ def _num_outputs(model: FromTorch, x: np.ndarray) -> int:
 @in_double
 def _degree(model: FromTorch, x: np.ndarray) -> float | None:
     params = model.init(jax.random.key(0), 0)
-    found = measured_homogeneity(model, params, model.cast_inputs(_flat(x[:_FEW])))  # type: ignore[arg-type]
-    return found or None  # a scale-invariant net is of degree 0: no problem of least norm
+    some = model.cast_inputs(_flat(x[:_FEW]))  # type: ignore[arg-type]
+    found = measured_homogeneity(model, params, some)
+    # The norm of an invariant block can shrink without an effect: no problem of least norm.
+    return None if not found or has_invariant_block(model, params, some) else found
 
 
 def _horizon(trained: Trained, steps: int | None, t1: float | None) -> float:
