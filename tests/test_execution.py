@@ -290,6 +290,7 @@ def test_an_estimate_counts_and_measures():
 # --- Processes. ---
 
 
+@pytest.mark.slow
 def test_workers_do_what_this_process_does(tmp_path, two):
     run_sweep(planned(), tmp_path / "s", two)
     found, alone = lr.open_store(tmp_path / "s"), here(OVER, tmp_path / "t")

@@ -303,6 +303,7 @@ def test_a_cancelled_run_leaves_nothing(page):
     assert not list(page.place.scratch.glob("record-*"))
 
 
+@pytest.mark.slow
 def test_a_prepared_run_ends_with_its_first_curve(page):
     answer = page.ask("lab.prepare", experiment=GROKS)
     assert answer["run"] == page.ask("lab.describe", experiment=GROKS)["run"]

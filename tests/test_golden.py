@@ -20,8 +20,6 @@ CASES = cases.distinct()
 
 # Compiled in a moment, and of every kind of dynamics; all others are slow.
 FAST = (
-    "lyu2024/1a",  # the exact reduction of a diagonal net
-    "kumar2024/3a",  # a committee machine's closure
     "kumar2024/8",  # Adam
     "lyu2024/B.2",  # steps of gradient descent
     "lyu2024/3",  # completion

@@ -89,6 +89,7 @@ def test_an_own_predictor_is_compared_and_forecast_like_a_built_in_one(record):
     assert (late["predictor"], late["test_accuracy"]) == ("L1 by simplex", 1.0)
 
 
+@pytest.mark.slow
 def test_an_own_predictor_is_part_of_the_identity_and_checked_before_the_solve():
     hashes = {by(predict).content_hash for predict in ("lq", lambda *a: None, lambda *a: 1.0)}
     assert len(hashes) == 3

@@ -104,10 +104,8 @@ RATES, BASIS = np.linalg.eigh(2 * X.T @ X / len(X) + 0.01 * np.eye(6))
 LIMIT = np.linalg.solve(2 * X.T @ X / len(X) + 0.01 * np.eye(6), 2 * X.T @ Y / len(X))
 
 
-@pytest.mark.parametrize(
-    "method",
-    [m if m == "rkc2" else pytest.param(m, marks=pytest.mark.slow) for m in METHODS],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS)
 def test_a_linear_flow_ends_where_the_exponential_does(method):
     decayed = np.exp(-RATES * 20.0) * (BASIS.T @ (START - LIMIT))
     exact = LIMIT + BASIS @ decayed
