@@ -16,7 +16,7 @@ from lazyrich._core.precision import in_double
 from lazyrich.dynamics import Problem
 from lazyrich.tasks import Samples
 
-from .helpers import relative_error, silent
+from .helpers import normal, relative_error, silent
 
 DECAY = 1e-6
 TIGHT = lr.dynamics.SmallDecayLimit(rtol=1e-8)
@@ -124,6 +124,31 @@ def test_data_that_cannot_be_interpolated(labels):
     assert trajectory.ending == "not_interpolated"
     # A run at this decay has moved by more than one per cent from there on.
     assert trajectory.times.tolist() == times[:3].tolist()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("keep", [False, True, (0.0, 5.0)])
+def test_a_fit_that_fails_keeps_no_parameters_of_a_later_time_than_its_records(keep):
+    # Six labels and three weights.
+    x, y = normal(0, 6, 3), np.arange(6.0)
+    experiment = lr.Experiment(
+        task=lr.tasks.Arrays(x_train=x, y_train=y, x_test=x, y_test=y),
+        model=lr.models.MLP(widths=(), bias=False),
+        loss=lr.losses.Squared(),
+        weight_decay=1e-3,
+        t1=1e4,
+        dynamics=lr.dynamics.SmallDecayLimit(),
+    )
+    record = lr.simulate(experiment, keep_params=keep)
+    assert record.attrs["ending"] == "not_interpolated"
+    assert record["time"].values[-1] <= 0.01 / 1e-3
+    assert "final_parameters" not in record
+    if isinstance(keep, bool):
+        with pytest.raises(lr.InputError):
+            record.params()
+    else:
+        assert record["kept_time"].values.tolist() == [0.0, 5.0]
+        assert np.shape(record.params(5.0).weights[0]) == (1, 3)
 
 
 @pytest.mark.slow

@@ -108,13 +108,18 @@ class KeptParams:
     ) -> xr.Dataset:
         """A record with the parameters that are kept.
 
-        - **Takes** `final`, the parameters at the end; `begin`, the time at which the solve began.
+        - **Takes** `final`, the parameters at the end, or None if the solve went on beyond the last
+            record; `begin`, the time at which the solve began.
         """
-        flat = flattened(final)
+        if final is None and snapshots is None:
+            return record
+        shaped = _one_of(snapshots) if final is None else final
+        flat = flattened(shaped)
         if not self.end or (flat.size > _MOST_KEPT and not self.always):
             return record
-        kept: dict[str, Any] = {FINAL: ("parameter", flat, VARIABLES[FINAL].labels)}
-        record = record.assign_attrs({LAYOUT: layout_of(final)})
+        labels = VARIABLES[FINAL].labels
+        kept: dict[str, Any] = {} if final is None else {FINAL: ("parameter", flat, labels)}
+        record = record.assign_attrs({LAYOUT: layout_of(shaped)})
         if snapshots is None:
             return record.assign(kept)
         num = len(snapshots.times)
@@ -131,6 +136,11 @@ class KeptParams:
         }
         times = (KEPT_TIME, snapshots.times[right] + begin, axis)
         return record.assign(kept).assign_coords({KEPT_TIME: times})
+
+
+def _one_of(snapshots: Any) -> Any:
+    """Parameters of the shape of each of the snapshots."""
+    return jax.tree.map(lambda leaf: np.zeros(np.shape(leaf)[1:]), snapshots.params)
 
 
 def _num_bytes(params: Any) -> int:
