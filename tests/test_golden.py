@@ -18,7 +18,7 @@ from tests.golden import cases
 KEPT = cases.kept()
 CASES = cases.distinct()
 
-# Compiled in a moment, and of every kind of dynamics; all others are slow.
+# Compiled in a moment; all others are slow.
 FAST = (
     "kumar2024/8",  # Adam
     "lyu2024/B.2",  # steps of gradient descent

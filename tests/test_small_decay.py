@@ -293,7 +293,7 @@ def test_one_solve_serves_every_decay(tmp_path):
         lr.InputError, match=r"weight_decay = 10.0: should be at most .*: the data are fitted at"
     ):
         lr.at_weight_decay(record, experiment, 10.0)
-    with pytest.raises(lr.InputError, match="should be the record of this experiment"):
+    with pytest.raises(lr.InputError, match="should be the solved run of this experiment"):
         lr.at_weight_decay(record, experiment.with_changes({"seed": 5}), 1e-4)
     for value in (-1.0, 0.0, np.nan, np.inf):
         with pytest.raises(lr.InputError, match=r"weight_decay = .*: should be a positive number"):

@@ -8,7 +8,7 @@ import xarray as xr
 from .._core.errors import InputError, number_of
 from .._core.precision import in_double
 from ..experiments.experiment import Experiment, check_experiment
-from ..records.described import check_record, json_attribute
+from ..records.described import check_record_of, json_attribute
 from ..records.parameters import KEPT_TIME
 from ..solvers import ProjectedTsit5
 
@@ -29,16 +29,13 @@ def at_weight_decay(record: xr.Dataset, experiment: Experiment, weight_decay: fl
         experiment, if the record did not fit its data, or if $\lambda' t_\text{fit} > 1$: then the
         data are not fitted before decay acts.
     """
-    check_record(record)
     check_experiment(experiment)
+    check_record_of(record, experiment.content_hash)
     if not experiment.dynamics.is_small_decay_limit:
         kind = type(experiment.dynamics).__name__
         raise InputError(
             "dynamics.kind", kind, "should be SmallDecayLimit, whose runs can be moved"
         )
-    if record.attrs.get("experiment_hash") != experiment.content_hash:
-        accepted = "should be the record of this experiment"
-        raise InputError("record", str(record.attrs.get("experiment_hash"))[:8], accepted)
     methods = json_attribute(record, "solver").get("methods", ())
     if not methods or methods[-1].get("name") != ProjectedTsit5.__name__:
         accepted = "should have reached the second phase, where the data are fitted"

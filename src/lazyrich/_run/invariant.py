@@ -14,7 +14,7 @@ from .._core.precision import in_double
 from ..dynamics.invariant_clock import InvariantClock
 from ..experiments.experiment import Experiment, check_experiment
 from ..models import measured_invariance
-from ..records.described import check_record
+from ..records.described import check_record_of
 from ..records.parameters import FINAL, KEPT, KEPT_TIME
 
 # Inputs on which invariance is measured.
@@ -44,21 +44,20 @@ def invariant_run(
         when all parameters are doubled. Norms with an $\varepsilon$, as those of PyTorch, change
         outputs by about $\varepsilon$ over the variance of the layer.
     - **Returns** a record with mapped times, norms and parameters; without final parameters if the
-        run ended early. Curves whose scaling is
-        not known, such as own probes without a `scale_degree`, are left out. The attribute
-        `mapped_from` names the run that was solved; `experiment_hash` is empty, because no run of
-        this experiment was.
+        run ended early. Curves whose scaling is not known, such as own probes without a
+        `scale_degree`, are left out. The attribute `mapped_from` names the run that was solved;
+        `experiment_hash` is empty, because no run of this experiment was.
     - **Raises** [`InputError`][lazyrich.InputError] if the net is not scale-invariant on the
         training inputs, if decay leaves out some parameters, if the dynamics are not gradient
         flow, if the record is of another experiment, or if `init_scale` changes a run with own
         initial parameters.
     """
-    check_record(record)
     check_experiment(experiment)
+    check_record_of(record, experiment.content_hash)
     decay = experiment.weight_decay if weight_decay is None else weight_decay
     scale = experiment.init_scale if init_scale is None else init_scale
     decay, scale = number_of("weight_decay", decay), number_of("init_scale", scale, positive=True)
-    _check_flow(record, experiment)
+    _check_flow(experiment)
     _check_invariant(experiment, number_of("tolerance", tolerance))
     if record.attrs.get("own_params") and scale != experiment.init_scale:
         accepted = "does not scale initial parameters of your own; leave it out"
@@ -136,10 +135,7 @@ def _unknown(record: xr.Dataset, experiment: Experiment) -> list[str]:
     return [name for name in of_time if name not in known]
 
 
-def _check_flow(record: xr.Dataset, experiment: Experiment) -> None:
-    if record.attrs.get("experiment_hash") != experiment.content_hash:
-        given = str(record.attrs.get("experiment_hash", ""))[:8]
-        raise InputError("record", given, "should be the solved run of this experiment")
+def _check_flow(experiment: Experiment) -> None:
     dynamics, kind = experiment.dynamics, type(experiment.dynamics).__name__
     if dynamics.as_flow() is None:
         accepted = "does not follow the gradient flow, for which the map is exact; use Flow"

@@ -151,7 +151,7 @@ class MLP(AbstractModel):
         later = tuple(biases[1:]) if self.bias == "all" and self.widths else None
         bias = biases[0] if self.bias else jnp.zeros(0)
         params = MLPParams(tuple(weights), bias, later)
-        if not (self.affine and self.widths):
+        if not self.affine:
             return params
         params = params._replace(gains=tuple(map(jnp.ones, self.widths)))
         if self.normalisation == "rms":

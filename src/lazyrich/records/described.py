@@ -21,6 +21,15 @@ def check_record(value: object) -> None:
         raise InputError("record", shown, accepted)
 
 
+def check_record_of(record: object, experiment_hash: str) -> None:
+    """Raises [`InputError`][lazyrich.InputError] unless `record` is that of a solved experiment."""
+    check_record(record)
+    assert isinstance(record, xr.Dataset)
+    found = str(record.attrs.get("experiment_hash", ""))
+    if found != experiment_hash:
+        raise InputError("record", found[:8], "should be the solved run of this experiment")
+
+
 def description_of(record: xr.Dataset) -> dict[str, Any]:
     """The tables of the experiment that belongs to a record or to a sweep's dataset.
 

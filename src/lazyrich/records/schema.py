@@ -303,6 +303,11 @@ ATTRIBUTES: tuple[Attribute, ...] = (
         "JSON: `experiment_hash`, `weight_decay` and `init_scale` of the run that was solved, if "
         "[`invariant_run`][lazyrich.invariant_run] made the record from it",
     ),
+    Attribute(
+        "moved_from",
+        "weight decay of the run that was solved, if "
+        "[`at_weight_decay`][lazyrich.at_weight_decay] made the record from it",
+    ),
     Attribute("extended_at", "JSON: times from which [`extend`][lazyrich.extend] continued"),
 )
 """Every attribute that a record can have."""

@@ -23,7 +23,7 @@ _FUNCTIONS: list[tuple[Any, Kind]] = [
     (functional.soft_margin_loss, "logistic"),
     (functional.mse_loss, "squared"),
 ]
-# The relative change of a mean over samples that is due to rounding.
+# If every sample counts twice, a mean changes by rounding only, and a sum by a factor of two.
 _SAME = 1e-2
 _MODULES: list[tuple[type[nn.Module], Kind]] = [
     (nn.CrossEntropyLoss, "cross_entropy"),

@@ -47,7 +47,8 @@ class Rows:
             if last and all(row[name] == last[name] for name in still):
                 if len(found.values) == 1:
                     continue
-                found.steps.pop(), found.values.pop()
+                found.steps.pop()
+                found.values.pop()
             found.add(step, row)
         return found
 
