@@ -155,6 +155,7 @@ class Stays:
         raise TypeError("stays here")
 
 
+@pytest.mark.slow
 def test_what_cannot_be_sent_to_a_process_says_so(tmp_path, two):
     model = lr.models.Functions(init_params=start, function=Stays())
     own = tiny_experiment(model=model)
@@ -276,6 +277,7 @@ def test_batches_are_of_a_size_that_suits_the_experiment():
     assert suggested_size(centred) == 3
 
 
+@pytest.mark.slow
 def test_an_estimate_counts_and_measures():
     over: Any = {"init_scale": [1.0, 3.0], ("task.n", "t1"): [(16, 5.0), (16, 20.0)]}
     found = estimate(planned(over, size=2), workers=2)

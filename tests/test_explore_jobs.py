@@ -310,6 +310,7 @@ def test_a_prepared_run_ends_with_its_first_curve(page):
     assert not list(page.place.scratch.glob("record-*"))
 
 
+@pytest.mark.slow
 def test_runs_are_drawn_over_each_other_under_names_of_their_own(page):
     control = {**GROKS, "changes": {**SMALL, "task.random_labels": True}}
     runs = [page.ask("lab.run", experiment=one)["run"] for one in (GROKS, control)]

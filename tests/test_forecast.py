@@ -406,6 +406,7 @@ def test_a_model_of_ones_own(sparse):
     assert high >= sparse.t50_interval[1]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("double")
 def test_passage_begins_where_the_kernel_flow_is():
     # Outputs of the parameters handed over are the kernel flow's, to the order left out.

@@ -20,7 +20,6 @@ CASES = cases.distinct()
 
 # Compiled in a moment; all others are slow.
 FAST = (
-    "kumar2024/8",  # Adam
     "lyu2024/B.2",  # steps of gradient descent
     "lyu2024/3",  # completion
     "open/losses-width",  # hinge loss

@@ -343,6 +343,7 @@ def test_runs_of_two_precisions_share_no_solve():
         lr.simulate_many([regression(), regression(precision="float64")])
 
 
+@pytest.mark.slow
 def test_parameters_come_back_and_a_run_goes_on_from_them():
     first = regression(dynamics=Flow(method="tsit5"), t1=1.0)
     record = lr.simulate(first, params=START, keep_params=True)

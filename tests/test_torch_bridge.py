@@ -133,9 +133,8 @@ def assert_close(found: Any, wanted: Any) -> None:
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-10 * (1 + np.abs(b).max()))
 
 
-@pytest.mark.parametrize(
-    "name", [NAMES[0], *(pytest.param(name, marks=pytest.mark.slow) for name in NAMES[1:])]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
 def test_outputs_gradients_and_kernels_are_those_of_the_twin(name):
     net, model, twin, x = pair(name)
     params = model.init(jax.random.key(0), x.shape[1])
