@@ -3,7 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test slow batteries lint bench panels gallery mutations docs lock clean
+.PHONY: demo test slow batteries lint bench panels gallery mutations docs dist wheel-test floors \
+	review sbom audit lock clean
 
 demo: $(READY)
 	$(BIN)/lazyrich run lyu2024/1a --out demo --force
@@ -59,18 +60,52 @@ $(READY): requirements.lock requirements-torch.txt pyproject.toml
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
 	touch $(READY)
 
+# The source distribution and the wheel in dist/, then used as a user would, with each extra by
+# itself: some minutes.
+dist: $(READY)
+	$(BIN)/python release/wheel.py --only-build
+
+wheel-test: $(READY)
+	$(BIN)/python release/wheel.py
+
+# The oldest versions that are supported, in an environment of their own: some minutes.
+floors: .venv/floors/.ready
+	.venv/floors/bin/python release/floors.py
+
+.venv/floors/.ready: requirements-floors.txt pyproject.toml
+	$(PYTHON) -m venv .venv/floors
+	.venv/floors/bin/pip install --quiet -r $<
+	.venv/floors/bin/pip install --quiet --no-deps --no-build-isolation -e .
+	touch $@
+
+# Scientific Python's review of the repository; exceptions and their reasons are in pyproject.toml.
+review: .venv/release/.ready
+	.venv/release/bin/repo-review .
+
+# What a user installs, as a bill of materials (CycloneDX), and what is known of its faults.
+sbom: $(READY) .venv/release/.ready
+	.venv/release/bin/python release/sbom.py $(BIN)/python dist/lazyrich.cdx.json
+
+audit: .venv/release/.ready
+	.venv/release/bin/python release/audit.py requirements.lock requirements-torch.txt
+
+.venv/release/.ready: requirements-release.lock
+	$(PYTHON) -m venv .venv/release
+	.venv/release/bin/pip install --quiet --require-hashes -r $<
+	touch $@
+
 # Pins and hashes of every dependency, without addresses. For maintainers, on the oldest
 # Python that is supported.
-COMPILE = .venv/lock/bin/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe \
-	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options \
-	--no-header --no-annotate
+COMPILE = .venv/lock/bin/uv pip compile --quiet --generate-hashes --python-version 3.11 \
+	--no-emit-index-url --no-emit-find-links --no-header --no-annotate
 # All extras but torch.
-LOCKED = maps slurm data mnist track view explore test lint docs build
+LOCKED = maps slurm data mnist track view explore
 lock:
 	$(PYTHON) -m venv .venv/lock
-	.venv/lock/bin/pip install --quiet pip-tools
-	$(COMPILE) $(LOCKED:%=--extra %) -o requirements.lock pyproject.toml
+	.venv/lock/bin/pip install --quiet uv
+	$(COMPILE) $(LOCKED:%=--extra %) --group dev -o requirements.lock pyproject.toml
+	$(COMPILE) --group release -o requirements-release.lock
 	echo "cosmic-ray>=8.7" | $(COMPILE) -o requirements-mutations.lock -
 
 clean:
-	rm -rf .venv demo runs site
+	rm -rf .venv demo runs site dist

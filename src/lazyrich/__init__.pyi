@@ -48,3 +48,5 @@ from .sweeps import (
     status as status,
     sweep as sweep,
 )
+
+__version__: str

@@ -1,6 +1,6 @@
 """Figures of a run, of many runs and of a study."""
 
-from . import describe as describe, description as description, figures as figures
+from . import _extra as _extra, describe as describe, description as description, figures as figures
 from ._many import (
     collapse as collapse,
     curves as curves,

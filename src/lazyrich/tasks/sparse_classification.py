@@ -1,5 +1,6 @@
 """Classification by the first few of many coordinates."""
 
+import functools
 from typing import Annotated, Any
 
 import jax
@@ -65,7 +66,7 @@ def signs(key: PRNGKeyArray, num: int, dim: int) -> Int8[Array, "{num} {dim}"]:
     return _unpack(jr.bits(key, (num, -(-dim // 32)), jnp.uint32), dim)
 
 
-@jax.jit(static_argnums=1)
+@functools.partial(jax.jit, static_argnums=1)
 def _unpack(words: Array, dim: int) -> Array:
     places = jnp.arange(32, dtype=jnp.uint32)[None, None]
     bits = (words[:, :, None] >> places) & 1
