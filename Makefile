@@ -79,8 +79,8 @@ floors: .venv/floors/.ready
 	touch $@
 
 # Scientific Python's review of the repository; exceptions and their reasons are in pyproject.toml.
-review: .venv/release/.ready
-	.venv/release/bin/repo-review .
+review: $(READY)
+	$(BIN)/repo-review .
 
 # What a user installs, as a bill of materials (CycloneDX), and what is known of its faults.
 sbom: $(READY) .venv/release/.ready

@@ -188,8 +188,9 @@ class Environment:
                 command, cwd=folder, env=kept, capture_output=True, text=True, check=False
             )
             output = done.stdout + done.stderr
-            good = done.returncode == one.code and re.search(one.prints, output)
-            good = good and (not one.code or re.fullmatch("lazyrich: .*\n", done.stderr))
+            good = done.returncode == one.code and re.search(one.prints, output) is not None
+            if one.code:
+                good = good and re.fullmatch("lazyrich: .*\n", done.stderr) is not None
             if not good:
                 sys.exit(f"{one.command}\nexit code {done.returncode}\n{output}")
             print(f"  {one.command.splitlines()[0][:80]}", flush=True)
