@@ -69,8 +69,12 @@ wheel-test: $(READY)
 	$(BIN)/python release/wheel.py
 
 # The oldest versions that are supported, in an environment of their own: some minutes.
+FLOORS = simulate record experiment transition tasks losses optimisers predictors forecast \
+	store sweep phase report cli logs plot trackers
 floors: .venv/floors/.ready
-	.venv/floors/bin/python release/floors.py
+	.venv/floors/bin/pip check
+	.venv/floors/bin/pytest -n 2 -m "not slow and not battery and not browser" \
+		-o addopts=--strict-markers -o filterwarnings=ignore $(FLOORS:%=tests/test_%.py)
 
 .venv/floors/.ready: requirements-floors.txt pyproject.toml
 	$(PYTHON) -m venv .venv/floors
@@ -96,8 +100,9 @@ audit: .venv/release/.ready
 
 # Pins and hashes of every dependency, without addresses. For maintainers, on the oldest
 # Python that is supported.
-COMPILE = .venv/lock/bin/uv pip compile --quiet --generate-hashes --python-version 3.11 \
+PINS = .venv/lock/bin/uv pip compile --quiet --python-version 3.11 \
 	--no-emit-index-url --no-emit-find-links --no-header --no-annotate
+COMPILE = $(PINS) --generate-hashes
 # All extras but torch.
 LOCKED = maps slurm data mnist track view explore
 lock:
@@ -105,6 +110,9 @@ lock:
 	.venv/lock/bin/pip install --quiet uv
 	$(COMPILE) $(LOCKED:%=--extra %) --group dev -o requirements.lock pyproject.toml
 	$(COMPILE) --group release -o requirements-release.lock
+	rm -f requirements-floors.txt
+	$(PINS) --resolution lowest-direct $(LOCKED:%=--extra %) --group floors \
+		-o requirements-floors.txt pyproject.toml
 	echo "cosmic-ray>=8.7" | $(COMPILE) -o requirements-mutations.lock -
 
 clean:

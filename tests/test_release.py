@@ -1,6 +1,7 @@
 """What a release states in several places is stated alike, and its checks cover what there is."""
 
 import importlib.util
+import itertools
 import re
 import subprocess
 import sys
@@ -10,6 +11,9 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 import lazyrich as lr
 
@@ -60,6 +64,22 @@ def test_extras_that_are_named_exist():
 
 def test_every_extra_is_used_in_the_test_of_the_wheel():
     assert {*script("wheel").EXTRAS} == {*EXTRAS}
+
+
+def test_the_oldest_versions_are_those_that_are_tested():
+    pins = (ROOT / "requirements-floors.txt").read_text()
+    tested = {canonicalize_name(name): Version(v) for name, v in re.findall(r"(.*)==(.*)", pins)}
+    groups = {extra: lines for extra, lines in EXTRAS.items() if extra != "torch"}
+    lines = [*PROJECT["project"]["dependencies"], *itertools.chain(*groups.values())]
+    assert len(lines) > 30
+    for one in map(Requirement, lines):
+        (bound,) = one.specifier
+        oldest = tested[canonicalize_name(one.name)]
+        # 0.23 is a floor of 0.23.0, and 2.6.2 one of its mend 2.6.2.2, the oldest of that name.
+        assert bound.operator == ">=", one.name
+        assert (
+            oldest.release[: len(Version(bound.version).release)] == Version(bound.version).release
+        )
 
 
 def test_locks_name_no_addresses():
