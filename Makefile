@@ -25,9 +25,9 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir .venv/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --site-dir .venv/site
 
-# The first is about ten minutes; the second, the diagrams of docs/flow.md, about forty.
+# The first is about ten minutes; the second, the diagrams of docs/explanation/flow.md, about forty.
 bench: $(READY)
 	$(BIN)/python benchmarks/run.py
 	$(BIN)/python benchmarks/work_precision.py
@@ -36,7 +36,7 @@ bench: $(READY)
 panels: $(READY)
 	$(BIN)/python benchmarks/panels.py
 
-# The experiments of docs/gallery.toml, and the stories of the tour: about ten minutes.
+# The experiments of docs/results/gallery.toml, and the stories of the tour: about ten minutes.
 gallery: $(READY)
 	$(BIN)/python mkdocs_gallery.py
 	$(BIN)/python mkdocs_tour.py

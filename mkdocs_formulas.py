@@ -2,6 +2,7 @@
 
 import html
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from latex2mathml.converter import convert
@@ -9,6 +10,8 @@ from latex2mathml.converter import convert
 _FORMULA = re.compile(
     r'<(span|div) class="arithmatex">\\(?P<open>[(\[])(?P<tex>.*?)\\[)\]]</\1>', re.DOTALL
 )
+# In a table of contents a formula is text.
+_IN_TITLE = re.compile(r"\\\((?P<tex>.*?)\\\)", re.DOTALL)
 
 
 # Browsers no longer read `mathvariant`: a letter of another style is another character.
@@ -16,14 +19,22 @@ _LETTERS = {r"\mathcal L": "ℒ", r"\mathbb R": "ℝ", r"\mathbf 1": "𝟏"}
 
 
 def _as_mathml(found: re.Match[str]) -> str:
-    display = "block" if found["open"] == "[" else "inline"
+    display = "block" if found.groupdict().get("open") == "[" else "inline"
     tex = html.unescape(found["tex"]).strip()
     for plain, letter in _LETTERS.items():
         tex = tex.replace(plain, letter)
     return convert(tex, display=display)
 
 
-def on_page_content(content: str, **context: Any) -> str:
+def on_page_content(content: str, page: Any, **context: Any) -> str:
     """Called by mkdocs for each page's HTML."""
     del context
+    _convert_titles(page.toc)
     return _FORMULA.sub(_as_mathml, content)
+
+
+def _convert_titles(items: Iterable[Any]) -> None:
+    """Formulas in the table of contents of a page, which the theme writes as HTML."""
+    for item in items:
+        item.title = _IN_TITLE.sub(_as_mathml, item.title)
+        _convert_titles(item.children)

@@ -1,4 +1,4 @@
-"""Runs the experiments of `docs/gallery.toml` and writes the gallery: `make gallery`."""
+"""Runs the experiments of `docs/results/gallery.toml` and writes the gallery: `make gallery`."""
 
 import json
 import shlex
@@ -19,7 +19,7 @@ FIGURES = DOCS / "figures" / "gallery"
 
 def described() -> dict[str, Any]:
     """The words above the gallery, `head`, and its entries in order, `entry`."""
-    return tomllib.loads((DOCS / "gallery.toml").read_text(encoding="utf-8"))
+    return tomllib.loads((DOCS / "results" / "gallery.toml").read_text(encoding="utf-8"))
 
 
 def entries() -> list[dict[str, Any]]:
@@ -47,9 +47,9 @@ def _names() -> list[str]:
 
 
 def _section(entry: dict[str, Any], caption: str | None) -> str:
-    figure = f"![{entry['title']}](figures/gallery/{entry['name']}.png)"
+    figure = f"![{entry['title']}](../figures/gallery/{entry['name']}.png)"
     shown = f"```toml\n{entry['toml'].strip()}\n```\n" if "toml" in entry else ""
-    command = f"```console\n$ {command_of(entry)}\n```\n"
+    command = f"<!-- not run: `make gallery` runs it -->\n```console\n$ {command_of(entry)}\n```\n"
     caption = f"*{caption}*\n" if caption else ""
     parts = (f"## {entry['title']}", entry["words"].strip(), figure, caption, shown, command)
     return "\n" + "\n\n".join(part.strip() for part in parts if part) + "\n"
@@ -102,7 +102,7 @@ def main() -> None:
         captions[entry["name"]] = figure.caption
         ordered = {name: captions[name] for name in _names() if name in captions}
         kept.write_text(tomli_w.dumps(ordered), encoding="utf-8")
-        (DOCS / "gallery.md").write_text(page(ordered), encoding="utf-8")
+        (DOCS / "results" / "gallery.md").write_text(page(ordered), encoding="utf-8")
 
 
 if __name__ == "__main__":

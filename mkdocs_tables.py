@@ -4,6 +4,10 @@ import re
 import sys
 from pathlib import Path
 
+import mkdocs_api
+import mkdocs_notebooks
+import mkdocs_reference
+
 from lazyrich._explore.first import FILE as FIRST_FILE, first_answers
 from lazyrich.cli.kinds import KEYS_FILE, keys_text
 from lazyrich.records.schema import attributes_table, variables_table
@@ -21,6 +25,7 @@ def tables() -> dict[str, str]:
         "monitored": variables_table("monitor"),
         "numbers": variables_table("scale", "kkt", "end"),
         "attributes": attributes_table(),
+        **mkdocs_reference.tables(),
     }
 
 
@@ -35,9 +40,13 @@ def filled(page: str) -> str:
 
 
 def main() -> None:
-    """Rewrites the pages, the keys of `--help`, and what the explorer says first."""
-    for path in sorted((ROOT / "docs").glob("*.md")):
+    """Writes the pages, the keys of `--help`, and what the explorer says first."""
+    mkdocs_api.main()
+    for path, text in mkdocs_reference.pages().items():
+        _write(path, text)
+    for path in sorted((ROOT / "docs").rglob("*.md")):
         _write(path, filled(path.read_text(encoding="utf-8")))
+    mkdocs_notebooks.main()
     _write(KEYS_FILE, keys_text())
     _write(FIRST_FILE, first_answers())
 

@@ -41,7 +41,7 @@ def _story(story: Story, rows: dict[str, Rows]) -> str:
 def _step(step: Step, name: str, rows: Rows) -> str:
     lines = [f"| {row['text']} | {row['claimed']} | {row['measured']} |" for row in rows]
     table = "\n".join(["| | claimed | measured |", "|---|---|---|", *lines])
-    figure = f"![{step.title}](figures/tour/{name}.png)"
+    figure = f"![{step.title}](../figures/tour/{name}.png)"
     text = f"{step.text.strip()}\n{step.look}"
     return "\n\n".join([f"\n### {step.title}", text, figure, table]) + "\n"
 
@@ -79,7 +79,7 @@ def main() -> None:
             figure, rows[name] = drawn(step)
             figure.savefig(FIGURES / f"{name}.png", dpi=100)
     KEPT.write_text(tomli_w.dumps(rows), encoding="utf-8")
-    (DOCS / "tour.md").write_text(page(rows), encoding="utf-8")
+    (DOCS / "results" / "tour.md").write_text(page(rows), encoding="utf-8")
 
 
 def kept() -> dict[str, Rows]:

@@ -1,4 +1,4 @@
-"""The maps of docs/maps.md at full size: 20 x 20 x 5 runs each, and a boundary to 5 %.
+"""The maps of docs/how-to/maps.md at full size: 20 x 20 x 5 runs each, and a boundary to 5 %.
 
 python benchmarks/maps.py [STORE]
 

@@ -6,7 +6,7 @@ Every problem is solved in both precisions in turn, once for compilation and the
 times (5 by default). Seconds are processor time of all cores, which other programs disturb less
 than wall time, of a run that finds its code compiled and its data and predictors in memory. They
 are the median over the repeats. The gain is the median of the ratios of neighbouring runs. Writes
-`precision.json` beside this file and prints the table of `docs/precision.md`.
+`precision.json` beside this file and prints the table of `docs/explanation/precision.md`.
 
 Accuracy is the distance of the run in float32 from that in float64: the largest distance between
 the curves of the test loss, over the largest value, and the relative change of the time at which

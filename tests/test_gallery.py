@@ -21,10 +21,10 @@ CAPTIONS = tomllib.loads((gallery.FIGURES / "captions.toml").read_text(encoding=
 
 
 def test_the_page_is_that_of_its_entries():
-    page = (DOCS / "gallery.md").read_text(encoding="utf-8")
+    page = (DOCS / "results" / "gallery.md").read_text(encoding="utf-8")
     assert page == gallery.page(CAPTIONS)
     assert list(CAPTIONS) == list(ENTRIES)
-    shown = re.findall(r"\(figures/gallery/(\w+)\.png\)", page)
+    shown = re.findall(r"\(\.\./figures/gallery/(\w+)\.png\)", page)
     assert shown == list(ENTRIES)
     assert {path.stem for path in gallery.FIGURES.glob("*.png")} == {*shown}
 
@@ -56,11 +56,11 @@ def test_an_entry_is_run_and_drawn():
 
 
 def test_the_page_of_the_tour_is_that_of_its_stories():
-    page = (DOCS / "tour.md").read_text(encoding="utf-8")
+    page = (DOCS / "results" / "tour.md").read_text(encoding="utf-8")
     rows = mkdocs_tour.kept()
     assert page == mkdocs_tour.page(rows)
     names = [mkdocs_tour.name_of(s, i) for s in tour().stories for i in range(len(s.steps))]
     assert {*rows} == {*names}
-    assert re.findall(r"\(figures/tour/(\w+)\.png\)", page) == names
+    assert re.findall(r"\(\.\./figures/tour/(\w+)\.png\)", page) == names
     assert {path.stem for path in mkdocs_tour.FIGURES.glob("*.png")} == {*names}
     assert all(row["holds"] for step in rows.values() for row in step)

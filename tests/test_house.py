@@ -66,7 +66,9 @@ def public_names() -> dict[str, object]:
 @pytest.mark.parametrize("name", public_names())
 def test_public_names_are_documented(name):
     assert inspect.getdoc(public_names()[name]), f"{name} has no docstring"
-    pages = "\n".join(page.read_text() for page in (ROOT / "docs").rglob("api*.md"))
+    pages = "\n".join(
+        page.read_text() for page in (ROOT / "docs" / "reference" / "api").glob("*.md")
+    )
     assert f"::: {name}\n" in pages + "\n", f"{name} is on no API page"
 
 
@@ -80,28 +82,9 @@ def test_public_methods_are_documented():
                     assert inspect.getdoc(member), f"{name}.{method} has no docstring"
 
 
-QUICK = {"logs.md", "reduction.md", "studies.md"}
-
-
-def pages_with_code():
-    for page in sorted((ROOT / "docs").glob("*.md")):
-        if "```python" in page.read_text():
-            marks = [] if page.name in QUICK else [pytest.mark.slow]
-            yield pytest.param(page, id=page.name, marks=marks)
-
-
-@pytest.mark.parametrize("page", [*pages_with_code()])
-def test_snippets_run(page, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    blocks = page.read_text().split("```python\n")[1:]
-    space: dict[str, object] = {}
-    for block in blocks:
-        exec(compile(block.split("```")[0], str(page), "exec"), space)
-
-
 def theorems():
     """The rows of the table of theorems: statement, quantity, function and test."""
-    lines = (ROOT / "docs" / "where.md").read_text().splitlines()
+    lines = (ROOT / "docs" / "reference" / "theorems.md").read_text().splitlines()
     return [re.split(r"\s*\|\s*", line)[1:-1] for line in lines if "::" in line]
 
 

@@ -49,7 +49,7 @@ def test_every_probe_says_what_it_measures():
 
 
 def test_the_tables_of_the_documentation_are_those_of_the_schema():
-    page = (ROOT / "docs" / "record.md").read_text()
+    page = (ROOT / "docs" / "reference" / "record.md").read_text()
     assert filled(page) == page, "run python mkdocs_tables.py"
     for name in (*lr.records.VARIABLES, *(part.name for part in lr.records.ATTRIBUTES)):
         assert f"`{name}`" in page, name

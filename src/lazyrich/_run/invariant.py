@@ -34,7 +34,7 @@ def invariant_run(
 
     For a net with $f(c\theta; x) = f(\theta; x)$ for $c > 0$, weight decay and initial norm only
     change the speed of the flow, see [`InvariantClock`][lazyrich.dynamics.InvariantClock] and
-    [normalised networks](normalised.md). One record thus contains the runs of all
+    [normalised networks](../../explanation/normalised.md). One record thus contains the runs of all
     `weight_decay` and `init_scale`. A state at $\hat t$ is reached at $t$ with
     $\frac{e^{2\lambda t} - 1}{2\lambda\alpha^2} = \frac{e^{2\hat\lambda\hat t} -
     1}{2\hat\lambda\hat\alpha^2}$. The horizon follows from that of the record.

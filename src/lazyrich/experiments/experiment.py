@@ -47,7 +47,7 @@ class Experiment(Description):
         `output_scale`; `t1`, the last time, in gradient-flow time; `times`, when to record;
         `probes`, what to record, by name or your own; `seed` of the data and the parameters;
         `precision`, the type of parameters, data and derivatives, `float64` or `float32` (see
-        `docs/precision.md`); `name`, any text; `published`, numbers to compare with.
+        `docs/explanation/precision.md`); `name`, any text; `published`, numbers to compare with.
     - With `divide_loss`, $t$ is the flow time of the divided loss. Kernels grow like
         $\alpha_\text{out}^2$, so at equal early times runs of all scales are alike. A
         learning rate of $\eta_0 / \alpha_\text{out}^2$ on $\mathcal L$ is the learning rate

@@ -107,7 +107,7 @@ def remaining(record: xr.Dataset, thresholds: Thresholds | None = None) -> Remai
         those in the record.
     - **Raises** [`InputError`][lazyrich.InputError] for a record without scores, or whose times or
         steps do not increase.
-    - **Errors** are in `docs/remaining.md`, measured on additions modulo 23 to 31.
+    - **Errors** are in `docs/how-to/remaining.md`, measured on additions modulo 23 to 31.
     - **Source** derived here.
     """
     check_record(record)

@@ -60,7 +60,7 @@ def params_at(phase: KernelPhase, index: int) -> Any:
     """The parameters of the kernel flow at the time with number `index`.
 
     For a diagonal net the parameters are an exact function of the dual, see the
-    [reduction](reduction.md). Only the dual is that of the kernel flow.
+    [reduction](../../explanation/reduction.md). Only the dual is that of the kernel flow.
     """
     problem, flow = phase.problem, phase.flow
     time, model = phase.times[index], problem.model

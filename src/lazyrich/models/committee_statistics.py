@@ -34,7 +34,7 @@ class CommitteeStatistics(AbstractCommitteeClosure):
     x^\top M x')$. Instances are made by `CommitteeMachine.closed`. No file names this model.
 
     - **Source** the sufficient statistics of Kumar et al., ICLR 2024, arXiv:2310.06110; the
-        closure of their flow is derived in `docs/kumar2024.md`.
+        closure of their flow is derived in `docs/results/kumar2024.md`.
     """
 
     @promoted

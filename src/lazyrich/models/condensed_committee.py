@@ -35,7 +35,7 @@ class CondensedCommittee(AbstractCommitteeClosure):
     names this model.
 
     - **Source** the sufficient statistics of Kumar et al., ICLR 2024, arXiv:2310.06110; the
-        closure of their flow, and this form of it, are derived in `docs/kumar2024.md`.
+        closure of their flow, and this form of it, are derived in `docs/results/kumar2024.md`.
     """
 
     @promoted

@@ -66,8 +66,9 @@ class MLP(AbstractModel):
         trained shifts, follow; they start at one and zero (times `init_scale`) and are not
         invariant. `normalised_readout`, whether the weights of the last layer are divided by their
         Frobenius norm. With both and without `affine` and a bias of the last layer, $f(c\theta) =
-        f(\theta)$ for $c > 0$, see [normalised networks](normalised.md). A normalised net has
-        no `homogeneity`: least-norm problems have no solution when a norm has no effect.
+        f(\theta)$ for $c > 0$, see [normalised networks](../../explanation/normalised.md). A
+        normalised net has no `homogeneity`: least-norm problems have no solution when a norm has no
+        effect.
     - **Raises** [`InputError`][lazyrich.InputError] if `one_hot` is set and the inputs are not of
         this form; for `affine` without normalisation; for a layer of width 1 with `layer`.
     - **Source** the modular-addition net of Lyu et al., ICLR 2024, arXiv:2311.18817: one

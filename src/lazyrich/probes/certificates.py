@@ -47,7 +47,7 @@ class Stationarity(AbstractProbe):
 
     named: ClassVar = ("{side}_stationarity", "stationarity residual of the {side} predictor")
     meaning: ClassVar = (
-        "[KKT residual](predictors.md#any-homogeneous-model-and-along-a-run) of the "
+        "[KKT residual](../explanation/predictors.md#any-homogeneous-model-and-along-a-run) of the "
         "optimisation problem of the predictor: the part of the gradients that does not cancel; "
         "for a homogeneous model"
     )

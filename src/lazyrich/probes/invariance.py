@@ -17,8 +17,8 @@ class Invariance(AbstractProbe):
 
     It is zero, up to rounding, for a scale-invariant net, $f(c\theta) = f(\theta)$ for $c > 0$,
     and then weight decay only changes the speed of training, see
-    [normalised networks](normalised.md). It costs a gradient. NaN if the gradient or the
-    parameters are zero.
+    [normalised networks](../../explanation/normalised.md). It costs a gradient. NaN if the gradient
+    or the parameters are zero.
     """
 
     named: ClassVar = ("invariance", "cosine between the parameters and their gradient")
@@ -48,8 +48,8 @@ class BlockInvariance(Invariance):
     r"""$|\langle\theta_b, g_b\rangle| / (\|\theta_b\|\,\|g_b\|)$ for each array of parameters $b$.
 
     It is zero for a block whose scale does not matter, $f(c\theta_b) = f(\theta_b)$. The
-    [PyTorch monitor](watch-torch.md) records the same. The coordinate `block` names the
-    arrays. Blocks that are invariant only together, such as weights and bias before a norm, are
+    [PyTorch monitor](../../how-to/watch-torch.md) records the same. The coordinate `block` names
+    the arrays. Blocks that are invariant only together, such as weights and bias before a norm, are
     not seen here.
     """
 

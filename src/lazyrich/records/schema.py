@@ -1,6 +1,7 @@
 """The schema of a record: the name and the meaning of every variable and attribute.
 
-Records of runs and of logs take their labels from this module, and so does `docs/record.md`.
+Records of runs and of logs take their labels from this module, and so does
+`docs/reference/record.md`.
 """
 
 from collections.abc import Iterable
@@ -93,7 +94,9 @@ def _number(name: str, long_name: str, meaning: str, group: Group = "scale") -> 
 
 _SCORES = "accuracies of the predictor, for labels that are signs"
 _LOSSES = "losses of the predictor, for regression"
-_CERTIFICATE = "[certificate](predictors.md) of the predictor, and why it is not certified"
+_CERTIFICATE = (
+    "[certificate](../explanation/predictors.md) of the predictor, and why it is not certified"
+)
 _OF_LABELS = (
     "variance of the labels, summed over outputs: the smallest squared loss of a constant; for "
     "the squared loss"
@@ -243,10 +246,10 @@ ATTRIBUTES: tuple[Attribute, ...] = (
         "ending",
         "`completed`, `crossed`, `stationary`, `max_steps`, `max_gradients`, `max_seconds`, "
         "`too_stiff`, `chattering`, `step_underflow`, `diverged` (values that are not finite), see "
-        "[the flow engine](flow.md), `not_interpolated` or `off_manifold`, see [the limit of small "
-        "decay](small-decay.md), or `imprecise` (spoiled by rounding), see "
-        "[precision](precision.md). While a run goes on, a [watcher](#while-a-run-goes-on) gets "
-        "records with `running`",
+        "[the flow engine](../explanation/flow.md), `not_interpolated` or `off_manifold`, see "
+        "[the limit of small decay](../explanation/small-decay.md), or `imprecise` (spoiled by "
+        "rounding), see [precision](../explanation/precision.md). While a run goes on, a "
+        "[watcher](#while-a-run-goes-on) gets records with `running`",
         always=True,
     ),
     Attribute("lazyrich_version", "the version that wrote the record", always=True),
@@ -263,8 +266,9 @@ ATTRIBUTES: tuple[Attribute, ...] = (
     ),
     Attribute(
         "monitor",
-        "JSON: what a [monitor](watch-torch.md) measured: `net`, `optimizer`, `loss`, how many "
-        "samples of how many (`num_train`, `num_test`), and `notes`, a line for each failure",
+        "JSON: what a [monitor](../how-to/watch-torch.md) measured: `net`, `optimizer`, `loss`, "
+        "how many samples of how many (`num_train`, `num_test`), and `notes`, a line for each "
+        "failure",
     ),
     Attribute(
         "own_params",
@@ -296,7 +300,7 @@ ATTRIBUTES: tuple[Attribute, ...] = (
     Attribute(
         "parameter_layout",
         "JSON: `names`, `shapes` and `structure` of the kept parameters, see "
-        "[parameters](own.md#parameters-at-the-end-and-at-times-of-your-choice)",
+        "[parameters](../how-to/own-data.md#parameters-at-the-end-and-at-times-of-your-choice)",
     ),
     Attribute(
         "mapped_from",

@@ -71,7 +71,8 @@ class DualROS34PW2(AbstractCounting, diffrax.AbstractAdaptiveSolver[DualState]):
     - **Raises** [`InputError`][lazyrich.InputError] unless the term is a
         [`GradientFlow`][lazyrich.dynamics.GradientFlow] on a loss of constant curvature.
     - **Reference** coefficients as in [`ROS34PW2`][lazyrich.solvers.ROS34PW2], which is made for
-        equations of index 1. `docs/flow.md` derives the use of the dual as the algebraic variable.
+        equations of index 1. `docs/explanation/flow.md` derives the use of the dual as the
+        algebraic variable.
     """
 
     term_structure: ClassVar = diffrax.AbstractTerm

@@ -80,8 +80,8 @@ class ReducedFlow(AbstractDynamics):
     - **Raises** [`InputError`][lazyrich.InputError] for any model except
         [`DiagonalLinear`][lazyrich.models.DiagonalLinear], and for parameters that are not
         positive when $L \ge 3$.
-    - **Source** Derived in `docs/reduction.md`; for $L = 2$, $\lambda = 0$ it is the mirror
-        flow of Woodworth et al., COLT 2020, arXiv:2002.09277.
+    - **Source** Derived in `docs/explanation/reduction.md`; for $L = 2$, $\lambda = 0$ it is the
+        mirror flow of Woodworth et al., COLT 2020, arXiv:2002.09277.
     """
 
     keeps_states: ClassVar[bool] = True

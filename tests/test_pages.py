@@ -1,0 +1,259 @@
+"""The documentation: code runs, links lead somewhere, generated parts are those of the code."""
+
+import json
+import re
+from pathlib import Path
+from urllib.parse import unquote
+
+import markdown
+import mkdocs_api
+import mkdocs_glossary
+import mkdocs_notebooks
+import mkdocs_reference
+import pytest
+import typer
+from mkdocs_tables import filled
+
+import lazyrich as lr
+from lazyrich.cli import app
+
+from .pages import DOCS, ROOT, Block, blocks, pages
+
+PAGES = pages()
+
+# Pages whose code takes less than two seconds.
+QUICK = {
+    "explanation/claims.md",
+    "explanation/reduction.md",
+    "how-to/logs.md",
+    "how-to/my-run-says.md",
+    "reference/studies.md",
+}
+# Pages whose code takes half a minute of compilation; `make batteries` runs them.
+LONG = {
+    "explanation/lazy-and-rich.md",
+    "how-to/choose-settings.md",
+    "how-to/compare-optimisers.md",
+    "tutorials/first-forecast.md",
+    "tutorials/phase-diagram.md",
+}
+
+# How many blocks of a page are not run, each with the reason in a comment before it.
+NOT_RUN = {
+    "README.md": 2,
+    "explanation/precision.md": 1,
+    "explanation/predictors.md": 1,
+    "how-to/compare-optimisers.md": 1,
+    "how-to/explore.md": 2,
+    "how-to/logs.md": 1,
+    "how-to/maps.md": 1,
+    "how-to/own-claims.md": 1,
+    "how-to/own-data.md": 2,
+    "how-to/own-figures.md": 1,
+    "how-to/slurm.md": 1,
+    "how-to/trackers.md": 1,
+    "project/architecture.md": 1,
+    "project/releases.md": 2,
+    "reference/security.md": 2,
+    "reference/studies.md": 1,
+    "results/gallery.md": 8,
+    "results/kumar2024.md": 3,
+    "results/lyu2024.md": 1,
+    "results/words.md": 1,
+    "tutorials/first-run.md": 1,
+    "tutorials/own-network.md": 2,
+    "tutorials/teach.md": 1,
+}
+
+# Programs that console blocks show and that are not ours.
+OTHERS = {
+    "make", "pip", ".venv/bin/pip", "python3", "python", "dask", "export", "ssh", "ls", "for",
+    "openssl", "tensorboard", "pytest", "uv",
+}  # fmt: skip
+
+
+def pages_with_code():
+    for name, text in PAGES.items():
+        if any(not block.why for block in blocks(text)):
+            slow = [] if name in QUICK else [pytest.mark.slow]
+            yield pytest.param(name, id=name, marks=[pytest.mark.battery] if name in LONG else slow)
+
+
+@pytest.mark.parametrize("name", [*pages_with_code()])
+def test_code_runs(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    space: dict[str, object] = {}
+    for block in blocks(PAGES[name]):
+        if block.why:
+            continue
+        if block.kind == "python":
+            exec(compile(block.text, name, "exec"), space)
+        else:
+            run_commands(block)
+
+
+def run_commands(block: Block) -> None:
+    for program, *words in block.commands():
+        if program == "lazyrich":
+            app(words, standalone_mode=False)
+
+
+def test_blocks_that_are_not_run_are_listed_here():
+    counts = {name: sum(bool(block.why) for block in blocks(text)) for name, text in PAGES.items()}
+    assert {name: count for name, count in counts.items() if count} == NOT_RUN
+
+
+def test_command_lines_are_accepted_by_the_parser():
+    group = typer.main.get_command(app)
+    seen = 0
+    for name, text in PAGES.items():
+        for block in blocks(text):
+            for program, *words in block.commands() if block.kind == "console" else ():
+                if program != "lazyrich":
+                    assert program in OTHERS, (name, program)
+                elif "..." not in words:
+                    seen += 1
+                    command = group.commands[words[0]]  # type: ignore[attr-defined]
+                    command.make_context(words[0], words[1:])
+    assert seen > 40
+
+
+def test_scripts_and_goals_that_pages_name_exist():
+    goals = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for name, text in PAGES.items():
+        for script in re.findall(r"(?:python )?\b(benchmarks/\w+\.(?:py|json))", text):
+            assert (ROOT / script).exists(), (name, script)
+        for goal in re.findall(r"(?:`|^\$ )make ([\w-]+)", text, re.MULTILINE):
+            assert goal in goals, (name, goal)
+
+
+# Links.
+
+_FENCE = re.compile(r"^( *)```.*?^\1```$", re.DOTALL | re.MULTILINE)
+_CODE = re.compile(r"`[^`\n]*`")
+_LINK = re.compile(r"\]\(([^)\s]+)\)")
+_NAME = re.compile(r"\]\[(lazyrich\.[\w.]+)\]")
+
+
+def prose(text: str) -> str:
+    return _FENCE.sub("", text)
+
+
+def anchors(text: str) -> set[str]:
+    headings = re.findall(r"^#{1,6} .*$", prose(text), re.MULTILINE)
+    math = {"pymdownx.arithmatex": {"generic": True}}
+    extensions = ["toc", "attr_list", "pymdownx.arithmatex"]
+    found = markdown.markdown("\n\n".join(headings), extensions=extensions, extension_configs=math)
+    return set(re.findall(r'<h\d id="([^"]+)"', found))
+
+
+ANCHORS = {name: anchors(text) for name, text in PAGES.items()}
+
+
+def test_links_between_pages_lead_somewhere():
+    seen = 0
+    for name, text in PAGES.items():
+        here = ROOT if name == "README.md" else (DOCS / name).parent
+        for link in _LINK.findall(prose(text)):
+            if re.match(r"https?:|mailto:", link):
+                continue
+            seen += 1
+            place, _, anchor = unquote(link).partition("#")
+            target = (here / place).resolve() if place else (here / Path(name).name).resolve()
+            assert target.exists(), (name, link)
+            if anchor:
+                page = "README.md" if target.parent == ROOT else str(target.relative_to(DOCS))
+                assert anchor in ANCHORS[page], (name, link)
+    assert seen > 300
+
+
+def test_names_of_the_api_that_texts_link_to_have_an_entry():
+    entries = "\n".join(mkdocs_api.pages().values()) + "\n"
+    texts = dict(PAGES)
+    for path in (ROOT / "src" / "lazyrich").rglob("*.py"):
+        texts[path.name] = path.read_text(encoding="utf-8")
+    seen = 0
+    for where, text in texts.items():
+        for name in _NAME.findall(text):
+            seen += 1
+            owner = name if f"::: {name}\n" in entries else name.rpartition(".")[0]
+            assert f"::: {owner}\n" in entries, (where, name)
+            value = lr
+            for part in name.split(".")[1:]:
+                fields = getattr(value, "model_fields", {}) or getattr(
+                    value, "__dataclass_fields__", {}
+                )
+                if part in fields:
+                    break
+                value = getattr(value, part)
+    assert seen > 300
+
+
+# Generated parts.
+
+
+def test_generated_pages_are_those_of_the_code():
+    for name, text in PAGES.items():
+        assert filled(text) == text, f"{name}: run python mkdocs_tables.py"
+    for name, text in mkdocs_api.pages().items():
+        assert PAGES.get(f"reference/api/{name}") == text, f"{name}: run python mkdocs_tables.py"
+    assert {Path(name).name for name in PAGES if name.startswith("reference/api/")} == {
+        *mkdocs_api.pages()
+    }
+    for path, text in mkdocs_reference.pages().items():
+        assert path.read_text() == text, f"{path.name}: run python mkdocs_tables.py"
+
+
+def test_what_to_do_next_has_a_section_for_every_word():
+    text = PAGES["how-to/my-run-says.md"]
+    parts = re.split(r"^## ", text, flags=re.MULTILINE)
+    for title, words in mkdocs_reference.sections().items():
+        (part,) = [part for part in parts if part.lower().startswith(title)]
+        assert re.findall(r"^### (\w+)$", part, re.MULTILINE) == [*words]
+
+
+def test_terms_of_the_glossary_are_marked_and_in_order():
+    terms = [*mkdocs_glossary.terms()]
+    assert len(terms) > 40
+    assert terms == sorted(terms, key=lambda term: re.sub(r"[$\\]", "", term).lower())
+    marked = re.findall(r"^\*\[(.+)\]: .", mkdocs_glossary.abbreviations(), re.MULTILINE)
+    assert {"tangent kernel", "lazy regime", "null control"} < set(marked) <= set(terms)
+
+
+def test_every_page_is_in_the_table_of_contents():
+    nav = (ROOT / "mkdocs.yml").read_text()
+    for name in PAGES:
+        assert name == "README.md" or f": {name}\n" in nav or f"- {name}\n" in nav, name
+
+
+def test_the_readme_is_short_and_begins_with_what_it_does():
+    text = PAGES["README.md"]
+    assert len(text.splitlines()) <= 120
+    before, _, _ = text.partition("```")
+    assert len(before.split()) > 100
+
+
+def test_notebooks_are_those_of_the_tutorials():
+    notebooks = mkdocs_notebooks.notebooks()
+    kept = {path.name: path.read_text() for path in mkdocs_notebooks.FOLDER.glob("*.ipynb")}
+    assert kept == notebooks, "run python mkdocs_tables.py"
+    cells = json.loads(notebooks["first-run.ipynb"])["cells"]
+    blocks_of = [
+        b.text.strip() for b in blocks(PAGES["tutorials/first-run.md"]) if b.kind == "python"
+    ]
+    assert ["".join(c["source"]) for c in cells if c["cell_type"] == "code"] == blocks_of
+    assert not any(cell.get("outputs") for cell in cells)
+
+
+@pytest.mark.battery
+@pytest.mark.parametrize("name", [*mkdocs_notebooks.notebooks()])
+def test_notebooks_run(name, tmp_path):
+    import nbclient
+    import nbformat
+
+    text = mkdocs_notebooks.notebooks()[name]
+    book = nbformat.reads(text, as_version=4)
+    nbclient.NotebookClient(
+        book, timeout=600, resources={"metadata": {"path": str(tmp_path)}}
+    ).execute()
+    assert all(cell["execution_count"] for cell in book.cells if cell.cell_type == "code")
