@@ -17,7 +17,8 @@ from ..experiments.experiment import Experiment
 from ..experiments.sizes import check_fits
 from ..losses._check import check_own_loss
 from ..models import measured_homogeneity
-from ..models._base import outputs_of
+from ..models._outputs import outputs_of
+from ..models.wrappers.partly_decayed import partly_decayed
 from ..predictors import Predictor
 from ..tasks import Blocks, Samples, Split
 from .achieved import HeldOut, gathered, outputs_of_predictors, predictor_table, scales_of
@@ -143,6 +144,8 @@ def posed(experiment: Experiment, train: Samples, params: Any) -> Problem:
     model, loss = experiment.model, experiment.loss
     if experiment.dynamics.follows_closure:
         model, params = model.condensed(params)
+    if experiment.decayed == "matrices":
+        model = partly_decayed(model, params)
     return Problem(train, params, decay, model, loss, loss_divisor=divisor)
 
 

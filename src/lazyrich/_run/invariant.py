@@ -14,6 +14,7 @@ from .._core.precision import in_double
 from ..dynamics.invariant_clock import InvariantClock
 from ..experiments.experiment import Experiment, check_experiment
 from ..models import measured_invariance
+from ..models.wrappers.partly_decayed import partly_decayed
 from ..records.described import check_record_of
 from ..records.parameters import FINAL, KEPT, KEPT_TIME
 
@@ -152,8 +153,10 @@ def _check_invariant(experiment: Experiment, tolerance: float) -> None:
     if model.has_origin or model.has_mobility or model.is_closed:
         accepted = "keeps initial parameters or moves statistics, so a scale of all is not free"
         raise InputError("model.kind", kind, accepted)
+    if experiment.decayed == "matrices":
+        model = partly_decayed(model, params)
     pairs = zip(*map(jax.tree.leaves, (params, model.decayed(params))), strict=True)
-    if any(np.any(np.asarray(p) != np.asarray(q)) for p, q in pairs):
+    if not model.decays_all or any(np.any(np.asarray(p) != np.asarray(q)) for p, q in pairs):
         accepted = "has parameters without weight decay, so norms do not shrink together"
         raise InputError("model.kind", kind, accepted)
     error = measured_invariance(model, params, model.cast_inputs(x[:_INPUTS]))

@@ -185,7 +185,7 @@ class BatchResult:
             "experiment": experiment.description,
             "experiment_hash": experiment.content_hash,
             "precision": experiment.precision,
-            "homogeneity": experiment.model.homogeneity or 0,
+            "homogeneity": experiment.homogeneity or 0,
             "own_params": self.own_params[place],
             "loss_floor": self.loss_floors[place],
             "resolved_until": self._resolved_until(place),

@@ -11,7 +11,7 @@ from .._core.norms import rms
 from .._core.precision import doubled
 from ..dynamics import Trajectory
 from ..models import AbstractModel
-from ..models._base import outputs_of
+from ..models._outputs import outputs_of
 from .prepared import PreparedProblem
 
 

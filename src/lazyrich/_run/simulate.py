@@ -156,6 +156,8 @@ def _check_batch(
     dynamics = experiments[0].dynamics
     if any(experiment.dynamics != dynamics for experiment in experiments):
         raise InputError("experiments", given, "runs of a batch should share their dynamics")
+    if any(experiment.decayed != experiments[0].decayed for experiment in experiments):
+        raise InputError("experiments", given, "runs of a batch should share their decayed")
     if any(experiment.precision != experiments[0].precision for experiment in experiments):
         raise InputError("experiments", given, "runs of a batch should share their precision")
     if params is not None and len(params) != len(experiments):

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import pydantic
 import tomli_w
@@ -19,7 +19,8 @@ from .._core.keys import at_key, dotted
 from .._core.precision import PrecisionName
 from .._core.shown import as_html, rows
 from .._core.toml import MAX_BYTES, parse_toml, writable
-from ..dynamics import AbstractDynamics, Flow, ReducedFlow, Times
+from ..dynamics import AbstractDynamics, ReducedFlow, Times
+from ..dynamics._default import default_dynamics
 from ..losses import AbstractLoss, Logistic
 from ..models import AbstractModel, DiagonalLinear
 from ..probes import BUILT_IN, ON_REQUEST, AbstractProbe
@@ -27,7 +28,7 @@ from ..probes._base import check_probe
 from ..tasks import AbstractTask
 from ..tasks._array_task import AbstractArrayTask, array_task
 from .changes import check_read_again, check_same_folder, set_keys, with_data_changes
-from .identity import explicit
+from .identity import FIRST_DEFAULT_PROBES, explicit
 from .published import Published
 
 
@@ -42,10 +43,12 @@ class Experiment(Description):
     - **Takes** `task`, `model`, `loss`; `dynamics`, by default the exact reduction if the model
         has one, otherwise [`Flow`][lazyrich.dynamics.Flow]; `init_scale`, the factor $\alpha$ of
         the initial parameters; `weight_decay`, the $\lambda$ of $\mathcal L +
-        \frac\lambda2 \|\theta\|^2$; `divide_loss`, whether to descend $\mathcal L /
-        \alpha_\text{out}^2$ instead of $\mathcal L$, where $\alpha_\text{out}$ is the model's
-        `output_scale`; `t1`, the last time, in gradient-flow time; `times`, when to record;
-        `probes`, what to record, by name or your own; `seed` of the data and the parameters;
+        \frac\lambda2 \|\theta\|^2$; `decayed`, the parameters in this norm: `all`, or `matrices`,
+        which leaves out biases, gains and shifts (see `is_matrix` of a model); `divide_loss`,
+        whether to descend $\mathcal L / \alpha_\text{out}^2$ instead of $\mathcal L$, where
+        $\alpha_\text{out}$ is the model's `output_scale`; `t1`, the last time, in gradient-flow
+        time; `times`, when to record; `probes`, what to record, by name or your own; `seed` of the
+        data and the parameters;
         `precision`, the type of parameters, data and derivatives, `float64` or `float32` (see
         `docs/explanation/precision.md`); `name`, any text; `published`, numbers to compare with.
     - With `divide_loss`, $t$ is the flow time of the divided loss. Kernels grow like
@@ -62,6 +65,7 @@ class Experiment(Description):
     loss: AbstractLoss = Logistic()
     init_scale: Annotated[float, Gt(0), _help("alpha, multiplies the parameters")] = 1.0
     weight_decay: Annotated[float, Ge(0), _help("lambda in loss + (lambda/2) |theta|^2")] = 0.0
+    decayed: Annotated[Literal["all", "matrices"], _help("what decays: all or matrices")] = "all"
     divide_loss: Annotated[bool, _help("divide the loss by output_scale^2: true or false")] = False
     t1: Annotated[float, Gt(0), _help("horizon, in flow time (learning rate x steps)")] = 1e4
     seed: Annotated[int, Ge(0), pydantic.Field(lt=2**63), _help("fixes data and parameters")] = 0
@@ -245,7 +249,7 @@ class Experiment(Description):
         content = explicit(self.model_copy(update={"published": None}), "")
         content.pop("name", None)
         content.pop("published", None)
-        if self.probes == _FIRST_DEFAULT_PROBES:
+        if self.probes == FIRST_DEFAULT_PROBES:
             content.pop("probes")
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
@@ -309,6 +313,16 @@ class Experiment(Description):
         return scale**2
 
     @property
+    def decays_partly(self) -> bool:
+        """Whether some parameters may not decay although the model itself would allow it."""
+        return self.decayed == "matrices" and self.model.has_biases
+
+    @property
+    def homogeneity(self) -> int | float | None:
+        """The degree of the model in its parameters, if all of them decay; otherwise None."""
+        return None if self.decays_partly else self.model.homogeneity
+
+    @property
     def time_axis(self) -> tuple[str, str]:
         """The long name and the unit of the times in a record."""
         if self.dynamics.in_log_time:
@@ -328,21 +342,8 @@ def check_experiment(value: object) -> None:
         raise InputError("experiment", value, accepted)
 
 
-def default_dynamics(model: AbstractModel) -> AbstractDynamics:
-    """The gradient flow of a model, by its exact reduction if it has one."""
-    return ReducedFlow() if model.diagonal_depth is not None else Flow()
-
-
 _PROBES = BUILT_IN | ON_REQUEST
 
 _NONE = object()
-
-# The first version recorded these by default; files that list them mean the default.
-_FIRST_DEFAULT_PROBES = (
-    "train_loss", "test_loss", "train_log_loss", "test_log_loss", "train_accuracy",
-    "test_accuracy", "param_norm", "weight_norm_l1", "weight_norm_l2", "margin_l1", "margin_l2",
-    "nuclear_norm", "drift", "cosine_to_kernel", "cosine_to_rich", "distance_to_kernel",
-    "distance_to_rich",
-)  # fmt: skip
 
 _PARTS: dict[str, type[Description]] = {"times": Times, "published": Published}

@@ -13,6 +13,14 @@ from .._core.fingerprint import fingerprint, is_own, name_of
 from ..probes import BUILT_IN, ON_REQUEST, AbstractProbe
 from ..tasks._array_task import AbstractArrayTask
 
+# The first version recorded these by default; files that list them mean the default.
+FIRST_DEFAULT_PROBES = (
+    "train_loss", "test_loss", "train_log_loss", "test_log_loss", "train_accuracy",
+    "test_accuracy", "param_norm", "weight_norm_l1", "weight_norm_l2", "margin_l1", "margin_l2",
+    "nuclear_norm", "drift", "cosine_to_kernel", "cosine_to_rich", "distance_to_kernel",
+    "distance_to_rich",
+)  # fmt: skip
+
 Met = list[tuple[Any, str]]
 """The user's own objects in a description, each with the SHA-256 of what it computes."""
 

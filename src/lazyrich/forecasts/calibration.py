@@ -121,6 +121,8 @@ def family_of(experiment: Experiment, direction: str) -> Family:
     known, task = families(), experiment.task.kind_name()
     if experiment.weight_decay == 0:
         return known.get(f"{task}, no decay", known["unknown, no decay"])
+    if experiment.decays_partly:
+        return known["unknown"]
     theory = experiment.model.theory(experiment.loss.is_classification)
     if not theory.of_any_task:
         return known.get(f"{theory.family} on {task}", known["unknown"])

@@ -16,6 +16,7 @@ from .verdict import Reason
 _NOT_LAZY = 0.3
 # The value of lambda t below which the decay of a model without a degree is a perturbation.
 _LITTLE_DECAY = 0.1
+_NO_DEGREE = "the model is not homogeneous"
 # Outputs at time 0 below this size, relative to the labels, are taken as zero.
 _ZERO = 1e-6
 
@@ -47,19 +48,18 @@ def caveats_of_model(experiment: Experiment, until: float) -> list[Reason]:
     found, model = [], experiment.model
     if model.has_kinks:
         found.append(Reason(1, "the model has kinks, but the theory assumes a smooth model"))
-    if model.homogeneity is None:
+    if experiment.homogeneity is None:
         passed = experiment.weight_decay * until
+        what = "biases and gains do not decay" if experiment.decays_partly else _NO_DEGREE
         if passed > _LITTLE_DECAY:
-            text = "the model is not homogeneous, so the kernel flow is accurate only up to times "
-            text += f"much smaller than 1 / lambda; it is used up to {passed:.2g} / lambda"
+            text = f"{what}, so the kernel flow is accurate only up to times much smaller than "
+            text += f"1 / lambda; it is used up to {passed:.2g} / lambda"
             found.append(Reason(2, text))
         elif passed > 0:
-            text = "the model is not homogeneous, but weight decay has little effect as long as "
-            found.append(Reason(1, f"{text}the kernel flow is used"))
+            text = f"{what}, but weight decay has little effect as long as the kernel flow is used"
+            found.append(Reason(1, text))
         else:
-            found.append(
-                Reason(0, "the model is not homogeneous, which has no effect without weight decay")
-            )
+            found.append(Reason(0, f"{what}, which has no effect without weight decay"))
     return found
 
 

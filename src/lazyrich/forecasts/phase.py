@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Shaped
 from scipy.interpolate import PchipInterpolator
 from scipy.optimize import brentq
 
+from .._core.errors import InputError
 from .._run.weights import evaluate_all
 from ..dynamics import Problem
 from ..models import AbstractLinearModel, AbstractModel
@@ -126,6 +127,10 @@ def kernel_phase(
     flow = kernel_flow(problem)
     speed, rate = rates(flow)
     linear = is_linear_in_parameters(problem.model, problem.params, problem.train.x)
+    if linear and not problem.model.decays_all and float(problem.weight_decay) > 0:
+        # The kernel flow has one rate of decay, and for a linear model it is used at all times.
+        accepted = "a forecast of a model linear in its parameters needs decay of all of them"
+        raise InputError("decayed", "some parameters", accepted)
     until = horizon(flow, t1, rate, linear)
     observe = Breakdown(flow, problem.model, problem.params, problem.train.x, linear)
     times = grid(flow, t1, until, speed, fastest(flow), linear)

@@ -14,7 +14,6 @@ from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 from .._core.description import Choice
 from .._core.errors import InputError
 from .._core.norms import tree_norm
-from .._core.own_code import remedy_for
 from .._core.precision import float_type, promoted
 from ._jacobian import contract
 from .theory import Theory
@@ -179,6 +178,33 @@ class AbstractModel(Choice):
         return params
 
     @property
+    def decays_all(self) -> bool:
+        """Whether weight decay acts on all trained parameters."""
+        return True
+
+    @property
+    def has_biases(self) -> bool:
+        """Whether some parameters may be no weights of linear maps, see `is_matrix`."""
+        return True
+
+    def is_matrix(self, params: Any) -> Any:
+        """For each array of `params`, whether it holds weights of a linear map.
+
+        Biases, and gains and shifts of a normalisation, are not: decay with `decayed = "matrices"`
+        leaves them out. By default, arrays of two or more axes hold weights.
+        """
+        return jax.tree.map(lambda leaf: jnp.ndim(leaf) >= 2, params)
+
+    def linear_maps(self, params: Any) -> list[Array]:
+        """`params`, or a tree like it, as matrices `(out, in)` and diagonals `(d,)` of linear maps.
+
+        If biases are another column of the weights of their layer, the balance of a row is
+        continuous where a ReLU switches, see [`Arrival`][lazyrich.probes.Arrival].
+        """
+        found = map(jnp.asarray, jax.tree.leaves(self.trained(params)))
+        return [p.reshape(len(p), -1) if p.ndim > 1 else jnp.ravel(p) for p in found]
+
+    @property
     def has_origin(self) -> bool:
         """Whether the parameters contain their initial values, which training does not change."""
         return False
@@ -295,34 +321,6 @@ class AbstractModel(Choice):
     def _not_closing(self) -> InputError:
         accepted = f"needs a CommitteeMachine with frozen readouts, not {type(self).__name__}"
         return InputError("dynamics.closure", True, accepted)
-
-
-def outputs_of(model: AbstractModel, params: Any, x: Shaped[Array, "n d"]) -> jax.ShapeDtypeStruct:
-    """The shape of the outputs of a model, found by tracing the model.
-
-    - **Raises** [`InputError`][lazyrich.InputError] if the model fails, with its error message in
-        one line, or if its outputs are not of shape `(n,)` or `(n, c)` and of the type of the
-        parameters.
-    """
-    name = type(model).__name__
-    try:
-        found = jax.eval_shape(model.apply, params, x)
-    except InputError:
-        raise
-    except Exception as error:
-        raise InputError(
-            "model", name, f"fails on inputs {x.shape}: {remedy_for(error)}"
-        ) from error
-    if not isinstance(found, jax.ShapeDtypeStruct):
-        raise InputError("model", name, f"should return one array, not a {type(found).__name__}")
-    if found.ndim not in (1, 2) or found.shape[0] != len(x):
-        accepted = f"outputs of {len(x)} inputs should be ({len(x)},) or ({len(x)}, c)"
-        raise InputError("model", f"outputs {found.shape}", accepted)
-    wanted = float_type(params)
-    if found.dtype != wanted:
-        accepted = f"should be {wanted}, as parameters and inputs are; leave out what casts them"
-        raise InputError("model", f"outputs {found.dtype}", accepted)
-    return found
 
 
 def _shapes(params: Any) -> str:

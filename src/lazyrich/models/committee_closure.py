@@ -30,6 +30,10 @@ class AbstractCommitteeClosure(AbstractModel):
         return self.output_scale
 
     @property
+    def has_biases(self) -> bool:
+        return False
+
+    @property
     def closes(self) -> bool:
         return True
 

@@ -2,6 +2,7 @@
 
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import jax.random as jr
 from annotated_types import Ge, Gt
@@ -57,6 +58,13 @@ class CommitteeMachine(AbstractModel):
     @property
     def alpha_out(self) -> float:
         return self.output_scale
+
+    @property
+    def has_biases(self) -> bool:
+        return False
+
+    def is_matrix(self, params: Any) -> Any:
+        return jax.tree.map(lambda leaf: True, params)  # readouts are weights, too
 
     @property
     def closes(self) -> bool:

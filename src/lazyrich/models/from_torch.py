@@ -87,6 +87,15 @@ class FromTorch(AbstractOwn):
         del dim
         return sum(value.size for value in self.net.params.values())
 
+    @property
+    def homogeneity(self) -> float | None:
+        # Parameters of which only some decay do not shrink together.
+        return None if self.undecayed else super().homogeneity
+
+    @property
+    def decays_all(self) -> bool:
+        return not self.undecayed
+
     def decayed(self, params: Any) -> Any:
         if not self.undecayed:
             return params

@@ -3,6 +3,7 @@
 import abc
 from typing import Any
 
+import jax
 from jaxtyping import Array, Float, Shaped
 
 from .._core.precision import promoted
@@ -22,6 +23,13 @@ class AbstractLinearModel(AbstractModel):
     @abc.abstractmethod
     def evaluate(self, weights: Float[Array, "..."], x: Shaped[Array, "n d"]) -> Float[Array, " n"]:
         """Outputs on `x` for given weights."""
+
+    @property
+    def has_biases(self) -> bool:
+        return False
+
+    def is_matrix(self, params: Any) -> Any:
+        return jax.tree.map(lambda leaf: True, params)
 
     def kernel_weights(self, params: Any) -> Float[Array, "..."] | None:
         r"""The $h$ of the tangent kernel $\sum_j h_j x_j x'_j$ at `params`, in the shape of $w$.

@@ -1,5 +1,6 @@
 """Multi-layer perceptrons."""
 
+import itertools
 from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
@@ -14,6 +15,7 @@ from .._core.errors import InputError
 from .._core.norms import tree_norm
 from .._core.precision import in_double, promoted
 from ._base import AbstractModel, Factors, OutputScale, Posed, Readout
+from ._linear_maps import with_bias
 from ._row_blocks import in_blocks
 from .normalisation import Normalisation, normalised
 from .theory import Theory
@@ -109,6 +111,10 @@ class MLP(AbstractModel):
     def is_normalised(self) -> bool:
         """Whether a norm divides the outputs of any layer."""
         return self.normalisation != "none" or self.normalised_readout
+
+    @property
+    def has_biases(self) -> bool:
+        return bool(self.bias) or self.affine
 
     @property
     def homogeneity(self) -> int | None:
@@ -254,6 +260,11 @@ class MLP(AbstractModel):
 
     def layer_weights(self, params: MLPParams) -> tuple[Float[Array, "out in"], ...]:
         return params.weights
+
+    def linear_maps(self, params: MLPParams) -> list[Array]:
+        biases = [params.bias if self.bias else None, *(params.later or ())]
+        found = itertools.starmap(with_bias, itertools.zip_longest(params.weights, biases))
+        return [*found, *(params.gains or ()), *(params.shifts or ())]
 
     @promoted
     def zero_readout(self, params: MLPParams, x: Shaped[Array, "n d"]) -> Readout | None:

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 from .._core.errors import InputError
 from .._core.precision import in_double, promoted
 from ._base import AbstractModel, OutputScale
+from ._linear_maps import with_bias
 from .normalisation import Normalisation, normalised
 from .theory import Theory
 
@@ -140,6 +141,18 @@ class Transformer(AbstractModel):
         last = last + hidden @ params.mlp_out.T + params.mlp_out_bias[None]
         last = normalised(last, self.normalisation)
         return self.output_scale * (last @ params.unembedding)
+
+    def linear_maps(self, params: TransformerParams) -> list[Array]:
+        width = self.width
+        return [
+            params.embedding,
+            params.positions,
+            *(heads.reshape(-1, width) for heads in (params.queries, params.keys, params.values)),
+            params.heads_out.reshape(width, -1),
+            with_bias(params.mlp_in, params.mlp_in_bias),
+            with_bias(params.mlp_out, params.mlp_out_bias),
+            params.unembedding.T,
+        ]
 
     @in_double
     def cast_inputs(self, x: Shaped[Array, "n d"]) -> Shaped[Array, "n d"]:

@@ -59,6 +59,8 @@ class Stationarity(AbstractProbe):
         # Models that contain their initial values are outside the theory of both phases.
         if context.x_train is None or context.model.has_origin:
             return False
+        if float(context.weight_decay) > 0 and not context.model.decays_all:
+            return False
         known = self.side == "kernel" or context.model.homogeneity is not None
         return known and (context.loss.is_classification or context.y_train.size <= _MOST_OUTPUTS)
 

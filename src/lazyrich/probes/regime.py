@@ -17,7 +17,8 @@ class Drift(AbstractProbe):
     r"""$\|e^{\lambda t}\theta(t)/\alpha - \bar\theta\|_2$: deviation from pure decay.
 
     $\alpha$ is `init_scale` and $\bar\theta = \theta(0)/\alpha$. The drift is small as long as the
-    linearisation of the net holds, even if $\theta$ itself shrinks.
+    linearisation of the net holds, even if $\theta$ itself shrinks. Parameters without decay enter
+    with $\theta/\alpha - \bar\theta$.
 
     - **Source** Lyu et al., ICLR 2024, arXiv:2311.18817: the kernel regime.
     """
@@ -41,7 +42,17 @@ class Drift(AbstractProbe):
         # The initial parameters are shrunk, because e^{lambda t} overflows at late times.
         shrink = jnp.exp(-context.weight_decay * state.time)
         now, start = map(context.model.trained, (state.params, context.params))
-        gaps = jax.tree.map(lambda p, p0: p - shrink * p0, now, start)
+        if context.model.decays_all:
+            gaps = jax.tree.map(lambda p, p0: p - shrink * p0, now, start)
+        else:
+            ones = context.model.decayed(jax.tree.map(jnp.ones_like, context.params))
+            # Gaps are in units of the shrinking parameters, and so those of the others shrink.
+            gaps = jax.tree.map(
+                lambda p, p0, d: jnp.where(d > 0, p - shrink * p0, shrink * (p - p0)),
+                now,
+                start,
+                context.model.trained(ones),
+            )
         log_drift = (
             jnp.log(tree_norm(gaps) / context.init_scale) + context.weight_decay * state.time
         )

@@ -123,7 +123,7 @@ def _described(
     return {
         "experiment": experiment.description,
         "experiment_hash": experiment.content_hash,
-        "homogeneity": experiment.model.homogeneity or 0,
+        "homogeneity": experiment.homogeneity or 0,
     }
 
 

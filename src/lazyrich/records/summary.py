@@ -108,7 +108,7 @@ def _textbook(record: xr.Dataset, init_scale: float | None) -> float:
 
 def textbook_of(experiment: Experiment, init_scale: float | None = None) -> float:
     """The textbook time for the experiment's scale or another one; NaN if not homogeneous."""
-    if experiment.model.homogeneity is None:
+    if experiment.homogeneity is None:
         return math.nan
     scale = experiment.init_scale if init_scale is None else init_scale
     return textbook_time(scale, experiment.weight_decay)

@@ -61,7 +61,9 @@ def _normal_forms(experiment: Experiment, base: dict[str, Any], axis: Any) -> It
         if any(key.startswith("dynamics.") for key in axis.keys):
             dynamics = dynamics.normal_form(len(one.task.sample(jr.key(one.seed)).train.x))
         divides = one.divide_loss and one.loss_divisor != 1
-        changes = {"dynamics": dynamics, "divide_loss": divides, **without_effect}
+        decayed = one.decayed if one.weight_decay > 0 and one.model.has_biases else "all"
+        changes = {"dynamics": dynamics, "divide_loss": divides, "decayed": decayed}
+        changes |= without_effect
         yield one.model_copy(update=changes).content_hash
 
 

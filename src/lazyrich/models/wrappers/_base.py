@@ -39,6 +39,14 @@ class AbstractWrapper(AbstractModel):
     def origin_decays(self) -> bool:
         return self.model.origin_decays
 
+    @property
+    def decays_all(self) -> bool:
+        return self.model.decays_all
+
+    @property
+    def has_biases(self) -> bool:
+        return self.model.has_biases
+
     def theory(self, classification: bool) -> Theory:
         # Predictors refer to the weights of the inner model, so only the family is kept.
         inner = self.model.theory(classification)
@@ -82,6 +90,12 @@ class AbstractExpanded(AbstractWrapper):
     def decayed(self, params: Expansion) -> Expansion:
         moved = self.model.decayed(params.moved)
         return Expansion(moved, jax.tree.map(jnp.zeros_like, params.origin))
+
+    def is_matrix(self, params: Expansion) -> Expansion:
+        return Expansion(*map(self.model.is_matrix, params))
+
+    def linear_maps(self, params: Expansion) -> list[Array]:
+        return self.model.linear_maps(params.moved)
 
     @promoted
     def norm(self, params: Expansion) -> Float[Array, ""]:

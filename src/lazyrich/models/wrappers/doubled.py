@@ -58,6 +58,12 @@ class Doubled(AbstractWrapper):
     def decayed(self, params: DoubledParams) -> DoubledParams:
         return DoubledParams(*map(self.model.decayed, params))
 
+    def is_matrix(self, params: DoubledParams) -> DoubledParams:
+        return DoubledParams(*map(self.model.is_matrix, params))
+
+    def linear_maps(self, params: DoubledParams) -> list[Array]:
+        return [found for copy in params for found in self.model.linear_maps(copy)]
+
     def layer_weights(self, params: DoubledParams) -> tuple[Float[Array, "out in"], ...]:
         return self.model.layer_weights(params.plus)
 

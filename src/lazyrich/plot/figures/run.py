@@ -38,7 +38,7 @@ def record_of(run: xr.Dataset, result: PanelResult) -> xr.Dataset:
     experiment = result.sweep.experiment
     attributes = {
         "experiment": experiment.description,
-        "homogeneity": experiment.model.homogeneity or 0,
+        "homogeneity": experiment.homogeneity or 0,
     }
     long_name, units = experiment.time_axis
     labels = {"long_name": long_name, "units": units}

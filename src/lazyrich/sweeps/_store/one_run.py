@@ -78,6 +78,6 @@ def _record(results: Results, row: int, sweep: Sweep, number: int) -> xr.Dataset
         "experiment_hash": results.hashes[row],
         "ending": results.endings[row],
         "lazyrich_version": str(results.about.get("versions", {}).get("lazyrich", "")),
-        "homogeneity": (run.model.homogeneity or 0) if built else 0,
+        "homogeneity": (run.homogeneity or 0) if built else 0,
     }
     return xr.Dataset({**variables, **scales, **columns}, coords, attributes)
