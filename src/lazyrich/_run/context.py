@@ -59,6 +59,8 @@ def probed(
         context = dataclasses.replace(context, twin=twin)
     forceless = experiment.dynamics.is_small_decay_limit
     known = [probe for probe in probes if not (forceless and probe.needs_forces)]
+    if not experiment.dynamics.ends_in_balance:
+        known = [probe for probe in known if not probe.needs_balance]
     return ProbedRun(context, tuple(probe for probe in known if probe.applies(context)))
 
 

@@ -244,6 +244,11 @@ class AbstractDynamics(Choice):
         """Whether steps are not proportional to the gradient, so that time is not flow time."""
         return False
 
+    @property
+    def ends_in_balance(self) -> bool:
+        """Whether training ends where weight decay and the gradient of the loss balance."""
+        return True
+
     def as_flow(self) -> "AbstractDynamics | None":
         """These dynamics if they solve gradient flow with error control; otherwise None."""
         return None

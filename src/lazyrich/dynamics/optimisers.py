@@ -130,6 +130,10 @@ class AdamW(AbstractAdam):
         multiplier equal to $\eta$, as in PyTorch and optax.
     """
 
+    @property
+    def ends_in_balance(self) -> bool:
+        return False  # decay balances a rescaled gradient
+
     def transformation(self, weight_decay: Array) -> optax.GradientTransformation:
         scale = optax.scale_by_adam(self.beta1, self.beta2, self.epsilon)
         return optax.chain(scale, optax.add_decayed_weights(weight_decay))

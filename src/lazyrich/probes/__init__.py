@@ -6,6 +6,7 @@ from ._base import (
     RunContext as RunContext,
     RunState as RunState,
 )
+from .arrival import Arrival as Arrival, MapArrival as MapArrival
 from .certificates import Complementarity as Complementarity, Stationarity as Stationarity
 from .committee import (
     CommitteeError as CommitteeError,
@@ -112,6 +113,8 @@ ON_REQUEST: dict[str, AbstractProbe] = {
         TwinError(),
         KernelRegression("test"),
         KernelRegression("population"),
+        Arrival(),
+        MapArrival(),
         Invariance(),
         BlockInvariance(),
         Weights(1),

@@ -85,6 +85,9 @@ class AbstractProbe(eqx.Module):
     needs_forces: ClassVar[bool] = False
     """Whether the probe requires residuals that are not zero, as in a run with weight decay."""
 
+    needs_balance: ClassVar[bool] = False
+    """Whether the probe requires dynamics that end where decay and gradient balance."""
+
     @property
     def name(self) -> str:
         """The name of the variable in the record."""

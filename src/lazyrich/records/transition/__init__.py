@@ -1,5 +1,6 @@
 """Times, scores and outcome of a run."""
 
+from .arrival import ARRIVED as ARRIVED
 from .change import Change as Change, outcome_of as outcome_of
 from .crossing import change_times as change_times
 from .events import Transition as Transition, time_names as time_names

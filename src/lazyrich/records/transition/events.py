@@ -34,6 +34,8 @@ class Transition:
     - `ceiling`: the best test score of a certified predictor; `chance`, that of the best constant
         output.
     - `settled`: whether scores, directions and norm no longer change.
+    - `arrived`: whether the run has settled and decay and loss balance, see
+        [arrival](record.md#arrival); None if the record does not contain `arrival`.
     - `t_train_is_bound`: whether the data were fitted before the first record after 0. Then
         `t_train`, the time of that record, is only an upper bound, and delays are lower bounds.
     - `scored_by`: `accuracy`; `R2`, which is 1 - loss / variance of the labels; or `loss at time 0`
@@ -68,6 +70,7 @@ class Transition:
     t_train_is_bound: bool
     scored_by: ScoredBy
     ending: str
+    arrived: bool | None = None
     unit: str = "t"
     logged: bool = False
 
@@ -95,7 +98,10 @@ class Transition:
         """What to do next, in one line."""
         if self.is_recent:
             return RECENT.replace("record", "log", 1) if self.logged else RECENT
-        return advice_on(self.outcome, self.state, self.ending, logged=self.logged)
+        # At rest without a balance, as on a plateau, parameters still move.
+        rests = self.state == "settled" and self.arrived is False
+        state = "moving" if rests else self.state
+        return advice_on(self.outcome, state, self.ending, logged=self.logged)
 
     @property
     def is_recent(self) -> bool:
@@ -121,14 +127,17 @@ class Transition:
         if self.is_recent:
             parts.append("the change is seen in too few records to count")
         stopped = f"stopped by {self.ending}" if self.state == "stopped" else self.state
+        if self.arrived is not None:
+            stopped += ", arrived" if self.arrived else ", not arrived"
         return "; ".join([*parts, stopped])
 
     def numbers(self) -> dict[str, float]:
-        """Every field that is a number; true is 1 and false is 0."""
+        """Every field that is a number; true is 1 and false is 0. Without `arrived`."""
         return {
             field.name: float(value)
             for field in _MEASURED
             if isinstance(value := getattr(self, field.name), float | bool)
+            and field.name != "arrived"
         }
 
     def table(self) -> dict[str, Any]:

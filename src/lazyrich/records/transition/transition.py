@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 
 from ..._core.errors import InputError
 from ..described import check_record
+from .arrival import has_arrived
 from .change import ROUNDING, Change, outcome_of
 from .crossing import NEVER, change_times, is_bound, sustained_crossing
 from .events import Transition, unknown_transition
@@ -16,7 +17,7 @@ from .scales import scales_of_record
 from .scores import Curves, Scales, ceiling_of, chance_of, score_of, scored_by
 from .settled import has_settled
 from .thresholds import Thresholds, thresholds_of
-from .words import Outcome, is_broken
+from .words import Outcome, is_broken, state_of
 
 # A fit is lost if more than this fraction of the distance to a constant output is lost.
 _COLLAPSED = 0.5
@@ -99,6 +100,7 @@ def read_off(
         ceiling=ceiling_of(by, scales),
         chance=chance_of(by, scales),
         settled=settled and not is_broken(ending),
+        arrived=has_arrived(curves, settled=state_of(ending, settled) == "settled", sustained=k),
         t_train_is_bound=is_bound(times, t_train),
         scored_by=by,
     )
