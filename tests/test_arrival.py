@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 import lazyrich as lr
-from lazyrich.models import MLPParams
 from tests.helpers import small_experiment
 
+# Types name arrays of JAX, and those of NumPy are taken.
+MLPParams: Any = lr.models.MLPParams
 RNG = np.random.default_rng(2)
 N, D, H, DECAY = 7, 3, 4, 0.3
 X, Y = RNG.normal(size=(N, D)), RNG.normal(size=(N, 2))
@@ -49,21 +50,22 @@ def by_hand(activation: str, x: Any, params: Any) -> Any:
 
 
 def ratios(pairs: Any, decays: Any, *, diagonal: bool) -> tuple[list[float], float]:
-    left, size = [], []
+    left: list[float] = []
+    size: list[float] = []
     for (force, product), own in zip(pairs, decays, strict=True):
         parts = [DECAY * own @ own.T, force.T @ product / N]
         if diagonal:
             parts = [np.diag(part) for part in parts]
-        left.append(np.linalg.norm(parts[0] + parts[1]))
-        size.append(np.linalg.norm(parts[0]) + np.linalg.norm(parts[1]))
+        left.append(float(np.linalg.norm(parts[0] + parts[1])))
+        size.append(float(np.linalg.norm(parts[0]) + np.linalg.norm(parts[1])))
     return [a / b for a, b in zip(left, size, strict=True)], sum(left) / sum(size)
 
 
 def test_of_a_net_with_kinks_it_is_the_balance_of_each_unit():
     """The sum over samples of the force on z = Wx + b times z, without any gradient of weights."""
-    later = PARAMS.later
-    assert later is not None
-    affine = [np.c_[w, b] for w, b in zip(PARAMS.weights, (PARAMS.bias, later[0]), strict=True)]
+    affine = [
+        np.c_[w, b] for w, b in zip(PARAMS.weights, (PARAMS.bias, PARAMS.later[0]), strict=True)
+    ]
     each, total = ratios(by_hand("relu", X, PARAMS), affine, diagonal=True)
     record = measured("relu", "all", X, PARAMS)
     np.testing.assert_allclose(record["map_arrival"], each, rtol=1e-9)

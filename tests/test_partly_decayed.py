@@ -11,10 +11,11 @@ from scipy.integrate import solve_ivp
 import lazyrich as lr
 from lazyrich.forecasts.calibration import family_of
 from lazyrich.forecasts.caveats import caveats_of_model
-from lazyrich.models import MLPParams
 from lazyrich.models.wrappers.partly_decayed import PartlyDecayed, partly_decayed
 from tests.helpers import in_double
 
+# Types name arrays of JAX, and those of NumPy are taken.
+MLPParams: Any = lr.models.MLPParams
 RNG = np.random.default_rng(1)
 X, Y = RNG.normal(size=(8, 3)), RNG.normal(size=8)
 H, DECAY = 5, 0.2
@@ -42,10 +43,9 @@ def experiment(**changes: Any) -> lr.Experiment:
     return lr.Experiment(**fields | changes)
 
 
-def flat(params: MLPParams) -> np.ndarray:
-    (first, last), later = params.weights, params.later
-    assert later is not None
-    return np.concatenate([np.ravel(a) for a in (first, params.bias, last, later[0])])
+def flat(params: Any) -> np.ndarray:
+    first, last = params.weights
+    return np.concatenate([np.ravel(a) for a in (first, params.bias, last, params.later[0])])
 
 
 BIASES = np.r_[np.zeros(3 * H), np.ones(H), np.zeros(H), 1.0].astype(bool)

@@ -17,7 +17,8 @@ X, Y = RNG.normal(size=(6, 3)), RNG.normal(size=(6, 2))
 MODEL = lr.models.MLP(
     widths=(4,), outputs=2, activation="tanh", bias="all", normalisation="layer", affine=True
 )
-PARAMS = lr.models.MLPParams(
+Params: Any = lr.models.MLPParams  # whose types name arrays of JAX
+PARAMS = Params(
     weights=(RNG.normal(size=(4, 3)), RNG.normal(size=(2, 4))),
     bias=RNG.normal(size=4),
     later=(RNG.normal(size=2),),
