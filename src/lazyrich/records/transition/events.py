@@ -35,7 +35,7 @@ class Transition:
         output.
     - `settled`: whether scores, directions and norm no longer change.
     - `arrived`: whether the run has settled and decay and loss balance, see
-        [arrival](record.md#arrival); None if the record does not contain `arrival`.
+        [arrival](../record.md#arrival); None if the record does not contain `arrival`.
     - `t_train_is_bound`: whether the data were fitted before the first record after 0. Then
         `t_train`, the time of that record, is only an upper bound, and delays are lower bounds.
     - `scored_by`: `accuracy`; `R2`, which is 1 - loss / variance of the labels; or `loss at time 0`
