@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import lazyrich as lr
+from lazyrich._torch import functional
 from lazyrich.torch import functional as lt
 
 torch.set_num_threads(1)
@@ -53,6 +54,58 @@ class Scaled(nn.Module):
         return self.scale * self.line(x)
 
 
+class Transformer(nn.Module):
+    """Two layers of PyTorch's transformer, with padding and a mask of later positions."""
+
+    def __init__(self, v=5, d=6):
+        super().__init__()
+        self.table = nn.Embedding(v, d, padding_idx=0)
+        self.place = nn.Parameter(torch.randn(3, d))
+        layers = (nn.TransformerEncoderLayer(d, 2, 8, batch_first=True) for _ in range(2))
+        self.layers = nn.ModuleList(layers)
+        self.out = nn.Linear(d, v)
+
+    def forward(self, x):
+        h = self.table(x) + self.place
+        later = torch.triu(torch.full((3, 3), -torch.inf, dtype=h.dtype), 1)
+        for layer in self.layers:
+            h = layer(h, src_mask=later)
+        return self.out(h[:, -1])
+
+
+class ByHand(nn.Module):
+    """Products and sums with parameters, positions first, a map used twice, and an own gain."""
+
+    def __init__(self, d=4):
+        super().__init__()
+        self.into, self.bias = nn.Parameter(torch.randn(3, d)), nn.Parameter(torch.randn(2, 1, d))
+        self.twice, self.gain = nn.Linear(d, d), nn.Parameter(torch.randn(1, d))
+        self.norm, self.act = nn.RMSNorm(d), nn.ReLU(inplace=True)
+        self.out = nn.Parameter(torch.randn(d, 2))
+        self.shift = nn.Parameter(torch.tensor(0.3))
+
+    def forward(self, x):
+        h = torch.stack([x, x.flip(1)]) @ self.into + self.bias  # (positions, samples, width)
+        for _ in range(2):
+            h = h + self.act(self.twice(self.norm(h) * self.gain))
+        return torch.matmul(h[1] - h[0] ** 2, self.out) + self.shift
+
+
+class Mixing(nn.Module):
+    """A net that mixes its samples: a sample by itself is at zero."""
+
+    def __init__(self):
+        super().__init__()
+        self.line = nn.Linear(3, 2)
+
+    def forward(self, x):
+        return torch.tanh(self.line(x - x.mean(0)))
+
+
+FOLLOWED = ("mlp", "attention", "frozen", "scaled", "transformer", "by hand")
+"""Nets whose per-sample gradients are not formed, but for those of tied parameters."""
+
+
 def nets():
     torch.manual_seed(0)
     mlp = nn.Sequential(nn.Linear(3, 5), nn.GELU(), nn.Dropout(0.5), nn.Linear(5, 2))
@@ -68,6 +121,9 @@ def nets():
         "branching": (Branching(), x),
         "frozen": (frozen, x),
         "scaled": (Scaled(), x),
+        "transformer": (Transformer(), torch.randint(0, 5, (4, 3))),
+        "by hand": (ByHand(), x),
+        "mixing": (Mixing(), x),
     }
 
 
@@ -108,6 +164,7 @@ def test_gram_matrices_are_those_of_a_backward_pass_for_every_output(name):
         traced = lt.gram(net, params, x, traced=True, chunk=chunk)
         every = exact.reshape(len(x), c, len(x), c)
         torch.testing.assert_close(traced, torch.einsum("iaja->ij", every), **close)
+    assert (functional._plans[net][1] is not None) == (name in FOLLOWED)
 
 
 def test_the_training_is_left_as_it_was():

@@ -6,7 +6,8 @@ buffers and random states as they were.
 """
 
 import functools
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from torch.func import functional_call, vjp, vmap
 from torch.utils._pytree import tree_leaves, tree_map
 
 from .._core.errors import InputError
+from .factors import Factor, Plan, Rows, factors, plan_of, products
 from .undisturbed import undisturbed, unwrapped
 
 Parameters = dict[str, Tensor]
@@ -101,7 +103,8 @@ def per_sample_rows(
     """
     net = unwrapped(net)
     with undisturbed(net):
-        return torch.cat(_rows(net, params, x, _directions(net, params, x, directions)), dim=2)
+        r = _directions(net, params, x, directions)
+        return torch.cat(_rows(net, params, x, r, list(params)), dim=2)
 
 
 def per_sample_jacobian(net: nn.Module, params: Parameters, x: Any) -> Tensor:
@@ -140,11 +143,17 @@ def gram(
             shared = directions if directions is None or directions.ndim == 2 else None
             given = shared if other_directions is None else other_directions
             right = (other, _directions(net, params, other, given))
-        size = sum(value.numel() for value in params.values()) * left[1].shape[1]
-        num = chunk or max(1, _ENTRIES // (2 * size))
-        if chunk is None and other is None and len(left[1]) * size <= _ENTRIES:
-            num = len(left[1])
-        return _by_blocks(net, params, left, right, num, traced=traced)
+        try:
+            plan = _plan(net, params, *left)
+            if plan is not None:
+                return _by_blocks(net, params, left, right, chunk, plan, traced=traced)
+        except torch.OutOfMemoryError:
+            raise
+        except (RuntimeError, TypeError):
+            # PyTorch cannot vectorise a call, calls depend on the sample, or another version has
+            # other arguments. Any other error is raised again below.
+            _plans[net] = (_signature(params, x), None)
+        return _by_blocks(net, params, left, right, chunk, None, traced=traced)
 
 
 def num_samples(x: Any) -> int:
@@ -159,25 +168,88 @@ def taken(x: Any, rows: Any) -> Any:
 
 _Side = tuple[Any, Tensor]
 
+# The plan of each net, with what it is of; None if its calls cannot be followed.
+_plans: weakref.WeakKeyDictionary[nn.Module, tuple[Any, Plan | None]] = weakref.WeakKeyDictionary()
+
+
+def _signature(params: Parameters, x: Any) -> tuple[Any, ...]:
+    shapes = [(name, value.shape) for name, value in params.items()]
+    return shapes, [value.shape[1:] for value in tree_leaves(x)]
+
+
+def _plan(net: nn.Module, params: Parameters, x: Any, directions: Tensor) -> Plan | None:
+    if len(directions) < 2:
+        return None
+    known, signature = _plans.get(net), _signature(params, x)
+    if known is None or known[0] != signature:
+        two = slice(0, 2)
+        known = signature, _tried(net, params, taken(x, two), directions[two])
+        _plans[net] = known
+    return known[1]
+
+
+def _tried(net: nn.Module, params: Parameters, two: Any, directions: Tensor) -> Plan | None:
+    """The plan, if with it two samples have the products of their own gradients."""
+    generator = torch.Generator().manual_seed(0)
+    moved = {}
+    for name, value in params.items():  # weights of zero would hide a fault
+        noise = torch.randn(value.shape, generator=generator).to(value)
+        moved[name] = value + (0.01 + 0.1 * value.square().mean().sqrt()) * noise
+    call = functools.partial(called, net)
+    plan = plan_of(call, moved, taken(two, slice(0, 1)), two)
+    if 2 * sum(params[name].numel() for name in plan.others) > sum(
+        map(torch.numel, params.values())
+    ):
+        return None
+    right = [Rows(rows) for rows in _side_by_side(net, moved, two, directions, list(params))]
+    found = _factors(net, moved, two, directions, plan)
+    first, second = (products(each, each, traced=True) for each in (found, right))
+    accuracy = max(torch.finfo(value.dtype).eps for value in params.values()) ** 0.5
+    return plan if bool((first - second).abs().max() <= accuracy * second.abs().max()) else None
+
+
+def _factors(
+    net: nn.Module, params: Parameters, x: Any, directions: Tensor, plan: Plan | None
+) -> list[Factor]:
+    if plan is None:
+        return [Rows(rows) for rows in _rows(net, params, x, directions, list(params))]
+    others = _rows(net, params, x, directions, plan.others) if plan.others else []
+    found = factors(plan, functools.partial(called, net), params, x, directions)
+    return [*map(Rows, others), *found]
+
 
 def _by_blocks(
-    net: nn.Module, params: Parameters, left: _Side, right: _Side, num: int, *, traced: bool
+    net: nn.Module,
+    params: Parameters,
+    left: _Side,
+    right: _Side,
+    chunk: int | None,
+    plan: Plan | None,
+    *,
+    traced: bool,
 ) -> Tensor:
     symmetric = left is right
     (x, r), (x2, r2) = left, right
+    each = r.shape[1]
+    size = sum(value.numel() for value in params.values()) * each
+    if plan is not None:
+        size = max(1, plan.num_entries(params, each))
+    num = chunk or max(1, _ENTRIES // (2 * size))
+    if chunk is None and symmetric and len(r) * size <= _ENTRIES:
+        num = len(r)
 
-    def flat(x: Any, r: Tensor, start: int) -> list[Tensor]:
+    def found(x: Any, r: Tensor, start: int) -> list[Factor]:
         part = slice(start, start + num)
-        rows = _rows(net, params, taken(x, part), r[part])
-        # A sum over directions is a product of longer rows.
-        return [each.flatten(1) if traced else _wide(each.flatten(0, 1)) for each in rows]
+        return _factors(net, params, taken(x, part), r[part], plan)
 
-    k, k2 = (1, 1) if traced else (r.shape[1], r2.shape[1])
+    k, k2 = (1, 1) if traced else (each, r2.shape[1])
     whole: Tensor | None = None
     for i in range(0, len(r), num):
-        rows = flat(x, r, i)
+        rows = found(x, r, i)
         for j in range(i if symmetric else 0, len(r2), num):
-            block = _product(rows, rows if symmetric and i == j else flat(x2, r2, j))
+            block = products(
+                rows, rows if symmetric and i == j else found(x2, r2, j), traced=traced
+            )
             if whole is None:
                 whole = block.new_empty((len(r) * k, len(r2) * k2))
             whole[i * k : i * k + len(block), j * k2 : j * k2 + block.shape[1]] = block
@@ -185,15 +257,6 @@ def _by_blocks(
                 whole[j * k : j * k + block.shape[1], i * k : i * k + len(block)] = block.T
     assert whole is not None
     return whole
-
-
-def _product(left: list[Tensor], right: list[Tensor]) -> Tensor:
-    """The products of rows, in their type, summed over parameters in float64."""
-    return functools.reduce(torch.add, (_wide(a @ b.T) for a, b in zip(left, right, strict=True)))
-
-
-def _wide(value: Tensor) -> Tensor:
-    return value if value.device.type == "mps" else value.double()  # no float64 on Apple's
 
 
 def _directions(net: nn.Module, params: Parameters, x: Any, given: Tensor | None) -> Tensor:
@@ -206,9 +269,11 @@ def _directions(net: nn.Module, params: Parameters, x: Any, given: Tensor | None
     return given.expand(n, *given.shape) if given.ndim == 2 else given
 
 
-def _rows(net: nn.Module, params: Parameters, x: Any, directions: Tensor) -> list[Tensor]:
-    """For each parameter the rows of all samples and directions, `(n, k, size)`."""
-    size = sum(value.numel() for value in params.values()) * directions.shape[1]
+def _rows(
+    net: nn.Module, params: Parameters, x: Any, directions: Tensor, names: Sequence[str]
+) -> list[Tensor]:
+    """For each of some parameters the rows of all samples and directions, `(n, k, size)`."""
+    size = sum(params[name].numel() for name in names) * directions.shape[1]
     num = max(1, min(_SIDE_BY_SIDE, _ENTRIES // (2 * size)))
     parts = [slice(start, start + num) for start in range(0, len(directions), num)]
     side_by_side = True
@@ -217,7 +282,7 @@ def _rows(net: nn.Module, params: Parameters, x: Any, directions: Tensor) -> lis
         some = taken(x, part)
         if side_by_side:
             try:
-                found.append(vmap(lambda x, r: _pulled(net, params, x, r))(some, directions[part]))
+                found.append(_side_by_side(net, params, some, directions[part], names))
                 continue
             except torch.OutOfMemoryError:
                 raise
@@ -225,26 +290,36 @@ def _rows(net: nn.Module, params: Parameters, x: Any, directions: Tensor) -> lis
                 # PyTorch has no type of its own for operations that cannot be vectorised, such as
                 # those that read a value. Any other error is raised again one by one.
                 side_by_side = False
-        found.append(_one_by_one(net, params, some, directions[part]))
+        found.append(_one_by_one(net, params, some, directions[part], names))
     return found[0] if len(found) == 1 else [torch.cat(parts) for parts in zip(*found, strict=True)]
 
 
-def _pulled(net: nn.Module, params: Parameters, x: Any, r: Tensor) -> list[Tensor]:
-    single = tree_map(lambda value: value[None], x)
-    pull = vjp(lambda params: called(net, params, single).flatten(), params)[1]
-    (found,) = vmap(pull)(r)
-    return [found[name].reshape(len(r), -1) for name in params]
+def _side_by_side(
+    net: nn.Module, params: Parameters, x: Any, directions: Tensor, names: Sequence[str]
+) -> list[Tensor]:
+    some = {name: params[name] for name in names}
+
+    def pulled(x: Any, r: Tensor) -> list[Tensor]:
+        single = tree_map(lambda value: value[None], x)
+        pull = vjp(lambda some: called(net, {**params, **some}, single).flatten(), some)[1]
+        (found,) = vmap(pull)(r)
+        return [found[name].reshape(len(r), -1) for name in names]
+
+    found: list[Tensor] = vmap(pulled)(x, directions)
+    return found
 
 
-def _one_by_one(net: nn.Module, params: Parameters, x: Any, directions: Tensor) -> list[Tensor]:
-    leaves = {name: value.detach().requires_grad_() for name, value in params.items()}
+def _one_by_one(
+    net: nn.Module, params: Parameters, x: Any, directions: Tensor, names: Sequence[str]
+) -> list[Tensor]:
+    some = {name: params[name].detach().requires_grad_() for name in names}
     rows: list[list[Tensor]] = []
     with torch.enable_grad():
-        for place, some in enumerate(directions):
-            f = called(net, leaves, taken(x, slice(place, place + 1))).flatten()
-            for r in some:
+        for place, r_of_sample in enumerate(directions):
+            f = called(net, {**params, **some}, taken(x, slice(place, place + 1))).flatten()
+            for r in r_of_sample:
                 pulled = torch.autograd.grad(
-                    f, list(leaves.values()), r, retain_graph=True, materialize_grads=True
+                    f, list(some.values()), r, retain_graph=True, materialize_grads=True
                 )
                 rows.append([value.flatten() for value in pulled])
     n, k = directions.shape[:2]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..._core.errors import InputError
-from ..._torch.functional import called, loss_gradient, parameters_of
+from ..._torch.functional import called, parameters_of
 from ..._torch.undisturbed import undisturbed
 from .objective import Labels, Objective
 from .samples import Samples
@@ -85,8 +85,26 @@ class View:
         return {name: setting.steps.decay(p) for name, p in setting.parameters.items()}
 
     @cached_property
+    def _leaves(self) -> dict[str, Tensor]:
+        return {name: p.detach().requires_grad_() for name, p in self.params.items()}
+
+    @cached_property
+    def _of_gradient(self) -> tuple[Tensor, Tensor | None]:
+        """Outputs on the samples of the gradient, which depend on `_leaves`."""
+        with torch.enable_grad():
+            return _forward(self.setting, self._leaves, self.setting.gradient.x)
+
+    @cached_property
     def _train(self) -> tuple[Tensor, Tensor | None]:
-        return forward(self.setting, self.params, self.setting.train)
+        # The samples of the gradient are the first ones. They pass through the net once.
+        setting = self.setting
+        f, rows = self._of_gradient
+        f, num = f.detach().cpu(), len(f)
+        if num == len(setting.train.y):
+            return f, rows
+        f_rest, rest = forward(setting, self.params, setting.train, num)
+        features = None if rows is None or rest is None else torch.cat([rows, rest])
+        return torch.cat([f, f_rest]), features
 
     @property
     def f_train(self) -> Tensor:
@@ -106,34 +124,41 @@ class View:
     @cached_property
     def gradient(self) -> dict[str, Tensor]:
         """The gradient of the mean loss over some training samples, without weight decay."""
-        setting = self.setting
-        some = setting.gradient
-        _, found = loss_gradient(setting.net, self.params, some.x, some.y, setting.objective)
-        return found
+        setting, leaves = self.setting, self._leaves
+        with undisturbed(setting.net), torch.enable_grad():
+            value = setting.objective(self._of_gradient[0], setting.gradient.y)
+            found = torch.autograd.grad(value, list(leaves.values()), materialize_grads=True)
+        return dict(zip(leaves, found, strict=True))
 
 
 def forward(
-    setting: Setting, params: dict[str, Tensor], samples: Samples
+    setting: Setting, params: dict[str, Tensor], samples: Samples, start: int = 0
 ) -> tuple[Tensor, Tensor | None]:
-    """Outputs, and the inputs of the last linear map."""
+    """Outputs from sample `start` on, and the inputs of the last linear map."""
+    found, rows = [], []
+    with torch.no_grad():
+        for first_of in range(start, len(samples.y), _CHUNK):
+            f, features = _forward(setting, params, part(samples.x, first_of))
+            found.append(f.cpu())
+            if features is not None:
+                rows.append(features)
+    return torch.cat(found), torch.cat(rows) if rows else None
+
+
+def _forward(setting: Setting, params: dict[str, Tensor], x: Any) -> tuple[Tensor, Tensor | None]:
     held: list[Tensor] = []
 
     def keep(module: Any, args: tuple[Any, ...], out: Any) -> None:
         held.append(args[0].detach())
 
     handle = None if setting.head is None else setting.head.register_forward_hook(keep)
-    found, rows = [], []
     try:
-        with undisturbed(setting.net), torch.no_grad():
-            for start in range(0, len(samples.y), _CHUNK):
-                held.clear()
-                found.append(called(setting.net, params, part(samples.x, start)).cpu())
-                if held:
-                    rows.append(_used(held[-1], setting.positions))
+        with undisturbed(setting.net):
+            f = called(setting.net, params, x)
     finally:
         if handle is not None:
             handle.remove()
-    return torch.cat(found), torch.cat(rows).cpu() if rows else None
+    return f, _used(held[-1], setting.positions).cpu() if held else None
 
 
 def part(x: Any, start: int) -> Any:
