@@ -786,6 +786,37 @@ def test_judge_says_when_a_training_that_goes_on_will_generalise(tmp_path, monke
     assert "remaining" not in capsys.readouterr().out
 
 
+def test_judge_names_what_decides_the_outcome_of_a_rise_before_the_fit(
+    tmp_path, monkeypatch, capsys
+):
+    # Above three quarters of the way from chance to 0.95 a score is good: for 0.8 up to 0.35.
+    test = np.where(STEPS >= 100, 0.8, 0.125)
+    path = as_csv(tmp_path, STEPS, {**RUN, "test_accuracy": test})
+    assert call(monkeypatch, path) == 0
+    out = capsys.readouterr().out
+    assert "outcome          unchanged" in out
+    assert "the test accuracy rose before the fit, from 0.125 to 0.8" in out
+    assert "immediate if the chance accuracy is 0.25 or less: say so by --scale" in out
+    assert "plateau          step 199 on: test score 0.8" in out
+    assert call(monkeypatch, path, "--scale", "test_chance=0.25") == 0
+    out = capsys.readouterr().out
+    assert "outcome          immediate" in out
+    assert "if the chance accuracy" not in out
+
+
+def test_judge_tells_both_halves_of_a_change_apart(tmp_path, monkeypatch, capsys):
+    # From 0 to 0.8 over a chance of 0.4, linear in the logarithm of the step.
+    steps = np.arange(1, 2001)
+    rise = np.clip(np.log(steps / 200) / np.log(1600 / 200), 0, 1)
+    curves = {"train_accuracy": np.where(steps >= 20, 1.0, 0.0), "test_accuracy": 0.8 * rise}
+    path = as_csv(tmp_path, steps, curves)
+    assert call(monkeypatch, path, "--scale", "test_chance=0.4") == 0
+    out = capsys.readouterr().out
+    raw, above = 200 * 8**0.5, 200 * 8**0.75
+    assert f"t50              step {raw:.0f}\n" in out
+    assert f"t_change         step {above:.0f}: half of the change above chance, held" in out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -278,6 +278,13 @@ def test_few_classes_are_refused_because_nothing_calibrates_them():
     found = lr.remaining(until(record(growing(start=0.2), chance=0.5), 200))
     assert found.verdict == "cannot_say"
     assert "chance accuracy is 0.5" in found.reasons[0]
+    assert "few classes" in found.reasons[0]
+    # Of many classes, chance is high because there are few test samples.
+    many = until(record(growing(start=0.2), chance=0.5), 200)
+    about = json.loads(many.attrs["monitor"])
+    about |= {"labels": "classes", "outputs_of_kernel": [1, 23]}
+    many.attrs["monitor"] = json.dumps(about)
+    assert "with 23 classes more test samples lower it" in lr.remaining(many).reasons[0]
 
 
 def test_text_names_steps_and_what_to_do():

@@ -235,13 +235,19 @@ def test_gradient_descent_is_that_of_pytorch(name):
     loss = lr.losses.CrossEntropy() if signs is None else lr.losses.Logistic()
     run = lr.simulate(
         lr.Experiment(task=task, model=model, loss=loss, dynamics=dynamics, weight_decay=decay,
-                      t1=rate * steps, probes=("train_loss", "test_loss"))
+                      t1=rate * steps, probes=("train_loss", "test_loss")),
+        keep_params="end",
     )  # fmt: skip
+    kept = copy.deepcopy(net)
+    kept.load_state_dict(lr.torch.state_dict(run))
     net = copy.deepcopy(net).double()
     inputs, labels = torch.from_numpy(x), torch.from_numpy(y)
     optimizer = torch.optim.SGD(net.parameters(), lr=rate, weight_decay=decay)
     losses = []
-    for _ in range(steps + 1):
+    for step in range(steps + 1):
+        if step == steps:  # the parameters of the record, in the net's own precision
+            for ours, theirs in zip(kept.parameters(), net.parameters(), strict=True):
+                torch.testing.assert_close(ours, theirs.to(ours.dtype))
         f = net(inputs)
         if signs is None:
             value = nn.functional.cross_entropy(f, labels)

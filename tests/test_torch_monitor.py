@@ -617,6 +617,16 @@ def test_data_and_losses_that_make_no_mean_are_one_line(change, message):
         lr.torch.Monitor(net, (x, y), (x, y), loss=change["loss"])
 
 
+def test_a_test_set_of_one_sample_has_no_score():
+    x, y = torch.ones(6, 3), torch.arange(6) % 2
+    net = torch.nn.Linear(3, 2)
+    monitor = lr.torch.Monitor(net, (x, y), (x[:1], y[:1]), loss="cross_entropy")
+    assert "pass more test samples" in monitor.diagnosis().next_steps[0]
+    assert "pass more test samples" in lr.remaining(monitor.record).reasons[0]
+    monitor = lr.torch.Monitor(net, (x, y), (x[::2], y[::2]), loss="cross_entropy")
+    assert "more than one label" in monitor.diagnosis().next_steps[0]
+
+
 def test_a_mean_of_the_user_is_taken():
     x, y = torch.ones(6, 3), torch.arange(6) % 2
     loss = lambda f, y: cross_entropy(f, y) + 0.01 * (f**2).mean()

@@ -1,6 +1,7 @@
 """`lazyrich judge`: the outcome of a run that another program logged."""
 
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -47,6 +48,8 @@ writes the record, which 'lazyrich report' and lr.open_record read.
 Exit codes: 0 done, 1 the computation failed, 2 the input is not accepted.
 """
 
+# Chance accuracies that are tried where the log has none: of 2, 4, 10 and 100 classes.
+_CHANCES = (0.5, 0.25, 0.1, 0.01)
 _FIGURES = (".pdf", ".png", ".svg")
 
 
@@ -112,10 +115,11 @@ def judge(
         thresholds=thresholds,
     )
     summary = summarise(found.record, thresholds)
+    undecided = _undecided(found.record, thresholds)
     summary["log"] = {
         "columns": found.columns,
         "unused": list(found.unused),
-        "notes": list(found.notes),
+        "notes": [*found.notes, *undecided],
     }
     ahead = remaining(found.record, thresholds)
     summary["remaining"] = ahead.summary()
@@ -123,7 +127,7 @@ def judge(
     if json_:
         print(json.dumps(summary, indent=2))
         return
-    _print(summary, found)
+    _print(summary, found, undecided)
     if ahead.t_test > ahead.now:
         times = str(ahead).replace("\n", "\n" + 17 * " ")
         print(f"remaining        {times}")
@@ -131,6 +135,25 @@ def judge(
         print(f"remaining        not known: {ahead.reasons[0]}")
     for place in written:
         print(f"written to       {place}")
+
+
+def _undecided(record: "xr.Dataset", thresholds: "Thresholds") -> list[str]:
+    """What the outcome does not say of a log without a chance accuracy, and what decides it."""
+    from ..records.transition import transition
+
+    events = transition(record, thresholds)
+    if events.scored_by != "accuracy" or not math.isnan(events.chance):
+        return []
+    found, first = [], float(record["test_accuracy"][0])
+    if events.outcome == "unchanged" and events.plateau_score - first >= thresholds.change:
+        scores = f"{first:.3g} to {events.plateau_score:.3g}"
+        found.append(f"the test accuracy rose before the fit, from {scores}")
+    for chance in _CHANCES:
+        outcome = transition(record.assign(test_chance=chance), thresholds).outcome
+        if outcome != events.outcome:
+            text = f"{outcome} if the chance accuracy is {chance:g} or less: say so by"
+            return [*found, f"{text} --scale test_chance=NUMBER, the largest share of one label"]
+    return found
 
 
 def _check_files(report: Path | None, figure: Path | None, save: Path | None) -> None:
@@ -197,7 +220,7 @@ def apart(difference: float, units: str) -> str:
     return f"{difference:.4g} epochs" if units == "epoch" else f"{difference:.4g}"
 
 
-def _print(summary: dict[str, Any], log: "Log") -> None:
+def _print(summary: dict[str, Any], log: "Log", undecided: list[str]) -> None:
     units = log.record["time"].attrs["units"]
     epochs = log.record["epoch"].values if "epoch" in log.record.coords else None
     times = log.record["time"].values
@@ -214,9 +237,13 @@ def _print(summary: dict[str, Any], log: "Log") -> None:
         return f"{shown} (epoch {np.interp(time, times, epochs):.3g})"
 
     print(f"outcome          {summary['outcome']}: {summary['says']}")
+    for line in undecided:
+        print(f"                 {line}")
     print(f"next             {summary['advice']}")
     for key in ("t_train", "t_test", "t10", "t50", "t90"):
         print(f"{key:<16} {at(summary[key])}")
+    if summary["t_change"] not in (None, summary["t50"]):
+        print(f"t_change         {at(summary['t_change'])}: half of the change above chance, held")
     ratio, difference = summary["delay_ratio"], summary["delay_difference"]
     if ratio is not None and difference is not None:
         least = "at least " if summary["t_train_is_bound"] else ""
@@ -229,8 +256,9 @@ def _print(summary: dict[str, Any], log: "Log") -> None:
         print(f"width            t90 is {summary['t90'] / summary['t10']:.3g} times t10; {width}")
     begin, end = summary["plateau"]
     if begin is not None:
-        score = summary["plateau_score"]
-        print(f"plateau          {at(begin)} to {at(end)}: test score {score:.4g}")
+        # Without a change nothing ends the plateau.
+        score, span = summary["plateau_score"], "on" if summary["t50"] is None else f"to {at(end)}"
+        print(f"plateau          {at(begin)} {span}: test score {score:.4g}")
     early, late = summary["early"], summary["late"]
     for key in late:
         before = "–" if early[key] is None else f"{early[key]:.4g}"

@@ -115,7 +115,7 @@ def remaining(record: xr.Dataset, thresholds: Thresholds | None = None) -> Remai
     thresholds = thresholds_of(record) if thresholds is None else thresholds
     events = transition(record, thresholds)
     outlook = _Outlook(curves, thresholds, events)
-    reason = _never(events, thresholds)
+    reason = _never(events, thresholds, curves.num_classes)
     if reason:
         return outlook.nothing(reason, "Judge the training by its transition when it has ended.")
     if math.isnan(events.t_train):
@@ -125,8 +125,10 @@ def remaining(record: xr.Dataset, thresholds: Thresholds | None = None) -> Remai
     return outlook.ahead()
 
 
-def _never(events: Transition, thresholds: Thresholds) -> str:
+def _never(events: Transition, thresholds: Thresholds, num_classes: float) -> str:
     """Why there can be no forecast at any time; empty if there can be one."""
+    if events.outcome == "unscored":
+        return "all test labels are the same: pass more test samples, or other ones"
     if events.outcome == "failed":
         return "the training failed"
     if events.scored_by != "accuracy" or thresholds.loss is not None:
@@ -134,9 +136,16 @@ def _never(events: Transition, thresholds: Thresholds) -> str:
     if thresholds.test >= 1:
         return "a test accuracy of 1 is not extrapolated"
     if events.chance > _CHANCE and math.isnan(events.t_test):
-        text = f"the chance accuracy is {events.chance:.3g}, and only runs below {_CHANCE:g}"
-        return f"{text} calibrate the times: more test samples lower it, or more classes"
+        return _of_chance(events.chance, num_classes)
     return ""
+
+
+def _of_chance(chance: float, num_classes: float) -> str:
+    text = f"the chance accuracy is {chance:.3g}, above {_CHANCE:g}"
+    if num_classes * _CHANCE >= 1:
+        return f"{text}, but with {num_classes:.0f} classes more test samples lower it"
+    text += ": with few classes chance alone makes many test samples right, so margins begin near "
+    return f"{text}zero, and the law is known for those that begin far below"
 
 
 class _Outlook:

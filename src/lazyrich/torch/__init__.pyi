@@ -6,3 +6,4 @@ from .callbacks import (
 )
 from .diagnosis import Diagnosis as Diagnosis, diagnose as diagnose
 from .monitor import Monitor as Monitor
+from .parameters import state_dict as state_dict

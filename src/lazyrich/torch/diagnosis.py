@@ -63,6 +63,7 @@ def diagnose(record: xr.Dataset) -> Diagnosis:
     facts = Facts(decay=seen.decay)
     events = _events(record, seen, said, unknown, facts)
     facts.resting = seen.is_resting()
+    facts.num_test = seen.about.get("num_test", [0])[0]
     _trained(seen, said)
     _regime(seen, said, unknown, facts)
     found = None if events is None else remaining(record)

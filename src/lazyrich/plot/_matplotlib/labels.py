@@ -146,8 +146,10 @@ def place_phase_labels(axes: Axes, labels: list[Annotation]) -> None:
     sizes = np.array([_text_box(label, renderer).width + 4 * dots for label in labels])
     x = np.array([axes.transData.transform((label.xy[0], 1.0))[0] for label in labels]) - box.x0
     at = spread(x, sizes, -20 * dots, box.width)
-    for label, where in zip(labels, at, strict=True):
+    for label, where, middle, size in zip(labels, at, x, sizes, strict=True):
         label.set_position((where / box.width, 1 + 4 * dots / box.height))
+        if label.arrow_patch is not None:  # a line below its own text would look like a tick
+            label.arrow_patch.set_visible(bool(abs(where - middle) > 0.5 * size))
 
 
 def _shortened(labels: list[Annotation]) -> list[Annotation]:

@@ -21,6 +21,7 @@ class Facts:
     - `learns`, whether the kernel's alignment with the labels rose; `stuck`, whether most samples
         give no gradient; `lost`, whether a fit is lost at the end; `exploded`, the loss.
     - `until`, words for the step by which the test accuracy passes its level, if that is ahead.
+    - `num_test`, the number of test samples.
     """
 
     decay: float
@@ -36,6 +37,7 @@ class Facts:
     lost: bool = False
     exploded: bool = False
     until: str = ""
+    num_test: int = 0
 
 
 def advice_on(facts: Facts) -> list[str]:
@@ -57,14 +59,21 @@ def _by_outcome(facts: Facts) -> list[str]:
         return [f"it generalises: {on if facts.until and not facts.resting else over}"]
     if facts.resting:
         return ["raise the learning rate if the training should go on"]
-    if facts.outcome == "untrained":
-        settled = "lower weight decay, or use a net that can fit the data: it has settled"
-        more = "train on until the training data are fitted, or raise the learning rate"
-        return [settled if facts.settled else more]
-    if facts.outcome == "misgrokked":
-        return ["stop earlier, or lower weight decay: the test score was better before"]
+    if facts.outcome in ("unscored", "untrained", "misgrokked"):
+        return [_of_no_gain(facts)]
     on = f"train to {facts.until}, with random labels as a control: the test margins grow"
     return [on] if facts.until else _by_regime(facts)
+
+
+def _of_no_gain(facts: Facts) -> str:
+    if facts.outcome == "unscored":
+        one = "pass more test samples: the score of a single one says nothing"
+        return one if facts.num_test == 1 else "pass test samples of more than one label"
+    if facts.outcome == "misgrokked":
+        return "stop earlier, or lower weight decay: the test score was better before"
+    if facts.settled:
+        return "lower weight decay, or use a net that can fit the data: it has settled"
+    return "train on until the training data are fitted, or raise the learning rate"
 
 
 def _by_regime(facts: Facts) -> list[str]:
