@@ -1,6 +1,8 @@
 """`lr.torch.forecast`: its conversions against PyTorch itself, and its answer for a module."""
 
+import contextlib
 import copy
+import io
 import math
 from typing import Any
 
@@ -223,10 +225,13 @@ def found() -> Any:
     ours = homogeneous()
     optimizer = torch.optim.SGD(ours.parameters(), lr=0.01, weight_decay=0.02)
     before = copy.deepcopy(ours.state_dict())
-    answer = lr.torch.forecast(
-        ours, (X, SIGNS), (X + 0.2, SIGNS), loss=nn.SoftMarginLoss(), optimizer=optimizer,
-        steps=20_000,
-    )  # fmt: skip
+    with contextlib.redirect_stderr(io.StringIO()) as shown:
+        answer = lr.torch.forecast(
+            ours, (X, SIGNS), (X + 0.2, SIGNS), loss=nn.SoftMarginLoss(), optimizer=optimizer,
+            steps=20_000, progress=True,
+        )  # fmt: skip
+    stages = [line.rpartition(": ")[2] for line in shown.getvalue().splitlines()]
+    assert stages == list(answer.flow.seconds)
     assert all(torch.equal(value, before[name]) for name, value in ours.state_dict().items())
     return ours, answer
 

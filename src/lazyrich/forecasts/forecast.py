@@ -13,6 +13,8 @@ from .._core.precision import in_double
 from .._core.shown import as_html, interval, number, rows
 from .._run.achieved import rms_of_params
 from .._run.prepared import PreparedProblem, prepare
+from .._run.simulate import listening
+from .._run.solve import Listener, silently
 from ..experiments.experiment import Experiment, check_experiment
 from ..records.summary import jsonable, textbook_of
 from ..records.transition import Outcome, Thresholds
@@ -26,6 +28,12 @@ from .phase import Clock
 from .predictions import Predictions, predict
 from .transition import SolvedTransition, solve_transition
 from .verdict import Confidence, Reason, Scores, Verdict, condition_of_t50, confidence_of
+
+# The stage that follows a stage, where one always does.
+_AFTER = {
+    "computing predictors": "following the kernel flow",
+    "following the kernel flow": "predicting",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +127,7 @@ def forecast(
     max_test: int = 2000,
     thresholds: Thresholds = Thresholds(),
     watcher: Callable[[Forecast], object] | None = None,
+    progress: bool = False,
 ) -> Forecast:
     r"""Predicts from the initial kernel when a run leaves the kernel regime, and its outcome.
 
@@ -140,20 +149,25 @@ def forecast(
         `max_test`, the number of test samples used for scores; `thresholds`, which define a fit
         and a change of the test score; `watcher`, called with the forecast by the calibrated
         constant before the transition is solved, if it is solved. An exception in the watcher ends
-        the forecast.
+        the forecast; `progress`, whether to show the stages on stderr. Much of the first forecast
+        of a kind is compilation.
     - **Returns** a [`Forecast`][lazyrich.Forecast].
     - **Raises** [`InputError`][lazyrich.InputError] for the same input as
         [`simulate`][lazyrich.simulate], and for subsets too large to be disjoint.
     """
     check_experiment(experiment)
     # As in `simulate`: idle LAPACK threads would slow down the compiled products.
-    with threadpool_limits(limits=1, user_api="blas"):
+    with (
+        threadpool_limits(limits=1, user_api="blas"),
+        listening(None, progress, f"forecast of {experiment.name}") as listen,
+    ):
         options = ForecastOptions(num_samples, passage, max_test, thresholds)
         options.check()
         begun = time.perf_counter()
+        listen("sampling data", None, "")
         prepared = prepare(experiment, params)
         sampling = {"sampling data": time.perf_counter() - begun}
-        found = forecast_on(prepared, options, watcher)
+        found = forecast_on(prepared, options, watcher, listen)
         return replace(found, seconds=sampling | found.seconds)
 
 
@@ -161,17 +175,22 @@ def forecast_on(
     prepared: PreparedProblem,
     options: ForecastOptions,
     watcher: Callable[[Forecast], object] | None = None,
+    listen: Listener = silently,
 ) -> Forecast:
     """The forecast of a prepared problem. Needs double precision.
 
-    - **Takes** `watcher` as [`forecast`][lazyrich.forecast] does.
+    - **Takes** `watcher` as [`forecast`][lazyrich.forecast] does; `listen`, called with the name of
+        each stage when it begins.
     """
     seconds: dict[str, float] = {}
     begun = time.perf_counter()
 
     def done(stage: str) -> None:
         seconds[stage] = time.perf_counter() - begun - sum(seconds.values())
+        if stage in _AFTER:
+            listen(_AFTER[stage], None, "")
 
+    listen("computing predictors", None, "")
     experiment, problem = prepared.experiment, prepared.problem
     predictions = predict(prepared, options, done)
     number = number_of(problem, predictions.rich)
@@ -189,6 +208,7 @@ def forecast_on(
     if options.passage == "solved" or (options.passage is None and wanted):
         if watcher is not None:
             watcher(_concluded(prepared, options, predictions, here, None, {**seconds}))
+        listen("solving the transition", None, "")
         solved = solve_transition(
             prepared,
             predictions.phase,

@@ -86,8 +86,9 @@ class TrainingCurves:
         if about.get("labels") == "signs":
             return 2
         shape = about.get("outputs_of_kernel")
-        is_shape = isinstance(shape, list) and len(shape) == 2 and type(shape[1]) is int
-        return float(shape[1]) if about.get("labels") == "classes" and is_shape else math.nan
+        if about.get("labels") != "classes" or not isinstance(shape, list) or len(shape) != 2:
+            return math.nan
+        return float(shape[1]) if type(shape[1]) is int else math.nan
 
     @property
     def num_test(self) -> int:

@@ -107,6 +107,7 @@ def forecast(
     degree: float | None = None,
     thresholds: Thresholds = Thresholds(),
     name: str = "torch",
+    progress: bool = False,
 ) -> TorchForecast:
     r"""Says of a PyTorch module when it leaves the kernel regime, and when its test score changes.
 
@@ -127,7 +128,8 @@ def forecast(
         `thresholds` as in [`forecast`][lazyrich.forecast]; `max_test`, the number of test samples;
         `seed`, of the choice of samples;
         `select`, a choice among the outputs, such as `lambda f: f[:, -1]`; `degree`, the degree of
-        homogeneity, by default measured.
+        homogeneity, by default measured; `progress`, whether to show the stages on stderr: much of
+        the first forecast of a net is compilation, which a second one does not repeat.
     - If a step does not follow the gradient, as with Adam, the verdict is `cannot_say` and nothing
         is computed. No step is given that is not known: without a calibration of such nets,
         `step50` is known only if the transition is solved (`passage="solved"`).
@@ -166,7 +168,12 @@ def forecast(
     if experiment.dynamics.rescales_gradients:
         return _unknown(experiment)
     found = forecast_of(
-        experiment, num_samples=subset, passage=passage, max_test=max_test, thresholds=thresholds
+        experiment,
+        num_samples=subset,
+        passage=passage,
+        max_test=max_test,
+        thresholds=thresholds,
+        progress=progress,
     )
     extra = _reasons(experiment, trained, num_train, len(x))
     return _in_steps(found, experiment, trained, extra, solved=found.num_steps > 0)
