@@ -231,6 +231,7 @@ def found() -> Any:
             steps=20_000, progress=True,
         )  # fmt: skip
     stages = [line.rpartition(": ")[2] for line in shown.getvalue().splitlines()]
+    assert answer.flow is not None
     assert stages == list(answer.flow.seconds)
     assert all(torch.equal(value, before[name]) for name, value in ours.state_dict().items())
     return ours, answer

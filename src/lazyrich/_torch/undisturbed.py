@@ -32,17 +32,20 @@ def unwrapped(net: nn.Module) -> nn.Module:
 
 
 @contextlib.contextmanager
-def undisturbed(net: nn.Module, *, in_eval: bool = True) -> Iterator[None]:
+def undisturbed(
+    net: nn.Module, *, in_eval: bool = True, differentiated: bool = True
+) -> Iterator[None]:
     """Runs the passes of the block in `eval` mode, then restores modes and random states.
 
-    - **Takes** `in_eval`, whether to set `eval` mode.
+    - **Takes** `in_eval`, whether to set `eval` mode; `differentiated`, whether the passes need
+        derivatives, or vectorised passes, which the fused kernel of attention does not have.
     """
     modes = [(module, module.training) for module in net.modules()]
     device = device_of(net)
     with contextlib.ExitStack() as stack:
         stack.enter_context(torch.random.fork_rng([device] if device.type == "cuda" else []))
         stack.enter_context(torch.autocast(device.type, enabled=False))
-        stack.enter_context(exact_passes())
+        stack.enter_context(exact_passes(fused=not differentiated))
         if "torch._dynamo" in sys.modules:  # otherwise nothing is compiled
             stack.enter_context(torch.compiler.set_stance("force_eager"))
         try:
@@ -57,10 +60,15 @@ def undisturbed(net: nn.Module, *, in_eval: bool = True) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def exact_passes() -> Iterator[None]:
-    """Without the fused kernels of attention, which lack the passes for derivatives."""
+def exact_passes(*, fused: bool = False) -> Iterator[None]:
+    """Without the fused kernels of attention, which lack the passes for derivatives.
+
+    - **Takes** `fused`, whether to keep that of the attention itself. That of a whole layer never
+        runs, because hooks do not see inside of it.
+    """
     fast = torch.backends.mha.get_fastpath_enabled()
-    with sdpa_kernel([SDPBackend.MATH]), warnings.catch_warnings():
+    kernels = contextlib.nullcontext() if fused else sdpa_kernel([SDPBackend.MATH])
+    with kernels, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="There is a performance drop")
         # PyTorch itself scripts functions at the first pass in forward mode.
         warnings.filterwarnings(

@@ -153,7 +153,7 @@ def _forward(setting: Setting, params: dict[str, Tensor], x: Any) -> tuple[Tenso
 
     handle = None if setting.head is None else setting.head.register_forward_hook(keep)
     try:
-        with undisturbed(setting.net):
+        with undisturbed(setting.net, differentiated=torch.is_grad_enabled()):
             f = called(setting.net, params, x)
     finally:
         if handle is not None:
