@@ -26,7 +26,8 @@ def tangent(view: View) -> dict[str, Any]:
     if setting.kernel_start is None:
         setting.kernel_start = kernel
     targets = label_vectors(setting)
-    values, vectors = np.linalg.eigh(kernel)
+    # Not by NumPy, whose threads go on spinning after it.
+    values, vectors = (each.numpy() for each in torch.linalg.eigh(torch.from_numpy(kernel)))
     power = np.sum((vectors.T @ targets) ** 2, axis=1) / max(np.sum(targets**2), 1e-300)
     inner = centred(kernel)
     y = targets - targets.mean(0)
