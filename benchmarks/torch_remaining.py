@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 import xarray as xr
+from norm_law import NormLaw, Rows
 from scipy.optimize import minimize
 from torch import Tensor, nn
 from torch.nn import functional
@@ -301,34 +302,23 @@ def norm_law(records: dict[Setting, xr.Dataset]) -> dict[str, dict[str, float]]:
             v = float(np.interp(events.t_train, record["time"], record["param_norm"] ** 2))
             rate = 2 * setting.rate * setting.decay
             rows[is_held_out(setting)].append((events.t_train, events.t_test, v, rate))
-        fit, held = np.array(rows[False]), np.array(rows[True])
-        if len(fit) < 3 or len(held) < 3:
+        if len(rows[False]) < 3 or len(rows[True]) < 3:
             continue
-
-        def off(data: np.ndarray, kappa: float, v_star: float) -> np.ndarray:
-            more = np.maximum(np.log(data[:, 2] / v_star), 0) / (kappa * data[:, 3])
-            return np.abs(np.log((data[:, 0] + more) / data[:, 1]))
-
-        best = min(
-            (float(np.median(off(fit, k, v))), k, v)
-            for k in np.geomspace(0.003, 10, 120)
-            for v in np.geomspace(fit[:, 2].min() / 1e4, fit[:, 2].max(), 160)
-        )
-        _, kappa, v_star = best
-        again = off(held, kappa, v_star)
-        more = np.maximum(np.log(held[:, 2] / v_star), 0) / (kappa * held[:, 3])
-        delay = held[:, 1] - held[:, 0]
+        fit, held = (Rows(*np.array(rows[part]).T) for part in (False, True))
+        law = NormLaw.fitted(fit)
+        again, more = law.off(held), law.delay(held)
+        delay = held.t_test - held.t_fit
         found[kind] = {
             "runs whose norm is larger at t_test": sum(
                 _norm_grows(record)
                 for setting, record in records.items()
                 if setting.kind == kind and not setting.random
             ),
-            "runs that reach the level": len(fit) + len(held),
-            "kappa": kappa,
-            "v_star": v_star,
-            "runs": len(held),
-            "calibrating error": best[0],
+            "runs that reach the level": len(fit.v) + len(held.v),
+            "kappa": law.kappa,
+            "v_star": law.v_star,
+            "runs": len(held.v),
+            "calibrating error": law.error,
             "t_test error": float(np.median(again)),
             "t_test nine in ten": float(np.quantile(again, 0.9)),
             "MAPE of the delay": float(np.mean(np.abs(more / delay - 1))),

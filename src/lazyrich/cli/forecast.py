@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from .._core.errors import ComputationError
+from .._core.errors import ComputationError, InputError
 from .._core.terminal import interruptible
 from .kinds import KEYS
 from .settings import Data, Set, Threshold, on_data, resolve, textbook_text, thresholds_for
@@ -18,7 +18,8 @@ HELP = f"""Forecast a run without training: when it leaves the kernel regime, an
 
 EXPERIMENT is a panel's name ('lazyrich list' shows them) or a TOML file. The kernel flow is solved
 to the end of the kernel phase. With --solve the model is then trained from the end of the kernel
-phase on, which saves the steps before.
+phase on, which saves the steps before. With --pilot, for optimisers with a learning rate, nothing
+is taken from the kernel: the model is trained at 16 and 8 times the learning rate.
 
 \b
 Examples:
@@ -26,12 +27,13 @@ Examples:
   lazyrich forecast lyu2024/3 --set init_scale=100 --json
   lazyrich forecast lyu2024/2b --samples 800
   lazyrich forecast lyu2024/1b --solve
+  lazyrich forecast kumar2024/6b --pilot
 
 \b
 Verdicts, for a sufficiently long run: grok (the test score rises long after the fit), misgrok (the
 test score falls), immediate (no delay), none (no change, or no fit of the training data),
-cannot_say (use --solve). The outcome by t1 is given as in 'lazyrich run'. A threshold is that of
-'lazyrich run'.
+cannot_say (use --solve or --pilot). The outcome by t1 is given as in 'lazyrich run'. A threshold is
+that of 'lazyrich run'.
 
 \b
 Keys for --set:
@@ -57,14 +59,21 @@ def forecast(
         bool,
         typer.Option("--solve", help="Train from the end of the kernel phase on."),
     ] = False,
+    pilot: Annotated[
+        bool,
+        typer.Option("--pilot", help="Run it at higher learning rates, in fewer steps."),
+    ] = False,
     json_: Annotated[
         bool, typer.Option("--json", help="Print only the forecast, as JSON.")
     ] = False,
 ) -> None:
     """Forecast one experiment; users see `HELP`."""
+    if solve and pilot:
+        raise InputError("--pilot", True, "excludes --solve")
     described = on_data(resolve(experiment, set_ or []), data)
     thresholds = thresholds_for(experiment, threshold)
-    summary = interruptible(lambda: _forecast(described, samples, solve, thresholds))
+    passage: Literal["solved", "pilot"] | None = "solved" if solve else "pilot" if pilot else None
+    summary = interruptible(lambda: _forecast(described, samples, passage, thresholds))
     if json_:
         print(json.dumps(summary, indent=2))
     else:
@@ -77,11 +86,13 @@ def forecast(
 
 
 def _forecast(
-    described: "Experiment", samples: int | None, solve: bool, thresholds: "Thresholds"
+    described: "Experiment",
+    samples: int | None,
+    passage: Literal["solved", "pilot"] | None,
+    thresholds: "Thresholds",
 ) -> dict[str, Any]:
     from ..forecasts import forecast
 
-    passage: Literal["solved"] | None = "solved" if solve else None
     found = forecast(described, num_samples=samples, passage=passage, thresholds=thresholds)
     return found.summary()
 

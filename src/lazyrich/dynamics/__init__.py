@@ -5,12 +5,12 @@ from .._integrate.log_state import LogState as LogState
 from .._integrate.status import Ending as Ending
 from ._base import (
     AbstractDynamics as AbstractDynamics,
-    Effort as Effort,
     Problem as Problem,
     Snapshots as Snapshots,
     SolveProgress as SolveProgress,
     Trajectory as Trajectory,
 )
+from ._effort import Effort as Effort
 from .diagonal.reduced_flow import ReducedFlow as ReducedFlow
 from .discrete import (
     AbstractDiscrete as AbstractDiscrete,

@@ -19,6 +19,7 @@ from .._integrate.status import Ending, Running
 from ..losses import AbstractLoss
 from ..models import AbstractModel
 from ..tasks import Samples
+from ._effort import Effort
 
 
 class Problem(eqx.Module):
@@ -48,55 +49,6 @@ class Problem(eqx.Module):
         """The shape of the outputs on the training inputs."""
         x = self.train.x
         return tuple(jax.eval_shape(lambda p: self.model.apply(p, x), self.params).shape)
-
-
-@dataclasses.dataclass(frozen=True)
-class Part:
-    """The work of one of several methods in a solve, from the time `since` on."""
-
-    name: str
-    since: float
-    num_steps: int
-    num_rejected: int
-    num_gradients: int
-    num_jacobians: int
-    num_products: int
-
-
-@dataclasses.dataclass(frozen=True)
-class Effort:
-    """The cost of a solve, and the reason for its method.
-
-    - `num_gradients`: evaluations of the right-hand side on all data. `num_products`: products of
-        a Jacobian and a vector. `num_jacobians`: Jacobians or kernels that were formed and
-        factored. `num_jittered`: factorisations that needed a larger diagonal.
-    - `reason`: why this method was chosen; empty if the user named it.
-    - `methods`: the work of each method, if the method was changed during the solve.
-    - `counted`: whether the solver counts its gradients. If not, only the steps are known.
-    """
-
-    name: str
-    num_steps: int
-    num_rejected: int
-    num_gradients: int
-    num_jacobians: int
-    num_products: int = 0
-    num_jittered: int = 0
-    reason: str = ""
-    methods: tuple[Part, ...] = ()
-    counted: bool = True
-
-    def table(self) -> dict[str, Any]:
-        """The fields as plain values, None if unknown; `methods` only if there are several."""
-        table = dataclasses.asdict(self) | {"methods": [*map(dataclasses.asdict, self.methods)]}
-        if not self.methods:
-            del table["methods"]
-        if not table.pop("counted"):
-            table |= dict.fromkeys(_COUNTS)
-        return table
-
-
-_COUNTS = ("num_gradients", "num_jacobians", "num_products", "num_jittered")
 
 
 class Snapshots(eqx.Module):
@@ -251,6 +203,14 @@ class AbstractDynamics(Choice):
 
     def as_flow(self) -> "AbstractDynamics | None":
         """These dynamics if they solve gradient flow with error control; otherwise None."""
+        return None
+
+    def faster(self, factor: int) -> "AbstractDynamics | None":
+        """Dynamics with a learning rate `factor` times as large; None if they have no such rate.
+
+        A run by them needs fewer steps by this factor, and stays as close to this one as possible.
+        """
+        del factor
         return None
 
     def can_follow(self, model: AbstractModel) -> bool:

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int
 from .._integrate.status import STIFF
 from .._integrate.stepping import SolveState, System, hand_over
 from ..solvers._work import AbstractCounting, Work, work
-from ._base import Effort, Part
+from ._effort import Effort, Part
 from ._method import Method
 
 

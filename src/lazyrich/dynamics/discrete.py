@@ -26,13 +26,13 @@ from ..models import AbstractModel
 from ..tasks import Samples
 from ._base import (
     AbstractDynamics,
-    Effort,
     Observe,
     Problem,
     Progress,
     Trajectory,
     recorded_params,
 )
+from ._effort import Effort
 from ._rate import loss_floor
 from ._step_snapshots import StepSnapshots
 
@@ -62,6 +62,9 @@ class AbstractDiscrete(AbstractDynamics):
     """
 
     learning_rate: Annotated[float, Gt(0)] = 1e-2
+
+    def faster(self, factor: int) -> "AbstractDiscrete":
+        return self.model_copy(update={"learning_rate": factor * self.learning_rate})
 
     def first_times(self, problems: Sequence[Problem]) -> list[float]:
         return [self.learning_rate] * len(problems)

@@ -104,6 +104,12 @@ class AbstractAdam(AbstractStochastic):
     def rescales_gradients(self) -> bool:
         return True
 
+    def faster(self, factor: int) -> "AbstractAdam":
+        # Moments then forget in the same time, not in the same number of steps.
+        rate, betas = factor * self.learning_rate, (self.beta1**factor, self.beta2**factor)
+        changes = {"learning_rate": rate, "beta1": betas[0], "beta2": betas[1]}
+        return self.model_copy(update=changes)
+
 
 class Adam(AbstractAdam):
     r"""Adam with $\lambda\theta$ as part of the gradient.

@@ -32,6 +32,8 @@ def advice_of(
         before = "" if verdict == "cannot_say" else " before relying on this verdict"
         if solved:
             return f"Simulate the run (lazyrich run){before}."
+        if experiment.dynamics.rescales_gradients:
+            return f"Run pilots (lazyrich forecast --pilot, passage='pilot'){before}."
         return f"Solve the transition (lazyrich forecast --solve, passage='solved'){before}."
     low, high = interval
     if verdict in ("grok", "misgrok") and high > experiment.t1:

@@ -1,7 +1,7 @@
 """Calibrated constants: the delay between the end of the kernel phase and the transition."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from typing import Any
@@ -128,3 +128,14 @@ def family_of(experiment: Experiment, direction: str) -> Family:
         return known.get(f"{theory.family} on {task}", known["unknown"])
     by_direction = known.get(f"{theory.family}, {direction}", known["unknown"])
     return known.get(theory.family, by_direction)
+
+
+def family_of_pilots(experiment: Experiment, factors: Sequence[int]) -> Family:
+    """The family of a forecast by pilots at these factors, for the optimiser and the model.
+
+    `known` is False if no runs of this optimiser and this model measure the error.
+    """
+    known, kind = families(), experiment.dynamics.kind_name()
+    which = "pilots" if len(factors) > 1 else "pilot"
+    theory = experiment.model.theory(experiment.loss.is_classification)
+    return known.get(f"{which}, {kind} on {theory.family}", known[which])

@@ -19,12 +19,14 @@ from ..experiments.experiment import Experiment, check_experiment
 from ..records.summary import jsonable, textbook_of
 from ..records.transition import Outcome, Thresholds
 from .advice import advice_of
+from .by_pilots import conclude_by_pilots, cost_of, run_pilots
 from .calibration import Family, family_of
 from .caveats import number_of
 from .conclude import conclude
 from .descriptors import descriptors
 from .options import ForecastOptions, How
 from .phase import Clock
+from .pilot import Pilot
 from .predictions import Predictions, predict
 from .transition import SolvedTransition, solve_transition
 from .verdict import Confidence, Reason, Scores, Verdict, condition_of_t50, confidence_of
@@ -54,9 +56,12 @@ class Forecast:
         [`textbook_time`][lazyrich.records.textbook_time].
     - `early`, scores and losses of the kernel flow on its plateau; `late`, those of the rich
         predictor, or those at the end of the run if the run itself was solved; empty if unknown.
-    - `family`, the family whose $\kappa$ gives `t50`.
+    - `family`, the family whose $\kappa$ gives `t50`. For pilots, $\kappa$ is the logarithm of
+        `t50` over the mean or extrapolated time of the pilots.
     - `times`, and at these times: `indicator`, $I$; `phi_ratio`, $\|\varphi\|/\|\theta_0\|$;
-        `curves`, losses and accuracies of the kernel flow, by their names in records.
+        `curves`, losses and accuracies of the kernel flow, by their names in records. By pilots,
+        the curves are those of the slowest stable pilot (`curves_of` says so), `t_fit` is its fit,
+        `early` and `late` are its values, and `indicator` and `phi_ratio` are NaN.
     - `ending`, how the solve of the kernel flow ended: `completed` unless it failed; `unresolved`
         if the eigenvalues of the kernel span more than double precision resolves.
     - `method`, how kernel and kernel flow were computed; `seconds`, the time of each stage;
@@ -94,6 +99,7 @@ class Forecast:
     num_gradients: int
     clock: Clock
     scores: Scores
+    curves_of: str = "kernel flow"
 
     def __str__(self) -> str:
         return rows(
@@ -109,9 +115,16 @@ class Forecast:
     def _repr_html_(self) -> str:
         return as_html(self)
 
+    @property
+    def is_by_pilots(self) -> bool:
+        """Whether its curves are those of a pilot."""
+        return self.curves_of != "kernel flow"
+
     def summary(self) -> dict[str, Any]:
         """The forecast as a dictionary for JSON, without curves. Unknown values are None."""
-        left_out = ("times", "indicator", "phi_ratio", "curves", "family", "clock", "scores")
+        left_out = (
+            "times", "indicator", "phi_ratio", "curves", "curves_of", "family", "clock", "scores",
+        )  # fmt: skip
         kept = {key: value for key, value in vars(self).items() if key not in left_out}
         found: dict[str, Any] = jsonable({**kept, "calibration": vars(self.family)})
         return found
@@ -142,10 +155,12 @@ def forecast(
         `num_samples`, the size of the random subsets to use instead of all training data. Two
         disjoint subsets measure the error of this. By default the size is 400 if there are more
         than 20,000 training outputs, and otherwise all data are used;
-        `passage`, the method for the transition: `calibrated`, by the constant of the family, or
+        `passage`, the method for the transition: `calibrated`, by the constant of the family;
         `solved`, which solves the run itself from the end of the kernel phase on and requires
-        neither a calibration nor a rich predictor. By default the method that is better for the
-        family;
+        neither a calibration nor a rich predictor; or, for optimisers with a learning rate,
+        `pilot`, which runs the experiment at 16 and 8 times the learning rate, and at 4 times
+        where one of these is unstable, and uses no kernel. By default the better of the first two
+        for the family;
         `max_test`, the number of test samples used for scores; `thresholds`, which define a fit
         and a change of the test score; `watcher`, called with the forecast by the calibrated
         constant before the transition is solved, if it is solved. An exception in the watcher ends
@@ -153,7 +168,8 @@ def forecast(
         of a kind is compilation.
     - **Returns** a [`Forecast`][lazyrich.Forecast].
     - **Raises** [`InputError`][lazyrich.InputError] for the same input as
-        [`simulate`][lazyrich.simulate], and for subsets too large to be disjoint.
+        [`simulate`][lazyrich.simulate], for subsets too large to be disjoint, and for pilots of
+        dynamics without a learning rate or of a run with too few steps.
     """
     check_experiment(experiment)
     # As in `simulate`: idle LAPACK threads would slow down the compiled products.
@@ -192,6 +208,10 @@ def forecast_on(
 
     listen("computing predictors", None, "")
     experiment, problem = prepared.experiment, prepared.problem
+    if options.passage == "pilot":
+        pilots = run_pilots(prepared, options.thresholds)
+        done("running pilots")
+        return _by_pilots(prepared, options, pilots, seconds)
     predictions = predict(prepared, options, done)
     number = number_of(problem, predictions.rich)
     like = descriptors(
@@ -270,4 +290,52 @@ def _concluded(
         num_gradients=0 if solved is None else solved.num_gradients,
         clock=phase.clock,
         scores=predictions.scores_at(said.early, said.late),
+    )
+
+
+def _by_pilots(
+    prepared: PreparedProblem,
+    options: ForecastOptions,
+    pilots: list[Pilot],
+    seconds: dict[str, float],
+) -> Forecast:
+    """The forecast from pilots."""
+    experiment = prepared.experiment
+    said, clock, shown = conclude_by_pilots(experiment, pilots, options.thresholds)
+    if said.t50 > experiment.t1:
+        said.reasons.append(Reason(0, f"t50 lies beyond the horizon t1 = {experiment.t1:g}"))
+    confidence, course = confidence_of(said.reasons), shown.course
+    unknown = np.full(len(course.times), np.nan)
+    return Forecast(
+        experiment=experiment.name,
+        experiment_hash=experiment.content_hash,
+        verdict=said.verdict,
+        confidence=confidence,
+        outcome=said.outcome,
+        reasons=tuple(reason.text for reason in said.reasons),
+        advice=advice_of(
+            said.verdict, confidence, said.outcome, said.t50_interval, experiment, solved=True
+        ),
+        t_kernel_end=np.nan,
+        t50=said.t50,
+        t50_interval=said.t50_interval,
+        t_fit=shown.events.t_train,
+        textbook=textbook_of(experiment),
+        textbook_per_coordinate=textbook_of(experiment, rms_of_params(prepared.problem.params)),
+        early=said.early,
+        late=said.late,
+        family=said.family,
+        times=course.times,
+        indicator=unknown,
+        phi_ratio=unknown,
+        curves=course.curves,
+        ending="completed",
+        method=f"pilots at {', '.join(str(p.factor) for p in pilots)} times the learning rate, "
+        f"{100 * cost_of(pilots):.0f} % of the steps of the run",
+        seconds=seconds,
+        num_steps=sum(pilot.num_steps for pilot in pilots),
+        num_gradients=sum(pilot.num_gradients for pilot in pilots),
+        clock=clock,
+        scores=Scores(shown.events.plateau_score, shown.events.final_score),
+        curves_of=f"pilot at factor {shown.factor}",
     )

@@ -13,8 +13,9 @@ from ..records.transition import Thresholds
 _MANY, _FEW = 20_000, 400
 
 
-How = Literal["calibrated", "solved"]
-"""By the constant of the family, or by solving the run from the end of the kernel phase on."""
+How = Literal["calibrated", "solved", "pilot"]
+"""By the constant of the family, by solving the run from the end of the kernel phase on, or by
+running it at higher learning rates."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,9 @@ class ForecastOptions:
             raise InputError("passage", self.passage, accepted)
         if self.max_test < 1:
             raise InputError("max_test", self.max_test, "should be a whole number, at least 1")
-        if self.passage == "solved" and self.num_samples is not None:
-            accepted = "should be left out with a solved transition, which uses all samples"
+        if self.passage in ("solved", "pilot") and self.num_samples is not None:
+            what = "a solved transition" if self.passage == "solved" else "pilots"
+            accepted = f"should be left out with {what}, which use all samples"
             raise InputError("num_samples", self.num_samples, accepted)
 
     def size(self, problem: Problem) -> int | None:

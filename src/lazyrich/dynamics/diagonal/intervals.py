@@ -15,7 +15,8 @@ from ..._integrate.lanes import Lanes, advance_all, gathered, unlike
 from ..._integrate.status import COMPLETED, ENDINGS
 from ..._integrate.stepping import SolveState, System, restart, start
 from ...models import DiagonalParams
-from .._base import Effort, Problem, Trajectory
+from .._base import Problem, Trajectory
+from .._effort import Effort
 from .reduction import ParamsFromState, Reduced, depth_of, first_step, kernel_at_start, reduce
 
 # For depth L > 2, u is an inverse power of a difference that decays like e^{-(L-2) lambda t},

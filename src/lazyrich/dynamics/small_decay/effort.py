@@ -2,7 +2,7 @@
 
 from ..._integrate.stepping import SolveState
 from ...solvers.projected_tsit5 import ProjectedTsit5
-from .._base import Effort, Part
+from .._effort import Effort, Part
 
 
 def both_efforts(early: Effort, solve: SolveState, fit_time: float) -> Effort:

@@ -61,7 +61,7 @@ def _known(value: Any) -> float:
 def kernel_flow(
     content: Content, forecast: Forecast | Mapping[str, Any] | None, quantity: str
 ) -> None:
-    """Adds the curves of the kernel flow until the end of the kernel phase, if it has them."""
+    """Adds the curves of the kernel flow until the end of the kernel phase, or of a pilot."""
     said = vars(forecast) if isinstance(forecast, Forecast) else forecast
     if said is None or "curves" not in said:
         return
@@ -69,9 +69,10 @@ def kernel_flow(
     shown = times > 0
     if np.isfinite(end):
         shown &= times <= end
+    name = str(said.get("curves_of", "kernel flow"))
     for part, style in (("train", TRAIN), ("test", TEST)):
         values = said["curves"].get(f"{part}_{quantity}")
         if values is not None:
             faint = replace(style, dash="dotted", width=2.6, opacity=0.4)
             content.curve(times[shown], np.asarray(values, dtype=float)[shown],
-                          f"{part}, kernel flow", faint, group="kernel flow")  # fmt: skip
+                          f"{part}, {name}", faint, group=name)  # fmt: skip

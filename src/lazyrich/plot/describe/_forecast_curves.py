@@ -88,7 +88,7 @@ def _fit(found: Forecast, quantity: str) -> Content:
         if name not in found.curves:
             continue
         values, held = found.curves[name], (times > 0) & (times <= end)
-        content.curve(times[held], values[held], f"{part}, kernel flow", style, label=part,
+        content.curve(times[held], values[held], f"{part}, {found.curves_of}", style, label=part,
                       group=part)  # fmt: skip
         after = times >= (times[held][-1] if held.any() else end)
         if after.sum() > 1:
@@ -133,8 +133,11 @@ def _caption(found: Forecast) -> str:
         low, high = found.t50_interval
         text += f" Half of the change of the test score is expected at t = {found.t50:.3g}"
         text += f", from {low:.3g} to {high:.3g}." if np.isfinite(low + high) else "."
+    text += f" Curves are the {found.curves_of}, training data dashed, test data solid"
+    if found.is_by_pilots:
+        return powers(f"{text}. Green is the interval.")
     text += (
-        " Curves are the kernel flow, training data dashed, test data solid, faint where the run "
+        ", faint where the run "
         "is no longer in the kernel phase. Green are the end of that phase and the interval."
     )
     return powers(text)

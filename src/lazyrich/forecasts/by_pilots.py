@@ -1,0 +1,128 @@
+"""Verdict and times of a forecast by pilots."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from .._core.errors import InputError
+from .._run.prepared import PreparedProblem
+from ..experiments.experiment import Experiment
+from ..records.transition import Thresholds
+from .calibration import family_of_pilots
+from .conclude import Conclusion, with_grain, with_steps
+from .phase import Clock
+from .pilot import Pilot, run_pilot
+from .verdict import Reason, Verdict
+
+FACTORS = (16, 8, 4)
+"""The learning rates of pilots, over that of the run. The last is for unstable ones."""
+
+# The number of stable pilots that is enough, and the least number of steps of a pilot.
+_ENOUGH, _LEAST = 2, 100
+# The uncertainty of scores.
+_MARGIN = 0.03
+
+
+def run_pilots(prepared: PreparedProblem, thresholds: Thresholds) -> list[Pilot]:
+    """Pilots by falling factor, until enough of them are stable.
+
+    - **Raises** [`InputError`][lazyrich.InputError] for dynamics without a learning rate, and for a
+        run with too few steps.
+    """
+    dynamics, found = prepared.experiment.dynamics, list[Pilot]()
+    for factor in FACTORS:
+        if sum(pilot.is_stable for pilot in found) == _ENOUGH:
+            break
+        faster = dynamics.faster(factor)
+        if faster is None:
+            accepted = f"needs an optimiser with a learning rate, and {dynamics.kind_name()} has "
+            raise InputError("passage", "pilot", f"{accepted}none; use calibrated or solved")
+        step = faster.first_times([prepared.problem])[0]
+        if prepared.experiment.t1 / step >= _LEAST:
+            found.append(run_pilot(prepared, faster, factor, thresholds))
+    if not found:
+        accepted = f"takes too few steps: pilots need {_LEAST}, so the run {_LEAST * FACTORS[-1]}; "
+        raise InputError("t1", prepared.experiment.t1, f"{accepted}simulate the run itself")
+    return found
+
+
+def cost_of(pilots: Sequence[Pilot]) -> float:
+    """The steps of pilots over those of the run."""
+    return sum(1 / pilot.factor for pilot in pilots)
+
+
+def at_factor_one(times: Sequence[tuple[int, float]], *, is_noisy: bool) -> float:
+    r"""The time at factor 1 from times at one or two other factors, by falling factor.
+
+    For steps along the gradient the change is late by a multiple of the learning rate, so that
+    $\log t$ is linear in the factor up to terms of second order, and is extrapolated. Runs of other
+    optimisers differ at random by more than their times depend on the factor. An extrapolation
+    would multiply these differences, so the result is the geometric mean.
+    """
+    (far, late), (near, t) = times[0], times[-1]
+    if far == near:
+        return t
+    return t * (t / late) ** (-0.5 if is_noisy else (near - 1) / (far - near))
+
+
+def conclude_by_pilots(
+    experiment: Experiment, pilots: Sequence[Pilot], thresholds: Thresholds
+) -> tuple[Conclusion, Clock, Pilot]:
+    r"""The forecast of a run from its pilots, the clock that measures its error, and a pilot.
+
+    The clock is $\log (t / t_1)$, with $t_1$ the time [`at_factor_one`][]. The pilot is the one
+    with the smallest factor among the stable ones, or among all.
+
+    - **Takes** `pilots`, by falling factor.
+    """
+    stable = [pilot for pilot in pilots if pilot.is_stable]
+    nearest = (stable or pilots)[-1]
+    verdict, why = _verdict(pilots, stable, thresholds)
+    dated = [p for p in stable if p.events.t50 > 0][-_ENOUGH:]
+    family = family_of_pilots(experiment, [pilot.factor for pilot in dated or pilots])
+    times = nearest.course.times
+    clock = Clock(times, np.full(len(times), math.nan), math.nan)
+    t50, interval = math.nan, (math.nan, math.nan)
+    if verdict in ("grok", "misgrok", "immediate") and nearest in dated:
+        pairs = [(pilot.factor, pilot.events.t50) for pilot in dated]
+        is_noisy = experiment.dynamics.rescales_gradients
+        t_one = at_factor_one(pairs, is_noisy=is_noisy)
+        low, t50, high = (t_one * math.exp(k) for k in (family.low, family.middle, family.high))
+        interval, steps = with_steps((low, high), nearest.course, nearest.events, _MARGIN)
+        if thresholds.loss is None:
+            interval = with_grain(interval, nearest.course, nearest.events, nearest.grain)
+        read = " and ".join(f"{time:.4g} at factor {factor}" for factor, time in pairs)
+        text = f"t50 from {read}, corrected by a constant from {family.source}"
+        why += [Reason(0 if family.known else 2, text), *steps]
+        clock = Clock(times, times / t_one, math.nan)
+    late = {"predictor": f"end of the pilot at factor {nearest.factor}", **nearest.late}
+    outcome = None if verdict == "cannot_say" else nearest.events.outcome
+    said = Conclusion(verdict, outcome, t50, interval, family, why, nearest.early, late)
+    return said, clock, nearest
+
+
+def _verdict(
+    pilots: Sequence[Pilot], stable: Sequence[Pilot], thresholds: Thresholds
+) -> tuple[Verdict, list[Reason]]:
+    """The verdict of the stable pilot with the smallest factor, and its basis."""
+    said = "; ".join(f"at {pilot.factor} times the learning rate {pilot.says}" for pilot in pilots)
+    why = [Reason(0, f"pilots: {said}")]
+    if not stable:
+        if len(pilots) > 1 and pilots[-1].is_like(pilots[-2]):
+            return "none", [*why, Reason(1, "no pilot keeps a fit of the training data")]
+        text = "no pilot keeps a fit of the training data, perhaps because of its learning rate"
+        return "cannot_say", [*why, Reason(2, text)]
+    verdict = stable[-1].verdict
+    for pilot in pilots:
+        if pilot not in stable:
+            text = f"the pilot at factor {pilot.factor} does not keep a fit of the training data"
+            why.append(Reason(1, text))
+        elif pilot.verdict != verdict:
+            text = f"the pilot at factor {pilot.factor} gives the verdict {pilot.verdict}"
+            why.append(Reason(1, text))
+    near = stable[-1].course.near(thresholds, _MARGIN, verdict)
+    if near:
+        text = f"a small change of these thresholds changes the verdict: {', '.join(near)}"
+        why.append(Reason(1, text))
+    return verdict, why

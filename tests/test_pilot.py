@@ -1,0 +1,153 @@
+"""Forecasts by pilots: runs at a higher learning rate, in fewer steps."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+import lazyrich as lr
+from lazyrich import InputError
+from lazyrich.forecasts.by_pilots import at_factor_one
+from tests.helpers import call_command, given
+
+SLOW = 0.002
+
+
+def two_rates(fast, steps=3000):
+    """Linear regression by gradient descent on two coordinates that do not affect each other.
+
+    A step shrinks the error of the first by 1 - `fast`, which fits the training labels, and that of
+    the second by 1 - `SLOW`, on which alone the test labels depend.
+    """
+    a, b = math.sqrt(fast), math.sqrt(SLOW)
+    x = np.array([[a, 0], [-a, 0], [0, b], [0, -b]])
+    test = np.array([[0.0, 1.0], [0.0, -1.0]])
+    task = lr.tasks.Arrays(
+        x_train=given(x), y_train=given(x @ [1, 1]), x_test=given(test), y_test=given(test @ [1, 1])
+    )
+    return lr.Experiment(
+        task=task,
+        model=lr.models.MLP(widths=(), activation="identity", bias=False),
+        loss=lr.losses.Squared(),
+        init_scale=1e-6,
+        t1=float(steps),
+        dynamics=lr.dynamics.GradientDescent(learning_rate=1.0),
+        times=lr.dynamics.Times(num_log=80, num_linear=200),
+    )
+
+
+LATE = lr.Thresholds(delay=3.0, train=0.95)
+
+
+def half_time(fast, steps=3000):
+    """Of the run, whose errors are (1 - rate)^step: when the test score is half-way."""
+    step = np.unique(np.geomspace(1, steps, 400).round())
+    first, second = (np.exp(2 * step * np.log1p(-rate)) for rate in (fast, SLOW))
+    losses = {"train_loss": (fast * first + SLOW * second) / 2, "test_loss": second}
+    variances = {"train_variance": (fast + SLOW) / 2, "test_variance": 1.0}
+    return lr.transition(lr.record(step, losses, scales=variances), LATE).t50
+
+
+def test_extrapolation_is_of_second_order():
+    """The time of gradient descent, k log 2 / -log(1 - k rate), is that of the flow for k = 0."""
+    for rate in (1e-3, 5e-4):
+        times = [(k, k * math.log(2) / -math.log1p(-k * rate)) for k in (16, 8)]
+        exact = math.log(2) / -math.log1p(-rate)
+        off = at_factor_one(times, is_noisy=False) / exact - 1
+        assert abs(off) < 30 * rate**2
+        assert abs(times[-1][1] / exact - 1) > 3 * rate
+        assert at_factor_one(times, is_noisy=True) == pytest.approx(
+            math.sqrt(times[0][1] * times[1][1])
+        )
+        assert at_factor_one(times[1:], is_noisy=False) == times[1][1]
+
+
+def test_gradient_descent_in_closed_form():
+    found = lr.forecast(two_rates(0.06), passage="pilot", thresholds=LATE)
+    assert (found.verdict, found.outcome) == ("grok", "grokked")
+    assert found.method.startswith("pilots at 16, 8 times the learning rate, 19 % of")
+    middle = found.t50 / math.exp(found.family.middle)
+    assert middle == pytest.approx(half_time(0.06), rel=0.05)
+    assert found.curves_of == "pilot at factor 8"
+    assert found.clock.shows(found.t50) == pytest.approx(found.family.middle, abs=1e-3)
+    assert np.isnan(found.t_kernel_end)
+    assert np.all(np.isnan(found.indicator))
+    low, high = found.t50_interval
+    assert low < found.t50 < high
+
+
+@pytest.mark.parametrize(("fast", "stable"), [(0.2, (8, 4)), (0.4, (4,))])
+def test_unstable_pilots_are_replaced(fast, stable):
+    found = lr.forecast(two_rates(fast, 1600), passage="pilot", thresholds=LATE)
+    assert found.verdict == "grok"
+    read = next(reason for reason in found.reasons if reason.startswith("t50 from"))
+    assert [f"at factor {k}" in read for k in (16, 8, 4)] == [k in stable for k in (16, 8, 4)]
+    assert found.t50_interval[0] < half_time(fast, 1600) < found.t50_interval[1]
+    # One pilot says less than two.
+    assert any("factor 16 does not keep a fit" in reason for reason in found.reasons)
+
+
+def test_pilots_that_all_diverge_say_nothing():
+    found = lr.forecast(two_rates(0.7, 1600), passage="pilot", thresholds=LATE)
+    assert (found.verdict, found.confidence, found.outcome) == ("cannot_say", "low", None)
+    assert np.isnan(found.t50)
+    assert found.advice == "Simulate the run (lazyrich run)."
+
+
+def test_what_has_no_pilots():
+    experiment = two_rates(0.06)
+    with pytest.raises(InputError, match=r"pilot.*Flow has none"):
+        lr.forecast(experiment.with_changes({"dynamics.kind": "Flow"}), passage="pilot")
+    with pytest.raises(InputError, match=r"t1.*too few steps"):
+        lr.forecast(experiment.with_changes({"t1": 300.0}), passage="pilot")
+    with pytest.raises(InputError, match="num_samples"):
+        lr.forecast(experiment, passage="pilot", num_samples=2)
+
+
+def test_moments_forget_in_the_same_time():
+    fast = lr.dynamics.AdamW(learning_rate=1e-3, beta1=0.9, beta2=0.98).faster(4)
+    assert fast.learning_rate == 4e-3
+    assert (fast.beta1, fast.beta2) == pytest.approx((0.9**4, 0.98**4))
+    assert lr.dynamics.Flow().faster(4) is None
+
+
+def addition(**more):
+    fields = {
+        "task": lr.tasks.ModularArithmetic(p=19, train_fraction=0.8),
+        "model": lr.models.MLP(widths=(96,), outputs=19, bias="all", initialisation="uniform"),
+        "loss": lr.losses.CrossEntropy(),
+        "weight_decay": 1.0,
+        "t1": 12.0,
+        "dynamics": lr.dynamics.AdamW(learning_rate=3e-3, beta2=0.98),
+        "precision": "float32",
+    }
+    return lr.Experiment(**fields | more)
+
+
+@pytest.mark.slow
+def test_addition_by_adamw_and_its_control():
+    experiment = addition(probes=("train_loss", "test_loss", "train_accuracy", "test_accuracy"))
+    found = lr.forecast(experiment, passage="pilot")
+    came = lr.transition(lr.simulate(experiment))
+    print(found, came.outcome, came.t50)
+    low, high = found.t50_interval
+    assert low < came.t50 < high
+    assert high / low < 3
+    assert found.late["test_accuracy"] == pytest.approx(came.final_score, abs=0.15)
+    control = addition(
+        task=lr.tasks.ModularArithmetic(p=19, train_fraction=0.8, random_labels=True)
+    )
+    assert lr.forecast(control, passage="pilot").verdict in ("none", "cannot_say")
+
+
+def test_command_line(monkeypatch, capsys, tmp_path):
+    run = ("forecast", tmp_path / "it.toml", "--pilot")
+    two_rates(0.06).save(tmp_path / "it.toml")
+    levels = ("--threshold", "delay=3", "--threshold", "train=0.95")
+    assert call_command(monkeypatch, *run, *levels, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["verdict"], found["t_kernel_end"]) == ("grok", None)
+    assert found["t50_interval"][0] < found["t50"]
+    assert call_command(monkeypatch, *run, "--solve") == 2
+    assert "excludes --solve" in capsys.readouterr().err
