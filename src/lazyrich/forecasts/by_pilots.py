@@ -16,23 +16,25 @@ from .pilot import Pilot, run_pilot
 from .verdict import Reason, Verdict
 
 FACTORS = (16, 8, 4)
-"""The learning rates of pilots, over that of the run. The last is for unstable ones."""
+"""The learning rates of pilots, over that of the run. The last is used if the others disagree."""
 
-# The number of stable pilots that is enough, and the least number of steps of a pilot.
-_ENOUGH, _LEAST = 2, 100
+# The least number of steps of a pilot.
+_LEAST = 100
+# The largest difference of log t50 of two pilots that agree.
+_AGREE = 0.3
 # The uncertainty of scores.
 _MARGIN = 0.03
 
 
 def run_pilots(prepared: PreparedProblem, thresholds: Thresholds) -> list[Pilot]:
-    """Pilots by falling factor, until enough of them are stable.
+    """Pilots by falling factor, until two of them agree.
 
     - **Raises** [`InputError`][lazyrich.InputError] for dynamics without a learning rate, and for a
         run with too few steps.
     """
     dynamics, found = prepared.experiment.dynamics, list[Pilot]()
     for factor in FACTORS:
-        if sum(pilot.is_stable for pilot in found) == _ENOUGH:
+        if agree(found):
             break
         faster = dynamics.faster(factor)
         if faster is None:
@@ -52,18 +54,12 @@ def cost_of(pilots: Sequence[Pilot]) -> float:
     return sum(1 / pilot.factor for pilot in pilots)
 
 
-def at_factor_one(times: Sequence[tuple[int, float]], *, is_noisy: bool) -> float:
-    r"""The time at factor 1 from times at one or two other factors, by falling factor.
-
-    For steps along the gradient the change is late by a multiple of the learning rate, so that
-    $\log t$ is linear in the factor up to terms of second order, and is extrapolated. Runs of other
-    optimisers differ at random by more than their times depend on the factor. An extrapolation
-    would multiply these differences, so the result is the geometric mean.
-    """
-    (far, late), (near, t) = times[0], times[-1]
-    if far == near:
-        return t
-    return t * (t / late) ** (-0.5 if is_noisy else (near - 1) / (far - near))
+def agree(pilots: Sequence[Pilot]) -> bool:
+    """Whether the last two pilots are stable, with the same verdict at about the same time."""
+    if len(pilots) < 2 or not (pilots[-1].is_stable and pilots[-2].is_stable):
+        return False
+    ratio = abs(math.log(pilots[-1].events.t50 / pilots[-2].events.t50))
+    return pilots[-1].verdict == pilots[-2].verdict and not ratio > _AGREE
 
 
 def conclude_by_pilots(
@@ -71,31 +67,33 @@ def conclude_by_pilots(
 ) -> tuple[Conclusion, Clock, Pilot]:
     r"""The forecast of a run from its pilots, the clock that measures its error, and a pilot.
 
-    The clock is $\log (t / t_1)$, with $t_1$ the time [`at_factor_one`][]. The pilot is the one
-    with the smallest factor among the stable ones, or among all.
+    The clock is $\log (t / \bar t)$, with $\bar t$ the geometric mean of the times of the pilots.
+    Its value at $t_{50}$ is nearly the same for runs of a family: longer steps shift the times.
+    Times of pilots also differ at random, and by more than from one factor to the next, so that an
+    extrapolation to the factor 1 would be worse than the mean.
+
+    The pilot is the one with the smallest factor among the stable ones, or among all.
 
     - **Takes** `pilots`, by falling factor.
     """
     stable = [pilot for pilot in pilots if pilot.is_stable]
     nearest = (stable or pilots)[-1]
     verdict, why = _verdict(pilots, stable, thresholds)
-    dated = [p for p in stable if p.events.t50 > 0][-_ENOUGH:]
+    dated = [p for p in stable if p.events.t50 > 0][-2:]
     family = family_of_pilots(experiment, [pilot.factor for pilot in dated or pilots])
     times = nearest.course.times
     clock = Clock(times, np.full(len(times), math.nan), math.nan)
     t50, interval = math.nan, (math.nan, math.nan)
     if verdict in ("grok", "misgrok", "immediate") and nearest in dated:
-        pairs = [(pilot.factor, pilot.events.t50) for pilot in dated]
-        is_noisy = experiment.dynamics.rescales_gradients
-        t_one = at_factor_one(pairs, is_noisy=is_noisy)
-        low, t50, high = (t_one * math.exp(k) for k in (family.low, family.middle, family.high))
+        mean = float(np.exp(np.mean([math.log(pilot.events.t50) for pilot in dated])))
+        low, t50, high = (mean * math.exp(k) for k in (family.low, family.middle, family.high))
         interval, steps = with_steps((low, high), nearest.course, nearest.events, _MARGIN)
         if thresholds.loss is None:
             interval = with_grain(interval, nearest.course, nearest.events, nearest.grain)
-        read = " and ".join(f"{time:.4g} at factor {factor}" for factor, time in pairs)
+        read = " and ".join(f"{p.events.t50:.4g} at factor {p.factor}" for p in dated)
         text = f"t50 from {read}, corrected by a constant from {family.source}"
         why += [Reason(0 if family.known else 2, text), *steps]
-        clock = Clock(times, times / t_one, math.nan)
+        clock = Clock(times, times / mean, math.nan)
     late = {"predictor": f"end of the pilot at factor {nearest.factor}", **nearest.late}
     outcome = None if verdict == "cannot_say" else nearest.events.outcome
     said = Conclusion(verdict, outcome, t50, interval, family, why, nearest.early, late)

@@ -1,12 +1,12 @@
 """A pilot: the experiment at a higher learning rate, in fewer steps."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .._run.prepared import PreparedProblem
 from .._run.solve import solve_batch
 from ..dynamics import AbstractDynamics
 from ..records.summary import early_and_late
-from ..records.transition import Thresholds, Transition, scales_of_record, transition
+from ..records.transition import Thresholds, Transition, scales_of_record
 from .course import Course
 from .verdict import Verdict, verdict_of
 
@@ -30,8 +30,18 @@ class Pilot:
     early: dict[str, float]
     late: dict[str, float]
     grain: float
-    num_steps: int
-    num_gradients: int
+    num_steps: int = 0
+    num_gradients: int = 0
+
+    @classmethod
+    def of(
+        cls, factor: int, course: Course, ending: str, thresholds: Thresholds, num_tests: int
+    ) -> "Pilot":
+        """A pilot by its curves, and how its solve ended; `num_tests`, of test samples."""
+        events = course.events(thresholds, ending)
+        states = early_and_late(course.times, course.curves, events)
+        grain = 1 / num_tests if events.scored_by == "accuracy" else 0.0
+        return cls(factor, course, events, states["early"], states["late"], grain)
 
     @property
     def verdict(self) -> Verdict:
@@ -62,16 +72,7 @@ def run_pilot(
     experiment = prepared.experiment
     changed = experiment.model_copy(update={"dynamics": dynamics, "probes": _PROBES})
     result = solve_batch([PreparedProblem(changed, prepared.problem, prepared.data)])
-    record, effort = result.record(0), result.efforts[0]
-    events = transition(record, thresholds)
-    course = Course(result.recorded(0), result.curves(0), scales_of_record(record))
-    grain = 1 / len(prepared.data.test.y) if events.scored_by == "accuracy" else 0.0
-    return Pilot(
-        factor,
-        course,
-        events,
-        **early_and_late(course.times, course.curves, events),
-        grain=grain,
-        num_steps=effort.num_steps,
-        num_gradients=effort.num_gradients,
-    )
+    course = Course(result.recorded(0), result.curves(0), scales_of_record(result.record(0)))
+    effort, num_tests = result.efforts[0], len(prepared.data.test.y)
+    pilot = Pilot.of(factor, course, result.endings[0], thresholds, num_tests)
+    return replace(pilot, num_steps=effort.num_steps, num_gradients=effort.num_gradients)
