@@ -67,7 +67,7 @@ _NET = (
     "import torch",
     "net = torch.nn.Linear(3, 1)",
     "model = lr.models.FromTorch(net)",
-    "print('parameters', sorted(model.init(None)))",
+    "print('outputs', model.apply(model.init(None, 3), [[1.0, 2.0, 3.0]]).shape)",
 )
 _SWEEP = "python -m lazyrich sweep lyu2024/3 --set t1=10 --over seed=0,1 --store store"
 
@@ -79,11 +79,11 @@ BARE = [
     Check("python -m lazyrich judge log.csv", "outcome"),
     Check(f"{_SWEEP} --workers 0", "done +2 of 2 runs"),
     # What needs an extra.
-    Check(f"{_RUN} --out other --track tensorboard=logs", r"pip install 'lazyrich\[track\]'", 2),
+    Check(f"{_RUN} --out other --track tensorboard=logs", "pip install tensorboardX", 2),
     Check("python -m lazyrich report run", r"pip install 'lazyrich\[view\]'", 2),
     Check("python -m lazyrich explore --no-browser", r"pip install 'lazyrich\[explore\]'", 1),
     Check("python -m lazyrich consolidate store store.zarr", r"pip install 'lazyrich\[maps\]'", 1),
-    Check(f"{_SWEEP} --workers 2", r"pip install 'lazyrich\[maps\]'", 1),
+    Check(f"{_SWEEP}2 --workers 2", r"pip install 'lazyrich\[maps\]'", 1),
     Check(script("lr.plot.run"), r"pip install 'lazyrich\[view\]'"),
     Check(script(*_DIGITS, *_DRAW), r"pip install 'lazyrich\[data\]'"),
     Check(script(*_MNIST, *_DRAW), r"pip install 'lazyrich\[mnist\]'"),
@@ -103,7 +103,7 @@ EXTRAS = {
     ],
     "data": [Check(script(*_DIGITS, *_DRAW), r"inputs \(20, 64\)")],
     "mnist": [Check(script(*_MNIST, *_DRAW), r"inputs \(20, 784\)")],
-    "torch": [Check(script(*_NET), "parameters")],
+    "torch": [Check(script(*_NET), r"outputs \(1,")],
     "track": [Check(f"{_RUN} --out run --track tensorboard=logs", r"outcome +grokked")],
     "view": [
         Check(f"{_RUN} --out run", "report.html"),

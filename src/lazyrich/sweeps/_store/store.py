@@ -201,7 +201,8 @@ class Store:
     def missing(self, sweep: Sweep, damaged: Collection[str] = ()) -> Iterator[Batch]:
         """Batches of a sweep with a run that is in no file. Files named in `damaged` are ignored.
 
-        A run of another sweep with the same hash of its experiment counts as done.
+        A run of another sweep with the same hash of its experiment counts as done, if the file that
+        is read for it, the first that names it, is none of `damaged`.
         """
         present = set(self.files()).difference(damaged)
         own = {name for name in present if self.owns(sweep, name)}
@@ -211,7 +212,9 @@ class Store:
                 continue
             if present != own and not sweep.known_as:
                 if elsewhere is None:
-                    elsewhere = set(self.index(sorted(present - own)))
+                    others = sorted(name for name in self.files() if not self.owns(sweep, name))
+                    places = self.index(others).items()
+                    elsewhere = {digest for digest, (name, _) in places if name not in damaged}
                 if all(sweep.run(int(run)).content_hash in elsewhere for run in batch.runs):
                     continue
             yield batch
