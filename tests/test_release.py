@@ -112,6 +112,6 @@ def test_an_audit_without_an_answer_is_none(answer, code, says, tmp_path, monkey
 
 
 def test_exceptions_of_the_review_are_on_the_page():
-    page = (ROOT / "docs" / "releases.md").read_text()
+    page = (ROOT / "docs" / "project" / "releases.md").read_text()
     exceptions = PROJECT["tool"]["repo-review"]["ignore"]
     assert re.findall(r"^\| ([A-Z]+\d+),", page, re.MULTILINE) == [*exceptions]
