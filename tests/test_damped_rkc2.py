@@ -122,6 +122,7 @@ def test_is_chosen_for_nets_with_kinks():
     assert not lr.models.Doubled(model=smooth.model).has_kinks
     own = lr.models.Functions(init_params=print, function=print, kinks=True)
     assert own.has_kinks
+    assert not lr.models.MLP(widths=()).has_kinks  # an activation of no layer
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """The flow engine against closed forms, the exact reduction and brute force."""
 
 import dataclasses
+import json
 from typing import Any
 
 import diffrax
@@ -239,6 +240,12 @@ def test_the_choice_of_method_and_its_reason():
     easy = choose("auto", "linear", stiff, 1e-3)
     assert easy.name == "Tsit5"
     assert easy.reason.startswith("not stiff")
+    # At small tolerances a method of order three needs more steps, and stability does not.
+    horizons = np.geomspace(1e-3, 1e4, 30).tolist()
+    between = next(t1 for t1 in horizons if choose("auto", "linear", stiff, t1).name != "Tsit5")
+    assert choose("auto", "linear", stiff, between, 1e-8).name == "Tsit5"
+    hinge = diagonal_problem(2, lr.losses.Hinge(), 1e-3, init_scale=50.0)
+    assert choose("auto", "linear", hinge, 1.0, 1e-8).name == "ROS34PW2"
     # Of runs that share a solve the stiffest decides, wherever it stands.
     for ends, name in (([1e-3, 1e4], "DualROS34PW2"), ([1e4, 1e-3], "DualROS34PW2"),
                        ([1e-3, 1e-3], "Tsit5")):  # fmt: skip
@@ -318,8 +325,10 @@ def test_ends_when_a_level_has_been_held():
     assert (np.diff(held) == 1).all()
     assert held[-1] == record.sizes["time"] - 1
     assert record.time.values[-1] < 1e5
-    with pytest.raises(lr.InputError, match=r"dynamics.stop.probe = 'loss': should be among"):
-        lr.simulate(completion(**{"dynamics.stop": {"probe": "loss"}}))
+    for densify in (0.05, 0.0):
+        wrong = completion(**{"dynamics.stop": {"probe": "loss"}, "dynamics.densify": densify})
+        with pytest.raises(lr.InputError, match=r"dynamics.stop.probe = 'loss': should be among"):
+            lr.simulate(wrong)
 
 
 @pytest.mark.slow
@@ -400,6 +409,65 @@ def test_a_step_is_compiled_once(solver):
 
 
 # Flows that turn stiff, that start tiny and that end in nothing.
+
+
+@pytest.mark.slow
+def test_a_stiff_flow_near_its_end_keeps_its_method_at_a_small_tolerance():
+    # theta' = -2 theta with 820 time constants: some 240 explicit steps are left once it has
+    # settled. A method of order three needs more of them than that at a tolerance of 1e-8.
+    line = lr.Experiment(
+        task=lr.tasks.Arrays(x_train=[[1.0]], y_train=[2.0], x_test=[[3.0]], y_test=[6.0]),
+        model=lr.models.MLP(widths=(), bias=False),
+        loss=lr.losses.Squared(),
+        t1=410.0,
+        times=lr.dynamics.Times(first=0.1, num_log=6, num_linear=0),
+        probes=("train_loss", "test_loss"),
+        dynamics=lr.dynamics.Flow(rtol=1e-8, max_steps=500),
+    )
+    solver = {}
+    for rtol in (1e-3, 1e-8):
+        record = lr.simulate(line.with_changes({"dynamics.rtol": rtol}))
+        assert record.attrs["ending"] == "completed"
+        solver[rtol] = json.loads(record.attrs["solver"])["name"]
+    assert solver == {1e-3: "Tsit5, then DualROS34PW2", 1e-8: "Tsit5"}
+    loss = record["train_loss"].values
+    np.testing.assert_allclose(loss[:3], loss[0] * np.exp(-4 * record["time"].values[:3]), 1e-6)
+
+
+@pytest.mark.slow
+def test_runs_of_a_batch_may_have_different_numbers_of_times():
+    # 0.5 is the first time of the first run, and not of the second, which has one time more.
+    line = lr.Experiment(
+        task=lr.tasks.Arrays(x_train=[[1.0]], y_train=[2.0], x_test=[[3.0]], y_test=[6.0]),
+        model=lr.models.MLP(widths=(), bias=False),
+        loss=lr.losses.Squared(),
+        times=lr.dynamics.Times(first=0.5, num_log=3, num_linear=0, at=(0.5,)),
+        probes=("train_loss", "test_loss"),
+        dynamics=lr.dynamics.Flow(rtol=1e-6, densify=0.05),
+    )
+    runs = [line.with_changes({"t1": t1}) for t1 in (8.0, 2.0)]
+    records = lr.simulate_many(runs, keep_params=20)
+    for record, t1, num in zip(records, (8.0, 2.0), (4, 5), strict=True):
+        times, loss = record["time"].values, record["train_loss"].values
+        asked = np.unique([0.0, 0.5, *np.geomspace(min(0.5, 0.1 * t1), t1, 3)])
+        assert len(asked) == num
+        assert np.isin(asked, times).all()
+        assert record.attrs["ending"] == "completed"
+        assert times[-1] == t1
+        np.testing.assert_allclose(loss, loss[0] * np.exp(-4 * times), rtol=1e-4, atol=1e-9)
+        np.testing.assert_array_equal(record.params.times, asked)
+        weights = record.params(0.5).weights[0]
+        assert float((weights[0, 0] - 2) ** 2) == pytest.approx(loss[0] * np.exp(-2.0), rel=1e-5)
+
+
+def test_inputs_too_large_for_gradients_are_one_line():
+    big = lr.Experiment(
+        task=lr.tasks.Arrays(x_train=[[1e300]], y_train=[2.0], x_test=[[1.0]], y_test=[1.0]),
+        model=lr.models.MLP(widths=(), bias=False),
+        loss=lr.losses.Squared(),
+    )
+    with pytest.raises(lr.InputError, match=r"task.x_train = 1e\+300: is too large an input"):
+        lr.simulate(big)
 
 
 @pytest.mark.slow

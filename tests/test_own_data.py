@@ -127,6 +127,7 @@ def test_labels_are_mapped_and_said(labels, meaning, values, said):
         ({"y": [1, 1, 1]}, "y = (3,): should have a label for each of 4 inputs"),
         ({"x": [[1, np.nan]] * 4}, "x[0, 1] = nan: should be finite"),
         ({"x": [["red"]] * 4}, "x = 'str"),
+        ({"x": np.ma.masked_greater(np.eye(4), 0.5)}, "x = '4 masked entries': should have none"),
         ({"num_train": 4}, "num_train = 4: should leave 1 or more of 4 samples"),
         ({"y": [["a", "b"]] * 4}, "y = (4, 2): should be 1-dimensional"),
         ({"y": [None] * 4}, "y = 'object': should be an array of real numbers or of words"),

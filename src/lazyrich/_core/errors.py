@@ -1,5 +1,6 @@
 """Errors that users can resolve, and their texts."""
 
+import contextlib
 import math
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -53,8 +54,11 @@ def number_of(key: str, value: object, *, positive: bool = False) -> float:
 
     - **Raises** [`InputError`][lazyrich.InputError] under `key` for anything else.
     """
+    number = math.nan
     # A bool is an integer in Python, and not a number that a user means.
-    number = math.nan if isinstance(value, bool) or not isinstance(value, Real) else float(value)
+    if not isinstance(value, bool) and isinstance(value, Real):
+        with contextlib.suppress(OverflowError):  # a whole number beyond float64
+            number = float(value)
     if not (math.isfinite(number) and number >= 0 and (number > 0 or not positive)):
         accepted = "should be a positive number" if positive else "should be a number, 0 or more"
         raise InputError(key, value, accepted)

@@ -172,7 +172,15 @@ def real_array(value: Any, key: str) -> np.ndarray:
         raise InputError(key, value, "should be an array, with rows of one length") from None
     if not _is_real(array.dtype):
         raise InputError(key, str(array.dtype), "should be an array of real numbers")
+    check_unmasked(value, key)
     return native(array)
+
+
+def check_unmasked(value: Any, key: str) -> None:
+    """Raises [`InputError`][lazyrich.InputError] for masked entries, which conversion unmasks."""
+    if np.ma.is_masked(value):
+        masked = f"{np.ma.count_masked(value)} masked entries"
+        raise InputError(key, masked, "should have none: fill them, or leave out their samples")
 
 
 def as_double(tree: Any, key: str) -> Any:

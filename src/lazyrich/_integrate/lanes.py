@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Int, PyTree
+from jaxtyping import Array, Float, Int, PyTree
 
 from .._core.errors import InputError
 from .status import RUNNING
@@ -120,6 +120,15 @@ def advance_all(
         running = np.asarray(solve.status) == RUNNING
         progress(int(np.sum(~running)), int(np.asarray(solve.num_accepted)[running].sum()))
     return jax.tree.map(np.array, solve)
+
+
+def of_one_length(times: Sequence[Float[np.ndarray, " _"]]) -> list[Float[np.ndarray, " t"]]:
+    """The times of every lane, filled up with infinite times to the length of the longest.
+
+    Lanes have different numbers of times if two of these coincide in some lanes only.
+    """
+    most = max(map(len, times))
+    return [np.pad(row, (0, most - len(row)), constant_values=np.inf) for row in times]
 
 
 def unlike(num_runs: int) -> InputError:

@@ -319,8 +319,9 @@ def _status(system: System, before: SolveState, after: SolveState, size: Array) 
     stuck = after.t + after.step == after.t
     status = before.status
     solver = system.solver
-    if isinstance(solver, AbstractCounting) and solver.hands_over:
-        status = jnp.where(solver.at_stability_bound(after.solver_state), STIFF, status)
+    if isinstance(solver, AbstractCounting):
+        num_left = (system.horizon - after.t) / after.step
+        status = jnp.where(solver.hands_over(after.solver_state, num_left), STIFF, status)
     status = jnp.where(still & (elapsed > 0), STATIONARY, status)
     if system.stop.name is not None:
         status = jnp.where(after.streak >= system.stop.sustained, CROSSED, status)

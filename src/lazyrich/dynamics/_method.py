@@ -1,5 +1,6 @@
 """The choice of a solver for a flow, with the reason."""
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -7,6 +8,7 @@ import diffrax
 import jax
 import jax.flatten_util
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, PyTree
 
 from .._core.errors import InputError
@@ -24,8 +26,12 @@ from .gradient_flow import GradientFlow
 
 # An explicit pair of order 5 is stable if the step times the spectral radius is below about this.
 _EXPLICIT_REACH = 3.0
-# Up to this number of explicit steps, stiffness does not matter.
-_FEW_STEPS = 300
+# Up to this number of explicit steps, stiffness does not matter at the usual tolerance. The methods
+# for stiff flows are of order three, and the stability of explicit steps does not depend on the
+# tolerance, so that it matters even less at smaller ones.
+_FEW_STEPS, _USUAL = 300.0, 1e-3
+# A step of a method for stiff flows costs about as much as this number of explicit steps.
+_COST = 15
 # Up to this number of outputs, a kernel and its factor in every step are worth their cost, for a
 # loss without constant curvature.
 _SMALL = 600
@@ -70,18 +76,23 @@ class Method:
 
 
 def choose(
-    wish: str | diffrax.AbstractSolver[Any], clock: str, problem: Problem, t1: float
+    wish: str | diffrax.AbstractSolver[Any],
+    clock: str,
+    problem: Problem,
+    t1: float,
+    rtol: float = _USUAL,
 ) -> Method:
     """The method for a problem: `wish`, or an automatic choice if `wish` is `auto`.
 
+    - **Takes** `rtol`, the tolerance of a step.
     - **Raises** [`InputError`][lazyrich.InputError] if the problem does not admit the method.
     """
     kinks = clock == "linear" and problem.model.has_kinks
-    return replace(_choose(wish, clock, problem, t1), meets_kinks=kinks)
+    return replace(_choose(wish, clock, problem, t1, rtol), meets_kinks=kinks)
 
 
 def _choose(
-    wish: str | diffrax.AbstractSolver[Any], clock: str, problem: Problem, t1: float
+    wish: str | diffrax.AbstractSolver[Any], clock: str, problem: Problem, t1: float, rtol: float
 ) -> Method:
     loss = problem.loss
     if clock == "log":
@@ -106,10 +117,11 @@ def _choose(
     stiff = f"spectral radius times horizon is {radius * t1:.3g}"
     if loss.steepest is not None:
         stiff = f"{stiff} where the loss is steepest"
-    if radius * t1 < _EXPLICIT_REACH * _FEW_STEPS:
+    few = _few_steps(problem, rtol)
+    if radius * t1 < _EXPLICIT_REACH * few:
         later = _later(problem, num_outputs, explicit, t1)
         reason = f"not stiff: {stiff}"
-        return Method("Tsit5", WatchedTsit5(switches=True), reason, later=later)
+        return Method("Tsit5", WatchedTsit5(few / _COST), reason, later=later)
     return _for_stiff(problem, num_outputs, explicit, t1, f"stiff: {stiff}")
 
 
@@ -122,6 +134,13 @@ def _by(
 ) -> Method:
     recipe = recipe_of(wish, problem, clock)
     return Method(recipe.label, recipe.solver(num_outputs), reason)
+
+
+def _few_steps(problem: Problem, rtol: float) -> float:
+    """The number of explicit steps up to which a flow does not count as stiff."""
+    if problem.loss.steepest is not None:
+        return _FEW_STEPS  # long explicit steps jump across the region where the loss is steep
+    return _FEW_STEPS * max(1.0, (_USUAL / rtol) ** (1 / 3))
 
 
 def _later(problem: Problem, num_outputs: int, explicit: str, t1: float) -> Method:
@@ -166,13 +185,14 @@ def choose_together(
     clock: str,
     problems: list[Problem],
     ends: list[float],
+    rtol: float = _USUAL,
 ) -> Method:
     """The method for problems that share a solve: one for stiff flows if any flow is stiff."""
-    method = choose(wish, clock, problems[0], ends[0])
+    method = choose(wish, clock, problems[0], ends[0], rtol)
     for problem, end in zip(problems[1:], ends[1:], strict=True):
         if wish != "auto" or method.later is None:
             break
-        method = choose(wish, clock, problem, end)
+        method = choose(wish, clock, problem, end, rtol)
     return method
 
 
@@ -209,13 +229,18 @@ def start_radius(flow: GradientFlow, params: PyTree) -> float:
 def speed(flow: GradientFlow, params: PyTree, problem: Problem, log: bool) -> float:
     """The time for outputs to move by one unit, or parameters by their norm, at initial speed.
 
-    - **Raises** [`InputError`][lazyrich.InputError] if nothing moves.
+    - **Raises** [`InputError`][lazyrich.InputError] if nothing moves, or if gradients overflow.
     """
     slope, moved = _start_speed(flow, params)
     norm = float(tree_norm(params))
     rates = [float(tree_norm(slope)) / norm if norm > 0 else 0.0]
     rates.append(float(rms(moved)) / output_unit(problem))
-    fastest = max(rates)
+    fastest = max(rates) if np.all(np.isfinite(rates)) else math.inf
+    if not math.isfinite(fastest):
+        largest = float(np.max(np.abs(np.asarray(problem.train.x))))
+        accepted = "is too large an input: float64 cannot hold the first gradients; divide the "
+        accepted += "inputs by a constant, or lower init_scale"
+        raise InputError("task.x_train", largest, accepted)
     if not fastest > 0:
         accepted = "should not be a stationary point of loss and decay; from here nothing moves"
         raise InputError("params", 0.0, accepted)

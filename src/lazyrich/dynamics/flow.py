@@ -23,7 +23,7 @@ from .._integrate import stepping as _stepping
 from .._integrate.checkpoint import Checkpoint
 from .._integrate.clock import LinearClock, LogClock
 from .._integrate.kept import kept
-from .._integrate.lanes import Lanes, advance_all
+from .._integrate.lanes import Lanes, advance_all, of_one_length
 from .._integrate.log_state import LogState, params_of
 from .._integrate.status import ENDINGS, RUNNING, Ending, Running
 from .._integrate.stop import Stop
@@ -164,9 +164,9 @@ class Flow(AbstractDynamics):
         checkpoint: Checkpoint | None = None,
         snapshots: Float[np.ndarray, " k"] | None = None,
     ) -> Trajectory:
-        method = self._resolving(
-            choose(self.method, self.clock, problem, float(times[-1])), problem
-        )
+        end = float(times[-1])
+        method = choose(self.method, self.clock, problem, end, self.rtol)
+        method = self._resolving(method, problem)
         switch = MethodSwitch(method, *self.prepare(problem, times, observe, method, snapshots))
         if checkpoint is not None and (saved := checkpoint.load(switch.kept())) is not None:
             switch.take_up(saved)
@@ -214,13 +214,14 @@ class Flow(AbstractDynamics):
         if len(problems) == 1:  # only then checkpoints and `max_seconds` are possible
             return super().solve(problems, times, report, observers, checkpoint, snapshots)
         observes = [None] * len(problems) if observers is None else observers
-        asked = [None] * len(problems) if snapshots is None else snapshots
+        grids = of_one_length(times)
+        asked = [None] * len(problems) if snapshots is None else of_one_length(snapshots)
         ends = [float(grid[-1]) for grid in times]
-        method = choose_together(self.method, self.clock, list(problems), ends)
+        method = choose_together(self.method, self.clock, list(problems), ends, self.rtol)
         method = self._resolving(method, problems[0])
         lanes = [
             self.prepare(problem, grid, observe, method, its)
-            for problem, grid, observe, its in zip(problems, times, observes, asked, strict=True)
+            for problem, grid, observe, its in zip(problems, grids, observes, asked, strict=True)
         ]
         switches = [MethodSwitch(method, *lane) for lane in lanes]
         going = switches
@@ -256,17 +257,16 @@ class Flow(AbstractDynamics):
         method: Method,
         snapshots: Float[np.ndarray, " k"] | None = None,
     ) -> tuple["_stepping.System", "_stepping.SolveState"]:
-        """The system and its state at time 0."""
+        """The system and its state at time 0. Infinite `times` are not served."""
         flow = GradientFlow.of(problem)
         log = self.clock == "log"
         seen = observe if observe is not None else recorded_params
-        moving = None
-        if observe is not None and self.densify > 0:
-            names = jax.eval_shape(observe, jnp.zeros(()), problem.params)
-            moving = next((n for n in ("test_accuracy", "test_loss") if n in names), None)
-            if self.stop is not None and self.stop.probe not in names:
-                accepted = f"should be among the recorded {', '.join(names)}"
-                raise InputError("dynamics.stop.probe", self.stop.probe, accepted)
+        names = {} if observe is None else jax.eval_shape(observe, jnp.zeros(()), problem.params)
+        watched = ("test_accuracy", "test_loss") if self.densify > 0 else ()
+        moving = next((name for name in watched if name in names), None)
+        if observe is not None and self.stop is not None and self.stop.probe not in names:
+            accepted = f"should be among the recorded {', '.join(names)}"
+            raise InputError("dynamics.stop.probe", self.stop.probe, accepted)
         stop = self.stop or StopWhen()
         unit = math.log(10) if log else 1.0  # of the clock
         requests = jnp.asarray(times * unit)
@@ -274,7 +274,7 @@ class Flow(AbstractDynamics):
             terms=LogTimeFlow(flow) if log else flow,
             solver=with_tolerances(method.solver, self.rtol, problem.params),
             requests=requests,
-            horizon=requests[-1],
+            horizon=requests[np.isfinite(times).sum() - 1],
             clock=LogClock() if log else LinearClock(),
             observe=seen,
             measure=StepError.of(problem, self.rtol, self.control),

@@ -138,7 +138,7 @@ class MLP(AbstractModel):
 
     @property
     def has_kinks(self) -> bool:
-        return self.activation in ("relu", "leaky_relu")
+        return bool(self.widths) and self.activation in ("relu", "leaky_relu")
 
     @property
     def alpha_out(self) -> float:

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Int
+from jaxtyping import Array, Bool, Float, Int
 
 
 class Work(NamedTuple):
@@ -39,10 +39,13 @@ class AbstractCounting(eqx.Module):
     Its state has a field `work`.
     """
 
-    @property
-    def hands_over(self) -> bool:
-        """Whether the integrator should change to another method if the problem becomes stiff."""
-        return False
+    def hands_over(self, solver_state: Any, num_left: Float[Array, ""]) -> Bool[Array, ""]:
+        """Whether the integrator should change to another method.
+
+        - **Takes** `num_left`, the number of steps of the next length to the end.
+        """
+        del solver_state, num_left
+        return jnp.zeros((), bool)
 
     def resolving(self, rtol: float, eps: float) -> "AbstractCounting":
         """The solver for tolerance `rtol` if numbers have the relative spacing `eps`."""

@@ -1,12 +1,13 @@
 """Tsit5 with stiffness detection."""
 
+import math
 from typing import Any, ClassVar, NamedTuple
 
 import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from .._core.norms import tree_norm
 from ._work import AbstractCounting, Work, work
@@ -40,19 +41,18 @@ class WatchedTsit5(AbstractCounting, diffrax.AbstractAdaptiveSolver[WatchedState
     fastest component. The ratio of the two norms is therefore an estimate of the spectral radius,
     at no extra cost.
 
-    - **Takes** `switches`, whether the integrator should change to another method when the problem
-        becomes stiff.
+    - **Takes** `most_left`: the integrator should change to another method when the problem has
+        become stiff and more than this number of steps are left; infinite for never.
     - **Reference** Hairer & Wanner II, IV.2, "stiffness detection", for Dormand & Prince's pair.
     """
 
     term_structure: ClassVar = diffrax.AbstractTerm
     interpolation_cls: ClassVar[Any] = diffrax.Tsit5.interpolation_cls
 
-    switches: bool = eqx.field(default=False, static=True)
+    most_left: float = eqx.field(default=math.inf, static=True)
 
-    @property
-    def hands_over(self) -> bool:
-        return self.switches
+    def hands_over(self, solver_state: WatchedState, num_left: Float[Array, ""]) -> Bool[Array, ""]:
+        return solver_state.stiff & (num_left > self.most_left)
 
     def at_stability_bound(self, solver_state: WatchedState) -> Bool[Array, ""]:
         return solver_state.stiff

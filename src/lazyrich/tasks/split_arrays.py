@@ -11,7 +11,7 @@ from annotated_types import Ge
 from jaxtyping import Bool, Float, Int, PRNGKeyArray, Real, Shaped
 
 from .._core.errors import InputError
-from .._core.precision import in_double, native
+from .._core.precision import check_unmasked, in_double, native
 from ._array_task import AbstractArrayTask
 from ._base import Blocks, Meaning, Samples, Split
 from ._data_files import read_table, whole_label
@@ -211,6 +211,7 @@ def _stratified(places: Int[np.ndarray, " n"], num_train: int) -> Int[np.ndarray
 
 
 def _inputs(value: Any) -> np.ndarray:
+    check_unmasked(value, "x")
     x = native(np.array(value))
     if x.dtype.kind not in "iuf":
         accepted = "should be an array of real numbers; replace words by numbers"
@@ -221,6 +222,7 @@ def _inputs(value: Any) -> np.ndarray:
 
 
 def _labels(value: Any) -> np.ndarray:
+    check_unmasked(value, "y")
     y = native(np.array(value))
     if y.dtype.kind == "O" and all(isinstance(entry, str | np.str_) for entry in y.ravel()):
         y = y.astype(str)

@@ -97,7 +97,7 @@ class Phases:
         end = min(float(times[-1]), 1 / self._decay)
         grid = np.union1d(times[times <= end], [end])
         early_asked = None if snapshots is None else snapshots[snapshots <= end]
-        self._method = choose("auto", "linear", fitting, end)
+        self._method = choose("auto", "linear", fitting, end, flow.rtol)
         seen: Any = _WithDistance(see, self._manifold)
         # At rest on the manifold there is no first phase, and no first step of it.
         start = problem if self._fitted else fitting
