@@ -239,7 +239,7 @@ def test_a_sweep_over_seeds_draws_other_splits(tmp_path):
     assert record.attrs["labels"] == "0 is -1, 1 is 1"
 
 
-def test_a_model_of_the_command_line(tmp_path, monkeypatch):
+def test_a_model_of_the_command_line(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     (tmp_path / "doors_own.py").write_text(
@@ -248,6 +248,8 @@ def test_a_model_of_the_command_line(tmp_path, monkeypatch):
         "    return (lambda key, dim: jnp.ones(dim)), (lambda p, x: x @ p)\n"
         "def three():\n    return 3\n"
         "def broken():\n    raise OSError('no\\nfile')\n"
+        "def ends():\n    raise SystemExit(3)\n"
+        "def speaks():\n    print('made')\n    return pair()\n"
     )
     (tmp_path / "t.csv").write_text("a,b\n1,0\n2,1\n3,1\n")
     table = '[task]\npath = "t.csv"\nnum_train = 1\n[model]\nkind = "doors_own:pair"\n'
@@ -264,6 +266,7 @@ def test_a_model_of_the_command_line(tmp_path, monkeypatch):
         ),
         (["model=doors_own:absent"], "model = 'doors_own:absent': should be a function without"),
         (["model=doors_own:broken"], "model = 'doors_own:broken': should be a function without"),
+        (["model=doors_own:ends"], "model = 'doors_own:ends': should be a function without"),
         (["model=absent_module:f"], "model = 'absent_module:f': should be a function without"),
         (["model=MLP"], "model = 'MLP': should be module:function"),
         (["model=os:system('x')"], "model = \"os:system('x')\": should be module:function"),
@@ -273,6 +276,9 @@ def test_a_model_of_the_command_line(tmp_path, monkeypatch):
             resolve("t.toml", settings)
         assert str(error.value).startswith(line)
         assert "\n" not in str(error.value)
+    # Standard output is for the command's own object.
+    resolve("t.toml", ["model=doors_own:speaks"])
+    assert capsys.readouterr() == ("", "made\n")
 
 
 @pytest.mark.slow

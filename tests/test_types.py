@@ -406,6 +406,12 @@ WORDS: dict[str, tuple[Any, str]] = {
         ),
         r"model = 'Functions': fails on inputs \(4, 3\): TypeError: .*",
     ),
+    "no parameters": (
+        lambda: lr.models.Functions(
+            init_params=lambda key: {}, function=lambda p, x: x.sum(axis=1)
+        ),
+        r"model = 'no parameters': should have at least one to train",
+    ),
     "words as parameters": (
         lambda: lr.models.Functions(init_params=lambda key: {"a": "b"}, function=lambda p, x: x),
         r"model\.init_params\['a'\] = '<U1': should be an array of real numbers",

@@ -152,6 +152,8 @@ def posed(experiment: Experiment, train: Samples, params: Any) -> Problem:
 def _initial_params(experiment: Experiment, key: Any, dim: int, params: Any) -> Any:
     if params is None:
         start = as_double(experiment.model.init(key, dim), "params")
+        if not any(leaf.size for leaf in jax.tree.leaves(start)):
+            raise InputError("model", "no parameters", "should have at least one to train")
         return jax.tree.map(lambda p: experiment.init_scale * p, start)
     params = as_double(params, "params")
     experiment.model.check_params(params, dim)

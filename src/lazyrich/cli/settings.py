@@ -1,6 +1,8 @@
 """Experiments named and changed on the command line."""
 
+import contextlib
 import sys
+from collections.abc import Iterator
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -109,7 +111,8 @@ def own_model(named: str) -> Any:
         )
         raise InputError("model", named, accepted)
     try:
-        found = getattr(_module(module), function)()
+        with _own_code():
+            found = getattr(_module(module), function)()
     except Exception as error:
         words = f"{type(error).__name__}: {error}"
         accepted = f"should be a function without arguments in a module of this folder ({words})"
@@ -125,11 +128,22 @@ def import_own(module: str) -> None:
     - **Raises** [`InputError`][lazyrich.InputError] if it cannot be imported.
     """
     try:
-        _module(module)
+        with _own_code():
+            _module(module)
     except Exception as error:
         words = f"{type(error).__name__}: {error}"
         accepted = f"should be a module of this folder, or an installed one ({words})"
         raise InputError("import", module, accepted) from None
+
+
+@contextlib.contextmanager
+def _own_code() -> Iterator[None]:
+    """Runs code of the user: it prints to stderr, and an exit is an error like any other."""
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    except SystemExit as error:
+        raise RuntimeError(f"it ends the program, SystemExit: {error.code}") from None
 
 
 def _module(name: str) -> ModuleType:
