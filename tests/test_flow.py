@@ -411,12 +411,18 @@ def test_a_step_is_compiled_once(solver):
 # Flows that turn stiff, that start tiny and that end in nothing.
 
 
+def one_number(x: float) -> lr.tasks.Arrays:
+    """One sample with label 2."""
+    test = {"x_test": np.array([[3.0]]), "y_test": np.array([6.0])}
+    return lr.tasks.Arrays(x_train=np.array([[x]]), y_train=np.array([2.0]), **test)
+
+
 @pytest.mark.slow
 def test_a_stiff_flow_near_its_end_keeps_its_method_at_a_small_tolerance():
     # theta' = -2 theta with 820 time constants: some 240 explicit steps are left once it has
     # settled. A method of order three needs more of them than that at a tolerance of 1e-8.
     line = lr.Experiment(
-        task=lr.tasks.Arrays(x_train=[[1.0]], y_train=[2.0], x_test=[[3.0]], y_test=[6.0]),
+        task=one_number(1.0),
         model=lr.models.MLP(widths=(), bias=False),
         loss=lr.losses.Squared(),
         t1=410.0,
@@ -438,7 +444,7 @@ def test_a_stiff_flow_near_its_end_keeps_its_method_at_a_small_tolerance():
 def test_runs_of_a_batch_may_have_different_numbers_of_times():
     # 0.5 is the first time of the first run, and not of the second, which has one time more.
     line = lr.Experiment(
-        task=lr.tasks.Arrays(x_train=[[1.0]], y_train=[2.0], x_test=[[3.0]], y_test=[6.0]),
+        task=one_number(1.0),
         model=lr.models.MLP(widths=(), bias=False),
         loss=lr.losses.Squared(),
         times=lr.dynamics.Times(first=0.5, num_log=3, num_linear=0, at=(0.5,)),
@@ -462,7 +468,7 @@ def test_runs_of_a_batch_may_have_different_numbers_of_times():
 
 def test_inputs_too_large_for_gradients_are_one_line():
     big = lr.Experiment(
-        task=lr.tasks.Arrays(x_train=[[1e300]], y_train=[2.0], x_test=[[1.0]], y_test=[1.0]),
+        task=one_number(1e300),
         model=lr.models.MLP(widths=(), bias=False),
         loss=lr.losses.Squared(),
     )
