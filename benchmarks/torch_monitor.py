@@ -21,6 +21,7 @@ from torch import nn
 import lazyrich as lr
 from lazyrich.torch._monitor.schedule import LogSteps
 
+MONITOR = lr.torch.Monitor  # so that the times do not contain the import of lazyrich
 P = 97
 FILE = Path(__file__).with_suffix(".json")
 
@@ -59,7 +60,7 @@ class Training:
         self.monitor: lr.torch.Monitor | None = None
         start = time.process_time()
         if watched:
-            self.monitor = lr.torch.Monitor(
+            self.monitor = MONITOR(
                 self.net,
                 (self.x[train], self.y[train]),
                 (self.x[test], self.y[test]),
@@ -103,6 +104,7 @@ def whole(batch: int | None, num_steps: int) -> dict[str, float | bool]:
     ends = zip(plain.net.parameters(), watched.net.parameters(), strict=True)
     return {
         "steps": num_steps,
+        "set_up": watched.set_up,
         "plain": total[False],
         "watched": total[True],
         "share": total[True] / total[False] - 1,
