@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test slow batteries lint bench panels gallery mutations docs dist wheel-test floors \
+.PHONY: demo test slow batteries lint bench panels numbers gallery mutations docs dist wheel-test floors \
 	review sbom audit lock clean
 
 demo: $(READY)
@@ -35,6 +35,11 @@ bench: $(READY)
 # Every panel over five data seeds, beside the published numbers: about ten minutes.
 panels: $(READY)
 	$(BIN)/python benchmarks/panels.py
+
+# The cheap numbers of the documentation, measured again and compared with the pages: five minutes.
+numbers: $(READY)
+	$(BIN)/python benchmarks/page_numbers.py
+	$(BIN)/pytest -n 2 tests/test_pages.py -k "code_runs and (README or first-run or own-network or normalised or record)"
 
 # The experiments of docs/results/gallery.toml, and the stories of the tour: about ten minutes.
 gallery: $(READY)

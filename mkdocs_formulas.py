@@ -23,7 +23,18 @@ def _as_mathml(found: re.Match[str]) -> str:
     tex = html.unescape(found["tex"]).strip()
     for plain, letter in _LETTERS.items():
         tex = tex.replace(plain, letter)
-    return convert(tex, display=display)
+    return _with_spaces(convert(tex, display=display))
+
+
+# The converter puts no space around names of functions.
+_SPACE = '<mspace width="0.17em" />'
+_NAMES = "<mi>(?:log|exp|sinh|cosh|tanh|sin|cos)</mi>"
+_BEFORE = re.compile(f"(</mi>|</mn>|</msub>|</msup>|</mfrac>|&#x00029;</mo>)((?:<msub>)?{_NAMES})")
+_AFTER = re.compile(f"(?<!<msub>)(?<!<msup>)({_NAMES})(?=<mi|<mn|<msu|<mfrac|<msqrt)")
+
+
+def _with_spaces(mathml: str) -> str:
+    return _AFTER.sub(rf"\1{_SPACE}", _BEFORE.sub(rf"\1{_SPACE}\2", mathml))
 
 
 def on_page_content(content: str, page: Any, **context: Any) -> str:

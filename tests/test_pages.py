@@ -7,6 +7,7 @@ from urllib.parse import unquote
 
 import markdown
 import mkdocs_api
+import mkdocs_formulas
 import mkdocs_glossary
 import mkdocs_notebooks
 import mkdocs_reference
@@ -17,7 +18,7 @@ from mkdocs_tables import filled
 import lazyrich as lr
 from lazyrich.cli import app
 
-from .pages import DOCS, ROOT, Block, blocks, pages
+from .pages import DOCS, ROOT, Block, Printer, blocks, check, pages
 
 PAGES = pages()
 
@@ -34,6 +35,8 @@ LONG = {
     "explanation/lazy-and-rich.md",
     "how-to/choose-settings.md",
     "how-to/compare-optimisers.md",
+    "how-to/own-study.md",
+    "how-to/resume.md",
     "tutorials/first-forecast.md",
     "tutorials/phase-diagram.md",
 }
@@ -48,8 +51,9 @@ NOT_RUN = {
     "how-to/logs.md": 1,
     "how-to/maps.md": 1,
     "how-to/own-claims.md": 1,
-    "how-to/own-data.md": 2,
+    "how-to/own-data.md": 3,
     "how-to/own-figures.md": 1,
+    "how-to/own-study.md": 1,
     "how-to/slurm.md": 1,
     "how-to/trackers.md": 1,
     "project/architecture.md": 1,
@@ -74,7 +78,7 @@ OTHERS = {
 
 def pages_with_code():
     for name, text in PAGES.items():
-        if any(not block.why for block in blocks(text)):
+        if any(not block.why and block.kind != "text" for block in blocks(text)):
             slow = [] if name in QUICK else [pytest.mark.slow]
             yield pytest.param(name, id=name, marks=[pytest.mark.battery] if name in LONG else slow)
 
@@ -82,20 +86,35 @@ def pages_with_code():
 @pytest.mark.parametrize("name", [*pages_with_code()])
 def test_code_runs(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    space: dict[str, object] = {}
+    if "import torch" in PAGES[name]:
+        import torch
+
+        torch.set_num_threads(1)
+    printer, last = Printer(name), ""
     for block in blocks(PAGES[name]):
         if block.why:
             continue
         if block.kind == "python":
-            exec(compile(block.text, name, "exec"), space)
-        else:
+            printer.run(block)
+        elif block.kind == "console":
             run_commands(block)
+        elif last == "python":
+            printer.compare(block)
+        last = block.kind
 
 
 def run_commands(block: Block) -> None:
     for program, *words in block.commands():
         if program == "lazyrich":
             app(words, standalone_mode=False)
+
+
+def test_numbers_that_are_said_are_compared_with_those_printed():
+    check("here", "grokked, 0.00092, 3067", "grokked 0.000923 3067.2", 0.02)
+    check("here", "t50 is 1,200", "step 1 to 1203", 0.02)
+    for said, printed in [("3067", "3200"), ("1, 2", "2 1"), ("0.58, 1.0", "[0.58 0.9]")]:
+        with pytest.raises(AssertionError, match="is not in"):
+            check("here", said, printed, 0.02)
 
 
 def test_blocks_that_are_not_run_are_listed_here():
@@ -125,6 +144,12 @@ def test_scripts_and_goals_that_pages_name_exist():
             assert (ROOT / script).exists(), (name, script)
         for goal in re.findall(r"(?:`|^\$ )make ([\w-]+)", text, re.MULTILINE):
             assert goal in goals, (name, goal)
+
+
+def test_results_name_the_commands_that_print_them():
+    command = re.compile(r"(`|^\$ )(python benchmarks/|make |lazyrich |pytest )", re.MULTILINE)
+    for name, text in PAGES.items():
+        assert not name.startswith("results/") or command.search(text), name
 
 
 # Links.
@@ -257,3 +282,29 @@ def test_notebooks_run(name, tmp_path):
         book, timeout=600, resources={"metadata": {"path": str(tmp_path)}}
     ).execute()
     assert all(cell["execution_count"] for cell in book.cells if cell.cell_type == "code")
+
+
+class Title:
+    """An entry of a table of contents."""
+
+    def __init__(self, title, *children):
+        self.title, self.children = title, children
+
+
+class PageOf:
+    """A page with a table of contents."""
+
+    def __init__(self, *toc):
+        self.toc = toc
+
+
+def test_formulas_are_mathml_in_pages_and_in_their_titles():
+    inner = Title(r"Until \(t_{50}\)")
+    outer = Title(r"Is \((1/\lambda) \log \alpha\) tight?", inner)
+    text = r'<p><span class="arithmatex">\(\lambda \log \alpha\)</span></p>'
+    found = mkdocs_formulas.on_page_content(text, page=PageOf(outer))
+    space = '<mspace width="0.17em" />'
+    assert f"<mi>&#x003BB;</mi>{space}<mi>log</mi>{space}<mi>&#x003B1;</mi>" in found
+    for title in (outer.title, inner.title):
+        assert "<math" in title
+        assert "\\" not in title
