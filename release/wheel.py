@@ -135,7 +135,13 @@ def build() -> Path:
     """Builds the source distribution and, from it, the wheel; returns the wheel."""
     shutil.rmtree(DIST, ignore_errors=True)
     hatchling = [sys.executable, "-m", "hatchling", "build", "-d", str(DIST)]
-    subprocess.run([*hatchling, "-t", "sdist"], cwd=ROOT, check=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        # Of what git tracks alone: tests and tools leave files of their own in the folder.
+        for name in tracked():
+            place = Path(scratch, name)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, place)
+        subprocess.run([*hatchling, "-t", "sdist"], cwd=scratch, check=True)
     (source,) = DIST.glob("*.tar.gz")
     with tempfile.TemporaryDirectory() as scratch:
         with tarfile.open(source) as archive:
