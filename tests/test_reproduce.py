@@ -78,7 +78,7 @@ def call(monkeypatch, *arguments):
 
 
 def test_every_panel_that_comes_along_can_beplanned():
-    for study in ("kumar2024", "lyu2024", "maps"):
+    for study in ("kumar2024", "lyu2024", "maps", "practice"):
         for name, panel in lr.studies.panels(study).items():
             for preset in ("paper", "quick"):
                 experiment, over = panel.varied(preset)

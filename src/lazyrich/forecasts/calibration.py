@@ -133,9 +133,11 @@ def family_of(experiment: Experiment, direction: str) -> Family:
 def family_of_pilots(experiment: Experiment, factors: Sequence[int]) -> Family:
     """The family of a forecast by pilots at these factors, for the optimiser and the model.
 
-    `known` is False if no runs of this optimiser and this model measure the error.
+    `known` is False if no runs of this optimiser, this model and this loss measure the error.
     """
     known, kind = families(), experiment.dynamics.kind_name()
     which = "pilots" if len(factors) > 1 else "pilot"
     theory = experiment.model.theory(experiment.loss.is_classification)
-    return known.get(f"{which}, {kind} on {theory.family}", known[which])
+    found = known.get(f"{which}, {kind} on {theory.family}", known[which])
+    covered = not found.losses or experiment.loss.kind_name() in found.losses
+    return found if covered else known[which]
