@@ -249,13 +249,12 @@ def baselines(fit: Sequence[Result], held: Sequence[Result]) -> dict[str, Any]:
     times = np.array([r.came for r in some[0]])
     # log(alpha / alpha*) c / lambda; the scale of a kind can be one number.
     grid = [(c, a) for c in np.geomspace(0.01, 100, 100) for a in np.geomspace(1e-6, 0.9, 60)]
-    textbook = min(
-        grid, key=lambda g: float(np.median(np.abs(np.log(_textbook(*g, scale, decay) / times))))
-    )
+    off = [float(np.median(np.abs(np.log(_textbook(c, a, scale, decay) / times)))) for c, a in grid]
+    best, start = grid[int(np.argmin(off))]
     scale, decay = (np.array([getattr(r, name) for r in some[1]]) for name in ("scale", "decay"))
     return {
         "norm law": _errors(said, asked.t_test) | {"kappa": law.kappa, "v_star": law.v_star},
-        "textbook, two constants": _errors(_textbook(*textbook, scale, decay), asked.t_test),
+        "textbook, two constants": _errors(_textbook(best, start, scale, decay), asked.t_test),
         "textbook": _errors(np.log(scale) / decay, asked.t_test),
         "a constant": _errors(np.full(len(asked.v), np.median(times)), asked.t_test),
     }
