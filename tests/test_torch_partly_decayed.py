@@ -94,3 +94,11 @@ def test_steps_equal_those_of_torch_with_two_groups(kind):
     for time, expected in zip(times, walked, strict=True):
         for own, other in zip(in_order(record.params(time)), expected, strict=True):
             np.testing.assert_allclose(own, other, rtol=1e-10, atol=1e-12)
+
+
+def test_a_wrapped_net_with_undecayed_parameters_has_no_degree():
+    two = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1, bias=False))
+    assert lr.models.FromTorch(two, degree=2.0).homogeneity == 2
+    partly = lr.models.FromTorch(two, degree=2.0, undecayed=("0.bias",))
+    assert partly.homogeneity is None
+    assert not partly.decays_all
