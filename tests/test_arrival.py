@@ -1,11 +1,14 @@
 """The balance of weight decay and loss: by hand, on plateaus, at the end, and in words."""
 
-from typing import Any
+from typing import Any, ClassVar
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import lazyrich as lr
+from lazyrich._core.norms import tree_norm
 from tests.helpers import small_experiment
 
 # Types name arrays of JAX, and those of NumPy are taken.
@@ -155,3 +158,40 @@ def test_where_no_balance_ends_training_nothing_is_recorded(changes):
     record = lr.simulate(small_experiment(t1=1.0, probes=NAMES, **changes))
     assert "arrival" not in record
     assert lr.transition(record).arrived is None
+
+
+class Whole(lr.probes.Arrival):
+    """The norm of the whole gradient of the objective over those of its two parts."""
+
+    named: ClassVar = ("whole", "whole residual")
+
+    def __call__(self, state: Any, context: Any) -> Any:
+        decay = jnp.asarray(context.weight_decay)
+        flow = lr.dynamics.GradientFlow(
+            context.x_train, context.y_train, decay, context.model, context.loss
+        )
+        velocity = flow.vf(0.0, state.params, None)
+        own = jax.tree.map(lambda p: decay * p, state.params)
+        left, *parts = map(tree_norm, (velocity, own, jax.tree.map(jnp.add, velocity, own)))
+        return left / sum(parts)
+
+
+@pytest.mark.slow
+def test_a_net_that_slides_along_kinks_arrives():
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(20, 4))
+    y = np.sign(x[:, 0] * x[:, 1])
+    run = lr.Experiment(
+        task=lr.tasks.Arrays(x_train=x, y_train=y, x_test=x, y_test=y),
+        model=lr.models.MLP(widths=(32,)),
+        loss=lr.losses.Logistic(),
+        init_scale=4.0,
+        weight_decay=1e-2,
+        t1=1.3e3,
+        probes=(*NAMES, Whole()),
+        times=lr.dynamics.Times(num_log=15, num_linear=15),
+    )
+    record = lr.simulate(run)
+    assert float(record["whole"][-5:].min()) > 0.05
+    assert float(record["arrival"][-5:].median()) < 1e-3
+    assert float(record["arrival"].sel(time=slice(1, 50)).min()) > 0.3
