@@ -9,7 +9,7 @@ does not vanish where a net slides along kinks. Names are panels at full size, `
 """
 
 import sys
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +25,7 @@ class Whole(lr.probes.Arrival):
 
     named: ClassVar = ("whole", "relative norm of the gradient of the objective")
 
-    def __call__(self, state, context):
+    def __call__(self, state: Any, context: Any) -> Any:
         flow = lr.dynamics.GradientFlow(
             context.x_train,
             context.y_train,
