@@ -175,12 +175,14 @@ def test_what_every_run_must_have(seed):
         np.testing.assert_array_equal(again[name].values, record[name].values, err_msg=str(name))
 
 
+# Rounding decides at kinks, and where gradients are divided by their size.
+SMOOTH = [n for n in range(0, 40, 5) if not {"relu", "AdamW"} & {*drawn(n)[0].name.split(", ")}]
+
+
 @pytest.mark.battery
-@pytest.mark.parametrize("seed", range(0, 40, 5))
+@pytest.mark.parametrize("seed", SMOOTH)
 def test_the_order_of_samples_does_not_matter(seed):
     experiment, _ = drawn(seed)
-    if "relu" in experiment.name or "AdamW" in experiment.name:
-        pytest.skip("rounding decides at kinks, and where gradients are divided by their size")
     task: Any = experiment.task
     order = np.random.default_rng(seed).permutation(NUM)
     other = task.model_copy(update={"x_train": task.x_train[order], "y_train": task.y_train[order]})
