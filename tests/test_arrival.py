@@ -64,6 +64,7 @@ def ratios(pairs: Any, decays: Any, *, diagonal: bool) -> tuple[list[float], flo
     return [a / b for a, b in zip(left, size, strict=True)], sum(left) / sum(size)
 
 
+@pytest.mark.slow
 def test_of_a_net_with_kinks_it_is_the_balance_of_each_unit():
     """The sum over samples of the force on z = Wx + b times z, without any gradient of weights."""
     affine = [
@@ -146,12 +147,38 @@ def test_what_was_not_measured_is_not_claimed():
     assert "arrived" not in lr.transition(record).says
 
 
+NOISY = lr.dynamics.LabelNoiseSGD(learning_rate=0.01, noise=0.1)
+
+
+@pytest.mark.parametrize(
+    ("model", "dynamics", "known"),
+    [
+        (lr.models.MLP(widths=(2, 2), outputs=2), None, False),
+        (lr.models.MLP(widths=(2, 2), outputs=2, activation="tanh"), None, True),
+        (lr.models.MLP(widths=(2,), outputs=2), None, True),
+        (lr.models.MLP(widths=(2,), outputs=2), NOISY, False),
+    ],
+    ids=["kinks above kinks", "smooth", "one hidden layer", "label noise"],
+)
+def test_only_where_its_end_is_zero(model, dynamics, known):
+    """A unit that switches changes the forces on all layers below, and noise adds a drift."""
+    experiment = lr.Experiment(
+        task=lr.tasks.Arrays(x_train=X, y_train=Y, x_test=X, y_test=Y),
+        model=model,
+        loss=lr.losses.Squared(),
+        weight_decay=DECAY,
+        t1=0.01,
+        dynamics=dynamics or lr.dynamics.GradientDescent(learning_rate=0.01),
+        probes=("train_loss", "test_loss", "arrival", "map_arrival"),
+    )
+    record = lr.simulate(experiment)
+    assert ("arrival" in record) == ("map_arrival" in record) == known
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
-    [
-        {"weight_decay": 0.0},
-        pytest.param({"dynamics": lr.dynamics.AdamW(learning_rate=0.1)}, marks=pytest.mark.slow),
-    ],
+    [{"weight_decay": 0.0}, {"dynamics": lr.dynamics.AdamW(learning_rate=0.1)}],
     ids=["no decay", "AdamW"],
 )
 def test_where_no_balance_ends_training_nothing_is_recorded(changes):

@@ -22,7 +22,6 @@ CASES = cases.distinct()
 FAST = (
     "lyu2024/B.2",  # steps of gradient descent
     "lyu2024/3",  # completion
-    "open/losses-width",  # hinge loss
 )
 
 # Relative. Two machines round differently, and steps of equal size pass that on as it is; a

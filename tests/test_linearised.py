@@ -138,6 +138,7 @@ def test_the_twin_of_a_linear_model_is_the_model():
         np.testing.assert_allclose(model[name], twin[name], rtol=1e-4, atol=1e-7, err_msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("base_point", ["fixed", "decaying"])
 def test_optimisers_leave_the_origin_to_its_rule(base_point):
     # A step of gradient descent, by hand.

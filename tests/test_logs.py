@@ -797,7 +797,7 @@ def test_judge_names_what_decides_the_outcome_of_a_rise_before_the_fit(
     assert "outcome          unchanged" in out
     assert "the test accuracy rose before the fit, from 0.125 to 0.8" in out
     assert "immediate if the chance accuracy is 0.25 or less: say so by --scale" in out
-    assert "plateau          step 199 on: test score 0.8" in out
+    assert "plateau          step 200 on: test score 0.8" in out
     assert call(monkeypatch, path, "--scale", "test_chance=0.25") == 0
     out = capsys.readouterr().out
     assert "outcome          immediate" in out

@@ -9,6 +9,12 @@ import pytest
 
 import lazyrich as lr
 from lazyrich import InputError
+from lazyrich.forecasts.by_pilots import conclude_by_pilots
+from lazyrich.forecasts.calibration import family_of_pilots
+from lazyrich.forecasts.course import Course
+from lazyrich.forecasts.pilot import Pilot
+from lazyrich.forecasts.verdict import confidence_of
+from lazyrich.records.transition.scales import scales_of_numbers
 from tests.helpers import call_command, given
 
 SLOW = 0.002
@@ -95,6 +101,47 @@ def test_what_has_no_pilots():
         lr.forecast(experiment, passage="pilot", num_samples=2)
 
 
+def pilot(factor, t50):
+    times = np.concatenate([[0.0], np.geomspace(1, 1e4, 200)])
+    fit, rise = (times > 5).astype(float), np.append(0.0, 1 / (1 + (times[1:] / t50) ** -8))
+    curves = {
+        "train_loss": 1 - 0.99 * fit,
+        "test_loss": 1 - rise,
+        "train_accuracy": fit,
+        "test_accuracy": rise,
+        "param_norm": np.ones(len(times)),
+    }
+    course = Course(times, curves, scales_of_numbers({}))
+    return Pilot.of(factor, course, "completed", lr.Thresholds(), 10_000)
+
+
+@pytest.mark.parametrize(("times", "agree"), [((600, 500), True), ((3000, 300, 1200), False)])
+def test_an_interval_contains_pilots_that_disagree(times, agree):
+    pilots = [pilot(factor, t50) for factor, t50 in zip((16, 8, 4), times, strict=False)]
+    found = conclude_by_pilots(addition(), pilots, lr.Thresholds())[0]
+    low, high = found.t50_interval
+    assert agree or all(low <= one.events.t50 <= high for one in pilots[-2:])
+    assert any("disagree" in reason.text for reason in found.reasons) != agree
+    assert (confidence_of(found.reasons) == "low") != agree
+
+
+def test_constants_are_of_what_was_run():
+    covered = family_of_pilots(addition(), (16, 8))
+    assert covered.known
+    changes: list[dict[str, Any]] = [
+        {"decayed": "matrices"},
+        {"dynamics": lr.dynamics.GradientDescent(learning_rate=3e-3)},
+        {"task": lr.tasks.Images(source="digits", n=20, num_test=20)},
+    ]
+    for change in changes:
+        assert not family_of_pilots(addition(**change), (16, 8)).known
+
+
+def test_noise_of_labels_drifts_as_much():
+    fast = lr.dynamics.LabelNoiseSGD(learning_rate=1e-3, noise=0.3).faster(4)
+    assert fast.learning_rate * fast.noise**2 == pytest.approx(1e-3 * 0.3**2)
+
+
 def test_moments_forget_in_the_same_time():
     fast = lr.dynamics.AdamW(learning_rate=1e-3, beta1=0.9, beta2=0.98).faster(4)
     assert fast.learning_rate == 4e-3
@@ -133,6 +180,7 @@ def test_addition_by_adamw_and_its_control():
     assert lr.forecast(control, passage="pilot").verdict == "none"
 
 
+@pytest.mark.slow
 def test_command_line(monkeypatch, capsys, tmp_path):
     run = ("forecast", tmp_path / "it.toml", "--pilot")
     two_rates(0.06).save(tmp_path / "it.toml")

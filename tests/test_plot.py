@@ -240,6 +240,7 @@ def test_phases_are_those_of_the_transition():
     assert names == ["fit", "after the fit"]
 
 
+@pytest.mark.slow
 def test_files_have_the_size_of_a_column_and_embedded_fonts():
     record, said, circles = every_part()
     widths: dict[Any, float] = {"single": 3.4, "double": 7.0}

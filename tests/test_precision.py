@@ -392,6 +392,7 @@ def test_a_stopped_run_goes_on_to_the_same_bits(dynamics, tmp_path, monkeypatch)
         lr.simulate(double, params=START, checkpoint=path)
 
 
+@pytest.mark.slow
 def test_a_sweep_takes_both(tmp_path):
     experiment = regression(dynamics=GradientDescent(learning_rate=0.1), t1=2.0)
     experiment = experiment.with_changes({"model": SMOOTH})
@@ -402,6 +403,7 @@ def test_a_sweep_takes_both(tmp_path):
     assert single == pytest.approx(double, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_a_summary_says_the_precision():
     summary = lr.summarise(lr.simulate(regression(t1=1.0)))
     assert summary["precision"] == "float32"

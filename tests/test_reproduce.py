@@ -207,7 +207,9 @@ def test_a_study_is_repeated_with_what_its_user_gave(tmp_path, monkeypatch, caps
 
 
 def test_studies_that_there_are_not_are_refused(tmp_path, study):
-    with pytest.raises(lr.InputError, match="kumar2024, lyu2024, maps, open, or a folder"):
+    with pytest.raises(
+        lr.InputError, match="kumar2024, lyu2024, maps, open, practice, or a folder"
+    ):
         lr.studies.panels("nothing")
     with pytest.raises(lr.InputError, match="panel = '4': should be one of map, run"):
         lr.reproduce(study, tmp_path / "store", panel="4")

@@ -71,6 +71,7 @@ def test_two_weights():
     np.testing.assert_allclose(states[-1], [1.0, 1.0], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_linear_model_forgets_what_the_data_do_not_see():
     # Repeated samples, so the kernel is singular; five directions are not seen by the data.
     rng = np.random.default_rng(0)

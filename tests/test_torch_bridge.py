@@ -360,6 +360,7 @@ def test_inputs_and_outputs_that_do_not_fit_are_refused():
         pair("cnn").model.check_inputs(jnp.asarray(x), "task.x_train")
 
 
+@pytest.mark.slow
 def test_methods_that_need_second_derivatives_are_refused_before_computing():
     _, model, _, x = pair("mlp")
     flow = lr.dynamics.Flow(method=diffrax.Kvaerno5())

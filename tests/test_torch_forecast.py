@@ -36,6 +36,7 @@ def net(outputs: int = 3) -> Any:
     return nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, outputs)).double()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("loss", "labels", "outputs"),
     [

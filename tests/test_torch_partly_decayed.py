@@ -52,10 +52,8 @@ KINDS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [pytest.param(k, marks=() if k == "adamw" else (pytest.mark.slow,)) for k in KINDS],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
 def test_steps_equal_those_of_torch_with_two_groups(kind):
     dynamics, optimizer, options = KINDS[kind]
     with torch.random.fork_rng():

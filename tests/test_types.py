@@ -120,7 +120,9 @@ def assert_double(ours: Any, theirs: Any) -> None:
         np.testing.assert_allclose(np.asarray(one), np.asarray(other), rtol=1e-12, atol=1e-13)
 
 
-@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize(
+    "name", [n if n == "MLP" else pytest.param(n, marks=pytest.mark.slow) for n in NETS]
+)
 def test_models_compute_in_double(name):
     model = NETS[name]
     start = model.init(KEY, 4)

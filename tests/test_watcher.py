@@ -254,6 +254,7 @@ def test_watching_another_run_compiles_nothing():
     assert sizes[0] != sizes[1]
 
 
+@pytest.mark.slow
 def test_own_dynamics_are_seen_at_the_end():
     times = lr.dynamics.Times(num_log=2, num_linear=0)
     record, seen = watched(small(dynamics=Frozen(), times=times))

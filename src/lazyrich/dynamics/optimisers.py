@@ -1,6 +1,7 @@
 """Gradient descent, stochastic gradient descent and Adam."""
 
-from typing import Annotated
+import math
+from typing import Annotated, Self
 
 import jax
 import jax.random as jr
@@ -66,9 +67,18 @@ class LabelNoiseSGD(AbstractStochastic):
 
     noise: Annotated[float, Ge(0)] = 0.1
 
+    def faster(self, factor: int) -> Self:
+        # The drift by the noise is proportional to the learning rate times noise^2.
+        noise = self.noise / math.sqrt(factor)
+        return super().faster(factor).model_copy(update={"noise": noise})
+
     @property
     def draws_beside(self) -> bool:
         return self.noise > 0
+
+    @property
+    def ends_in_balance(self) -> bool:
+        return self.noise == 0  # the drift by the noise is a third force
 
     def check(self, problem: Problem) -> None:
         super().check(problem)
@@ -104,7 +114,7 @@ class AbstractAdam(AbstractStochastic):
     def rescales_gradients(self) -> bool:
         return True
 
-    def faster(self, factor: int) -> "AbstractAdam":
+    def faster(self, factor: int) -> Self:
         # Moments then forget in the same time, not in the same number of steps.
         rate, betas = factor * self.learning_rate, (self.beta1**factor, self.beta2**factor)
         changes = {"learning_rate": rate, "beta1": betas[0], "beta2": betas[1]}

@@ -314,7 +314,7 @@ class Experiment(Description):
 
     @property
     def decays_partly(self) -> bool:
-        """Whether some parameters may not decay although the model itself would allow it."""
+        """Whether weight decay leaves out some parameters because of `decayed`."""
         return self.decayed == "matrices" and self.model.has_biases
 
     @property

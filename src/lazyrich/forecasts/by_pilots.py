@@ -22,6 +22,8 @@ FACTORS = (16, 8, 4)
 _LEAST = 100
 # The largest difference of log t50 of two pilots that agree.
 _AGREE = 0.3
+# The verdicts on runs whose test score changes.
+_CHANGES = ("grok", "misgrok", "immediate")
 # The uncertainty of scores.
 _MARGIN = 0.03
 
@@ -69,6 +71,7 @@ def conclude_by_pilots(
 
     The clock is $\log (t / \bar t)$, with $\bar t$ the geometric mean of the times of the pilots.
     Its value at $t_{50}$ is nearly the same for runs of a family: longer steps shift the times.
+    If two pilots disagree, the interval contains the times of both.
     Times of pilots also differ at random, and by more than from one factor to the next, so that an
     extrapolation to the factor 1 would be worse than the mean.
 
@@ -79,12 +82,13 @@ def conclude_by_pilots(
     stable = [pilot for pilot in pilots if pilot.is_stable]
     nearest = (stable or pilots)[-1]
     verdict, why = _verdict(pilots, stable, thresholds)
-    dated = [p for p in stable if p.events.t50 > 0][-2:]
+    dated = [p for p in stable if p.verdict in _CHANGES and p.events.t50 > 0][-2:]
+    apart = len(dated) > 1 and not agree(dated)
     family = family_of_pilots(experiment, [pilot.factor for pilot in dated or pilots])
     times = nearest.course.times
     clock = Clock(times, np.full(len(times), math.nan), math.nan)
     t50, interval = math.nan, (math.nan, math.nan)
-    if verdict in ("grok", "misgrok", "immediate") and nearest in dated:
+    if verdict in _CHANGES and nearest in dated:
         mean = float(np.exp(np.mean([math.log(pilot.events.t50) for pilot in dated])))
         low, t50, high = (mean * math.exp(k) for k in (family.low, family.middle, family.high))
         interval, steps = with_steps((low, high), nearest.course, nearest.events, _MARGIN)
@@ -93,6 +97,10 @@ def conclude_by_pilots(
         read = " and ".join(f"{p.events.t50:.4g} at factor {p.factor}" for p in dated)
         text = f"t50 from {read}, corrected by a constant from {family.source}"
         why += [Reason(0 if family.known else 2, text), *steps]
+        if apart:
+            read_off = [pilot.events.t50 for pilot in dated]
+            interval = (min(interval[0], *read_off), max(interval[1], *read_off))
+            why.append(Reason(2, "the pilots disagree, so the interval contains both"))
         clock = Clock(times, times / mean, math.nan)
     late = {"predictor": f"end of the pilot at factor {nearest.factor}", **nearest.late}
     outcome = None if verdict == "cannot_say" else nearest.events.outcome
@@ -118,7 +126,8 @@ def _verdict(
             why.append(Reason(1, text))
         elif pilot.verdict != verdict:
             text = f"the pilot at factor {pilot.factor} gives the verdict {pilot.verdict}"
-            why.append(Reason(1, text))
+            both = pilot.verdict in _CHANGES and verdict in _CHANGES
+            why.append(Reason(1 if both else 2, text))
     near = stable[-1].course.near(thresholds, _MARGIN, verdict)
     if near:
         text = f"a small change of these thresholds changes the verdict: {', '.join(near)}"

@@ -131,13 +131,15 @@ def family_of(experiment: Experiment, direction: str) -> Family:
 
 
 def family_of_pilots(experiment: Experiment, factors: Sequence[int]) -> Family:
-    """The family of a forecast by pilots at these factors, for the optimiser and the model.
+    """The family of a forecast by pilots at these factors, for optimiser, model and task.
 
-    `known` is False if no runs of this optimiser, this model and this loss measure the error.
+    `known` is False if no runs with these three and this loss measure the error, or if some
+    parameters do not decay.
     """
     known, kind = families(), experiment.dynamics.kind_name()
+    task = experiment.task.kind_name()
     which = "pilots" if len(factors) > 1 else "pilot"
     theory = experiment.model.theory(experiment.loss.is_classification)
-    found = known.get(f"{which}, {kind} on {theory.family}", known[which])
+    found = known.get(f"{which}, {kind}, {theory.family} on {task}", known[which])
     covered = not found.losses or experiment.loss.kind_name() in found.losses
-    return found if covered else known[which]
+    return found if covered and not experiment.decays_partly else known[which]

@@ -57,7 +57,7 @@ class Forecast:
     - `early`, scores and losses of the kernel flow on its plateau; `late`, those of the rich
         predictor, or those at the end of the run if the run itself was solved; empty if unknown.
     - `family`, the family whose $\kappa$ gives `t50`. For pilots, $\kappa$ is the logarithm of
-        `t50` over the mean or extrapolated time of the pilots.
+        `t50` over the mean of the times of the pilots.
     - `times`, and at these times: `indicator`, $I$; `phi_ratio`, $\|\varphi\|/\|\theta_0\|$;
         `curves`, losses and accuracies of the kernel flow, by their names in records. By pilots,
         the curves are those of the slowest stable pilot (`curves_of` says so), `t_fit` is its fit,

@@ -202,7 +202,10 @@ class _Outlook:
         if not curves.is_calibrated:
             text = "the present rate is extrapolated, as for all but AdamW with beta_2 up to"
             reasons.insert(0, Reason(2, f"{text} {BETA:g}"))
-        if doubt := curves.doubt(fit, chance):
+        doubt = curves.doubt(fit, chance)
+        if math.isnan(chance) and not curves.has_margins and math.isnan(curves.passed(0.5)):
+            doubt = "the test accuracy is below one half, and chance is not known (test_chance)"
+        if doubt:
             text = f"times hold only if it generalises: {doubt}"
             return self._made("cannot_say", [Reason(2, text), *reasons], _LATER, half, level)
         change = level[0] if math.isnan(half[0]) else half[0]

@@ -96,6 +96,11 @@ class AbstractModel(Choice):
         return False
 
     @property
+    def balances_at_kinks(self) -> bool:
+        """Whether the balance of each row of `linear_maps` is continuous at all kinks."""
+        return False
+
+    @property
     def twice_differentiable(self) -> bool:
         """Whether JAX can differentiate gradients. If not, solvers use differences of gradients."""
         return True
@@ -198,8 +203,7 @@ class AbstractModel(Choice):
     def linear_maps(self, params: Any) -> list[Array]:
         """`params`, or a tree like it, as matrices `(out, in)` and diagonals `(d,)` of linear maps.
 
-        If biases are another column of the weights of their layer, the balance of a row is
-        continuous where a ReLU switches, see [`Arrival`][lazyrich.probes.Arrival].
+        A bias is another column of the weights of its layer, if the model knows which it is.
         """
         found = map(jnp.asarray, jax.tree.leaves(self.trained(params)))
         return [p.reshape(len(p), -1) if p.ndim > 1 else jnp.ravel(p) for p in found]

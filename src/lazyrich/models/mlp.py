@@ -141,6 +141,11 @@ class MLP(AbstractModel):
         return bool(self.widths) and self.activation in ("relu", "leaky_relu")
 
     @property
+    def balances_at_kinks(self) -> bool:
+        # Where a unit of a later layer switches, the forces on earlier layers jump.
+        return len(self.widths) == 1 and not self.is_normalised
+
+    @property
     def alpha_out(self) -> float:
         return self.output_scale
 

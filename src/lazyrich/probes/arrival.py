@@ -32,13 +32,15 @@ class Arrival(AbstractProbe):
     diagonal of $W W^\top$.
 
     - A net with kinks slides along them, so that its gradient jumps between two values of which an
-        average balances the decay. Then only the diagonal of $W W^\top$ is used, with the bias as
-        another column: $\lambda \|w_j\|^2 = -\frac1n \sum_i \delta_{ij} z_{ij}$ is continuous,
-        because $z_{ij} = 0$ where unit $j$ switches at sample $i$.
+        average balances the decay. With one hidden layer, only the diagonal of $W W^\top$ is used,
+        with the bias as another column: $\lambda \|w_j\|^2 = -\frac1n \sum_i \delta_{ij} z_{ij}$
+        is continuous, because $z_{ij} = 0$ where unit $j$ switches at sample $i$. With more layers
+        it is not, because $\delta$ of a layer jumps where a later one switches: not recorded for
+        other models with kinks (see `balances_at_kinks` of a model).
     - Parameters without decay should have a gradient of zero. For a smooth net the value is at
         least their share $\|g\| / \|\nabla\mathcal L\|$ of the gradient.
-    - Not recorded without weight decay, and for AdamW, where decay balances another direction. NaN
-        at parameters of zero.
+    - Not recorded without weight decay, for AdamW, where decay balances another direction, and for
+        label noise, which adds a drift. NaN at parameters of zero.
     - **Source** the stationarity of $\mathcal L + \frac\lambda2\|\theta\|^2$; cf.
         arXiv:2507.05644.
     """
@@ -57,6 +59,8 @@ class Arrival(AbstractProbe):
         model = context.model
         # Statistics of other parameters move by their own law.
         if context.x_train is None or model.is_closed or model.has_mobility:
+            return False
+        if model.has_kinks and not model.balances_at_kinks:
             return False
         return float(context.weight_decay) > 0
 

@@ -171,7 +171,9 @@ def flat_params(record: xr.Dataset, time: float | None, *, nearest: bool = False
         known = record.params.times
         shown = [f"{t:g}" for t in known[:_MAX_SHOWN]] or ["the end"]
         more = f" and {len(known) - _MAX_SHOWN} more" if len(known) > _MAX_SHOWN else ""
-        accepted = f"parameters were kept at {', '.join(shown)}{more}"
+        accepted = (
+            f"parameters were kept at {', '.join(shown)}{more}; run with keep_params=[{time:g}]"
+        )
         raise InputError("time", time, accepted)
     accepted = "should be in it: use simulate(..., keep_params=True), or the probe parameters"
     raise InputError("record", "parameters", accepted)

@@ -32,6 +32,10 @@ class AbstractWrapper(AbstractModel):
         return self.model.keeps_signs
 
     @property
+    def balances_at_kinks(self) -> bool:
+        return self.model.balances_at_kinks
+
+    @property
     def alpha_out(self) -> float | None:
         return self.model.alpha_out
 

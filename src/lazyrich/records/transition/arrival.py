@@ -16,6 +16,6 @@ def has_arrived(curves: Curves, *, settled: bool, sustained: int) -> bool | None
     if "arrival" not in curves:
         return None
     last = np.asarray(curves["arrival"])[-sustained:]
-    if not len(last) or np.isnan(last[-1]):
+    if not len(last) or np.isnan(last).any():
         return None
     return settled and bool(np.median(last) < ARRIVED)

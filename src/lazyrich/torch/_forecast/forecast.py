@@ -165,6 +165,9 @@ def forecast(
         dynamics=trained.dynamics,
         name=name,
     )
+    if passage == "pilot":
+        accepted = "is for models of lazyrich: forecast a net of the same layers, such as MLP"
+        raise InputError("passage", "pilot", accepted)
     if experiment.dynamics.rescales_gradients:
         return _unknown(experiment)
     found = forecast_of(
