@@ -462,6 +462,30 @@ def test_figures_of_families(study, tmp_path):
     np.testing.assert_allclose(drawn, norms / [1, 100], atol=1e-15)
 
 
+def test_the_caption_of_a_run_is_by_what_its_table_is_by(tmp_path):
+    """By the thresholds of the panel, and by scores relative to the variance of the labels."""
+    experiment = lr.Experiment(
+        task=lr.tasks.SparseRegression(n=12, d=30, num_test=40),
+        loss=lr.losses.Squared(),
+        init_scale=3.0,
+        weight_decay=0.01,
+        t1=500.0,
+        times=lr.dynamics.Times(first=1e-3, num_log=60, num_linear=10),
+    )
+    lr.sweep(experiment, {"seed": [0]}, tmp_path / "store", workers=0)
+    found = {}
+    for levels in (lr.Thresholds(), lr.Thresholds(train=0.5, change=0.01)):
+        (result,) = lr.studies.sweeps_of(tmp_path / "store", levels)
+        events = lr.transition(record_of(result.dataset.isel(seed=0), result))
+        row = result.dataset.isel(seed=0)
+        assert events.outcome == row["outcome"].item()
+        for name, value in events.numbers().items():
+            assert value == pytest.approx(float(row[name]), nan_ok=True), name
+        found[events.t_train] = lr.plot.figures.Run().draw(result).caption
+        assert events.says.partition(";")[0] in found[events.t_train]
+    assert len(found) == 2
+
+
 def test_a_run_on_the_log_clock_shows_times_and_losses_by_their_exponents():
     experiment = lr.studies.load("lyu2024/4")
     sweep = Sweep.over(experiment, {"seed": [0]}, 1)

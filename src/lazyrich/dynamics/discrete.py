@@ -4,7 +4,7 @@ import abc
 import functools
 import time
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 import equinox as eqx
 import jax
@@ -63,7 +63,7 @@ class AbstractDiscrete(AbstractDynamics):
 
     learning_rate: Annotated[float, Gt(0)] = 1e-2
 
-    def faster(self, factor: int) -> Self:
+    def faster(self, factor: int) -> "AbstractDiscrete":
         return self.model_copy(update={"learning_rate": factor * self.learning_rate})
 
     def first_times(self, problems: Sequence[Problem]) -> list[float]:

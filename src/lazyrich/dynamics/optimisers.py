@@ -1,7 +1,7 @@
 """Gradient descent, stochastic gradient descent and Adam."""
 
 import math
-from typing import Annotated, Self
+from typing import Annotated
 
 import jax
 import jax.random as jr
@@ -67,10 +67,10 @@ class LabelNoiseSGD(AbstractStochastic):
 
     noise: Annotated[float, Ge(0)] = 0.1
 
-    def faster(self, factor: int) -> Self:
+    def faster(self, factor: int) -> "LabelNoiseSGD":
         # The drift by the noise is proportional to the learning rate times noise^2.
-        noise = self.noise / math.sqrt(factor)
-        return super().faster(factor).model_copy(update={"noise": noise})
+        rate, noise = factor * self.learning_rate, self.noise / math.sqrt(factor)
+        return self.model_copy(update={"learning_rate": rate, "noise": noise})
 
     @property
     def draws_beside(self) -> bool:
@@ -114,7 +114,7 @@ class AbstractAdam(AbstractStochastic):
     def rescales_gradients(self) -> bool:
         return True
 
-    def faster(self, factor: int) -> Self:
+    def faster(self, factor: int) -> "AbstractAdam":
         # Moments then forget in the same time, not in the same number of steps.
         rate, betas = factor * self.learning_rate, (self.beta1**factor, self.beta2**factor)
         changes = {"learning_rate": rate, "beta1": betas[0], "beta2": betas[1]}

@@ -1,5 +1,6 @@
 """Outcomes of a sweep's runs by other thresholds."""
 
+import json
 from typing import Any
 
 import numpy as np
@@ -66,7 +67,7 @@ def reclassify(dataset: xr.Dataset, thresholds: Thresholds) -> xr.Dataset:
         for name, values in numbers.items()
     }
     changed["outcome"] = (axes, outcomes.astype(str), dataset["outcome"].attrs)
-    return dataset.assign(changed)
+    return dataset.assign(changed).assign_attrs(thresholds=json.dumps(thresholds.table()))
 
 
 def _labels(name: str) -> dict[str, str]:

@@ -1,7 +1,9 @@
 """One run of a panel."""
 
+import numpy as np
 import xarray as xr
 
+from ...records.transition import variables_of_numbers
 from ...studies import PanelResult, curves_at
 from .. import describe
 from .._run import run
@@ -28,7 +30,7 @@ class Run(AbstractFigure):
 
 
 def record_of(run: xr.Dataset, result: PanelResult) -> xr.Dataset:
-    """The curves of one run of a dataset, as a record's."""
+    """One run of a dataset as a record: its curves, and what its outcome is decided by."""
     known = run["time"].notnull().values
     curves = {
         name: ("time", variable.values[known], variable.attrs)
@@ -36,10 +38,19 @@ def record_of(run: xr.Dataset, result: PanelResult) -> xr.Dataset:
         if variable.dims == ("record",) and name != "time"
     }
     experiment = result.sweep.experiment
+    numbers = {
+        str(name): float(variable)
+        for name, variable in run.data_vars.items()
+        if variable.dims == () and variable.dtype.kind == "f" and not np.isnan(variable)
+    }
+    words = {str(name): dict(variable.attrs) for name, variable in run.data_vars.items()}
     attributes = {
+        "ending": str(run.get("ending", xr.DataArray("completed")).item()),
+        "thresholds": str(run.attrs.get("thresholds", "{}")),
         "experiment": experiment.description,
         "homogeneity": experiment.homogeneity or 0,
     }
     long_name, units = experiment.time_axis
     labels = {"long_name": long_name, "units": units}
-    return xr.Dataset(curves, {"time": ("time", run["time"].values[known], labels)}, attributes)
+    coords = {"time": ("time", run["time"].values[known], labels)}
+    return xr.Dataset({**curves, **variables_of_numbers(numbers, words)}, coords, attributes)

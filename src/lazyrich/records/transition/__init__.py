@@ -4,7 +4,11 @@ from .arrival import ARRIVED as ARRIVED
 from .change import Change as Change, outcome_of as outcome_of
 from .crossing import change_times as change_times
 from .events import Transition as Transition, time_names as time_names
-from .scales import scales_of_numbers as scales_of_numbers, scales_of_record as scales_of_record
+from .scales import (
+    scales_of_numbers as scales_of_numbers,
+    scales_of_record as scales_of_record,
+    variables_of_numbers as variables_of_numbers,
+)
 from .scores import (
     Scales as Scales,
     ScoredBy as ScoredBy,

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import xarray as xr
 
@@ -32,6 +33,33 @@ def scales_of_record(record: xr.Dataset) -> Scales:
 
 _CERTIFIED = ("optimal", "stationary")
 _ROLES = ("kernel", "rich")
+
+
+# Reference values that are variables of a record.
+_SCALES = ("train_variance", "test_variance", "blank_loss", "test_chance", "init_rms")
+
+
+def variables_of_numbers(
+    numbers: Mapping[str, float], words: Mapping[str, dict[str, Any]]
+) -> dict[str, Any]:
+    """The variables of a record that hold the numbers of a run in a sweep.
+
+    They are what `scales_of_record` reads, and the scores of the predictors; along `predictor` if
+    there are any. `words` are the attributes of variables, by name.
+    """
+    found: dict[str, Any] = {n: ((), numbers[n], words.get(n, {})) for n in _SCALES if n in numbers}
+    roles = [role for role in _ROLES if f"{role}_certified" in numbers]
+    if not roles:
+        return found
+    for key in ("train_accuracy", "test_accuracy", "train_loss", "test_loss"):
+        values = [numbers.get(f"{role}_{key}", math.nan) for role in roles]
+        if not all(map(math.isnan, values)):
+            found[f"predictor_{key}"] = ("predictor", values)
+    certified = [numbers[f"{role}_certified"] == 1 for role in roles]
+    status = ["optimal" if yes else "not_certified" for yes in certified]
+    found["predictor_status"] = ("predictor", status)
+    found["predictor_label"] = ("predictor", [f"{role} predictor" for role in roles])
+    return found | {"predictor": ("predictor", roles, {})}
 
 
 def scales_of_numbers(numbers: Mapping[str, float], weight_decay: float = math.nan) -> Scales:

@@ -1,20 +1,18 @@
 """The record of one run in a store."""
 
-import math
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from ..._core.errors import InputError
+from ...records.transition import variables_of_numbers
 from .._sweep import Sweep
 from ..unbuilt import Unbuilt
 from .batch_file import Results
 from .sealed import Damaged
 from .store import Store
 from .table import sources
-
-_ROLES = ("kernel", "rich")
 
 
 def record_of(store: Store, sweep: Sweep, number: int) -> xr.Dataset | None:
@@ -55,22 +53,8 @@ def _record(results: Results, row: int, sweep: Sweep, number: int) -> xr.Dataset
         if not np.isnan(values[row]).all()
     }
     numbers = {name: float(values[row]) for name, values in results.numbers.items()}
-    names = ("train_variance", "test_variance", "blank_loss", "test_chance", "init_rms")
-    scales = {n: ((), numbers[n], results.words.get(n, {})) for n in names if n in numbers}
-    roles = [role for role in _ROLES if f"{role}_certified" in numbers]
-    columns: dict[str, Any] = {}
-    for key in ("train_accuracy", "test_accuracy", "train_loss", "test_loss"):
-        values = [numbers.get(f"{role}_{key}", math.nan) for role in roles]
-        if not np.isnan(values).all():
-            columns[f"predictor_{key}"] = ("predictor", values)
-    if roles:
-        certified = [numbers[f"{role}_certified"] == 1 for role in roles]
-        status = ["optimal" if yes else "not_certified" for yes in certified]
-        columns["predictor_status"] = ("predictor", status)
-        columns["predictor_label"] = ("predictor", [f"{role} predictor" for role in roles])
+    scales = variables_of_numbers(numbers, results.words)
     coords: dict[str, Any] = {"time": ("time", times[known], results.words.get("time", {}))}
-    if roles:
-        coords["predictor"] = ("predictor", roles, {})
     built = not isinstance(sweep.experiment, Unbuilt)
     run = sweep.run(number) if built else sweep.experiment
     attributes = {
@@ -80,4 +64,4 @@ def _record(results: Results, row: int, sweep: Sweep, number: int) -> xr.Dataset
         "lazyrich_version": str(results.about.get("versions", {}).get("lazyrich", "")),
         "homogeneity": (run.homogeneity or 0) if built else 0,
     }
-    return xr.Dataset({**variables, **scales, **columns}, coords, attributes)
+    return xr.Dataset({**variables, **scales}, coords, attributes)
