@@ -1,7 +1,6 @@
 """Multi-layer perceptrons."""
 
 import itertools
-from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import jax
@@ -14,6 +13,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 from .._core.errors import InputError
 from .._core.norms import tree_norm
 from .._core.precision import in_double, promoted
+from ._activations import ACTIVATIONS
 from ._base import AbstractModel, Factors, OutputScale, Posed, Readout
 from ._linear_maps import with_bias
 from ._row_blocks import in_blocks
@@ -218,7 +218,7 @@ class MLP(AbstractModel):
             return super().tangent_kernel(params, x)
         before, after = self._layers(params, x)
         n, c = x.shape[0], max(1, self.outputs)
-        slope = jax.vmap(jax.vmap(jax.grad(_ACTIVATIONS[self.activation])))
+        slope = jax.vmap(jax.vmap(jax.grad(ACTIVATIONS[self.activation])))
         # `inputs` is the Gram matrix of the inputs of a layer, plus 1 if it has a bias. `delta` is
         # the derivative of the outputs with respect to the layer before its activation.
         factors = [self._factor(w) for w in params.weights[:-1]]
@@ -249,7 +249,7 @@ class MLP(AbstractModel):
         if self.is_normalised:
             return None
         before, after = self._layers(params, x)
-        slope = jax.vmap(jax.vmap(jax.grad(_ACTIVATIONS[self.activation])))
+        slope = jax.vmap(jax.vmap(jax.grad(ACTIVATIONS[self.activation])))
         force = self.output_scale * (r if self.outputs else r[:, None])
         found = []
         for layer in range(len(self.widths), -1, -1):
@@ -312,7 +312,7 @@ class MLP(AbstractModel):
 
     def _layers(self, params: MLPParams, x: Array) -> tuple[list[Array], list[Array]]:
         """Every hidden layer before its activation; the input and every layer after activation."""
-        phi = _ACTIVATIONS[self.activation]
+        phi = ACTIVATIONS[self.activation]
         biases = (params.bias if self.bias else None, *(params.later or ())[:-1])
         before, after = [], [x.astype(params.weights[0].dtype)]
         for layer, weights in enumerate(params.weights[:-1]):
@@ -343,12 +343,3 @@ class MLP(AbstractModel):
             return 1.0
         fan_in = int(weights.shape[1])
         return 1 / fan_in if last else fan_in**-0.5
-
-
-_ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
-    "relu": jax.nn.relu,
-    "leaky_relu": jax.nn.leaky_relu,
-    "quadratic": jnp.square,
-    "identity": lambda z: z,
-    "tanh": jnp.tanh,
-}
