@@ -26,15 +26,7 @@ class Whole(lr.probes.Arrival):
     named: ClassVar = ("whole", "relative norm of the gradient of the objective")
 
     def __call__(self, state: Any, context: Any) -> Any:
-        flow = lr.dynamics.GradientFlow(
-            context.x_train,
-            context.y_train,
-            jnp.asarray(context.weight_decay),
-            context.model,
-            context.loss,
-            context.loss_divisor,
-        )
-        velocity = flow.vf(0.0, state.params, None)
+        velocity = context.flow.vf(0.0, state.params, None)
         decay = jax.tree.map(lambda p: context.weight_decay * p, state.params)
         force = jax.tree.map(jnp.add, velocity, decay)
         left, *parts = map(context.model.norm, (velocity, decay, force))

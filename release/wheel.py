@@ -136,7 +136,7 @@ def build() -> Path:
     shutil.rmtree(DIST, ignore_errors=True)
     hatchling = [sys.executable, "-m", "hatchling", "build", "-d", str(DIST)]
     with tempfile.TemporaryDirectory() as scratch:
-        # Of what git tracks alone: tests and tools leave files of their own in the folder.
+        # Only files that git tracks are copied, because tests and tools leave other files.
         for name in tracked():
             place = Path(scratch, name)
             place.parent.mkdir(parents=True, exist_ok=True)

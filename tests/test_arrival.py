@@ -194,10 +194,7 @@ class Whole(lr.probes.Arrival):
 
     def __call__(self, state: Any, context: Any) -> Any:
         decay = jnp.asarray(context.weight_decay)
-        flow = lr.dynamics.GradientFlow(
-            context.x_train, context.y_train, decay, context.model, context.loss
-        )
-        velocity = flow.vf(0.0, state.params, None)
+        velocity = context.flow.vf(0.0, state.params, None)
         own = jax.tree.map(lambda p: decay * p, state.params)
         left, *parts = map(tree_norm, (velocity, own, jax.tree.map(jnp.add, velocity, own)))
         return left / sum(parts)

@@ -672,7 +672,9 @@ def test_a_notebook_has_an_event_loop_of_its_own(trials):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux chooses the browser by DISPLAY")
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="elsewhere BROWSER and DISPLAY do not choose the browser"
+)
 def test_the_browser_is_called_without_the_token(trials, tmp_path):
     # Other users can read the arguments of a process.
     called = tmp_path / "called"

@@ -23,8 +23,8 @@ SLOW = 0.002
 def two_rates(fast, steps=3000):
     """Linear regression by gradient descent on two coordinates that do not affect each other.
 
-    A step shrinks the error of the first by 1 - `fast`, which fits the training labels, and that of
-    the second by 1 - `SLOW`, on which alone the test labels depend.
+    A step multiplies the error of the first by 1 - `fast` and of the second by 1 - `SLOW`. The
+    first fits the training labels. The test labels depend only on the second.
     """
     a, b = math.sqrt(fast), math.sqrt(SLOW)
     x = np.array([[a, 0], [-a, 0], [0, b], [0, -b]])

@@ -22,7 +22,7 @@ from .advice import advice_of
 from .by_pilots import conclude_by_pilots, cost_of, run_pilots
 from .calibration import Family, family_of
 from .caveats import number_of
-from .conclude import conclude
+from .conclude import Conclusion, conclude
 from .descriptors import descriptors
 from .options import ForecastOptions, How
 from .phase import Clock
@@ -251,33 +251,12 @@ def _concluded(
     """The forecast from the predictions, and from the transition if it was solved."""
     experiment, problem = prepared.experiment, prepared.problem
     said = conclude(experiment, family, predictions, options.thresholds, solved)
-    if said.t50 > experiment.t1:
-        said.reasons.append(Reason(0, f"t50 lies beyond the horizon t1 = {experiment.t1:g}"))
-    phase, confidence = predictions.phase, confidence_of(said.reasons)
+    phase = predictions.phase
     return Forecast(
-        experiment=experiment.name,
-        experiment_hash=experiment.content_hash,
-        verdict=said.verdict,
-        confidence=confidence,
-        outcome=said.outcome,
-        reasons=tuple(reason.text for reason in said.reasons),
-        advice=advice_of(
-            said.verdict,
-            confidence,
-            said.outcome,
-            said.t50_interval,
-            experiment,
-            solved=options.passage == "solved" or solved is not None,
-        ),
+        **_said(experiment, said, solved=options.passage == "solved" or solved is not None),
         t_kernel_end=predictions.t_end,
-        t50=said.t50,
-        t50_interval=said.t50_interval,
         t_fit=predictions.t_fit,
-        textbook=textbook_of(experiment),
         textbook_per_coordinate=textbook_of(experiment, rms_of_params(problem.params)),
-        early=said.early,
-        late=said.late,
-        family=said.family,
         times=phase.times,
         indicator=phase.solved.observed["indicator"],
         phi_ratio=phase.solved.observed["phi_ratio"],
@@ -293,6 +272,30 @@ def _concluded(
     )
 
 
+def _said(experiment: Experiment, said: Conclusion, *, solved: bool) -> dict[str, Any]:
+    """The fields that only depend on the conclusion."""
+    if said.t50 > experiment.t1:
+        said.reasons.append(Reason(0, f"t50 lies beyond the horizon t1 = {experiment.t1:g}"))
+    confidence = confidence_of(said.reasons)
+    return {
+        "experiment": experiment.name,
+        "experiment_hash": experiment.content_hash,
+        "verdict": said.verdict,
+        "confidence": confidence,
+        "outcome": said.outcome,
+        "reasons": tuple(reason.text for reason in said.reasons),
+        "advice": advice_of(
+            said.verdict, confidence, said.outcome, said.t50_interval, experiment, solved=solved
+        ),
+        "t50": said.t50,
+        "t50_interval": said.t50_interval,
+        "textbook": textbook_of(experiment),
+        "early": said.early,
+        "late": said.late,
+        "family": said.family,
+    }
+
+
 def _by_pilots(
     prepared: PreparedProblem,
     options: ForecastOptions,
@@ -302,29 +305,13 @@ def _by_pilots(
     """The forecast from pilots."""
     experiment = prepared.experiment
     said, clock, shown = conclude_by_pilots(experiment, pilots, options.thresholds)
-    if said.t50 > experiment.t1:
-        said.reasons.append(Reason(0, f"t50 lies beyond the horizon t1 = {experiment.t1:g}"))
-    confidence, course = confidence_of(said.reasons), shown.course
+    course = shown.course
     unknown = np.full(len(course.times), np.nan)
     return Forecast(
-        experiment=experiment.name,
-        experiment_hash=experiment.content_hash,
-        verdict=said.verdict,
-        confidence=confidence,
-        outcome=said.outcome,
-        reasons=tuple(reason.text for reason in said.reasons),
-        advice=advice_of(
-            said.verdict, confidence, said.outcome, said.t50_interval, experiment, solved=True
-        ),
+        **_said(experiment, said, solved=True),
         t_kernel_end=np.nan,
-        t50=said.t50,
-        t50_interval=said.t50_interval,
         t_fit=shown.events.t_train,
-        textbook=textbook_of(experiment),
         textbook_per_coordinate=textbook_of(experiment, rms_of_params(prepared.problem.params)),
-        early=said.early,
-        late=said.late,
-        family=said.family,
         times=course.times,
         indicator=unknown,
         phi_ratio=unknown,

@@ -144,8 +144,8 @@ def _of_chance(chance: float, num_classes: float) -> str:
     text = f"the chance accuracy is {chance:.3g}, above {_CHANCE:g}"
     if num_classes * _CHANCE >= 1:
         return f"{text}, but with {num_classes:.0f} classes more test samples lower it"
-    text += ": with few classes chance alone makes many test samples right, so margins begin near "
-    return f"{text}zero, and the law is known for those that begin far below"
+    text += ": with few classes many test samples are right by chance, so margins begin near zero; "
+    return f"{text}the law is known only for margins that begin far below zero"
 
 
 class _Outlook:

@@ -189,7 +189,7 @@ class AbstractModel(Choice):
 
     @property
     def has_biases(self) -> bool:
-        """Whether some parameters may be no weights of linear maps, see `is_matrix`."""
+        """Whether there can be parameters that are not weights of linear maps, see `is_matrix`."""
         return True
 
     def is_matrix(self, params: Any) -> Any:

@@ -6,9 +6,11 @@ from typing import Any, ClassVar, Literal
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
 from .._core.errors import InputError, did_you_mean
+from ..dynamics import GradientFlow
 from ..losses import AbstractLoss
 from ..models import AbstractLinearModel, AbstractModel
 
@@ -40,6 +42,15 @@ class RunContext(eqx.Module):
     x_train: Shaped[Array, "n d"] | None = None
     teacher: Float[Array, " d"] | None = None
     twin: Any = None
+
+    @property
+    def flow(self) -> GradientFlow:
+        """The gradient flow of the run, for probes that need the inputs."""
+        assert self.x_train is not None  # ensured by `applies` of such probes
+        decay = jnp.asarray(self.weight_decay)
+        return GradientFlow(
+            self.x_train, self.y_train, decay, self.model, self.loss, self.loss_divisor
+        )
 
     @property
     def is_linear(self) -> bool:

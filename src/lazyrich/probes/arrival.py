@@ -8,7 +8,6 @@ from jaxtyping import Array, Float
 
 from .._core.norms import tree_norm
 from .._core.precision import promoted
-from ..dynamics import GradientFlow
 from ._base import AbstractProbe, RunContext, RunState
 
 
@@ -96,11 +95,7 @@ class MapArrival(Arrival):
 
 def _balance(state: RunState, context: RunContext) -> _Balance:
     model, params, decay = context.model, state.params, jnp.asarray(context.weight_decay)
-    assert context.x_train is not None  # ensured by `applies`
-    flow = GradientFlow(
-        context.x_train, context.y_train, decay, model, context.loss, context.loss_divisor
-    )
-    velocity = flow.vf(0.0, params, None)
+    velocity = context.flow.vf(0.0, params, None)
     shrinking = jax.tree.map(lambda p: decay * p, model.decayed(params))
     force = jax.tree.map(jnp.add, velocity, shrinking)
     left, size = [], []

@@ -1,5 +1,6 @@
 """Whether the scale of parameters matters: their cosine with the gradient of the loss."""
 
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import jax
@@ -8,7 +9,6 @@ from jaxtyping import Array, Float
 
 from .._core.norms import tree_norm
 from .._core.precision import promoted
-from ..dynamics import GradientFlow
 from ._base import AbstractProbe, RunContext, RunState
 
 
@@ -71,12 +71,7 @@ class BlockInvariance(Invariance):
 
 def _force(state: RunState, context: RunContext) -> Any:
     """The negative gradient of the training loss."""
-    assert context.x_train is not None  # ensured by `applies`
-    flow = GradientFlow(
-        context.x_train, context.y_train, jnp.zeros(()), context.model, context.loss,
-        context.loss_divisor,
-    )  # fmt: skip
-    return flow.vf(0.0, state.params, None)
+    return replace(context, weight_decay=0.0).flow.vf(0.0, state.params, None)
 
 
 def _cosine(params: Any, gradient: Any) -> Float[Array, ""]:

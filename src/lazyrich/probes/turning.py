@@ -8,7 +8,6 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .._core.precision import promoted
-from ..dynamics import GradientFlow
 from ..kernel import class_kernel, kernel_distance
 from ._base import AbstractProbe, RunContext, RunState
 
@@ -71,13 +70,7 @@ class KernelVelocity(KernelDistance):
 
     @promoted
     def __call__(self, state: RunState, context: RunContext) -> Float[Array, ""]:
-        assert context.x_train is not None  # ensured by `applies`
-        decay = jnp.asarray(context.weight_decay)
-        flow = GradientFlow(
-            context.x_train, context.y_train, decay, context.model, context.loss,
-            context.loss_divisor,
-        )  # fmt: skip
-        slope = flow.vf(0.0, state.params, None)
+        slope = context.flow.vf(0.0, state.params, None)
         speed, size = (context.model.norm(p) for p in (slope, state.params))
         step = _STEP * size / speed
         ahead = jax.tree.map(lambda p, v: p + step * v, state.params, slope)
