@@ -3,7 +3,8 @@
 A linear map $z_t = W a_t$ at positions $t$ of a sample has the gradient $\\sum_t g_t a_t^\\top$,
 where $g_t$ is the gradient with respect to $z_t$. The product of the gradients of two samples is
 $\\sum_{ts} (a_t \\cdot a'_s)(g_t \\cdot g'_s)$. No matrix of a single sample is needed. An
-embedding is a linear map of unit vectors. One backward pass of a batch has the $g_t$ of all its samples.
+embedding is a linear map of unit vectors. One backward pass of a batch has the
+$g_t$ of all its samples.
 """
 
 import functools
