@@ -33,7 +33,7 @@ from tests.test_types import DOORS, KEY, NETS, SIGNS, X, inputs
 # By what a function's parameters are called.
 COMMON: dict[str, Any] = {"key": KEY, "dim": 4, "classification": True}
 # These hand parts of their arguments on and compute nothing.
-PARTS = {"trained", "decayed", "layer_weights", "expand"}
+PARTS = {"trained", "decayed", "is_matrix", "linear_maps", "layer_weights", "expand"}
 # These are about the inputs of a run, which may be of a narrow type.
 INPUTS = {"cast_inputs", "check_inputs", "inputs_for"}
 # These are defined for a regression.

@@ -192,7 +192,7 @@ def test_arguments_of_another_kind_are_one_line():
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=100)
     record = "should be the record of one run, as simulate, record and open_record return it"
     experiment = "should be an lr.Experiment, such as lr.Experiment(task=...)"
-    passage = "should be calibrated or solved, or left out for the better of them"
+    passage = "should be calibrated, solved or pilot, or left out"
     task = lr.tasks.SparseClassification(n=6, d=10, num_test=5)
     assert done.stdout.splitlines() == [
         f"record = 'Experiment': {record}",

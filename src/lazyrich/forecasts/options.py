@@ -30,7 +30,7 @@ class ForecastOptions:
     def check(self) -> None:
         """Raises [`InputError`][lazyrich.InputError] for arguments that are not accepted."""
         if self.passage is not None and self.passage not in get_args(How):
-            accepted = f"should be {' or '.join(get_args(How))}, or left out for the better of them"
+            accepted = "should be calibrated, solved or pilot, or left out"
             raise InputError("passage", self.passage, accepted)
         if self.max_test < 1:
             raise InputError("max_test", self.max_test, "should be a whole number, at least 1")
