@@ -15,6 +15,7 @@ import math
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from norm_law import NormLaw, Rows
 
 import lazyrich as lr
 from lazyrich.forecasts.by_pilots import FACTORS, agree, conclude_by_pilots, cost_of
+from lazyrich.forecasts.calibration import family_of_pilots
 from lazyrich.forecasts.course import Course
 from lazyrich.forecasts.pilot import Pilot
 from lazyrich.forecasts.verdict import confidence_of, is_expected
@@ -177,7 +179,9 @@ def results(kind: Kind, store: str) -> Iterator[Result]:
         if not agree(pilots):
             last = swept(kind, FACTORS[-1], store, base).isel(run=0)
             pilots.append(pilot_of(FACTORS[-1], last.assign(num_tests=num_tests)))
-        said, _, _ = conclude_by_pilots(kind.experiment(1), pilots, _THRESHOLDS)
+        said, _, _ = conclude_by_pilots(
+            partial(family_of_pilots, kind.experiment(1)), pilots, _THRESHOLDS
+        )
         norms = np.interp(float(run["t_train"]), run["time"].values, run["param_norm"].values)
         yield Result(
             kind.name, int(run["seed"]) in kind.held, kind.random, float(run["init_scale"]),

@@ -1,13 +1,15 @@
 """When a PyTorch training will generalise: forecast during it, against what then happens.
 
-python benchmarks/torch_remaining.py STORE [--only mlp|sgd|transformer] [--cached]
+python benchmarks/torch_remaining.py STORE [--only mlp|sgd|transformer] [--cached] [--few]
 
 Trains small nets on addition with a plain loop and a monitor, and asks `lr.remaining` at every
 record. MLPs and transformers of the seeds 0 and 1 calibrate the rates of
 `src/lazyrich/forecasts/margin_clock.py`; all others are held out. Compared with the norm law of
 arXiv:2605.18845, whose two constants are fitted for each net to the same calibrating runs. Prints a
-table, and writes `torch_remaining.json` and `docs/figures/remaining.png`. What STORE holds is not
-trained again.
+table, and writes `torch_remaining.json` and `docs/figures/remaining.png`. With `--few` the
+trainings are others, with few classes: additions modulo 7 to 13, and the parity of 3 of 10 bits;
+they are all held out, and the numbers are written to `torch_remaining_few.json`. What STORE holds
+is not trained again.
 """
 
 import argparse
@@ -37,7 +39,7 @@ ROOT = Path(__file__).parents[1]
 # A run ends at this multiple of the step at which its test accuracy is 0.97.
 _AFTER = 1.5
 _GENERALISED = ("grokked", "gradual", "immediate", "improved")
-_KINDS = ("mlp", "default betas", "transformer", "sgd")
+_KINDS = ("mlp", "default betas", "transformer", "sgd", "small p", "parity")
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,8 @@ class Setting:
 
 
 class MLP(nn.Module):
+    """On pairs of numbers below `p`."""
+
     def __init__(self, p: int, width: int = 128):
         super().__init__()
         self.p = p
@@ -100,6 +104,21 @@ class Transformer(nn.Module):
         z = z + self.down(functional.relu(self.up(z)))
         found: Tensor = self.out(z[:, -1])
         return found
+
+
+def few() -> Iterator[Setting]:
+    """Trainings with few classes, and controls: a seed, and so a split, each."""
+    seeds = itertools.count()
+    for rate, decay in itertools.product((2e-3, 5e-3), (0.5, 1.0)):
+        for share in (0.1, 0.13, 0.17):
+            yield Setting("parity", 10, share, rate, decay, 1.0, next(seeds), 4000)
+    for rate, share in itertools.product((2e-3, 5e-3), (0.1, 0.13, 0.17)):
+        yield Setting("parity", 10, share, rate, 1.0, 1.0, next(seeds), 2000, random=True)
+    for rate, decay in itertools.product((5e-3, 1e-2), (0.5, 1.0)):
+        for p in (7, 11, 13):
+            yield Setting("small p", p, 0.87, rate, decay, 1.0, next(seeds), 4000)
+    for rate, p in itertools.product((5e-3, 1e-2), (7, 11, 13)):
+        yield Setting("small p", p, 0.87, rate, 1.0, 1.0, next(seeds), 2000, random=True)
 
 
 def settings() -> Iterator[Setting]:
@@ -144,18 +163,30 @@ def is_held_out(setting: "Setting | Asked") -> bool:
     return setting.kind not in ("mlp", "transformer") or setting.seed >= 2
 
 
+def _addition(setting: Setting) -> tuple[nn.Module, Tensor, Tensor]:
+    p = setting.p
+    net = Transformer(p) if setting.kind == "transformer" else MLP(p)
+    x = torch.cartesian_prod(torch.arange(p), torch.arange(p))
+    return net, x, torch.randint(0, p, (p * p,)) if setting.random else x.sum(1) % p
+
+
+def _parity(setting: Setting) -> tuple[nn.Module, Tensor, Tensor]:
+    """All signs of p bits, and the class of the product of three of them."""
+    x = 2.0 * torch.cartesian_prod(*[torch.arange(2)] * setting.p).float() - 1
+    net = nn.Sequential(nn.Linear(setting.p, 128), nn.ReLU(), nn.Linear(128, 2))
+    y = (x[:, :3].prod(1) > 0).long()
+    return net, x, y[torch.randperm(len(y))] if setting.random else y
+
+
 def train(setting: Setting) -> xr.Dataset:
     """The record of a training, by a monitor with its default settings."""
     torch.manual_seed(setting.seed + 1000 * setting.p)
-    p = setting.p
-    net = Transformer(p) if setting.kind == "transformer" else MLP(p)
+    net, x, y = _parity(setting) if setting.kind == "parity" else _addition(setting)
     with torch.no_grad():
         for parameter in net.parameters():
             parameter.mul_(setting.scale)
-    x = torch.cartesian_prod(torch.arange(p), torch.arange(p))
-    y = torch.randint(0, p, (p * p,)) if setting.random else x.sum(1) % p
-    order = torch.randperm(p * p)
-    n = int(setting.share * p * p)
+    order = torch.randperm(len(y))
+    n = int(setting.share * len(y))
     train, test = (x[order[:n]], y[order[:n]]), (x[order[n:]], y[order[n:]])
     if setting.kind == "sgd":
         optimizer: Any = torch.optim.SGD(
@@ -459,11 +490,11 @@ def draw(answers: list[Asked]) -> None:
     figure.savefig(ROOT / "docs" / "figures" / "remaining.png", dpi=150)
 
 
-def main(store: Path, only: str | None, cached: bool) -> None:
+def main(store: Path, only: str | None, cached: bool, with_few: bool) -> None:
     torch.set_num_threads(1)
     store.mkdir(parents=True, exist_ok=True)
     answers, records = [], {}
-    for setting in settings():
+    for setting in few() if with_few else settings():
         if only not in (None, setting.kind):
             continue
         if cached and not (store / f"{setting.name}.nc").exists():
@@ -478,9 +509,11 @@ def main(store: Path, only: str | None, cached: bool) -> None:
     found = report(answers, records)
     print(json.dumps(found, indent=1))
     if only is None:
-        draw(answers)
+        name = "torch_remaining_few.json" if with_few else "torch_remaining.json"
+        if not with_few:
+            draw(answers)
         text = json.dumps(found, indent=1) + "\n"
-        Path(__file__).with_name("torch_remaining.json").write_text(text, encoding="utf-8")
+        Path(__file__).with_name(name).write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
@@ -488,5 +521,6 @@ if __name__ == "__main__":
     parser.add_argument("store", type=Path)
     parser.add_argument("--only")
     parser.add_argument("--cached", action="store_true", help="only what the store holds")
+    parser.add_argument("--few", action="store_true", help="trainings with few classes")
     options = parser.parse_args()
-    main(options.store, options.only, options.cached)
+    main(options.store, options.only, options.cached, options.few)

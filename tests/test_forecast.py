@@ -304,6 +304,19 @@ def test_only_times_of_the_flow_are_forecast_unasked():
         assert not follows_the_flow(SPARSE.model_copy(update={"dynamics": dynamics}))
 
 
+def test_adamw_is_told_to_run_pilots_before_anything_is_computed(monkeypatch):
+    monkeypatch.setattr(sys.modules["lazyrich.forecasts.forecast"], "prepare", None)
+    adamw = SPARSE.model_copy(update={"dynamics": lr.dynamics.AdamW(learning_rate=0.1)})
+    found = lr.forecast(adamw)
+    assert (found.verdict, found.confidence) == ("cannot_say", "low")
+    assert found.advice.startswith("Run pilots (lazyrich forecast --pilot")
+    assert "AdamW" in found.reasons[0]
+    assert np.isnan([found.t50, found.t_kernel_end, found.t_fit]).all()
+    json.dumps(found.summary(), allow_nan=False)
+    with pytest.raises(lr.InputError, match="has no curves to draw: run pilots"):
+        lr.plot.forecast(found)
+
+
 def test_a_family_knows_the_data_that_it_is_from():
     family = family_of(SPARSE, "grok")
     like = {"samples": 60.0, "outputs_per_parameter": 0.04, "isotropy": 0.93, "alignment": 1.0,

@@ -2,6 +2,7 @@
 
 import json
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -101,7 +102,7 @@ def test_what_has_no_pilots():
         lr.forecast(experiment, passage="pilot", num_samples=2)
 
 
-def pilot(factor, t50):
+def pilot(factor, t50, **scales):
     times = np.concatenate([[0.0], np.geomspace(1, 1e4, 200)])
     fit, rise = (times > 5).astype(float), np.append(0.0, 1 / (1 + (times[1:] / t50) ** -8))
     curves = {
@@ -111,18 +112,31 @@ def pilot(factor, t50):
         "test_accuracy": rise,
         "param_norm": np.ones(len(times)),
     }
-    course = Course(times, curves, scales_of_numbers({}))
+    course = Course(times, curves, scales_of_numbers(scales))
     return Pilot.of(factor, course, "completed", lr.Thresholds(), 10_000)
 
 
 @pytest.mark.parametrize(("times", "agree"), [((600, 500), True), ((3000, 300, 1200), False)])
 def test_an_interval_contains_pilots_that_disagree(times, agree):
     pilots = [pilot(factor, t50) for factor, t50 in zip((16, 8, 4), times, strict=False)]
-    found = conclude_by_pilots(addition(), pilots, lr.Thresholds())[0]
+    found = conclude_by_pilots(partial(family_of_pilots, addition()), pilots, lr.Thresholds())[0]
     low, high = found.t50_interval
     assert agree or all(low <= one.events.t50 <= high for one in pilots[-2:])
     assert any("disagree" in reason.text for reason in found.reasons) != agree
     assert (confidence_of(found.reasons) == "low") != agree
+
+
+def test_the_horizon_is_about_the_time_of_the_sentence():
+    # Half of the change is at an accuracy of one half; above a chance of one half it is at 0.75,
+    # where (t / t50)^8 = 3. Sentences have the later time, so advice must not end before it.
+    pilots = [pilot(factor, 500, test_chance=0.5) for factor in (16, 8)]
+    family_at = partial(family_of_pilots, addition())
+    said = conclude_by_pilots(family_at, pilots, lr.Thresholds())[0]
+    assert said.held_after == pytest.approx(3 ** (1 / 8), rel=1e-2)
+    assert f"at t = {500 * said.held_after:.3g}" in said.reasons[0].text
+    many = [pilot(factor, 500) for factor in (16, 8)]
+    same = conclude_by_pilots(family_at, many, lr.Thresholds())[0]
+    assert same.held_after == pytest.approx(1, abs=1e-6)
 
 
 def test_constants_are_of_what_was_run():

@@ -274,17 +274,25 @@ def test_where_nothing_can_be_said_the_reason_is(change, reason):
     json.dumps(found.summary(), allow_nan=False)
 
 
-def test_few_classes_are_refused_because_nothing_calibrates_them():
-    found = lr.remaining(until(record(growing(start=0.2), chance=0.5), 200))
-    assert found.verdict == "cannot_say"
+def test_with_two_classes_the_present_rate_is_extrapolated_once_it_is_surely_above_chance():
+    whole = record(growing(start=0.2), chance=0.5)
+    found = lr.remaining(until(whole, 150))
+    assert (found.verdict, found.confidence) == ("immediate", "low")
     assert "chance accuracy is 0.5" in found.reasons[0]
-    assert "few classes" in found.reasons[0]
-    # Of many classes, chance is high because there are few test samples.
-    many = until(record(growing(start=0.2), chance=0.5), 200)
-    about = json.loads(many.attrs["monitor"])
-    about |= {"labels": "classes", "outputs_of_kernel": [1, 23]}
-    many.attrs["monitor"] = json.dumps(about)
-    assert "with 23 classes more test samples lower it" in lr.remaining(many).reasons[0]
+    assert "no runs calibrate" in found.reasons[0]
+    assert found.t_test == pytest.approx(crossing(0.95, start=0.2), rel=1e-6)
+    low, high = found.t_test_interval
+    assert low < found.t_test < high
+    # One half is chance: its time says nothing.
+    assert math.isnan(found.t_half)
+    # No time before, where with many classes there is one.
+    early = until(record(growing(start=-0.1), chance=0.5, num_test=40), 135)
+    assert math.isnan(lr.remaining(early).t_test)
+    assert "no times are given before they are sure" in lr.remaining(early).reasons[0]
+    assert lr.remaining(until(record(growing(start=-0.1), num_test=40), 135)).t_test > 150
+    # A level below chance is reached by labels that say nothing.
+    reason = lr.remaining(until(whole, 150), lr.Thresholds(test=0.45)).reasons[0]
+    assert reason == "the chance accuracy is 0.5, not below the level 0.45"
 
 
 def test_text_names_steps_and_what_to_do():

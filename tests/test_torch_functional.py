@@ -293,6 +293,12 @@ def test_pytorch_is_imported_only_when_it_is_used():
         "dir(lr.torch); sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    # JAX draws from NumPy's global state when it is imported; a training must not see this.
+    code = (
+        "import sys, numpy as np; np.random.seed(0); import lazyrich as lr; lr.torch.Monitor;"
+        "assert 'jax' in sys.modules; sys.exit(np.random.rand() != np.random.RandomState(0).rand())"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_without_pytorch_the_first_use_says_how_to_install_it(monkeypatch):

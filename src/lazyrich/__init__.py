@@ -4,6 +4,8 @@ from typing import Any
 
 import lazy_loader
 
+from ._core.imports import same_numbers as _same_numbers
+
 _find, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
 
@@ -12,4 +14,5 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version(__name__)
-    return _find(name)
+    with _same_numbers():
+        return _find(name)

@@ -19,7 +19,8 @@ HELP = f"""Forecast a run without training: when it leaves the kernel regime, an
 EXPERIMENT is a panel's name ('lazyrich list' shows them) or a TOML file. The kernel flow is solved
 to the end of the kernel phase. With --solve the model is then trained from the end of the kernel
 phase on, which saves the steps before. With --pilot, for optimisers with a learning rate, nothing
-is taken from the kernel: the model is trained at 16 and 8 times the learning rate.
+is taken from the kernel: the model is trained at 16 and 8 times the learning rate. For Adam and
+AdamW, whose steps do not follow the gradient, nothing is computed without --pilot.
 
 \b
 Examples:
@@ -123,4 +124,5 @@ def _print_summary(summary: dict[str, Any]) -> None:
         print(f"because          {reason}")
     print(f"computed         {summary['method']}")
     stages = ", ".join(f"{stage} {show(s)} s" for stage, s in summary["seconds"].items())
-    print(f"time             {show(sum(summary['seconds'].values()))} s: {stages}")
+    if stages:
+        print(f"time             {show(sum(summary['seconds'].values()))} s: {stages}")

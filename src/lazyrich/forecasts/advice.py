@@ -1,15 +1,40 @@
 """Advice on the next step, in one line."""
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from ..experiments.experiment import Experiment
 from .verdict import Confidence, Verdict
 
-_WORDS = {
-    "unscored": "Judge by the loss (threshold loss=VALUE): constant labels have no score.",
-    "untrained": "Raise t1, or lower weight_decay: the training data are not fitted by t1.",
-    "collapsed": "Lower weight_decay: it is so strong that the model loses its fit of the data.",
-}
+_UNSCORED = "Judge by the loss (threshold loss=VALUE): constant labels have no score."
+
+
+@dataclass(frozen=True)
+class Horizon:
+    """The end of the run that is forecast, `at` a time called `name`.
+
+    - `unit`, what comes before a time, and `digits`, how its number is written;
+    - `has_control`, whether random labels can be tried as a control; `larger`, what to change for
+        a delay.
+    """
+
+    name: str
+    at: float
+    unit: str
+    digits: Callable[[float], str]
+    has_control: bool
+    larger: str
+
+    @classmethod
+    def of(cls, experiment: Experiment) -> "Horizon":
+        """The horizon of an experiment."""
+        control = bool(experiment.task.null_control())
+        return cls("t1", experiment.t1, "t = ", "{:.3g}".format, control, "raise init_scale")
+
+    def shown(self, time: float) -> str:
+        """A time with its unit."""
+        return f"{self.unit}{self.digits(time)}"
 
 
 def advice_of(
@@ -27,7 +52,7 @@ def advice_of(
         (`--solve`).
     """
     if outcome == "unscored":
-        return _WORDS["unscored"]
+        return _UNSCORED
     if verdict == "cannot_say" or confidence == "low":
         before = "" if verdict == "cannot_say" else " before relying on this verdict"
         if solved:
@@ -35,24 +60,38 @@ def advice_of(
         if experiment.dynamics.rescales_gradients:
             return f"Run pilots (lazyrich forecast --pilot, passage='pilot'){before}."
         return f"Solve the transition (lazyrich forecast --solve, passage='solved'){before}."
+    return advice_by_verdict(verdict, outcome, interval, Horizon.of(experiment))
+
+
+def advice_by_verdict(
+    verdict: Verdict, outcome: str | None, interval: tuple[float, float], horizon: Horizon
+) -> str:
+    """The next step for a verdict other than `cannot_say`."""
     low, high = interval
-    if verdict in ("grok", "misgrok") and high > experiment.t1:
-        target = f"Set t1 to {2 * high:.3g} or more"
-        return f"{target}: the test score may change after the present t1 = {experiment.t1:g}."
-    return _WORDS.get(outcome or "", _of_word(verdict, low, high, experiment))
+    if verdict in ("grok", "misgrok", "immediate") and high > horizon.at:
+        target = (
+            f"Set {horizon.name} to {horizon.digits(2 * high)} or more: the test score may change"
+        )
+        return f"{target} after the present {horizon.name} = {horizon.at:g}."
+    if outcome == "untrained":
+        what = f"Raise {horizon.name}, or lower weight_decay: the training data are not fitted by"
+        return f"{what} {horizon.name}."
+    if outcome == "collapsed":
+        return "Lower weight_decay: it is so strong that the model loses its fit of the data."
+    return _UNSCORED if outcome == "unscored" else _of_word(verdict, low, high, horizon)
 
 
-def _of_word(verdict: Verdict, low: float, high: float, experiment: Experiment) -> str:
+def _of_word(verdict: Verdict, low: float, high: float, horizon: Horizon) -> str:
     if verdict == "grok":
-        has_control = bool(experiment.task.null_control())
-        control = " As a control, repeat with random labels." if has_control else ""
-        return f"Run to t = {2 * high:.3g} or more.{control}"
+        control = " As a control, repeat with random labels." if horizon.has_control else ""
+        return f"Run to {horizon.shown(2 * high)} or more.{control}"
     if verdict == "misgrok":
-        return f"Stop before t = {low:.3g}, or lower weight_decay: the test score falls later."
+        until = horizon.shown(low)
+        return f"Stop before {until}, or lower weight_decay: the test score falls later."
     if verdict == "none":
         return "Use more training samples or another model: a longer run has no effect."
     if math.isnan(high):
-        return (
-            "Stop at the fit: the test score does not change later. For a delay, raise init_scale."
-        )
-    return f"Stop at t = {2 * high:.3g}: no change follows. For a longer delay, raise init_scale."
+        text = "Stop at the fit: the test score does not change later. For a delay,"
+        return f"{text} {horizon.larger}."
+    until = horizon.shown(2 * high)
+    return f"Stop at {until}: no change follows. For a longer delay, {horizon.larger}."

@@ -1,16 +1,16 @@
 """Verdict and times of a forecast by pilots."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from .._core.errors import InputError
 from .._run.prepared import PreparedProblem
-from ..experiments.experiment import Experiment
+from ..dynamics import AbstractDynamics
 from ..records.transition import Thresholds
-from .calibration import family_of_pilots
-from .conclude import Conclusion, with_grain, with_steps
+from .calibration import Family
+from .conclude import Conclusion, held_after, with_grain, with_steps
 from .phase import Clock
 from .pilot import Pilot, run_pilot
 from .verdict import Reason, Verdict
@@ -20,6 +20,9 @@ FACTORS = (16, 8, 4)
 
 # The least number of steps of a pilot.
 _LEAST = 100
+TOO_FEW = f"takes too few steps: pilots need {_LEAST}, so the run {_LEAST * FACTORS[-1]}"
+"""Why there are no pilots of a short run."""
+
 # The largest difference of log t50 of two pilots that agree.
 _AGREE = 0.3
 # The verdicts on runs whose test score changes.
@@ -34,20 +37,35 @@ def run_pilots(prepared: PreparedProblem, thresholds: Thresholds) -> list[Pilot]
     - **Raises** [`InputError`][lazyrich.InputError] for dynamics without a learning rate, and for a
         run with too few steps.
     """
-    dynamics, found = prepared.experiment.dynamics, list[Pilot]()
+    experiment, dynamics = prepared.experiment, prepared.experiment.dynamics
+
+    def faster(factor: int) -> AbstractDynamics:
+        found = dynamics.faster(factor)
+        if found is None:
+            accepted = f"needs an optimiser with a learning rate, and {dynamics.kind_name()} has "
+            raise InputError("passage", "pilot", f"{accepted}none; use calibrated or solved")
+        return found
+
+    found = falling_pilots(
+        lambda factor: experiment.t1 / faster(factor).first_times([prepared.problem])[0],
+        lambda factor: run_pilot(prepared, faster(factor), factor, thresholds),
+    )
+    if not found:
+        raise InputError("t1", experiment.t1, f"{TOO_FEW}; simulate the run itself")
+    return found
+
+
+def falling_pilots(steps: Callable[[int], float], run: Callable[[int], Pilot]) -> list[Pilot]:
+    """Pilots by falling factor, until two of them agree; none if all have too few steps.
+
+    - **Takes** `steps`, the number of steps of the pilot at a factor; `run`, which runs it.
+    """
+    found = list[Pilot]()
     for factor in FACTORS:
         if agree(found):
             break
-        faster = dynamics.faster(factor)
-        if faster is None:
-            accepted = f"needs an optimiser with a learning rate, and {dynamics.kind_name()} has "
-            raise InputError("passage", "pilot", f"{accepted}none; use calibrated or solved")
-        step = faster.first_times([prepared.problem])[0]
-        if prepared.experiment.t1 / step >= _LEAST:
-            found.append(run_pilot(prepared, faster, factor, thresholds))
-    if not found:
-        accepted = f"takes too few steps: pilots need {_LEAST}, so the run {_LEAST * FACTORS[-1]}; "
-        raise InputError("t1", prepared.experiment.t1, f"{accepted}simulate the run itself")
+        if steps(factor) >= _LEAST:
+            found.append(run(factor))
     return found
 
 
@@ -65,7 +83,7 @@ def agree(pilots: Sequence[Pilot]) -> bool:
 
 
 def conclude_by_pilots(
-    experiment: Experiment, pilots: Sequence[Pilot], thresholds: Thresholds
+    family_at: Callable[[Sequence[int]], Family], pilots: Sequence[Pilot], thresholds: Thresholds
 ) -> tuple[Conclusion, Clock, Pilot]:
     r"""The forecast of a run from its pilots, the clock that measures its error, and a pilot.
 
@@ -77,14 +95,14 @@ def conclude_by_pilots(
 
     The pilot is the one with the smallest factor among the stable ones, or among all.
 
-    - **Takes** `pilots`, by falling factor.
+    - **Takes** `family_at`, the family of pilots at given factors; `pilots`, by falling factor.
     """
     stable = [pilot for pilot in pilots if pilot.is_stable]
     nearest = (stable or pilots)[-1]
     verdict, why = _verdict(pilots, stable, thresholds)
     dated = [p for p in stable if p.verdict in _CHANGES and p.events.t50 > 0][-2:]
     apart = len(dated) > 1 and not agree(dated)
-    family = family_of_pilots(experiment, [pilot.factor for pilot in dated or pilots])
+    family = family_at([pilot.factor for pilot in dated or pilots])
     times = nearest.course.times
     clock = Clock(times, np.full(len(times), math.nan), math.nan)
     t50, interval = math.nan, (math.nan, math.nan)
@@ -95,7 +113,12 @@ def conclude_by_pilots(
         if thresholds.loss is None:
             interval = with_grain(interval, nearest.course, nearest.events, nearest.grain)
         read = " and ".join(f"{p.events.t50:.4g} at factor {p.factor}" for p in dated)
-        text = f"t50 from {read}, corrected by a constant from {family.source}"
+        text = f"t50 from {read}"
+        text += (
+            f", corrected by a constant from {family.source}"
+            if family.known
+            else (f"; {family.source} measure its error")
+        )
         why += [Reason(0 if family.known else 2, text), *steps]
         if apart:
             read_off = [pilot.events.t50 for pilot in dated]
@@ -104,7 +127,8 @@ def conclude_by_pilots(
         clock = Clock(times, times / mean, math.nan)
     late = {"predictor": f"end of the pilot at factor {nearest.factor}", **nearest.late}
     outcome = None if verdict == "cannot_say" else nearest.events.outcome
-    said = Conclusion(verdict, outcome, t50, interval, family, why, nearest.early, late)
+    after = held_after(nearest.events)
+    said = Conclusion(verdict, outcome, t50, interval, family, why, nearest.early, late, after)
     return said, clock, nearest
 
 

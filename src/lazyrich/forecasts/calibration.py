@@ -130,6 +130,11 @@ def family_of(experiment: Experiment, direction: str) -> Family:
     return known.get(theory.family, by_direction)
 
 
+def unknown_pilots(factors: Sequence[int]) -> Family:
+    """The family of a forecast by pilots at these factors if no runs measure its error."""
+    return families()["pilots" if len(factors) > 1 else "pilot"]
+
+
 def family_of_pilots(experiment: Experiment, factors: Sequence[int]) -> Family:
     """The family of a forecast by pilots at these factors, for optimiser, model and task.
 
@@ -137,9 +142,8 @@ def family_of_pilots(experiment: Experiment, factors: Sequence[int]) -> Family:
     parameters do not decay.
     """
     known, kind = families(), experiment.dynamics.kind_name()
-    task = experiment.task.kind_name()
-    which = "pilots" if len(factors) > 1 else "pilot"
+    task, unknown = experiment.task.kind_name(), unknown_pilots(factors)
     theory = experiment.model.theory(experiment.loss.is_classification)
-    found = known.get(f"{which}, {kind}, {theory.family} on {task}", known[which])
+    found = known.get(f"{unknown.name}, {kind}, {theory.family} on {task}", unknown)
     covered = not found.losses or experiment.loss.kind_name() in found.losses
-    return found if covered and not experiment.decays_partly else known[which]
+    return found if covered and not experiment.decays_partly else unknown

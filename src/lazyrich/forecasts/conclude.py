@@ -32,7 +32,8 @@ from .verdict import Reason, Verdict, verdict_of
 class Conclusion:
     """The result of a forecast, see [`Forecast`][lazyrich.Forecast].
 
-    `outcome` is the outcome of the run at its horizon, None if it is not predicted.
+    `outcome` is the outcome of the run at its horizon, None if it is not predicted. `held_after`
+    is the time from which half of the change is held above chance, over `t50`.
     """
 
     verdict: Verdict
@@ -43,6 +44,13 @@ class Conclusion:
     reasons: list[Reason]
     early: dict[str, float]
     late: dict[str, Any]
+    held_after: float = 1.0
+
+
+def held_after(events: Transition) -> float:
+    r"""`t_change` over `t50`, by which sentences and advice are about one time; at least 1."""
+    found = events.t_change / events.t50 if events.t50 > 0 else 1.0
+    return max(found, 1.0) if math.isfinite(found) else 1.0
 
 
 # Up to the first value of the indicator the kernel flow is taken as the run. Up to the second value
@@ -135,7 +143,8 @@ def _by_kernel_flow(
         interval = with_grain(interval, shown, events, predictions.grain)
         reasons += steps
     late = {"predictor": "the end of the kernel flow", **states["late"]}
-    return Conclusion(verdict, outcome, t50, interval, family, reasons, early, late)
+    after = held_after(events) if thresholds.loss is None else 1.0
+    return Conclusion(verdict, outcome, t50, interval, family, reasons, early, late, after)
 
 
 def _slack_of(predictions: Predictions) -> float:
@@ -155,8 +164,8 @@ def with_steps(
     first, last = course.around_half(events, slack)
     if not last > _STEPS * first:
         return interval, []
-    text = f"the test score changes in steps, and half of the change is passed from t = {first:.3g}"
-    text += f" to {last:.3g}"
+    text = "the test score changes in steps, and half of the change is passed from "
+    text += f"{events.unit} = {first:.3g} to {last:.3g}"
     return (min(interval[0], first), max(interval[1], last)), [Reason(1, text)]
 
 
@@ -202,8 +211,9 @@ def _by_solving(
         interval = with_grain(interval, solved.course, events, predictions.grain)
     reasons += steps
     return Conclusion(
-        verdict, events.outcome, events.t50, interval, family, reasons, predictions.early, late
-    )
+        verdict, events.outcome, events.t50, interval, family, reasons, predictions.early, late,
+        held_after(events),
+    )  # fmt: skip
 
 
 def _by_predictors(

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from ..records.summary import jsonable, textbook_of
 from ..records.transition import Outcome, Thresholds
 from .advice import advice_of
 from .by_pilots import conclude_by_pilots, cost_of, run_pilots
-from .calibration import Family, family_of
+from .calibration import Family, family_of, family_of_pilots
 from .caveats import number_of
 from .conclude import Conclusion, conclude
 from .descriptors import descriptors
@@ -29,6 +30,7 @@ from .phase import Clock
 from .pilot import Pilot
 from .predictions import Predictions, predict
 from .transition import SolvedTransition, solve_transition
+from .unasked import needs_pilots, without_pilots
 from .verdict import Confidence, Reason, Scores, Verdict, condition_of_t50, confidence_of
 
 # The stage that follows a stage, where one always does.
@@ -160,7 +162,8 @@ def forecast(
         neither a calibration nor a rich predictor; or, for optimisers with a learning rate,
         `pilot`, which runs the experiment at 16 and 8 times the learning rate, and at 4 times
         where one of these is unstable, and uses no kernel. By default the better of the first two
-        for the family;
+        for the family; for an optimiser that rescales gradients, such as AdamW, the default is
+        `cannot_say` at once, and nothing is computed;
         `max_test`, the number of test samples used for scores; `thresholds`, which define a fit
         and a change of the test score; `watcher`, called with the forecast by the calibrated
         constant before the transition is solved, if it is solved. An exception in the watcher ends
@@ -179,6 +182,8 @@ def forecast(
     ):
         options = ForecastOptions(num_samples, passage, max_test, thresholds)
         options.check()
+        if passage is None and needs_pilots(experiment):
+            return Forecast(**without_pilots(experiment))
         begun = time.perf_counter()
         listen("sampling data", None, "")
         prepared = prepare(experiment, params)
@@ -276,7 +281,8 @@ def _said(experiment: Experiment, said: Conclusion, *, solved: bool) -> dict[str
     """The fields that only depend on the conclusion."""
     if said.t50 > experiment.t1:
         said.reasons.append(Reason(0, f"t50 lies beyond the horizon t1 = {experiment.t1:g}"))
-    confidence = confidence_of(said.reasons)
+    confidence, (low, high) = confidence_of(said.reasons), said.t50_interval
+    until = low, high * said.held_after
     return {
         "experiment": experiment.name,
         "experiment_hash": experiment.content_hash,
@@ -285,7 +291,7 @@ def _said(experiment: Experiment, said: Conclusion, *, solved: bool) -> dict[str
         "outcome": said.outcome,
         "reasons": tuple(reason.text for reason in said.reasons),
         "advice": advice_of(
-            said.verdict, confidence, said.outcome, said.t50_interval, experiment, solved=solved
+            said.verdict, confidence, said.outcome, until, experiment, solved=solved
         ),
         "t50": said.t50,
         "t50_interval": said.t50_interval,
@@ -304,7 +310,9 @@ def _by_pilots(
 ) -> Forecast:
     """The forecast from pilots."""
     experiment = prepared.experiment
-    said, clock, shown = conclude_by_pilots(experiment, pilots, options.thresholds)
+    said, clock, shown = conclude_by_pilots(
+        partial(family_of_pilots, experiment), pilots, options.thresholds
+    )
     course = shown.course
     unknown = np.full(len(course.times), np.nan)
     return Forecast(

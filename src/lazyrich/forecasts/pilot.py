@@ -35,10 +35,19 @@ class Pilot:
 
     @classmethod
     def of(
-        cls, factor: int, course: Course, ending: str, thresholds: Thresholds, num_tests: int
+        cls,
+        factor: int,
+        course: Course,
+        ending: str,
+        thresholds: Thresholds,
+        num_tests: int,
+        unit: str = "t",
     ) -> "Pilot":
-        """A pilot by its curves, and how its solve ended; `num_tests`, of test samples."""
-        events = course.events(thresholds, ending)
+        """A pilot by its curves, and how its solve ended; `num_tests`, of test samples.
+
+        - **Takes** `unit`, of the times of `course`: `t`, or `step` for steps of the run.
+        """
+        events = replace(course.events(thresholds, ending), unit=unit)
         states = early_and_late(course.times, course.curves, events)
         grain = 1 / num_tests if events.scored_by == "accuracy" else 0.0
         return cls(factor, course, events, states["early"], states["late"], grain)

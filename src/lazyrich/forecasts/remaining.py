@@ -18,9 +18,11 @@ from .verdict import Confidence, Reason, Verdict, confidence_of, verdict_of
 
 # Weight decay times the sum of learning rates from which on a training without motion has ended.
 _ENDED = 10.0
-# The chance accuracies of the runs that calibrate are below this value. With few classes one half
-# means nothing.
+# The chance accuracies of the runs that calibrate are below this value. Above it many test samples
+# are right by chance, and z begins near zero.
 _CHANCE = 0.15
+# Above it a test accuracy of one half says nothing, as with two classes.
+_COIN = 0.4
 
 _LATER = "Train on, and ask again later."
 _STOP = "It generalises: stop, or repeat with other seeds and with random labels."
@@ -39,9 +41,10 @@ class Remaining:
         `cannot_say`.
     - `now`, the time of the last record; `unit`, `t`, `step` or `epoch`. It is `step` for every
         record that has steps.
-    - `t_half`, at which the test accuracy is one half; `t_test`, from which it is at least
-        `Thresholds.test`; NaN where unknown. `t_half_interval` and `t_test_interval` should contain
-        them in eight of ten trainings that generalise.
+    - `t_half`, at which the test accuracy is one half, NaN if chance is about one half, as with two
+        classes; `t_test`, from which it is at least `Thresholds.test`; NaN where unknown.
+        `t_half_interval` and `t_test_interval` should contain them in eight of ten trainings that
+        generalise.
     """
 
     verdict: Verdict
@@ -95,7 +98,9 @@ def remaining(record: xr.Dataset, thresholds: Thresholds | None = None) -> Remai
     the accuracy does, which is about $\Phi(z)$ with $\Phi$ the normal distribution. For AdamW with
     $\beta_2 \le 0.98$ it grows by 1.45 for each factor of $e$ in time up to $z = -2.15$, then by
     2.2; where many test samples are right at the fit it grows late, and then by up to 2.8. For any
-    other optimiser, and for logs, the present rate is extrapolated, with confidence `low`. The time
+    other optimiser, for logs, and where the chance accuracy is above 0.15, as with few classes, the
+    present rate is extrapolated, with confidence `low`; with few classes there are no times before
+    the accuracy is surely above chance. The time
     is the sum of the learning rates where the record has it, and the learning rate is assumed to
     stay as it is.
 
@@ -115,7 +120,7 @@ def remaining(record: xr.Dataset, thresholds: Thresholds | None = None) -> Remai
     thresholds = thresholds_of(record) if thresholds is None else thresholds
     events = transition(record, thresholds)
     outlook = _Outlook(curves, thresholds, events)
-    reason = _never(events, thresholds, curves.num_classes)
+    reason = _never(events, thresholds)
     if reason:
         return outlook.nothing(reason, "Judge the training by its transition when it has ended.")
     if math.isnan(events.t_train):
@@ -125,7 +130,7 @@ def remaining(record: xr.Dataset, thresholds: Thresholds | None = None) -> Remai
     return outlook.ahead()
 
 
-def _never(events: Transition, thresholds: Thresholds, num_classes: float) -> str:
+def _never(events: Transition, thresholds: Thresholds) -> str:
     """Why there can be no forecast at any time; empty if there can be one."""
     if events.outcome == "unscored":
         return "all test labels are the same: pass more test samples, or other ones"
@@ -135,17 +140,10 @@ def _never(events: Transition, thresholds: Thresholds, num_classes: float) -> st
         return "only test accuracies are extrapolated"
     if thresholds.test >= 1:
         return "a test accuracy of 1 is not extrapolated"
-    if events.chance > _CHANCE and math.isnan(events.t_test):
-        return _of_chance(events.chance, num_classes)
+    if events.chance >= thresholds.test:
+        level = f"not below the level {thresholds.test:g}"
+        return f"the chance accuracy is {events.chance:.3g}, {level}"
     return ""
-
-
-def _of_chance(chance: float, num_classes: float) -> str:
-    text = f"the chance accuracy is {chance:.3g}, above {_CHANCE:g}"
-    if num_classes * _CHANCE >= 1:
-        return f"{text}, but with {num_classes:.0f} classes more test samples lower it"
-    text += ": with few classes many test samples are right by chance, so margins begin near zero; "
-    return f"{text}the law is known only for margins that begin far below zero"
 
 
 class _Outlook:
@@ -160,8 +158,7 @@ class _Outlook:
 
     def reached(self) -> Remaining:
         """The test accuracy has been high for long enough."""
-        curves, verdict = self.curves, verdict_of(self.events)
-        half = curves.passed(0.5)
+        curves, verdict, half = self.curves, verdict_of(self.events), self._half()
         level = float(np.interp(self.events.t_test, curves.events_at, curves.times))
         level_reason = Reason(0, f"the test accuracy was at least {self.thresholds.test:g}")
         good = verdict in ("grok", "immediate")
@@ -170,6 +167,10 @@ class _Outlook:
             (half, (half, half)), (level, (level, level)),
         )  # fmt: skip
 
+    def _half(self) -> float:
+        """The time at which the test accuracy passed one half; NaN if that says nothing."""
+        return math.nan if self.events.chance > _COIN else self.curves.passed(0.5)
+
     def ahead(self) -> Remaining:
         """The growth of the test margins, extrapolated if it can be."""
         curves, chance = self.curves, self.events.chance
@@ -177,7 +178,8 @@ class _Outlook:
             reason = "the learning rate is 0, or so low that hardly anything moves"
             return self.nothing(reason, "Raise the learning rate if the training should go on.")
         fit = curves.place(self.events.t_train)
-        clock = margin_clock(curves.clock, curves.z(chance), fit, is_known=curves.is_calibrated)
+        known = curves.is_calibrated and not chance > _CHANCE
+        clock = margin_clock(curves.clock, curves.z(chance), fit, is_known=known)
         if clock is None:
             what = curves.quantity if curves.has_margins else f"{curves.quantity} above chance"
             return self.nothing(f"there are too few records since the fit with known {what}")
@@ -185,24 +187,33 @@ class _Outlook:
             return self.nothing("the test accuracy is near its level, and has not held it yet")
         if clock.is_still:
             return self._still()
-        half = curves.passed(0.5)
+        doubt = curves.doubt(fit, chance)
+        if chance > _CHANCE and doubt:
+            # Here accuracies that say nothing are near one half, and so is z near zero.
+            few = f"with a chance accuracy of {chance:.3g}, above {_CHANCE:g}, no times are given"
+            return self.nothing(f"{few} before they are sure: {doubt}")
+        half = self._half()
         around = half, half
-        if math.isnan(half) and clock.z < 0:
+        if math.isnan(half) and clock.z < 0 and not chance > _COIN:
             half, around = self._in_record(clock.time(0.5))
         level = self._in_record(clock.time(self.thresholds.test))
-        return self._judged(clock, fit, (half, around), level)
+        return self._judged(clock, fit, doubt, (half, around), level)
 
-    def _judged(self, clock: MarginClock, fit: int, half: _Time, level: _Time) -> Remaining:
+    def _judged(
+        self, clock: MarginClock, fit: int, doubt: str, half: _Time, level: _Time
+    ) -> Remaining:
         """Verdict and reasons for given times."""
         curves, chance = self.curves, self.events.chance
         source = "" if curves.has_margins else ", taken from the test accuracy"
         reasons = [Reason(1, f"test margins grow: standardised they are {clock.z:.2f}{source}")]
         if math.isnan(chance):
             reasons.insert(0, Reason(2, "the chance accuracy is not known"))
-        if not curves.is_calibrated:
+        if not curves.is_calibrated and not chance > _CHANCE:
             text = "the present rate is extrapolated, as for all but AdamW with beta_2 up to"
             reasons.insert(0, Reason(2, f"{text} {BETA:g}"))
-        doubt = curves.doubt(fit, chance)
+        if chance > _CHANCE:
+            text = f"the chance accuracy is {chance:.3g}: the present rate is extrapolated above"
+            reasons.insert(0, Reason(2, f"{text} {_CHANCE:g}, where no runs calibrate the law"))
         if math.isnan(chance) and not curves.has_margins and math.isnan(curves.passed(0.5)):
             doubt = "the test accuracy is below one half, and chance is not known (test_chance)"
         if doubt:

@@ -80,17 +80,6 @@ class TrainingCurves:
         return about.get("rule") == "adamw" and isinstance(second, float) and 0 <= second <= BETA
 
     @property
-    def num_classes(self) -> float:
-        """The number of classes; NaN where the record does not say."""
-        about = json_attribute(self.record, "monitor")
-        if about.get("labels") == "signs":
-            return 2
-        shape = about.get("outputs_of_kernel")
-        if about.get("labels") != "classes" or not isinstance(shape, list) or len(shape) != 2:
-            return math.nan
-        return float(shape[1]) if type(shape[1]) is int else math.nan
-
-    @property
     def num_test(self) -> int:
         """The number of test samples; a few hundred if the record does not say."""
         given = json_attribute(self.record, "monitor").get("num_test")

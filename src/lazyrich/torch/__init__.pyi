@@ -1,5 +1,6 @@
 from . import functional as functional
-from ._forecast.forecast import TorchForecast as TorchForecast, forecast as forecast
+from ._forecast.answer import TorchForecast as TorchForecast
+from ._forecast.forecast import forecast as forecast
 from .callbacks import (
     HuggingFaceCallback as HuggingFaceCallback,
     LightningCallback as LightningCallback,

@@ -27,6 +27,8 @@ _SATURATED = 0.5
 _INVARIANT = 1e-3
 # A change of the alignment by more than this is a rise.
 _RISES = 0.02
+# A change of the standardised test margin by more than this is a rise or a fall.
+_GROWS = 0.2
 # Before this value of lambda t weight decay has hardly acted.
 _ACTED = 0.3
 # With fewer steps nothing can be said of what no longer changes.
@@ -65,6 +67,7 @@ def diagnose(record: xr.Dataset) -> Diagnosis:
     facts.resting = seen.is_resting()
     facts.num_test = seen.about.get("num_test", [0])[0]
     _trained(seen, said)
+    _margins(seen, said)
     _regime(seen, said, unknown, facts)
     found = None if events is None else remaining(record)
     facts.until = found.shown(found.t_test_interval[1]) if found and is_ahead(found) else ""
@@ -122,6 +125,18 @@ def _trained(seen: Reader, said: list[str]) -> None:
     trained, whole = seen.about.get("num_trained", 0), seen.about.get("num_params", 0)
     if 0 < trained < whole:
         said.append(f"The optimiser trains only {trained:,} of {whole:,} parameters.")
+
+
+def _margins(seen: Reader, said: list[str]) -> None:
+    """How the test margins move, which they do long before the test accuracy."""
+    now, before = seen.last("test_margin_ratio"), seen.earlier("test_margin_ratio")
+    if math.isnan(now - before):
+        return
+    seen.evidence["test_margin_ratio_before"] = before
+    change = now - before
+    trend = "rose" if change > _GROWS else "fell" if change < -_GROWS else "hardly changed"
+    words = f"The standardised test margin {trend}: {before:.2f} to {now:.2f}"
+    said.append(f"{words} in the last factor of {WINDOW:g} in steps.")
 
 
 def _regime(seen: Reader, said: list[str], unknown: list[str], facts: Facts) -> None:

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from .._core.errors import InputError, one_line
 from .._torch.undisturbed import undisturbed, unwrapped
 from ..records import Thresholds
-from ._forecast.forecast import TorchForecast, forecast
+from ._forecast.answer import TorchForecast
+from ._forecast.forecast import forecast
 from ._monitor.forecasts import described
 from ._monitor.measures import MEASURES, fit
 from ._monitor.objective import Objective
@@ -242,7 +243,8 @@ class Monitor:
         change.
 
         - **Takes** the other options of that function, such as `steps`, `subset` and `passage`.
-        - With Adam or AdamW the answer is `cannot_say`, for every loss; nothing is computed.
+        - With Adam or AdamW the answer is `cannot_say`, for every loss, and nothing is computed,
+            but with `passage="pilot"`, which trains copies of the net from here.
         - **Raises** [`InputError`][lazyrich.InputError] as that function, which knows fewer losses
             than the monitor; and in a process that does not record.
         """
@@ -250,12 +252,17 @@ class Monitor:
             raise InputError("rank", "not 0", "only the process of rank 0 has the data")
         net, *given, select = self._given
         options = {"name": self._name, "seed": self._seed, **options}
+        optimizer = self._steps.optimizer
+        if options.get("passage") == "pilot":
+            train, test, loss = given
+            return forecast(
+                net, train, test, loss=loss, optimizer=optimizer, select=select, **options
+            )
         train, test, loss, options = described(self._setting, (*given,), options)
         with same_randomness(), undisturbed(net):
             return forecast(
-                net, train, test, loss=loss, optimizer=self._steps.optimizer, select=select,
-                **options,
-            )  # fmt: skip
+                net, train, test, loss=loss, optimizer=optimizer, select=select, **options
+            )
 
     def state_dict(self) -> dict[str, Any]:
         """The state, of tensors, numbers and texts, to be saved in the training's checkpoint."""

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from ..._core.errors import InputError
 from ...forecasts import Forecast
 from ...records.schema import AXES
 from ..description import Axis, Entry, Figure, Line, Panel, Scale, Span
@@ -27,9 +28,13 @@ def forecast(
     - **Takes** the arguments of [`plot.forecast`][lazyrich.plot.forecast]; `columns`, the number of
         panels beside each other; `until`, the end of a linear time axis, if not soon after the
         change.
-    - **Raises** [`InputError`][lazyrich.InputError] for another word as `time`.
+    - **Raises** [`InputError`][lazyrich.InputError] for another word as `time`, and
+        for a forecast without curves.
     """
     scales = scales_of(time)
+    if not found.curves:
+        accepted = "has no curves to draw: run pilots (passage='pilot')"
+        raise InputError("found", found.verdict, accepted)
     contents = [_fit(found, quantity) for quantity in ("accuracy", "loss")]
     contents = [content for content in (*contents, _movement(found)) if not content.empty]
     marks = forecast_marks(found)

@@ -2,16 +2,15 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import jax
 import numpy as np
 from torch import Tensor, nn
 
+from ..._core.description import small_letters
 from ..._core.errors import InputError
 from ..._core.precision import in_double
-from ..._core.shown import as_html, interval, number, rows
 from ..._run.prepared import prepare
 from ...dynamics import GradientFlow
 from ...dynamics._method import start_radius
@@ -19,15 +18,18 @@ from ...experiments import Experiment
 from ...forecasts import Forecast, forecast as forecast_of
 from ...forecasts.conclude import TIMES_HOLD
 from ...forecasts.options import How
-from ...forecasts.verdict import Confidence, Reason, Verdict, confidence_of
+from ...forecasts.verdict import Reason, confidence_of
+from ...losses import AbstractLoss
 from ...models import FromTorch, has_invariant_block, measured_homogeneity
-from ...records.summary import jsonable
 from ...records.transition import Thresholds
 from ...tasks import Arrays
 from ..functional import unwrapped
+from .answer import TorchForecast
 from .data import arrays_of, batch_size_of
 from .losses import converted_loss
 from .optimisers import Trained, trained_by
+from .pilot_run import Asked
+from .pilots import forecast_by_pilots
 
 # The most training samples that are read.
 _MOST = 20_000
@@ -36,57 +38,6 @@ _HORIZON = 10.0
 _SOLVE = "Solve the transition (passage='solved')."
 # Inputs on which the degree is measured.
 _FEW = 8
-
-
-@dataclass(frozen=True, kw_only=True)
-class TorchForecast:
-    """The forecast of a PyTorch module. Steps are those of the optimiser, NaN where unknown.
-
-    - `verdict`, `confidence`, `reasons` and `advice` are as in [`Forecast`][lazyrich.Forecast].
-    - `step_fit`, the step at which the training data are fitted; `step_kernel_end`, at which the
-        run leaves the kernel regime; `step50`, at which half of the change of the test score is
-        made, and `step50_interval`. They count from the present parameters.
-    - `time_per_step`, the gradient-flow time of a step.
-    - `flow`, the forecast in gradient-flow time, or None if the steps of the optimiser do not
-        follow the gradient; `experiment`, what it is a forecast of. Both can be passed to all that
-        takes forecasts and experiments.
-    - `step_fit` and `step_kernel_end` are those of the kernel at the present parameters. They have
-        no interval: the smaller the net, the earlier it leaves this kernel.
-    """
-
-    verdict: Verdict
-    confidence: Confidence
-    reasons: tuple[str, ...]
-    advice: str
-    step_fit: float
-    step_kernel_end: float
-    step50: float
-    step50_interval: tuple[float, float]
-    time_per_step: float
-    flow: Forecast | None
-    experiment: Experiment
-
-    def __str__(self) -> str:
-        steps = {"step_fit": self.step_fit, "step_kernel_end": self.step_kernel_end}
-        known = {name: number(step) for name, step in steps.items() if not math.isnan(step)}
-        if not math.isnan(self.step50):
-            known["step50"] = f"{number(self.step50)}, from {interval(self.step50_interval)}"
-        return rows(
-            forecast=self.experiment.name,
-            verdict=f"{self.verdict} (confidence: {self.confidence})",
-            next=self.advice,
-            **known,
-            because=self.reasons[0] if self.reasons else "",
-        )
-
-    def _repr_html_(self) -> str:
-        return as_html(self)
-
-    def summary(self) -> dict[str, Any]:
-        """The forecast as a dictionary for JSON. Unknown values are None."""
-        own = {name: value for name, value in vars(self).items() if name != "experiment"}
-        found: dict[str, Any] = jsonable({**own, "flow": None})
-        return {**found, "flow": None if self.flow is None else self.flow.summary()}
 
 
 def forecast(
@@ -125,18 +76,33 @@ def forecast(
         `steps`, the number of steps planned, or `t1`, the same as a gradient-flow time; by default
         $10/\lambda$, needed without weight decay;
         `subset`, the size of the random subsets that the kernel is computed on; `passage` and
-        `thresholds` as in [`forecast`][lazyrich.forecast]; `max_test`, the number of test samples;
-        `seed`, of the choice of samples;
+        `thresholds` as in [`forecast`][lazyrich.forecast], see below for `pilot`; `max_test`, the
+        number of test samples; `seed`, of the choice of samples;
         `select`, a choice among the outputs, such as `lambda f: f[:, -1]`; `degree`, the degree of
         homogeneity, by default measured; `progress`, whether to show the stages on stderr: much of
         the first forecast of a net is compilation, which a second one does not repeat.
-    - If a step does not follow the gradient, as with Adam, the verdict is `cannot_say` and nothing
-        is computed. No step is given that is not known: without a calibration of such nets,
-        `step50` is known only if the transition is solved (`passage="solved"`).
+    - `passage="pilot"` trains copies of the net in its present mode, dropout included, on `train`,
+        in batches if it is a `DataLoader`, otherwise on all samples; with copies of the optimiser
+        at 16 and 8 times its learning rate, and at 4 times where these disagree. This takes 3/16 or
+        7/16 of `steps`, which is required. Any loss that a [`Monitor`][lazyrich.torch.Monitor]
+        takes is accepted. Net, optimiser and random states stay as they are, to the last bit.
+    - Without pilots, if a step does not follow the gradient, as with Adam, the verdict is
+        `cannot_say` and nothing is computed. No step is given that is not known: without a
+        calibration of such nets, `step50` is known only for pilots and if the transition is solved
+        (`passage="solved"`).
     - **Raises** [`InputError`][lazyrich.InputError] for what cannot be used.
     """
     if not isinstance(net, nn.Module):
         raise InputError("net", type(net).__name__, "should be a torch.nn.Module")
+    if passage == "pilot":
+        named = small_letters(loss.kind_name()) if isinstance(loss, AbstractLoss) else loss
+        asked = Asked(
+            net=net, train=train, test=test, loss=named, optimizer=optimizer,
+            steps=_pilot_steps(steps, t1=t1, subset=subset, weight_decay=weight_decay),
+            select=select, seed=seed, most=_MOST, max_test=max_test, thresholds=thresholds,
+            name=name,
+        )  # fmt: skip
+        return forecast_by_pilots(asked, progress=progress)
     (x, y), num_train = arrays_of(train, _MOST, seed, "train")
     (x_test, y_test), _ = arrays_of(test, max_test, seed + 1, "test")
     model = _model(net, select, x)
@@ -147,9 +113,9 @@ def forecast(
     horizon = _horizon(trained, steps, t1)
     prefix = "" if select is None else "net."
     changes = {"undecayed": tuple(prefix + one for one in trained.undecayed)}
-    model = model.model_copy(
-        update={**changes, "degree": _degree(model, x) if degree is None else degree}
-    )
+    if degree is None and not trained.dynamics.rescales_gradients:
+        degree = _degree(model, x)
+    model = model.model_copy(update={**changes, "degree": degree})
     task = Arrays(
         x_train=_flat(x),
         y_train=converted.labels(y),
@@ -165,9 +131,6 @@ def forecast(
         dynamics=trained.dynamics,
         name=name,
     )
-    if passage == "pilot":
-        accepted = "is for models of lazyrich: forecast a net of the same layers, such as MLP"
-        raise InputError("passage", "pilot", accepted)
     if experiment.dynamics.rescales_gradients:
         return _unknown(experiment)
     found = forecast_of(
@@ -219,6 +182,17 @@ def _degree(model: FromTorch, x: np.ndarray) -> float | None:
     return None if not found or has_invariant_block(model, params, some) else found
 
 
+def _pilot_steps(steps: int | None, **others: Any) -> int:
+    """The number of steps planned. What pilots do not use is refused."""
+    for key, value in others.items():
+        if value is not None:
+            accepted = "should be left out for pilots, which take steps, optimizer and all samples"
+            raise InputError(key, value, accepted)
+    if not isinstance(steps, int) or steps < 1:
+        raise InputError("steps", steps, "is needed for pilots: the number of steps planned")
+    return steps
+
+
 def _horizon(trained: Trained, steps: int | None, t1: float | None) -> float:
     if steps is not None and steps < 1:
         raise InputError("steps", steps, "should be at least 1")
@@ -268,6 +242,7 @@ def _in_steps(
     weights = {"high": 0, "medium": 1, "low": 2}
     confidence = confidence_of([Reason(weights[found.confidence], ""), *extra])
     return TorchForecast(
+        name=experiment.name,
         verdict=found.verdict,
         confidence=confidence,
         reasons=(*(reason.text for reason in extra), *reasons),
@@ -287,10 +262,11 @@ def _unknown(experiment: Experiment) -> TorchForecast:
     kind = experiment.dynamics.kind_name()
     text = f"a step of {kind} is not proportional to the gradient, and no runs calibrate it, so"
     return TorchForecast(
+        name=experiment.name,
         verdict="cannot_say",
         confidence="low",
         reasons=(f"{text} neither the outcome nor a number of steps can be given",),
-        advice="Follow the training with lazyrich.torch.Monitor, then ask lazyrich.remaining.",
+        advice="Run pilots (passage='pilot'), or follow the training with lazyrich.torch.Monitor.",
         step_fit=math.nan,
         step_kernel_end=math.nan,
         step50=math.nan,

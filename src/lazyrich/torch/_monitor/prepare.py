@@ -210,9 +210,13 @@ def check_state(state: dict[str, Any], setting: Setting, seed: int, version: int
     """Raises [`InputError`][lazyrich.InputError] for a state of another net, data or seed."""
     if not isinstance(state, dict) or state.get("version") != version or "start" not in state:
         raise InputError("state", type(state).__name__, "should be a state_dict of a Monitor")
-    start = {name: tuple(p.shape) for name, p in state["start"].items()}
-    if start != {name: tuple(p.shape) for name, p in setting.start.items()}:
-        raise InputError("state", "start", "should be of a net with the same parameters")
+    theirs = {name: tuple(p.shape) for name, p in state["start"].items()}
+    ours = {name: tuple(p.shape) for name, p in setting.start.items()}
+    for name in theirs | ours:
+        if theirs.get(name) != ours.get(name):
+            had, has = (of.get(name, "missing") for of in (theirs, ours))
+            accepted = f"should be of a net with the same parameters; in this net it is {has}"
+            raise InputError("state", f"{name} of shape {had}", accepted)
     if state["seed"] != seed:
         raise InputError("state.seed", state["seed"], f"should be that of this monitor, {seed}")
     if not torch.equal(state["labels"].to(setting.kernel.y.device), setting.kernel.y):
