@@ -16,7 +16,7 @@ from .._torch.undisturbed import undisturbed, unwrapped
 from ..records import Thresholds
 from ._forecast.answer import TorchForecast
 from ._forecast.forecast import forecast
-from ._monitor.forecasts import described
+from ._forecast.monitored import described
 from ._monitor.measures import MEASURES, fit
 from ._monitor.objective import Objective
 from ._monitor.prepare import Counts, about, blocks_of, check_state, prepared

@@ -5,8 +5,8 @@ from typing import Any
 from torch import Tensor
 
 from ..._core.errors import InputError
-from .._forecast.losses import converted_loss
-from .view import Setting
+from .._monitor.view import Setting
+from .losses import converted_loss
 
 _STAND_INS = {"classes": "cross_entropy", "signs": "logistic", "reals": "squared"}
 
