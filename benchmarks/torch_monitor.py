@@ -4,8 +4,8 @@ A two-layer transformer on addition mod 97 with 30 % of the pairs, AdamW, full b
 of 512. In turns: some steps without a monitor, the same number with one that has no record due, and
 one record. Medians of each give the share of the monitor in a training of N steps. With `--whole N`
 two whole trainings of N steps, one of them with a monitor, take their steps in turns instead, from
-the same weights and on the same batches. Times are processor times of one thread, which other
-programs on the machine disturb least.
+the same weights and on the same batches. With `--parts` one record is taken apart. Times are
+processor times of one thread, which other programs on the machine disturb least.
 """
 
 import argparse
@@ -13,13 +13,16 @@ import json
 import platform
 import statistics
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from torch import nn
 
 import lazyrich as lr
+from lazyrich.torch._monitor.measures import MEASURES, fit
 from lazyrich.torch._monitor.schedule import LogSteps
+from lazyrich.torch._monitor.view import View
 
 MONITOR = lr.torch.Monitor  # so that the times do not contain the import of lazyrich
 P = 97
@@ -143,6 +146,32 @@ def measured(batch: int | None, num_pairs: int, num_steps: int) -> dict[str, flo
     return {name: statistics.median(values) for name, values in found.items()}
 
 
+def parts(num: int) -> dict[str, float]:
+    """Medians of processor milliseconds of the parts of a record."""
+    training = Training(watched=True)
+    assert training.monitor is not None
+    training.step(512)
+    found: dict[str, list[float]] = {}
+
+    def part(name: str, called: Callable[[], object]) -> None:
+        start = time.process_time()
+        called()
+        found.setdefault(name, []).append(1e3 * (time.process_time() - start))
+
+    for _ in range(num):
+        view = View(training.monitor._setting)
+        part("passes of test samples", lambda view=view: view.f_test)
+        part("passes of training samples", lambda view=view: view.f_train)
+        part("losses, accuracies, margins", lambda view=view: fit(view))
+        part("gradient", lambda view=view: view.gradient)
+        for name, measure in MEASURES.items():
+            part(name, lambda measure=measure, view=view: measure(view))
+        start = time.process_time()
+        training.step(512)
+        found.setdefault("a training step of 512", []).append(1e3 * (time.process_time() - start))
+    return {name: statistics.median(values) for name, values in found.items()}
+
+
 def counting(num: int = 20_000) -> float:
     """Processor seconds of `monitor.step()` and its hook, when no record is due."""
     net = nn.Linear(1, 1)
@@ -164,8 +193,13 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--whole", type=int, metavar="N")
     parser.add_argument("--batch", type=int, help="of the whole trainings; default: full batches")
+    parser.add_argument("--parts", action="store_true")
     asked = parser.parse_args()
     torch.set_num_threads(1)
+    if asked.parts:
+        for name, milliseconds in parts(asked.pairs).items():
+            print(f"{milliseconds:7.1f} ms  {name}")
+        return
     if asked.whole:
         found = whole(asked.batch, asked.whole)
         print(f"{asked.whole} steps: {found['plain']:.1f} s, watched {found['watched']:.1f} s, "
