@@ -14,6 +14,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -160,12 +161,12 @@ def parts(num: int) -> dict[str, float]:
 
     for _ in range(num):
         view = View(training.monitor._setting)
-        part("passes of test samples", lambda view=view: view.f_test)
-        part("passes of training samples", lambda view=view: view.f_train)
-        part("losses, accuracies, margins", lambda view=view: fit(view))
-        part("gradient", lambda view=view: view.gradient)
+        part("passes of test samples", partial(getattr, view, "f_test"))
+        part("passes of training samples", partial(getattr, view, "f_train"))
+        part("losses, accuracies, margins", partial(fit, view))
+        part("gradient", partial(getattr, view, "gradient"))
         for name, measure in MEASURES.items():
-            part(name, lambda measure=measure, view=view: measure(view))
+            part(name, partial(measure, view))
         start = time.process_time()
         training.step(512)
         found.setdefault("a training step of 512", []).append(1e3 * (time.process_time() - start))
