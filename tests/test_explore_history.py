@@ -266,6 +266,12 @@ def test_what_is_said_of_an_action_ends_with_the_next(lab):
     expect(status).to_have_text("Saved forecast-sparse.toml.")
     lab.control("seed").fill("1")
     expect(status).to_have_text("")
+    with lab.page.expect_download():
+        lab.at("save-toml").click()
+    expect(status).to_have_text("Saved forecast-sparse.toml.")
+    lab.page.locator("#tab-lab").focus()
+    lab.page.keyboard.press("ArrowRight")
+    expect(status).to_have_text("")
 
 
 def test_an_address_that_cannot_be_used_leaves_every_choice(explorer, new_page):

@@ -348,6 +348,9 @@ def test_several_runs_have_a_colour_each_and_their_names_beside_them():
     colours = {curve.name: curve.style.colour for curve in figure.panels[0].curves}
     assert colours["one, train"] == colours["one, test"] != colours["two, test"]
     assert not figure.panels[0].spans
+    named = describe.run({"a": runs[0], "true labels": runs[1]}, panels=["score"])
+    assert named.caption.startswith("a fitted its training data")
+    assert "Run “true labels” fitted its training data" in named.caption
     named = describe.run({"a": runs[0], "b": runs[1]}, panels=["score"])
     assert [curve.label for curve in named.panels[0].curves if curve.label] == ["a", "b"]
     assert [c.label for c in describe.run([runs[0]] * 2).panels[0].curves if c.label] == [

@@ -15,8 +15,9 @@ from matplotlib.text import Text
 import lazyrich as lr
 from lazyrich.maps import boundary, phase_diagram, scaling_fit
 from lazyrich.plot import describe
-from lazyrich.plot.description import Figure
+from lazyrich.plot.description import Figure, ticks
 from lazyrich.plot.description.style import luminance
+from lazyrich.plot.description.ticks import number_text
 
 SCALES, DECAYS = np.geomspace(2, 200, 6), np.geomspace(1e-3, 1e-1, 4)
 KEYS = ("init_scale", "weight_decay", "seed")
@@ -323,3 +324,52 @@ def test_long_log_axes_label_powers_of_ten_only():
                 assert span / axis["nticks"] > 0.7
                 assert axis["nticks"] >= 2
     assert checked >= 3
+
+
+@pytest.mark.parametrize(
+    ("values", "labels"),
+    [
+        ([3.0, 10.0, 30.0, 100.0], ["3", "10", "30", "100"]),
+        ([1e-4, 3e-4, 1e-3], ["0.0001", "0.0003", "0.001"]),
+        ([1e-5, 3e-4, 0.1], ["10⁻⁵", "3×10⁻⁴", "0.1"]),
+        ([100, 200, 300], ["100", "200", "300"]),
+        ([7.0], ["7"]),
+    ],
+)
+def test_a_map_labels_each_of_few_values(values, labels):
+    runs = dataset().isel(init_scale=slice(len(values))).assign_coords(init_scale=values)
+    figure = describe.map(phase_diagram(runs), panels=["outcome"])
+    axis = lr.plot.plotly(figure)["layout"]["xaxis"]
+    assert (axis["tickvals"], axis["ticktext"]) == (values, labels)
+    drawn = lr.plot.draw(figure, figsize=(14.0, 5.0))
+    drawn.draw_without_rendering()
+    shown = drawn.axes[0].xaxis
+    assert [text.get_text() for text in shown.get_ticklabels()] == labels
+    np.testing.assert_allclose(shown.get_majorticklocs(), values)
+
+
+def test_a_map_without_room_for_all_values_labels_round_numbers():
+    close = np.geomspace(1.0, 1000.0, 13)
+    runs = xr.concat([dataset().isel(init_scale=0, drop=True)] * 13, "init_scale")
+    runs = runs.assign_coords(init_scale=close)
+    figure = describe.map(phase_diagram(runs), panels=["outcome"])
+    assert "tickvals" not in lr.plot.plotly(figure)["layout"]["xaxis"]
+    drawn = lr.plot.draw(figure)
+    drawn.draw_without_rendering()
+    labels = [text.get_text() for text in drawn.axes[0].xaxis.get_ticklabels()]
+    assert set(labels) <= {"1", "10", "100", "1000"}
+    assert len(labels) >= 2
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.0, "0"), (0.02, "0.02"), (-1.5, "−1.5"), (2 / 3, "0.6667"), (5000.0, "5000"),
+     (1e4, "10⁴"), (99999.9, "10⁵"), (3e-4, "3×10⁻⁴"), (-2.5e6, "−2.5×10⁶")],
+)  # fmt: skip
+def test_numbers_as_labels(value, text):
+    assert number_text(value) == text
+
+
+def test_labels_between_powers_of_ten_have_the_power_of_their_own_number():
+    found = ticks(1.5e4, 4e5, "log")
+    assert found.labels == ("2×10⁴", "5×10⁴", "10⁵", "2×10⁵")

@@ -12,6 +12,7 @@ import tomli_w
 
 import lazyrich as lr
 from lazyrich.plot import write_study, write_sweeps
+from lazyrich.plot.description import Axis, Figure, Panel
 
 from .helpers import html_faults
 
@@ -144,3 +145,21 @@ def test_a_map_of_400_cells_is_small_and_opens_from_disk(large_map, new_page):
         ".flatMap((t) => t.z.flat()).filter((z) => z !== null).length"
     )
     assert cells == 400
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "labels"),
+    [
+        (8.0, 130.0, ["10", "20", "50", "100"]),
+        (0.002, 0.05, ["0.002", "0.005", "0.01", "0.02", "0.05"]),
+    ],
+)
+def test_labels_between_powers_of_ten_are_whole_numbers(new_page, low, high, labels):
+    axes = {"x": Axis("x", low, high, "log"), "y": Axis("y", 0.0, 1.0)}
+    found = lr.plot.plotly(Figure((Panel("panel", axes["x"], axes["y"]),), "caption"))
+    page = new_page("about:blank").page
+    page.set_content("<div id=figure></div>")
+    page.add_script_tag(content=files("plotly").joinpath("package_data/plotly.min.js").read_text())
+    page.evaluate("f => Plotly.newPlot('figure', [{x: [1], y: [1]}], f.layout)", found)
+    texts = page.locator(".xtick").all_text_contents()
+    assert [text for text in texts if text] == labels

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from ._plotly_cells import bar_text, hatched, pattern, powers
+from ._plotly_cells import hatched, pattern, powers
 from ._plotly_legend import add_legend
 from .description import Axis, Band, Cells, Contours, Curve, Figure, Line, Panel, Span, Style
+from .description.ticks import number_text
 
 _DASHES = {
     "solid": "solid", "dashed": "dash", "dotted": "dot", "dashdot": "dashdot",
@@ -138,17 +139,19 @@ def _axis(axis: Axis) -> dict[str, Any]:
         "automargin": True,
     }
     if axis.scale == "log":
-        found["minor"] = {"ticks": "outside", "ticklen": 3}
+        # Labels between powers of ten are whole numbers: 20, and not its first digit.
+        found |= {"minor": {"ticks": "outside", "ticklen": 3}, "minorloglabels": "complete"}
         span = float(np.log10(axis.high / axis.low))
         if span >= _DECADES:
             # So few that Plotly labels powers of ten only, until a reader has zoomed in.
             found["nticks"] = int(min(span / _PER_LABEL, _LABELS))
         else:
-            # Some digits between powers, as plain numbers where these are short.
+            # Some between powers, as plain numbers where these are short.
             found["nticks"] = 3
             if _PLAIN[0] <= axis.low and axis.high <= _PLAIN[1]:
                 found |= {"exponentformat": "none", "separatethousands": True}
-    if axis.scale == "place":
+    if axis.places:
+        found["minor"] = {"ticks": ""}
         found["tickvals"] = [place.at for place in axis.places]
         found["ticktext"] = [_safe(place.label) for place in axis.places]
     return found
@@ -265,7 +268,7 @@ def _cells(cells: Cells, panel: Panel) -> dict[str, Any]:
         logs = np.log10(np.where(shown > 0, shown, np.nan))
         labelled = colours.at or tuple(10.0**p for p in powers(colours.low, colours.high))
         bar = {"title": {"text": _safe(colours.label)}, "tickvals": np.log10(labelled).tolist(),
-               "ticktext": [bar_text(at) for at in labelled], "thickness": 12}  # fmt: skip
+               "ticktext": [number_text(at) for at in labelled], "thickness": 12}  # fmt: skip
         found |= {
             "z": _rows(logs), "customdata": _rows(shown), "colorbar": bar, "showlegend": False,
             "zmin": float(np.log10(colours.low)), "zmax": float(np.log10(colours.high)),
@@ -288,7 +291,7 @@ def _contours(contours: Contours) -> Iterator[dict[str, Any]]:
         at = float(np.log(level))
         yield {
             "type": "contour", "x": _numbers(contours.x), "y": _numbers(contours.y),
-            "z": log_z, "name": _safe(f"{contours.name} {level:.3g}"),
+            "z": log_z, "name": _safe(f"{contours.name} {number_text(level)}"),
             "legendgroup": contours.name, "autocontour": False, "showscale": False,
             "contours": {"start": at, "end": at, "size": 1.0, "coloring": "none"},
             "line": {"color": contours.style.colour, "width": contours.style.width},

@@ -1,4 +1,4 @@
-"""Cells as Plotly shows them: hatches as traces of their own, and labels of colour bars."""
+"""Cells as Plotly shows them: hatches as traces of their own, and powers on colour bars."""
 
 from typing import Any
 
@@ -6,7 +6,6 @@ import numpy as np
 from jaxtyping import Bool
 
 from .description import Cells
-from .description.ticks import superscript
 
 # Shape, distance in pixels and thickness, from 0 to 1, of each hatch of matplotlib in use.
 _PATTERNS = {
@@ -49,14 +48,6 @@ def _together(shown: Bool[np.ndarray, " n"]) -> list[tuple[int, int]]:
     """First edge and last edge of the neighbouring cells that are shown."""
     ends = np.flatnonzero(np.diff(np.concatenate([[False], shown, [False]]).astype(int)))
     return [(int(a), int(b)) for a, b in zip(ends[::2], ends[1::2], strict=True)]
-
-
-def bar_text(value: float) -> str:
-    """A number beside a colour bar; large and small powers of ten with an exponent."""
-    power = round(np.log10(value))
-    if 1e-2 <= value <= 1e3 or not np.isclose(value, 10.0**power):
-        return f"{value:.4g}"
-    return f"10{superscript(power)}"
 
 
 def powers(low: float, high: float) -> list[float]:

@@ -6,7 +6,6 @@ import numpy as np
 import xarray as xr
 
 from ...plot.describe._captions import powers
-from ...plot.describe._symbols import worded
 
 # A letter for each outcome, for readers who do not distinguish the colours.
 _LETTERS = {
@@ -17,8 +16,6 @@ _LETTERS = {
 # The letter is in the upper left corner of a cell, where no line of a boundary passes. The page
 # surrounds it with white, because cells are dark or hatched.
 _LEFT, _UP = 0.14, 0.8
-# The most values of a key that each have a tick.
-_TICKS = 9
 _NUMBERS = (
     ("delay", "median delay"),
     ("t50", "half time"),
@@ -58,18 +55,12 @@ def _inside(edges: list[float], kind: str, share: float) -> np.ndarray:
     return np.exp(found) if kind == "log" else found
 
 
-def tidy(figure: dict[str, Any], diagram: xr.Dataset, x: str, y: str) -> None:
-    """One panel has the whole figure; axes with few values have a tick for each."""
+def tidy(figure: dict[str, Any]) -> None:
+    """One panel has the whole figure."""
     layout = figure["layout"]
     layout["margin"] = {"l": 60, "r": 10, "t": 40, "b": 60}
     layout["hovermode"] = "closest"
     layout["meta"]["white"] = True
-    for key, axis in ((x, layout["xaxis"]), (y, layout["yaxis"])):
-        values = diagram[key].values
-        if len(values) <= _TICKS and values.dtype.kind in "fiu" and "tickvals" not in axis:
-            axis["tickvals"] = values.tolist()
-            axis["ticktext"] = [worded(value) for value in values.tolist()]
-            axis["minor"] = {"ticks": ""}
 
 
 def words(diagram: xr.Dataset) -> list[list[str]]:

@@ -140,7 +140,7 @@ def draw_map(args: dict[str, Any], send: Send, place: Place) -> dict[str, Any]:
     many = diagram["outcome"].size > _MANY
     if diagram["outcome"].size <= _LETTERED:
         letter(figure)
-    tidy(figure, diagram, x, y)
+    tidy(figure)
     sizes = [*part["outcome"].sizes.values()]
     whole = ", ".join(f"{symbol(key)} = {text}" for key, text in _chosen(found, asked))
     return {

@@ -129,7 +129,10 @@ const follow = async () => {
   const before = shown;
   states[view] = state;
   shown = view;
-  if (before !== null && before !== view) leave(before);
+  if (before !== null && before !== view) {
+    leave(before);
+    app.say(""); // what was said belongs to the view that is left
+  }
   for (const other of VIEWS) {
     const on = other === view;
     byId(other).hidden = !on;

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, LinearSegmentedColormap, ListedColormap, LogNorm
 
 from ..description import Band, Cells, Colours, Contours, Curve, Line, Span, Style
+from ..description.ticks import number_text
 from .axes import set_ticks
 
 DASHES: dict[str, Any] = {
@@ -131,7 +132,7 @@ def draw_contours(axes: Axes, contours: Contours) -> None:
         contours.x, contours.y, contours.log_z, levels, colors=colour, linewidths=width
     )
     lines.set(path_effects=[patheffects.withStroke(linewidth=width + 1.2, foreground="white")])
-    names = {at: f"{np.exp(at):g}" for at in levels}
+    names = {at: number_text(float(np.exp(at))) for at in levels}
     # Lines are whole below their labels, which a white edge keeps readable.
     for text in axes.clabel(lines, fontsize=6, fmt=names, inline=False):
         text.set_path_effects([patheffects.withStroke(linewidth=2.5, foreground="white")])

@@ -21,9 +21,11 @@ def run_caption(
     """The caption of runs over time: what happened, and what the panels show."""
     parts = []
     for record, own, event in zip(records, names, events, strict=True):
-        name = own or str(description_of(record).get("name", "")) or "The run"
+        name = own or str(description_of(record).get("name", ""))
         if event is not None:
-            parts.append(f"{name} {MEANINGS[event.outcome]}: {event.says}.")
+            # A name of several words would not read as the subject of a sentence.
+            subject = f"Run “{name}”" if " " in name else name or "The run"
+            parts.append(f"{subject} {MEANINGS[event.outcome]}: {event.says}.")
     quantities = _listed([panel.y.label for panel in panels])
     text = f"{quantities} against {axis_of(records[0]).long_name}"
     groups = {curve.group for panel in panels for curve in panel.curves}

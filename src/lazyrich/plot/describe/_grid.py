@@ -1,5 +1,6 @@
 """Axes of maps: the scale and the cells of a key."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -7,8 +8,11 @@ import xarray as xr
 from jaxtyping import Float, Shaped
 
 from ..description import Axis, Place
-from ..description.ticks import Scale as Kind
+from ..description.ticks import Scale as Kind, number_text
 from ._symbols import symbol
+
+# The least part of an axis between two values for each to have a label.
+_ROOM = 0.1
 
 
 class Scale(NamedTuple):
@@ -58,13 +62,25 @@ class Scale(NamedTuple):
 
     def axis(self) -> Axis:
         """The axis of a panel, from the first to the last edge."""
-        edges, places = self.edges(), []
+        edges, some = self.edges(), np.arange(len(self.values))
         if self.kind == "place":
-            some = np.unique(np.linspace(0, len(self.values) - 1, 9).round().astype(int)).tolist()
-            shown = [v if isinstance(v, str) else f"{v:.4g}" for v in self.values[some].tolist()]
-            places = [Place(float(at), text) for at, text in zip(some, shown, strict=True)]
+            some = np.unique(np.linspace(0, len(self.values) - 1, 9).round().astype(int))
+        at = np.arange(len(self.values)) if self.kind == "place" else self.values
+        texts = _texts(self.values[some])
+        places = [Place(float(p), text) for p, text in zip(at[some], texts, strict=True)]
         low, high = float(edges[0]), float(edges[-1])
-        return Axis(symbol(self.key), low, high, self.kind, places=tuple(places))
+        found = Axis(symbol(self.key), low, high, self.kind, places=tuple(places))
+        has_room = self.kind == "place" or found.least_gap() >= _ROOM
+        return found if has_room else replace(found, places=())
+
+
+def _texts(values: Shaped[np.ndarray, " n"]) -> list[str]:
+    """Values as labels, fractions alike: all written out, or large and small ones by powers."""
+    if values.dtype.kind != "f":
+        return [str(value) for value in values]
+    sizes = np.abs(values[values != 0])
+    plain = bool(((sizes >= 1e-4) & (sizes < 1e4)).all())
+    return [f"{value:.4g}" if plain else number_text(float(value)) for value in values]
 
 
 def scale_of(array: xr.DataArray) -> Scale:

@@ -25,7 +25,9 @@ class Axis:
 
     - `label`, its quantity; `unit`, empty for a pure number.
     - `scale`: `linear`, `log`, or `place` for values in a row without a scale; `low` and `high`,
-        its range; `places`, the values of an axis of scale `place`.
+        its range.
+    - `places`: the values that have labels on an axis of scale `place`. On other scales these
+        have labels where there is room for all of them, and otherwise round numbers.
     """
 
     label: str
@@ -39,6 +41,14 @@ class Axis:
         assert np.isfinite([self.low, self.high]).all(), (self.low, self.high)
         assert self.low < self.high, (self.low, self.high)
         assert self.scale != "log" or self.low > 0, self.low
+
+    def least_gap(self) -> float:
+        """The least distance of neighbouring places as a part of the axis, 0 without places."""
+        if not self.places:
+            return 0.0
+        at = np.array([self.low, self.high, *sorted(place.at for place in self.places)])
+        at = np.log(at) if self.scale == "log" else at
+        return float(np.min(np.diff(at[2:]) / (at[1] - at[0]), initial=1.0))
 
     @property
     def text(self) -> str:

@@ -87,10 +87,14 @@ def _between_powers(low: float, high: float, most: int) -> Ticks:
         found = [k * d for d in decades for k in factors if low <= k * d <= high]
         if 2 <= len(found) <= max(most, 3):
             best = found
-    if len(best) < 2:
+    single = len(best) > 1
+    if not single:
         best = _multiples(low, high, most).tolist()
     minor = tuple(at for at in fine if not np.isclose(at, best, rtol=1e-9).any())
-    return Ticks(tuple(best), _plainly(np.array(best)), minor)
+    # Beyond 0.01 and 10⁴ each single digit has a power of its own, 5×10⁴ and 10⁵.
+    plain = not single or (best[0] >= _WRITTEN_OUT[0] and best[-1] < 10 * _WRITTEN_OUT[1])
+    labels = _plainly(np.array(best)) if plain else tuple(map(number_text, best))
+    return Ticks(tuple(best), labels, minor)
 
 
 def _powers(exponents: list[int]) -> tuple[str, ...]:
@@ -98,6 +102,16 @@ def _powers(exponents: list[int]) -> tuple[str, ...]:
     if _WRITTEN_OUT[0] <= min(values) and max(values) <= _WRITTEN_OUT[1]:
         return tuple(f"{value:g}" for value in values)
     return tuple("10" + superscript(p) for p in exponents)
+
+
+def number_text(value: float) -> str:
+    """A number as a label, with four significant digits; large and small ones by powers of ten."""
+    if value == 0 or 1e-2 <= abs(value) < 1e4:
+        return f"{value:.4g}".replace("-", "−")
+    digits, power = f"{value:.3e}".split("e")
+    factor = f"{float(digits):g}".replace("-", "−")
+    shown = f"10{superscript(int(power))}"
+    return shown if factor == "1" else f"{factor}×{shown}"
 
 
 def superscript(number: int) -> str:
