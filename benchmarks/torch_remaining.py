@@ -178,8 +178,11 @@ def _parity(setting: Setting) -> tuple[nn.Module, Tensor, Tensor]:
     return net, x, y[torch.randperm(len(y))] if setting.random else y
 
 
-def train(setting: Setting) -> xr.Dataset:
-    """The record of a training, by a monitor with its default settings."""
+Data = tuple[Tensor, Tensor]
+
+
+def begun(setting: Setting) -> tuple[nn.Module, Data, Data]:
+    """The net before its training, training data and test data."""
     torch.manual_seed(setting.seed + 1000 * setting.p)
     net, x, y = _parity(setting) if setting.kind == "parity" else _addition(setting)
     with torch.no_grad():
@@ -187,7 +190,12 @@ def train(setting: Setting) -> xr.Dataset:
             parameter.mul_(setting.scale)
     order = torch.randperm(len(y))
     n = int(setting.share * len(y))
-    train, test = (x[order[:n]], y[order[:n]]), (x[order[n:]], y[order[n:]])
+    return net, (x[order[:n]], y[order[:n]]), (x[order[n:]], y[order[n:]])
+
+
+def train(setting: Setting) -> xr.Dataset:
+    """The record of a training, by a monitor with its default settings."""
+    net, train, test = begun(setting)
     if setting.kind == "sgd":
         optimizer: Any = torch.optim.SGD(
             net.parameters(), lr=setting.rate, momentum=0.9, weight_decay=setting.decay

@@ -779,9 +779,11 @@ def test_judge_says_when_a_training_that_goes_on_will_generalise(tmp_path, monke
     found = json.loads(capsys.readouterr().out)["remaining"]
     assert found["t_test"] == pytest.approx(expected, rel=1e-3)
     assert found["verdict"] == "immediate"  # half of the change comes at twice the fit
-    # Without a known chance accuracy of less than 0.15 there is no forecast, and it says why.
+    # With a chance accuracy above 0.15 nothing calibrates the rate, and it says so.
     assert call(monkeypatch, path, "--scale", "test_chance=0.5") == 0
-    assert "not known: the chance accuracy is 0.5" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "(confidence: low)" in out
+    assert "the chance accuracy is 0.5: the present rate is extrapolated" in out
     assert call(monkeypatch, as_csv(tmp_path, STEPS, RUN)) == 0
     assert "remaining" not in capsys.readouterr().out
 

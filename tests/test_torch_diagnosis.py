@@ -163,7 +163,8 @@ def test_times_are_steps_also_where_the_record_has_flow_times():
     )  # fmt: skip
     record.attrs["monitor"] = "{}"
     first = lr.torch.diagnose(record).text.splitlines()[0]
-    assert first.startswith("Step 400: grokked; fitted at step 20; test accuracy 0.3 to 1 at step ")
+    assert first.startswith("Step 400: grokked; fitted at step 20; test accuracy 0.3 to 1, ")
+    assert ", half of the change at step " in first
     assert "t = " not in first
     t50 = lr.transition(record).t_change
     assert f"at step {round(100 * t50)}," in first

@@ -176,7 +176,9 @@ class Transition:
             return [f"test {name} {self.final_score:.3g}"]
         text = f"test {name} {self.plateau_score:.3g} to {self.final_score:.3g}"
         if not math.isnan(self.t_change):
-            text += f" at {self._at(self.t_change)}"
+            # With a threshold for the loss the time is that of the threshold.
+            whole = self.t_change in (self.t_test, self.t_train)
+            text += f"{'' if whole else ', half of the change'} at {self._at(self.t_change)}"
             if math.isfinite(self.delay_ratio) and self.delay_ratio >= 1:
                 least = "at least " if self.t_train_is_bound else ""
                 text += f", {least}{self.delay_ratio:.3g} times the time of the fit"
