@@ -21,6 +21,7 @@ from torch_remaining import Setting, begun
 
 import lazyrich as lr
 from lazyrich.forecasts.verdict import is_expected, verdict_of
+from lazyrich.records.summary import jsonable
 
 
 @dataclass(frozen=True)
@@ -111,9 +112,9 @@ def main() -> None:
         results.append(forecast_and_trained(setting))
         print(json.dumps(asdict(results[-1])), flush=True)
     found = table(results)
-    print(json.dumps(found, indent=1))
-    text = json.dumps({"table": found, "nets": [asdict(r) for r in results]}, indent=1) + "\n"
-    Path(__file__).with_suffix(".json").write_text(text, encoding="utf-8")
+    print(json.dumps(jsonable(found), indent=1))
+    text = json.dumps(jsonable({"table": found, "nets": list(map(asdict, results))}), indent=1)
+    Path(__file__).with_suffix(".json").write_text(f"{text}\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

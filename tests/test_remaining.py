@@ -285,6 +285,11 @@ def test_with_two_classes_the_present_rate_is_extrapolated_once_it_is_surely_abo
     assert low < found.t_test < high
     # One half is chance: its time says nothing.
     assert math.isnan(found.t_half)
+    # Half of the change above chance is at an accuracy of 0.75, by the law 20 times the fit from
+    # z = -4.6 on; 0.95 comes at 30 times. The verdict depends on the first.
+    late = until(record(growing(start=-4.6), chance=0.5), crossing(0.65, start=-4.6))
+    for delay, verdict in ((18, "grok"), (25, "immediate")):
+        assert lr.remaining(late, lr.Thresholds(delay=delay)).verdict == verdict
     # No time before, where with many classes there is one.
     early = until(record(growing(start=-0.1), chance=0.5, num_test=40), 135)
     assert math.isnan(lr.remaining(early).t_test)

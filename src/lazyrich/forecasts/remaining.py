@@ -219,13 +219,22 @@ class _Outlook:
         if doubt:
             text = f"times hold only if it generalises: {doubt}"
             return self._made("cannot_say", [Reason(2, text), *reasons], _LATER, half, level)
-        change = level[0] if math.isnan(half[0]) else half[0]
+        change = half[0] if not chance > _COIN else self._above_chance(clock)
+        change = level[0] if math.isnan(change) else change
         fitted = float(curves.times[fit])
         ratio = change / fitted if fitted > 0 else math.inf
         verdict: Verdict = "grok" if ratio >= self.thresholds.delay else "immediate"
         found = self._made(verdict, reasons, "", half, level)
         until = found.shown(found.t_test_interval[1])
         return replace(found, advice=f"Train to {until}, with random labels as a control.")
+
+    def _above_chance(self, clock: MarginClock) -> float:
+        """The time of half of the change above chance."""
+        accuracy = (1 + self.events.chance) / 2
+        passed = self.curves.passed(accuracy)
+        if clock.is_past(accuracy) or not math.isnan(passed):
+            return passed
+        return self._in_record(clock.time(accuracy))[0]
 
     def _still(self) -> Remaining:
         """The test margins do not grow."""
