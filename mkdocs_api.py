@@ -2,9 +2,12 @@
 
 import dataclasses
 import inspect
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+import griffe
 
 import lazyrich as lr
 
@@ -147,7 +150,22 @@ def _entry(path: str, value: Any, level: int = 2) -> list[str]:
         options.append(f"      heading_level: {level}")
     if _has_fields(value):
         options.append("      show_if_no_docstring: true")
-    return ["", f"::: {path}", *(["    options:", *options] if options else [])]
+    where = _place(path, value)
+    lines = ["", f"[](){{#{path}}}"] if where != path else []
+    return [*lines, "", f"::: {where}", *(["    options:", *options] if options else [])]
+
+
+def _place(path: str, value: Any) -> str:
+    """The path by which the site shows a name, and not the module that has the same name."""
+    shown = _package()[path.removeprefix("lazyrich.")]
+    return f"{value.__module__}.{path.rpartition('.')[2]}" if shown.is_module else path
+
+
+@cache
+def _package() -> griffe.Object | griffe.Alias:
+    """The package as the site reads it."""
+    source = Path(__file__).parent / "src"
+    return griffe.load("lazyrich", search_paths=[source], resolve_aliases=True)
 
 
 def _has_fields(value: Any) -> bool:

@@ -12,10 +12,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import griffe
 import pytest
 
 import lazyrich as lr
 from lazyrich._core.description import Choice
+
+from .pages import entries
 
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "lazyrich"
@@ -66,10 +69,23 @@ def public_names() -> dict[str, object]:
 @pytest.mark.parametrize("name", public_names())
 def test_public_names_are_documented(name):
     assert inspect.getdoc(public_names()[name]), f"{name} has no docstring"
-    pages = "\n".join(
-        page.read_text() for page in (ROOT / "docs" / "reference" / "api").glob("*.md")
-    )
-    assert f"::: {name}\n" in pages + "\n", f"{name} is on no API page"
+    assert name in entries(), f"{name} is on no API page"
+
+
+def test_api_pages_show_the_signatures_of_the_names():
+    package = griffe.load("lazyrich", search_paths=[ROOT / "src"], resolve_aliases=True)
+    for name, place in entries().items():
+        value = operator.attrgetter(name.removeprefix("lazyrich."))(lr)
+        shown = package[place.removeprefix("lazyrich.")]
+        if inspect.isclass(value):
+            assert shown.is_class, name
+        elif inspect.isfunction(value):
+            assert shown.is_function, f"{name}: run python mkdocs_tables.py"
+            assert [each.name for each in shown.parameters] == [
+                *inspect.signature(value).parameters
+            ]
+        else:
+            assert not shown.is_module, name
 
 
 def test_public_methods_are_documented():
