@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test slow batteries lint bench panels numbers gallery mutations docs dist wheel-test floors \
+.PHONY: demo test coverage slow batteries lint bench panels numbers gallery mutations docs dist wheel-test floors \
 	review sbom audit lock clean
 
 demo: $(READY)
@@ -12,6 +12,10 @@ demo: $(READY)
 # The tests of a file run in one process, and share what is compiled: a fifth less work.
 test: $(READY)
 	$(BIN)/pytest -n 2 --dist loadfile -m "not slow and not battery"
+
+# The share of the package's lines that the quick tests run, also in the processes that they start.
+coverage: $(READY)
+	$(BIN)/pytest -n 2 --dist loadfile -m "not slow and not battery" --cov --cov-report=term
 
 # Tests of several seconds each, most of it compilation: about fifty minutes. CI runs them, too.
 slow: $(READY)

@@ -63,7 +63,7 @@ def blocks(text: str) -> list[Block]:
 def entries() -> dict[str, str]:
     """The names that have an entry on the API pages, each with the path that the site shows."""
     named = re.compile(r"^(?:\[\]\(\)\{#([\w.]+)\}\n\n)?::: ([\w.]+)$", re.MULTILINE)
-    found = {}
+    found: dict[str, str] = {}
     for path in (DOCS / "reference" / "api").glob("*.md"):
         found |= {name or place: place for name, place in named.findall(path.read_text())}
     return found

@@ -2,6 +2,7 @@
 
 import importlib.util
 import itertools
+import os
 import re
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
+import coverage
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -86,6 +88,21 @@ def test_locks_name_no_addresses():
     assert len(LOCKS) >= 4
     for path in LOCKS:
         assert "://" not in path.read_text(), path.name
+
+
+def test_coverage_counts_the_processes_that_tests_start(tmp_path):
+    inner = "import lazyrich; lazyrich.__version__"
+    outer = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {inner!r}], check=True)"
+    (tmp_path / "outer.py").write_text(outer)
+    settings = [f"--rcfile={ROOT / 'pyproject.toml'}"]
+    kept = {name: v for name, v in os.environ.items() if not name.startswith("COV")}
+    for words in (["run", *settings, "outer.py"], ["combine", *settings, "--quiet"]):
+        command = [sys.executable, "-m", "coverage", *words]
+        subprocess.run(command, cwd=tmp_path, env=kept, check=True)
+    data = coverage.CoverageData(str(tmp_path / ".coverage"))
+    data.read()
+    (lines,) = [data.lines(name) for name in data.measured_files() if "lazyrich/__init__" in name]
+    assert lines
 
 
 FOUND = {"name": "numpy", "version": "1.0", "vulns": []}
