@@ -8,9 +8,10 @@ GLOSSARY = Path(__file__).parent / "docs" / "reference" / "glossary.md"
 _ROW = re.compile(r"^\| (?P<term>[^|]+) \| (?P<meaning>[^|]+) \| (?P<code>[^|]*) \|$", re.MULTILINE)
 # Words that texts use too often, or in other senses too, to be marked.
 _NOT_MARKED = {
-    "delay", "drift", "dual", "ending", "experiment", "fit", "forecast", "grokking", "homogeneous",
-    "horizon", "margin", "outcome", "plateau", "predictor", "probe", "record", "score", "stiff",
-    "store", "study", "transition", "verdict",
+    "chance", "claim", "delay", "drift", "dual", "ending", "experiment", "fit", "forecast",
+    "grokking", "homogeneous", "horizon", "margin", "moving", "outcome", "panel", "plateau",
+    "predictor", "probe", "record", "score", "settled", "stiff", "store", "study", "transition",
+    "verdict",
 }  # fmt: skip
 
 

@@ -8,8 +8,10 @@ import io
 import json
 import os
 import pickle
+import re
 import shutil
 import time
+import tomllib
 import uuid
 import warnings
 from dataclasses import replace
@@ -166,6 +168,43 @@ def test_a_file_is_netcdf_to_others(whole):
         np.testing.assert_array_equal(file["numbers"].sel(number="t50"), kept.numbers["t50"])
         meanings = file["outcome"].attrs["flag_meanings"].split()
         assert [meanings[code] for code in file["outcome"].values] == kept.outcomes
+
+
+def rows(head: str) -> list[list[str]]:
+    """The rows of a table on the page of the store, without the last column; words in code only."""
+    page = (Path(__file__).parent.parent / "docs" / "reference" / "store.md").read_text()
+    (table,) = re.findall(rf"^\| {head} \|.*\n\|[-|]+\n((?:\|.*\n)+)", page, re.MULTILINE)
+    cells = [line.strip("| ").split(" | ")[:-1] for line in table.splitlines()]
+    return [[cell.replace("`", "") for cell in row] for row in cells]
+
+
+def types(table: dict[str, Any]) -> list[list[str]]:
+    """Keys and the words of the page for the types of their values."""
+    words = {str: "string", list: "list", dict: "table", int: "number", float: "number"}
+    return [[key, words[type(value)]] for key, value in table.items()]
+
+
+def test_the_page_of_the_store_names_what_files_contain(whole):
+    about = json.loads((whole / "store.json").read_text())
+    assert [*about] == ["format", "lazyrich_version"]
+    (sweep,) = (whole / "sweeps").glob("*.toml")
+    assert [[key] for key in tomllib.loads(sweep.read_text())] == rows("key of the sweep")
+    path = files(whole)[0]
+    with h5py.File(path) as file:
+        arrays = []
+        for name, array in file.items():
+            kind = "string" if array.dtype.hasobject else str(array.dtype)
+            arrays.append([name, kind, ", ".join(key for dim in array.dims for key in dim) or name])
+        assert sorted(arrays) == sorted(rows("array"))
+        assert sorted([name] for name in file.attrs) == sorted(rows("attribute"))
+        about = types(json.loads(file.attrs["about"]))
+    # The last row of these tables is what only a sweep with forecasts has.
+    *others, forecast = rows("key of `about`")
+    assert sorted(about) == sorted(others)
+    assert forecast == ["forecast", "table"]
+    *others, forecast = rows("key of the summary")
+    assert sorted(types(unseal(path.read_bytes()).summary)) == sorted(others)
+    assert forecast == ["forecast", "string"]
 
 
 @pytest.mark.slow
