@@ -147,7 +147,9 @@ def command_line() -> str:
         "This page lists every command with its options, as `lazyrich COMMAND --help` does.",
         "`python mkdocs_tables.py` writes this page from the code.",
         "",
-        "[Keys of an experiment](experiment.md) has the keys of `--set` and `--over`.",
+        "[Keys of an experiment](experiment.md) has the keys of `--set` and `--over`. "
+        "`lazyrich --version` prints",
+        "the version.",
     ]
     for name, command in group.commands.items():
         lines += ["", f"## `lazyrich {name}`", "", *_help(command.help or ""), ""]

@@ -79,7 +79,7 @@ BARE = [
     Check("python -m lazyrich judge log.csv", "outcome"),
     Check(f"{_SWEEP} --workers 0", "done +2 of 2 runs"),
     # What needs an extra.
-    Check(f"{_RUN} --out other --track tensorboard=logs", "pip install tensorboardX", 2),
+    Check(f"{_RUN} --out other --track tensorboard=logs", r"pip install 'lazyrich\[track\]'", 2),
     Check("python -m lazyrich report run", r"pip install 'lazyrich\[view\]'", 2),
     Check("python -m lazyrich explore --no-browser", r"pip install 'lazyrich\[explore\]'", 1),
     Check("python -m lazyrich consolidate store store.zarr", r"pip install 'lazyrich\[maps\]'", 1),

@@ -14,6 +14,7 @@ import lazyrich as lr
 from lazyrich import cli
 from lazyrich._core.description import Choice
 from lazyrich.cli.kinds import KEYS_FILE, keys_text, kinds_text
+from lazyrich.cli.settings import resolve
 from lazyrich.sweeps._execution import driver
 from lazyrich.sweeps._execution.batch import run_batch
 from tests.helpers import small_experiment
@@ -145,6 +146,9 @@ def test_own_file_with_own_arrays(monkeypatch, capsys, tmp_path):
         (["lyu2024/1a", "--set", "model.depth=1"], "model.depth = 1: should be greater than"),
         (["lyu2024/1a", "--set", "task.n=0"], "task.n = 0: should be greater than or equal to 1"),
         (["lyu2024/1a", "--set", "nonsense"], "--set = 'nonsense': should be KEY=VALUE"),
+        (["lyu2024/1a", "--set", "probes=drift"], "probes = 'drift': should be a list, such as ["),
+        (["lyu2024/1a", "--set", "probes=+drft"], "(did you mean drift"),
+        (["lyu2024/1a", "--set", "weight_deacy=1"], "unknown key (did you mean weight_decay?)"),
         (["absent.toml"], "experiment = 'absent.toml': should be a readable file"),
         (["syntax.toml"], "experiment = 'syntax.toml': is not valid TOML: "),
         (["labels.toml"], "task.y_train[1] = 3: Logistic needs labels -1 or 1"),
@@ -172,6 +176,26 @@ def test_bad_input_ends_with_one_line_and_code_2(arguments, message, monkeypatch
     last = capsys.readouterr().err.strip().splitlines()[-1]
     assert last.startswith("lazyrich: ")
     assert message in last
+
+
+def test_probes_are_added_to_those_of_the_experiment(tmp_path):
+    panel = lr.studies.load("lyu2024/1a")
+    found = resolve("lyu2024/1a", ["probes=+parameters,drift", "t1=5.0", "probes=+arrival"])
+    assert found.probes == (*panel.probes, "parameters", "arrival")
+    assert "drift" in panel.probes
+    found.with_changes({"probes": ["train_loss"]}).save(tmp_path / "mine.toml")
+    assert resolve(str(tmp_path / "mine.toml"), ["probes=+drift"]).probes == ("train_loss", "drift")
+
+
+def test_the_version_is_printed(monkeypatch, capsys):
+    assert call(monkeypatch, "--version") == 0
+    assert capsys.readouterr().out == f"{lr.__version__}\n"
+
+
+def test_messages_do_not_offer_what_cannot_be_set():
+    with pytest.raises(lr.InputError, match="accepted are task") as caught:
+        lr.studies.load("lyu2024/1a").with_changes({"wrong": 1})
+    assert "published" not in str(caught.value)
 
 
 def test_ctrl_c_in_a_study_says_what_is_kept_and_how_to_continue(monkeypatch, capsys, tmp_path):

@@ -29,6 +29,9 @@ class Description(pydantic.BaseModel):
     incidental: ClassVar[frozenset[str]] = frozenset()
     """Fields that say where data come from, and do not change what is computed."""
 
+    not_offered: ClassVar[tuple[str, ...]] = ()
+    """Fields that messages on an unknown key do not name."""
+
     model_config = pydantic.ConfigDict(
         frozen=True,
         extra="forbid",
@@ -36,6 +39,11 @@ class Description(pydantic.BaseModel):
         allow_inf_nan=False,
         arbitrary_types_allowed=True,
     )
+
+    @classmethod
+    def offered(cls) -> list[str]:
+        """The fields that messages on an unknown key name."""
+        return [name for name in cls.model_fields if name not in cls.not_offered]
 
     def __init__(self, *args: Any, **fields: Any):
         if args:
@@ -218,7 +226,7 @@ def _first_problem(error: pydantic.ValidationError, cls: type[Description]) -> I
     key = ".".join(str(part) for part in problem["loc"]) or cls.__name__
     value = problem["input"]
     if problem["type"] == "extra_forbidden":
-        return unknown_key(key, value, list(cls.model_fields))
+        return unknown_key(key, value, cls.offered())
     if problem["type"] == "missing":
         return InputError(key, None, f"missing; {cls.kind_name()} needs it")
     message = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")

@@ -18,6 +18,19 @@ from .reproduce import HELP as REPRODUCE_HELP, reproduce
 from .run import HELP as RUN_HELP, run
 from .sweep import HELP as SWEEP_HELP, consolidate, status, sweep
 
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from .. import __version__
+
+        print(__version__)
+        raise typer.Exit
+
+
+_VERSION = typer.Option(
+    "--version", help="Print the version.", is_eager=True, callback=_print_version
+)
+
 # The largest number of letters in an error message.
 _MAX_LINE = 2000
 
@@ -37,6 +50,11 @@ app.command()(consolidate)
 app.command(help=REPORT_HELP)(report)
 app.command(help=JUDGE_HELP)(judge)
 app.command(help=EXPLORE_HELP)(explore)
+
+
+@app.callback()
+def _options(version: Annotated[bool, _VERSION] = False) -> None:
+    del version
 
 
 @app.command("list")

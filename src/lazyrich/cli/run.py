@@ -298,7 +298,7 @@ def _print_summary(summary: dict[str, Any], folder: Path) -> None:
     early, late, solver = summary["early"], summary["late"], summary["solver"]
     print(f"outcome          {summary['outcome']}: {summary['says']}")
     print(f"next             {summary['advice']}")
-    for key in ("t_train", "t_test", "t10", "t50", "t90"):
+    for key in ("t_train", "t_test", "t_change", "t10", "t50", "t90"):
         print(f"{key:<16} {show(summary[key])}")
     print(f"textbook time    {textbook_text(summary)}")
     if "forecast" in summary:

@@ -23,8 +23,15 @@ if TYPE_CHECKING:
 
 Set = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Change a field; repeatable."),
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change a field, or add a probe by probes=+NAME; repeatable.",
+    ),
 ]
+
+# The beginning of a setting that adds probes to those of the experiment.
+_ADD = "probes=+"
 
 Threshold = Annotated[
     list[str] | None,
@@ -82,15 +89,21 @@ def resolve(name: str, settings: list[str]) -> "Experiment":
     from .. import studies
     from ..experiments.experiment import Experiment
 
-    changes = dict(_parse_setting(setting) for setting in settings)
+    added = [text for text in settings if text.startswith(_ADD)]
+    changes = dict(_parse_setting(setting) for setting in settings if setting not in added)
     replaced = {}
     if isinstance(named := changes.get("model"), str):
         # The user of the command line asks for this code; a file alone must not run code.
         replaced["model"] = own_model(changes.pop("model"))
         _check_left(named, changes)
     if name.endswith(".toml"):
-        return Experiment.load(name, changes, **replaced)
-    return studies.load(name).with_changes(replaced).with_changes(changes, Path())
+        found = Experiment.load(name, changes, **replaced)
+    else:
+        found = studies.load(name).with_changes(replaced).with_changes(changes, Path())
+    probes = [probe for text in added for probe in text.removeprefix(_ADD).split(",")]
+    if not probes:
+        return found
+    return found.with_changes({"probes": [*dict.fromkeys([*found.probes, *probes])]})
 
 
 def own_model(named: str) -> Any:
@@ -174,7 +187,7 @@ def textbook_text(summary: dict[str, Any]) -> str:
         return "–" if value is None else f"{value:.4g}"
 
     if summary["textbook"] is None:
-        return "– (it needs weight decay, α > 1 and a homogeneous model)"
+        return "– (it needs weight decay of all parameters, α > 1 and a homogeneous model)"
     return (
         f"(1/λ) log α, when theory expects the change for large α: {show(summary['textbook'])} "
         f"with α = init_scale; {show(summary['textbook_per_coordinate'])} with α = rms of θ(0), "

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import pydantic
 import tomli_w
@@ -24,7 +24,7 @@ from ..dynamics._default import default_dynamics
 from ..losses import AbstractLoss, Logistic
 from ..models import AbstractModel, DiagonalLinear
 from ..probes import BUILT_IN, ON_REQUEST, AbstractProbe
-from ..probes._base import check_probe
+from ..probes._base import check_probes
 from ..tasks import AbstractTask
 from ..tasks._array_task import AbstractArrayTask, array_task
 from .changes import check_read_again, check_same_folder, set_keys, with_data_changes
@@ -48,9 +48,8 @@ class Experiment(Description):
         whether to descend $\mathcal L / \alpha_\text{out}^2$ instead of $\mathcal L$, where
         $\alpha_\text{out}$ is the model's `output_scale`; `t1`, the last time, in gradient-flow
         time; `times`, when to record; `probes`, what to record, by name or your own; `seed` of the
-        data and the parameters;
-        `precision`, the type of parameters, data and derivatives, `float64` or `float32` (see
-        `docs/explanation/precision.md`); `name`, any text; `published`, numbers to compare with.
+        data and the parameters; `precision`, the type of parameters, data and derivatives,
+        `float64` or `float32`; `name`, any text; `published`, numbers to compare with.
     - With `divide_loss`, $t$ is the flow time of the divided loss. Kernels grow like
         $\alpha_\text{out}^2$, so at equal early times runs of all scales are alike. A
         learning rate of $\eta_0 / \alpha_\text{out}^2$ on $\mathcal L$ is the learning rate
@@ -65,7 +64,10 @@ class Experiment(Description):
     loss: AbstractLoss = Logistic()
     init_scale: Annotated[float, Gt(0), _help("alpha, multiplies the parameters")] = 1.0
     weight_decay: Annotated[float, Ge(0), _help("lambda in loss + (lambda/2) |theta|^2")] = 0.0
-    decayed: Annotated[Literal["all", "matrices"], _help("what decays: all or matrices")] = "all"
+    decayed: Annotated[
+        Literal["all", "matrices"],
+        _help("all parameters, or matrices: not biases, gains and shifts"),
+    ] = "all"
     divide_loss: Annotated[bool, _help("divide the loss by output_scale^2: true or false")] = False
     t1: Annotated[float, Gt(0), _help("horizon, in flow time (learning rate x steps)")] = 1e4
     seed: Annotated[int, Ge(0), pydantic.Field(lt=2**63), _help("fixes data and parameters")] = 0
@@ -74,11 +76,12 @@ class Experiment(Description):
     )
     dynamics: AbstractDynamics = ReducedFlow()
     times: Annotated[Times, _help("when to record")] = Times()
-    probes: Annotated[tuple[str | AbstractProbe, ...], _help("what to record, a list of names")] = (
-        tuple(BUILT_IN)
-    )
+    probes: Annotated[
+        tuple[str | AbstractProbe, ...], _help("what to record, names; +NAME adds one")
+    ] = tuple(BUILT_IN)
     name: Annotated[str, _help("free text")] = "experiment"
     published: Published | None = None
+    not_offered: ClassVar[tuple[str, ...]] = ("published",)
 
     def model_post_init(self, context: object) -> None:
         del context
@@ -100,10 +103,7 @@ class Experiment(Description):
     @pydantic.field_validator("probes", mode="before")
     @classmethod
     def _known_probes(cls, value: Any) -> Any:
-        if not isinstance(value, list | tuple):
-            raise InputError("probes", value, "should be a list of probes")
-        for probe in value:
-            check_probe(probe, _PROBES)
+        check_probes(value, _PROBES)
         return tuple(value)
 
     @classmethod
@@ -269,7 +269,7 @@ class Experiment(Description):
             check_read_again(changes, self.task.file_options)
         if "task.path" in changes:
             table["task"] = {}
-        set_keys(table, changes, list(type(self).model_fields))
+        set_keys(table, changes, self.offered())
         unchanged = ("seed", "name", "precision", "dynamics", "times", "probes", "published")
         if not changed <= set(unchanged):
             table.pop("published", None)

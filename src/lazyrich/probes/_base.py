@@ -151,7 +151,19 @@ class AbstractProbe(eqx.Module):
         """The value, with as many axes as `dims`; NaN if it is undefined at this time."""
 
 
-def check_probe(probe: Any, names: Collection[str]) -> None:
+def check_probes(value: Any, names: Collection[str]) -> None:
+    """Raises [`InputError`][lazyrich.InputError] unless given a list of known names or probes."""
+    if not isinstance(value, list | tuple):
+        accepted = (
+            'should be a list, such as ["train_loss", "test_loss"]; on the command line +NAME adds '
+            "a probe"
+        )
+        raise InputError("probes", value, accepted)
+    for probe in value:
+        _check_probe(probe, names)
+
+
+def _check_probe(probe: Any, names: Collection[str]) -> None:
     """Raises [`InputError`][lazyrich.InputError] unless given a known name or a valid probe."""
     if isinstance(probe, str) and probe not in names:
         near = did_you_mean(probe, names)

@@ -44,7 +44,7 @@ class AbstractTracker(AbstractWatcher):
     """
 
     package: ClassVar[str]
-    """The package to install."""
+    """What to install, as for pip."""
     module: ClassVar[str]
     """The module that the package provides."""
     settings: ClassVar[dict[str, str]] = {}

@@ -19,7 +19,7 @@ class TensorBoard(AbstractTracker):
     - **Raises** [`ComputationError`][lazyrich.ComputationError] if `tensorboardX` is not installed.
     """
 
-    package: ClassVar = "tensorboardX"
+    package: ClassVar = "'lazyrich[track]'"
     module: ClassVar = "tensorboardX"
 
     def __init__(self, folder: str | os.PathLike[str]):
