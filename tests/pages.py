@@ -40,6 +40,11 @@ class Block(NamedTuple):
             if line.startswith("$ "):
                 yield shlex.split(line[2:], comments=True)
 
+    def shown(self) -> list[str]:
+        """The lines of output of a console block."""
+        lines = self.text.replace("\\\n", " ").splitlines()
+        return [line for line in lines if not line.startswith("$ ")]
+
 
 def pages() -> dict[str, str]:
     """The text of every page by its name, the README among them."""
@@ -114,3 +119,23 @@ def check(where: str, said: str, printed: str, within: float) -> None:
     for value, unit in numbers(said):
         near = (math.isclose(value, o, rel_tol=within, abs_tol=1.01 * unit) for o, _ in left)
         assert any(near), f"{where}: {value:g} is not in: {printed}"
+
+
+def check_lines(where: str, said: list[str], printed: str, within: float) -> None:
+    """Every line that is said is printed, in the same order, but for `...` and small differences.
+
+    Numbers may differ by a share of `within` or by their last digit, and blanks in number.
+    """
+    left = iter(printed.splitlines())
+    for line in said:
+        if line.strip() not in ("", "..."):
+            same = (_are_alike(line, other, within) for other in left)
+            assert any(same), f"{where}: {line!r} is not in:\n{printed}"
+
+
+def _are_alike(said: str, printed: str, within: float) -> bool:
+    ours, theirs = ([part.split() for part in _NUMBER.split(line)] for line in (said, printed))
+    return ours == theirs and all(
+        math.isclose(value, other, rel_tol=within, abs_tol=1.01 * unit)
+        for (value, unit), (other, _) in zip(numbers(said), numbers(printed), strict=True)
+    )

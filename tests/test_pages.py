@@ -1,5 +1,7 @@
 """The documentation: code runs, links lead somewhere, generated parts are those of the code."""
 
+import contextlib
+import io
 import json
 import re
 from pathlib import Path
@@ -18,7 +20,7 @@ from mkdocs_tables import filled
 import lazyrich as lr
 from lazyrich.cli import app
 
-from .pages import DOCS, ROOT, Block, Printer, blocks, check, entries, pages
+from .pages import DOCS, ROOT, Block, Printer, blocks, check, check_lines, entries, pages
 
 PAGES = pages()
 
@@ -90,23 +92,29 @@ def test_code_runs(name, tmp_path, monkeypatch):
         import torch
 
         torch.set_num_threads(1)
-    printer, last = Printer(name), ""
+    printer, last, output = Printer(name), "", ""
     for block in blocks(PAGES[name]):
         if block.why:
             continue
         if block.kind == "python":
             printer.run(block)
         elif block.kind == "console":
-            run_commands(block)
+            output = run_commands(block)
+            check_lines(name, block.shown(), output, block.within)
         elif last == "python":
             printer.compare(block)
+        elif last == "console":
+            check_lines(name, block.text.splitlines(), output, block.within)
         last = block.kind
 
 
-def run_commands(block: Block) -> None:
-    for program, *words in block.commands():
-        if program == "lazyrich":
-            app(words, standalone_mode=False)
+def run_commands(block: Block) -> str:
+    """What the commands of lazyrich in a console block print."""
+    with contextlib.redirect_stdout(io.StringIO()) as output:
+        for program, *words in block.commands():
+            if program == "lazyrich":
+                app(words, standalone_mode=False)
+    return output.getvalue()
 
 
 def test_numbers_that_are_said_are_compared_with_those_printed():
@@ -115,6 +123,16 @@ def test_numbers_that_are_said_are_compared_with_those_printed():
     for said, printed in [("3067", "3200"), ("1, 2", "2 1"), ("0.58, 1.0", "[0.58 0.9]")]:
         with pytest.raises(AssertionError, match="is not in"):
             check("here", said, printed, 0.02)
+
+
+def test_lines_that_are_shown_are_compared_with_those_printed():
+    printed = "outcome   grokked: fitted at step 900\nnext      wait\nt_test    step 14,007\n"
+    check_lines(
+        "here", ["outcome grokked: fitted at step 901", "...", "t_test step 14,010"], printed, 0.02
+    )
+    for said in (["t_test step 15,000"], ["next stop"], ["t_test step 14,007", "next wait"]):
+        with pytest.raises(AssertionError, match="is not in"):
+            check_lines("here", said, printed, 0.02)
 
 
 def test_blocks_that_are_not_run_are_listed_here():

@@ -19,12 +19,13 @@ from .run import HELP as RUN_HELP, run
 from .sweep import HELP as SWEEP_HELP, consolidate, status, sweep
 
 
-def _print_version(wanted: bool) -> None:
+def _print_version(wanted: bool) -> bool:
     if wanted:
         from .. import __version__
 
         print(__version__)
         raise typer.Exit
+    return wanted
 
 
 _VERSION = typer.Option(
