@@ -28,7 +28,9 @@ KEYS = {
     "train_score", "ceiling", "chance", "settled", "t_train_is_bound", "scored_by", "ending",
     "state", "says", "advice", "time", "textbook", "textbook_per_coordinate",
     "init_rms", "thresholds", "early", "late", "predictors", "warnings", "kkt", "solver",
-    "wall_seconds", "seconds", "machine",
+    "wall_seconds", "seconds", "machine", "arrived", "num_test", "standard_error", "excursion",
+    "excursion_score", "excursion_times", "moves_with_fit", "stricter_fit",
+    "outcome_by_stricter_fit",
 }  # fmt: skip
 WHOLE = ("completed", "crossed", "stationary")
 

@@ -346,6 +346,7 @@ def test_scales_of_a_record():
     record, events = judged(x, signs, t, test_signs, t1=10.0)
     assert float(record["blank_loss"]) == pytest.approx(np.log(2))
     assert float(record["test_chance"]) == events.chance == 27 / 40
+    assert float(record["num_test"]) == events.num_test == 40
     assert np.isnan(record["test_variance"])
     best = record["predictor_test_accuracy"].max()
     assert events.ceiling == float(best)

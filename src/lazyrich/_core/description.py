@@ -215,11 +215,15 @@ def described_function(function: Callable[..., Any]) -> str:
 def unknown_key(key: str, value: Any, accepted: list[str]) -> InputError:
     """The error for an unknown key."""
     near = did_you_mean(key.rsplit(".", 1)[-1], accepted)
-    return InputError(key, value, f"unknown key{near}; accepted are {', '.join(accepted)}")
+    known = f"accepted are {', '.join(accepted)}" if accepted else "no key is accepted here"
+    return InputError(key, value, f"unknown key{near}; {known}")
 
 
 def _first_problem(error: pydantic.ValidationError, cls: type[Description]) -> InputError:
-    problem = error.errors()[0]
+    problems = error.errors()
+    # A key that is missing is often one that was given by another name.
+    unknown = [problem for problem in problems if problem["type"] == "extra_forbidden"]
+    problem = (unknown or problems)[0]
     cause = problem.get("ctx", {}).get("error")
     if isinstance(cause, InputError):
         return cause

@@ -44,8 +44,10 @@ def _shown(value: object) -> str:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """` (did you mean ...?)` for a name similar to a known one, otherwise empty."""
-    near = get_close_matches(name, list(known), n=1)
+    """` (did you mean ...?)` for a name similar to a known one, or its first part, or empty."""
+    known = list(known)
+    near = get_close_matches(name, known, n=1)
+    near = near or [other for other in known if f"{other.lower()}_".startswith(f"{name.lower()}_")]
     return f" (did you mean {near[0]}?)" if near else ""
 
 

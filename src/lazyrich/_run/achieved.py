@@ -66,6 +66,7 @@ def scales_of(problem: Problem, held_out: HeldOut) -> dict[str, float]:
         "test_variance": loss.variance((len(y_test), *outputs[1:]), y_test),
         "blank_loss": loss.blank(outputs, y_train),
         "test_chance": chance,
+        "num_test": float(len(y_test)) if len(y_test) else math.nan,
     }
 
 

@@ -79,8 +79,9 @@ def judge(
         list[str] | None,
         typer.Option(
             metavar="NAME=NUMBER",
-            help="A reference value: test_chance (largest share of one label), blank_loss "
-            "(training loss of zero outputs), train_variance, test_variance; repeatable.",
+            help="A reference value: test_chance (largest share of one label), num_test (number "
+            "of test samples), blank_loss (training loss of zero outputs), train_variance, "
+            "test_variance; repeatable.",
         ),
     ] = None,
     percent: Annotated[

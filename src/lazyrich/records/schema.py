@@ -149,6 +149,11 @@ VARIABLES: dict[str, Variable] = {
             "largest share of one label among the test data: accuracy of the best constant",
         ),
         _number(
+            "num_test",
+            "number of test samples",
+            "number of test samples, for the standard error of the accuracy",
+        ),
+        _number(
             "init_rms",
             "root mean square of the initial parameters",
             r"root mean square of $\theta(0)$",

@@ -6,11 +6,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..._core.shown import as_html, number, rows
-from .scores import ScoredBy
-from .words import RECENT, Outcome, State, advice_on, state_of
+from .scores import ScoredBy, standard_error
+from .words import MORE_TESTS, RECENT, STRICTER, Outcome, State, advice_on, state_of
 
 # A training score at the end below this value is mentioned.
 _FITS = 0.99
+# A change of an accuracy by fewer standard errors is doubtful.
+_ERRORS = 2.0
+# Two standard errors from this value on are mentioned: by default it is a change that counts.
+_COARSE = 0.1
+# Rounding of differences of scores.
+_ROUNDING = 1e-9
+# The outcomes that are decided by a change of the test score.
+_BY_CHANGE = ("grokked", "misgrokked", "gradual", "improved")
 
 
 @dataclass(frozen=True)
@@ -31,16 +39,30 @@ class Transition:
     - `plateau`: first and last time of the window that defines the kernel plateau;
         `plateau_score`, the median test score in the window; `final_score`, that of the last
         `sustained` records; `train_score`, the same for the training data.
-    - `ceiling`: the best test score of a certified predictor; `chance`, that of the best constant
-        output.
+    - `ceiling`: the best test score of a certified predictor, with which theory expects training to
+        end. It is no bound, so a run can exceed it; `says` mentions this.
+    - `chance`: the score of the best constant output.
+    - `num_test`, the number of test samples, and `standard_error`, the binomial one of
+        `final_score` if the score is an accuracy.
+    - `excursion`: by how much the test score has dipped below its values on the plateau and at the
+        end (negative), or had risen above both (positive), if by at least `Thresholds.change` and
+        two standard errors; `excursion_score`, the extreme score that holds for `sustained`
+        records; `excursion_times`, the first record with half of the excursion, that of the
+        extreme, and the last with half of it.
     - `settled`: whether scores, directions and norm no longer change.
     - `arrived`: whether the run has settled and decay and loss balance, see
         [arrival](../record.md#arrival); None if the record does not contain `arrival`.
     - `t_train_is_bound`: whether the data were fitted before the first record after 0. Then
         `t_train`, the time of that record, is only an upper bound, and delays are lower bounds.
+    - `moves_with_fit`: whether a quarter or more of the change of an R2 comes while the training
+        loss falls to a tenth of that at the fit. Then the plateau is the end of the fit, and the
+        times of the change are early.
     - `scored_by`: `accuracy`; `R2`, which is 1 - loss / variance of the labels; or `loss at time 0`
         for records of earlier versions without the variance, 1 - loss / loss at time 0.
     - `ending`: how the solve ended.
+    - `stricter_fit`: a threshold at which a fit is stricter, such as `train=0.999`: a tenth of the
+        misfit for R2, half of the training loss for accuracies; `outcome_by_stricter_fit`, the
+        outcome that it gives, None if the run does not reach it or test samples are too few.
     - `unit`: `t`, or `step` or `epoch` if these are the times of a log; `logged`: whether another
         program logged the run.
     """
@@ -66,11 +88,19 @@ class Transition:
     train_score: float
     ceiling: float
     chance: float
+    num_test: float
+    standard_error: float
+    excursion: float
+    excursion_score: float
     settled: bool
     t_train_is_bound: bool
+    moves_with_fit: bool
     scored_by: ScoredBy
     ending: str
     arrived: bool | None = None
+    excursion_times: tuple[float, float, float] = (math.nan, math.nan, math.nan)
+    stricter_fit: str = ""
+    outcome_by_stricter_fit: Outcome | None = None
     unit: str = "t"
     logged: bool = False
 
@@ -101,6 +131,11 @@ class Transition:
         # At rest without a balance, as on a plateau, parameters still move.
         rests = self.state == "settled" and self.arrived is False
         state = "moving" if rests else self.state
+        if state == "settled" and self.is_within_error:
+            return MORE_TESTS
+        unsure = self.depends_on_fit or self.moves_with_fit
+        if state == "settled" and unsure and self.stricter_fit:
+            return STRICTER.format(self.stricter_fit)
         return advice_on(self.outcome, state, self.ending, logged=self.logged)
 
     @property
@@ -113,17 +148,47 @@ class Transition:
         return (fit or change) and all(map(math.isnan, times))
 
     @property
+    def change_error(self) -> float:
+        """The standard error of the change of an accuracy, as if of two sets of test samples.
+
+        Both accuracies are of the same samples, so the error is at most about as large."""
+        early = standard_error(self.scored_by, self.plateau_score, self.num_test)
+        return math.hypot(early, self.standard_error)
+
+    @property
+    def is_within_error(self) -> bool:
+        """Whether the outcome is decided by a change of less than two standard errors."""
+        size = abs(self.final_score - self.plateau_score)
+        return self.outcome in _BY_CHANGE and size < _ERRORS * self.change_error
+
+    @property
+    def depends_on_fit(self) -> bool:
+        """Whether a stricter fit gives another outcome."""
+        return self.outcome_by_stricter_fit not in (None, self.outcome)
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """What makes the outcome uncertain, one part of a sentence each."""
+        found = []
+        if self.is_within_error:
+            error = f"{self.change_error:.2g} for {self.num_test:.0f} test samples"
+            found.append(f"the change is within two standard errors ({error})")
+        if self.moves_with_fit:
+            found.append(
+                "a part of the change comes with the end of the fit, so its times are early"
+            )
+        if self.depends_on_fit:
+            other = f"{self.outcome_by_stricter_fit} by {self.stricter_fit}"
+            found.append(f"the outcome depends on what counts as a fit: {other}")
+        return tuple(found)
+
+    @property
     def says(self) -> str:
         """What happened, in one line."""
         name = {"accuracy": "accuracy", "R2": "R2"}.get(self.scored_by, "score")
-        parts = [*self._fit(), *self._change(name)]
-        references = [
-            f"{word} {value:.3g}"
-            for word, value in (("ceiling", self.ceiling), ("chance", self.chance))
-            if not math.isnan(value)
-        ]
-        if references and not math.isnan(self.final_score):
-            parts.append(", ".join(references))
+        parts = [*self._fit(), *self._change(name), *self._excursion()]
+        parts += self._references()
+        parts += self.doubts
         if self.is_recent:
             parts.append("the change is seen in too few records to count")
         stopped = f"stopped by {self.ending}" if self.state == "stopped" else self.state
@@ -184,6 +249,31 @@ class Transition:
                 text += f", {least}{self.delay_ratio:.3g} times the time of the fit"
         return [text]
 
+    def _excursion(self) -> list[str]:
+        if math.isnan(self.excursion):
+            return []
+        begin, extreme, end = (self._at(time) for time in self.excursion_times)
+        word = "a dip to" if self.excursion < 0 else "a rise that falls back, to"
+        text = f"{word} {self.excursion_score:.3g} at {extreme}"
+        return [f"{text} (from {begin} to {end})" if begin != end else text]
+
+    def _references(self) -> list[str]:
+        """Ceiling, chance, and the standard error if it is large for the change that counts."""
+        if math.isnan(self.final_score):
+            return []
+        parts = []
+        if not math.isnan(self.ceiling):
+            above = self.final_score - self.ceiling
+            exceeded = f", exceeded by {above:.2g}" if above > _ROUNDING else ""
+            parts.append(f"ceiling {self.ceiling:.3g}{exceeded}")
+        if not math.isnan(self.chance):
+            parts.append(f"chance {self.chance:.3g}")
+        coarse = _ERRORS * self.standard_error >= _COARSE
+        if coarse and not self.is_within_error and not math.isnan(self.plateau_score):
+            error = f"{self.standard_error:.2g} for {self.num_test:.0f} test samples"
+            parts.append(f"standard error {error}")
+        return [", ".join(parts)] if parts else []
+
 
 # The fields that describe the run; the other fields describe the log.
 _MEASURED = tuple(
@@ -210,6 +300,7 @@ def unknown_transition(outcome: Outcome, ending: str) -> Transition:
         plateau=(math.nan, math.nan),
         settled=False,
         t_train_is_bound=False,
+        moves_with_fit=False,
         scored_by="accuracy",
         ending=ending,
         **numbers,

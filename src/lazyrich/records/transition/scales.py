@@ -36,7 +36,9 @@ _ROLES = ("kernel", "rich")
 
 
 # Reference values that are variables of a record.
-_SCALES = ("train_variance", "test_variance", "blank_loss", "test_chance", "init_rms")
+_SCALES = (
+    "train_variance", "test_variance", "blank_loss", "test_chance", "num_test", "init_rms",
+)  # fmt: skip
 
 
 def variables_of_numbers(
@@ -79,4 +81,5 @@ def scales_of_numbers(numbers: Mapping[str, float], weight_decay: float = math.n
         best_accuracy=max((a for a in accuracies if not math.isnan(a)), default=math.nan),
         best_loss=min((a for a in losses if not math.isnan(a)), default=math.nan),
         weight_decay=weight_decay,
+        num_test=number("num_test"),
     )

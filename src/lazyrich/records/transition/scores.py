@@ -21,6 +21,7 @@ class Scales:
     - `chance`: the largest share of one label among the test data, for accuracies.
     - `best_accuracy`, `best_loss`: the best test values of a certified predictor.
     - `weight_decay`: lambda.
+    - `num_test`: the number of test samples.
     """
 
     train_variance: float = np.nan
@@ -30,6 +31,7 @@ class Scales:
     best_accuracy: float = np.nan
     best_loss: float = np.nan
     weight_decay: float = np.nan
+    num_test: float = np.nan
 
     def variance(self, part: str) -> float:
         """The variance of the labels of `train` or `test`."""
@@ -76,3 +78,14 @@ def ceiling_of(by: ScoredBy, scales: Scales) -> float:
 def chance_of(by: ScoredBy, scales: Scales) -> float:
     """The score of the best constant output; NaN if unknown."""
     return scales.chance if by == "accuracy" else {"R2": 0.0}.get(by, np.nan)
+
+
+def standard_error(by: ScoredBy, score: float, num_test: float) -> float:
+    """The binomial standard error of an accuracy; NaN for other scores, or an unknown number.
+
+    One right and one wrong sample are added, so that the error of an accuracy of 1 is not 0.
+    """
+    if by != "accuracy" or not num_test > 0:
+        return np.nan
+    share = (score * num_test + 1) / (num_test + 2)
+    return float(np.sqrt(share * (1 - share) / num_test))

@@ -13,12 +13,16 @@ from .arrival import has_arrived
 from .change import ROUNDING, Change, outcome_of
 from .crossing import NEVER, change_times, is_bound, sustained_crossing
 from .events import Transition, unknown_transition
+from .excursion import excursion_of
+from .plateau import plateau_of
 from .scales import scales_of_record
-from .scores import Curves, Scales, ceiling_of, chance_of, score_of, scored_by
+from .scores import Curves, Scales, ceiling_of, chance_of, score_of, scored_by, standard_error
 from .settled import has_settled
 from .thresholds import Thresholds, thresholds_of
-from .words import Outcome, is_broken, state_of
+from .words import FITTED, Outcome, is_broken, state_of
 
+# For R2, the misfit of a stricter fit is this many times smaller.
+_MISFIT = 10.0
 # A fit is lost if more than this fraction of the distance to a constant output is lost.
 _COLLAPSED = 0.5
 
@@ -74,6 +78,70 @@ def read_off(
     """The same from arrays: `curves` keyed by the names of probes, and how the solve ended."""
     if len(times) == 0:
         return unknown_transition("failed" if is_broken(ending) else "untrained", ending)
+    found = _judged(times, curves, ending, thresholds, scales)
+    if found.outcome in ("failed", "unscored"):
+        return found
+    found = _with_excursion(found, times, score_of(curves, "test", scales), thresholds)
+    key, value = _stricter(found, thresholds)
+    if found.outcome not in FITTED or not key:
+        return found
+    strictly = thresholds.model_copy(update={key: value})
+    other = _judged(times, curves, ending, strictly, scales)
+    is_known = other.outcome in FITTED and not other.is_within_error
+    return dataclasses.replace(
+        found,
+        stricter_fit=f"{key}={value:.6g}",
+        outcome_by_stricter_fit=other.outcome if is_known else None,
+    )
+
+
+def _stricter(found: Transition, thresholds: Thresholds) -> tuple[str, float]:
+    """A threshold at which a fit is stricter; empty if the user chose a loss, or by accuracy only.
+
+    A linear approximation fits its slowest directions last. Their part in R2 is small, their part
+    in the time of the fit is not."""
+    if thresholds.loss is not None:
+        return "", math.nan
+    if found.scored_by != "accuracy":
+        return "train", 1 - (1 - thresholds.train) / _MISFIT
+    return "train_loss" if thresholds.train_loss > 0 else "", 1 - (1 - thresholds.train_loss) / 2
+
+
+def _with_excursion(
+    found: Transition,
+    times: Float[np.ndarray, " t"],
+    test: Float[np.ndarray, " t"],
+    thresholds: Thresholds,
+) -> Transition:
+    """The same with the excursion of the test score, where there is one."""
+    late = found.final_score
+    early = late if math.isnan(found.plateau_score) else found.plateau_score
+    start = int(np.searchsorted(times, found.plateau[0]))  # the end if there is no plateau
+    excursion = excursion_of(
+        times,
+        np.fmax(test, found.chance),
+        early=float(np.fmax(early, found.chance)),
+        late=float(np.fmax(late, found.chance)),
+        start=start,
+        sustained=thresholds.sustained,
+        least=max(thresholds.change - ROUNDING, np.nan_to_num(2 * found.change_error)),
+    )
+    return dataclasses.replace(
+        found,
+        excursion=excursion.size,
+        excursion_score=excursion.score,
+        excursion_times=excursion.times,
+    )
+
+
+def _judged(
+    times: Float[np.ndarray, " t"],
+    curves: Curves,
+    ending: str,
+    thresholds: Thresholds,
+    scales: Scales,
+) -> Transition:
+    """Times, scores and outcome of a record that is not empty."""
     by = scored_by(curves, scales)
     test, train = (score_of(curves, part, scales) for part in ("test", "train"))
     k = thresholds.sustained
@@ -89,16 +157,19 @@ def read_off(
         rate=thresholds.settled,
         grows_freely=by == "accuracy" and fitted,
     )
+    final = float(np.median(test[-k:]))
     found = dataclasses.replace(
         unknown_transition("unchanged", ending),
         t_train=t_train,
         t_train_first=t_train_first,
         t_test=t_test,
         t_test_first=t_test_first,
-        final_score=float(np.median(test[-k:])),
+        final_score=final,
         train_score=float(np.median(train[-k:])),
         ceiling=ceiling_of(by, scales),
         chance=chance_of(by, scales),
+        num_test=scales.num_test,
+        standard_error=standard_error(by, final, scales.num_test),
         settled=settled and not is_broken(ending),
         arrived=has_arrived(curves, settled=state_of(ending, settled) == "settled", sustained=k),
         t_train_is_bound=is_bound(times, t_train),
@@ -139,11 +210,14 @@ def _with_change(
     thresholds: Thresholds,
 ) -> Transition:
     """Plateau, change and outcome of a run that fitted its training data."""
-    plateau = _plateau(times, test, found.t_train, found.final_score)
+    unknown = np.full(len(times), np.nan)  # a log can lack losses
+    train_loss = np.asarray(curves.get("train_loss", unknown), dtype=float)
+    plateau, moves = plateau_of(
+        times, test, train_loss, found.t_train, found.final_score, thresholds
+    )
     early, late = float(np.median(test[plateau])), found.final_score
     after = times >= times[plateau][0]
-    # A log can lack losses.
-    loss = np.asarray(curves.get("test_loss", np.full(len(times), np.nan)), dtype=float)
+    loss = np.asarray(curves.get("test_loss", unknown), dtype=float)
     loss_early = float(np.median(loss[plateau]))
     by_loss = thresholds.loss is not None and loss_early > 0
     change = Change(
@@ -187,6 +261,7 @@ def _with_change(
         delay_difference=t_change - found.t_train,
         plateau=(float(times[plateau][0]), float(times[plateau][-1])),
         plateau_score=early,
+        moves_with_fit=moves and not math.isnan(t_change) and found.scored_by != "accuracy",
     )
 
 
@@ -236,19 +311,6 @@ def _target(
     if thresholds.loss is not None:
         return -np.asarray(curves[f"{part}_loss"]), -thresholds.loss
     return score, thresholds.train if part == "train" else thresholds.test
-
-
-def _plateau(
-    times: Float[np.ndarray, " t"], test: Float[np.ndarray, " t"], t_train: float, late: float
-) -> Bool[np.ndarray, " t"]:
-    start = int(np.searchsorted(times, t_train))
-    gone = np.abs(test - test[start]) >= 0.5 * abs(late - test[start])
-    gone[: start + 1] = False
-    if late == test[start] or not gone.any():
-        return times >= times[start]
-    half = times[np.argmax(gone)]
-    end = np.sqrt(max(times[start], times[1]) * half)
-    return (times >= times[start]) & (times <= max(end, times[start]))
 
 
 def _loss_times(

@@ -194,6 +194,9 @@ RECENT = (
 )
 RECENT += "for which a fit or a change must hold"
 
+MORE_TESTS = "use more test samples: the change is within two standard errors of the accuracy"
+STRICTER = "judge it by the threshold {} as well: outcome and times depend on what counts as a fit"
+
 
 def advice_on(outcome: str, state: State, ending: str, *, logged: bool = False) -> str:
     """One line on what to do next; empty for a former outcome.

@@ -157,7 +157,9 @@ def _scales(setting: Setting) -> dict[str, float]:
     width = setting.directions.shape[1]
     if setting.labels != "reals":
         zeros = torch.zeros(len(setting.test.y), width)
-        found["test_chance"] = chance(setting.labels, objective.labels(zeros, setting.test.y)[1])
+        labels = objective.labels(zeros, setting.test.y)[1]
+        found["test_chance"] = chance(setting.labels, labels)
+        found["num_test"] = float(len(labels))
     with torch.no_grad():
         y = setting.train.y.cpu()
         found["blank_loss"] = float(objective(torch.zeros(len(y), width), y))

@@ -109,6 +109,8 @@ def events_in_steps(record: xr.Dataset, steps: np.ndarray) -> Transition:
 
     moved: dict[str, Any] = {name: step(getattr(found, name)) for name in time_names()}
     moved["plateau"] = (step(found.plateau[0]), step(found.plateau[1]))
+    begin, extreme, end = (step(time) for time in found.excursion_times)
+    moved["excursion_times"] = (begin, extreme, end)
     fit, change = moved["t_train"], moved["t_change"]
     moved["delay_difference"] = change - fit
     if fit > 0 and not math.isnan(change):

@@ -1,0 +1,92 @@
+"""The plateau: the window after the fit in which the test score rests."""
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from .thresholds import Thresholds
+
+# The training loss still falls during a motion of the score that divides it by this number.
+_FALLS = 3.0
+# A change comes with the fit if this part of it is made while the training loss falls to a tenth.
+_WITH_FIT = 0.25
+
+
+def plateau_of(
+    times: Float[np.ndarray, " t"],
+    test: Float[np.ndarray, " t"],
+    train_loss: Float[np.ndarray, " t"],
+    t_train: float,
+    late: float,
+    thresholds: Thresholds,
+) -> tuple[Bool[np.ndarray, " t"], bool]:
+    """The first half, in log time, of the window between the fit and half of the later change.
+
+    A score that still moves with the training loss after the fit has no plateau there. The window
+    then begins where the score comes to rest, see `_end_of_fit`. The second result is whether a
+    good part of the change comes with the end of the fit all the same, because nothing rests.
+
+    - **Takes** `train_loss`, NaN if unknown; `late`, the final test score.
+    """
+    start = int(np.searchsorted(times, t_train))
+    start = _end_of_fit(times, test, train_loss, start, late, thresholds)
+    gone = np.abs(test - test[start]) >= 0.5 * abs(late - test[start])
+    gone[: start + 1] = False
+    if late == test[start] or not gone.any():
+        return times >= times[start], False
+    fitted = train_loss[start:] <= train_loss[start] / 10
+    with_fit = test[start + int(np.argmax(fitted))] if fitted.any() else test[start]
+    moves = abs(with_fit - test[start]) >= _WITH_FIT * abs(late - test[start])
+    end = np.sqrt(max(times[start], times[1]) * times[np.argmax(gone)])
+    window = (times >= times[start]) & (times <= max(end, times[start]))
+    return window, bool(moves and times[start] > 0)
+
+
+def _end_of_fit(
+    times: Float[np.ndarray, " t"],
+    test: Float[np.ndarray, " t"],
+    train_loss: Float[np.ndarray, " t"],
+    start: int,
+    late: float,
+    thresholds: Thresholds,
+) -> int:
+    """The record from which the score rests; `start` if it rests there for as long, or nowhere.
+
+    A rest counts if it is not that of the end, if the score has moved to it by at least half of
+    `Thresholds.change`, and if the training loss has fallen in the meantime, so that the fit was
+    not over. The longest rest in log time is taken.
+    """
+    if times[start] <= 0 or not np.isfinite(train_loss[start]):
+        return start
+    rests = _rests(times, test, start, thresholds)
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], rests, [False]]).astype(int)))
+    best, longest = start, 0.0
+    for first, last in edges.reshape(-1, 2):
+        length = float(np.log(times[last - 1] / times[first])) + 1
+        level = float(np.median(test[first:last]))
+        counts = first == start or (
+            abs(late - level) >= thresholds.change
+            and abs(level - test[start]) >= 0.5 * thresholds.change
+            and train_loss[first] <= train_loss[start] / _FALLS
+        )
+        if counts and length > longest:
+            best, longest = int(first), length
+    return best
+
+
+def _rests(
+    times: Float[np.ndarray, " t"], test: Float[np.ndarray, " t"], start: int, limits: Thresholds
+) -> Bool[np.ndarray, " t"]:
+    """Whether the score moves by less than `Thresholds.settled` in the next factor of e in time.
+
+    An R2 below zero counts relative to its loss. Single records that deviate are left out.
+    """
+    found = np.zeros(len(times), bool)
+    ends = np.searchsorted(times, np.e * times, side="right")
+    for place in range(start, len(times)):
+        end = int(ends[place])
+        if times[-1] < np.e * times[place] or end - place < max(3, limits.sustained):
+            continue
+        values = test[place:end]
+        low, high = np.quantile(values, [0.1, 0.9]) if len(values) > 9 else np.sort(values)[[0, -1]]
+        found[place] = high - low < limits.settled * max(1.0, 1.0 - high)
+    return found
