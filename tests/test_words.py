@@ -214,6 +214,36 @@ def test_a_ceiling_that_is_exceeded_is_said():
     assert "ceiling 0.95, chance 0.5" in at.says
 
 
+@pytest.mark.parametrize("scale", [1e-302, 1e303])
+def test_times_of_any_size_are_judged_alike(scale):
+    # Products of two times would be 0 or infinite.
+    test = np.exp(-2 * TIMES) + (0.6 - 0.3) * SLOW + 0.4 * step(1, 0, 2000)
+    plain, scaled = regression(TRAIN, test), regression(TRAIN, test, times=scale * TIMES)
+    assert (scaled.outcome, scaled.state) == (plain.outcome, plain.state) == ("grokked", "settled")
+    for name in ("t_train", "t50", "t_change"):
+        assert getattr(scaled, name) / scale == pytest.approx(getattr(plain, name), rel=1e-9)
+    assert scaled.plateau_score == pytest.approx(plain.plateau_score, abs=1e-12)
+
+
+def test_a_run_that_is_too_short_to_move_has_not_settled():
+    curves = {"train_loss": np.full(602, 0.9), "test_loss": np.full(602, 0.9)}
+    scales = Scales(1.0, 1.0, weight_decay=0.0)
+    curves["param_norm"] = np.full(602, 2.0)
+    still = read_off(TIMES, curves, "completed", scales=scales)
+    assert (still.outcome, still.state) == ("untrained", "moving")
+    # It has moved, and rests.
+    curves["param_norm"] = step(2.0, 2.1, 1.0)
+    assert read_off(TIMES, curves, "completed", scales=scales).state == "settled"
+    curves["param_norm"] = step(2.0, 2.03, 1.0)
+    assert read_off(TIMES, curves, "completed", scales=scales).state == "moving"
+    # It fits from the beginning, or its end is a point of rest, or it is a log.
+    curves |= {"train_loss": np.zeros(602), "param_norm": np.full(602, 2.0)}
+    assert read_off(TIMES, curves, "completed", scales=scales).state == "settled"
+    curves["train_loss"] = curves["test_loss"]
+    assert read_off(TIMES, curves, "stationary", scales=scales).state == "settled"
+    assert read_off(TIMES, curves, "completed", scales=Scales(1.0, 1.0)).state == "settled"
+
+
 def described(kind=Description):
     for child in kind.__subclasses__():
         if child.__module__.startswith("lazyrich.") and not inspect.isabstract(child):

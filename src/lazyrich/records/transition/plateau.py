@@ -36,7 +36,7 @@ def plateau_of(
     fitted = train_loss[start:] <= train_loss[start] / 10
     with_fit = test[start + int(np.argmax(fitted))] if fitted.any() else test[start]
     moves = abs(with_fit - test[start]) >= _WITH_FIT * abs(late - test[start])
-    end = np.sqrt(max(times[start], times[1]) * times[np.argmax(gone)])
+    end = np.sqrt(max(times[start], times[1])) * np.sqrt(times[np.argmax(gone)])
     window = (times >= times[start]) & (times <= max(end, times[start]))
     return window, bool(moves and times[start] > 0)
 
@@ -81,10 +81,11 @@ def _rests(
     An R2 below zero counts relative to its loss. Single records that deviate are left out.
     """
     found = np.zeros(len(times), bool)
-    ends = np.searchsorted(times, np.e * times, side="right")
+    earlier = times / np.e
+    ends = np.searchsorted(earlier, times, side="right")
     for place in range(start, len(times)):
         end = int(ends[place])
-        if times[-1] < np.e * times[place] or end - place < max(3, limits.sustained):
+        if earlier[-1] < times[place] or end - place < max(3, limits.sustained):
             continue
         values = test[place:end]
         low, high = np.quantile(values, [0.1, 0.9]) if len(values) > 9 else np.sort(values)[[0, -1]]

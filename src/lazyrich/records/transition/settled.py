@@ -21,9 +21,13 @@ def has_settled(
     weight_decay: float,
     *,
     rate: float,
+    fitted: bool,
     grows_freely: bool,
 ) -> bool:
     """Whether scores, directions and norm change by less than `rate` in the last factor of e.
+
+    A run without weight decay that is not fitted, and in which nothing has moved since its
+    beginning, was too short to move, and has not settled.
 
     - **Takes** `weight_decay`, NaN if unknown; `grows_freely`, whether the norm grows without
         bound once the training data are fitted and there is no weight decay, as it does for losses
@@ -41,6 +45,8 @@ def has_settled(
     if norm is not None and not (weight_decay == 0 and grows_freely):
         with np.errstate(divide="ignore", invalid="ignore"):
             moving.append(np.log(norm))
+    if weight_decay == 0 and not fitted and all(_span(values) < rate for values in moving):
+        return False
     window = times >= times[-1] / np.e
     if window.sum() < 3:
         return False
@@ -56,10 +62,16 @@ def _drift(times: Float[np.ndarray, " t"], values: Float[np.ndarray, " t"]) -> f
     times, values = times[known], values[known]
     if len(values) == 0:
         return 0.0
-    later = times >= np.sqrt(times[0] * times[-1])
+    later = times >= np.sqrt(times[0]) * np.sqrt(times[-1])  # their product can overflow
     first = np.median(values[~later]) if (~later).any() else values[0]
     second, last = np.median(values[later]), np.median(values[-3:])
     return max(2 * _apart(first, second), _apart(second, last))
+
+
+def _span(values: Float[np.ndarray, " t"]) -> float:
+    """The largest difference of two values of a curve; 0 for a curve without values."""
+    known = values[np.isfinite(values)]
+    return float(np.ptp(known)) if len(known) else 0.0
 
 
 def _apart(a: float, b: float) -> float:

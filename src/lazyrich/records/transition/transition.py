@@ -155,6 +155,7 @@ def _judged(
         curves,
         scales.weight_decay,
         rate=thresholds.settled,
+        fitted=fitted,
         grows_freely=by == "accuracy" and fitted,
     )
     final = float(np.median(test[-k:]))
