@@ -110,6 +110,10 @@ def check(name: str, t1: float, weight_decay: float, init_scale: float) -> None:
     assert (end == pytest.approx(t1, rel=1e-9)) or record.attrs["ending"] not in ("completed",)
     if weight_decay > 0 and weight_decay * end < 0.3 and record.attrs["ending"] == "completed":
         assert events.state == "moving"
+    if weight_decay * end < 1e-3 and record.attrs["ending"] != "imprecise":
+        loss = record["train_loss"].values  # a flow lowers it
+        blank = float(record["blank_loss"])
+        assert np.max(loss - np.minimum.accumulate(loss)) <= 0.01 * max(blank, loss[0])
     if name == "linear":
         right = linear_flow(flat(record.params(0.0)), weight_decay, end)
         found = flat(record.params())
@@ -123,6 +127,16 @@ def check(name: str, t1: float, weight_decay: float, init_scale: float) -> None:
 @pytest.mark.parametrize(("name", "t1", "weight_decay", "init_scale"), drawn(24))
 def test_runs_at_extreme_scales(name, t1, weight_decay, init_scale):
     check(name, t1, weight_decay, init_scale)
+
+
+@pytest.mark.battery
+def test_rounding_that_moves_a_fitted_net_is_said():
+    # In 1e24 units of time rounding of the zero gradient undid the fit, and the run said immediate.
+    record = lr.simulate(experiment("tanh", 1e30, 0.0, 1e-6))
+    assert record.attrs["ending"] == "imprecise"
+    assert record["train_loss"].values.min() < 1e-20
+    assert "lower t1" in lr.transition(record).advice
+    assert lr.simulate(experiment("tanh", 1e6, 0.0, 1e-6)).attrs["ending"] == "completed"
 
 
 @pytest.mark.battery

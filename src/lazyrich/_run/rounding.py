@@ -1,9 +1,10 @@
-"""Whether float32 is accurate enough for a run: rounding errors of outputs, before and after."""
+"""Whether rounding spoils a run: errors of outputs in float32, and losses that rise."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import equinox as eqx
+import numpy as np
 from jaxtyping import Array, Shaped
 
 from .._core.errors import InputError
@@ -46,6 +47,40 @@ def checked_ends(
 def _is_spoiled(prepared: PreparedProblem, trajectory: Trajectory) -> bool:
     error = rounding_error(prepared, trajectory.final)
     return trajectory.is_whole and not error <= prepared.experiment.dynamics.output_error
+
+
+# A flow with a loss that was below the first and is above the second part of that of zero outputs.
+_FITTED, _RISEN = 1e-6, 1e-2
+# A flow in which decay has not acted, up to this value of lambda t, does not raise its loss.
+_UNDECAYED = 1e-3
+
+
+def risen_ends(
+    prepared: Sequence[PreparedProblem],
+    trajectories: Sequence[Trajectory],
+    values: Sequence[Mapping[str, np.ndarray]],
+) -> list[Trajectory]:
+    """The trajectories, with the ending `imprecise` where a flow loses its fit without decay.
+
+    A gradient flow lowers its loss. Where the data are fitted, the gradient is zero up to rounding;
+    over a time of more than about 1e16 units the rounding moves the parameters.
+    """
+    return [
+        trajectory.ended("imprecise") if _rises(each, trajectory, found) else trajectory
+        for each, trajectory, found in zip(prepared, trajectories, values, strict=True)
+    ]
+
+
+def _rises(
+    prepared: PreparedProblem, trajectory: Trajectory, values: Mapping[str, np.ndarray]
+) -> bool:
+    experiment, loss = prepared.experiment, values.get("train_loss")
+    if experiment.dynamics.as_flow() is None or loss is None or not len(loss):
+        return False
+    decayed = experiment.weight_decay * float(trajectory.times[-1])
+    blank = prepared.data.scales["blank_loss"]
+    risen = np.max(loss - np.minimum.accumulate(loss))
+    return bool(decayed < _UNDECAYED and np.min(loss) < _FITTED * blank and risen > _RISEN * blank)
 
 
 def rounding_error(prepared: PreparedProblem, params: Any) -> float:

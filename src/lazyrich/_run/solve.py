@@ -17,7 +17,7 @@ from .prepared import PreparedProblem
 from .probes_after_solve import measure_after
 from .probes_in_solve import check_probes
 from .result import BatchResult
-from .rounding import check_start, checked_ends
+from .rounding import check_start, checked_ends, risen_ends
 from .watching import MeasuredSoFar, Watch, Watcher
 
 Listener = Callable[[str, float | None, str], None]
@@ -120,6 +120,7 @@ def solve_batch(
             {name: np.asarray(found) for name, found in solved.observed.items()}
             for solved in trajectories
         ]
+        trajectories = risen_ends(prepared, trajectories, values)
     result = BatchResult.of(prepared, runs, trajectories, values)
     clock.stop()
     return result.with_seconds(clock.seconds)

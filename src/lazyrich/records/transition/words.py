@@ -100,7 +100,7 @@ _ENDED = {
     "chattering": "used up its steps, which kinks of the model kept small",
     "step_underflow": "could not make its step small enough",
     "diverged": "met values that are not finite",
-    "imprecise": "was spoiled by rounding in float32",
+    "imprecise": "was spoiled by rounding",
     "not_interpolated": "did not fit the training data before t1, or before decay acts",
     "off_manifold": "could not keep the training data fitted",
 }
@@ -112,7 +112,7 @@ _ENDINGS = {
     "chattering": "raise dynamics.max_steps or dynamics.rtol, scale the columns of the inputs to "
     "similar sizes, or lower t1",
     "step_underflow": "raise dynamics.rtol, or scale inputs and targets to order one",
-    "imprecise": "set precision to float64",
+    "imprecise": "set precision to float64, or lower t1",
     "not_interpolated": "raise t1, lower weight_decay, use a model that can fit the data, or set "
     "dynamics.kind to Flow",
     "off_manifold": "set dynamics.kind to Flow, which does not need an invertible kernel",
