@@ -236,6 +236,12 @@ def test_a_run_that_is_too_short_to_move_has_not_settled():
     assert read_off(TIMES, curves, "completed", scales=scales).state == "settled"
     curves["param_norm"] = step(2.0, 2.03, 1.0)
     assert read_off(TIMES, curves, "completed", scales=scales).state == "moving"
+    # Signs of a run from zero are right after the first step, which is no training.
+    signs = np.where(TIMES > 0, 1.0, 0.5)
+    zero = {"train_accuracy": signs, "test_accuracy": signs, "train_loss": np.full(602, 0.69)}
+    zero |= {"param_norm": np.full(602, 2.0)}
+    short = read_off(TIMES, zero, "completed", scales=Scales(blank_loss=0.69, weight_decay=0.0))
+    assert (short.outcome, short.state) == ("untrained", "moving")
     # It fits from the beginning, or its end is a point of rest, or it is a log.
     curves |= {"train_loss": np.zeros(602), "param_norm": np.full(602, 2.0)}
     assert read_off(TIMES, curves, "completed", scales=scales).state == "settled"

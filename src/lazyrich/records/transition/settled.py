@@ -26,8 +26,8 @@ def has_settled(
 ) -> bool:
     """Whether scores, directions and norm change by less than `rate` in the last factor of e.
 
-    A run without weight decay that is not fitted, and in which nothing has moved since its
-    beginning, was too short to move, and has not settled.
+    A run without weight decay that is not fitted, and whose training loss and norm have not moved
+    since its beginning, was too short to move, and has not settled.
 
     - **Takes** `weight_decay`, NaN if unknown; `grows_freely`, whether the norm grows without
         bound once the training data are fitted and there is no weight decay, as it does for losses
@@ -45,7 +45,7 @@ def has_settled(
     if norm is not None and not (weight_decay == 0 and grows_freely):
         with np.errstate(divide="ignore", invalid="ignore"):
             moving.append(np.log(norm))
-    if weight_decay == 0 and not fitted and all(_span(values) < rate for values in moving):
+    if weight_decay == 0 and not fitted and not _has_moved(curves, rate):
         return False
     window = times >= times[-1] / np.e
     if window.sum() < 3:
@@ -68,10 +68,12 @@ def _drift(times: Float[np.ndarray, " t"], values: Float[np.ndarray, " t"]) -> f
     return max(2 * _apart(first, second), _apart(second, last))
 
 
-def _span(values: Float[np.ndarray, " t"]) -> float:
-    """The largest difference of two values of a curve; 0 for a curve without values."""
-    known = values[np.isfinite(values)]
-    return float(np.ptp(known)) if len(known) else 0.0
+def _has_moved(curves: Curves, rate: float) -> bool:
+    """Whether the training loss or the norm has changed by a fraction `rate` or more.
+
+    Signs of outputs, and so accuracies, can be right after the first step of a run from zero."""
+    known = [curves[name] for name in ("train_loss", "param_norm") if name in curves]
+    return any(np.ptp(values) >= rate * np.max(np.abs(values)) for values in known if len(values))
 
 
 def _apart(a: float, b: float) -> float:
