@@ -1,6 +1,7 @@
 """What a sentence about a run must not leave out: rests, dips, errors, exceeded ceilings."""
 
 import inspect
+from typing import Any
 
 import numpy as np
 import pytest
@@ -267,12 +268,14 @@ def test_an_unknown_key_is_named_before_a_missing_one(kind):
 
 
 def test_an_unknown_key_has_a_near_one():
+    tasks: Any = lr.tasks
+    squared: Any = lr.losses.Squared
     with pytest.raises(lr.InputError) as caught:
-        lr.tasks.Arrays(x=np.eye(2), y=np.ones(2))
+        tasks.Arrays(x=np.eye(2), y=np.ones(2))
     assert str(caught.value).startswith("x = array([[1., 0.], [0., 1.]]): unknown key")
     assert "did you mean x_train?" in str(caught.value)
     assert "accepted are x_train, y_train, x_test, y_test" in str(caught.value)
     with pytest.raises(lr.InputError, match=r"did you mean n\?"):
-        lr.tasks.SparseClassification(N=3)
+        tasks.SparseClassification(N=3)
     with pytest.raises(lr.InputError, match=r"unknown key; no key is accepted here$"):
-        lr.losses.Squared(zzz=2)
+        squared(zzz=2)

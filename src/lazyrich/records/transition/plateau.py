@@ -1,5 +1,7 @@
 """The plateau: the window after the fit in which the test score rests."""
 
+import math
+
 import numpy as np
 from jaxtyping import Bool, Float
 
@@ -81,7 +83,7 @@ def _rests(
     An R2 below zero counts relative to its loss. Single records that deviate are left out.
     """
     found = np.zeros(len(times), bool)
-    earlier = times / np.e
+    earlier = times / math.e
     ends = np.searchsorted(earlier, times, side="right")
     for place in range(start, len(times)):
         end = int(ends[place])
