@@ -301,6 +301,9 @@ def test_a_browser_draws_the_curves_and_complains_of_nothing(golden, tmp_path):
     assert '<figure data-views="curves" class="on">' in found.stdout
     figure = views(Page(golden))["log"]
     assert found.stdout.count('class="trace scatter') == len(figure["data"])
+    # The key of the page has names as in print.
+    named = next(t["name"] for t in figure["data"] if t["legendgroup"] == "textbook")
+    assert f"</span>{named}</label>" in found.stdout
     groups = {trace["legendgroup"] for trace in figure["data"]} | {"phases"}
     assert found.stdout.count('type="checkbox"') == len(groups)
 

@@ -69,6 +69,8 @@ def _for_page(figure: description.Figure, view: str) -> dict[str, Any]:
     }
     for key, axis in layout.items():
         if key.startswith(("xaxis", "yaxis")):
+            # Whole numbers between powers of ten after a zoom; an older Plotly ignores this.
+            axis["minorloglabels"] = "complete"
             axis["uirevision"] = view
             axis["title"]["font"] = {"size": 13}
         if key.startswith("yaxis"):

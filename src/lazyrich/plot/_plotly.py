@@ -139,17 +139,16 @@ def _axis(axis: Axis) -> dict[str, Any]:
         "automargin": True,
     }
     if axis.scale == "log":
-        # Labels between powers of ten are whole numbers: 20, and not its first digit.
-        found |= {"minor": {"ticks": "outside", "ticklen": 3}, "minorloglabels": "complete"}
+        found["minor"] = {"ticks": "outside", "ticklen": 3}
         span = float(np.log10(axis.high / axis.low))
         if span >= _DECADES:
             # So few that Plotly labels powers of ten only, until a reader has zoomed in.
             found["nticks"] = int(min(span / _PER_LABEL, _LABELS))
         else:
-            # Some between powers, as plain numbers where these are short.
-            found["nticks"] = 3
-            if _PLAIN[0] <= axis.low and axis.high <= _PLAIN[1]:
-                found |= {"exponentformat": "none", "separatethousands": True}
+            # Some between powers, as plain numbers where these are short. Without a format Plotly
+            # shows the first digit of those between powers, 2 for 20.
+            is_plain = _PLAIN[0] <= axis.low and axis.high <= _PLAIN[1]
+            found |= {"nticks": 3, "tickformat": ",~g" if is_plain else "~e"}
     if axis.places:
         found["minor"] = {"ticks": ""}
         found["tickvals"] = [place.at for place in axis.places]

@@ -25,6 +25,15 @@
     return turns[shape].map(lines).join(", ");
   };
 
+  const MARKS = {
+    "circle-open": "○", square: "■", "square-open": "□", diamond: "◆", "diamond-open": "◇",
+    "triangle-up": "▲", "triangle-up-open": "△", "triangle-down": "▼", "triangle-down-open": "▽",
+    "star-open": "☆", "x-thin-open": "×", "cross-thin-open": "+", "y-down-open": "Y", "line-ew-open": "–",
+  };
+
+  // Names are markup for Plotly, and text for the page.
+  const plain = (text) => text.replace(/&(lt|gt|amp);/g, (_, name) => ({ lt: "<", gt: ">", amp: "&" })[name]);
+
   // The sample of a key: a line, or a patch for bands, spans and cells; none for a colour bar.
   const sample = (part) => {
     const found = make("span", { className: "sample" });
@@ -38,10 +47,13 @@
       if (hatch) found.style.backgroundImage = striped(hatch);
       if (hatch?.shape === ".") found.style.backgroundSize = "4px 4px";
       found.style.opacity = part.opacity ?? 1;
+    } else if (part.mode === "markers") {
+      found.classList.add("mark");
+      found.textContent = MARKS[part.marker.symbol] ?? "●";
+      found.style.color = part.line.color;
     } else if (part.line) {
       const dashes = { solid: "solid", dot: "dotted" };
-      const drawn = part.mode === "markers" ? "dotted" : (dashes[part.line.dash ?? "solid"] ?? "dashed");
-      found.style.borderTop = `3px ${drawn} ${part.line.color}`;
+      found.style.borderTop = `3px ${dashes[part.line.dash ?? "solid"] ?? "dashed"} ${part.line.color}`;
     }
     return [found];
   };
@@ -93,17 +105,22 @@
       return Plotly.react(live, data, layout, config);
     };
     const parts = new Map();
-    for (const part of [...views[now].data, ...views[now].layout.shapes])
+    const labels = new Map();
+    for (const part of [...views[now].data, ...views[now].layout.shapes]) {
+      // A group whose parts have one name has this label.
+      const label = plain(part.name);
+      labels.set(part.legendgroup, (labels.get(part.legendgroup) ?? label) === label ? label : part.legendgroup);
       // Of the parts of a group a solid one is its sample.
       if (!parts.has(part.legendgroup) || (isDashed(parts.get(part.legendgroup)) && part.line && !isDashed(part)))
         parts.set(part.legendgroup, part);
+    }
     const title = views[now].layout.meta.key;
     const toggle = (part) => (on) => {
       hidden[on ? "delete" : "add"](part);
       draw();
     };
     const shown = [...parts].map(([name, part]) =>
-      choice("checkbox", "", name, true, toggle(name), ...sample(part)),
+      choice("checkbox", "", labels.get(name), true, toggle(name), ...sample(part)),
     );
     const scales = names.map((name) =>
       choice("radio", "view-" + place, name, name === now, () => {
