@@ -163,7 +163,7 @@ def test_a_pilot_is_the_training_at_a_higher_rate_with_its_memory_and_state():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"steps": None}, "steps = None: is needed for pilots"),
+        ({"steps": None}, "steps = None: should be given for pilots"),
         ({"steps": 300}, "steps = 300: takes too few steps: pilots need 100, so the run 400"),
         ({"t1": 3.0}, "t1 = 3.0: should be left out for pilots"),
         ({"subset": 2}, "subset = 2: should be left out for pilots"),
@@ -205,4 +205,6 @@ def test_addition_by_adamw_and_its_control():
     assert found.verdict in ("grok", "immediate")
     assert found.step50 == pytest.approx(came.t50, rel=0.5)
     assert found.step50_interval[0] < came.t50 < found.step50_interval[1]
-    assert control.verdict == "none"
+    assert (control.verdict, control.confidence) == ("none", "medium")
+    assert control.advice == "Use more training samples or another model, or raise steps."
+    assert any("still moves at its end" in reason for reason in control.reasons)

@@ -16,7 +16,7 @@ class Horizon:
 
     - `unit`, what comes before a time, and `digits`, how its number is written;
     - `has_control`, whether random labels can be tried as a control; `larger`, what to change for
-        a delay.
+        a delay; `is_end`, whether nothing changes after it.
     """
 
     name: str
@@ -25,6 +25,7 @@ class Horizon:
     digits: Callable[[float], str]
     has_control: bool
     larger: str
+    is_end: bool = True
 
     @classmethod
     def of(cls, experiment: Experiment) -> "Horizon":
@@ -89,7 +90,8 @@ def _of_word(verdict: Verdict, low: float, high: float, horizon: Horizon) -> str
         until = horizon.shown(low)
         return f"Stop before {until}, or lower weight_decay: the test score falls later."
     if verdict == "none":
-        return "Use more training samples or another model: a longer run has no effect."
+        then = "a longer run has no effect" if horizon.is_end else f"or raise {horizon.name}"
+        return f"Use more training samples or another model{':' if horizon.is_end else ','} {then}."
     if math.isnan(high):
         text = "Stop at the fit: the test score does not change later. For a delay,"
         return f"{text} {horizon.larger}."

@@ -152,6 +152,9 @@ def _verdict(
             text = f"the pilot at factor {pilot.factor} gives the verdict {pilot.verdict}"
             both = pilot.verdict in _CHANGES and verdict in _CHANGES
             why.append(Reason(1 if both else 2, text))
+    if verdict == "none" and stable[-1].events.state == "moving":
+        text = "the pilot still moves at its end, so a longer run may change its score"
+        why.append(Reason(1, text))
     near = stable[-1].course.near(thresholds, _MARGIN, verdict)
     if near:
         text = f"a small change of these thresholds changes the verdict: {', '.join(near)}"

@@ -33,6 +33,8 @@ class FromTorch(AbstractOwn):
         looked for among the layers, where those of `torch.nn.functional` are not seen.
     - The module must be a deterministic function of each input. Dropout and batch statistics in
         train mode are refused.
+    - The horizon `t1` of an experiment is the number of steps times the learning rate of SGD, over
+        $1 - \beta$ with momentum.
     - Only first derivatives are available. Methods that need more are refused.
     - **Raises** [`InputError`][lazyrich.InputError] for a module that cannot be used, and
         [`ComputationError`][lazyrich.ComputationError] if PyTorch is not installed.

@@ -189,7 +189,8 @@ def _pilot_steps(steps: int | None, **others: Any) -> int:
             accepted = "should be left out for pilots, which take steps, optimizer and all samples"
             raise InputError(key, value, accepted)
     if not isinstance(steps, int) or steps < 1:
-        raise InputError("steps", steps, "is needed for pilots: the number of steps planned")
+        accepted = "should be given for pilots: the number of steps planned, a whole number"
+        raise InputError("steps", steps, accepted)
     return steps
 
 

@@ -65,7 +65,10 @@ def _concluded(asked: Asked, pilots: list[Pilot], records: list[xr.Dataset]) -> 
     advice = _FOLLOW
     if said.verdict != "cannot_say":
         larger = "start from larger parameters"
-        horizon = Horizon("steps", float(asked.steps), "step ", "{:,.0f}".format, True, larger)
+        horizon = Horizon(
+            "steps", float(asked.steps), "step ", "{:,.0f}".format, has_control=True,
+            larger=larger, is_end=nearest.events.state != "moving",
+        )  # fmt: skip
         low, high = said.t50_interval
         until = low, high * said.held_after
         advice = advice_by_verdict(said.verdict, said.outcome, until, horizon)
