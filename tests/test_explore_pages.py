@@ -10,6 +10,7 @@ import pytest
 import lazyrich as lr
 
 from .explorer import Served, served
+from .test_explore_keyboard import FOCUSED, press
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -92,6 +93,35 @@ def test_a_cell_is_opened_with_a_click_and_the_colour_changes(explorer, new_page
     page.get_by_label("seed", exact=True).select_option("1")
     page.get_by_text("Runs with seed = 1.").wait_for()
     assert "at.seed=1" in page.url
+
+
+def test_the_menus_of_the_map_are_used_by_keyboard(explorer, new_page):
+    page = new_page(explorer.address + "#map").page
+    drawn(page, "#map-figure")
+    press(page, "Colour", "ArrowDown")
+    page.wait_for_url("**colour=delay*")
+    page.locator("#map-figure").get_by_text("median delay t_test / t_train").wait_for()
+    press(page, "Across", "ArrowDown")
+    page.wait_for_url("**x=weight_decay*")
+    # The other key takes its place, and the menu keeps the focus.
+    assert "y=init_scale" in page.url
+    until(page, FOCUSED, lambda value: value[1:] == [True, "Across"])
+    until(
+        page,
+        "document.querySelector('#map-cells').getAttribute('aria-label')",
+        lambda value: value.startswith("Phase diagram over weight decay λ and initial scale α."),
+    )
+    press(page, "seed", "ArrowDown")
+    page.get_by_text("Runs with seed = 0.").wait_for()
+    press(page, "map-cells", "ArrowRight")
+    for key in ("ArrowUp", "Enter", "ArrowUp"):
+        page.keyboard.press(key)
+    # The last key stays in the cell, whose run is opened all the same.
+    where = "weight decay λ = 0.01, initial scale α = 100"
+    page.get_by_role("heading", name=where, exact=True).wait_for()
+    title = "The run at initial scale α = 100, weight decay λ = 0.01, seed = 0"
+    page.get_by_role("heading", name=title).wait_for(timeout=PATIENCE)
+    until(page, "document.activeElement.tagName", lambda value: value == "H3")
 
 
 def background(page, selector):

@@ -99,6 +99,7 @@ class MapView {
     this.app = app;
     this.known = new Map(); // answers for cells of the view that is shown
     this.cell = null;
+    this.asked = null; // the last question for a cell, until it fails
     this.started = null;
     this.controls = make("div", { className: "bar" });
     this.notes = make("div");
@@ -269,9 +270,16 @@ class MapView {
     let found = this.known.get(key);
     if (!found) {
       const of = this.found;
+      // A cell is asked for once: a second question would end the first, which may open its run.
+      if (this.asked?.key !== key || this.asked.of !== of) {
+        const answer = this.app.socket.ask("map.cell", { ...this.view, column, row }, { slot: "cell" });
+        this.asked = { key, of, answer };
+      }
+      const { answer } = this.asked;
       try {
-        found = await this.app.socket.ask("map.cell", { ...this.view, column, row }, { slot: "cell" });
+        found = await answer;
       } catch (error) {
+        if (this.asked?.answer === answer) this.asked = null;
         return this.fail(error);
       }
       if (of !== this.found) return;
