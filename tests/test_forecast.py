@@ -249,8 +249,10 @@ def test_clock_does_not_know_the_scales(tmp_path):
     assert np.ptp(gap) > 0.08
     small = lr.sweeps.forecast_scores(found.isel({found["init_scale"].dims[0]: [0]}))
     assert small.num_timed == 1
-    # Where I creeps, a small error of the reading is a large one of the time.
-    assert 4 * small.error < small.baseline
+    # Where I grows slowly, a small error of it is a large error of the time: solved, from 5e-4 on.
+    solved = found["forecast_num_gradients"].values.ravel()
+    assert solved[0] > 0 == solved[1]
+    assert 30 * small.error < small.baseline
     both = lr.sweeps.forecast_scores(found)
     assert (both.num_runs, both.num_verdicts, both.num_right) == (2, 2, 2)
     assert both.coverage == 1
@@ -615,10 +617,9 @@ def test_intervals_contain_the_runs_of_other_sizes():
         for seed, scale in itertools.product(seeds, (10.0, 60.0, 300.0)):
             sizes = {"task.n": 100, "task.d": 2000, "task.k": k, "task.num_test": 1000}
             experiment = panel.with_changes({**sizes, "seed": seed, "init_scale": scale})
-            found = lr.forecast(experiment)
+            found = lr.forecast(experiment, passage="calibrated")
             run = lr.transition(lr.simulate(experiment))
             assert (found.verdict, run.outcome) == ("grok", "grokked")
-            assert found.num_gradients == 0
             low, high = found.t50_interval
             # In units of 1/lambda, the interval is not longer than half.
             assert high - low < 0.55 / experiment.weight_decay
@@ -641,7 +642,9 @@ def test_intervals_of_a_solve_contain_ties_of_few_test_samples():
         found = lr.forecast(experiment, passage="solved")
         run = lr.transition(lr.simulate(experiment))
         low, high = found.t50_interval
-        assert high < 1.6 * low
+        assert high < 1.65 * low
+        # Begun at I = 0.05, the solve of the first draw would be off by 0.27.
+        assert abs(np.log(found.t50 / run.t50)) < 0.06
         inside.append(low <= run.t50 <= high)
     assert all(inside)
 

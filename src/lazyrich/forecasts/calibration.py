@@ -8,6 +8,7 @@ from typing import Any
 
 from .._core.toml import parse_toml
 from ..experiments.experiment import Experiment
+from .phase import Clock
 
 # The names of the descriptors of data in reasons.
 _NAMES = {
@@ -22,6 +23,8 @@ _NAMES = {
 }
 # The error of log t50 of a solved transition for families without runs that measure it.
 _ERROR = 0.03
+# The factor between the ends of an interval above which a solve is worth its cost.
+_WIDE = 1.5
 # The number of training samples at which constants are given.
 _SAMPLES = 60
 
@@ -98,6 +101,10 @@ class Family:
             middle=self.middle + self.spread * log_k + by_n,
             high=self.high + most * log_k + by_n,
         )
+
+    def is_wide(self, clock: Clock) -> bool:
+        """Whether the ends of the interval of $t_{50}$ differ by more than a factor of 1.5."""
+        return clock.when(self.high) > _WIDE * clock.when(self.low)
 
 
 def families() -> dict[str, Family]:

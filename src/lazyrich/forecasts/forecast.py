@@ -162,8 +162,8 @@ def forecast(
         neither a calibration nor a rich predictor; or, for optimisers with a learning rate,
         `pilot`, which runs the experiment at 16 and 8 times the learning rate, and at 4 times
         where one of these is unstable, and uses no kernel. By default the better of the first two
-        for the family; for an optimiser that rescales gradients, such as AdamW, the default is
-        `cannot_say` at once, and nothing is computed;
+        for the family, and for diagonal nets also for the run; for an optimiser that rescales
+        gradients, such as AdamW, the default is `cannot_say` at once, and nothing is computed;
         `max_test`, the number of test samples used for scores; `thresholds`, which define a fit
         and a change of the test score; `watcher`, called with the forecast by the calibrated
         constant before the transition is solved, if it is solved. An exception in the watcher ends
@@ -229,7 +229,9 @@ def forecast_on(
     )
     family = family_of(experiment, predictions.direction).on(experiment.loss.kind_name(), like)
     here, solved = family.at(number, len(problem.train.y)), None
-    wanted = family.solve and predictions.subsets is None
+    # A diagonal net is solved in its dual, at little more than the cost of the kernel flow.
+    affordable = problem.model.diagonal_depth is not None and here.is_wide(predictions.phase.clock)
+    wanted = (family.solve or affordable) and predictions.subsets is None
     if options.passage == "solved" or (options.passage is None and wanted):
         if watcher is not None:
             watcher(_concluded(prepared, options, predictions, here, None, {**seconds}))

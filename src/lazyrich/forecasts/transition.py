@@ -20,8 +20,10 @@ from .phase import KernelPhase
 from .verdict import Reason
 
 # The solve begins when the kernel has changed by 5 % along the dual. The error of the expansion is
-# about as large there, and the steps before that time are saved.
-_LOG_BEGIN = math.log(0.05)
+# about as large there, and the steps before that time are saved. Where the indicator grows slowly in
+# log t, such an error is a large error of the time. For diagonal nets an earlier begin helps, because
+# their parameters are exact in the dual; for polynomial regression it made errors larger.
+_LOG_BEGIN, _LOG_EARLY, _SLOW = math.log(0.05), math.log(5e-4), 0.7
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,6 +84,15 @@ def params_at(phase: KernelPhase, index: int) -> Any:
     )
 
 
+def _begin(phase: KernelPhase) -> float:
+    """The time at which the solve begins; NaN if the indicator is small up to the horizon."""
+    begin, doubled = (phase.clock.when(_LOG_BEGIN + more) for more in (0.0, math.log(2)))
+    if phase.problem.model.diagonal_depth is None or not begin > 0:
+        return begin
+    slope = math.log(doubled / begin) / math.log(2)
+    return phase.clock.when(_LOG_EARLY) if slope > _SLOW else begin
+
+
 def solve_transition(
     prepared: PreparedProblem,
     phase: KernelPhase,
@@ -96,7 +107,7 @@ def solve_transition(
     - **Takes** `flow`, the course of the kernel flow.
     """
     experiment, data = prepared.experiment, prepared.data
-    begin = phase.clock.when(_LOG_BEGIN)
+    begin = _begin(phase)
     if math.isnan(phase.t_end) or not 0 < begin < experiment.t1:
         return None
     index = int(np.searchsorted(phase.times, begin))
