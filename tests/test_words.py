@@ -52,6 +52,17 @@ def test_a_plateau_is_where_the_score_rests(at_fit, thresholds):
     assert (events.outcome, events.moves_with_fit) == ("grokked", False)
 
 
+def test_a_long_log_has_the_same_plateau():
+    # Of 30,000 records a part is searched, evenly spaced in log time or in time.
+    test = np.exp(-2 * TIMES) + 0.3 * SLOW + 0.4 * step(1, 0, 2000)
+    for times in (np.geomspace(1e-2, 1e4, 30_000), np.linspace(0.1, 1e4, 30_000)):
+        long = regression(
+            np.interp(times, TIMES, TRAIN), np.interp(times, TIMES, test), times=times
+        )
+        assert long.plateau_score == pytest.approx(0.6, abs=0.01)
+        assert long.t50 == pytest.approx(2000, rel=5e-3)
+
+
 def test_a_plateau_that_is_there_at_the_fit_is_kept():
     # Two late steps, of which the first is no part of the fit: the training loss is constant.
     test = 0.2 * step(1, 0, 30) + 0.4 + 0.3 * step(1, 0, 2000)
@@ -164,6 +175,10 @@ def test_an_excursion_is_held_counts_and_is_above_chance():
     rise = np.where(abs(np.arange(602) - 300) < 3, 0.9, 0.6)
     untrained = classification(rise, train=np.full(602, 0.8))
     assert (untrained.outcome, round(untrained.excursion, 6)) == ("untrained", 0.3)
+    # Its errors count as well, though it has no plateau.
+    less = np.where(rise > 0.7, 0.72, rise)
+    found = [classification(less, num, np.full(602, 0.8)).excursion for num in (5e3, 50.0)]
+    np.testing.assert_allclose(found, [0.12, np.nan])
     # No excursion: a change that stays.
     assert np.isnan(classification(step(0.5, 1, 300)).excursion)
 
@@ -249,6 +264,12 @@ def test_a_run_that_is_too_short_to_move_has_not_settled():
     curves["train_loss"] = curves["test_loss"]
     assert read_off(TIMES, curves, "stationary", scales=scales).state == "settled"
     assert read_off(TIMES, curves, "completed", scales=Scales(1.0, 1.0)).state == "settled"
+    # Without a loss and a norm nothing is known of it; records without values are left out.
+    scores = {"train_accuracy": np.full(602, 0.8), "test_accuracy": np.full(602, 0.6)}
+    undecayed = Scales(chance=0.5, weight_decay=0.0)
+    assert read_off(TIMES, scores, "completed", scales=undecayed).state == "settled"
+    scores["train_loss"] = np.where(TIMES > 0, step(0.9, 0.5, 1.0), np.nan)
+    assert read_off(TIMES, scores, "completed", scales=undecayed).state == "settled"
 
 
 def described(kind=Description):

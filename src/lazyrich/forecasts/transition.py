@@ -90,7 +90,8 @@ def _begin(phase: KernelPhase) -> float:
     if phase.problem.model.diagonal_depth is None or not begin > 0:
         return begin
     slope = math.log(doubled / begin) / math.log(2)
-    return phase.clock.when(_LOG_EARLY) if slope > _SLOW else begin
+    early = phase.clock.when(_LOG_EARLY) if slope > _SLOW else begin
+    return early if early > 0 else begin
 
 
 def solve_transition(

@@ -143,9 +143,8 @@ class AbstractModel(Choice):
     def apply(self, params: Any, x: Shaped[Array, "n d"]) -> Float[Array, " n *c"]:
         """Outputs on `x`: shape `(n,)`, or `(n, c)` for a model with `c` outputs.
 
-        - **Takes** `params` in the structure of `init`, such as `record.params()`; `x`, inputs
-            scaled as those of the training are, with `standardise` of the task by the same numbers.
-        - For a loss of signs, a positive output is the label 1.
+        - **Takes** `params`, such as `record.params()`; `x`, scaled as the training inputs were.
+        - For a loss of signs, a positive output means the label 1.
         """
 
     @promoted

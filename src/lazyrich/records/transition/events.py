@@ -12,7 +12,7 @@ from .words import MORE_TESTS, RECENT, STRICTER, Outcome, State, advice_on, stat
 # A training score at the end below this value is mentioned.
 _FITS = 0.99
 # A change of an accuracy by fewer standard errors is doubtful.
-_ERRORS = 2.0
+ERRORS = 2.0
 # Two standard errors from this value on are mentioned: by default it is a change that counts.
 _COARSE = 0.1
 # Rounding of differences of scores.
@@ -159,7 +159,7 @@ class Transition:
     def is_within_error(self) -> bool:
         """Whether the outcome is decided by a change of less than two standard errors."""
         size = abs(self.final_score - self.plateau_score)
-        return self.outcome in _BY_CHANGE and size < _ERRORS * self.change_error
+        return self.outcome in _BY_CHANGE and size < ERRORS * self.change_error
 
     @property
     def depends_on_fit(self) -> bool:
@@ -268,7 +268,7 @@ class Transition:
             parts.append(f"ceiling {self.ceiling:.3g}{exceeded}")
         if not math.isnan(self.chance):
             parts.append(f"chance {self.chance:.3g}")
-        coarse = _ERRORS * self.standard_error >= _COARSE
+        coarse = ERRORS * self.standard_error >= _COARSE
         if coarse and not self.is_within_error and not math.isnan(self.plateau_score):
             error = f"{self.standard_error:.2g} for {self.num_test:.0f} test samples"
             parts.append(f"standard error {error}")

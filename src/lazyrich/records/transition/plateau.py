@@ -9,6 +9,9 @@ from .thresholds import Thresholds
 
 # The training loss still falls during a motion of the score that divides it by this number.
 _FALLS = 3.0
+# Rests are searched among this many records, evenly spaced in log time, of a longer record. The
+# cost of all records grows with the square of their number.
+_MOST = 1000
 # A change comes with the fit if this part of it is made while the training loss falls to a tenth.
 _WITH_FIT = 0.25
 
@@ -59,12 +62,16 @@ def _end_of_fit(
     """
     if times[start] <= 0 or not np.isfinite(train_loss[start]):
         return start
-    rests = _rests(times, test, start, thresholds)
+    places = np.arange(start, len(times))
+    if len(places) > _MOST:
+        spaced = np.searchsorted(times, np.geomspace(times[start], times[-1], _MOST))
+        places = np.unique(np.clip(spaced, start, len(times) - 1))
+    rests = _rests(times[places], test[places], thresholds)
     edges = np.flatnonzero(np.diff(np.concatenate([[False], rests, [False]]).astype(int)))
     best, longest = start, 0.0
-    for first, last in edges.reshape(-1, 2):
-        length = float(np.log(times[last - 1] / times[first])) + 1
-        level = float(np.median(test[first:last]))
+    for first, last in zip(places[edges[::2]], places[edges[1::2] - 1], strict=True):
+        length = float(np.log(times[last] / times[first])) + 1
+        level = float(np.median(test[first : last + 1]))
         counts = first == start or (
             abs(late - level) >= thresholds.change
             and abs(level - test[start]) >= 0.5 * thresholds.change
@@ -76,7 +83,7 @@ def _end_of_fit(
 
 
 def _rests(
-    times: Float[np.ndarray, " t"], test: Float[np.ndarray, " t"], start: int, limits: Thresholds
+    times: Float[np.ndarray, " t"], test: Float[np.ndarray, " t"], limits: Thresholds
 ) -> Bool[np.ndarray, " t"]:
     """Whether the score moves by less than `Thresholds.settled` in the next factor of e in time.
 
@@ -85,11 +92,12 @@ def _rests(
     found = np.zeros(len(times), bool)
     earlier = times / math.e
     ends = np.searchsorted(earlier, times, side="right")
-    for place in range(start, len(times)):
-        end = int(ends[place])
-        if earlier[-1] < times[place] or end - place < max(3, limits.sustained):
-            continue
+    for place, end in enumerate(ends):
+        if earlier[-1] < times[place]:
+            break
         values = test[place:end]
+        if len(values) < max(3, limits.sustained):
+            continue
         low, high = np.quantile(values, [0.1, 0.9]) if len(values) > 9 else np.sort(values)[[0, -1]]
         found[place] = high - low < limits.settled * max(1.0, 1.0 - high)
     return found

@@ -71,9 +71,11 @@ def _drift(times: Float[np.ndarray, " t"], values: Float[np.ndarray, " t"]) -> f
 def _has_moved(curves: Curves, rate: float) -> bool:
     """Whether the training loss or the norm has changed by a fraction `rate` or more.
 
-    Signs of outputs, and so accuracies, can be right after the first step of a run from zero."""
-    known = [curves[name] for name in ("train_loss", "param_norm") if name in curves]
-    return any(np.ptp(values) >= rate * np.max(np.abs(values)) for values in known if len(values))
+    True if neither is recorded. Signs of outputs, and so accuracies, can be right after the first
+    step of a run from zero."""
+    recorded = [curves[name] for name in ("train_loss", "param_norm") if name in curves]
+    known = [values[~np.isnan(values)] for values in recorded if not np.isnan(values).all()]
+    return not known or any(np.ptp(values) >= rate * np.max(np.abs(values)) for values in known)
 
 
 def _apart(a: float, b: float) -> float:

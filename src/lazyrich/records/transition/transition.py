@@ -12,7 +12,7 @@ from ..described import check_record
 from .arrival import has_arrived
 from .change import ROUNDING, Change, outcome_of
 from .crossing import NEVER, change_times, is_bound, sustained_crossing
-from .events import Transition, unknown_transition
+from .events import ERRORS, Transition, unknown_transition
 from .excursion import excursion_of
 from .plateau import plateau_of
 from .scales import scales_of_record
@@ -117,6 +117,7 @@ def _with_excursion(
     late = found.final_score
     early = late if math.isnan(found.plateau_score) else found.plateau_score
     start = int(np.searchsorted(times, found.plateau[0]))  # the end if there is no plateau
+    errors = [standard_error(found.scored_by, score, found.num_test) for score in (early, late)]
     excursion = excursion_of(
         times,
         np.fmax(test, found.chance),
@@ -124,7 +125,7 @@ def _with_excursion(
         late=float(np.fmax(late, found.chance)),
         start=start,
         sustained=thresholds.sustained,
-        least=max(thresholds.change - ROUNDING, np.nan_to_num(2 * found.change_error)),
+        least=max(thresholds.change - ROUNDING, np.nan_to_num(ERRORS * math.hypot(*errors))),
     )
     return dataclasses.replace(
         found,
