@@ -10,6 +10,7 @@ import typer
 
 from lazyrich._core.description import Choice
 from lazyrich.cli import app
+from lazyrich.cli.kinds import KEYS_FILE, keys_text
 from lazyrich.dynamics import Ending
 from lazyrich.experiments import Experiment
 from lazyrich.forecasts.verdict import Verdict
@@ -141,6 +142,8 @@ def _default(field: Any, key: str) -> str:
 def command_line() -> str:
     """The page of the command line: every command with its arguments and options."""
     group: Any = typer.main.get_command(app)
+    # The commands have the keys of the file, which can be older than the classes.
+    written = KEYS_FILE.read_text(encoding="utf-8")
     lines = [
         "# Command line",
         "",
@@ -152,7 +155,8 @@ def command_line() -> str:
         "the version.",
     ]
     for name, command in group.commands.items():
-        lines += ["", f"## `lazyrich {name}`", "", *_help(command.help or ""), ""]
+        words = (command.help or "").replace(written, keys_text())
+        lines += ["", f"## `lazyrich {name}`", "", *_help(words), ""]
         lines += ["| argument or option | meaning |", "|---|---|"]
         lines += [_parameter(each) for each in command.params if not _is_help(each)]
     return "\n".join(lines) + "\n"

@@ -26,7 +26,8 @@ HORIZONS = (1e-300, 1e-30, 1e-6, 1.0, 1e3, 1e6, 1e30, 1e300)
 DECAYS = (0.0, 1e-300, 1e-6, 1.0, 1e3, 1e8)
 SCALES = (1e-12, 1e-6, 1.0, 1e6, 1e12)
 FLOW = lr.dynamics.Flow(max_steps=2000)
-MODELS: dict[str, tuple[Any, Any, Any]] = {
+Setup = tuple[Any, Any, Any]  # model, loss and dynamics
+MODELS: dict[str, Setup] = {
     "linear": (lr.models.MLP(widths=(), bias=False), lr.losses.Squared(), FLOW),
     "logistic": (lr.models.MLP(widths=(), bias=False), lr.losses.Logistic(), FLOW),
     "tanh": (lr.models.MLP(widths=(4,), activation="tanh"), lr.losses.Squared(), FLOW),
@@ -54,8 +55,8 @@ def drawn(num: int) -> list[Any]:
     return found
 
 
-def experiment(name: str, t1: float, weight_decay: float, init_scale: float) -> lr.Experiment:
-    model, loss, dynamics = MODELS[name]
+def experiment(setup: Setup, t1: float, weight_decay: float, init_scale: float) -> lr.Experiment:
+    model, loss, dynamics = setup
     signs = isinstance(loss, lr.losses.Logistic)
     y, y_test = (np.sign(Y), np.sign(Y_TEST)) if signs else (Y, Y_TEST)
     return lr.Experiment(
@@ -84,17 +85,18 @@ def flat(params: Any) -> np.ndarray:
     return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(params)])
 
 
-def check(name: str, t1: float, weight_decay: float, init_scale: float) -> None:
+def check(setup: Setup, t1: float, weight_decay: float, init_scale: float) -> None:
     """What a run at any scale must have."""
+    is_linear = setup is MODELS["linear"]
     begin = time.process_time()
     record, refused = None, ""
     try:
-        record = lr.simulate(experiment(name, t1, weight_decay, init_scale), keep_params=(0.0,))
+        record = lr.simulate(experiment(setup, t1, weight_decay, init_scale), keep_params=(0.0,))
     except (lr.InputError, lr.ComputationError) as error:
         refused = str(error)
     if record is None:
         assert "\n" not in refused
-        assert name != "linear", refused  # it can be followed at every scale
+        assert not is_linear, refused  # it can be followed at every scale
         return
     seconds = time.process_time() - begin
     events = lr.transition(record)
@@ -114,7 +116,7 @@ def check(name: str, t1: float, weight_decay: float, init_scale: float) -> None:
         loss = record["train_loss"].values  # a flow lowers it
         blank = float(record["blank_loss"])
         assert np.max(loss - np.minimum.accumulate(loss)) <= 0.01 * max(blank, loss[0])
-    if name == "linear":
+    if is_linear:
         right = linear_flow(flat(record.params(0.0)), weight_decay, end)
         found = flat(record.params())
         np.testing.assert_allclose(found, right, rtol=0, atol=1e-3 * np.max(np.abs(right)))
@@ -126,17 +128,18 @@ def check(name: str, t1: float, weight_decay: float, init_scale: float) -> None:
 @pytest.mark.battery
 @pytest.mark.parametrize(("name", "t1", "weight_decay", "init_scale"), drawn(24))
 def test_runs_at_extreme_scales(name, t1, weight_decay, init_scale):
-    check(name, t1, weight_decay, init_scale)
+    check(MODELS[name], t1, weight_decay, init_scale)
 
 
 @pytest.mark.battery
 def test_rounding_that_moves_a_fitted_net_is_said():
     # In 1e24 units of time rounding of the zero gradient undid the fit, and the run said immediate.
-    record = lr.simulate(experiment("tanh", 1e30, 0.0, 1e-6))
+    record = lr.simulate(experiment(MODELS["tanh"], 1e30, 0.0, 1e-6))
     assert record.attrs["ending"] == "imprecise"
     assert record["train_loss"].values.min() < 1e-20
     assert "lower t1" in lr.transition(record).advice
-    assert lr.simulate(experiment("tanh", 1e6, 0.0, 1e-6)).attrs["ending"] == "completed"
+    shorter = lr.simulate(experiment(MODELS["tanh"], 1e6, 0.0, 1e-6))
+    assert shorter.attrs["ending"] == "completed"
 
 
 @pytest.mark.battery
@@ -144,6 +147,6 @@ def test_rounding_that_moves_a_fitted_net_is_said():
 @pytest.mark.parametrize("t1", [1e-30, 1.0, 1e30])
 def test_models_with_extreme_output_scales(output_scale, t1):
     model = lr.models.MLP(widths=(4,), activation="tanh", output_scale=output_scale)
-    MODELS["scaled"] = (model, lr.losses.Squared(), FLOW)
+    scaled = (model, lr.losses.Squared(), FLOW)
     for weight_decay in (0.0, 1e-3):
-        check("scaled", t1, weight_decay, 1.0)
+        check(scaled, t1, weight_decay, 1.0)

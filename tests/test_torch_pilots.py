@@ -74,7 +74,7 @@ def test_gradient_descent_in_closed_form():
     assert (found.flow, found.experiment) == (None, None)
     assert math.isnan(found.step_kernel_end)
     assert any("19 % of those of the training" in reason for reason in found.reasons)
-    assert "step" in found.advice
+    assert found.advice.startswith("Run to step ")
     assert "pilots" not in found.summary()
 
 
@@ -167,6 +167,7 @@ def test_a_pilot_is_the_training_at_a_higher_rate_with_its_memory_and_state():
         ({"steps": 300}, "steps = 300: takes too few steps: pilots need 100, so the run 400"),
         ({"t1": 3.0}, "t1 = 3.0: should be left out for pilots"),
         ({"subset": 2}, "subset = 2: should be left out for pilots"),
+        ({"degree": 2.0}, "degree = 2.0: should be left out"),
         ({"optimizer": None}, "optimizer = 'NoneType': should be a torch.optim.SGD, Adam"),
         ({"optimizer": torch.optim.LBFGS}, "optimizer = 'LBFGS': should be"),
         ({"loss": "mean"}, "loss = 'mean': should be cross_entropy"),

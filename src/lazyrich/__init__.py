@@ -4,7 +4,7 @@ from typing import Any
 
 import lazy_loader
 
-from ._core.imports import same_numbers as _same_numbers
+from ._core.imports import keeping_numpy_state as _keeping_numpy_state
 
 _find, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
@@ -14,5 +14,5 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version(__name__)
-    with _same_numbers():
+    with _keeping_numpy_state():
         return _find(name)

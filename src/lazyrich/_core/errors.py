@@ -44,7 +44,10 @@ def _shown(value: object) -> str:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """` (did you mean ...?)` for a name similar to a known one, or its first part, or empty."""
+    """` (did you mean ...?)` with a similar known name, or one of which `name` is the first part.
+
+    Parts end at underscores, and capitals do not count. Empty if there is no such name.
+    """
     known = list(known)
     near = get_close_matches(name, known, n=1)
     near = near or [other for other in known if f"{other.lower()}_".startswith(f"{name.lower()}_")]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 
 @contextlib.contextmanager
-def same_numbers() -> Iterator[None]:
+def keeping_numpy_state() -> Iterator[None]:
     """Restores the global random state of NumPy: JAX draws from it when it is first imported."""
     numpy = sys.modules.get("numpy")
     if numpy is None or "jax" in sys.modules:

@@ -49,9 +49,10 @@ def _is_spoiled(prepared: PreparedProblem, trajectory: Trajectory) -> bool:
     return trajectory.is_whole and not error <= prepared.experiment.dynamics.output_error
 
 
-# A flow with a loss that was below the first and is above the second part of that of zero outputs.
+# A flow has lost its fit if its loss was below the first fraction of the loss of zero outputs, and
+# has risen by more than the second.
 _FITTED, _RISEN = 1e-6, 1e-2
-# A flow in which decay has not acted, up to this value of lambda t, does not raise its loss.
+# Up to this value of lambda t decay has not acted, and a flow cannot raise its loss.
 _UNDECAYED = 1e-3
 
 

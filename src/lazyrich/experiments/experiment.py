@@ -77,7 +77,7 @@ class Experiment(Description):
     dynamics: AbstractDynamics = ReducedFlow()
     times: Annotated[Times, _help("when to record")] = Times()
     probes: Annotated[
-        tuple[str | AbstractProbe, ...], _help("what to record, names; +NAME adds one")
+        tuple[str | AbstractProbe, ...], _help("names of probes; --set probes=+NAME adds one")
     ] = tuple(BUILT_IN)
     name: Annotated[str, _help("free text")] = "experiment"
     published: Published | None = None

@@ -161,9 +161,10 @@ def forecast(
         `solved`, which solves the run itself from the end of the kernel phase on and requires
         neither a calibration nor a rich predictor; or, for optimisers with a learning rate,
         `pilot`, which runs the experiment at 16 and 8 times the learning rate, and at 4 times
-        where one of these is unstable, and uses no kernel. By default the better of the first two
-        for the family, and for diagonal nets also for the run; for an optimiser that rescales
-        gradients, such as AdamW, the default is `cannot_say` at once, and nothing is computed;
+        where one of these is unstable, and uses no kernel. By default that one of the first two
+        which is more accurate for the family. A diagonal net is also solved if the ends of its
+        calibrated interval differ by more than a factor of 1.5. For an optimiser that rescales
+        gradients, such as AdamW, the default computes nothing and returns `cannot_say`;
         `max_test`, the number of test samples used for scores; `thresholds`, which define a fit
         and a change of the test score; `watcher`, called with the forecast by the calibrated
         constant before the transition is solved, if it is solved. An exception in the watcher ends

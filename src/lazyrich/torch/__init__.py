@@ -5,7 +5,7 @@ from typing import Any
 import lazy_loader
 
 from .._core.errors import require as _require
-from .._core.imports import same_numbers as _same_numbers
+from .._core.imports import keeping_numpy_state as _keeping_numpy_state
 
 _find, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
@@ -13,5 +13,5 @@ _find, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 def __getattr__(name: str) -> Any:
     if name in __all__:
         _require("torch", "torch", f"lazyrich.torch.{name}")
-    with _same_numbers():
+    with _keeping_numpy_state():
         return _find(name)

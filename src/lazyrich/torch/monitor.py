@@ -244,7 +244,8 @@ class Monitor:
 
         - **Takes** the other options of that function, such as `steps`, `subset` and `passage`.
         - With Adam or AdamW the answer is `cannot_say`, for every loss, and nothing is computed,
-            but with `passage="pilot"`, which trains copies of the net from here.
+            except with `passage="pilot"`, which trains copies of the net from its present state and
+            in its present mode.
         - **Raises** [`InputError`][lazyrich.InputError] as that function, which knows fewer losses
             than the monitor; and in a process that does not record.
         """

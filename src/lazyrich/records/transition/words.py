@@ -195,7 +195,9 @@ RECENT = (
 RECENT += "for which a fit or a change must hold"
 
 MORE_TESTS = "use more test samples: the change is within two standard errors of the accuracy"
-STRICTER = "judge it by the threshold {} as well: outcome and times depend on what counts as a fit"
+STRICTER = (
+    "judge the run by the threshold {} as well: outcome and times depend on what counts as a fit"
+)
 
 
 def advice_on(outcome: str, state: State, ending: str, *, logged: bool = False) -> str:

@@ -28,7 +28,7 @@ from .answer import TorchForecast
 from .data import arrays_of, batch_size_of
 from .losses import converted_loss
 from .optimisers import Trained, trained_by
-from .pilot_run import Asked
+from .pilot_run import PlannedTraining
 from .pilots import forecast_by_pilots
 
 # The most training samples that are read.
@@ -64,7 +64,8 @@ def forecast(
 
     The module becomes the model [`FromTorch`][lazyrich.models.FromTorch] of an experiment with its
     present parameters, and the answer is that of [`forecast`][lazyrich.forecast] for it. The module
-    itself is not changed. Dropout and batch normalisation must be in `eval` mode.
+    itself is not changed. Except for pilots, dropout and batch normalisation must be in `eval`
+    mode.
 
     - **Takes** `net`; `train` and `test`: pairs `(x, y)` of tensors or arrays, a `Dataset`, or a
         `DataLoader`; `loss`, the name of a loss of lazyrich, such as `cross_entropy`, or
@@ -81,11 +82,12 @@ def forecast(
         `select`, a choice among the outputs, such as `lambda f: f[:, -1]`; `degree`, the degree of
         homogeneity, by default measured; `progress`, whether to show the stages on stderr: much of
         the first forecast of a net is compilation, which a second one does not repeat.
-    - `passage="pilot"` trains copies of the net in its present mode, dropout included, on `train`,
-        in batches if it is a `DataLoader`, otherwise on all samples; with copies of the optimiser
-        at 16 and 8 times its learning rate, and at 4 times where these disagree. This takes 3/16 or
-        7/16 of `steps`, which is required. Any loss that a [`Monitor`][lazyrich.torch.Monitor]
-        takes is accepted. Net, optimiser and random states stay as they are, to the last bit.
+    - `passage="pilot"` trains copies of the net on `train`, in the mode (`train` or `eval`) that
+        the net has, in batches if `train` is a `DataLoader`, otherwise on all samples; with copies
+        of the optimiser at 16 and 8 times its learning rate, and at 4 times where these disagree.
+        This takes 3/16 or 7/16 of `steps`, which is required. Any loss that a
+        [`Monitor`][lazyrich.torch.Monitor] takes is accepted. Net, optimiser and random states stay
+        as they are, to the last bit.
     - Without pilots, if a step does not follow the gradient, as with Adam, the verdict is
         `cannot_say` and nothing is computed. No step is given that is not known: without a
         calibration of such nets, `step50` is known only for pilots and if the transition is solved
@@ -96,13 +98,15 @@ def forecast(
         raise InputError("net", type(net).__name__, "should be a torch.nn.Module")
     if passage == "pilot":
         named = small_letters(loss.kind_name()) if isinstance(loss, AbstractLoss) else loss
-        asked = Asked(
+        planned = PlannedTraining(
             net=net, train=train, test=test, loss=named, optimizer=optimizer,
-            steps=_pilot_steps(steps, t1=t1, subset=subset, weight_decay=weight_decay),
+            steps=_pilot_steps(
+                steps, t1=t1, subset=subset, weight_decay=weight_decay, degree=degree
+            ),
             select=select, seed=seed, most=_MOST, max_test=max_test, thresholds=thresholds,
             name=name,
         )  # fmt: skip
-        return forecast_by_pilots(asked, progress=progress)
+        return forecast_by_pilots(planned, progress=progress)
     (x, y), num_train = arrays_of(train, _MOST, seed, "train")
     (x_test, y_test), _ = arrays_of(test, max_test, seed + 1, "test")
     model = _model(net, select, x)

@@ -34,7 +34,7 @@ _OPTIMISERS = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)
 
 
 @dataclass(frozen=True)
-class Asked:
+class PlannedTraining:
     """The training of which pilots are made.
 
     - `steps`, how many are planned; `most`, the number of training samples to take at most, and
@@ -65,21 +65,21 @@ def check_optimiser(optimizer: Any) -> None:
             raise InputError("optimizer.lr", float(group["lr"]), "should be positive")
 
 
-def piloted(asked: Asked, factor: int, listen: Listener) -> xr.Dataset:
+def piloted(planned: PlannedTraining, factor: int, listen: Listener) -> xr.Dataset:
     """The record of a pilot, with times in steps of the training. Draws random numbers."""
-    torch.manual_seed(asked.seed)
-    net, optimizer = _faster(unwrapped(asked.net), asked.optimizer, factor)
+    torch.manual_seed(planned.seed)
+    net, optimizer = _faster(unwrapped(planned.net), planned.optimizer, factor)
     steps = Steps()
     steps.attach(optimizer)
-    counts = Counts(max(_MEASURED, asked.max_test), 1, 1, 1)
+    counts = Counts(max(_MEASURED, planned.max_test), 1, 1, 1)
     setting = prepared(
-        net, (asked.train, asked.test), Objective(asked.loss), steps, counts,
-        select=asked.select, residues=None, seed=asked.seed,
+        net, (planned.train, planned.test), Objective(planned.loss), steps, counts,
+        select=planned.select, residues=None, seed=planned.seed,
     )  # fmt: skip
-    train = samples_of("train", asked.train, asked.most, asked.seed, setting.train.y.device)
-    batch = batch_size_of(asked.train, len(train.y))
+    train = samples_of("train", planned.train, planned.most, planned.seed, setting.train.y.device)
+    batch = batch_size_of(planned.train, len(train.y))
     rows, ending = Rows(), "completed"
-    for step in _trained(setting, optimizer, train, batch, asked.steps // factor):
+    for step in _trained(setting, optimizer, train, batch, planned.steps // factor):
         view = View(setting)
         row = fit(view) | {"param_norm": norms(view)["param_norm"]}
         if not all(math.isfinite(row[name]) for name in ("train_loss", "test_loss")):
@@ -87,11 +87,11 @@ def piloted(asked: Asked, factor: int, listen: Listener) -> xr.Dataset:
             break
         rows.add(step * factor, row)
         words = f"training loss {row['train_loss']:.3g}, test loss {row['test_loss']:.3g}"
-        listen(f"pilot at factor {factor}", step * factor / asked.steps, words)
+        listen(f"pilot at factor {factor}", step * factor / planned.steps, words)
     return make_record(
-        rows, (), in_flow_time=False, name=f"{asked.name}, {factor} times the learning rate",
+        rows, (), in_flow_time=False, name=f"{planned.name}, {factor} times the learning rate",
         weight_decay=steps.weight_decay, scales=setting.scales, ending=ending,
-        thresholds=asked.thresholds, about=about(setting, asked.seed, []) | _numbers(train),
+        thresholds=planned.thresholds, about=about(setting, planned.seed, []) | _numbers(train),
     )  # fmt: skip
 
 
@@ -102,8 +102,9 @@ def _numbers(train: Samples) -> dict[str, list[int]]:
 def _faster(net: nn.Module, optimizer: Any, factor: int) -> tuple[nn.Module, Any]:
     """Copies of net and optimiser, at a learning rate larger by a factor.
 
-    Moments forget in the same time, not in the same number of steps: the powers of Adam's betas,
-    and the share of the steps done, by which it corrects its moments.
+    The moments of Adam then forget in the same time, not in the same number of steps: its betas are
+    raised to the power `factor`, and the number of steps done, by which it corrects its moments, is
+    divided by it. The momentum of SGD is kept, because another one would change the speed.
     """
     try:
         net, optimizer = copy.deepcopy((net, optimizer))

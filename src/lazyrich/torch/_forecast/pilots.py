@@ -18,24 +18,24 @@ from ...forecasts.verdict import Reason, confidence_of
 from ...records.transition import scales_of_record
 from .._monitor.samples import same_randomness
 from .answer import TorchForecast
-from .pilot_run import Asked, check_optimiser, piloted
+from .pilot_run import PlannedTraining, check_optimiser, piloted
 
 _FOLLOW = "Follow the training with lazyrich.torch.Monitor, and ask lazyrich.remaining on the way."
 
 
-def forecast_by_pilots(asked: Asked, *, progress: bool) -> TorchForecast:
+def forecast_by_pilots(planned: PlannedTraining, *, progress: bool) -> TorchForecast:
     """The forecast from copies of a module, trained at 16, 8 and perhaps 4 times the learning rate.
 
     - **Raises** [`InputError`][lazyrich.InputError] for a training with too few steps, and for what
         cannot be copied or trained.
     """
-    check_optimiser(asked.optimizer)
+    check_optimiser(planned.optimizer)
     records: list[xr.Dataset] = []
-    title = f"forecast of {asked.name}"
+    title = f"forecast of {planned.name}"
     with listening(None, progress, title) as listen, same_randomness(), torch.enable_grad():
 
         def run(factor: int) -> Pilot:
-            record = piloted(asked, factor, listen)
+            record = piloted(planned, factor, listen)
             records.append(record)
             curves = {
                 str(name): value.values
@@ -45,19 +45,21 @@ def forecast_by_pilots(asked: Asked, *, progress: bool) -> TorchForecast:
             course = Course(record["time"].values.astype(float), curves, scales_of_record(record))
             num_tests = _about(record)["num_test"][0]
             ending = str(record.attrs["ending"])
-            return Pilot.of(factor, course, ending, asked.thresholds, num_tests, "step")
+            return Pilot.of(factor, course, ending, planned.thresholds, num_tests, "step")
 
-        pilots = falling_pilots(lambda factor: asked.steps / factor, run)
+        pilots = falling_pilots(lambda factor: planned.steps / factor, run)
     if not pilots:
-        raise InputError("steps", asked.steps, f"{TOO_FEW}; train the net itself")
-    return _concluded(asked, pilots, records)
+        raise InputError("steps", planned.steps, f"{TOO_FEW}; train the net itself")
+    return _concluded(planned, pilots, records)
 
 
-def _concluded(asked: Asked, pilots: list[Pilot], records: list[xr.Dataset]) -> TorchForecast:
-    said, _, nearest = conclude_by_pilots(unknown_pilots, pilots, asked.thresholds)
+def _concluded(
+    planned: PlannedTraining, pilots: list[Pilot], records: list[xr.Dataset]
+) -> TorchForecast:
+    said, _, nearest = conclude_by_pilots(unknown_pilots, pilots, planned.thresholds)
     computed = sum(int(record["time"].values[-1]) // p.factor
                    for p, record in zip(pilots, records, strict=True))  # fmt: skip
-    cost = f"{computed:,} steps were computed, {100 * computed / asked.steps:.0f} % of those of"
+    cost = f"{computed:,} steps were computed, {100 * computed / planned.steps:.0f} % of those of"
     reasons = [*said.reasons, Reason(0, f"{cost} the training")]
     num, num_all = _about(records[0])["num_train"]
     if num < num_all:
@@ -66,14 +68,14 @@ def _concluded(asked: Asked, pilots: list[Pilot], records: list[xr.Dataset]) -> 
     if said.verdict != "cannot_say":
         larger = "start from larger parameters"
         horizon = Horizon(
-            "steps", float(asked.steps), "step ", "{:,.0f}".format, has_control=True,
+            "steps", float(planned.steps), "step ", "{:,.0f}".format, has_control=True,
             larger=larger, is_end=nearest.events.state != "moving",
         )  # fmt: skip
         low, high = said.t50_interval
         until = low, high * said.held_after
         advice = advice_by_verdict(said.verdict, said.outcome, until, horizon)
     return TorchForecast(
-        name=asked.name,
+        name=planned.name,
         verdict=said.verdict,
         confidence=confidence_of(reasons),
         reasons=tuple(reason.text for reason in reasons),
