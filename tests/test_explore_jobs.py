@@ -240,6 +240,38 @@ def test_a_forecast_is_that_of_the_library_and_is_told_first_by_the_constant(pag
         assert part["run"] == answer["run"]
 
 
+def chosen(page: Page, asked: dict[str, Any], key: str, value: str) -> dict[str, Any]:
+    """An experiment in which a kind is chosen as the page does it."""
+    field = fields(page.ask("lab.describe", experiment=asked))[key]
+    (choice,) = [choice for choice in field["choices"] if choice["value"] == value]
+    return {**asked, "changes": {**asked["changes"], **choice["changes"]}}
+
+
+@pytest.mark.parametrize("kind", ["Adam", "AdamW"])
+def test_what_needs_pilots_is_said_at_once_and_without_curves(page, kind):
+    # Large enough for a forecast of a flow to wait until it is asked for.
+    large = {"base": "forecast/sparse", "changes": {**SMALL, "task.n": 1000, "task.d": 20_000}}
+    assert page.ask("lab.forecast", experiment=large)["waits"]
+    adam = chosen(page, large, "dynamics.kind", kind)
+    answer = page.ask("lab.forecast", experiment=adam)
+    assert (answer["verdict"], answer["confidence"], answer["t50"]) == ("cannot_say", "low", None)
+    assert answer["words"].startswith("Whether the test score changes cannot be said here.")
+    assert answer["advice"].startswith("Run pilots")
+    assert f"a step of {kind} is not proportional to the gradient" in answer["reasons"][0]
+    assert (answer["figure"], answer["caption"]) == (None, "")
+    assert "Press Run" in answer["stage"]
+    assert "wait until" not in page.ask("lab.describe", experiment=adam)["size"]["words"]
+    for what in ("pdf", "png"):
+        assert "press Run first" in page.refused("save", what=what, experiment=adam)
+    # The run is drawn with what is kept of this forecast, whatever made its record.
+    record = lr.open_record(Path(__file__).parent / "golden" / "record.nc")
+    finished.keep_record(record, {}, answer["run"], page.place)
+    figure = page.ask("lab.compare", runs=[answer["run"]])["figure"]
+    assert not [trace for trace in figure["log"]["data"] if "forecast" in trace["name"]]
+    assert any(trace["name"] == "test" for trace in figure["log"]["data"])
+    assert saved(page, "png", experiment=adam, run=answer["run"]).startswith(b"\x89PNG")
+
+
 @pytest.mark.slow
 def test_a_solved_forecast_shows_the_calibrated_one_first(page):
     wanted = {"base": "forecast/sparse", "changes": {**SMALL, "loss": {"kind": "Exponential"}}}

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import json
+import re
 import sys
 
 import jax
@@ -20,6 +21,7 @@ from lazyrich import cli
 from lazyrich._run.prepared import prepare
 from lazyrich.dynamics import Problem
 from lazyrich.forecasts import before_run
+from lazyrich.forecasts.advice import Horizon, advice_by_verdict
 from lazyrich.forecasts.before_run import follows_the_flow
 from lazyrich.forecasts.calibration import family_of
 from lazyrich.forecasts.conclude import calibrated, with_grain, with_steps
@@ -317,6 +319,15 @@ def test_adamw_is_told_to_run_pilots_before_anything_is_computed(monkeypatch):
     json.dumps(found.summary(), allow_nan=False)
     with pytest.raises(lr.InputError, match="has no curves to draw: run pilots"):
         lr.plot.forecast(found)
+
+
+def test_advice_writes_the_horizon_as_it_is_given():
+    horizon = Horizon.of(SPARSE.model_copy(update={"t1": 18.0}))
+    late = advice_by_verdict("grok", None, (10.0, 20.0), horizon)
+    assert late.startswith("Set t1 to 40 or more: ")
+    assert late.endswith(" after the present t1 = 18.")
+    unfitted = advice_by_verdict("none", "untrained", (np.nan, np.nan), horizon)
+    assert unfitted.endswith(": the training data are not fitted by t = 18.")
 
 
 def test_a_family_knows_the_data_that_it_is_from():
@@ -679,6 +690,13 @@ def test_a_score_that_changes_in_steps_has_a_wide_interval():
     interval, reasons = with_steps((0.9, 1.1), course, events, 0.03)
     assert interval == (min(0.9, low), high)
     assert confidence_of(reasons) == "medium"
+    found = re.search(r"from t = (\S+) to t = (\S+)$", reasons[0].text)
+    assert found is not None
+    assert [float(time) for time in found.groups()] == pytest.approx([low, high], rel=5e-3)
+    by_step = dataclasses.replace(events, unit="step")
+    assert with_steps((0.9, 1.1), course, by_step, 0.03)[1][0].text.endswith(
+        f"from step 1 to step {round(high):,}"
+    )
     # A straight change in log time between 10 and 11 is no step.
     ramp = np.interp(np.log(np.maximum(times, 1e-3)), np.log([10.0, 11.0]), [0.8, 1.0])
     straight = Course(times, {**curves, "test_accuracy": ramp}, course.scales)

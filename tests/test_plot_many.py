@@ -15,6 +15,7 @@ from matplotlib.text import Text
 import lazyrich as lr
 from lazyrich.maps import boundary, phase_diagram, scaling_fit
 from lazyrich.plot import describe
+from lazyrich.plot.describe._grid import Scale
 from lazyrich.plot.description import Figure, ticks
 from lazyrich.plot.description.style import luminance
 from lazyrich.plot.description.ticks import number_text
@@ -364,10 +365,21 @@ def test_a_map_without_room_for_all_values_labels_round_numbers():
 @pytest.mark.parametrize(
     ("value", "text"),
     [(0.0, "0"), (0.02, "0.02"), (-1.5, "−1.5"), (2 / 3, "0.6667"), (5000.0, "5000"),
-     (1e4, "10⁴"), (99999.9, "10⁵"), (3e-4, "3×10⁻⁴"), (-2.5e6, "−2.5×10⁶")],
+     (1e4, "10⁴"), (99999.9, "10⁵"), (3e-4, "3×10⁻⁴"), (-2.5e6, "−2.5×10⁶"),
+     (9999.9, "10⁴"), (-123456.0, "−1.235×10⁵")],
 )  # fmt: skip
 def test_numbers_as_labels(value, text):
     assert number_text(value) == text
+
+
+def test_axes_of_maps_write_numbers_as_other_axes_do():
+    for values, texts in (
+        ([-0.5, 0.0, 0.5], ["−0.5", "0", "0.5"]),
+        ([1e-4, 9999.0], ["0.0001", "9999"]),
+        ([-1e-5, 9999.9], ["−1×10⁻⁵", "10⁴"]),
+    ):
+        axis = Scale("key", np.array(values), "place").axis()
+        assert [place.label for place in axis.places] == texts
 
 
 def test_labels_between_powers_of_ten_have_the_power_of_their_own_number():

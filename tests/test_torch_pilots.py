@@ -78,6 +78,11 @@ def test_gradient_descent_in_closed_form():
     assert "pilots" not in found.summary()
 
 
+def test_advice_names_the_present_number_of_steps():
+    still = forecast_of_line(steps=1600, rate=1e-6)
+    assert still.advice.endswith(": the training data are not fitted by step 1,600.")
+
+
 def test_pilots_that_all_diverge_say_nothing():
     found = forecast_of_line(steps=1600, rate=1e9)
     assert (found.verdict, found.confidence) == ("cannot_say", "low")

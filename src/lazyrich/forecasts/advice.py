@@ -12,7 +12,7 @@ _UNSCORED = "Judge by the loss (threshold loss=VALUE): constant labels have no s
 
 @dataclass(frozen=True)
 class Horizon:
-    """The end of the run that is forecast, `at` a time called `name`.
+    """The end of the run that is forecast, `at` a time called `name`, written `shown_at`.
 
     - `unit`, what comes before a time, and `digits`, how its number is written;
     - `has_control`, whether random labels can be tried as a control; `larger`, what to change for
@@ -21,6 +21,7 @@ class Horizon:
 
     name: str
     at: float
+    shown_at: str
     unit: str
     digits: Callable[[float], str]
     has_control: bool
@@ -30,8 +31,8 @@ class Horizon:
     @classmethod
     def of(cls, experiment: Experiment) -> "Horizon":
         """The horizon of an experiment."""
-        control = bool(experiment.task.null_control())
-        return cls("t1", experiment.t1, "t = ", "{:.3g}".format, control, "raise init_scale")
+        control, t1 = bool(experiment.task.null_control()), experiment.t1
+        return cls("t1", t1, f"{t1:g}", "t = ", "{:.3g}".format, control, "raise init_scale")
 
     def shown(self, time: float) -> str:
         """A time with its unit."""
@@ -73,10 +74,10 @@ def advice_by_verdict(
         target = (
             f"Set {horizon.name} to {horizon.digits(2 * high)} or more: the test score may change"
         )
-        return f"{target} after the present {horizon.name} = {horizon.at:g}."
+        return f"{target} after the present {horizon.name} = {horizon.shown_at}."
     if outcome == "untrained":
         what = f"Raise {horizon.name}, or lower weight_decay: the training data are not fitted by"
-        return f"{what} {horizon.name}."
+        return f"{what} {horizon.unit}{horizon.shown_at}."
     if outcome == "collapsed":
         return "Lower weight_decay: it is so strong that the model loses its fit of the data."
     return _UNSCORED if outcome == "unscored" else _of_word(verdict, low, high, horizon)

@@ -165,7 +165,7 @@ def with_steps(
     if not last > _STEPS * first:
         return interval, []
     text = "the test score changes in steps, and half of the change is passed from "
-    text += f"{events.unit} = {first:.3g} to {last:.3g}"
+    text += f"{events.at_time(first)} to {events.at_time(last)}"
     return (min(interval[0], first), max(interval[1], last)), [Reason(1, text)]
 
 

@@ -30,8 +30,8 @@ from .phase import Clock
 from .pilot import Pilot
 from .predictions import Predictions, predict
 from .transition import SolvedTransition, solve_transition
-from .unasked import needs_pilots, without_pilots
 from .verdict import Confidence, Reason, Scores, Verdict, condition_of_t50, confidence_of
+from .without_pilots import needs_pilots, without_pilots
 
 # The stage that follows a stage, where one always does.
 _AFTER = {

@@ -16,7 +16,14 @@ from ..predictors._base import doubt_of
 from ..tasks._base import AbstractTask
 from .described import check_record, description_of, json_attribute
 from .schema import axis_of
-from .transition import REPEAT, Thresholds, Transition, thresholds_of, transition
+from .transition import (
+    REPEAT,
+    Thresholds,
+    Transition,
+    curves_of_record,
+    thresholds_of,
+    transition,
+)
 
 
 def textbook_time(init_scale: float, weight_decay: float) -> float:
@@ -116,12 +123,7 @@ def textbook_of(experiment: Experiment, init_scale: float | None = None) -> floa
 
 def _states(record: xr.Dataset, events: Transition) -> dict[str, Any]:
     """The median over the kernel plateau and the last value of every probe."""
-    curves = {
-        str(name): record[name].values
-        for name in record.data_vars
-        if record[name].dims == ("time",)
-    }
-    return early_and_late(record["time"].values, curves, events)
+    return early_and_late(record["time"].values, curves_of_record(record), events)
 
 
 def early_and_late(

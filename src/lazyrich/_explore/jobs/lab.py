@@ -1,6 +1,7 @@
 """Jobs of the Lab that answer at once: the list, the controls, the forecast, the comparison."""
 
 import math
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 import pydantic
@@ -10,7 +11,9 @@ from ..._core.errors import InputError
 from ...experiments import Experiment
 from ...experiments.sizes import check_fits
 from ...forecasts import Forecast, forecast
+from ...forecasts.without_pilots import needs_pilots
 from ...plot.describe._captions import powers
+from ...plot.description import Figure
 from ...records.described import description_of
 from ...records.summary import jsonable
 from ..asked import Asked, Found, command_of, find, null_control, python_of, toml_of
@@ -122,10 +125,11 @@ def size_of(experiment: Experiment) -> dict[str, Any]:
     work = 0.0 if sizes is None else float(sizes.num_train) * (num_params or sizes.dim)
     words = []
     if work > _SLOW:
-        words.append(
-            f"{sizes.num_train if sizes else 0:,} samples and {num_params or 0:,} parameters: "
-            "forecast and run take from seconds to minutes, so they wait until you press"
-        )
+        slow = "forecast and run take from seconds to minutes, so they wait until you press"
+        if needs_pilots(experiment):
+            slow = "the run takes from seconds to minutes"
+        size = f"{sizes.num_train if sizes else 0:,} samples and {num_params or 0:,} parameters"
+        words.append(f"{size}: {slow}")
     rate = getattr(experiment.dynamics, "learning_rate", None)
     if rate is not None:
         steps = experiment.t1 / rate
@@ -146,12 +150,13 @@ def forecast_experiment(args: dict[str, Any], send: Send, place: Place) -> dict[
     """The forecast of an experiment, first by the calibrated constant if a solve follows.
 
     A forecast that takes long is computed only for a page that is `patient`; otherwise `waits` says
-    why there is none.
+    why there is none. One without curves, as for AdamW, has no `figure`, and takes no time.
     """
     asked = _Forecast.read(args)
     found = find(asked.experiment, place)
     size = size_of(found.experiment)
-    if size["slow"] and not size["error"] and not asked.patient:
+    is_slow = size["slow"] and not needs_pilots(found.experiment)
+    if is_slow and not size["error"] and not asked.patient:
         return {"waits": size["words"], "run": found.run}
 
     def first(early: Forecast) -> None:
@@ -161,12 +166,13 @@ def forecast_experiment(args: dict[str, Any], send: Send, place: Place) -> dict[
     send("progress", {"stage": "forecasting", "fraction": None, "detail": ""})
     said = forecast(found.experiment, thresholds=found.thresholds, watcher=first)
     keep_forecast(said, found.run, place)
-    words = ""
+    words = "" if said.curves else _NO_CURVES
     if said.num_steps:
         words = "The transition was solved from the end of the kernel phase on."
     return _shown(said, found, asked.columns, words) | {"run": found.run}
 
 
+_NO_CURVES = "This forecast has no curves. Press Run to see those of the run."
 _VERDICTS = {
     "grok": "Grokking is forecast: the test score rises long after the training data are fitted.",
     "misgrok": "Misgrokking is forecast: the test score falls long after the training data are "
@@ -178,11 +184,10 @@ _VERDICTS = {
 
 
 def _shown(said: Forecast, found: Found, columns: int, stage: str) -> dict[str, Any]:
-    describe, t1 = plot.describe.forecast, found.experiment.t1
-    figures = {
-        scale: plot.plotly(describe(said, time=scale, columns=columns, until=t1))
-        for scale in ("log", "linear")
-    }
+    figures: dict[str, Any] = {"figure": None, "caption": ""}
+    if said.curves:
+        until = found.experiment.t1
+        figures = _figures(plot.describe.forecast, said, columns=columns, until=until)
     facts = jsonable(
         {
             "verdict": said.verdict,
@@ -195,15 +200,23 @@ def _shown(said: Forecast, found: Found, columns: int, stage: str) -> dict[str, 
             "outcome": said.outcome,
         }
     )
-    return facts | {
-        "figure": figures,
-        "caption": figures["log"]["layout"]["meta"]["caption"],
+    return {
+        **facts,
+        **figures,
         "advice": powers(said.advice),
         "reasons": [powers(reason) for reason in said.reasons],
         "stage": stage,
         "words": f"{_VERDICTS[said.verdict]} {_times(said)}".strip(),
         "seconds": sum(said.seconds.values()),
     }
+
+
+def _figures(describe: Callable[..., Figure], *shown: Any, **options: Any) -> dict[str, Any]:
+    """What is described over logarithmic and over linear time, and the caption of both."""
+    figures = {
+        scale: plot.plotly(describe(*shown, time=scale, **options)) for scale in ("log", "linear")
+    }
+    return {"figure": figures, "caption": figures["log"]["layout"]["meta"]["caption"]}
 
 
 def _times(said: Forecast) -> str:
@@ -250,9 +263,4 @@ def drawn(records: Any, said: Any, columns: int) -> dict[str, Any]:
     """The figure of a record, or of several, over logarithmic and over linear time until `t1`."""
     several = [*records.values()] if isinstance(records, dict) else [records]
     until = max(float(description_of(record)["t1"]) for record in several)
-    describe = plot.describe.run
-    figures = {
-        scale: plot.plotly(describe(records, said, time=scale, columns=columns, until=until))
-        for scale in ("log", "linear")
-    }
-    return {"figure": figures, "caption": figures["log"]["layout"]["meta"]["caption"]}
+    return _figures(plot.describe.run, records, said, columns=columns, until=until)

@@ -63,7 +63,8 @@ def _content(asked: _Save, found: Found | None, place: Place) -> bytes:
     if asked.run is None:
         if what in ("pdf", "png") and found is not None:
             expected = forecast(found.experiment, thresholds=found.thresholds)
-            return _image(plot.forecast(expected), what)
+            if expected.curves:  # otherwise there are only those of a run
+                return _image(plot.forecast(expected), what)
         raise InputError("run", None, "missing; press Run first")
     if what == "record":
         return record_file(asked.run, place).read_bytes()

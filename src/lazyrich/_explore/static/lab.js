@@ -322,7 +322,9 @@ class Lab {
     figure.classList.add("empty");
     for (const key of ["shows", "drawn", "run"]) delete figure.dataset[key];
     this.#parts.insideRow.hidden = true;
-    for (const button of [this.#parts.pin, this.#parts.saves.record, this.#parts.saves.report]) button.disabled = true;
+    const { pin, saves } = this.#parts;
+    for (const button of [pin, saves.record, saves.report]) button.disabled = true;
+    for (const button of [saves.pdf, saves.png]) button.disabled = false;
   }
 
   #fail(text) {
@@ -628,7 +630,10 @@ class Lab {
     pin.disabled = !shown.run;
     this.#parts.insideRow.hidden = !shown.run?.has_inside;
     for (const button of [saves.record, saves.report]) button.disabled = !shown.run;
-    figure.classList.remove("empty");
+    // A forecast that needs pilots has no figure.
+    const isEmpty = !shown.data.figure;
+    for (const button of [saves.pdf, saves.png]) button.disabled = isEmpty;
+    figure.classList.toggle("empty", isEmpty);
     if (!this.#isEarlier()) figure.classList.remove("old");
     figure.dataset.shows = shown.kind;
     this.#draw();
@@ -650,6 +655,11 @@ class Lab {
     }
     const { figure, caption } = this.#parts;
     const { data } = this.#shown;
+    if (!data.figure) {
+      caption.textContent = "";
+      for (const key of ["drawn", "run"]) delete figure.dataset[key];
+      return;
+    }
     const chosen = untitled(data.figure[this.#time]);
     caption.textContent = data.caption;
     this.#drawing = draw(figure, chosen, data.caption);

@@ -8,7 +8,7 @@ import xarray as xr
 from jaxtyping import Float, Shaped
 
 from ..description import Axis, Place
-from ..description.ticks import Scale as Kind, number_text
+from ..description.ticks import Scale as Kind, number_text, written_out
 from ._symbols import symbol
 
 # The least part of an axis between two values for each to have a label.
@@ -78,9 +78,9 @@ def _texts(values: Shaped[np.ndarray, " n"]) -> list[str]:
     """Values as labels, fractions alike: all written out, or large and small ones by powers."""
     if values.dtype.kind != "f":
         return [str(value) for value in values]
-    sizes = np.abs(values[values != 0])
-    plain = bool(((sizes >= 1e-4) & (sizes < 1e4)).all())
-    return [f"{value:.4g}" if plain else number_text(float(value)) for value in values]
+    texts = [written_out(float(value)) for value in values]
+    plain = not any("e" in text for text in texts)
+    return texts if plain else [number_text(float(value)) for value in values]
 
 
 def scale_of(array: xr.DataArray) -> Scale:

@@ -4,7 +4,7 @@ from typing import Any
 
 from ...sweeps.runs import Runs, as_table, levels
 from ..description.style import Marker
-from ..description.ticks import number_text
+from ..description.ticks import number_text, written_out
 
 _SYMBOLS = {
     "init_scale": "initial scale α",
@@ -49,7 +49,7 @@ def worded(value: Any) -> str:
     """A value in words; a table by its kind and its other fields."""
     table = as_table(value)
     if table is None:
-        short = f"{value:.4g}" if isinstance(value, float) else str(value)
+        short = written_out(value) if isinstance(value, float) else str(value)
         return number_text(value) if isinstance(value, float) and "e" in short else short
     rest = [f"{key} = {worded(item)}" for key, item in table.items() if key != "kind"]
     return ", ".join([*([str(table["kind"])] if "kind" in table else []), *rest])

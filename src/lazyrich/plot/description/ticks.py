@@ -106,12 +106,16 @@ def _powers(exponents: list[int]) -> tuple[str, ...]:
 
 def number_text(value: float) -> str:
     """A number as a label, with four significant digits; large and small ones by powers of ten."""
-    if value == 0 or 1e-2 <= abs(value) < 1e4:
-        return f"{value:.4g}".replace("-", "−")
     digits, power = f"{value:.3e}".split("e")
-    factor = f"{float(digits):g}".replace("-", "−")
-    shown = f"10{superscript(int(power))}"
-    return shown if factor == "1" else f"{factor}×{shown}"
+    factor, exponent = float(digits), int(power)
+    if value == 0 or -2 <= exponent < 4:
+        return written_out(value)
+    return f"10{superscript(exponent)}" if factor == 1 else _times_power(factor, exponent)
+
+
+def written_out(value: float) -> str:
+    """A number with four significant digits; beyond 10⁻⁴ and 10⁴ with an `e`."""
+    return _with_minus(f"{value:.4g}")
 
 
 def superscript(number: int) -> str:
@@ -127,13 +131,15 @@ def _plainly(values: np.ndarray) -> tuple[str, ...]:
         for digits in range(4):
             texts = [f"{value + 0.0:.{digits}f}" for value in values]
             if np.allclose([float(t) for t in texts], values, rtol=0, atol=1e-6 * largest):
-                return tuple(t.replace("-", "−") for t in texts)
-        return tuple(f"{value:.6g}".replace("-", "−") for value in values)
-    return tuple(_times_power(value, power) for value in values)
+                return tuple(map(_with_minus, texts))
+        return tuple(_with_minus(f"{value:.6g}") for value in values)
+    return tuple(_times_power(value / 10.0**power, power) for value in values)
 
 
-def _times_power(value: float, power: int) -> str:
-    if value == 0:
-        return "0"
-    factor = f"{value / 10.0**power:.6g}".replace("-", "−")
-    return f"{factor}×10{superscript(power)}"
+def _times_power(factor: float, power: int) -> str:
+    return "0" if factor == 0 else f"{_with_minus(f'{factor:.6g}')}×10{superscript(power)}"
+
+
+def _with_minus(text: str) -> str:
+    """A number with the minus sign in place of a hyphen."""
+    return text.replace("-", "−")

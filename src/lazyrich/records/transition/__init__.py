@@ -14,6 +14,7 @@ from .scores import (
     ScoredBy as ScoredBy,
     ceiling_of as ceiling_of,
     chance_of as chance_of,
+    curves_of_record as curves_of_record,
     score_of as score_of,
     score_of_loss as score_of_loss,
     scored_by as scored_by,

@@ -167,7 +167,7 @@ class Transition:
         return self.outcome_by_stricter_fit not in (None, self.outcome)
 
     @property
-    def doubts(self) -> tuple[str, ...]:
+    def uncertainties(self) -> tuple[str, ...]:
         """What makes the outcome uncertain, one part of a sentence each."""
         found = []
         if self.is_within_error:
@@ -188,7 +188,7 @@ class Transition:
         name = {"accuracy": "accuracy", "R2": "R2"}.get(self.scored_by, "score")
         parts = [*self._fit(), *self._change(name), *self._excursion()]
         parts += self._references()
-        parts += self.doubts
+        parts += self.uncertainties
         if self.is_recent:
             parts.append("the change is seen in too few records to count")
         stopped = f"stopped by {self.ending}" if self.state == "stopped" else self.state
@@ -210,7 +210,8 @@ class Transition:
         parts = {field.name: getattr(self, field.name) for field in _MEASURED}
         return parts | {"state": self.state, "says": self.says, "advice": self.advice}
 
-    def _at(self, time: float) -> str:
+    def at_time(self, time: float) -> str:
+        """A time with its unit."""
         if self.unit == "step":
             return f"step {round(time):,}"
         return f"t = {time:.3g}" if self.unit == "t" else f"{self.unit} {time:.3g}"
@@ -225,7 +226,7 @@ class Transition:
             fitted = "fitted from the beginning"
         else:
             when = "before" if self.t_train_is_bound else "at"
-            fitted = f"fitted {when} {self._at(self.t_train)}"
+            fitted = f"fitted {when} {self.at_time(self.t_train)}"
         if self.t_train_is_bound:
             fitted += " (the first record)"
         if self.outcome in ("untrained", "collapsed"):
@@ -243,7 +244,7 @@ class Transition:
         if not math.isnan(self.t_change):
             # With a threshold for the loss the time is that of the threshold.
             whole = self.t_change in (self.t_test, self.t_train)
-            text += f"{'' if whole else ', half of the change'} at {self._at(self.t_change)}"
+            text += f"{'' if whole else ', half of the change'} at {self.at_time(self.t_change)}"
             if math.isfinite(self.delay_ratio) and self.delay_ratio >= 1:
                 least = "at least " if self.t_train_is_bound else ""
                 text += f", {least}{self.delay_ratio:.3g} times the time of the fit"
@@ -252,7 +253,7 @@ class Transition:
     def _excursion(self) -> list[str]:
         if math.isnan(self.excursion):
             return []
-        begin, extreme, end = (self._at(time) for time in self.excursion_times)
+        begin, extreme, end = (self.at_time(time) for time in self.excursion_times)
         word = "a dip to" if self.excursion < 0 else "a rise that falls back, to"
         text = f"{word} {self.excursion_score:.3g} at {extreme}"
         return [f"{text} (from {begin} to {end})" if begin != end else text]

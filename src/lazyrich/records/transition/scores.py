@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import xarray as xr
 from jaxtyping import Float
 
 ScoredBy = Literal["accuracy", "R2", "loss at time 0"]
@@ -36,6 +37,15 @@ class Scales:
     def variance(self, part: str) -> float:
         """The variance of the labels of `train` or `test`."""
         return self.train_variance if part == "train" else self.test_variance
+
+
+def curves_of_record(record: xr.Dataset) -> dict[str, Float[np.ndarray, " t"]]:
+    """The curves of a record by name: its variables over time."""
+    return {
+        str(name): variable.values
+        for name, variable in record.data_vars.items()
+        if variable.dims == ("time",)
+    }
 
 
 def scored_by(curves: Curves, scales: Scales) -> ScoredBy:

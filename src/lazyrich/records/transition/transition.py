@@ -16,7 +16,16 @@ from .events import ERRORS, Transition, unknown_transition
 from .excursion import excursion_of
 from .plateau import plateau_of
 from .scales import scales_of_record
-from .scores import Curves, Scales, ceiling_of, chance_of, score_of, scored_by, standard_error
+from .scores import (
+    Curves,
+    Scales,
+    ceiling_of,
+    chance_of,
+    curves_of_record,
+    score_of,
+    scored_by,
+    standard_error,
+)
 from .settled import has_settled
 from .thresholds import Thresholds, thresholds_of
 from .words import FITTED, Outcome, is_broken, state_of
@@ -43,11 +52,7 @@ def transition(record: xr.Dataset, thresholds: Thresholds | None = None) -> Tran
         2022 and later papers; 10/50/90 % times of the test change as in Lyu et al. 2024.
     """
     check_record(record)
-    curves = {
-        str(name): record[name].values
-        for name in record.data_vars
-        if record[name].dims == ("time",)
-    }
+    curves = curves_of_record(record)
     thresholds = thresholds_of(record) if thresholds is None else thresholds
     scales = scales_of_record(record)
     by_accuracy = scored_by(curves, scales) == "accuracy"

@@ -19,6 +19,7 @@ from ...forecasts import Forecast, forecast as forecast_of
 from ...forecasts.conclude import TIMES_HOLD
 from ...forecasts.options import How
 from ...forecasts.verdict import Reason, confidence_of
+from ...forecasts.without_pilots import no_gradient_step
 from ...losses import AbstractLoss
 from ...models import FromTorch, has_invariant_block, measured_homogeneity
 from ...records.transition import Thresholds
@@ -264,8 +265,7 @@ def _in_steps(
 
 def _unknown(experiment: Experiment) -> TorchForecast:
     """The answer for an optimiser whose steps do not follow the gradient."""
-    kind = experiment.dynamics.kind_name()
-    text = f"a step of {kind} is not proportional to the gradient, and no runs calibrate it, so"
+    text = f"{no_gradient_step(experiment)}, and no runs calibrate it, so"
     return TorchForecast(
         name=experiment.name,
         verdict="cannot_say",

@@ -1,8 +1,6 @@
 """Forecasts of a PyTorch module by pilots."""
 
-import json
 import math
-from typing import Any
 
 import torch
 import xarray as xr
@@ -15,7 +13,8 @@ from ...forecasts.calibration import unknown_pilots
 from ...forecasts.course import Course
 from ...forecasts.pilot import Pilot
 from ...forecasts.verdict import Reason, confidence_of
-from ...records.transition import scales_of_record
+from ...records.described import json_attribute
+from ...records.transition import curves_of_record, scales_of_record
 from .._monitor.samples import same_randomness
 from .answer import TorchForecast
 from .pilot_run import PlannedTraining, check_optimiser, piloted
@@ -37,13 +36,9 @@ def forecast_by_pilots(planned: PlannedTraining, *, progress: bool) -> TorchFore
         def run(factor: int) -> Pilot:
             record = piloted(planned, factor, listen)
             records.append(record)
-            curves = {
-                str(name): value.values
-                for name, value in record.data_vars.items()
-                if value.dims == ("time",)
-            }
-            course = Course(record["time"].values.astype(float), curves, scales_of_record(record))
-            num_tests = _about(record)["num_test"][0]
+            times, curves = record["time"].values.astype(float), curves_of_record(record)
+            course = Course(times, curves, scales_of_record(record))
+            num_tests = json_attribute(record, "monitor")["num_test"][0]
             ending = str(record.attrs["ending"])
             return Pilot.of(factor, course, ending, planned.thresholds, num_tests, "step")
 
@@ -61,15 +56,15 @@ def _concluded(
                    for p, record in zip(pilots, records, strict=True))  # fmt: skip
     cost = f"{computed:,} steps were computed, {100 * computed / planned.steps:.0f} % of those of"
     reasons = [*said.reasons, Reason(0, f"{cost} the training")]
-    num, num_all = _about(records[0])["num_train"]
+    num, num_all = json_attribute(records[0], "monitor")["num_train"]
     if num < num_all:
         reasons.append(Reason(1, f"{num:,} of {num_all:,} training samples were used"))
     advice = _FOLLOW
     if said.verdict != "cannot_say":
         larger = "start from larger parameters"
         horizon = Horizon(
-            "steps", float(planned.steps), "step ", "{:,.0f}".format, has_control=True,
-            larger=larger, is_end=nearest.events.state != "moving",
+            "steps", float(planned.steps), f"{planned.steps:,}", "step ", "{:,.0f}".format,
+            has_control=True, larger=larger, is_end=nearest.events.state != "moving",
         )  # fmt: skip
         low, high = said.t50_interval
         until = low, high * said.held_after
@@ -87,8 +82,3 @@ def _concluded(
         time_per_step=math.nan,
         pilots=tuple(records),
     )
-
-
-def _about(record: xr.Dataset) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(record.attrs["monitor"])
-    return found

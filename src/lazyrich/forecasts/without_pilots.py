@@ -1,4 +1,4 @@
-"""What is said of a run whose steps do not follow the gradient, before anything is computed."""
+"""The forecast of a run by Adam or AdamW without pilots: nothing is computed."""
 
 import math
 from typing import Any
@@ -20,17 +20,22 @@ def needs_pilots(experiment: Experiment) -> bool:
     return experiment.dynamics.rescales_gradients
 
 
+def no_gradient_step(experiment: Experiment) -> str:
+    """Why the kernel flow says nothing of the run, as a part of a sentence."""
+    return f"a step of {experiment.dynamics.kind_name()} is not proportional to the gradient"
+
+
 def without_pilots(experiment: Experiment) -> dict[str, Any]:
     """The fields of the [`Forecast`][lazyrich.Forecast] that says so. All numbers are unknown."""
-    kind, unknown = experiment.dynamics.kind_name(), np.full(1, math.nan)
-    text = f"a step of {kind} is not proportional to the gradient, so the kernel flow does not"
+    unknown = np.full(1, math.nan)
+    text = f"{no_gradient_step(experiment)}, so the kernel flow does not forecast it, and nothing"
     return {
         "experiment": experiment.name,
         "experiment_hash": experiment.content_hash,
         "verdict": "cannot_say",
         "confidence": "low",
         "outcome": None,
-        "reasons": (f"{text} forecast it, and nothing was computed",),
+        "reasons": (f"{text} was computed",),
         "advice": advice_of("cannot_say", "low", None, _NONE, experiment, solved=False),
         "t_kernel_end": math.nan,
         "t50": math.nan,
