@@ -133,7 +133,6 @@ def assert_close(found: Any, wanted: Any) -> None:
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-10 * (1 + np.abs(b).max()))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_outputs_gradients_and_kernels_are_those_of_the_twin(name):
     net, model, twin, x = pair(name)
@@ -210,7 +209,6 @@ def experiment(model: Any, x: np.ndarray, **fields: Any) -> lr.Experiment:
     return lr.Experiment(task=task, model=model, **{**given, **fields})
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("method", ["rkc2", "rosenbrock"])
 def test_a_flow_is_that_of_the_twin(method):
     _, model, twin, x = pair("mlp")
@@ -223,7 +221,6 @@ def test_a_flow_is_that_of_the_twin(method):
         np.testing.assert_allclose(ours, theirs, rtol=2e-4)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mlp", "transformer"])
 def test_gradient_descent_is_that_of_pytorch(name):
     net, model, _, x = pair(name)
