@@ -22,7 +22,7 @@ _ENDED = 10.0
 # are right by chance, and z begins near zero.
 _CHANCE = 0.15
 # Above it a test accuracy of one half says nothing, as with two classes.
-_COIN = 0.4
+_CHANCE_OF_TWO = 0.4
 
 _LATER = "Train on, and ask again later."
 _STOP = "It generalises: stop, or repeat with other seeds and with random labels."
@@ -99,8 +99,8 @@ def remaining(record: xr.Dataset, thresholds: Thresholds | None = None) -> Remai
     $\beta_2 \le 0.98$ it grows by 1.45 for each factor of $e$ in time up to $z = -2.15$, then by
     2.2; where many test samples are right at the fit it grows late, and then by up to 2.8. For any
     other optimiser, for logs, and where the chance accuracy is above 0.15, as with few classes, the
-    present rate is extrapolated, with confidence `low`; with few classes there are no times before
-    the accuracy is surely above chance. The time
+    present rate is extrapolated, with confidence `low`; with few classes no time is given until $z$
+    is above its value at the fit and above that of chance, both by four standard errors. The time
     is the sum of the learning rates where the record has it, and the learning rate is assumed to
     stay as it is.
 
@@ -152,6 +152,16 @@ class _Outlook:
     def __init__(self, curves: TrainingCurves, thresholds: Thresholds, events: Transition):
         self.curves, self.thresholds, self.events = curves, thresholds, events
 
+    @property
+    def few_classes(self) -> bool:
+        """Whether chance is above the range of the runs that calibrate; False if unknown."""
+        return self.events.chance > _CHANCE
+
+    @property
+    def half_is_chance(self) -> bool:
+        """Whether chance is about one half; False if unknown."""
+        return self.events.chance > _CHANCE_OF_TWO
+
     def nothing(self, reason: str, advice: str = _LATER) -> Remaining:
         """No forecast."""
         return self._made("cannot_say", [Reason(2, reason)], advice)
@@ -169,7 +179,7 @@ class _Outlook:
 
     def _half(self) -> float:
         """The time at which the test accuracy passed one half; NaN if that says nothing."""
-        return math.nan if self.events.chance > _COIN else self.curves.passed(0.5)
+        return math.nan if self.half_is_chance else self.curves.passed(0.5)
 
     def ahead(self) -> Remaining:
         """The growth of the test margins, extrapolated if it can be."""
@@ -178,7 +188,7 @@ class _Outlook:
             reason = "the learning rate is 0, or so low that hardly anything moves"
             return self.nothing(reason, "Raise the learning rate if the training should go on.")
         fit = curves.place(self.events.t_train)
-        known = curves.is_calibrated and not chance > _CHANCE
+        known = curves.is_calibrated and not self.few_classes
         clock = margin_clock(curves.clock, curves.z(chance), fit, is_known=known)
         if clock is None:
             what = curves.quantity if curves.has_margins else f"{curves.quantity} above chance"
@@ -188,13 +198,13 @@ class _Outlook:
         if clock.is_still:
             return self._still()
         doubt = curves.doubt(fit, chance)
-        if chance > _CHANCE and doubt:
+        if self.few_classes and doubt:
             # Here accuracies that say nothing are near one half, and so is z near zero.
             few = f"with a chance accuracy of {chance:.3g}, above {_CHANCE:g}, no times are given"
             return self.nothing(f"{few} before they are sure: {doubt}")
         half = self._half()
         around = half, half
-        if math.isnan(half) and clock.z < 0 and not chance > _COIN:
+        if math.isnan(half) and clock.z < 0 and not self.half_is_chance:
             half, around = self._in_record(clock.time(0.5))
         level = self._in_record(clock.time(self.thresholds.test))
         return self._judged(clock, fit, doubt, (half, around), level)
@@ -208,10 +218,10 @@ class _Outlook:
         reasons = [Reason(1, f"test margins grow: standardised they are {clock.z:.2f}{source}")]
         if math.isnan(chance):
             reasons.insert(0, Reason(2, "the chance accuracy is not known"))
-        if not curves.is_calibrated and not chance > _CHANCE:
+        if not curves.is_calibrated and not self.few_classes:
             text = "the present rate is extrapolated, as for all but AdamW with beta_2 up to"
             reasons.insert(0, Reason(2, f"{text} {BETA:g}"))
-        if chance > _CHANCE:
+        if self.few_classes:
             text = f"the chance accuracy is {chance:.3g}: the present rate is extrapolated above"
             reasons.insert(0, Reason(2, f"{text} {_CHANCE:g}, where no runs calibrate the law"))
         if math.isnan(chance) and not curves.has_margins and math.isnan(curves.passed(0.5)):
@@ -219,7 +229,7 @@ class _Outlook:
         if doubt:
             text = f"times hold only if it generalises: {doubt}"
             return self._made("cannot_say", [Reason(2, text), *reasons], _LATER, half, level)
-        change = half[0] if not chance > _COIN else self._above_chance(clock)
+        change = half[0] if not self.half_is_chance else self._above_chance(clock)
         change = level[0] if math.isnan(change) else change
         fitted = float(curves.times[fit])
         ratio = change / fitted if fitted > 0 else math.inf

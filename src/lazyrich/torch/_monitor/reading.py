@@ -1,7 +1,6 @@
 """What a diagnosis reads from a record: last values, changes, and events in steps."""
 
 import dataclasses
-import json
 import math
 from typing import Any
 
@@ -9,9 +8,10 @@ import numpy as np
 import xarray as xr
 
 from ...forecasts.training_curves import RESTING, rates_of
-from ...records.described import number_in
+from ...records.described import json_attribute, number_in
 from ...records.transition import (
     Transition,
+    curves_of_record,
     scales_of_record,
     score_of,
     thresholds_of,
@@ -28,7 +28,7 @@ class Reader:
 
     def __init__(self, record: xr.Dataset):
         self.record = record
-        self.about: dict[str, Any] = json.loads(record.attrs.get("monitor", "{}"))
+        self.about = json_attribute(record, "monitor")
         self.evidence: dict[str, float] = {}
         self.steps = record["step" if "step" in record.coords else "time"].values.astype(float)
         flow = record["flow_time"] if "flow_time" in record else record["time"]
@@ -82,12 +82,8 @@ class Reader:
         thresholds = thresholds_of(self.record)
         if math.isnan(events.t_train) or thresholds.loss is not None:
             return math.nan, math.nan
-        curves = {
-            str(name): values.values
-            for name, values in self.record.data_vars.items()
-            if values.dims == ("time",)
-        }
-        score = score_of(curves, "train", scales_of_record(self.record))
+        curves, scales = curves_of_record(self.record), scales_of_record(self.record)
+        score = score_of(curves, "train", scales)
         fits = np.flatnonzero(score >= thresholds.train)
         if not len(fits) or fits[-1] == len(score) - 1:
             return math.nan, math.nan
