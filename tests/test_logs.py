@@ -599,6 +599,14 @@ def history(**values):
     return message(2, b"".join(items))
 
 
+@pytest.mark.parametrize("head", ["iteration_nr,foo,bar\n", ""])
+def test_a_log_without_a_known_column_names_those_it_has(head, tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_text(head + "".join(f"{k},0.5,{k / 100}\n" for k in range(50)))
+    with pytest.raises(lr.InputError, match="among iteration_nr, foo, bar:" if head else "first"):
+        lr.records.read_log(path)
+
+
 def test_damaged_files_of_weights_and_biases_are_refused_in_a_line(tmp_path):
     path = tmp_path / "run-1.wandb"
     rows_ = [history(_step=s, train_acc=a, test_acc=b) for s, a, b in OK]

@@ -595,6 +595,8 @@ def test_steps_are_in_equal_ratios():
             "if every sample counts twic",
         ),
         ({"loss": torch.nn.BCEWithLogitsLoss(), "labels": -1.0}, "needs labels from 0 to 1"),
+        ({"loss": "cross_entropy", "labels": 0.5}, "labels that are whole numbers, the classes of"),
+        ({"loss": "squared", "labels": 0.5}, "labels that are whole numbers, the classes of 2 out"),
         (
             {"loss": torch.nn.MSELoss(), "labels": torch.nan},
             "train = 'labels': should be finite: 1 of",
@@ -608,7 +610,7 @@ def test_steps_are_in_equal_ratios():
 def test_data_and_losses_that_make_no_mean_are_one_line(change, message):
     x, y = torch.ones(6, 3), torch.zeros(6, 1)
     if not isinstance(change["loss"], torch.nn.Module):
-        y = torch.arange(6) % 2
+        y = torch.arange(6.0) % 2 if "labels" in change else torch.arange(6) % 2
     if "inputs" in change:
         x[2, 1] = change["inputs"]
     if "labels" in change:

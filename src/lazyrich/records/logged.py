@@ -231,7 +231,8 @@ def _as_fractions(found: dict[str, Float[np.ndarray, " t"]], percent: bool | Non
         # A test accuracy that stays below 1 % exists as well as programs that mix units.
         low = next(name for name in accuracies if name not in above)
         accepted = f"could be a fraction, or a percent as {above[0]}, whose largest value is "
-        accepted += f"{highest[above[0]]:g}: say so by percent=True, or divide {above[0]} by 100"
+        accepted += f"{highest[above[0]]:g}: say so by percent=True (--percent), "
+        accepted += f"or divide {above[0]} by 100"
         raise InputError(f"curves.{low}", f"at most {highest[low]:g}", accepted)
     for curve, values in accuracies.items():
         found[curve] = np.clip(values / (100.0 if recognised else 1.0), 0.0, 1.0)

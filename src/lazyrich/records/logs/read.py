@@ -82,6 +82,10 @@ def read_log(
         if wrong:
             raise InputError(table.place(wrong[0][0]), wrong[0][1], "should be a number")
         accepted = "should contain at least one row of numbers"
+        if unknown := [name for name in table.names if meaning(name) is None]:
+            shown = one_line(", ".join(unknown), 200)
+            accepted = f"has no column that is recognised among {shown}: name those to read by "
+            accepted += "--column, and the columns in a first line"
         raise InputError("log", str(paths[0]), accepted)
     notes = list(table.notes)
     found = chosen(table, given, notes)

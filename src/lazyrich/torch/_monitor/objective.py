@@ -61,6 +61,9 @@ class Objective:
         """Why the loss cannot be one of these outputs and labels; empty if it can be."""
         if self._is_of_zero_and_one and not bool(((y >= 0) & (y <= 1)).all()):
             return "needs labels from 0 to 1: nn.SoftMarginLoss() takes -1 and 1"
+        of_classes = self.kind in ("cross_entropy", "squared") and f.numel() > len(f)
+        if of_classes and y.numel() == len(y) and bool((y != y.round()).any()):
+            return f"needs labels that are whole numbers, the classes of {f.shape[1]} outputs"
         if self.kind == "own" and len(y) > 1:
             once, twice = self(f, y), self(torch.cat([f, f]), torch.cat([y, y]))
             if bool((twice - once).abs() > _SAME * once.abs()):
