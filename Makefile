@@ -17,7 +17,7 @@ test: $(READY)
 coverage: $(READY)
 	$(BIN)/pytest -n 2 --dist loadfile -m "not slow and not battery" --cov --cov-report=term
 
-# Tests of several seconds each, most of it compilation: about fifty minutes. CI runs them, too.
+# Tests of several seconds each, most of it compilation: about an hour. CI runs them, too.
 slow: $(READY)
 	$(BIN)/pytest -n 2 --dist loadfile -m "slow and not battery"
 

@@ -80,7 +80,7 @@ def new_page(browser) -> Iterator[Callable[..., Watched]]:
     assert not any(complaints), complaints
 
 
-_NO_BROWSER = "no Chromium or Chrome is installed, which the test needs (CI installs it)"
+_NO_BROWSER = "drives Chromium or Chrome, and neither is installed (.ci/run installs Chromium)"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -673,7 +673,8 @@ def test_a_notebook_has_an_event_loop_of_its_own(trials):
 
 @pytest.mark.slow
 @pytest.mark.skipif(
-    sys.platform != "linux", reason="elsewhere BROWSER and DISPLAY do not choose the browser"
+    sys.platform != "linux",
+    reason="the browser of this test is a shell script, found by BROWSER and DISPLAY as on Linux",
 )
 def test_the_browser_is_called_without_the_token(trials, tmp_path):
     # Other users can read the arguments of a process.

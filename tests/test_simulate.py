@@ -265,7 +265,8 @@ def test_a_run_out_of_steps_keeps_its_beginning():
 
 @pytest.mark.slow
 @pytest.mark.skipif(
-    not Path("/proc/self/maps").exists(), reason="only Linux limits the memory maps of a process"
+    not Path("/proc/self/maps").exists(),
+    reason="only Linux limits the memory maps of a process, so elsewhere nothing is forgotten",
 )
 def test_compiled_code_is_forgotten_before_the_memory_maps_run_out(tmp_path, monkeypatch):
     # Without it, some sixty simulations with shapes of their own end the process.

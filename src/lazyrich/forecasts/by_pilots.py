@@ -113,12 +113,10 @@ def conclude_by_pilots(
         if thresholds.loss is None:
             interval = with_grain(interval, nearest.course, nearest.events, nearest.grain)
         read = " and ".join(f"{p.events.t50:.4g} at factor {p.factor}" for p in dated)
-        text = f"t50 from {read}"
-        text += (
-            f", corrected by a constant from {family.source}"
-            if family.known
-            else (f"; {family.source} measure its error")
-        )
+        about = f"; {family.source} measure its error"
+        if family.known:
+            about = f", corrected by a constant from {family.source}"
+        text = f"t50 from {read}{about}"
         why += [Reason(0 if family.known else 2, text), *steps]
         if apart:
             read_off = [pilot.events.t50 for pilot in dated]

@@ -21,8 +21,8 @@ from .verdict import Reason
 
 # The solve begins when the kernel has changed by 5 % along the dual. The error of the expansion is
 # about as large there, and the steps before that time are saved. Where the indicator grows slowly
-# in log t, such an error is a large error of the time. For diagonal nets an earlier begin helps,
-# because their parameters are exact in the dual; for polynomial regression it made errors larger.
+# in log t, such an error is a large error of the time. A diagonal net is then solved from an
+# earlier time on. For other nets an earlier begin is not measured.
 _LOG_BEGIN, _LOG_EARLY, _SLOW = math.log(0.05), math.log(5e-4), 0.7
 
 

@@ -27,8 +27,9 @@ def plateau_of(
     """The first half, in log time, of the window between the fit and half of the later change.
 
     A score that still moves with the training loss after the fit has no plateau there. The window
-    then begins where the score comes to rest, see `_end_of_fit`. The second result is whether a
-    good part of the change comes with the end of the fit all the same, because nothing rests.
+    then begins where the score comes to rest, see `_end_of_fit`. The second result says whether a
+    quarter or more of the change is made while the training loss falls to a tenth of its value at
+    the beginning of the window.
 
     - **Takes** `train_loss`, NaN if unknown; `late`, the final test score.
     """
