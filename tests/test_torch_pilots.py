@@ -169,6 +169,7 @@ def test_a_pilot_is_the_training_at_a_higher_rate_with_its_memory_and_state():
     ("options", "words"),
     [
         ({"steps": None}, "steps = None: should be given for pilots"),
+        ({"steps": 0}, "steps = 0: should be given for pilots"),
         ({"steps": 300}, "steps = 300: takes too few steps: pilots need 100, so the run 400"),
         ({"t1": 3.0}, "t1 = 3.0: should be left out for pilots"),
         ({"subset": 2}, "subset = 2: should be left out for pilots"),

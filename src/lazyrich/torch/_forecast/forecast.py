@@ -187,16 +187,16 @@ def _degree(model: FromTorch, x: np.ndarray) -> float | None:
     return None if not found or has_invariant_block(model, params, some) else found
 
 
-def _pilot_steps(steps: int | None, **others: Any) -> int:
+def _pilot_steps(steps: Any, **others: Any) -> int:
     """The number of steps planned. What pilots do not use is refused."""
     for key, value in others.items():
         if value is not None:
             accepted = "should be left out for pilots, which take steps, optimizer and all samples"
             raise InputError(key, value, accepted)
-    if not isinstance(steps, int) or steps < 1:
+    if isinstance(steps, bool) or not isinstance(steps, int | np.integer) or steps < 1:
         accepted = "should be given for pilots: the number of steps planned, a whole number"
         raise InputError("steps", steps, accepted)
-    return steps
+    return int(steps)
 
 
 def _horizon(trained: Trained, steps: int | None, t1: float | None) -> float:
