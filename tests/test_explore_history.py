@@ -175,6 +175,7 @@ def test_a_value_that_is_refused_stops_runs_until_it_is_mended(lab):
 def test_a_file_that_is_too_large_or_no_toml_is_one_line(lab, tmp_path: Path):
     file = tmp_path / "large.toml"
     file.write_text("# a comment\n" * 250_000)
+    lab.wait_until_calm()
     shown = lab.words
     for text in (None, "init_scale = "):
         if text is not None:
@@ -187,6 +188,29 @@ def test_a_file_that_is_too_large_or_no_toml_is_one_line(lab, tmp_path: Path):
         assert lab.at("base").input_value() == "forecast/sparse"
         assert lab.words == shown
         assert lab.at("run").is_enabled()
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("# a comment\n" * 250_000, "large.toml has 2.86 MiB"),
+        ("init_scale = ", "is not valid TOML"),
+    ],
+)
+def test_a_forecast_that_comes_later_keeps_the_error_of_a_file(lab, tmp_path: Path, text, wanted):
+    file = tmp_path / "large.toml"
+    file.write_text(text)
+    lab.wait_until_calm()
+    lab.control("task.d").fill(str(211 + len(text) % 7))  # a new size compiles for seconds
+    lab.at("busy").filter(has_text="Computing the forecast").wait_for()
+    lab.at("file").set_input_files(file)
+    error = lab.at("error").filter(has_text=wanted)
+    error.wait_for()
+    lab.wait_until_calm()
+    assert error.is_visible()
+    # Other values end it.
+    lab.control("init_scale").fill("90")
+    error.wait_for(state="hidden")
 
 
 def test_a_long_text_is_in_the_tab_and_a_long_name_is_cut(lab, tmp_path: Path):

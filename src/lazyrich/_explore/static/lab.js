@@ -41,6 +41,7 @@ class Lab {
   #of = null; // the experiment that it was said of
   #locked = ""; // why the controls cannot be used: a description of another experiment is awaited
   #refused = ""; // why the experiment cannot be used
+  #staysWith = null; // the experiment beside which the error of an action was shown
   #opened = 0; // how many experiments have been begun
   #focused = null; // the control that was in use when they were locked
   #changed = { key: "", at: 0 }; // the last change of a control
@@ -128,7 +129,7 @@ class Lab {
     if (experiment === null) {
       this.#showBase();
       this.#gate();
-      return this.#fail("The TOML file of this address is not in this tab any more: choose it again.");
+      return this.#fail("The TOML file of this address is not in this tab any more: choose it again.", true);
     }
     if (this.#experiment === null || !same(experiment, this.#experiment)) await this.#open(experiment, false);
   }
@@ -251,7 +252,7 @@ class Lab {
     try {
       const described = await this.#app.socket.ask("lab.describe", { experiment });
       if (experiment !== this.#experiment) return;
-      if (this.#refused) this.#fail("");
+      if (this.#refused) this.#passed();
       this.#refused = "";
       this.#take(described, false);
       this.#gate();
@@ -259,7 +260,7 @@ class Lab {
       if (experiment !== this.#experiment) return;
       if (error.kind === "failed") this.#refused = error.message;
       this.#gate();
-      this.#failed(error);
+      this.#failed(error, false);
     }
   }
 
@@ -298,10 +299,11 @@ class Lab {
 
   // --- Errors. ---
 
-  #failed(error) {
+  // `stays`, whether the error is of an action (a file, a save, a run) and not of the values.
+  #failed(error, stays = true) {
     if (error.kind === "stale" || error.kind === "cancelled") return;
     if (error.kind === undefined) throw error;
-    if (!this.#controls.fail(error.message)) this.#fail(error.message);
+    if (!this.#controls.fail(error.message)) this.#fail(error.message, stays);
     this.#parts.figure.classList.toggle("old", this.#isEarlier());
     this.#busy(this.#isEarlier() ? "Text, figure and table below are of the last values that could be used." : "");
   }
@@ -327,14 +329,22 @@ class Lab {
     for (const button of [saves.pdf, saves.png]) button.disabled = false;
   }
 
-  #fail(text) {
+  // The error of an action stays beside the values it came with: a forecast that is still being
+  // computed for them does not wipe it away. The next action and other values do.
+  #fail(text, stays = false) {
     const { error, figure } = this.#parts;
+    this.#staysWith = stays ? this.#experiment : null;
     error.textContent = text;
     error.hidden = !text;
     if (!text) {
       this.#controls.clear();
       figure.classList.remove("old");
     }
+  }
+
+  // The values are good.
+  #passed() {
+    if (this.#staysWith === null || this.#staysWith !== this.#experiment) this.#fail("");
   }
 
   #busy(text) {
@@ -366,7 +376,7 @@ class Lab {
       if (experiment === this.#experiment && error.kind !== "stale") {
         clearTimeout(this.#timers.say);
         this.#parts.results.setAttribute("aria-busy", "false");
-        this.#failed(error);
+        this.#failed(error, false);
       }
       return;
     }
@@ -379,7 +389,7 @@ class Lab {
 
   #takeForecast(data, experiment) {
     const isNewest = experiment === this.#experiment;
-    if (isNewest) this.#fail("");
+    if (isNewest) this.#passed();
     const done = isNewest ? this.#runs.get(data.run) : null;
     if (data.waits) {
       if (!isNewest) return;
@@ -763,7 +773,7 @@ class Lab {
     if (!file) return;
     if (file.size > MOST_FILE) {
       const size = (file.size / 2 ** 20).toPrecision(3);
-      return this.#fail(`${cut(file.name)} has ${size} MiB; a TOML file of an experiment may have 0.25 MiB.`);
+      return this.#fail(`${cut(file.name)} has ${size} MiB; a TOML file of an experiment may have 0.25 MiB.`, true);
     }
     await this.#open({ base: { toml: await file.text() }, changes: {} }, true, true);
   }
