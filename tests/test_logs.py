@@ -222,7 +222,7 @@ FINE = {
     "empty lines": ("\n" + rows(HEAD, OK).replace("\n", "\n\n"), [1, 2, 3], ""),
     "comma at the end": (rows(HEAD, OK).replace("\n", ",\n") + ",", [1, 2, 3], ""),
     "comma at one end": (rows(HEAD, OK).replace("\n3", ",\n3"), [1, 2, 3], ""),
-    "short rows": (rows(HEAD, [*OK, (4, 1.0)]), [1, 2, 3], "3 of 4 rows have test values"),
+    "short rows": (rows(HEAD, [*OK, (4, 1.0)]) + "\n", [1, 2, 3], "3 of 4 rows have test values"),
     "words beside": (rows(f"{HEAD},note", [(*r, "good") for r in OK]), [1, 2, 3], ""),
     "step 0": (rows(HEAD, [(0, 0.1, 0.1), *OK]), [0, 1, 2, 3], ""),
     "slashes": (rows("_step,train/acc,test/acc", OK), [1, 2, 3], ""),
@@ -335,6 +335,13 @@ FINE = {
               {"step": 2, "train_loss": 0.3, "train_runtime": 3.0}),
         [1, 2], "'loss' is used, not train_loss",
     ),
+    "a cut line": ('{"step": 1, "train_acc": 1.0, "test_acc": 1.0}\n{"step": 2, "tra',
+                   [1], "log.txt, line 2 is cut off and left out"),
+    "a cut row": (rows(HEAD, OK) + "\n4,0.9", [1, 2, 3], "log.txt, line 5 is cut off and left out"),
+    "no end of line": (rows(HEAD, OK).rstrip("\n"), [1, 2, 3], "only 3 records have test values"),
+    "one row": (rows(HEAD, OK[:1]), [1], "only 1 record has test values"),
+    "exchanged": (rows("step,test_acc,train_acc", [(1, 0.5, 0.1), (10, 1, 0.1), (99, 1, 0.8)]),
+                  [1, 10, 99], "test data are fitted before training data: are the columns"),
 }  # fmt: skip
 
 
@@ -387,7 +394,7 @@ REFUSED = {
     "word": (rows(HEAD, [*OK, (4, 1.0, "high")]),
              "log.txt, line 5, column test_acc = 'high': should be a number"),
     "comma in numbers": (rows(HEAD, OK).replace(",", ";").replace(".", ","),
-                         "line 2, column train_acc = '0,5': should be a number"),
+                         "column train_acc = '0,5': should be a number with a decimal point"),
     "percent sign": (rows(HEAD, [*OK, (4, "98%", 1.0)]), "column train_acc = '98%'"),
     "truth": (lines({"step": 1, "train_acc": True, "test_acc": 1.0}), "column train_acc = 'True'"),
     "two runs": (rows(HEAD, [*OK, *OK]), "line 5 = 1.0: step goes back from 3: a log should be of"),
@@ -405,9 +412,17 @@ REFUSED = {
     "lists apart": (json.dumps({"step": [1, 2], "train_acc": [1.0], "test_acc": [1.0]}),
                     "lists should have one length"),
     "long line": (json.dumps({"step": 1, "a": "x" * 2**20}) + "\n{}", "should be JSON lines"),
-    "cut": ('{"step": 1, "train_acc": 1.0, "test_acc": 1.0}\n{"step": 2, "tra',
-            "line 2 = '{\"step\": 2, \"tra': should be one JSON object in each line"),
+    "cut in between": ('{"step": 1, "train_acc": 1.0, "test_acc": 1.0}\n{"step": 2, "tra\n{}\n',
+                       "should be one JSON object in each line"),
 }  # fmt: skip
+
+
+def test_a_log_of_the_usual_kind_gives_no_doubt(tmp_path):
+    # Accuracies of dropout: those of training are lower, by a little and on the way.
+    steps = np.arange(1, 41)
+    test = np.minimum(1.0, steps / 30)
+    path = as_csv(tmp_path, steps, {"train_accuracy": 0.97 * test, "test_accuracy": test})
+    assert not [note for note in lr.records.read_log(path).notes if "only" in note or "?" in note]
 
 
 @pytest.mark.parametrize("what", REFUSED)

@@ -181,6 +181,53 @@ def test_a_resumed_record_is_the_uninterrupted_one():
         other.load_state_dict(state["net"])
 
 
+@pytest.mark.parametrize("optimiser", OPTIMISERS)
+def test_a_monitor_that_is_built_late_says_so(optimiser):
+    net, (train, test) = mlp(), one_hot(sums())
+    optimizer = OPTIMISERS[optimiser](net.parameters())
+
+    def step():
+        optimizer.zero_grad()
+        cross_entropy(net(train[0]), train[1]).backward()
+        optimizer.step()
+
+    for _ in range(3):
+        step()
+    monitor = lr.torch.Monitor(net, train, test, loss="cross_entropy", optimizer=optimizer)
+    assert not notes_of(monitor)  # a state may still be loaded
+    with pytest.warns(RuntimeWarning, match=r"made (3 )?steps before the monitor was built"):
+        step()
+    monitor.step()
+    step()
+    assert len(notes_of(monitor)) == 1
+    state = monitor.state_dict()
+    again = lr.torch.Monitor(net, train, test, loss="cross_entropy", optimizer=optimizer)
+    again.load_state_dict(state)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        step()
+
+
+def test_a_state_that_goes_on_elsewhere_says_so():
+    left, _, monitor = trained("mlp", 17)
+    for forgotten, words in {
+        "net": "parameters are not those",
+        "optimizer": "counts 0 steps",
+    }.items():
+        net, (train, test) = mlp(), one_hot(sums())
+        optimizer = OPTIMISERS["adamw"](net.parameters())
+        other = lr.torch.Monitor(net, train, test, loss="cross_entropy", optimizer=optimizer)
+        other.load_state_dict(monitor.state_dict())
+        if forgotten != "net":
+            net.load_state_dict(left["net"])
+        if forgotten != "optimizer":
+            optimizer.load_state_dict(left["optimizer"])
+        cross_entropy(net(train[0]), train[1]).backward()
+        with pytest.warns(RuntimeWarning, match=words):
+            optimizer.step()
+        assert len(notes_of(other)) == 1
+
+
 @pytest.fixture(scope="module")
 def line():
     """A net and data of a few samples, and a monitor of it with SGD."""

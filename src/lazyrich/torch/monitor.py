@@ -17,6 +17,7 @@ from ..records import Thresholds
 from ._forecast.answer import TorchForecast
 from ._forecast.forecast import forecast
 from ._forecast.monitored import described
+from ._monitor.beginning import faults, sketch
 from ._monitor.measures import MEASURES, fit
 from ._monitor.objective import Objective
 from ._monitor.prepare import Counts, about, blocks_of, check_state, prepared
@@ -83,6 +84,9 @@ class Monitor:
         self._ending, self._notes = "running", list[str]()
         self._name, self._thresholds, self._seed = str(name), thresholds, seed
         self._calls, self._next = 0, 0.0
+        self._resumed = False
+        self._saved: Tensor | None = None  # the sketch of the state that was loaded
+        self._steps.before = self._begins
         self.is_recording = _is_first_process()
         if optimizer is not None:
             self._steps.attach(optimizer)
@@ -114,6 +118,13 @@ class Monitor:
         self._measure()
         if not self._rows.steps:
             raise InputError("net", "losses", "should be finite at the initial parameters")
+
+    def _begins(self) -> None:
+        """Notes, just before the first step, what does not fit to the beginning of the record."""
+        if self.is_recording:
+            steps, now = self._steps, sketch(self._setting.parameters)
+            for fault in faults(steps.optimizer, steps.num, now, self._saved, self._resumed):
+                self._note(fault)
 
     def attach(self, optimizer: Any) -> None:
         """Follows an optimiser that did not exist when the monitor was built.
@@ -283,6 +294,7 @@ class Monitor:
             "notes": list(self._notes),
             "seed": self._seed,
             "labels": setting.kernel.y.clone(),
+            "sketch": sketch(setting.parameters),
         }  # fmt: skip
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -308,6 +320,8 @@ class Monitor:
         running = self._ending == "running" and self._rows.steps
         self._next = self._schedule.after(self._rows.steps[-1]) if running else math.inf
         self._calls = 1
+        self._resumed, self._saved = True, state.get("sketch")
+        self._steps.before = self._begins
 
     def hugging_face(self, finish: bool = True) -> HuggingFaceCallback:
         """A callback for the `Trainer` of Hugging Face: `trainer.add_callback(...)`."""

@@ -4,11 +4,12 @@ import csv
 import io
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from ..._core.errors import InputError
 from ..._core.files import opened
 from .several import chosen_run
-from .table import MAX_BYTES, MAX_COLUMNS, Table, listed
+from .table import MAX_BYTES, MAX_COLUMNS, Table, cut_line, listed
 
 # Rows that are converted at a time.
 _ROWS = 1024
@@ -23,6 +24,7 @@ def read(path: Path, table: Table, run: str | None) -> None:
     """Adds the numbers of a CSV file to a table, row by row."""
     offset = table.begin(path.name, "line")
     with opened(path, MAX_BYTES) as file:
+        is_cut = _is_cut(file)
         text = io.TextIOWrapper(file, "utf-8-sig", newline="")
         rows = _rows(text, path)
         head = next(rows, (0, []))[1]
@@ -56,13 +58,27 @@ def read(path: Path, table: Table, run: str | None) -> None:
                     accepted = f"has {len(row)} cells, but the header has {width}"
                     raise InputError(f"{path.name}, line {line:,}", row[-1], accepted)
                 del row[width:]
-            if len(row) < width:
+            short = len(row) < width
+            if short:
                 row.extend([""] * (width - len(row)))
             lines.append(offset + line)
             held.append(row)
             if len(held) == _ROWS:
                 keep()
+        if held and is_cut and short:
+            # The last of its cells may be half a number.
+            del lines[-1], held[-1]
+            table.notes.append(cut_line(f"{path.name}, line {line:,}"))
         keep()
+
+
+def _is_cut(file: BinaryIO) -> bool:
+    """Whether a file ends within a line."""
+    end = file.seek(0, io.SEEK_END)
+    file.seek(max(0, end - 1))
+    last = file.read(1)
+    file.seek(0)
+    return last not in (b"", b"\n", b"\r")
 
 
 def _rows(text: io.TextIOWrapper, path: Path) -> Iterator[tuple[int, list[str]]]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..._core.errors import InputError, one_line
 from ..._core.files import contents, opened
-from .table import MAX_BYTES, MAX_NAME, Table
+from .table import MAX_BYTES, MAX_NAME, Table, cut_line
 
 # A document is held in memory as Python's objects, which take many times its size.
 _MAX_LINE, _MAX_DOCUMENT, _MAX_DEPTH = 2**20, 2**25, 4
@@ -26,7 +26,7 @@ def read(path: Path, table: Table, run: str | None) -> None:
         offset = table.begin(path.name, "line" if rows is None else "entry")
         if rows is None:
             text.seek(0)
-            rows = _lines(text, path)
+            rows = _lines(text, path, table.notes)
         for number, row in rows:
             num = 0
             for name, value in _flat(row, "", 0):
@@ -56,7 +56,9 @@ def _is_lines(text: io.TextIOWrapper) -> bool:
     )
 
 
-def _lines(text: io.TextIOWrapper, path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def _lines(
+    text: io.TextIOWrapper, path: Path, notes: list[str]
+) -> Iterator[tuple[int, dict[str, Any]]]:
     number = 0
     while words := text.readline(_MAX_LINE + 1):
         number += 1
@@ -68,6 +70,9 @@ def _lines(text: io.TextIOWrapper, path: Path) -> Iterator[tuple[int, dict[str, 
         try:
             row = json.loads(words)
         except (ValueError, RecursionError) as error:
+            if number > 1 and not words.endswith("\n"):
+                notes.append(cut_line(key))
+                return
             accepted = f"should be one JSON object in each line ({one_line(error, 200)})"
             raise InputError(key, words[:80], accepted) from None
         if not isinstance(row, dict):

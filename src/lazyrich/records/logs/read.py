@@ -15,8 +15,9 @@ from ..logged import record
 from ..transition import Thresholds
 from . import csv_file, event_file, json_file, wandb_file
 from .columns import ACCURACIES, AXES, check_given, check_judged, chosen, meaning, unused_of
+from .doubts import doubts
 from .series import filled, series_of
-from .table import MAX_BYTES, MAX_NAME, Table
+from .table import MAX_BYTES, MAX_NAME, Table, number_wanted
 
 Path_ = str | os.PathLike[str]
 
@@ -80,7 +81,7 @@ def read_log(
     if not any(len(column.values) for column in table.columns.values()):
         wrong = [column.wrong for column in table.columns.values() if column.wrong]
         if wrong:
-            raise InputError(table.place(wrong[0][0]), wrong[0][1], "should be a number")
+            raise InputError(table.place(wrong[0][0]), wrong[0][1], number_wanted(wrong[0][1]))
         accepted = "should contain at least one row of numbers"
         if unknown := [name for name in table.names if meaning(name) is None]:
             shown = one_line(", ".join(unknown), 200)
@@ -127,6 +128,7 @@ def read_log(
         np.max(values[name]) > np.max(logged[name]) + 0.5 for name in ACCURACIES if name in logged
     ):
         notes.append("accuracies are percents, and divided by 100")
+    notes += doubts(logged)
     logged.attrs["log"] = json.dumps({"columns": found, "notes": notes})
     return Log(logged, found, unused_of(table.names, found), tuple(notes))
 

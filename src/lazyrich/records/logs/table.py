@@ -1,5 +1,6 @@
 """The numbers in the files of a log, before anything is chosen of them."""
 
+import re
 from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
@@ -17,6 +18,7 @@ MAX_NAME = 200
 """The largest number of letters that are kept of a column's name."""
 
 # Texts for a value that is missing. Many programs write a number in every row of some columns only.
+_COMMA = re.compile(r"[-+]?\d+,\d+([eE][-+]?\d+)?")
 _MISSING = ("", "-", "--", "na", "n/a", "null", "none")
 
 
@@ -137,7 +139,7 @@ class Table:
         column = self.columns[name]
         if column.wrong is not None:
             row, text = column.wrong
-            raise InputError(f"{self.place(row)}, column {name}", text, "should be a number")
+            raise InputError(f"{self.place(row)}, column {name}", text, number_wanted(text))
         return column.arrays()
 
 
@@ -146,3 +148,15 @@ def listed(names: Iterable[str]) -> str:
     shown = [one_line(name, 40) for name in names]
     more = f" and {len(shown) - 12} more" if len(shown) > 12 else ""
     return (", ".join(shown[:12]) or "none") + more
+
+
+def number_wanted(text: str) -> str:
+    """What is said of a cell that is not a number."""
+    if _COMMA.fullmatch(text.strip()):
+        return "should be a number with a decimal point: replace the decimal commas"
+    return "should be a number"
+
+
+def cut_line(place: str) -> str:
+    """The note on a last line that is left out."""
+    return f"{place} is cut off and left out: the log is perhaps still written"

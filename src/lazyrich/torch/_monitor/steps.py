@@ -3,6 +3,7 @@
 import contextlib
 import math
 import weakref
+from collections.abc import Callable
 from typing import Any, Literal
 
 from torch import Tensor, optim
@@ -27,7 +28,8 @@ class Steps:
 
     - `num`, the number of steps; `time`, the sum of learning rates, for SGD over $1 - \beta$;
         `log_shrink`, by group of parameters, the logarithm of what pure decay leaves of them;
-        `error`, of the last step that could not be read, such as a rate that is no number.
+        `error`, of the last step that could not be read, such as a rate that is no number;
+        `before`, what is called once, just before the next step.
     """
 
     def __init__(self) -> None:
@@ -37,6 +39,7 @@ class Steps:
         self.log_shrink: list[float] = []
         self.by_hook = False
         self.error: Exception | None = None
+        self.before: Callable[[], None] | None = None
         self._group_of: dict[int, int] = {}
         self._main = 0
 
@@ -76,7 +79,17 @@ class Steps:
                     except Exception as error:  # must not end the optimiser's step
                         steps.error = error
 
+            def begins(optimizer: Any, args: Any, kwargs: Any) -> None:
+                steps = me()
+                if steps is not None and steps.before is not None:
+                    before, steps.before = steps.before, None
+                    try:
+                        before()
+                    except Exception as error:  # must not end the optimiser's step
+                        steps.error = error
+
             optimizer.register_step_post_hook(stepped)
+            optimizer.register_step_pre_hook(begins)
 
     def count(self) -> None:
         """One more step, at the present rates."""
