@@ -183,14 +183,25 @@ def forecast(
     ):
         options = ForecastOptions(num_samples, passage, max_test, thresholds)
         options.check()
-        if passage is None and needs_pilots(experiment):
-            return Forecast(**without_pilots(experiment))
-        begun = time.perf_counter()
-        listen("sampling data", None, "")
-        prepared = prepare(experiment, params)
-        sampling = {"sampling data": time.perf_counter() - begun}
-        found = forecast_on(prepared, options, watcher, listen)
-        return replace(found, seconds=sampling | found.seconds)
+        return forecast_run(experiment, options, params, watcher, listen)
+
+
+def forecast_run(
+    experiment: Experiment,
+    options: ForecastOptions,
+    params: Any = None,
+    watcher: Callable[[Forecast], object] | None = None,
+    listen: Listener = silently,
+) -> Forecast:
+    """The forecast of an experiment. Its data are sampled only if they are needed."""
+    if options.passage is None and needs_pilots(experiment):
+        return Forecast(**without_pilots(experiment))
+    begun = time.perf_counter()
+    listen("sampling data", None, "")
+    prepared = prepare(experiment, params)
+    sampling = {"sampling data": time.perf_counter() - begun}
+    found = forecast_on(prepared, options, watcher, listen)
+    return replace(found, seconds=sampling | found.seconds)
 
 
 def forecast_on(
