@@ -6,12 +6,13 @@ The fixtures `browser` and `new_page` are in `conftest`; tests with them have th
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.client import HTTPConnection
 from importlib.resources import files
 from pathlib import Path
@@ -22,7 +23,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Page, WebSocketRoute
 
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM = next(filter(None, map(shutil.which, _BROWSERS)), "")
@@ -154,6 +155,65 @@ class Watched:
         """Whether the page is wider than the screen."""
         code = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
         return bool(self.page.evaluate(code))
+
+
+class Wire:
+    """The socket of a page, on which a test lets answers come late, or fail.
+
+    Made while the page is blank; its address is opened afterwards. `heard` are the events that
+    the explorer has sent, each the job and its name.
+    """
+
+    def __init__(self, page: "Page"):
+        self._jobs, self._late = dict[int, str](), dict[str, list[Callable[[], None]]]()
+        self._failing, self.heard = dict[str, str](), list[tuple[str, str]]()
+        self._socket: WebSocketRoute | None = None
+        page.route_web_socket(re.compile("/socket$"), self._join)
+
+    def hold(self, job: str) -> None:
+        """From now on, answers of a job wait."""
+        self._late[job] = []
+
+    def let(self, job: str) -> None:
+        """Sends the answers that wait, and lets others pass."""
+        for send in self._late.pop(job):
+            send()
+
+    def fail(self, job: str, words: str) -> None:
+        """From now on, a job fails with these words, and the explorer hears nothing of it."""
+        self._failing[job] = words
+
+    def cut(self) -> None:
+        """Ends the connection; the page makes another one."""
+        assert self._socket is not None
+        self._socket.close(code=1011)
+
+    def _join(self, socket: "WebSocketRoute") -> None:
+        self._socket, server = socket, socket.connect_to_server()
+
+        def asked(text: str | bytes) -> None:
+            message = json.loads(text)
+            if "job" in message:
+                number, job = message["id"], message["job"]
+                self._jobs[number] = job
+                if job in self._failing:
+                    data = {"error": self._failing[job]}
+                    answered(json.dumps({"id": number, "event": "failed", "data": data}))
+                    return
+            server.send(text)
+
+        def answered(text: str | bytes) -> None:
+            message = json.loads(text)
+            job = self._jobs.get(message["id"], "")
+            self.heard.append((job, message["event"]))
+            late = self._late.get(job)
+            if late is None:
+                socket.send(text)
+            else:
+                late.append(lambda: socket.send(text))
+
+        socket.on_message(asked)
+        server.on_message(answered)
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from .explorer import Served, served
+from .explorer import Served, Wire, served
 from .test_explore_lab import PATIENCE, Lab, link
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -307,3 +307,134 @@ def test_an_address_that_cannot_be_used_leaves_every_choice(explorer, new_page):
         lab.control("task.k").wait_for()
         assert lab.at("error").is_hidden()
         assert lab.at("run").is_enabled()
+
+
+@pytest.fixture
+def wired(explorer: Served, new_page: Any) -> tuple[Lab, Wire]:
+    """The Lab, and its socket."""
+    opened = new_page("about:blank")
+    wire, lab = Wire(opened.page), Lab(opened)
+    opened.page.goto(link(explorer))
+    lab.wait_for("forecast")
+    lab.wait_until_calm()
+    return lab, wire
+
+
+def test_an_older_forecast_does_not_end_what_is_said_of_a_new_experiment(wired):
+    from playwright.sync_api import expect
+
+    lab, wire = wired
+    wire.hold("lab.forecast")
+    wire.hold("lab.describe")
+    lab.control("init_scale").fill("90")
+    lab.at("base").select_option("lyu2024/3")
+    busy = lab.at("busy")
+    expect(busy).to_have_text("Reading the experiment.")
+    wire.let("lab.forecast")
+    expect(lab.at("results")).to_have_attribute("aria-busy", "false", timeout=PATIENCE)
+    expect(busy).to_have_text("Reading the experiment.")
+    wire.let("lab.describe")
+    lab.control("task.num_observed").wait_for()
+    expect(busy).not_to_have_text("Reading the experiment.")
+
+
+def test_controls_that_come_late_leave_what_is_typed(wired):
+    from playwright.sync_api import expect
+
+    lab, wire = wired
+    wire.hold("lab.describe")
+    lab.page.locator("#lab fieldset summary", has_text="More").click()
+    lab.control("model.depth").fill("3")  # the choices of the model change
+    lab.control("t1").fill("")
+    name = lab.control("name")
+    name.press("End")
+    name.press_sequentially(" of mine")
+    wire.let("lab.describe")
+    expect(lab.page.locator("#lab pre").first).to_contain_text("--set model.depth=3")
+    expect(name).to_have_value("forecast/sparse of mine")
+    expect(name).to_be_focused()
+    expect(lab.control("t1")).to_have_value("")
+    expect(lab.page.locator("#field-t1-error")).to_have_text("t1: a number is missing")
+
+
+def test_the_error_of_a_run_of_other_values_is_beside_none_of_them(wired):
+    from playwright.sync_api import expect
+
+    lab, wire = wired
+    wire.fail("lab.run", "init_scale = 100: is refused")
+    wire.hold("lab.run")
+    lab.at("run").click()
+    lab.control("init_scale").fill("90")
+    lab.wait_until_calm()
+    wire.let("lab.run")
+    error = lab.at("error")
+    expect(error).to_contain_text("init_scale = 100: is refused")
+    expect(error).to_contain_text("forecast/sparse, ")
+    expect(lab.page.locator("[aria-invalid]")).to_have_count(0)
+    # The error of the values that are there is beside them.
+    lab.control("init_scale").fill("100")
+    expect(error).to_be_hidden()
+    lab.at("run").click()
+    expect(lab.page.locator("#field-init_scale-error")).to_contain_text("is refused")
+    expect(lab.control("init_scale")).to_have_attribute("aria-invalid", "true")
+
+
+def test_a_comparison_stays_when_an_older_forecast_comes(wired):
+    from playwright.sync_api import expect
+
+    lab, wire = wired
+    for scale in ("60", "70"):
+        lab.control("init_scale").fill(scale)
+        lab.wait_until_calm()
+        lab.run()
+        lab.at("pin").click()
+    wire.hold("lab.forecast")
+    lab.control("init_scale").fill("60")
+    lab.at("busy").filter(has_text="Computing the forecast").wait_for()
+    lab.at("compare").click()
+    lab.wait_for("compare")
+    words = lab.words
+    wire.let("lab.forecast")
+    lab.wait_until_calm()
+    expect(lab.at("figure")).to_have_attribute("data-shows", "compare")
+    assert lab.words == words
+
+
+def test_what_was_asked_when_the_connection_went_is_answered_by_the_next(wired):
+    from playwright.sync_api import expect
+
+    lab, wire = wired
+    wire.hold("lab.forecast")
+    wire.hold("lab.describe")
+    lab.control("weight_decay").fill("0.002")
+    lab.at("busy").filter(has_text="Computing the forecast").wait_for()
+    wire.cut()
+    wire.let("lab.forecast")
+    wire.let("lab.describe")
+    lab.wait_until_calm()
+    expect(lab.at("words")).to_contain_text("(1/λ) log α = 2,300")
+    expect(lab.page.locator("#lab pre").first).to_contain_text("--set weight_decay=0.002")
+    expect(lab.at("error")).to_be_hidden()
+
+
+def test_a_page_of_the_tour_that_is_left_and_turned_back_to_keeps_its_new_run(explorer, new_page):
+    from playwright.sync_api import expect
+
+    page = new_page("about:blank").page
+    wire = Wire(page)
+    page.goto(explorer.address + "#tour?story=grokking&step=1")
+    run, cancel = page.locator("#tour-run"), page.locator("#tour-cancel")
+    run.click(timeout=PATIENCE)
+    cancel.wait_for()
+    wire.hold("lab.run")
+    page.keyboard.press("PageDown")
+    page.keyboard.press("PageUp")
+    run.click()
+    cancel.wait_for()
+    while ("lab.run", "cancelled") not in wire.heard:
+        page.wait_for_timeout(50)
+    wire.let("lab.run")
+    page.wait_for_timeout(300)
+    expect(run).to_be_disabled()
+    cancel.click()
+    expect(run).to_be_enabled(timeout=PATIENCE)

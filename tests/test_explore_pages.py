@@ -9,8 +9,8 @@ import pytest
 
 import lazyrich as lr
 
-from .explorer import Served, served
-from .test_explore_keyboard import FOCUSED, press
+from .explorer import Served, Wire, served
+from .test_explore_keyboard import FOCUSED, focused, press
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -156,13 +156,101 @@ def test_a_map_in_the_dark_is_dark_around_its_cells(explorer, new_page):
     assert page.evaluate(marks) == 1
 
 
-def test_missing_runs_are_started_from_the_page(explorer, new_page, store):
+def test_answers_that_come_late_take_nothing_from_the_map(explorer, new_page):
+    from playwright.sync_api import expect
+
+    page = new_page("about:blank").page
+    wire = Wire(page)
+    page.goto(explorer.address + "#map")
+    drawn(page, "#map-figure")
+    # The second menu is changed before the answer to the first.
+    wire.hold("map.figure")
+    page.get_by_label("Across", exact=True).select_option("weight_decay")
+    page.get_by_label("Up", exact=True).select_option("seed")
+    wire.let("map.figure")
+    page.wait_for_url("**x=weight_decay*")
+    assert "y=seed" in page.url
+    expect(page.locator("#map-cells")).to_have_attribute(
+        "aria-label", re.compile("over weight decay λ and seed")
+    )
+    expect(page.get_by_label("Across", exact=True)).to_have_value("weight_decay")
+    # A run that is opened does not take the focus from the menu in use.
+    wire.hold("map.run")
+    page.locator("#map-cells").focus()
+    page.keyboard.press("ArrowRight")
+    page.get_by_role("button", name=re.compile("grokked|immediate|gradual")).first.wait_for()
+    page.keyboard.press("Enter")
+    page.get_by_label("Colour", exact=True).focus()
+    wire.let("map.run")
+    page.get_by_role("heading", name=re.compile("^The run at ")).wait_for()
+    expect(page.get_by_label("Colour", exact=True)).to_be_focused()
+    # The error of a run is there while cells are chosen.
+    wire.fail("map.run", "its record is gone")
+    page.locator("#map-cells").focus()
+    page.keyboard.press("Enter")
+    error = page.locator("#map [role=alert]")
+    expect(error).to_have_text("its record is gone")
+    page.keyboard.press("ArrowUp")
+    drawn(page, "#map-curve")
+    expect(error).to_be_visible()
+
+
+def test_the_error_of_started_runs_stays(explorer, new_page):
+    from playwright.sync_api import expect
+
+    page = new_page("about:blank").page
+    wire = Wire(page)
+    wire.fail("map.start", "the disk is full")
+    page.goto(explorer.address + "#map")
+    page.get_by_role("button", name="Start the missing runs").click(timeout=PATIENCE)
+    expect(page.get_by_role("button", name="Start the missing runs")).to_be_visible()
+    drawn(page, "#map-figure")
+    page.wait_for_timeout(300)
+    error = page.locator("#map [role=alert]")
+    expect(error).to_have_text("the disk is full")
+    expect(error).to_be_visible()
+
+
+def test_missing_runs_are_started_by_keyboard(explorer, new_page, store):
+    from playwright.sync_api import expect
+
     page = new_page(explorer.address + "#map").page
     page.get_by_text("2 of 8 runs are missing.").wait_for(timeout=PATIENCE)
-    page.get_by_role("button", name="Start the missing runs").click()
+    drawn(page, "#map-figure")
+    press(page, "Start the missing runs")
+    # The button is gone: its place is taken by the one that cancels.
+    expect(page.get_by_role("button", name="Cancel")).to_be_focused()
     page.get_by_role("status").get_by_text("All runs are done.").wait_for(timeout=PATIENCE)
-    assert page.get_by_text("are missing").count() == 0
+    expect(page.get_by_text("are missing")).to_have_count(0)
+    # Then by the map, whose cells are all there.
+    assert focused(page) == "map-cells"
+    for key in ("ArrowRight", "ArrowRight", "ArrowUp", "Enter"):
+        page.keyboard.press(key)
+    title = "The run at initial scale α = 100, weight decay λ = 0.03, seed = 0"
+    page.get_by_role("heading", name=title).wait_for(timeout=PATIENCE)
     assert (lr.open_store(store)["outcome"] != "missing").all()
+
+
+def test_a_run_is_recorded_while_another_view_is_shown(explorer, new_page):
+    from playwright.sync_api import expect
+
+    page = new_page("about:blank").page
+    wire = Wire(page)
+    wire.fail("inside.record", "the disk is full")
+    wire.hold("inside.record")
+    page.goto(explorer.address + "#inside?cell=4")
+    page.get_by_role("button", name="Repeat and record").click(timeout=PATIENCE)
+    cancel = page.locator("#inside").get_by_role("button", name="Cancel")
+    expect(cancel).to_be_focused()
+    page.get_by_role("tab", name="Tour").click()
+    page.get_by_role("tab", name="Inside").click()
+    while wire.heard.count(("inside.list", "done")) < 2:
+        page.wait_for_timeout(50)
+    page.wait_for_timeout(500)
+    expect(cancel).to_be_visible()
+    wire.let("inside.record")
+    expect(page.locator("#inside [role=alert]")).to_have_text("the disk is full")
+    expect(page.get_by_role("button", name="Repeat and record")).to_be_visible()
 
 
 def test_time_is_moved_and_the_weights_follow(explorer, new_page):

@@ -44,6 +44,13 @@ const scaleOf = (field) => {
   };
 };
 
+// Puts elements in a place, and moves none that is there in the same order: it would lose the focus.
+const arrange = (place, elements) => {
+  for (const old of [...place.children]) if (!elements.includes(old)) old.remove();
+  for (const [at, element] of elements.entries())
+    if (place.children[at] !== element) place.insertBefore(element, place.children[at] ?? null);
+};
+
 const idOf = (key) => "field-" + key.replaceAll(".", "-");
 
 export class Controls {
@@ -68,19 +75,20 @@ export class Controls {
   }
 
   // Shows fields. Controls that are there already keep their place and the focus. `all`, whether
-  // also the box in which the user types gets the value.
+  // also the box in which the user types gets the value: otherwise an answer leaves it alone.
   update(fields, all = false) {
     const shape = (field) => JSON.stringify([field.key, field.type, field.choices, field.low, field.high]);
-    const same = fields.length === this.#rows.size && fields.every((f) => this.#rows.get(f.key)?.shape === shape(f));
-    if (!same) {
-      const focused = document.activeElement?.id;
-      this.#rows.clear();
-      for (const field of fields) this.#rows.set(field.key, { ...this.#row(field), shape: shape(field) });
-      const rows = (group) => fields.filter((f) => f.group === group).map((f) => this.#rows.get(f.key).element);
-      this.#main.replaceChildren(...rows("main"));
-      this.#more.replaceChildren(...rows("more"));
-      if (focused) document.getElementById(focused)?.focus();
-    }
+    const isTyped = ({ unread, inputs: [box] }) => !all && (unread || (box.type === "text" && box === document.activeElement));
+    const kept = (field) => {
+      const row = this.#rows.get(field.key);
+      return row && (row.shape === shape(field) || isTyped(row)) ? row : null;
+    };
+    const focused = document.activeElement?.id;
+    this.#rows = new Map(fields.map((f) => [f.key, kept(f) ?? { ...this.#row(f), shape: shape(f) }]));
+    const rows = (group) => fields.filter((f) => f.group === group).map((f) => this.#rows.get(f.key).element);
+    arrange(this.#main, rows("main"));
+    arrange(this.#more, rows("more"));
+    if (focused && document.activeElement?.id !== focused) document.getElementById(focused)?.focus();
     for (const { key, value } of fields) {
       const row = this.#rows.get(key);
       if (all) row.unread = "";

@@ -60,7 +60,6 @@ class InsideView {
   }
 
   async show(state) {
-    const of = JSON.stringify(state);
     this.problem.hidden = true;
     let runs;
     try {
@@ -72,10 +71,10 @@ class InsideView {
     if (!asked && runs.length) asked = { run: runs[0].run };
     this.showMenu(runs, asked);
     if (!asked) return this.showNothing();
-    // A view that is shown again stays as it was.
-    if (this.found && this.of === JSON.stringify(asked)) return;
+    // A view that is shown again stays as it was, and what is being recorded goes on.
+    if ((this.found || this.job) && this.of === JSON.stringify(asked)) return;
     this.of = JSON.stringify(asked);
-    await this.look(asked, of);
+    await this.look(asked);
   }
 
   asked({ run, sweep, cell }) {
@@ -114,15 +113,19 @@ class InsideView {
     this.found = null;
     this.body.hidden = true;
     this.job?.cancel();
+    this.job = null;
     this.task.replaceChildren();
     this.lead.textContent = "Reading the run.";
+    const isOther = () => this.of !== JSON.stringify(asked);
     let found;
     try {
       found = await this.app.socket.ask("inside.frames", asked);
     } catch (error) {
-      if (error.kind !== "stale") this.lead.textContent = "";
+      if (isOther() || error.kind === "stale") return;
+      this.lead.textContent = "";
       return this.fail(error);
     }
+    if (isOther()) return;
     if (found.views) return this.open(found);
     this.lead.textContent = `${found.name}. ${found.words}`;
     const record = make("button", { type: "button", className: "main", id: "inside-record", textContent: "Repeat and record" });
@@ -148,9 +151,11 @@ class InsideView {
       words.textContent = "Cancelling.";
       job.cancel();
     };
+    const ended = () => this.job === job && (this.job = null);
     try {
-      const found = await job;
-      if (this.of === JSON.stringify(asked)) await this.open(found, true);
+      const found = await job.finally(ended);
+      // Who has gone on to another control stays there.
+      if (this.of === JSON.stringify(asked)) await this.open(found, this.task.contains(document.activeElement));
     } catch (error) {
       if (this.of !== JSON.stringify(asked)) return;
       this.fail(error);
@@ -191,8 +196,9 @@ class InsideView {
     this.views.replaceChildren(...this.parts.map(({ section }) => section));
     await draw(this.curves, found.curves.figure, found.curves.caption);
     await Promise.all(this.parts.map(({ view, place }) => draw(place, view.figure, `${view.title}. ${view.words}`)));
-    this.frame(start);
-    if (focus) this.range.focus();
+    if (this.found !== found) return;
+    this.frame(this.now); // the time may have been moved while they were drawn
+    if (focus && document.activeElement === document.body) this.range.focus();
   }
 
   // The position of the line of time: zero is not on a log axis.

@@ -43,6 +43,8 @@ class Lab {
   #refused = ""; // why the experiment cannot be used
   #staysWith = null; // the experiment beside which the error of an action was shown
   #opened = 0; // how many experiments have been begun
+  #compared = 0; // how many comparisons have been asked for
+  #says = { lock: "", forecast: "", values: "" }; // what is waited for, the first of them is shown
   #focused = null; // the control that was in use when they were locked
   #changed = { key: "", at: 0 }; // the last change of a control
   #time = "log";
@@ -113,7 +115,7 @@ class Lab {
     }
     this.#listRuns();
     const done = this.#runs.get(this.#described?.run);
-    if (done && this.#of === this.#experiment && this.#shown?.kind !== "run") this.#showRun(done);
+    if (done && this.#of === this.#experiment && [undefined, "forecast"].includes(this.#shown?.kind)) this.#showRun(done);
   }
 
   // Shows what a fragment says.
@@ -170,7 +172,7 @@ class Lab {
         this.#controls.update(this.#described.fields, this.#of === this.#experiment);
         if (this.#of !== this.#experiment) this.#describe();
       }
-      this.#failed(error);
+      this.#failed(error, this.#experiment);
     }
   }
 
@@ -189,6 +191,7 @@ class Lab {
   }
 
   #change(field, value) {
+    if (this.#locked) return; // an event that was under way
     const { base, changes } = this.#experiment;
     this.#experiment = { base, changes: { ...changes, [field.key]: value } };
     this.#turn += 1;
@@ -208,12 +211,10 @@ class Lab {
     fields.disabled = Boolean(why);
     fields.setAttribute("aria-busy", Boolean(why));
     clearTimeout(this.#timers.lock);
-    if (why) this.#timers.lock = setTimeout(() => this.#busy(why), SAY_AFTER);
-    else {
-      this.#busy("");
-      if (document.activeElement === document.body) document.getElementById(this.#focused)?.focus();
-    }
+    if (why) this.#timers.lock = setTimeout(() => this.#busy("lock", why), SAY_AFTER);
+    else this.#busy("lock", "");
     this.#gate();
+    if (!why && document.activeElement === document.body) document.getElementById(this.#focused)?.focus();
   }
 
   // Whether runs can be started, and why not.
@@ -260,7 +261,7 @@ class Lab {
       if (experiment !== this.#experiment) return;
       if (error.kind === "failed") this.#refused = error.message;
       this.#gate();
-      this.#failed(error, false);
+      this.#failed(error, experiment, false);
     }
   }
 
@@ -299,13 +300,18 @@ class Lab {
 
   // --- Errors. ---
 
-  // `stays`, whether the error is of an action (a file, a save, a run) and not of the values.
-  #failed(error, stays = true) {
+  // `experiment`, what the question was about; `stays`, whether the error is of an action (a file,
+  // a save, a run) and not of the values.
+  #failed(error, experiment, stays = true) {
     if (error.kind === "stale" || error.kind === "cancelled") return;
     if (error.kind === undefined) throw error;
-    if (!this.#controls.fail(error.message)) this.#fail(error.message, stays);
+    // An error of values that are not in the controls any more is beside none of them.
+    const isNow = experiment === this.#experiment;
+    if (isNow && this.#controls.fail(error.message)) this.#staysWith = stays ? experiment : null;
+    else this.#fail(isNow ? error.message : `${this.#nameOf(experiment)}: ${error.message}`, stays);
+    if (stays) return;
     this.#parts.figure.classList.toggle("old", this.#isEarlier());
-    this.#busy(this.#isEarlier() ? "Text, figure and table below are of the last values that could be used." : "");
+    this.#busy("values", this.#isEarlier() ? "Text, figure and table below are of the last values that could be used." : "");
   }
 
   // Whether what is shown belongs to other values than those of the controls.
@@ -322,6 +328,9 @@ class Lab {
     this.#advise("", []);
     caption.textContent = "";
     figure.classList.add("empty");
+    figure.classList.remove("old");
+    this.#busy("forecast", "");
+    this.#busy("values", "");
     for (const key of ["shows", "drawn", "run"]) delete figure.dataset[key];
     this.#parts.insideRow.hidden = true;
     const { pin, saves } = this.#parts;
@@ -336,10 +345,9 @@ class Lab {
     this.#staysWith = stays ? this.#experiment : null;
     error.textContent = text;
     error.hidden = !text;
-    if (!text) {
-      this.#controls.clear();
-      figure.classList.remove("old");
-    }
+    if (text) return;
+    this.#controls.clear();
+    if (!this.#isEarlier()) figure.classList.remove("old");
   }
 
   // The values are good.
@@ -347,27 +355,30 @@ class Lab {
     if (this.#staysWith === null || this.#staysWith !== this.#experiment) this.#fail("");
   }
 
-  #busy(text) {
-    this.#parts.busy.textContent = text;
+  #busy(what, text) {
+    this.#says[what] = text;
+    const { lock, forecast, values } = this.#says;
+    const line = lock || forecast || values;
+    if (this.#parts.busy.textContent !== line) this.#parts.busy.textContent = line;
   }
 
   // --- The forecast. ---
 
   async #askForecast(patient = false) {
     const experiment = this.#experiment;
-    const opened = this.#opened;
+    const [opened, compared] = [this.#opened, this.#compared];
     clearTimeout(this.#timers.prepare);
     clearTimeout(this.#timers.say);
     this.#timers.say = setTimeout(() => {
       const earlier = this.#isEarlier() ? " Until then, text, figure and table below are of the earlier values." : "";
-      this.#busy(`Computing the forecast. New sizes are compiled first, which takes some seconds.${earlier}`);
+      this.#busy("forecast", `Computing the forecast. New sizes are compiled first, which takes some seconds.${earlier}`);
       this.#parts.figure.classList.toggle("old", Boolean(earlier));
     }, SAY_AFTER);
     this.#parts.forecast.hidden = true;
     this.#parts.results.setAttribute("aria-busy", "true");
     const args = { experiment, columns: this.#columns(), patient };
     // While a slider moves, an answer for a value just passed is better than none.
-    const take = (data) => opened === this.#opened && this.#takeForecast({ ...data, columns: args.columns }, experiment);
+    const take = (data) => opened === this.#opened && this.#takeForecast({ ...data, columns: args.columns }, experiment, compared);
     this.#asking += 1;
     const answer = this.#app.socket.ask("lab.forecast", args, { onpart: take });
     try {
@@ -376,31 +387,33 @@ class Lab {
       if (experiment === this.#experiment && error.kind !== "stale") {
         clearTimeout(this.#timers.say);
         this.#parts.results.setAttribute("aria-busy", "false");
-        this.#failed(error, false);
+        this.#busy("forecast", "");
+        this.#failed(error, experiment, false);
       }
       return;
     }
     if (experiment !== this.#experiment) return;
     clearTimeout(this.#timers.say);
     this.#parts.results.setAttribute("aria-busy", "false");
-    this.#busy("");
+    this.#busy("forecast", "");
+    this.#busy("values", "");
     this.#timers.prepare = setTimeout(() => this.#prepare(), PREPARE_AFTER);
   }
 
-  #takeForecast(data, experiment) {
+  #takeForecast(data, experiment, compared) {
     const isNewest = experiment === this.#experiment;
     if (isNewest) this.#passed();
     const done = isNewest ? this.#runs.get(data.run) : null;
     if (data.waits) {
       if (!isNewest) return;
       this.#parts.forecast.hidden = false;
-      if (done) return this.#showRun(done);
+      if (done) return this.#showRun(done, compared);
       this.#clear();
       this.#words(data.waits + ".", "");
       return;
     }
     this.#forecast = data;
-    if (done) this.#showRun(done);
+    if (done) this.#showRun(done, compared);
     else if (isNewest && this.#running?.run === data.run && this.#running.data) this.#showPart(this.#running.data);
     else this.#present({ kind: "forecast", data, experiment }, data.words, data.stage);
     if (done) return;
@@ -491,7 +504,7 @@ class Lab {
     try {
       const run = await this.#run(experiment);
       if (same(experiment, this.#experiment)) this.#showRun(run);
-      this.#app.say(`The run has ended: ${words(run.outcome)}.`);
+      this.#app.say(`The run has ended: ${words(run.outcome)}.`, true);
       this.#listRuns();
     } catch (error) {
       this.#ended(error, experiment);
@@ -500,8 +513,9 @@ class Lab {
 
   // A run that has no end of its own: the forecast is shown again.
   #ended(error, experiment) {
-    if (error.kind !== "cancelled" && error.kind !== "stale") return this.#failed(error);
-    this.#app.say("The run was cancelled.");
+    if (error.kind !== "cancelled" && error.kind !== "stale") return this.#failed(error, experiment);
+    if (this.#running) return; // a newer run has taken its place
+    this.#app.say("The run was cancelled.", true);
     if (this.#forecast && experiment === this.#experiment)
       this.#present({ kind: "forecast", data: this.#forecast, experiment }, this.#forecast.words, "");
   }
@@ -517,7 +531,7 @@ class Lab {
       const other = await this.#run(control, experiment, true);
       for (const each of [run, other]) this.#pinned.add(each.run);
       this.#listRuns();
-      if (experiment !== this.#experiment) return this.#app.say("The null control has ended: both runs are in the list.");
+      if (experiment !== this.#experiment) return this.#app.say("The null control has ended: both runs are in the list.", true);
       const names = ["true labels", "random labels"];
       await this.#compare([run, other], names, `Null control: ${this.#toldApart(run, other)}`);
     } catch (error) {
@@ -551,19 +565,21 @@ class Lab {
     this.#present({ kind: "run", data, run: null, experiment: this.#experiment }, "The run goes on.", "");
   }
 
-  async #showRun(run) {
+  // Shows a finished run, unless a comparison has been asked for after the `compared` so far.
+  async #showRun(run, compared = this.#compared) {
     const experiment = this.#experiment;
     if (!run.figure) {
       try {
-        const columns = this.#columns();
-        Object.assign(run, await this.#app.socket.ask("lab.compare", { runs: [run.run], columns }), { columns });
+        const args = { runs: [run.run], columns: this.#columns() };
+        const data = await this.#app.socket.ask("lab.compare", args, { slot: "lab.show" });
+        Object.assign(run, data, { columns: args.columns });
       } catch (error) {
         if (error.kind === "failed") this.#forget(run.run);
         this.#listRuns();
-        return this.#failed(error);
+        return this.#failed(error, experiment);
       }
-      if (experiment !== this.#experiment) return;
     }
+    if (experiment !== this.#experiment || compared !== this.#compared) return;
     const { outcome, says, advice, warnings, seconds, solver } = run;
     const cost = `${solver?.num_steps ?? "–"} steps; ${number(seconds)} s on the clock, with compilation`;
     this.#present({ kind: "run", data: run, run, experiment }, `${told(outcome)} ${sentence(says)}`, cost);
@@ -617,11 +633,12 @@ class Lab {
     try {
       await this.#compare(runs, shorter(runs.map((run) => run.name)), texts.join("; ") + ".");
     } catch (error) {
-      this.#failed(error);
+      this.#failed(error, this.#experiment);
     }
   }
 
   async #compare(runs, names, text) {
+    this.#compared += 1;
     const args = { runs: runs.map((run) => run.run), names, columns: this.#columns() };
     const data = { ...(await this.#app.socket.ask("lab.compare", args)), columns: args.columns };
     this.#present({ kind: "compare", data, run: null, runs: args.runs, names, experiment: this.#experiment }, text, "");
@@ -699,7 +716,7 @@ class Lab {
     }
     if (!runs.length) return;
     const shown = this.#shown;
-    const data = await this.#app.socket.ask("lab.compare", { runs, names, columns });
+    const data = await this.#app.socket.ask("lab.compare", { runs, names, columns }, { slot: "lab.columns" });
     if (shown === this.#shown) {
       Object.assign(shown, { data: { ...shown.data, ...data }, columns });
       this.#draw();
@@ -748,7 +765,8 @@ class Lab {
     const args = { what, experiment: this.#experiment };
     if (this.#shown?.run) Object.assign(args, { run: this.#shown.run.run, experiment: this.#shown.run.experiment });
     try {
-      const { name, type, base64 } = await this.#app.socket.ask(["toml", "python"].includes(what) ? "save.text" : "save", args);
+      const job = ["toml", "python"].includes(what) ? "save.text" : "save";
+      const { name, type, base64 } = await this.#app.socket.ask(job, args, { slot: "save." + what });
       const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
       const address = URL.createObjectURL(new Blob([bytes], { type }));
       const link = make("a", { href: address, download: name });
@@ -756,7 +774,7 @@ class Lab {
       setTimeout(() => URL.revokeObjectURL(address), 10_000);
       this.#app.say(`Saved ${name}.`);
     } catch (error) {
-      this.#failed(error);
+      this.#failed(error, args.experiment);
     }
   }
 

@@ -29,6 +29,11 @@ const status = () => {
   return said;
 };
 
+const say = (text) => {
+  said = text;
+  showStatus();
+};
+
 const showStatus = () => {
   const line = byId("status");
   const text = status();
@@ -94,10 +99,10 @@ class App {
     history[isStep ? "pushState" : "replaceState"](null, "", fragment);
   }
 
-  // Says a sentence in the line of status, which screen readers read aloud.
-  say(text) {
-    said = text;
-    showStatus();
+  // Says a sentence in the line of status, which screen readers read aloud. An answer that comes
+  // when this view is left is not said there, unless it is said `always`.
+  say(text, always = false) {
+    if (always || shown === this.view) say(text);
   }
 }
 
@@ -131,7 +136,7 @@ const follow = async () => {
   shown = view;
   if (before !== null && before !== view) {
     leave(before);
-    app.say(""); // what was said belongs to the view that is left
+    say(""); // what was said belongs to the view that is left
   }
   for (const other of VIEWS) {
     const on = other === view;
@@ -149,7 +154,7 @@ const follow = async () => {
 addEventListener("unhandledrejection", (event) => {
   if (!(event.reason instanceof NoAnswer)) return;
   event.preventDefault();
-  if (event.reason.kind === "failed") app.say(event.reason.message);
+  if (event.reason.kind === "failed") say(event.reason.message);
 });
 
 // --- Tabs. ---
@@ -174,7 +179,7 @@ for (const kind of ["click", "change", "input"])
   addEventListener(
     kind,
     ({ target }) => {
-      if (target.closest?.("button, input, select, summary, a")) app.say("");
+      if (target.closest?.("button, input, select, summary, a")) say("");
     },
     true,
   );

@@ -100,6 +100,7 @@ class MapView {
     this.known = new Map(); // answers for cells of the view that is shown
     this.cell = null;
     this.asked = null; // the last question for a cell, until it fails
+    this.failed = ""; // what the error that is shown belongs to: map, cell, run or start
     this.started = null;
     this.controls = make("div", { className: "bar" });
     this.notes = make("div");
@@ -157,24 +158,33 @@ class MapView {
     this.app.keep(this.state);
   }
 
-  fail(error) {
+  fail(error, of) {
     if (error.kind === "stale" || error.kind === "cancelled") return;
+    this.failed = of;
     this.problem.textContent = error.message;
     this.problem.hidden = false;
   }
 
+  // Ends the error of an earlier answer of the same kind; with no kind, of any. An answer of another
+  // kind, which may come late, does not wipe it away.
+  passed(of = this.failed) {
+    if (this.failed === of) this.problem.hidden = true;
+  }
+
   async show(state) {
+    if (this.state?.sweep !== state.sweep) this.run.hidden = true;
     this.state = { ...state };
-    this.problem.hidden = true;
+    this.passed();
     // A store of many runs takes seconds to read.
     if (!this.open) this.notes.replaceChildren(make("p", { className: "note", textContent: "Reading the store." }));
     try {
       const sweep = this.state.sweep ? { sweep: this.state.sweep } : {};
       this.open = await this.app.socket.ask("map.open", sweep);
     } catch (error) {
+      if (error.kind === "stale") return; // a newer one shows the store
       this.body.hidden = this.empty.hidden = true;
       this.notes.replaceChildren();
-      return this.fail(error);
+      return this.fail(error, "map");
     }
     if (this.open.store === null) return this.showEmpty();
     this.empty.hidden = true;
@@ -199,13 +209,19 @@ class MapView {
 
   async redraw() {
     this.known.clear();
+    const { view } = this;
+    const isOther = () => JSON.stringify(view) !== JSON.stringify(this.view);
     let found;
     try {
-      found = await this.app.socket.ask("map.figure", this.view, { slot: "map" });
+      found = await this.app.socket.ask("map.figure", view, { slot: "map" });
     } catch (error) {
-      return this.fail(error);
+      if (isOther()) return;
+      this.shown = null; // the menus are of a map that is not there
+      return this.fail(error, "map");
     }
-    this.problem.hidden = true;
+    // The menus have been changed meanwhile, and their own answer comes.
+    if (isOther()) return;
+    this.passed("map");
     this.found = found;
     this.showControls();
     this.showMissing();
@@ -222,7 +238,7 @@ class MapView {
     );
     await draw(this.figure, found.figure, found.caption);
     this.listen();
-    if (this.cell) this.choose(...this.cell, false);
+    if (this.cell && this.found === found) this.select(...this.cell, false);
   }
 
   listen() {
@@ -256,8 +272,17 @@ class MapView {
     );
   }
 
-  // Shows a cell beside the map; `opened`, also its first run in full.
-  async choose(column, row, opened) {
+  // Shows a cell that the user has chosen; `opened`, also its first run in full.
+  choose(column, row, opened) {
+    const { columns, rows } = this.found;
+    if (column >= columns.length || row >= rows.length) return;
+    this.passed("cell");
+    const chosen = this.select(column, row, opened);
+    this.app.say(this.where.textContent + ": " + this.cellWords.textContent);
+    return chosen;
+  }
+
+  async select(column, row, opened) {
     const { columns, rows, words, label_x, label_y } = this.found;
     if (column >= columns.length || row >= rows.length) return;
     this.cell = [column, row];
@@ -265,7 +290,6 @@ class MapView {
     this.side.hidden = false;
     this.where.textContent = `${label_x} = ${columns[column]}, ${label_y} = ${rows[row]}`;
     this.cellWords.textContent = words ? words[row][column] : "";
-    this.app.say(this.where.textContent + ": " + this.cellWords.textContent);
     const key = `${column},${row}`;
     let found = this.known.get(key);
     if (!found) {
@@ -276,17 +300,19 @@ class MapView {
         this.asked = { key, of, answer };
       }
       const { answer } = this.asked;
+      const isOther = () => this.cell?.[0] !== column || this.cell?.[1] !== row;
       try {
         found = await answer;
       } catch (error) {
         if (this.asked?.answer === answer) this.asked = null;
-        return this.fail(error);
+        return isOther() ? undefined : this.fail(error, "cell");
       }
-      if (of !== this.found) return;
+      if (isOther()) return;
+      // The map has been drawn again meanwhile, because runs have ended.
+      if (of !== this.found) return this.select(column, row, opened);
       this.known.set(key, found);
     }
-    if (this.cell?.[0] !== column || this.cell?.[1] !== row) return;
-    this.problem.hidden = true;
+    this.passed("cell");
     this.showCell(found);
     const first = found.runs.find((run) => run.outcome !== "missing" && !run.why);
     if (opened && first) this.showRun(first.run, true);
@@ -325,14 +351,17 @@ class MapView {
 
   async showRun(run, move = false) {
     let found;
-    const sweep = this.state.sweep ? { sweep: this.state.sweep } : {};
+    const of = this.state.sweep;
+    const pressed = document.activeElement;
+    const args = { ...(of ? { sweep: of } : {}), run, columns: this.columns };
     try {
-      found = await this.app.socket.ask("map.run", { ...sweep, run, columns: this.columns }, { slot: "run-figure" });
+      found = await this.app.socket.ask("map.run", args, { slot: "run-figure" });
     } catch (error) {
-      return this.fail(error);
+      return of === this.state.sweep ? this.fail(error, "run") : undefined;
     }
+    if (of !== this.state.sweep) return;
     this.set({ run });
-    this.problem.hidden = true;
+    this.passed("run");
     const figure = make("div", { id: "map-run-figure" });
     figure.style.height = heightOf(found.figure) + "px";
     const title = found.changes.map(({ label, value }) => `${label} = ${value}`).join(", ");
@@ -350,7 +379,8 @@ class MapView {
     );
     this.run.hidden = false;
     await draw(figure, found.figure, found.caption);
-    if (move) {
+    // Who has gone on to another control stays there.
+    if (move && [pressed, document.body].includes(document.activeElement)) {
       head.focus({ preventScroll: true });
       head.scrollIntoView({ block: "nearest" });
     }
@@ -377,6 +407,10 @@ class MapView {
   showControls() {
     const { keys, colours, sweeps } = this.open;
     const { x, y } = this.found;
+    // Menus in use stay: runs that end draw the map again.
+    const shown = JSON.stringify([keys, colours, sweeps, this.view, x, y, this.open.sweep]);
+    if (this.shown === shown) return;
+    this.shown = shown;
     const again = (changes) => {
       this.cell = null;
       this.side.hidden = true;
@@ -390,8 +424,10 @@ class MapView {
       if (!names.some(([name]) => name === key)) names.push([key, label]);
     const swap = (axis) => (value) => {
       const other = axis === "x" ? "y" : "x";
-      const changes = { x, y, [axis]: value };
-      if (changes[other] === value) changes[other] = axis === "x" ? x : y;
+      // The answer to the last change may not be there yet.
+      const now = { x: this.state.x ?? x, y: this.state.y ?? y };
+      const changes = { ...now, [axis]: value };
+      if (changes[other] === value) changes[other] = now[axis];
       const { axis: mine } = keys.find(({ key }) => key === value) ?? {};
       again({ ...without, ...changes, ["at." + mine]: null, run: this.state.run ?? null });
     };
@@ -448,6 +484,7 @@ class MapView {
     const words = make("span", { textContent: "Starting." });
     const cancel = make("button", { type: "button", textContent: "Cancel" });
     this.missing.replaceChildren(bar, words, cancel);
+    this.passed();
     cancel.focus();
     let last = -1;
     const onprogress = ({ fraction, detail, stage, done }) => {
@@ -468,18 +505,20 @@ class MapView {
       await job;
     } catch (error) {
       said = error.kind === "cancelled" ? "Cancelled. Finished batches are kept." : "";
-      if (error.kind !== "cancelled") this.fail(error);
+      this.fail(error, "start");
     }
     this.started = null;
     try {
-      this.open = await this.app.socket.ask("map.open", { sweep });
+      // Another sweep may have been chosen meanwhile.
+      const now = this.state.sweep ? { sweep: this.state.sweep } : {};
+      this.open = await this.app.socket.ask("map.open", now, { slot: "map.counts" });
       await this.redraw();
     } catch (error) {
-      this.fail(error);
+      this.fail(error, "map");
     }
     // The button that had the focus is gone.
     if (document.activeElement === document.body) (this.missing.querySelector("button") ?? this.keys).focus();
-    this.app.say(said);
+    this.app.say(said, true);
   }
 }
 

@@ -4,6 +4,8 @@ const WAITS = [250, 500, 1000, 2000, 4000]; // ms between attempts; the last one
 const PATIENCE = 8000; // ms without a server until it is said to have stopped
 const MOST = 10 ** 6; // letters of a message that the server reads
 const STOPPED = 1012; // the code with which a server that ends closes its sockets
+// The server ends these with the connection. All others are asked again when there is a new one.
+const ENDING = new Set(["lab.run", "lab.prepare", "inside.record", "map.start"]);
 
 // The error of a question that has no answer: `kind` is failed, cancelled, stale or lost.
 export class NoAnswer extends Error {
@@ -46,8 +48,9 @@ export class Socket {
       const words = `this has ${text.length.toLocaleString("en")} letters; at most ${MOST.toLocaleString("en")} are read`;
       return Object.assign(Promise.reject(new NoAnswer("failed", words)), { cancel: () => {} });
     }
+    if (this.#ended) return Object.assign(Promise.reject(new NoAnswer("lost", "the server has stopped")), { cancel: () => {} });
     const answer = new Promise((resolve, reject) => {
-      this.#asked.set(id, { resolve, reject, onpart, onprogress, onwaiting });
+      this.#asked.set(id, { job, slot, text, resolve, reject, onpart, onprogress, onwaiting });
     });
     answer.cancel = () => {
       if (!this.#asked.has(id)) return;
@@ -58,12 +61,15 @@ export class Socket {
         this.#end(id, "cancelled", "cancelled");
       }
     };
-    if (!this.#send(text)) {
-      const older = this.#unsent.findIndex((question) => question.slot === slot);
-      if (older >= 0) this.#end(this.#unsent.splice(older, 1)[0].id, "stale", "a newer one was asked");
-      this.#unsent.push({ id, slot, text });
-    }
+    if (!this.#send(text)) this.#wait({ id, slot, text });
     return answer;
+  }
+
+  // Keeps a question until there is a connection, and of each slot the newest.
+  #wait(question) {
+    const older = this.#unsent.findIndex(({ slot }) => slot === question.slot);
+    if (older >= 0) this.#end(this.#unsent.splice(older, 1)[0].id, "stale", "a newer one was asked");
+    this.#unsent.push(question);
   }
 
   #send(text) {
@@ -90,9 +96,12 @@ export class Socket {
     this.#socket = null;
     this.#ended ||= event.code === STOPPED;
     this.#lost ??= { since: Date.now() };
-    const sent = new Set(this.#asked.keys());
-    for (const { id } of this.#unsent) sent.delete(id);
-    for (const id of sent) this.#end(id, "lost", "the connection to the server was lost");
+    const unsent = new Set(this.#unsent.splice(0).map(({ id }) => id));
+    for (const [id, { job, slot, text }] of [...this.#asked]) {
+      const isEnded = this.#ended || (ENDING.has(job) && !unsent.has(id));
+      if (isEnded) this.#end(id, "lost", "the connection to the server was lost");
+      else this.#wait({ id, slot, text });
+    }
     // The next server has another token, so there is nothing to connect to again.
     if (this.#ended) return this.#changed("stopped");
     const isGone = Date.now() - this.#lost.since > PATIENCE;

@@ -145,7 +145,7 @@ class TourView {
   open(story, step, moved) {
     if (this.story === story && this.place === step && this.now) return;
     this.job?.cancel();
-    this.job = null;
+    this.job = this.task = null;
     Object.assign(this, { story, place: step });
     const { id, title, words, steps } = this.list[story];
     this.page = steps[step];
@@ -219,7 +219,9 @@ class TourView {
 
   // --- Forecasts and runs. ---
 
+  // Begins a task of this page, which ends when the page is turned: `isOn()` is false from then on.
   begin() {
+    const task = (this.task = {});
     const pressed = document.activeElement;
     this.problem.hidden = true;
     this.busy(true);
@@ -231,16 +233,16 @@ class TourView {
     // The button that was pressed cannot be used meanwhile.
     this.pressed = pressed;
     cancel.focus();
-    return ({ stage, fraction, detail }) => {
+    const onprogress = ({ stage, fraction, detail }) => {
       if (fraction === null || fraction === undefined) bar.removeAttribute("value");
       else bar.value = fraction;
       words.textContent = stage + (detail ? ": " + detail : "");
     };
+    return { onprogress, isOn: () => this.task === task };
   }
 
-  end(now) {
-    if (this.now !== now) return;
-    this.job = null;
+  end() {
+    this.job = this.task = null;
     const isFocused = this.progress.contains(document.activeElement);
     this.progress.replaceChildren();
     this.busy(false);
@@ -249,7 +251,7 @@ class TourView {
 
   async askForecast() {
     const { now, page } = this;
-    const onprogress = this.begin();
+    const { onprogress, isOn } = this.begin();
     const show = (data) => {
       if (!data.figure) return;
       now.data = data;
@@ -260,18 +262,18 @@ class TourView {
     try {
       const data = await this.job;
       show(data);
-      this.app.say(data.words);
+      if (isOn()) this.app.say(data.words);
     } catch (error) {
-      if (this.now === now) this.fail(error);
+      if (isOn()) this.fail(error);
     }
-    this.end(now);
+    if (isOn()) this.end();
   }
 
   async runAll() {
     const { now, page } = this;
     const { id } = this.list[this.story];
     const step = this.place;
-    const onprogress = this.begin();
+    const { onprogress, isOn } = this.begin();
     try {
       const runs = [];
       for (const { name, experiment } of page.runs) {
@@ -283,6 +285,7 @@ class TourView {
         };
         this.job = this.app.socket.ask("lab.run", { experiment, columns: 1 }, { slot: "tour-run", onprogress: told, onpart });
         runs.push(await this.job);
+        if (!isOn()) return; // the page was turned just before the answer came
       }
       now.runs = runs.map(({ run }) => run);
       now.data = runs[0];
@@ -291,17 +294,19 @@ class TourView {
         this.job = this.app.socket.ask("lab.compare", { runs: now.runs, names, columns: 1 }, { slot: "tour" });
         now.data = await this.job;
       }
-      if (this.now === now) this.present();
+      if (!isOn()) return;
+      this.present();
       onprogress({ stage: "measuring", fraction: null });
       this.job = this.app.socket.ask("tour.check", { story: id, step, runs: now.runs }, { slot: "tour" });
       now.rows = (await this.job).shows;
-      if (this.now === now) this.showRows();
+      if (!isOn()) return;
+      this.showRows();
       const wrong = now.rows.filter(({ holds }) => !holds).length;
       this.app.say(wrong ? `${wrong} of ${now.rows.length} numbers are not as expected.` : "All numbers are as expected.");
     } catch (error) {
-      if (this.now === now) this.fail(error);
+      if (isOn()) this.fail(error);
     }
-    this.end(now);
+    if (isOn()) this.end();
   }
 }
 
