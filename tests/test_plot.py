@@ -14,6 +14,7 @@ from matplotlib.text import Text
 
 import lazyrich as lr
 from lazyrich.plot import describe, description
+from lazyrich.plot.describe._captions import powers
 from lazyrich.plot.description.style import luminance, overlaid, sequence
 
 WIDTHS = ("single", "double")
@@ -329,11 +330,10 @@ def test_the_key_names_nothing_that_is_out_of_range():
 def test_a_caption_says_what_happened_and_what_is_shown(tmp_path):
     record, said, circles = every_part()
     events = lr.transition(record)
-    power = int(np.log10(events.t_change))
     figure = lr.plot.run(record, said, curves=circles)
     assert "own fitted its training data first and generalised much later" in figure.caption
     assert events.t_change == pytest.approx(1e4, rel=0.05)
-    assert f"at t = {events.t_change / 10**power:.3g}×10" in figure.caption
+    assert "half of the change at t = 10,000" in figure.caption
     for word in ("accuracy", "loss", "parameter norm", "circles are published", "green is the"):
         assert word in figure.caption
     assert figure.caption.count(". ") <= 2
@@ -482,3 +482,19 @@ def test_plotly_accepts_its_figures():
     ):
         found = lr.plot.plotly(figure)
         assert len(plotly.Figure(found).data) == len(found["data"])
+
+
+@pytest.mark.parametrize(
+    ("text", "printed"),
+    [
+        ("t = 2.85e+03, bias of -0.022", "t = 2,850, bias of −0.022"),
+        ("6.28e+05 times, 3e-4 and 1e-02", "6.28×10⁵ times, 3×10⁻⁴ and 1×10⁻²"),
+        ("10^20, 1/eta^2 and not 1/eta^1.5", "10²⁰, 1/eta² and not 1/eta^1.5"),
+        (
+            "lyu2024/1a-null: --set x=-1, [-1, 0.1-0.3]",
+            "lyu2024/1a-null: --set x=-1, [−1, 0.1-0.3]",
+        ),
+    ],
+)
+def test_numbers_of_a_text_are_as_in_print(text, printed):
+    assert powers(text) == printed

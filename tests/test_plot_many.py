@@ -111,6 +111,37 @@ FIGURES: dict[str, Callable[[int], Figure]] = {
 }
 
 
+def by_loss(columns: int) -> Figure:
+    """Curves over a key whose values are names."""
+    runs = dataset().sel(weight_decay=DECAYS[0]).isel(init_scale=slice(5))
+    runs = runs.rename(init_scale="loss").assign_coords(
+        loss=["Exponential", "Hinge", "Logistic", "Squared", "SquaredHinge"]
+    )
+    return describe.curves(runs, "loss", columns=columns)
+
+
+@pytest.mark.parametrize("name", [*FIGURES, "by loss"])
+def test_entries_of_a_key_differ_in_a_grey_print(name):
+    shown = (FIGURES | {"by loss": by_loss})[name](3)
+    for one, other in itertools.combinations(shown.key, 2):
+        looks = [
+            (e.kind, e.hatch, e.style.dash, e.style.marker, e.style.filled) for e in (one, other)
+        ]
+        greys = [luminance(entry.style.colour) for entry in (one, other)]
+        assert looks[0] != looks[1] or abs(greys[0] - greys[1]) > 0.15, (one.label, other.label)
+
+
+def test_the_first_run_of_a_value_has_its_marks():
+    entries = {entry.label: entry.style.marker for entry in by_loss(3).key[:5]}
+    assert len(set(entries.values())) == 5
+    for panel in by_loss(3).panels:
+        for part in ("train", "test") if panel.name in ("accuracy", "loss") else ("",):
+            for label, marker in entries.items():
+                name = f"{label}, {part}" if part else label
+                marks = [c.style.marker for c in panel.curves if c.name == name]
+                assert marks == [marker, ""]
+
+
 def labelled(side) -> list[str]:
     low, high = sorted(side.get_view_interval())
     ticks = [tick for tick in side.get_major_ticks() if low <= tick.get_loc() <= high]

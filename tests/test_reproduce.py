@@ -457,7 +457,7 @@ def test_figures_of_families(study, tmp_path):
     assert loss.get_yscale() == "log"
     near = runs.assign(cosine_to_kernel=1 - runs["param_norm"] / 100)
     distance = lr.plot.curves(near, "init_scale").axes[3]
-    assert distance.get_ylabel() == "1 - cosine to kernel predictor"
+    assert distance.get_ylabel() == "1 − cosine to kernel predictor"
     drawn, norms = (np.array(a.get_lines()[0].get_xydata()) for a in (distance, norm))
     np.testing.assert_allclose(drawn, norms / [1, 100], atol=1e-15)
 

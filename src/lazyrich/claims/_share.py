@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 from scipy import stats
 
+from ._text import percent
+
 
 class Share(NamedTuple):
     """`numbers`, a share and the ends of its exact 95 % interval, NaN of no runs; and in words."""
@@ -23,4 +25,4 @@ def share_of(hits: int, num: int) -> Share:
 
 def share_text(share: float) -> str:
     """The share that is claimed."""
-    return "all" if share == 1 else f"at least {share:.0%}"
+    return "all" if share == 1 else f"at least {percent(share)}"

@@ -10,7 +10,7 @@ from annotated_types import Ge, Gt
 from .._core.errors import InputError
 from ._base import ClaimResult
 from ._quantity import LEFT_OUT, AbstractTrendClaim, within
-from ._text import interval, needed, shown
+from ._text import interval, needed, percent, shown
 from .resample import bootstrap, median, sign_change
 from .sample import Sample, sample, words_of
 
@@ -68,7 +68,7 @@ class ChangesSign(AbstractTrendClaim):
             found,
             how=f"where {self.subject} changes sign along {self.along}{over}, median over lines, "
             f"95 % bootstrap interval over {name if name == 'seeds' else 'lines'}",
-            published=f"{self.value:g} ± {self.tolerance:.0%}",
+            published=f"{self.value:g} ± {percent(self.tolerance)}",
             ours=f"{shown(estimate)}{interval(low, high)}; {num} of {len(parts)} lines",
             numbers=(estimate, low, high),
             holds=within(low, high, band, why),

@@ -5,6 +5,7 @@ from typing import Annotated
 from annotated_types import Gt
 
 from ._level import AbstractLevel
+from ._text import percent
 
 
 class Equals(AbstractLevel):
@@ -19,4 +20,4 @@ class Equals(AbstractLevel):
         return low, high
 
     def band_text(self) -> str:
-        return f"{self.value:g} ± {self.tolerance:.0%}"
+        return f"{self.value:g} ± {percent(self.tolerance)}"

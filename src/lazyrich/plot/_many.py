@@ -58,7 +58,8 @@ def curves(
     """Fit, loss and parameter norm of all runs over time, coloured by the value of `key`.
 
     Where it was recorded, the distance of the weights from those of the kernel predictor is shown
-    as well. Every seed is a line; training data are dashed, test data solid. Published curves are
+    as well. Every seed is a line; training data are dashed, test data solid. Of up to nine values
+    the first run has marks, by which a grey print tells them apart. Published curves are
     circles in the colour of their value. For a dataset with forecasts, a diamond shows where half
     of a run's change was forecast, with the interval as its bar.
 

@@ -45,7 +45,7 @@ def number(value: Any) -> str:
         return "–"
     if isinstance(value, str):
         return value
-    return f"{value:,}" if isinstance(value, int) else powers(f"{value:.4g}")
+    return f"{value:,}" if isinstance(value, int) else powers(f"{value:,.4g}")
 
 
 def embedded(figure: Figure) -> str:

@@ -32,7 +32,7 @@ _INK, _GRID = "#303030", "#e6e6e6"
 # Log axes of so many decades have labels at powers of ten only; the most labels. With more than
 # 0.7 decades for each label, Plotly has none between powers.
 _DECADES, _PER_LABEL, _LABELS = 1.5, 0.71, 7
-_PLAIN = (1e-3, 1e5)
+_PLAIN = (1e-5, 1e5)
 
 
 def plotly(figure: Figure) -> dict[str, Any]:

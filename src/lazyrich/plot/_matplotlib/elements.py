@@ -25,6 +25,8 @@ MARKERS: dict[str, str] = {
     "": "none", "circle": "o", "square": "s", "diamond": "D", "up": "^", "down": "v",
     "cross": "x", "plus": "+", "star": "*", "dot": ".", "tri": "1", "minus": "_",
 }  # fmt: skip
+# The distance between two of few marks, as a fraction of the diagonal of the panel.
+_EVERY = 0.22
 # Of early and late, around white.
 _AROUND = LinearSegmentedColormap.from_list("around", ["#e66101", "#f7f7f7", "#5e3c99"])
 
@@ -48,8 +50,8 @@ def draw_curve(axes: Axes, curve: Curve) -> None:
     """Draws a curve, its marks and its error bars."""
     style = line_style(curve.style)
     if curve.style.few:
-        # A fraction of the length of the curve as it is seen, so that marks are evenly spaced.
-        style["markevery"] = 0.22
+        # Fractions of the length of the curve as it is seen, so that marks are evenly spaced.
+        style["markevery"] = (_EVERY * curve.style.start, _EVERY)
     bars = [_reach(curve.x, curve.bars_x), _reach(curve.y, curve.bars_y)]
     if bars[0] is not None or bars[1] is not None:
         axes.errorbar(curve.x, curve.y, xerr=bars[0], yerr=bars[1], fmt="none",

@@ -48,15 +48,23 @@ def run_caption(
 
 
 def powers(text: str) -> str:
-    """A text with its numbers as in print, 4.03×10³ for 4.03e+03."""
-    return _POWER.sub(_as_power, text)
+    """A text with its numbers as in print: 4,030 for 4.03e+03, 4×10⁵ for 4e+05, 10² for 10^2."""
+    raised = _RAISED.sub(lambda found: superscript(int(found[1])), text)
+    return _MINUS.sub("−", _POWER.sub(_as_power, raised))
 
 
-_POWER = re.compile(r"(\d)e([+-]\d+)")
+_POWER = re.compile(r"(\d+(?:\.\d+)?)e([+-]\d+)")
+_MINUS = re.compile(r"(?<![\w.=-])-(?=\d)")
+_RAISED = re.compile(r"\^(-?\d+)(?![\d.]*\d)")
+# Times below this power of ten are written out, as they are where numbers have more digits.
+_WRITTEN_OUT = 5
 
 
 def _as_power(found: re.Match[str]) -> str:
-    return f"{found[1]}×10{superscript(int(found[2]))}"
+    exponent = int(found[2])
+    if 0 <= exponent < _WRITTEN_OUT:
+        return f"{float(found[0]):,.0f}"
+    return f"{found[1]}×10{superscript(exponent)}"
 
 
 def _listed(words: Sequence[str]) -> str:

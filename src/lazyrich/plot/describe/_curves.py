@@ -14,7 +14,7 @@ from ...records.schema import axis_of
 from ...studies import curves_at
 from ...sweeps.runs import Runs, runs_of
 from ..description import Axis, Curve, Entry, Figure, Style
-from ..description.style import PUBLISHED, sequence
+from ..description.style import PUBLISHED, by_value
 from ._content import Content
 from ._layout import some
 from ._symbols import symbol, worded
@@ -39,7 +39,7 @@ def curves(
     time: str = "log",
     columns: int = 3,
 ) -> Figure:
-    """Describes all runs over time, coloured by the value of `key`.
+    """Describes all runs over time, coloured and marked by the value of `key`.
 
     - **Takes** the arguments of [`plot.curves`][lazyrich.plot.curves]; `columns`, the number of
         panels beside each other.
@@ -54,9 +54,9 @@ def curves(
     runs = _with_distance(runs)
     values = runs.key(key, key)
     found = np.unique(values)
-    colours = [sequence(i / max(len(found) - 1, 1)) for i in range(len(found))]
+    styles = by_value(found.tolist())
     circles = [_circles(published, key, value, folder) for value in found.tolist()]
-    family = _Family(runs, values, found, colours, circles)
+    family = _Family(runs, values, found, styles, circles)
     contents = [family.fit(row) for row in fits]
     contents += [family.single("norm", "param_norm", "parameter norm ‖θ‖₂")]
     if "distance" in runs.data:
@@ -79,7 +79,7 @@ def curves(
                 content.panel(axis, second=steps if below else None, row=row, column=column)
             )
     shown = some(found.tolist(), _MOST)
-    entries = [Entry(worded(found[i].item()), Style(colours[i])) for i in shown]
+    entries = [Entry(worded(found[i].item()), styles[i]) for i in shown]
     parts: dict[str, Any]
     parts = _DASHES if any(f"train_{row}" in runs.data for row in fits) else {"test": "solid"}
     entries += [Entry(part, Style("#404040", dash)) for part, dash in parts.items()]
@@ -88,9 +88,11 @@ def curves(
     if with_forecasts:
         entries.append(Entry("half of the change, forecast", _FORECAST))
     quantities = [content.label for content in contents]
+    is_marked = any(style.marker for style in styles)
+    how = f"coloured {'and marked ' if is_marked else ''}by {symbol(key)}"
     return Figure(
         tuple(panels),
-        _caption(dataset, runs, key, quantities, any(circles), with_forecasts),
+        _caption(dataset, runs, how, quantities, any(circles), with_forecasts),
         key=tuple(entries),
         key_title=symbol(key),
         share_x=True,
@@ -123,7 +125,7 @@ def _with_distance(runs: Runs) -> Runs:
         distance = data["distance_to_kernel"].assign_attrs(name="distance from kernel predictor")
     elif "cosine_to_kernel" in data:
         distance = (1 - data["cosine_to_kernel"]).assign_attrs(
-            name="1 - cosine to kernel predictor"
+            name="1 − cosine to kernel predictor"
         )
     else:
         return runs
@@ -131,13 +133,13 @@ def _with_distance(runs: Runs) -> Runs:
 
 
 class _Family:
-    """The runs of a sweep with a colour for each value of the key."""
+    """The runs of a sweep with a style for each value of the key."""
 
     def __init__(
-        self, runs: Runs, values: Any, found: Any, colours: Sequence[str], circles: Sequence[Any]
+        self, runs: Runs, values: Any, found: Any, styles: Sequence[Style], circles: Sequence[Any]
     ) -> None:
         self.runs, self.values, self.found = runs, values, found
-        self.colours, self.circles = colours, circles
+        self.styles, self.circles = styles, circles
 
     def fit(self, quantity: str) -> Content:
         """Training and test data in one panel."""
@@ -160,18 +162,20 @@ class _Family:
         data = self.runs.data
         if variable not in data:
             return
-        for value, colour, circles in zip(self.found, self.colours, self.circles, strict=True):
-            text, style = worded(value.item()), Style(colour, dash, 1.1)
+        for value, own, circles in zip(self.found, self.styles, self.circles, strict=True):
+            text, style = worded(value.item()), replace(own, dash=dash, width=1.1)
             group = text
             for run in np.flatnonzero(self.values == value):
                 times, values = data["time"].values[run], data[variable].values[run]
                 known = np.isfinite(values) & (times > 0)
                 name = f"{text}, {part}" if part else text
                 content.curve(times[known], values[known], name, style, group=group)
+                if known.any():
+                    style = replace(style, marker="")  # one run of a value has its marks
             if variable in circles:
                 times, values = circles[variable][:, circles[variable][0] > 0]
-                own = replace(PUBLISHED, colour=colour)
-                content.curve(times, values, f"{text}, published", own, group="published")
+                dots = replace(PUBLISHED, colour=own.colour)
+                content.curve(times, values, f"{text}, published", dots, group="published")
 
     def _cut(self, content: Content) -> None:
         """Cuts off values far below every test loss, which would compress all others."""
@@ -187,10 +191,10 @@ class _Family:
         at, low, high = (data[name].values.astype(float) for name in _EXPECTED)
         last = np.nanmax(data["time"].values)
         shown = np.isfinite(level) & np.isfinite(at) & (at <= last)
-        for value, colour in zip(self.found, self.colours, strict=True):
+        for value, own in zip(self.found, self.styles, strict=True):
             of = shown & (self.values == value)
             if of.any():
-                style = replace(_FORECAST, colour=colour)
+                style = replace(_FORECAST, colour=own.colour)
                 bars = np.stack([low[of], high[of]])
                 name = f"{worded(value.item())}, half of the change, forecast"
                 content.curves.append(
@@ -214,7 +218,7 @@ def _circles(
 def _caption(
     dataset: xr.Dataset,
     runs: Runs,
-    key: str,
+    how: str,
     quantities: Sequence[str],
     has_published: bool,
     has_forecasts: bool,
@@ -224,7 +228,7 @@ def _caption(
     came = ", ".join(f"{counts[i]} {outcomes[i].replace('_', ' ')}" for i in order)
     words = ", ".join(quantities)
     text = f"{words[0].upper()}{words[1:]} of every run against {axis_of(dataset).long_name}"
-    text += f", coloured by {symbol(key)}; training data are dashed, test data solid"
+    text += f", {how}; training data are dashed, test data solid"
     text += ", circles are published" if has_published else ""
     text += ", diamonds are half of the change as forecast" if has_forecasts else ""
     return f"{text}. Of {runs.data.sizes['run']} runs: {came}."

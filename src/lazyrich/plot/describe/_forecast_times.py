@@ -10,6 +10,8 @@ from ..description.style import overlaid
 from ._layout import log_axis
 
 _TEXTBOOK = Style("#b0b0b0", "none", marker="cross", size=2.8)
+# Bars of intervals are seen whole if their ends are within this factor.
+_FAR = 3.0
 _EQUAL = Style("#404040", "dashed", 0.9)
 
 
@@ -28,7 +30,10 @@ def forecasts(dataset: xr.Dataset) -> Figure:
     textbook = runs["textbook"].values.astype(float)
     known = shown & (textbook > 0)
     x = log_axis("half of the test change, simulated", came[shown])
-    y = log_axis("half of the test change, forecast", came[shown], said[shown], textbook[known])
+    low, high = (runs[f"forecast_{end}"].values.astype(float) for end in ("low", "high"))
+    bars = [np.clip(end, said / _FAR, said * _FAR)[shown] for end in (low, high)]
+    values = (came[shown], said[shown], textbook[known], *bars)
+    y = log_axis("half of the test change, forecast", *values)
     curves, key = [], []
     ends = np.array([max(x.low, y.low), min(x.high, y.high)])
     if known.any():
@@ -38,14 +43,13 @@ def forecasts(dataset: xr.Dataset) -> Figure:
     if ends[0] < ends[1]:
         curves.append(Curve(ends, ends, "forecast = simulated", _EQUAL, group="equal"))
         key.append(Entry("forecast = simulated", _EQUAL))
-    low, high = (runs[f"forecast_{end}"].values.astype(float) for end in ("low", "high"))
     for number, family in enumerate(np.unique(families[shown])):
         of = shown & (families == family)
         colour, marker = overlaid(number)
         style = Style(colour, "none", marker=marker, size=3.4)
-        bars = np.stack([np.maximum(low[of], 1e-3 * said[of]), high[of]])
+        own = np.stack([np.maximum(low[of], 1e-3 * said[of]), high[of]])
         name = f"{family} ({of.sum()})"
-        curves.append(Curve(came[of], said[of], name, style, bars_y=bars, group=str(family)))
+        curves.append(Curve(came[of], said[of], name, style, bars_y=own, group=str(family)))
         key.append(Entry(name, style))
     caption = (
         f"Forecast against simulated time of half of the test change, {shown.sum()} runs; bars are "

@@ -11,7 +11,7 @@ from ...maps.scaling import collapse as collapsed_curves
 from ...sweeps.runs import runs_of
 from ..description import Axis, Curve, Entry, Figure, Line, Panel, Style
 from ..description.axis import range_of
-from ..description.style import Marker, sequence
+from ..description.style import Marker, by_value, sequence
 from ._layout import linear_axis, log_axis, placed, some
 from ._symbols import symbol
 
@@ -91,18 +91,19 @@ def collapse(dataset: xr.Dataset, quantity: str = "test_accuracy", *, columns: i
         raise InputError("quantity", quantity, "no run has this curve: all failed or are missing")
     times, values = runs.data["time"].values, runs.data[quantity].values
     shifts, found = np.log(scale), np.unique(scale[drawn])
-    styles = {
-        value: Style(sequence(i / max(len(found) - 1, 1)), width=0.9,
-                     opacity=max(0.35, min(0.9, 30 / len(drawn))))
-        for i, value in enumerate(found.tolist())
-    }  # fmt: skip
+    opacity = max(0.35, min(0.9, 30 / len(drawn)))
+    own = [replace(style, width=0.9, opacity=opacity) for style in by_value(found.tolist())]
+    styles = dict(zip(found.tolist(), own, strict=True))
+    plain = set[float]()  # values of which a run has the marks
     left: list[Curve] = []
     right: list[Curve] = []
     for i in drawn:
         known = np.isfinite(values[i]) & (times[i] > 0)
         name = f"{scale[i]:.4g}"
+        style = styles[scale[i]] if scale[i] not in plain else replace(styles[scale[i]], marker="")
+        plain |= {scale[i]} if known.any() else set()
         for curves, at in ((left, times[i]), (right, decay[i] * times[i] - shifts[i])):
-            curves.append(Curve(at[known], values[i][known], name, styles[scale[i]], group=name))
+            curves.append(Curve(at[known], values[i][known], name, style, group=name))
     half = numbers.half.values
     moved = np.isfinite(half)
     y = linear_axis(quantity.replace("_", " "), *(curve.y for curve in left))

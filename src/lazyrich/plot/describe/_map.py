@@ -12,7 +12,20 @@ from ...records.transition import OUTCOMES
 from ..description import Cells, Colours, Contours, Curve, Figure, Panel, Style
 from ._grid import Scale, scale_of
 from ._layout import placed
-from ._map_key import DASHED, EDGE, LOOKS, NEAR, PALE, RANGE, SOLID, has_range, map_key, sides
+from ._map_key import (
+    DASHED,
+    DOT_INK,
+    DOTS,
+    EDGE,
+    LOOKS,
+    NEAR,
+    PALE,
+    RANGE,
+    SOLID,
+    has_range,
+    map_key,
+    sides,
+)
 from ._symbols import symbol
 
 # Hatches and labels of cells without a number are in this grey.
@@ -160,13 +173,14 @@ class _Grid:
         return Cells(*edges, shown, name, face, hatch, ink, texts=texts)
 
     def _grey(self, where: Bool[np.ndarray, "y x"]) -> tuple[Cells, ...]:
-        """Cells without a number, with the hatch of their outcome."""
+        """Cells without a number, with the hatch of their outcome, or dots if it has none."""
         found = []
         for name, (_, hatch, _) in LOOKS.items():
             shown = where & (self.outcome == name)
             face = "#ffffff" if name == "missing" else PALE
+            look = (hatch, _INK) if hatch or name == "missing" else (DOTS, DOT_INK)
             if shown.any():
-                found.append(self._flat(name.replace("_", " "), shown, face, hatch, _INK))
+                found.append(self._flat(name.replace("_", " "), shown, face, *look))
         return tuple(found)
 
     def timed(

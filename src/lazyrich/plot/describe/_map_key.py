@@ -25,7 +25,9 @@ LOOKS: dict[str, tuple[str, str, str]] = {
     "failed": ("#e5e5e5", "+++", "#303030"),
     "missing": ("#ffffff", "", "#ffffff"),
 }
-PALE = "#e9e9e9"
+# Cells without a time, and the dots of those whose outcome has no hatch: in a grey print the
+# face is no lighter than a late time.
+PALE, DOTS, DOT_INK = "#e9e9e9", ".", "#b0b0b0"
 SOLID = Style("#000000", "solid", 1.3, marker="square", size=2.6, filled=True)
 DASHED = Style("#000000", "dashed", 1.3)
 EDGE = Style("#000000", "long", 0.7)
@@ -61,7 +63,7 @@ def map_key(
     entries = _outcomes(diagram)
     if "no time" in drawn:
         label = "no time: fewer than half of the runs have one"
-        entries.append(Entry(label, Style(PALE), "patch"))
+        entries.append(Entry(label, Style(PALE), "patch", DOTS, DOT_INK))
     if "runs disagree" in drawn:
         style = Style("#000000", "none", marker="circle", size=2.6)
         entries.append(Entry("runs disagree", style))

@@ -75,7 +75,7 @@ def _score(runs: Sequence[Shown]) -> Content | None:
             _fit(content, one, "accuracy")
             _references(content, one, "test_accuracy")
         return _or_none(content)
-    content = Content("score", "loss", bottom=0.0)
+    content = Content("score", "loss (linear axis)", bottom=0.0)
     for one in runs:
         _fit(content, one, "loss")
         _references(content, one, "test_loss")

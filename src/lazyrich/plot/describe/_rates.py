@@ -63,10 +63,7 @@ def rates(dataset: xr.Dataset, *, columns: int = 3) -> Figure:
     row = np.array([rows.index(title) for title in title_of])
     names = [name for name in _PANELS if name in runs.data]
     labels = list(dict.fromkeys(o.label for o, f in zip(optimisers, flows, strict=True) if not f))
-    styles = {
-        label: Style(sequence(i / max(len(labels) - 1, 1)), _DASHES[i % len(_DASHES)], 1.1)
-        for i, label in enumerate(labels)
-    }
+    styles = {label: _style(i, len(labels)) for i, label in enumerate(labels)}
     outcomes = runs.outcomes()
     x = log_axis("flow time of a step", np.array([o.rate for o in optimisers])[~flows])
     panels = []
@@ -96,8 +93,14 @@ _DASHES: tuple[Any, ...] = ("solid", "dashed", "dashdot", "long", "dotted")
 _FLOW = Style("#909090", "long", 0.8)
 
 
+def _style(place: int, number: int) -> Style:
+    """The style of an optimiser: in a grey print its line has dashes, every second full marks."""
+    colour = sequence(place / max(number - 1, 1))
+    return Style(colour, _DASHES[place % len(_DASHES)], 1.1, filled=place % 2 == 1)
+
+
 def _key(styles: dict[str, Style], outcomes: Any) -> tuple[Entry, ...]:
-    entries = [Entry(label, style) for label, style in styles.items()]
+    entries = [Entry(label, replace(style, marker="circle")) for label, style in styles.items()]
     for outcome in OUTCOMES:
         if outcome in MARKS and np.any(outcomes == outcome):
             style = Style("#404040", "none", marker=MARKS[outcome])

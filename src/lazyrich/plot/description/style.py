@@ -1,7 +1,8 @@
 """Colours, dashes and marks. They also differ in a grey print."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 Dash = Literal["solid", "dashed", "dotted", "dashdot", "long", "none"]
 Marker = Literal[
@@ -16,7 +17,7 @@ class Style:
     - `colour`, as `#rrggbb`; `opacity`, from 0 to 1; `width` of the line, in points.
     - `dash`, `none` for marks without a line; `marker`, empty for a line without marks; `size` of
         the marks, in points; `filled`, whether marks are filled; `few`, whether a curve has marks
-        at some of its points only.
+        at some of its points only, the first of them at `start` of the distance between two.
     """
 
     colour: str
@@ -26,6 +27,7 @@ class Style:
     size: float = 3.2
     filled: bool = False
     few: bool = False
+    start: float = 0.0
     opacity: float = 1.0
 
 
@@ -46,6 +48,32 @@ def overlaid(number: int) -> tuple[str, Marker]:
     """The colour and the mark of one of several runs in the same panel."""
     place = number % len(_OVERLAID)
     return _OVERLAID[place], _MARKERS[(place + number // len(_OVERLAID)) % len(_MARKERS)]
+
+
+# Beside published circles and diamonds of forecasts.
+_MARKED: tuple[Marker, ...] = ("square", "up", "cross", "down", "plus", "star", "tri")
+# Curves in the colours of a sequence that can be told apart by their marks.
+_MOST_MARKED = 9
+
+
+def by_value(values: Sequence[Any]) -> list[Style]:
+    """The styles of the curves of some values of a key, which a grey print tells apart.
+
+    Numbers are from dark to light, other values have the colours of overlaid runs. Unless there
+    are many numbers, each has a mark of its own as well, at different places along the curves.
+    """
+    number = len(values)
+    if number == 1:
+        return [Style(sequence(0.0))]
+    is_number = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
+    found = []
+    for place in range(number):
+        colour = sequence(place / (number - 1)) if is_number else overlaid(place)[0]
+        marker = _MARKED[(place + place // len(_MARKED)) % len(_MARKED)]
+        is_marked = number <= _MOST_MARKED or not is_number
+        start = place / number
+        found.append(Style(colour, marker=marker if is_marked else "", few=True, start=start))
+    return found
 
 
 # Viridis up to 0.9 of its range, whose lightness grows: lighter colours cannot be seen on white.

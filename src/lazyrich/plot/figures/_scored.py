@@ -17,5 +17,5 @@ def scored(dataset: xr.Dataset) -> str:
     return (
         f"The median |log ratio| of forecast and simulated half times is {found.error:.3f}"
         f"{textbook}, with a bias of {found.bias:+.3f}. Of {found.num_timed} half times "
-        f"{found.coverage:.0%} are in the forecast interval. {verdicts}"
+        f"{100 * found.coverage:.0f} % are in the forecast interval. {verdicts}"
     )
