@@ -498,3 +498,7 @@ def test_plotly_accepts_its_figures():
 )
 def test_numbers_of_a_text_are_as_in_print(text, printed):
     assert powers(text) == printed
+
+
+def test_lists_of_numbers_have_no_comma_in_them():
+    assert powers("medians 1.281e+04, 6660, 2e+05", "") == "medians 12810, 6660, 2×10⁵"

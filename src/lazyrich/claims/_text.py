@@ -14,7 +14,7 @@ _SHOWN = 6
 
 def shown(value: float) -> str:
     """A number with four digits; infinity is a time that did not come."""
-    return "never" if math.isinf(value) else f"{value:,.4g}"
+    return "never" if math.isinf(value) else f"{value:.4g}"
 
 
 def percent(share: float) -> str:

@@ -47,10 +47,14 @@ def run_caption(
     return powers(" ".join(parts))
 
 
-def powers(text: str) -> str:
-    """A text with its numbers as in print: 4,030 for 4.03e+03, 4×10⁵ for 4e+05, 10² for 10^2."""
+def powers(text: str, comma: str = ",") -> str:
+    """A text with its numbers as in print: 4,030 for 4.03e+03, 4×10⁵ for 4e+05, 10² for 10^2.
+
+    Lists of numbers have no `comma` in their numbers.
+    """
     raised = _RAISED.sub(lambda found: superscript(int(found[1])), text)
-    return _MINUS.sub("−", _POWER.sub(_as_power, raised))
+    written = _POWER.sub(_as_power, raised) if comma else _POWER.sub(_without_comma, raised)
+    return _MINUS.sub("−", written)
 
 
 _POWER = re.compile(r"(\d+(?:\.\d+)?)e([+-]\d+)")
@@ -58,6 +62,10 @@ _MINUS = re.compile(r"(?<![\w.=-])-(?=\d)")
 _RAISED = re.compile(r"\^(-?\d+)(?![\d.]*\d)")
 # Times below this power of ten are written out, as they are where numbers have more digits.
 _WRITTEN_OUT = 5
+
+
+def _without_comma(found: re.Match[str]) -> str:
+    return _as_power(found).replace(",", "")
 
 
 def _as_power(found: re.Match[str]) -> str:
