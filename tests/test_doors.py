@@ -165,42 +165,185 @@ def test_a_run_of_a_file_shows_the_curves_beside_it(monkeypatch, capsys, tmp_pat
 
 # Types are checked in tests and not in a user's session, so the calls are made in a process.
 MISTAKEN = """
+import sys
 import lazyrich as lr
+import numpy as np
+
+X, y = np.eye(3), np.array([1.0, -1.0, 1.0])
 task = lr.tasks.SparseClassification(n=6, d=10, num_test=5)
 one = lr.Experiment(task=task)
 over = {"seed": [0, 1]}
-for call in (
-    lambda: lr.transition(one),
-    lambda: lr.summarise({}),
-    lambda: lr.simulate(task),
-    lambda: lr.forecast({}),
-    lambda: lr.sweep(task, over, "runs"),
-    lambda: lr.forecast(one, passage="solve"),
-    lambda: lr.sweep(one, over, "runs", forecast="sovled"),
-    lambda: lr.sweeps.forecast_runs(None, one, over, passage="solve"),
-):
+net = lr.models.MLP(widths=(2,), activation="tanh")
+record = lr.record([1, 2], {"train_loss": [2, 1], "test_loss": [2, 1]})
+data = lr.tasks.Arrays(x_train=X, y_train=y, x_test=X, y_test=y)
+
+
+def function(a, b):
+    return a
+
+
+def nothing():
+    pass
+
+
+def with_net(init_params, function=function):
+    model = lr.models.Functions(init_params=init_params, function=function)
+    return lr.Experiment(task=data, model=model, loss=lr.losses.Squared())
+
+
+class Pair(lr.tasks.AbstractTask):
+    def sample(self, key):
+        return X, y
+
+
+class Keyless(lr.tasks.AbstractTask):
+    def sample(self):
+        return X, y
+
+
+for call in sys.stdin.read().splitlines():
     try:
-        call()
+        eval(call)
+        print("returned")
     except lr.InputError as error:
         print(error)
+    except Exception as error:
+        print(f"{type(error).__name__}: {error}")
 """
+
+RECORD = "should be the record of one run, as simulate, record and open_record return it"
+EXPERIMENT = "should be an lr.Experiment, such as lr.Experiment(task=...)"
+TASK = repr(lr.tasks.SparseClassification(n=6, d=10, num_test=5))
+PASSAGE = "should be calibrated, solved or pilot, or left out"
+THRESHOLDS = "should be lr.Thresholds(...), such as lr.Thresholds(test=0.9)"
+PATH = "should be a path, as text or pathlib.Path"
+STORE = "should be a folder or a URL, as text or pathlib.Path"
+DATASET = "should be a sweep's dataset, which has the variable `outcome`"
+CHANGES = "should be values by dotted key, such as {'task.n': 40}"
+CALLED = "should be a function that is called with"
+ARRAY = "should be an array, as in model.init(key, dim) or record.params()"
+MODEL = "should be called, MLP(...)"
+MISTAKES = {
+    "lr.transition(one)": f"record = 'Experiment': {RECORD}",
+    "lr.summarise({})": f"record = 'dict': {RECORD}",
+    "lr.save_record(function, 'a.nc')": f"record = 'function': {RECORD}",
+    "lr.torch.diagnose(function)": f"record = 'function': {RECORD}",
+    "lr.simulate(task)": f"experiment = {TASK}: {EXPERIMENT}",
+    "lr.forecast({})": f"experiment = {{}}: {EXPERIMENT}",
+    "lr.sweep(task, over, 'runs')": f"experiment = {TASK}: {EXPERIMENT}",
+    "lr.linearise({})": f"experiment = {{}}: {EXPERIMENT}",
+    "lr.record([1], {}, {})": f"experiment = {{}}: {EXPERIMENT}",
+    "lr.maps.refine({}, over, 'runs')": f"experiment = {{}}: {EXPERIMENT}",
+    "lr.simulate_many(function)": "experiments = 'function': should be a list of lr.Experiment",
+    "lr.simulate_many([one], params=3)": "params = 3: should be a list with the parameters of each "
+    "run",
+    "lr.forecast(one, passage='solve')": f"passage = 'solve': {PASSAGE}",
+    "lr.sweep(one, over, 'runs', forecast='sovled')": f"passage = 'sovled': {PASSAGE}",
+    "lr.sweep(one, function, 'runs')": "over = 'function': should be values by key, such as "
+    "{'seed': range(5)}",
+    "lr.sweep(one, over, 'runs', workers='two')": "workers = 'two': should be a whole number, 0 or "
+    "more",
+    "lr.sweeps.estimate(one)": "sweep = 'Experiment': should be an lr.sweeps.Sweep, as of "
+    "Sweep.over(experiment, over)",
+    "lr.sweeps.sobol(function, 4)": "box = 'function': should be two bounds by key, such as "
+    "{'init_scale': (1.0, 10.0)}",
+    # Thresholds.
+    "lr.transition(record, {'test': 0.9})": f"thresholds = 'dict': {THRESHOLDS}",
+    "lr.summarise(record, function)": f"thresholds = 'function': {THRESHOLDS}",
+    "lr.record([1], {'train_loss': [1], 'test_loss': [1]}, thresholds=0.9)": f"thresholds = 0.9: "
+    f"{THRESHOLDS}",
+    "lr.remaining(record, 0.9)": f"thresholds = 0.9: {THRESHOLDS}",
+    "lr.forecast(one, thresholds={})": f"thresholds = 'dict': {THRESHOLDS}",
+    # Functions of the user.
+    "lr.simulate(one, listener=3)": f"listener = 3: {CALLED} (stage, fraction, note)",
+    "lr.simulate(one, listener=nothing)": f"listener = 'nothing': {CALLED} (stage, fraction, note)",
+    "lr.simulate(one, watcher=function)": f"watcher = 'function': {CALLED} (record)",
+    "lr.forecast(one, watcher=nothing)": f"watcher = 'nothing': {CALLED} (forecast)",
+    "lr.sweep(one, over, 'runs', listener=nothing)": f"listener = 'nothing': {CALLED} (progress)",
+    "lr.maps.refine(one, over, 'runs', listener=3)": f"listener = 3: {CALLED} (progress)",
+    "lr.reproduce('lyu2024', 'runs', listener=3)": f"listener = 3: {CALLED} (panel, progress)",
+    "lr.predictors.l1_max_margin(X, y, progress=3)": f"progress = 3: {CALLED} (gap)",
+    "lr.predictors.min_nuclear_norm(X, y, 3, progress=3)": f"progress = 3: {CALLED} (gap)",
+    "lr.simulate(with_net(nothing))": "model = 'Functions': draws no parameters for 3 inputs: "
+    "TypeError: nothing() takes 0 positional arguments but 2 were given",
+    "lr.simulate(with_net(lambda key, dim: key.size_))": "model = 'Functions': draws no parameters "
+    "for 3 inputs: AttributeError: 'PRNGKeyArray' object has no attribute 'size_'",
+    "lr.simulate(with_net(lambda key, dim: X[0], nothing))": "model = 'Functions': fails on inputs "
+    "(3, 3): TypeError: nothing() takes 0 positional arguments but 2 were given",
+    "lr.simulate(lr.Experiment(task=Pair()))": "task.sample = 'tuple': should be a function that "
+    "returns an lr.tasks.Split",
+    "lr.simulate(lr.Experiment(task=Keyless()))": "task = 'Keyless': draws no data: TypeError: "
+    "Keyless.sample() takes 1 positional argument but 2 were given",
+    "lr.tasks.ModularArithmetic(p=5, operation=nothing).sample(__import__('jax').random.key(0))":
+    "operation = '__main__.nothing': should map two integer arrays to one: TypeError: nothing() "
+    "takes 0 positional arguments but 2 were given",
+    # Nets.
+    "lr.kernel.class_kernel(lr.models.MLP, {}, X)": "model = <class 'lazyrich.models.mlp.MLP'>: "
+    f"{MODEL}",
+    "lr.kernel.kernel_block(net, function, X)": f"params = 'function': {ARRAY}",
+    "lr.kernel.kernel_product(net, {'w': 'a'}, y, X)": f"params['w'] = 'str': {ARRAY}",
+    "lr.kernel.row_gram(net, {}, function, y)": "x = 'function': should be an array of numbers of "
+    "shape (n, d)",
+    "lr.kernel.tangent_outputs(net, {}, {}, y)": "x = 'shape (3,)': should be an array of numbers "
+    "of shape (n, d)",
+    "lr.kernel.kernel_distance(function, X)": "first = 'function': should be an array, a kernel of "
+    "shape (n, n)",
+    "lr.models.measured_homogeneity(net, {}, y)": "x = 'shape (3,)': should be an array of numbers "
+    "of shape (n, d)",
+    "lr.models.measured_invariance(net, function, X)": f"params = 'function': {ARRAY}",
+    "lr.models.has_invariant_block(net, function, X)": f"params = 'function': {ARRAY}",
+    "lr.predictors.margin_kkt(lr.models.MLP, {}, X, y)": "model = <class "
+    f"'lazyrich.models.mlp.MLP'>: {MODEL}",
+    "lr.predictors.min_norm_kkt(net, function, X, y)": f"params = 'function': {ARRAY}",
+    "lr.predictors.tangent_max_margin(net, function, X, y)": f"params = 'function': {ARRAY}",
+    # Paths and keys.
+    "lr.simulate(one, checkpoint=3.5)": f"checkpoint = 3.5: {PATH}",
+    "lr.save_record(record, 3)": f"path = 3: {PATH}",
+    "one.save(function)": f"path = 'function': {PATH}",
+    "lr.Experiment.load(function)": f"experiment = 'function': {PATH}",
+    "lr.open_store(3)": f"store = 3: {STORE}",
+    "lr.status(function)": f"store = 'function': {STORE}",
+    "lr.sweep(one, over, 3)": f"store = 3: {STORE}",
+    "lr.explore(3)": f"SOURCE = 3: {PATH}",
+    "lr.studies.load(3)": "experiment = 3: should be the name of a panel, such as lyu2024/1a",
+    "lr.studies.panels(function)": f"study = 'function': {PATH}",
+    "one.with_changes(['task.n'])": f"changes = 'list': {CHANGES}",
+    "one.with_changes({3: 1})": f"changes = 3: {CHANGES}",
+    "one.value(3)": "key = 3: should be a dotted key, such as task.n",
+    "record.params('end')": "time = 'end': should be a number, or None for the end",
+    # Datasets and figures.
+    "lr.sweeps.forecast_runs(None, one, over)": f"dataset = 'NoneType': {DATASET}",
+    "lr.sweeps.forecast_scores(function)": f"dataset = 'function': {DATASET}",
+    "lr.maps.phase_diagram(function)": f"dataset = 'function': {DATASET}",
+    "lr.maps.collapse(function)": f"dataset = 'function': {DATASET}",
+    "lr.plot.curves(function, 'seed')": f"dataset = 'function': {DATASET}",
+    "lr.plot.scores(function, 'seed')": f"dataset = 'function': {DATASET}",
+    "lr.plot.forecasts(function)": f"dataset = 'function': {DATASET}",
+    "lr.plot.map(function)": "diagram = 'function': should be a diagram of lr.maps.phase_diagram",
+    "lr.plot.map(record)": "diagram = 'another dataset': should be a diagram of "
+    "lr.maps.phase_diagram",
+    "lr.plot.scaling(function)": "fit = 'function': should be a fit of lr.maps.scaling_fit",
+    "lr.plot.forecast(function)": "found = 'function': should be a forecast of lr.forecast",
+    "lr.plot.run(record, function)": "forecast = 'function': should be that of lr.forecast, or its "
+    "summary",
+    "lr.plot.run(function)": "record = 'function': should be a record, or several, as a list or by "
+    "name",
+    "lr.plot.draw(function)": "figure = 'function': should be a description of lr.plot.describe",
+    "lr.plot.plotly(function)": "figure = 'function': should be a description of lr.plot.describe",
+}  # fmt: skip
 
 
 @pytest.mark.slow
-def test_arguments_of_another_kind_are_one_line():
-    command = [sys.executable, "-c", MISTAKEN]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=100)
-    record = "should be the record of one run, as simulate, record and open_record return it"
-    experiment = "should be an lr.Experiment, such as lr.Experiment(task=...)"
-    passage = "should be calibrated, solved or pilot, or left out"
-    task = lr.tasks.SparseClassification(n=6, d=10, num_test=5)
-    assert done.stdout.splitlines() == [
-        f"record = 'Experiment': {record}",
-        f"record = 'dict': {record}",
-        f"experiment = {task!r}: {experiment}",
-        f"experiment = {{}}: {experiment}",
-        f"experiment = {task!r}: {experiment}",
-        f"passage = 'solve': {passage}",
-        f"passage = 'sovled': {passage}",
-        f"passage = 'solve': {passage}",
-    ]
+def test_arguments_of_another_kind_are_one_line(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", MISTAKEN],
+        input="\n".join(MISTAKES),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=200,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(Path(lr.__file__).parents[1])},
+    )
+    found = dict(zip(MISTAKES, done.stdout.splitlines(), strict=True))
+    assert found == MISTAKES

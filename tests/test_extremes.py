@@ -143,6 +143,36 @@ def test_rounding_that_moves_a_fitted_net_is_said():
 
 
 @pytest.mark.battery
+def test_a_run_at_rest_that_uses_up_its_steps_has_settled():
+    # With a Gauss-Newton matrix, steps are not longer than a few time constants, also at rest.
+    resting = experiment(MODELS["tanh"], 1e6, 1.0, 1.0)
+    record = lr.simulate(resting)
+    events = lr.transition(record)
+    assert record.attrs["ending"] == "max_steps"
+    assert 100 < float(record["time"][-1]) < 1e6  # in time constants
+    assert events.state == "settled"
+    assert "it has settled" in events.advice
+    shorter = lr.simulate(resting.with_changes({"t1": 100.0}))
+    assert shorter.attrs["ending"] == "completed"
+    for name in ("train_loss", "test_loss", "param_norm"):
+        last = [float(run[name][-1]) for run in (record, shorter)]
+        assert last[0] == pytest.approx(last[1], rel=0.02)
+
+
+@pytest.mark.battery
+def test_steps_that_raise_the_loss_are_said():
+    # Outputs are fitted by weights of 1e6, where units of tanh are steps. An error of the weights
+    # moves outputs that have no derivative there, and a loss rose from 0.36 to 0.63 of its unit.
+    model = lr.models.MLP(widths=(4,), activation="tanh", output_scale=1e-6)
+    scaled = experiment((model, lr.losses.Squared(), FLOW), 1e12, 0.0, 1.0)
+    record = lr.simulate(scaled)
+    loss = record["train_loss"].values
+    assert np.max(loss - np.minimum.accumulate(loss)) > 0.1 * loss[0]
+    assert record.attrs["ending"] == "imprecise"
+    assert "dynamics.rtol" in lr.transition(record).advice
+
+
+@pytest.mark.battery
 @pytest.mark.parametrize("output_scale", [1e-12, 1e-6, 1e6, 1e12])
 @pytest.mark.parametrize("t1", [1e-30, 1.0, 1e30])
 def test_models_with_extreme_output_scales(output_scale, t1):

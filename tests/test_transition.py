@@ -464,8 +464,14 @@ def test_settled():
     grown = {"train_accuracy": flat, "train_loss": 0 * flat, "param_norm": 10 + log}
     assert settled(weight_decay=0.0, **grown)
     assert not settled(weight_decay=0.0, **grown | {"train_loss": flat})
-    # An end of 3 records or fewer says nothing.
+    # Two records say nothing.
     assert not settled(times=TIMES[:2])
+    # A budget ends a run between requests that are far apart: then the last three are compared.
+    sparse = np.geomspace(1.0, 1e4, 7)
+    rest = np.array([3.0, 2.0, 1.0, 1.0, 1.0, 1.0, 1.0])
+    assert settled(times=sparse, param_norm=rest)
+    assert settled(times=sparse[:6], param_norm=rest[:6])
+    assert not settled(times=sparse[:4], param_norm=rest[:4], weight_decay=1.0)
 
 
 def test_a_run_on_its_plateau_is_moving():
@@ -552,7 +558,9 @@ def test_every_word_and_ending_says_what_to_do():
         "diverged",
     ):
         assert "the record ends early: " in advice_on_ending(ending)
-    assert advice_on_ending("completed") == ""
+        assert "but had settled: lower t1" in advice_on_ending(ending, "settled")
+    for state in ("settled", "moving", "stopped"):
+        assert advice_on_ending("completed", state) == ""
 
 
 def test_a_sweep_is_judged_by_the_variance_of_its_labels():

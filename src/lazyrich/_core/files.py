@@ -14,6 +14,8 @@ from typing import BinaryIO
 
 import psutil
 
+from .given import path_of
+
 _unfinished: set[Path] = set()
 
 # A temporary name repeats this many letters of the file's name, because names have at most 255.
@@ -29,7 +31,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     contains the process number, so no other process writes to it. The file has the usual
     permissions for a new file of the user.
     """
-    path = Path(path)
+    path = path_of("path", path)
     temporary = _claimed(path)
     _unfinished.add(temporary)
     try:

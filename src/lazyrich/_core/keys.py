@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .description import Description
+from .given import check_kind
 
 
 def at_key(table: Any, key: str, missing: Any = None) -> Any:
@@ -11,6 +12,7 @@ def at_key(table: Any, key: str, missing: Any = None) -> Any:
 
     A description at the key is returned as a table.
     """
+    check_kind("key", key, str, "a dotted key, such as task.n")
     place = table
     for part in key.split("."):
         place = place.table() if isinstance(place, Description) else place

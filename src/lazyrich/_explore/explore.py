@@ -16,6 +16,7 @@ from pathlib import Path
 
 from .._core.errors import ComputationError, InputError, one_line
 from .._core.files import contents, private
+from .._core.given import path_of
 from .._core.toml import MAX_BYTES, parse_toml
 
 _NEEDED = ("starlette", "uvicorn", "websockets", "plotly", "matplotlib", "jinja2", "distributed")
@@ -39,7 +40,7 @@ def explore(
     """
     if not all(map(find_spec, _NEEDED)):
         raise ComputationError("the explorer needs pip install 'lazyrich[explore]'")
-    shown = None if source is None else _checked(Path(source))
+    shown = None if source is None else _checked(path_of("SOURCE", source))
     with _listening(port) as listener, _folder() as scratch:
         # The server is imported after the address is printed: the browser can connect already.
         from .security import new_token

@@ -24,8 +24,8 @@ Ending = Literal[
 up by steps whose length was limited by stability, `chattering` if by kinks. `step_underflow` if the
 tolerance required a step of length zero. `diverged` if values were not finite even for the shortest
 step. `imprecise` if a run in float32 reached its horizon, but rounding has spoiled the outputs or
-stopped the steps; or if a flow lost its fit although no decay had acted, which takes times beyond
-1e16 units. `not_interpolated` and `off_manifold` by
+stopped the steps; or if the loss of a flow rose although no decay had acted, because of rounding at
+times beyond 1e16 units or of errors of steps. `not_interpolated` and `off_manifold` by
 [`SmallDecayLimit`][lazyrich.dynamics.SmallDecayLimit] only: the training data were not fitted, or
 the parameters could not be kept where they are fitted.
 """

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from importlib.util import find_spec
 
 from .._core.errors import InputError
+from .._core.given import check_function
 from ..studies import Panel, PanelResult, Preset, panels
 from ..studies._result import forecast_options, planned, result_of
 from ..sweeps._execution import Progress, run_sweep, worker_pool
@@ -36,6 +37,7 @@ def reproduce(
         that the runs of a panel cannot have, before anything is run;
         [`ComputationError`][lazyrich.ComputationError] when runs cannot continue.
     """
+    check_function("listener", listener, "panel", "progress")
     found = panels(study)
     if panel is not None and panel not in found:
         raise InputError("panel", panel, f"should be one of {', '.join(found)}")

@@ -9,14 +9,16 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Shaped
 
-from .._core.errors import InputError
+from .._core.errors import ComputationError, InputError
 from .._core.fingerprint.libraries import is_own
+from .._core.given import check_kind
+from .._core.own_code import remedy_for
 from .._core.precision import as_double
 from ..dynamics import Problem
 from ..experiments.experiment import Experiment
 from ..experiments.sizes import check_fits
 from ..losses._check import check_own_loss
-from ..models import measured_homogeneity
+from ..models import AbstractModel, measured_homogeneity
 from ..models._outputs import outputs_of
 from ..models.wrappers.partly_decayed import partly_decayed
 from ..predictors import Predictor
@@ -59,7 +61,7 @@ class SharedData:
         data_key, init_key = jr.split(jr.key(experiment.seed))
         if experiment.task.drawn_with_model:
             data_key = init_key
-        split: Split = experiment.task.sample_for(data_key, experiment.loss.takes)
+        split = _sampled(experiment, data_key)
         if experiment.task.labels_from_start:
             start = _initial_params(experiment, init_key, split.train.x.shape[1], params)
             model = experiment.model
@@ -126,7 +128,7 @@ class SharedData:
     def unscaled_params(self) -> Any:
         """The initial parameters of the model, before the multiplication by `init_scale`."""
         model, dim = self.experiment.model, self.problem.train.x.shape[1]
-        return jax.tree.map(np.asarray, as_double(model.init(self.init_key, dim), "params"))
+        return jax.tree.map(np.asarray, _drawn(model, self.init_key, dim))
 
     def with_few_tests(self, max_test: int) -> "SharedData":
         """The same data with only the first test blocks, with at least `max_test` samples."""
@@ -149,9 +151,37 @@ def posed(experiment: Experiment, train: Samples, params: Any) -> Problem:
     return Problem(train, params, decay, model, loss, loss_divisor=divisor)
 
 
+def _drawn(model: AbstractModel, key: Array, dim: int) -> Any:
+    """The initial parameters of a model in float64, before the multiplication by `init_scale`."""
+    try:
+        found = model.init(key, dim)
+    except (InputError, ComputationError, MemoryError):
+        raise
+    except Exception as error:
+        accepted = f"draws no parameters for {dim} inputs: {remedy_for(error)}"
+        raise InputError("model", type(model).__name__, accepted) from error
+    return as_double(found, "params")
+
+
+def _sampled(experiment: Experiment, key: Array) -> Split:
+    """The data of an experiment."""
+    task = experiment.task
+    try:
+        split = task.sample_for(key, experiment.loss.takes)
+    except (InputError, ComputationError, MemoryError):
+        raise
+    except Exception as error:
+        if not is_own(type(task)):
+            raise
+        accepted = f"draws no data: {remedy_for(error)}"
+        raise InputError("task", type(task).__name__, accepted) from error
+    check_kind("task.sample", split, Split, "a function that returns an lr.tasks.Split")
+    return split
+
+
 def _initial_params(experiment: Experiment, key: Any, dim: int, params: Any) -> Any:
     if params is None:
-        start = as_double(experiment.model.init(key, dim), "params")
+        start = _drawn(experiment.model, key, dim)
         if not any(leaf.size for leaf in jax.tree.leaves(start)):
             raise InputError("model", "no parameters", "should have at least one to train")
         return jax.tree.map(lambda p: experiment.init_scale * p, start)

@@ -115,7 +115,7 @@ def extend(
     check_record(record)
     check_experiment(experiment)
     keep = KeptParams.of(keep_params)
-    longer = experiment.with_changes({"t1": float(t1)})
+    longer = experiment.with_changes({"t1": float(t1) if hasattr(t1, "__float__") else t1})
     end = check_extends(record, longer)
     own = None if params is None else as_double(params, "params")
     if digest_of(own) != record.attrs["own_params"]:

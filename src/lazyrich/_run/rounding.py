@@ -1,4 +1,4 @@
-"""Whether rounding spoils a run: errors of outputs in float32, and losses that rise."""
+"""Whether errors spoil a run: rounded outputs in float32, and losses of flows that rise."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -49,9 +49,9 @@ def _is_spoiled(prepared: PreparedProblem, trajectory: Trajectory) -> bool:
     return trajectory.is_whole and not error <= prepared.experiment.dynamics.output_error
 
 
-# A flow has lost its fit if its loss was below the first fraction of the loss of zero outputs, and
-# has risen by more than the second.
-_FITTED, _RISEN = 1e-6, 1e-2
+# A rise of the loss by more than this fraction is an error: a fraction of the loss of zero outputs
+# if the data were fitted better than the second fraction of it, otherwise of the first loss, too.
+_RISEN, _FITTED = 1e-2, 1e-6
 # Up to this value of lambda t decay has not acted, and a flow cannot raise its loss.
 _UNDECAYED = 1e-3
 
@@ -61,10 +61,12 @@ def risen_ends(
     trajectories: Sequence[Trajectory],
     values: Sequence[Mapping[str, np.ndarray]],
 ) -> list[Trajectory]:
-    """The trajectories, with the ending `imprecise` where a flow loses its fit without decay.
+    """The trajectories, with the ending `imprecise` where the loss of a flow rises without decay.
 
     A gradient flow lowers its loss. Where the data are fitted, the gradient is zero up to rounding;
-    over a time of more than about 1e16 units the rounding moves the parameters.
+    over a time of more than about 1e16 units the rounding moves the parameters. Before the fit, a
+    step whose error is larger than its estimate can raise the loss, as where units of tanh become
+    steps.
     """
     return [
         trajectory.ended("imprecise") if _rises(each, trajectory, found) else trajectory
@@ -81,7 +83,8 @@ def _rises(
     decayed = experiment.weight_decay * float(trajectory.times[-1])
     blank = prepared.data.scales["blank_loss"]
     risen = np.max(loss - np.minimum.accumulate(loss))
-    return bool(decayed < _UNDECAYED and np.min(loss) < _FITTED * blank and risen > _RISEN * blank)
+    unit = blank if np.min(loss) < _FITTED * blank else max(blank, loss[0])
+    return bool(decayed < _UNDECAYED and risen > _RISEN * unit)
 
 
 def rounding_error(prepared: PreparedProblem, params: Any) -> float:

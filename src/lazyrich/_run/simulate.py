@@ -11,6 +11,7 @@ import xarray as xr
 from threadpoolctl import threadpool_limits
 
 from .._core.errors import InputError
+from .._core.given import check_function, check_kind, path_of
 from .._core.precision import as_double, in_double
 from .._core.terminal import progress as shown_progress
 from .._integrate.checkpoint import Checkpoint
@@ -95,8 +96,11 @@ def simulate_many(
         arguments are those of [`simulate`][lazyrich.simulate].
     - **Raises** [`InputError`][lazyrich.InputError] if the experiments cannot share a solve.
     """
+    check_kind("experiments", experiments, Sequence, "a list of lr.Experiment")
     for experiment in experiments:
         check_experiment(experiment)
+    if params is not None:
+        check_kind("params", params, Sequence, "a list with the parameters of each run")
     title = experiments[0].name if experiments else ""
     keep = KeptParams.of(keep_params)
     with reporting_failure(watcher), listening(listener, progress, title) as listen:
@@ -129,7 +133,8 @@ def simulate_batch(
     own = [None] * len(experiments) if params is None else [as_double(p, "params") for p in params]
     kept = None
     if checkpoint is not None:
-        kept = Checkpoint(checkpoint, identity_of(experiments[0], own[0], keep))
+        path = path_of("checkpoint", checkpoint)
+        kept = Checkpoint(path, identity_of(experiments[0], own[0], keep))
     clock = Stopwatch(listener)
     # LAPACK threads stay active for a while after each call and slow down the compiled products
     # that follow. On two cores, a step of panel 1a takes 185 ms with them and 160 ms without.
@@ -173,6 +178,7 @@ def _check_batch(
 @contextlib.contextmanager
 def listening(listener: Listener | None, progress: bool, title: str) -> Iterator[Listener]:
     """The listener of the user, or one that shows progress, or one that does nothing."""
+    check_function("listener", listener, "stage", "fraction", "note")
     if listener is not None or not progress:
         yield listener or silently
         return

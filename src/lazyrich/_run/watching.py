@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import xarray as xr
 
+from .._core.given import check_function
 from .._core.precision import in_double
 from ..dynamics import SolveProgress, Trajectory
 from .context import ProbedRun
@@ -46,6 +47,7 @@ class AbstractWatcher(abc.ABC):
 @contextlib.contextmanager
 def reporting_failure(watcher: Watcher | None) -> Iterator[None]:
     """Calls `failed` of a watcher if the block ends by an exception."""
+    check_function("watcher", watcher, "record")
     try:
         yield
     except BaseException as error:

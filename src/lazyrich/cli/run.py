@@ -126,7 +126,8 @@ def run(
     if summary["ending"] not in _GOOD_ENDINGS:
         from ..records.transition import advice_on_ending
 
-        word = advice_on_ending(summary["ending"]) or f"ended by {summary['ending']}"
+        word = advice_on_ending(summary["ending"], summary["state"])
+        word = word or f"ended by {summary['ending']}"
         raise ComputationError(f"{summary['solver']['name']} {word}")
 
 

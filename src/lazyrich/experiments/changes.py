@@ -6,6 +6,18 @@ from typing import Any
 
 from .._core.description import Description, unknown_key
 from .._core.errors import InputError
+from .._core.given import check_kind
+
+
+def first_parts(changes: Mapping[str, Any]) -> set[str]:
+    """The first parts of dotted keys: the fields of an experiment that change.
+
+    - **Raises** [`InputError`][lazyrich.InputError] for anything but values by dotted key.
+    """
+    check_kind("changes", changes, Mapping, "values by dotted key, such as {'task.n': 40}")
+    for key in changes:
+        check_kind("changes", key, str, "values by dotted key, such as {'task.n': 40}")
+    return {key.split(".")[0] for key in changes}
 
 
 def set_keys(table: dict[str, Any], changes: Mapping[str, Any], fields: list[str]) -> None:
@@ -36,6 +48,7 @@ def with_data_changes(
 
     A change of the `path` itself, or of the `kind`, begins another task and is not made here.
     """
+    first_parts(changes)
     task, begins = table.get("task"), {"task", "task.path", "task.kind"}
     if not isinstance(task, dict) or "path" not in task or begins & changes.keys():
         return table, dict(changes)

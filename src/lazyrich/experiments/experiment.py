@@ -15,6 +15,7 @@ from annotated_types import Ge, Gt
 from .._core.description import Description, unknown_key
 from .._core.errors import InputError
 from .._core.files import contents, replacing
+from .._core.given import path_of
 from .._core.keys import at_key, dotted
 from .._core.precision import PrecisionName
 from .._core.shown import as_html, rows
@@ -27,7 +28,7 @@ from ..probes import BUILT_IN, ON_REQUEST, AbstractProbe
 from ..probes._base import check_probes
 from ..tasks import AbstractTask
 from ..tasks._array_task import AbstractArrayTask, array_task
-from .changes import check_read_again, check_same_folder, set_keys, with_data_changes
+from .changes import check_read_again, check_same_folder, first_parts, set_keys, with_data_changes
 from .identity import FIRST_DEFAULT_PROBES, explicit
 from .published import Published
 
@@ -145,13 +146,12 @@ class Experiment(Description):
             `task.label`. `replaced`, fields that replace those of the file, such as `model=` for
             a model of your own, which no file can contain.
         """
-        path = Path(path)
+        path = path_of("experiment", path)
         try:
             text = contents(path, MAX_BYTES).decode()
         except (OSError, UnicodeDecodeError) as error:
-            raise InputError(
-                "experiment", str(path), f"should be a readable file ({error})"
-            ) from None
+            accepted = f"should be a readable file ({error})"
+            raise InputError("experiment", str(path), accepted) from None
         return cls.from_toml(text, path.parent, str(path), changes=changes or {}, **replaced)
 
     @classmethod
@@ -185,7 +185,7 @@ class Experiment(Description):
 
         Arrays are written to a `.npz` file of the same stem in the same folder.
         """
-        path, arrays = Path(path), None
+        path, arrays = path_of("path", path), None
         if isinstance(self.task, AbstractArrayTask):
             arrays = path.with_suffix(".npz")
             self.task.save(arrays)
@@ -262,9 +262,9 @@ class Experiment(Description):
         support a new model are replaced by its default dynamics. Published numbers are dropped if a
         change affects anything but seed, name, precision, dynamics and recording.
         """
+        changed = first_parts(changes)
         fields = {name: getattr(self, name) for name in type(self).model_fields}
         table = {name: value for name, value in fields.items() if value is not None}
-        changed = {key.split(".")[0] for key in changes}
         if folder is None:
             check_read_again(changes, self.task.file_options)
         if "task.path" in changes:

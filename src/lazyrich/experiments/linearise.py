@@ -4,7 +4,7 @@ from typing import Literal
 
 from ..dynamics import Flow
 from ..models import Linearised
-from .experiment import Experiment
+from .experiment import Experiment, check_experiment
 
 
 def linearise(
@@ -21,6 +21,7 @@ def linearise(
         of your own to [`simulate`][lazyrich.simulate] for an experiment linearised around them,
         give it `twin.model.expand(params)`.
     """
+    check_experiment(experiment)
     model, dynamics = Linearised(model=experiment.model, base_point=base_point), experiment.dynamics
     changes = {
         "model": model,

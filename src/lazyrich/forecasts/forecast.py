@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float
 from threadpoolctl import threadpool_limits
 
+from .._core.given import check_function
 from .._core.precision import in_double
 from .._core.shown import as_html, interval, number, rows
 from .._run.achieved import rms_of_params
@@ -176,6 +177,7 @@ def forecast(
         dynamics without a learning rate or of a run with too few steps.
     """
     check_experiment(experiment)
+    check_function("watcher", watcher, "forecast")
     # As in `simulate`: idle LAPACK threads would slow down the compiled products.
     with (
         threadpool_limits(limits=1, user_api="blas"),

@@ -4,10 +4,11 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 import jax
+import numpy as np
 
 from .._core.errors import InputError
 from ..dynamics import Problem
-from ..records.transition import Thresholds
+from ..records.transition import Thresholds, check_thresholds
 
 # With more than _MANY training outputs, the kernel is computed on subsets of _FEW samples.
 _MANY, _FEW = 20_000, 400
@@ -32,7 +33,8 @@ class ForecastOptions:
         if self.passage is not None and self.passage not in get_args(How):
             accepted = "should be calibrated, solved or pilot, or left out"
             raise InputError("passage", self.passage, accepted)
-        if self.max_test < 1:
+        check_thresholds(self.thresholds)
+        if not isinstance(self.max_test, int | np.integer) or self.max_test < 1:
             raise InputError("max_test", self.max_test, "should be a whole number, at least 1")
         if self.passage in ("solved", "pilot") and self.num_samples is not None:
             what = "a solved transition" if self.passage == "solved" else "pilots"

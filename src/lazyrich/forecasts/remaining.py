@@ -117,7 +117,7 @@ def remaining(record: xr.Dataset, thresholds: Thresholds | None = None) -> Remai
     """
     check_record(record)
     curves = TrainingCurves(record)
-    thresholds = thresholds_of(record) if thresholds is None else thresholds
+    thresholds = thresholds_of(record, thresholds)
     events = transition(record, thresholds)
     outlook = _Outlook(curves, thresholds, events)
     reason = _never(events, thresholds)

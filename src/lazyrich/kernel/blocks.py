@@ -8,6 +8,7 @@ from jaxtyping import Array, Float, Shaped
 
 from .._core.precision import promoted
 from ..models import AbstractModel
+from ..models._net import check_net
 from .rows import row_gram
 
 
@@ -24,6 +25,7 @@ def kernel_block(
     - **Takes** `other`, the inputs $x'$, by default `x`; `classes`, $(a, b)$, ignored for a model
         with one output.
     """
+    check_net(model, params, x)
     inputs = (x, x if other is None else other)
     one = jax.eval_shape(lambda p: model.apply(p, x[:1]), params)
 
@@ -43,6 +45,7 @@ def class_kernel(model: AbstractModel, params: Any, x: Shaped[Array, "n d"]) -> 
 
     The shape is `(n, n)` for any number of outputs. For one output it is the tangent kernel.
     """
+    check_net(model, params, x)
     one = jax.eval_shape(lambda p: model.apply(p, x[:1]), params)
     if one.ndim == 1:
         return model.tangent_kernel(params, x)

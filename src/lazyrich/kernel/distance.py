@@ -1,8 +1,11 @@
 """The distance between the directions of two kernels."""
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
+from .._core.given import check_kind
 from .._core.precision import promoted
 
 
@@ -14,6 +17,8 @@ def kernel_distance(first: Float[Array, "n n"], second: Float[Array, "n n"]) -> 
 
     - **Source** Fort et al., NeurIPS 2020, arXiv:2010.15110: "kernel distance".
     """
+    for key, kernel in (("first", first), ("second", second)):
+        check_kind(key, kernel, (jax.Array, np.ndarray), "an array, a kernel of shape (n, n)")
     # Half the squared difference of the unit kernels, which is accurate for small distances.
     unit = first / jnp.linalg.norm(first)
     gap = unit - second / jnp.linalg.norm(second)

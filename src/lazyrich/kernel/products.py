@@ -8,6 +8,7 @@ from jaxtyping import Array, Float, Shaped
 
 from .._core.precision import promoted
 from ..models import AbstractModel
+from ..models._net import check_net
 
 
 @promoted
@@ -27,6 +28,7 @@ def kernel_product(
     - **Takes** `other`, the inputs $x'$, by default `x`; `batch_size`, the number of inputs in a
         batch.
     """
+    check_net(model, params, x)
     x = model.cast_inputs(x)
     other = x if other is None else model.cast_inputs(other)
 
@@ -51,5 +53,6 @@ def tangent_outputs(
     model: AbstractModel, params: Any, direction: Any, x: Shaped[Array, "n d"]
 ) -> Float[Array, " n *c"]:
     r"""$\langle \nabla f(x), h\rangle$: the derivative of the outputs along a direction $h$."""
+    check_net(model, params, x)
     x = model.cast_inputs(x)
     return jax.jvp(lambda p: model.apply(p, x), (params,), (direction,))[1]

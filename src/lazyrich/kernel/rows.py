@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, Shaped
 
 from .._core.precision import promoted
 from ..models import AbstractModel
+from ..models._net import check_net
 
 # The largest number of entries of rows in memory, if rows are formed: 256 MiB of float64.
 _ENTRIES = 2**25
@@ -35,6 +36,7 @@ def row_gram(
 
     - **Takes** `other`, inputs and functions of the columns, by default those of the rows.
     """
+    check_net(model, params, x)
     x = model.cast_inputs(x)
     other = None if other is None else (model.cast_inputs(other[0]), other[1])
     if r.ndim == 1:

@@ -9,7 +9,8 @@ import numpy as np
 import xarray as xr
 
 from .._core.errors import InputError
-from ..experiments.experiment import Experiment
+from .._core.given import check_function
+from ..experiments.experiment import Experiment, check_experiment
 from ..sweeps import Over, Sweep, axes_of
 from ..sweeps._execution.driver import Listener
 from ..sweeps._execution.sweeping import run_sweep, silent, suggested_size
@@ -64,6 +65,8 @@ def refine(
         the stride of the first pass along `x`; the rest as in [`sweep`][lazyrich.sweep].
     - **Raises** what [`sweep`][lazyrich.sweep] raises.
     """
+    check_experiment(experiment)
+    check_function("listener", listener, "progress")
     axes = {axis.name: [point[0] for point in axis.points] for axis in axes_of(over)}
     if x not in axes:
         raise InputError("x", x, f"should be one of {', '.join(axes)}")

@@ -10,7 +10,7 @@ from scipy import stats
 
 from .._core.errors import InputError
 from .._core.shown import as_html, interval, number, rows
-from ..sweeps.runs import Runs, levels, runs_of
+from ..sweeps.runs import Runs, check_dataset, levels, runs_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -241,6 +241,7 @@ def collapse(dataset: xr.Dataset, quantity: str = "test_accuracy") -> Collapse:
         `init_scale` and `weight_decay` positive, swept or in the base experiment.
     - **Raises** [`InputError`][lazyrich.InputError] if one of these is missing.
     """
+    check_dataset(dataset)
     ends = (f"early_{quantity}", f"late_{quantity}")
     for name in ("time", quantity, *ends):
         if name not in dataset:

@@ -9,6 +9,7 @@ from jaxtyping import Array, Shaped
 from .._core.norms import tree_norm
 from .._core.precision import promoted
 from ._base import AbstractModel
+from ._net import check_net
 
 
 @promoted
@@ -20,6 +21,7 @@ def measured_homogeneity(
     - **Returns** None if outputs scale with different powers, if all outputs are zero, or if an
         output is not finite.
     """
+    check_net(model, params, x)
     f = jnp.ravel(model.apply(params, x))
     doubled = jnp.ravel(model.apply(jax.tree.map(lambda p: 2 * p, params), x))
     size = jnp.max(jnp.abs(f))
@@ -38,6 +40,7 @@ def has_invariant_block(
     model: AbstractModel, params: Any, x: Shaped[Array, "n d"], tolerance: float = 1e-3
 ) -> bool:
     """Whether the scale of one array of parameters matters for no output, and it is not zero."""
+    check_net(model, params, x)
     leaves, structure = jax.tree.flatten(params)
     f = model.apply(params, x)
     largest = jnp.max(jnp.abs(f))
@@ -59,6 +62,7 @@ def measured_invariance(model: AbstractModel, params: Any, x: Shaped[Array, "n d
 
     - **Returns** NaN if all outputs are zero or if one is not finite.
     """
+    check_net(model, params, x)
     leaves, structure = jax.tree.flatten(params)
     size = tree_norm(params) / jnp.sqrt(sum(leaf.size for leaf in leaves))
     keys = jax.random.split(jax.random.key(0), len(leaves))

@@ -1,6 +1,5 @@
 """Models written by the user."""
 
-import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -9,6 +8,7 @@ import jax
 from jaxtyping import Array, PRNGKeyArray, Shaped
 
 from .._core.description import described_function
+from .._core.given import takes
 from .._core.precision import as_double, in_double, promoted
 from ._base import AbstractModel
 
@@ -57,7 +57,7 @@ class Functions(AbstractOwn):
 
     @in_double
     def init(self, key: PRNGKeyArray, dim: int) -> Any:
-        of_key = _takes_one(self.init_params)
+        of_key = takes(self.init_params, 1) and not takes(self.init_params, 2)
         found = self.init_params(key) if of_key else self.init_params(key, dim)
         return as_double(found, "model.init_params")
 
@@ -99,23 +99,6 @@ class FromEquinox(AbstractOwn):
     def table(self) -> dict[str, Any]:
         kind = type(self.module)
         return {**super().table(), "module": f"{kind.__module__}.{kind.__qualname__}"}
-
-
-def _takes_one(function: Callable[..., Any]) -> bool:
-    """Whether a function accepts one argument and not two."""
-    try:
-        signature = inspect.signature(function)
-    except (TypeError, ValueError):  # some callables written in C have none
-        return False
-    return not _binds(signature, 2) and _binds(signature, 1)
-
-
-def _binds(signature: inspect.Signature, num: int) -> bool:
-    try:
-        signature.bind(*range(num))
-    except TypeError:
-        return False
-    return True
 
 
 def of_one_axis(f: Any) -> Any:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from .._core.given import check_kind
 from ._plotly_cells import hatched, pattern, powers
 from ._plotly_legend import add_legend
 from .description import Axis, Band, Cells, Contours, Curve, Figure, Line, Panel, Span, Style
@@ -45,6 +46,7 @@ def plotly(figure: Figure) -> dict[str, Any]:
     `customdata`. The caption is in `layout.meta.caption`. Names are escaped, because Plotly reads
     them as markup.
     """
+    check_kind("figure", figure, Figure, "a description of lr.plot.describe")
     layout: dict[str, Any] = {
         "meta": {"caption": figure.caption},
         "paper_bgcolor": "#ffffff",

@@ -13,6 +13,7 @@ from .._core.errors import InputError
 from .._core.precision import promoted
 from ..losses import Squared
 from ..models import AbstractModel, DiagonalLinear, DiagonalParams
+from ..models._net import check_net
 from ._base import as_data, constrained_labels, minimise_nonnegative
 from .constraints import (
     KKTSystem,
@@ -77,6 +78,7 @@ def margin_kkt(
     - **Raises** [`InputError`][lazyrich.InputError] for a model that is not homogeneous.
     - **Source** Lyu & Li, ICLR 2020, arXiv:1906.05890: approximate KKT points, in relative form.
     """
+    check_net(model, params, jnp.asarray(x))
     degree = model.homogeneity
     if degree is None:
         raise InputError("model", type(model).__name__, "should be homogeneous")
@@ -193,6 +195,7 @@ def min_norm_kkt(
     - **Raises** [`InputError`][lazyrich.InputError] for a model that is not homogeneous.
     - **Source** Lyu et al., ICLR 2024, arXiv:2311.18817: rich regime of regression.
     """
+    check_net(model, params, jnp.asarray(x))
     if model.homogeneity is None:
         raise InputError("model", type(model).__name__, "should be homogeneous")
     x, params = model.cast_inputs(jnp.asarray(x)), jax.tree.map(jnp.asarray, params)

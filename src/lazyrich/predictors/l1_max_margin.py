@@ -7,6 +7,7 @@ import numpy as np
 import scipy.linalg
 from jaxtyping import ArrayLike, Float, Shaped
 
+from .._core.given import check_function
 from .._core.precision import in_double
 from ._base import Predictor
 from .interior_point import Move, best_along, predictor_corrector
@@ -42,6 +43,7 @@ def l1_max_margin(
     - **Source** Mehrotra, SIAM J. Optim. 2 (1992), 575--601; as the late predictor, Lyu et
         al. 2024.
     """
+    check_function("progress", progress, "gap")
     posed = Margin.of(x, y, 1)
     best = best_along(_path(posed), tolerance, measure=_distance, progress=progress)
     found = certify_margin("L1 max margin", posed, best.weights, best.mu, tolerance)

@@ -1,6 +1,7 @@
 """A stationary point of the Lq margin with q < 1, by reweighted L1 margins."""
 
 from dataclasses import replace
+from numbers import Real
 
 import numpy as np
 from jaxtyping import ArrayLike, Float, Shaped
@@ -44,7 +45,7 @@ def lq_max_margin(
     - **Source** iteratively reweighted L1: Candès, Wakin, Boyd, J. Fourier Anal. Appl. 14
         (2008), 877--905, section 2; as the limit of training, Lyu et al. 2024.
     """
-    if not 0 < q < 1:
+    if not (isinstance(q, Real) and 0 < q < 1):
         raise InputError("q", q, "should lie between 0 and 1")
     posed = Margin.of(x, y, 1)
     columns, labels = posed.x.astype(np.float64, copy=False), posed.y

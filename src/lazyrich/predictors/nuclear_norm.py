@@ -8,6 +8,7 @@ import numpy as np
 import scipy.linalg
 from jaxtyping import ArrayLike, Float, Int, Shaped
 
+from .._core.given import check_function
 from .._core.precision import in_double
 from ._base import Predictor
 from .interior_point import Move, best_along, predictor_corrector
@@ -51,6 +52,7 @@ def min_nuclear_norm(
         Gunasekar et al., NeurIPS 2017, arXiv:1705.09280, and Lyu et al., ICLR 2024,
         arXiv:2311.18817.
     """
+    check_function("progress", progress, "gap")
     observed = observe(index, values, size)
     # Rows without an observation would only add zeros.
     used, inverse = np.unique(observed.places, return_inverse=True)

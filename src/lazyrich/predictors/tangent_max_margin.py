@@ -15,6 +15,7 @@ from .._core.norms import tree_norm
 from .._core.precision import promoted
 from ..kernel import row_gram
 from ..models import AbstractModel, Readout
+from ..models._net import check_net
 from ._base import Predictor, constrained_labels, minimise_nonnegative
 from .differences import constrained, differences, every_margin, forces
 from .l2_max_margin import l2_max_margin
@@ -79,6 +80,7 @@ def tangent_max_margin(
         the status is `not_proven` and `gap` is the remaining gap.
     - **Source** Lyu et al., ICLR 2024, arXiv:2311.18817: the kernel regime of classification.
     """
+    check_net(model, params, jnp.asarray(x))
     x, params = model.cast_inputs(jnp.asarray(x)), jax.tree.map(jnp.asarray, params)
     one = jax.eval_shape(lambda p: model.apply(p, x), params)
     y = constrained_labels(y, one.shape)

@@ -9,11 +9,13 @@ import xarray as xr
 
 from .._core.errors import InputError, one_line
 from .._core.files import opened, replacing
+from .described import check_record
 from .schema import CURVES
 
 
 def save_record(record: xr.Dataset, path: str | os.PathLike[str]) -> None:
     """Writes a record as one netCDF file. An existing file is replaced in one step."""
+    check_record(record)
     with replacing(path) as temporary:
         record.to_netcdf(temporary, engine="h5netcdf")
 

@@ -13,9 +13,10 @@ import xarray as xr
 from jaxtyping import Float, Shaped
 
 from .._core.errors import InputError, did_you_mean
-from ..experiments.experiment import Experiment
+from .._core.given import check_kind
+from ..experiments.experiment import Experiment, check_experiment
 from .schema import AXES, CURVES, VARIABLES, names_of
-from .transition import Thresholds
+from .transition import Thresholds, check_thresholds
 
 _UNITS: dict[str, str] = {"time": "1", "step": "step", "epoch": "epoch"}
 _JUDGED = ("train_accuracy", "test_accuracy", "train_loss", "test_loss")
@@ -62,6 +63,10 @@ def record(
     - **Raises** [`InputError`][lazyrich.InputError] for lengths that differ, times that do not
         increase, losses and accuracies that are not finite or out of range, and unknown names.
     """
+    if experiment is not None:
+        check_experiment(experiment)
+    for key, named in (("scales", scales), ("long_names", long_names)):
+        check_kind(key, {} if named is None else named, Mapping, "a mapping by name")
     at = _times("times", times)
     axis = _axis(unit, time_per_step, experiment)
     coords: dict[str, Any] = {}
@@ -85,6 +90,7 @@ def record(
         "lazyrich_version": version("lazyrich"),
     }
     if thresholds is not None:
+        check_thresholds(thresholds)
         attributes["thresholds"] = json.dumps(thresholds.table())
     return xr.Dataset(variables, {"time": ("time", at, labels), **coords}, attributes)
 

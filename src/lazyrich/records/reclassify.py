@@ -10,7 +10,7 @@ from jaxtyping import Float
 from .._core.errors import InputError
 from .described import number_in
 from .summary import early_and_late
-from .transition import Thresholds, read_off, scales_of_numbers
+from .transition import Thresholds, check_thresholds, read_off, scales_of_numbers
 
 # Endings of runs without a record.
 _UNREAD = ("failed", "missing")
@@ -31,6 +31,7 @@ def reclassify(dataset: xr.Dataset, thresholds: Thresholds) -> xr.Dataset:
     axes = dataset["outcome"].dims
     if "time" not in dataset or dataset["time"].dims != (*axes, "record"):
         raise InputError("dataset", list(map(str, dataset)), "should be read with its curves")
+    check_thresholds(thresholds)
     curves = {
         str(name): variable.values
         for name, variable in dataset.data_vars.items()

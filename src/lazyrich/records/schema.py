@@ -253,8 +253,8 @@ ATTRIBUTES: tuple[Attribute, ...] = (
         "`too_stiff`, `chattering`, `step_underflow`, `diverged` (values that are not finite), see "
         "[the flow engine](../explanation/flow.md), `not_interpolated` or `off_manifold`, see "
         "[the limit of small decay](../explanation/small-decay.md), or `imprecise` (spoiled by "
-        "rounding), see [precision](../explanation/precision.md). While a run goes on, a "
-        "[watcher](#while-a-run-goes-on) gets records with `running`",
+        "rounding or by errors of steps), see [precision](../explanation/precision.md). While a "
+        "run goes on, a [watcher](#while-a-run-goes-on) gets records with `running`",
         always=True,
     ),
     Attribute("lazyrich_version", "the version that wrote the record", always=True),

@@ -69,7 +69,7 @@ def summarise(record: xr.Dataset, thresholds: Thresholds | None = None) -> dict[
         the default ones if it has none.
     """
     check_record(record)
-    thresholds = thresholds_of(record) if thresholds is None else thresholds
+    thresholds = thresholds_of(record, thresholds)
     described = description_of(record)
     events = transition(record, thresholds)
     init_rms = float(record["init_rms"]) if "init_rms" in record else math.nan

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from .._core.errors import InputError, did_you_mean
+from .._core.given import check_kind, path_of
 from ..experiments.experiment import Experiment
 from ..experiments.published import Published
 from ..records.transition import Thresholds
@@ -39,6 +40,7 @@ def thresholds(name: str) -> Thresholds:
 
 
 def _panel(name: str) -> Panel:
+    check_kind("experiment", name, str, "the name of a panel, such as lyu2024/1a")
     if name not in names():
         studies = ", ".join(sorted({known.partition("/")[0] for known in names()}))
         accepted = (
@@ -54,8 +56,9 @@ def panels(study: str | os.PathLike[str]) -> dict[str, Panel]:
 
     - **Raises** [`InputError`][lazyrich.InputError] if there is no such study.
     """
-    own = _folder() / study
-    folder = own if own.is_dir() else Path(study)
+    path = path_of("study", study)
+    own = _folder() / path
+    folder = own if own.is_dir() else path
     files = sorted(folder.glob("*.toml"), key=lambda file: file.stem)
     if not files:
         known = ", ".join(sorted({name.split("/")[0] for name in names()}))

@@ -11,6 +11,7 @@ import numpy as np
 
 from .._core.description import Description, plain
 from .._core.errors import InputError, did_you_mean
+from .._core.given import check_kind
 from .._core.toml import parse_toml
 
 # Runs that differ only in these keys have one shape and share a compiled solve.
@@ -68,6 +69,7 @@ def axes_of(over: Over) -> tuple[Axis, ...]:
     - **Raises** [`InputError`][lazyrich.InputError] for an axis without values, a repeated key or
         point, points of the wrong length, or values that a file cannot contain.
     """
+    check_kind("over", over, Mapping, "values by key, such as {'seed': range(5)}")
     axes, seen = [], set[str]()
     for name, values in over.items():
         keys = name if isinstance(name, tuple) else (name,)

@@ -7,6 +7,7 @@ import numpy as np
 from scipy.stats import qmc
 
 from .._core.errors import InputError
+from .._core.given import check_kind
 from .axes import MAX_POINTS, Over
 
 Box = Mapping[str, tuple[int | float, int | float]]
@@ -21,7 +22,7 @@ def sobol(box: Box, num: int, seed: int = 0, log: bool = True) -> Over:
     - **Raises** [`InputError`][lazyrich.InputError] for an empty box or bounds in wrong order.
     - **Source** Owen's scrambling, as in `scipy.stats.qmc.Sobol`.
     """
-    _check_num(num)
+    _check(box, num)
     engine = qmc.Sobol(max(1, len(box)), rng=np.random.default_rng(seed))
     # Drawn up to the next power of two, because sequences of other lengths are not balanced.
     points = engine.random_base2(max(0, int(num - 1).bit_length()))[:num]
@@ -30,11 +31,12 @@ def sobol(box: Box, num: int, seed: int = 0, log: bool = True) -> Over:
 
 def random(box: Box, num: int, seed: int = 0, log: bool = True) -> Over:
     """Independent uniform points in a box; arguments as for `sobol`."""
-    _check_num(num)
+    _check(box, num)
     return _fill(box, np.random.default_rng(seed).random((num, len(box))), log)
 
 
-def _check_num(num: int) -> None:
+def _check(box: Box, num: int) -> None:
+    check_kind("box", box, Mapping, "two bounds by key, such as {'init_scale': (1.0, 10.0)}")
     if not 0 < num <= MAX_POINTS:
         raise InputError("num", num, f"should be from 1 to {MAX_POINTS:,}")
 

@@ -12,9 +12,10 @@ from jaxtyping import Bool, Float
 from threadpoolctl import threadpool_limits
 
 from .._core.errors import InputError
+from .._core.given import check_function
 from .._core.precision import in_double
 from .._run.prepared import key_of_data, prepare
-from ..experiments.experiment import Experiment
+from ..experiments.experiment import Experiment, check_experiment
 from ..forecasts.forecast import Forecast, forecast_on
 from ..forecasts.options import ForecastOptions, How
 from ..forecasts.verdict import is_expected
@@ -23,7 +24,7 @@ from ._forecast_in_batch import NONE, forecast_of, kept_forecasts, stored_foreca
 from ._store import Store
 from ._sweep import Sweep
 from .axes import Over
-from .runs import runs_of
+from .runs import check_dataset, runs_of
 
 _NUMBERS = {
     "forecast_t50": "predicted t50, half of the test change",
@@ -75,6 +76,9 @@ def forecast_runs(
         right, 0 if it was wrong, NaN if there was no verdict.
     - **Raises** [`InputError`][lazyrich.InputError] if the dataset is not one of this sweep.
     """
+    check_dataset(dataset)
+    check_experiment(experiment)
+    check_function("listener", listener, "done", "of")
     sweep = Sweep.over(experiment, over)
     options = ForecastOptions(passage=passage, thresholds=thresholds)
     options.check()
@@ -221,6 +225,7 @@ def forecast_scores(dataset: xr.Dataset) -> ForecastScores:
 
     - **Takes** the result of [`forecast_runs`][lazyrich.sweeps.forecast_runs].
     """
+    check_dataset(dataset)
     runs = as_runs(dataset)
     t50, forecast_t50 = runs["t50"].values, runs["forecast_t50"].values
     timed = _timed(runs)

@@ -104,13 +104,19 @@ class Runs(NamedTuple):
         return values
 
 
+def check_dataset(dataset: object) -> None:
+    """Raises [`InputError`][lazyrich.InputError] unless `dataset` is that of a sweep."""
+    if not isinstance(dataset, xr.Dataset) or "outcome" not in dataset:
+        shown = type(dataset).__name__
+        if isinstance(dataset, xr.Dataset):
+            shown = ", ".join(map(str, dataset.data_vars)) or "nothing"
+        accepted = "should be a sweep's dataset, which has the variable `outcome`"
+        raise InputError("dataset", shown, accepted)
+
+
 def runs_of(dataset: xr.Dataset, *names: str) -> Runs:
     """The outcome and the named variables, if present, flattened to runs."""
-    if "outcome" not in dataset:
-        shown = ", ".join(map(str, dataset.data_vars)) or "nothing"
-        raise InputError(
-            "dataset", shown, "should be a sweep's dataset, which has the variable `outcome`"
-        )
+    check_dataset(dataset)
     times = tuple(t for t in time_names() if t in dataset)
     # Selected before flattening, which would otherwise read every curve of a large store.
     data = dataset[["outcome", *(name for name in names if name in dataset and name != "outcome")]]

@@ -12,6 +12,7 @@ from jaxtyping import PRNGKeyArray
 
 from .._core.description import described_function
 from .._core.errors import InputError
+from .._core.own_code import remedy_for
 from .._core.precision import in_double
 from ._base import AbstractTask, Blocks, Samples, Sizes, Split
 
@@ -88,7 +89,11 @@ class ModularArithmetic(AbstractTask):
             inverse = np.array([0, *(pow(r, -1, self.p) for r in range(1, self.p))])
             return a * inverse[b] % self.p
         function = self.operation if callable(self.operation) else _OPERATIONS[self.operation]
-        values = np.asarray(function(a, b))
+        try:
+            values = np.asarray(function(a, b))
+        except Exception as error:
+            accepted = f"should map two integer arrays to one: {remedy_for(error)}"
+            raise InputError("operation", described_function(function), accepted) from error
         if values.shape != a.shape or values.dtype.kind not in "iu":
             shown = f"values {values.dtype} {values.shape}"
             raise InputError("operation", shown, f"should give whole numbers {a.shape}")

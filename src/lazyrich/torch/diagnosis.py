@@ -9,6 +9,7 @@ import xarray as xr
 from .._core.errors import InputError
 from .._core.shown import as_html
 from ..forecasts.remaining import remaining
+from ..records.described import check_record
 from ..records.transition import Transition, thresholds_of
 from ._monitor.advice import Facts, Norm, advice_on
 from ._monitor.ahead import ahead, is_ahead
@@ -59,6 +60,7 @@ class Diagnosis:
 
 def diagnose(record: xr.Dataset) -> Diagnosis:
     """The diagnosis of the record of a [`Monitor`][lazyrich.torch.Monitor]. Times are steps."""
+    check_record(record)
     seen = Reader(record)
     said: list[str] = []
     unknown: list[str] = []

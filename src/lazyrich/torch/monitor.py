@@ -12,6 +12,7 @@ import xarray as xr
 from torch import Tensor, nn
 
 from .._core.errors import InputError, one_line
+from .._core.given import check_function
 from .._torch.undisturbed import undisturbed, unwrapped
 from ..records import Thresholds
 from ._forecast.answer import TorchForecast
@@ -92,6 +93,7 @@ class Monitor:
             self._steps.attach(optimizer)
         if not self.is_recording:
             return
+        check_function("select", select, "outputs")
         self._given = (unwrapped(net), train, test, loss, select)
         objective = Objective(loss)
         with same_randomness():

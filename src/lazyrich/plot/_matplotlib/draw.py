@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as MatplotlibFigure
 
 from ..._core.errors import InputError
+from ..._core.given import check_kind
 from ..description import Figure, Panel
 from .axes import apply_x, apply_y, set_ticks
 from .elements import (
@@ -78,6 +79,7 @@ def draw(
         axes.
     - **Raises** [`InputError`][lazyrich.InputError] for another width, or another number of axes.
     """
+    check_kind("figure", figure, Figure, "a description of lr.plot.describe")
     check_width(width)
     with matplotlib.rc_context(style()):
         if ax is not None:

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from ...experiments.published import Published, same
 from ...records.schema import axis_of
 from ...studies import curves_at
-from ...sweeps.runs import Runs, runs_of
+from ...sweeps.runs import Runs, check_dataset, runs_of
 from ..description import Axis, Curve, Entry, Figure, Style
 from ..description.style import PUBLISHED, by_value
 from ._content import Content
@@ -45,6 +45,7 @@ def curves(
         panels beside each other.
     """
     scales = scales_of(time)
+    check_dataset(dataset)
     accurate = "test_accuracy" in dataset
     fits = ["accuracy", "loss"] if accurate else ["loss"]
     names = [f"{part}_{row}" for row in fits for part in _DASHES]

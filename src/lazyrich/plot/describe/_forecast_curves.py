@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..._core.errors import InputError
+from ..._core.given import check_kind
 from ...forecasts import Forecast
 from ...records.schema import AXES
 from ..description import Axis, Entry, Figure, Line, Panel, Scale, Span
@@ -31,6 +32,7 @@ def forecast(
     - **Raises** [`InputError`][lazyrich.InputError] for another word as `time`, and
         for a forecast without curves.
     """
+    check_kind("found", found, Forecast, "a forecast of lr.forecast")
     scales = scales_of(time)
     if not found.curves:
         accepted = "has no curves to draw: run pilots (passage='pilot')"

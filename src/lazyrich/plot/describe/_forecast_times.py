@@ -5,6 +5,7 @@ import xarray as xr
 
 from ..._core.errors import InputError
 from ...sweeps.forecasts import as_runs
+from ...sweeps.runs import check_dataset
 from ..description import Curve, Entry, Figure, Panel, Style
 from ..description.style import overlaid
 from ._layout import log_axis
@@ -21,6 +22,7 @@ def forecasts(dataset: xr.Dataset) -> Figure:
     - **Takes** the arguments of [`plot.forecasts`][lazyrich.plot.forecasts].
     - **Raises** [`InputError`][lazyrich.InputError] where no run has both times.
     """
+    check_dataset(dataset)
     runs = as_runs(dataset)
     came, said = (runs[name].values.astype(float) for name in ("t50", "forecast_t50"))
     shown = np.isfinite(came) & (said > 0)

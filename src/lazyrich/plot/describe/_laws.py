@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 
 from ..._core.errors import InputError
+from ..._core.given import check_kind
 from ...maps import ScalingFit
 from ...maps.scaling import collapse as collapsed_curves
 from ...sweeps.runs import runs_of
@@ -27,6 +28,7 @@ def scaling(fit: ScalingFit) -> Figure:
 
     - **Takes** a fit from [`scaling_fit`][lazyrich.maps.scaling_fit].
     """
+    check_kind("fit", fit, ScalingFit, "a fit of lr.maps.scaling_fit")
     rest = fit.residuals.values.astype(float)
     log_x = fit.residuals["log_against"].values.astype(float)
     line = fit.offset + fit.slope * log_x

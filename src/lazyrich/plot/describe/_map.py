@@ -8,6 +8,7 @@ import xarray as xr
 from jaxtyping import Bool, Float, Shaped
 
 from ..._core.errors import InputError
+from ..._core.given import check_kind
 from ...records.transition import OUTCOMES
 from ..description import Cells, Colours, Contours, Curve, Figure, Panel, Style
 from ._grid import Scale, scale_of
@@ -52,6 +53,10 @@ def map(
     - **Raises** [`InputError`][lazyrich.InputError] if the keys are not the same, and for a panel
         that the diagram does not have.
     """
+    accepted = "a diagram of lr.maps.phase_diagram"
+    check_kind("diagram", diagram, xr.Dataset, accepted)
+    if not {"x", "y"} <= diagram.attrs.keys():
+        raise InputError("diagram", "another dataset", f"should be {accepted}")
     x, y = scale_of(diagram[diagram.attrs["x"]]), scale_of(diagram[diagram.attrs["y"]])
     keys = [x.key, y.key]
     for name, line in (("boundary", boundary), ("forecast", forecast)):

@@ -9,7 +9,7 @@ import xarray as xr
 from jaxtyping import Bool
 
 from ..._core.errors import InputError
-from ...sweeps.runs import Runs, levels, runs_of
+from ...sweeps.runs import Runs, check_dataset, levels, runs_of
 from ..description import Axis, Band, Curve, Entry, Figure, Panel, Style
 from ..description.axis import range_of
 from ._layout import key_axis, placed
@@ -46,6 +46,7 @@ def scores(dataset: xr.Dataset, key: str, *, columns: int = 3) -> Figure:
         panels beside each other.
     - **Raises** [`InputError`][lazyrich.InputError] for other datasets and keys.
     """
+    check_dataset(dataset)
     wanted = ("early_test_accuracy", "late_test_accuracy", "forecast_early", "forecast_late")
     for name in wanted:
         if name not in dataset:

@@ -9,6 +9,7 @@ import xarray as xr
 from jaxtyping import Float
 
 from ..._core.errors import InputError
+from ..._core.given import check_kind
 from ..._core.keys import at_key
 from ...experiments.published import Published
 from ...forecasts import Forecast
@@ -85,8 +86,12 @@ def shown(
 
     - **Raises** [`InputError`][lazyrich.InputError] for none, and for several with a forecast.
     """
+    if forecast is not None:
+        accepted = "that of lr.forecast, or its summary"
+        check_kind("forecast", forecast, (Forecast, Mapping), accepted)
     if isinstance(record, xr.Dataset):
         return [Shown(record, "", None, curves_of(record) if curves is None else curves, forecast)]
+    check_kind("record", record, (Mapping, Sequence), "a record, or several, as a list or by name")
     named: Any = dict(record) if isinstance(record, Mapping) else _by_name(record)
     if not named:
         raise InputError("record", "", "should be one record or more")

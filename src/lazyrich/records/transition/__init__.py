@@ -19,7 +19,11 @@ from .scores import (
     score_of_loss as score_of_loss,
     scored_by as scored_by,
 )
-from .thresholds import Thresholds as Thresholds, thresholds_of as thresholds_of
+from .thresholds import (
+    Thresholds as Thresholds,
+    check_thresholds as check_thresholds,
+    thresholds_of as thresholds_of,
+)
 from .transition import read_off as read_off, transition as transition
 from .words import (
     CHANGED as CHANGED,

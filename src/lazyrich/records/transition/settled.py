@@ -26,8 +26,10 @@ def has_settled(
 ) -> bool:
     """Whether scores, directions and norm change by less than `rate` in the last factor of e.
 
-    A run without weight decay that is not fitted, and whose training loss and norm have not moved
-    since its beginning, was too short to move, and has not settled.
+    At least the last three records are compared, also if they are further apart: a run that a
+    budget ended has few records at its end. A run without weight decay that is not fitted, and
+    whose training loss and norm have not moved since its beginning, was too short to move, and has
+    not settled.
 
     - **Takes** `weight_decay`, NaN if unknown; `grows_freely`, whether the norm grows without
         bound once the training data are fitted and there is no weight decay, as it does for losses
@@ -48,8 +50,7 @@ def has_settled(
     if weight_decay == 0 and not fitted and not _has_moved(curves, rate):
         return False
     window = times >= times[-1] / np.e
-    if window.sum() < 3:
-        return False
+    window[-3:] = True
     return all(_drift(times[window], values[window]) < rate for values in moving)
 
 

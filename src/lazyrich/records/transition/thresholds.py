@@ -8,6 +8,7 @@ from annotated_types import Ge, Gt, Interval
 
 from ..._core.description import Description
 from ..._core.errors import InputError
+from ..._core.given import check_kind
 from ..described import json_attribute
 
 
@@ -61,8 +62,21 @@ class Thresholds(Description):
             raise error.under("--threshold") from None
 
 
-def thresholds_of(record: xr.Dataset) -> Thresholds:
-    """The thresholds in a record, or the default ones if it has none."""
+def check_thresholds(value: object) -> None:
+    """Raises [`InputError`][lazyrich.InputError] unless `value` is a set of thresholds."""
+    check_kind(
+        "thresholds", value, Thresholds, "lr.Thresholds(...), such as lr.Thresholds(test=0.9)"
+    )
+
+
+def thresholds_of(record: xr.Dataset, given: Thresholds | None = None) -> Thresholds:
+    """The thresholds in a record, or the default ones if it has none.
+
+    - **Takes** `given`, which replace those of the record.
+    """
+    if given is not None:
+        check_thresholds(given)
+        return given
     try:
         return Thresholds(**json_attribute(record, "thresholds"))
     except InputError as error:

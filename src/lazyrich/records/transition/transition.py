@@ -53,7 +53,7 @@ def transition(record: xr.Dataset, thresholds: Thresholds | None = None) -> Tran
     """
     check_record(record)
     curves = curves_of_record(record)
-    thresholds = thresholds_of(record) if thresholds is None else thresholds
+    thresholds = thresholds_of(record, thresholds)
     scales = scales_of_record(record)
     by_accuracy = scored_by(curves, scales) == "accuracy"
     needed = ["train_accuracy", "test_accuracy"] if by_accuracy else ["train_loss", "test_loss"]

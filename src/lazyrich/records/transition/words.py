@@ -100,7 +100,7 @@ _ENDED = {
     "chattering": "used up its steps, which kinks of the model kept small",
     "step_underflow": "could not make its step small enough",
     "diverged": "met values that are not finite",
-    "imprecise": "was spoiled by rounding",
+    "imprecise": "was spoiled by errors of rounding or of its steps",
     "not_interpolated": "did not fit the training data before t1, or before decay acts",
     "off_manifold": "could not keep the training data fitted",
 }
@@ -112,7 +112,7 @@ _ENDINGS = {
     "chattering": "raise dynamics.max_steps or dynamics.rtol, scale the columns of the inputs to "
     "similar sizes, or lower t1",
     "step_underflow": "raise dynamics.rtol, or scale inputs and targets to order one",
-    "imprecise": "set precision to float64, or lower t1",
+    "imprecise": "lower t1 or dynamics.rtol, or set precision to float64",
     "not_interpolated": "raise t1, lower weight_decay, use a model that can fit the data, or set "
     "dynamics.kind to Flow",
     "off_manifold": "set dynamics.kind to Flow, which does not need an invertible kernel",
@@ -121,10 +121,12 @@ _ENDINGS = {
 }
 
 
-def advice_on_ending(ending: str) -> str:
+def advice_on_ending(ending: str, state: State = "stopped") -> str:
     """How a solve failed or ended early, and what to do; empty for a solve that did not."""
     if ending not in _ENDED:
         return ""
+    if state == "settled":
+        return f"{_ENDED[ending]}, but had settled: lower t1, a longer run would not change it"
     if ending == "imprecise":
         return f"{_ENDED[ending]}: {_ENDINGS[ending]}"
     return f"{_ENDED[ending]}; the record ends early: {_ENDINGS[ending]}"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..._core.given import check_kind
 from ..._run.simulate import simulate_batch
 from .._sweep import Sweep
 from ..batches import batches
@@ -54,6 +55,7 @@ def estimate(sweep: Sweep, workers: int | None = None) -> Estimate:
 
     Memory grows with the sweep by 24 bytes for each run.
     """
+    check_kind("sweep", sweep, Sweep, "an lr.sweeps.Sweep, as of Sweep.over(experiment, over)")
     num_batches, shapes = 0, 0
     last: tuple[int, ...] | None = None
     for batch in batches(sweep):

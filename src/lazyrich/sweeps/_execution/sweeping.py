@@ -12,6 +12,7 @@ import xarray as xr
 from jaxtyping import Array
 
 from ..._core.errors import ComputationError, InputError
+from ..._core.given import check_function
 from ..._core.precision import in_double
 from ..._core.terminal import sweep_progress
 from ...experiments.experiment import Experiment, check_experiment
@@ -32,6 +33,7 @@ from .workers import WorkerPool, worker_pool
 @contextlib.contextmanager
 def listening(listener: Listener | None, progress: bool, title: str) -> Iterator[Listener]:
     """The user's listener, or one that shows progress, or one that does nothing."""
+    check_function("listener", listener, "progress")
     if listener is not None or not progress:
         yield listener or silent
         return

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,8 @@ class WorkerPool:
 
     def __init__(self, stack: contextlib.ExitStack, workers: int | None, scheduler: Any):
         self._stack, self._scheduler = stack, scheduler
+        if workers is not None and not (isinstance(workers, Integral) and workers >= 0):
+            raise InputError("workers", workers, "should be a whole number, 0 or more")
         self._num_workers = (os.cpu_count() or 1) if workers is None else workers
         self._client: Any = None
         self.check: Callable[[], None] = lambda: None

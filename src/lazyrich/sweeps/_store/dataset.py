@@ -15,6 +15,7 @@ import numpy as np
 import xarray as xr
 
 from ..._core.errors import InputError, require
+from ..._core.given import path_of
 from .._sweep import Sweep
 from .status import warn_damaged
 from .store import Store
@@ -106,7 +107,7 @@ def consolidate(
     - **Raises** [`InputError`][lazyrich.InputError] if `out` exists, or if the sweep must be
         named.
     """
-    opened = Store(store)
+    opened, path = Store(store), path_of("out", out)
     sweeps = _chosen(opened, sweep)
     if len(sweeps) != 1:
         raise InputError("sweep", sweep, f"should be one of {', '.join(sweeps)}")
@@ -114,7 +115,7 @@ def consolidate(
     found = sources(opened, only)
     shape, found, damaged = layout(opened, only, found)
     _warn(opened, damaged)
-    with _appearing(Path(out)) as folder:
+    with _appearing(path) as folder:
         unreadable = _write_zarr(folder, opened, only, found, shape)
     _warn(opened, unreadable)
 

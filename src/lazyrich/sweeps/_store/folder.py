@@ -10,6 +10,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from ..._core.errors import InputError
 from ..._core.files import contents, opened, replacing
+from ..._core.given import check_kind
 
 
 class Folder:
@@ -21,6 +22,7 @@ class Folder:
     """
 
     def __init__(self, url: str | os.PathLike[str]):
+        check_kind("store", url, (str, os.PathLike), "a folder or a URL, as text or pathlib.Path")
         self.url = os.fspath(url)
         try:
             self._fs, self._root = fsspec.core.url_to_fs(self.url)

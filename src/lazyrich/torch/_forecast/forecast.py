@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ..._core.description import small_letters
 from ..._core.errors import InputError
+from ..._core.given import check_function
 from ..._core.precision import in_double
 from ..._run.prepared import prepare
 from ...dynamics import GradientFlow
@@ -97,6 +98,7 @@ def forecast(
     """
     if not isinstance(net, nn.Module):
         raise InputError("net", type(net).__name__, "should be a torch.nn.Module")
+    check_function("select", select, "outputs")
     if passage == "pilot":
         named = small_letters(loss.kind_name()) if isinstance(loss, AbstractLoss) else loss
         planned = PlannedTraining(
