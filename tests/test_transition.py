@@ -559,8 +559,7 @@ def test_every_word_and_ending_says_what_to_do():
     ):
         assert "the record ends early: " in advice_on_ending(ending)
         assert "but had settled: lower t1" in advice_on_ending(ending, "settled")
-    for state in ("settled", "moving", "stopped"):
-        assert advice_on_ending("completed", state) == ""
+    assert advice_on_ending("completed") == advice_on_ending("completed", "settled") == ""
 
 
 def test_a_sweep_is_judged_by_the_variance_of_its_labels():
@@ -634,3 +633,11 @@ def test_a_fit_that_was_lost_is_not_a_recent_one():
     events = lr.transition(record)
     assert events.outcome == "untrained"
     assert "too few records" not in events.says
+
+
+def test_a_run_that_does_not_fit_says_how_far_it_came():
+    flat = np.full(602, 0.5)
+    assert lr.transition(record(np.full(602, 0.75), flat)).says.startswith("train score 0.75; ")
+    lost = lr.transition(record(step(0.5, 1, 0.1) - step(0, 0.45, 100), flat))
+    assert lost.says.startswith("fitted at t = ")
+    assert "lost again (train score 0.55 at the end)" in lost.says

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import ArrayLike, Float, Shaped
 
 from .._core.errors import InputError
+from .._core.given import check_kind
 from .._core.precision import in_double
 from ._base import Predictor
 from .l1_max_margin import l1_max_margin
@@ -45,7 +46,8 @@ def lq_max_margin(
     - **Source** iteratively reweighted L1: Candès, Wakin, Boyd, J. Fourier Anal. Appl. 14
         (2008), 877--905, section 2; as the limit of training, Lyu et al. 2024.
     """
-    if not (isinstance(q, Real) and 0 < q < 1):
+    check_kind("q", q, Real, "a number between 0 and 1")
+    if not 0 < q < 1:
         raise InputError("q", q, "should lie between 0 and 1")
     posed = Margin.of(x, y, 1)
     columns, labels = posed.x.astype(np.float64, copy=False), posed.y

@@ -14,6 +14,7 @@ from typing import Any
 
 from ..._core.errors import ComputationError, InputError, require
 from ..._core.files import private
+from ..._core.given import check_kind
 
 # A worker computes one batch at a time on one core, because there are as many batches as cores and
 # products of small matrices do not gain from a second core.
@@ -45,8 +46,10 @@ class WorkerPool:
 
     def __init__(self, stack: contextlib.ExitStack, workers: int | None, scheduler: Any):
         self._stack, self._scheduler = stack, scheduler
-        if workers is not None and not (isinstance(workers, Integral) and workers >= 0):
-            raise InputError("workers", workers, "should be a whole number, 0 or more")
+        if workers is not None:
+            check_kind("workers", workers, Integral, "a whole number, 0 or more")
+            if workers < 0:
+                raise InputError("workers", workers, "should be a whole number, 0 or more")
         self._num_workers = (os.cpu_count() or 1) if workers is None else workers
         self._client: Any = None
         self.check: Callable[[], None] = lambda: None
