@@ -9,6 +9,7 @@ from typing import Any
 from .._core.toml import parse_toml
 from ..experiments.experiment import Experiment
 from .phase import Clock
+from .verdict import Verdict
 
 # The names of the descriptors of data in reasons.
 _NAMES = {
@@ -20,11 +21,20 @@ _NAMES = {
     "plateau": "the test score on the kernel plateau",
     "number": "entries per observed entry",
     "active": "(|w|_1 / |w|_2)^2 of the rich predictor",
+    "outputs": "the number of outputs",
+    "share": "training samples over the square of outputs",
+    "supply": "training samples over outputs to the power 3/2",
+    "width": "the width of the hidden layer over outputs",
+    "degree": "the degree of the model",
+    "output_scale": "the output scale",
+    "left": "one minus weight decay over that of the collapse",
 }
 # The error of log t50 of a solved transition for families without runs that measure it.
 _ERROR = 0.03
 # The factor between the ends of an interval above which a solve is worth its cost.
 _WIDE = 1.5
+# The least distance from the collapse at which its effect is evaluated.
+_LEAST = 0.01
 # The number of training samples at which constants are given.
 _SAMPLES = 60
 
@@ -48,6 +58,14 @@ class Family:
         classification $k = (\|w\|_1 / \|w\|_2)^2$ is the effective number of weights of the rich
         predictor. For completion $k$ is the number of entries per observed entry.
     - `by_samples`: the coefficient of $\log (n / 60)$ for $n$ training samples, added likewise.
+    - `margin`: if it is not NaN, the clock of the family is that of the norm, see
+        [`norm_clock`][lazyrich.forecasts.norm_clock.norm_clock].
+    - `powers`: for some descriptors $x$ an exponent $s$: `low`, `middle` and `high`, which are at
+        $x =$ `reference`, are multiplied by $(x / \text{reference})^s$.
+    - `left`: for a run of the family one minus $\lambda$ over its value at the collapse, at least
+        0.01, if `margin` is known; one of the descriptors.
+    - `verdict`: the verdict on runs inside `ranges` for which no rich predictor is computed, from
+        the outcomes of the calibration runs; `cannot_say` if these do not decide it.
     - `source`: the runs used for the calibration; `known`, whether there are such runs.
     - `ranges`: the smallest and largest value of each descriptor over those runs, by name. The
         descriptors are: training samples; training outputs per parameter; isotropy
@@ -67,6 +85,11 @@ class Family:
     spread: float = 0.0
     spread_high: float | None = None
     by_samples: float = 0.0
+    margin: float = math.nan
+    powers: Mapping[str, float] = field(default_factory=dict)
+    reference: Mapping[str, float] = field(default_factory=dict)
+    left: float = math.nan
+    verdict: Verdict = "cannot_say"
     solve: bool = False
     error: float = _ERROR
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
@@ -78,10 +101,11 @@ class Family:
         If a descriptor or the loss is outside of the calibration runs, `known` is False and `solve`
         is True. NaN, an unknown descriptor, is in every range.
         """
+        own = {**like, "left": self._left(like)}
         others = [
-            f"{_NAMES[name]} is {like[name]:.3g}, in those runs {low:g} to {high:g}"
+            f"{_NAMES[name]} is {own[name]:.3g}, in those runs {low:g} to {high:g}"
             for name, (low, high) in self.ranges.items()
-            if like[name] < low or like[name] > high
+            if own[name] < low or own[name] > high
         ]
         if self.losses and loss not in self.losses:
             others.append(f"the loss is {loss}, in those runs {' or '.join(self.losses)}")
@@ -90,17 +114,33 @@ class Family:
         own = replace(self, solve=True, known=False, error=_ERROR)
         return replace(own, source=f"{self.source}; this run differs: {', '.join(others)}")
 
-    def at(self, k: float, num_samples: int) -> "Family":
-        """The family with $\\kappa$ shifted for $k$, unless it is NaN (unknown), and for $n$."""
+    def at(self, k: float, num_samples: int, like: Mapping[str, float]) -> "Family":
+        """The family with $\\kappa$ shifted for $k$ and $n$, and scaled for the descriptors `like`.
+
+        A number that is NaN (unknown) does not change $\\kappa$.
+        """
         log_k = 0.0 if math.isnan(k) else math.log(k)
         by_n = self.by_samples * math.log(num_samples / _SAMPLES)
         most = self.spread if self.spread_high is None else self.spread_high
+        like = {**like, "left": self._left(like)}
+        changes = (s * math.log(like[x] / self.reference[x]) for x, s in self.powers.items())
+        factor = math.exp(sum(change for change in changes if not math.isnan(change)))
         return replace(
             self,
-            low=self.low + self.spread * log_k + by_n,
-            middle=self.middle + self.spread * log_k + by_n,
-            high=self.high + most * log_k + by_n,
+            low=factor * (self.low + self.spread * log_k + by_n),
+            middle=factor * (self.middle + self.spread * log_k + by_n),
+            high=factor * (self.high + most * log_k + by_n),
+            left=like["left"],
         )
+
+    def _left(self, like: Mapping[str, float]) -> float:
+        r"""One minus $\lambda$ over its value at the collapse, at least 0.01; NaN if unknown.
+
+        With margins $\gamma \lVert\theta\rVert^2$, $\gamma =$ `margin` $/ c$, the loss has no minimum
+        but $\theta = 0$ from $\lambda = 2 \gamma (c - 1) / c$ on.
+        """
+        left = 1 - like["decay"] / (2 * self.margin)
+        return left if math.isnan(left) else max(left, _LEAST)
 
     def is_wide(self, clock: Clock) -> bool:
         """Whether the ends of the interval of $t_{50}$ differ by more than a factor of 1.5."""
@@ -125,7 +165,7 @@ def family_of(experiment: Experiment, direction: str) -> Family:
     - **Takes** `direction`: `grok` if the test score is expected to rise or the direction is
         unknown, `misgrok` if the test score is expected to fall.
     """
-    known, task = families(), experiment.task.kind_name()
+    known, task = families(), experiment.task.family
     if experiment.weight_decay == 0:
         return known.get(f"{task}, no decay", known["unknown, no decay"])
     if experiment.decays_partly:

@@ -10,6 +10,7 @@ from .._run.solve import grids
 from ..experiments.experiment import Experiment
 from ..records.summary import early_and_late
 from ..records.transition import Outcome, Thresholds, Transition
+from .by_family import calibrated, end_by_family
 from .calibration import Family
 from .caveats import (
     RichEnd,
@@ -20,10 +21,8 @@ from .caveats import (
     caveats_of_start,
 )
 from .course import Course
-from .phase import KernelPhase
 from .predictions import Predictions, end_of
 from .solve import UNRESOLVED
-from .subset import Subsets
 from .transition import SolvedTransition
 from .verdict import Reason, Verdict, verdict_of
 
@@ -226,7 +225,7 @@ def _by_predictors(
     """A change from the kernel predictor to the rich one, at the time of the family's constant."""
     phase, problem, t1 = predictions.phase, predictions.phase.problem, experiment.t1
     end = RichEnd(problem, predictions.rich)
-    middle, (low, high), reasons = calibrated(family, phase, predictions.subsets)
+    middle, (low, high), reasons = calibrated(family, predictions)
     early, rich = predictions.scores
     why = [
         Reason(0, f"kernel predictor scores {early:.3g} on test data, rich predictor {rich:.3g}"),
@@ -304,12 +303,17 @@ def _without_end(
     thresholds: Thresholds,
     caveats: list[Reason],
 ) -> Conclusion:
-    """If the run leaves the kernel regime and its end is unknown."""
+    """If the run leaves the kernel regime and its end is not computed."""
     phase = predictions.phase
-    middle, interval, reasons = calibrated(family, phase, predictions.subsets)
+    middle, interval, reasons = calibrated(family, predictions)
     until = phase.times[-1] if math.isnan(predictions.t_end) else predictions.t_end
     text = f"the kernel predictor scores {predictions.scores.early:.3g} on test data"
-    if math.isnan(predictions.t_end):
+    end = end_by_family(experiment, family, predictions.t_fit, interval, thresholds)
+    if end is not None:
+        why = [Reason(0, text), end.reason]
+        if end.verdict == "none":
+            middle, interval, reasons = math.nan, (math.nan, math.nan), []
+    elif math.isnan(predictions.t_end):
         text = f"{text}; the kernel flow was solved only up to t = {until:.4g}, not to t1"
         why = [Reason(2, f"{text}, so what follows is unknown")]
     else:
@@ -321,21 +325,7 @@ def _without_end(
     )
     if predictions.subsets is not None:
         why.append(predictions.subsets.reason)
+    verdict, outcome = ("cannot_say", None) if end is None else (end.verdict, end.outcome)
     return Conclusion(
-        "cannot_say", None, middle, interval, family, why, predictions.early, predictions.late
+        verdict, outcome, middle, interval, family, why, predictions.early, predictions.late
     )
-
-
-def calibrated(
-    family: Family, phase: KernelPhase, subsets: Subsets | None
-) -> tuple[float, tuple[float, float], list[Reason]]:
-    """$t_{50}$ by the calibrated constant, its interval, and the reason that says so."""
-    low, middle, high = map(phase.clock.when, (family.low, family.middle, family.high))
-    if subsets is not None:
-        shift, blur = subsets.t_end - phase.t_end, subsets.error
-        low, middle, high = low + shift - blur, middle + shift, high + shift + blur
-    text = f"t50 from the calibrated constant kappa = {family.middle:.3g} ({family.source})"
-    certain = family.known and not family.solve
-    if not certain:
-        text += ". For this run the constant is unreliable; use --solve"
-    return middle, (low, high), [Reason(0 if certain else 2, text)]

@@ -35,6 +35,10 @@ def descriptors(
     - `number`: $k$, see [`Family`][lazyrich.forecasts.Family].
     - `active`: $(\lVert w \rVert_1 / \lVert w \rVert_2)^2$ of the weights of the rich predictor, or
         of the singular values if the weights are a matrix.
+    - `outputs`: the number $c$ of outputs; `share`: the number of training samples over $c^2$;
+        `supply`: the same over $c^{3/2}$;
+        `width`: the width of a net with one hidden layer over $c$; `degree`: that of the model;
+        `output_scale`: $\alpha_\text{out}$; `decay`: $\lambda c^2 / (c - 1)$.
     """
     flow, problem = phase.flow, phase.problem
     model, params = problem.model, problem.params
@@ -52,6 +56,23 @@ def descriptors(
         "plateau": plateau,
         "number": number,
         "active": _active(rich),
+        **_by_outputs(phase, num_samples),
+    }
+
+
+def _by_outputs(phase: KernelPhase, num_samples: int) -> dict[str, float]:
+    """The descriptors of nets with several outputs."""
+    problem, f = phase.problem, phase.flow.f_start
+    outputs = f.shape[1] if f.ndim == 2 else 1
+    layers = problem.model.layer_weights(problem.params)
+    return {
+        "outputs": float(outputs),
+        "share": num_samples / outputs**2,
+        "supply": num_samples / outputs**1.5,
+        "width": len(layers[0]) / outputs if len(layers) == 2 else math.nan,
+        "decay": float(problem.weight_decay) * outputs**2 / max(outputs - 1, 1),
+        "output_scale": float(problem.model.alpha_out or math.nan),
+        "degree": float(problem.model.homogeneity or math.nan),
     }
 
 

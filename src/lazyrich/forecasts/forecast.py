@@ -21,6 +21,7 @@ from ..experiments.experiment import Experiment, check_experiment
 from ..records.summary import jsonable, textbook_of
 from ..records.transition import Outcome, Thresholds
 from .advice import advice_of
+from .by_family import clock_of
 from .by_pilots import conclude_by_pilots, cost_of, run_pilots
 from .calibration import Family, family_of, family_of_pilots
 from .caveats import number_of
@@ -242,7 +243,7 @@ def forecast_on(
         number,
     )
     family = family_of(experiment, predictions.direction).on(experiment.loss.kind_name(), like)
-    here, solved = family.at(number, len(problem.train.y)), None
+    here, solved = family.at(number, len(problem.train.y), like), None
     # A diagonal net is solved in its dual, at little more than the cost of the kernel flow.
     affordable = problem.model.diagonal_depth is not None and here.is_wide(predictions.phase.clock)
     wanted = (family.solve or affordable) and predictions.subsets is None
@@ -288,7 +289,7 @@ def _concluded(
         seconds=seconds,
         num_steps=0 if solved is None else solved.num_steps,
         num_gradients=0 if solved is None else solved.num_gradients,
-        clock=phase.clock,
+        clock=clock_of(family, predictions),
         scores=predictions.scores_at(said.early, said.late),
     )
 

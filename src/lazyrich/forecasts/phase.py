@@ -174,6 +174,10 @@ class Clock(NamedTuple):
     indicator: Float[np.ndarray, " t"]
     rate: float
 
+    def later(self, shift: float) -> "Clock":
+        """The clock with all times later by `shift`."""
+        return self._replace(times=self.times + shift)
+
     def when(self, shows: float) -> float:
         r"""The time at which the clock has the value `shows`; NaN for none."""
         times, indicator, rate = self

@@ -133,8 +133,9 @@ class MLP(AbstractModel):
 
     def theory(self, classification: bool) -> Theory:
         del classification
-        # The calibrated constants of the family "MLP" are of nets without normalisation.
-        return Theory(family="NormalisedMLP" if self.is_normalised else "MLP")
+        # The calibrated constants of the family "MLP" are of nets without these.
+        of = {"mean_field": "MeanFieldMLP", "standard": "MLP"}[self.parametrisation]
+        return Theory(family="NormalisedMLP" if self.is_normalised else of)
 
     @property
     def has_kinks(self) -> bool:

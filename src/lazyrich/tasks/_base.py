@@ -92,6 +92,11 @@ class AbstractTask(Choice):
         del kernel
         return split
 
+    @property
+    def family(self) -> str:
+        """The name of such tasks in the table of calibrated constants of forecasts."""
+        return self.kind_name()
+
     def null_control(self) -> dict[str, Any] | None:
         """Changes of the fields that make labels independent of the inputs.
 

@@ -56,6 +56,14 @@ class ModularArithmetic(AbstractTask):
         own = {"operation": described_function(self.operation)} if callable(self.operation) else {}
         return {**super().table(), **own}
 
+    @property
+    def family(self) -> str:
+        # Subtraction is addition with the second residues in another order.
+        if self.operation in ("addition", "subtraction"):
+            return super().family
+        name = "own operation" if callable(self.operation) else self.operation
+        return f"{super().family}, {name}"
+
     def null_control(self) -> dict[str, Any] | None:
         return {} if self.random_labels else {"random_labels": True}
 
