@@ -2,14 +2,15 @@ r"""How the time of modular addition depends on its size, and how well a law for
 
 python benchmarks/modular.py STORE [PART ...]
 
-Runs two-layer ReLU nets on addition modulo p by gradient flow and reads
-$D = \lambda t_{50} - \log (\lVert\theta_0\rVert / \lVert\theta_\text{end}\rVert)$ of each, with the
-norm of the end by `lazyrich.forecasts.norm_clock.end_norm`. The part `calibrating`, p = 13 to 31,
-gives the margin and, by least squares of $\log D$, the exponents in `calibration.toml`. The part
-`held out`, p = 37 to 59, is compared with forecasts, and so are `controls`: random labels, another
-operation, decay near and above the collapse. The published panels 2b and 2c (p = 97) are forecast
-without a run. Without PART all of them. What STORE holds is not run again. The six panels are
-forecast in about a minute, the part `calibrating` takes about 15 minutes of one core.
+Two-layer ReLU nets learn addition modulo p by gradient flow. Of each run
+$D = \lambda t_{50} - \log (\lVert\theta_0\rVert / \lVert\theta_\text{end}\rVert)$ is read, with the
+norm of the end from `lazyrich.forecasts.norm_clock.end_norm`. The runs of the part `calibrating`,
+p = 19 to 31, give the margin and, by least squares of $\log D$, the numbers of `calibration.toml`.
+The parts `held out` (p = 29 to 59), `few pairs` and `controls` (random labels, other operations, a
+decay near and above the collapse) compare forecasts with runs. The part `published` forecasts the
+panels 2b and 2c of Lyu et al. (p = 97) and runs nothing. Without PART all of them.
+`modular_predictions.json` has the times that were predicted for most held-out runs before any of
+them was run. Writes `modular.json`. What STORE holds is not run again.
 """
 
 import json
@@ -24,24 +25,24 @@ import numpy as np
 from scipy.optimize import brentq
 
 import lazyrich as lr
+from lazyrich.forecasts.calibration import families
 from lazyrich.forecasts.norm_clock import end_norm
 from lazyrich.sweeps.forecasts import is_right
 
-# There are few test pairs, so one pair is more than 1 %.
-_THRESHOLDS = lr.Thresholds(test=0.9)
-# Where width is 8 p, p is 23, four of five pairs are for training, and decay is far from collapse.
-_REFERENCE = {"width": 8.0, "outputs": 23.0, "share": 0.8, "left": 1.0}
+FAMILY = families()["MLP on ModularArithmetic"]
+_GENERALISED = ("grokked", "gradual", "improved")
+Cells = tuple[tuple[float, float], ...]
 
 
 @dataclass(frozen=True)
 class Kind:
-    """Runs of one size, over scales and decays, and seeds."""
+    """Runs of one size over `cells`, pairs of scale and decay, and seeds."""
 
     part: str
     p: int
     share: float
     width: int
-    cells: tuple[tuple[float, float], ...]
+    cells: Cells
     seeds: tuple[int, ...] = (0, 1)
     operation: Any = "addition"
     random: bool = False
@@ -59,56 +60,64 @@ class Kind:
             loss=lr.losses.CrossEntropy(),
             init_scale=scale,
             weight_decay=decay,
-            t1=(math.log(max(scale, 1.0)) + 12) / decay,
+            t1=horizon(scale, decay),
             seed=seed,
             dynamics=lr.dynamics.Flow(rtol=1e-2),
             times=lr.dynamics.Times(first=1e-3, num_log=80, num_linear=100),
             probes=("train_loss", "test_loss", "train_accuracy", "test_accuracy", "param_norm"),
         )
 
-    def experiments(self) -> Iterator[lr.Experiment]:
-        """All runs of this kind."""
-        for scale, decay in self.cells:
-            for seed in self.seeds:
-                yield self.experiment(scale, decay, seed)
+    def runs(self, store: str) -> Any:
+        """The runs, along one dimension."""
+        keys = ("init_scale", "weight_decay", "t1")
+        over: dict[Any, Any] = {
+            keys: [(*cell, horizon(*cell)) for cell in self.cells],
+            "seed": list(self.seeds),
+        }
+        found = lr.sweep(self.experiment(*self.cells[0], self.seeds[0]), over, store, workers=0)
+        return found.stack(run=found["outcome"].dims, create_index=False)
+
+
+def horizon(scale: float, decay: float) -> float:
+    """12 / lambda after the decay of the initial scale."""
+    return (math.log(max(scale, 1.0)) + 12) / decay
 
 
 FOUR = ((10.0, 1e-3), (10.0, 3e-4), (10.0, 3e-3), (10.0, 1e-4))
 TWO = FOUR[:2]
 SCALES = ((100.0, 3e-4), (100.0, 1e-3), (30.0, 3e-4), (30.0, 1e-3), (3.0, 3e-4), (3.0, 1e-3))
+OTHERS = ((30.0, 5e-4), (3.0, 1e-3))
 FIRST = (0,)
 KINDS = (
     Kind("calibrating", 19, 0.8, 76, FOUR),
+    Kind("calibrating", 19, 0.8, 128, TWO),
     Kind("calibrating", 19, 0.8, 152, FOUR),
     Kind("calibrating", 19, 0.8, 304, FOUR),
     Kind("calibrating", 23, 0.8, 92, FOUR),
     Kind("calibrating", 23, 0.8, 184, FOUR),
-    Kind("calibrating", 23, 0.8, 184, SCALES, FIRST),
-    Kind("calibrating", 23, 0.8, 184, ((10.0, 5e-3), (10.0, 7e-3)), FIRST),
-    Kind("calibrating", 23, 0.8, 368, TWO),
+    Kind("calibrating", 23, 0.8, 184, (*SCALES, (10.0, 5e-3), (10.0, 7e-3)), FIRST),
+    Kind("calibrating", 23, 0.8, 368, TWO[:1], FIRST),
     Kind("calibrating", 23, 0.65, 184, TWO),
     Kind("calibrating", 31, 0.7, 248, TWO),
     Kind("calibrating", 31, 0.7, 248, ((10.0, 3e-3),), FIRST),
     Kind("calibrating", 31, 0.7, 124, TWO, FIRST),
-    Kind("calibrating", 31, 0.5, 248, TWO, FIRST),
     Kind("calibrating", 31, 0.85, 248, TWO, FIRST),
-    Kind("calibrating", 13, 0.85, 104, TWO),
-    Kind("calibrating", 13, 0.85, 208, TWO),
-)
-KINDS += (
-    Kind("held out", 37, 0.6, 296, TWO),
+    Kind("held out", 37, 0.7, 296, TWO),
     Kind("held out", 41, 0.6, 328, TWO, FIRST),
-    Kind("held out", 43, 0.55, 344, TWO, FIRST),
-    Kind("held out", 59, 0.5, 472, ((10.0, 3e-4),), FIRST),
-    Kind("held out", 19, 0.85, 190, TWO, (2, 3)),
-    Kind("held out", 23, 0.75, 230, TWO, (2, 3)),
-    Kind("held out", 29, 0.75, 174, ((30.0, 5e-4), (3.0, 1e-3)), (2, 3)),
-    Kind("controls", 23, 0.8, 184, ((10.0, 1e-3),), FIRST, random=True),
-    Kind("controls", 31, 0.7, 248, ((10.0, 1e-3),), FIRST, random=True),
-    Kind("controls", 23, 0.8, 184, ((10.0, 1e-3),), FIRST, "x2_plus_xy"),
-    Kind("controls", 31, 0.7, 248, ((10.0, 1e-3),), FIRST, "x2_plus_xy"),
-    Kind("controls", 31, 0.4, 248, ((10.0, 1e-3),), FIRST),
-    Kind("controls", 23, 0.8, 184, ((10.0, 9e-3), (10.0, 2e-2)), FIRST),
+    Kind("held out", 29, 0.75, 174, OTHERS, (2, 3)),
+    Kind("held out", 43, 0.5, 344, TWO, FIRST),
+    Kind("held out", 47, 0.55, 564, TWO[:1], FIRST),
+    Kind("held out", 59, 0.5, 472, TWO[1:], FIRST),
+    Kind("few pairs", 13, 0.85, 104, TWO),
+    Kind("few pairs", 13, 0.85, 208, TWO),
+    Kind("few pairs", 31, 0.5, 248, TWO, FIRST),
+    Kind("few pairs", 31, 0.4, 248, TWO[:1], FIRST),
+    Kind("small scale", 31, 0.7, 248, ((1.0, 3e-4), (1.0, 1e-3)), (2,)),
+    Kind("controls", 23, 0.8, 184, TWO[:1], FIRST, random=True),
+    Kind("controls", 31, 0.7, 248, TWO[:1], FIRST, random=True),
+    Kind("controls", 23, 0.8, 184, TWO[:1], FIRST, "x2_plus_xy"),
+    Kind("controls", 31, 0.7, 248, TWO[:1], FIRST, "x2_plus_xy"),
+    Kind("controls", 23, 0.8, 184, ((10.0, 9e-3),), FIRST),
 )
 
 
@@ -134,73 +143,71 @@ class Result:
     right: float
 
 
-def result(kind: Kind, experiment: lr.Experiment, record: Any) -> Result:
-    """A run and its forecast by the calibrated constant."""
-    came = lr.transition(record, _THRESHOLDS)
-    found = lr.forecast(experiment, passage="calibrated", thresholds=_THRESHOLDS)
-    first, last = (float(record["param_norm"][place]) for place in (0, -1))
-    decay = experiment.weight_decay
-    end = end_norm(found.family.margin, kind.p, decay)
-    return Result(
-        kind.p, kind.share, kind.width, experiment.init_scale, decay, experiment.seed,
-        came.outcome, came.t50, last, margin_of(last, kind.p, decay),
-        decay * came.t50 - math.log(first / end), found.t50, *found.t50_interval,
-        found.verdict, is_right(found.verdict, found.outcome or "missing", came.outcome),
-    )  # fmt: skip
+def results(kind: Kind, store: str) -> Iterator[Result]:
+    """The runs of a kind and their forecasts by the calibrated constant."""
+    runs = kind.runs(store)
+    for place in range(runs.sizes["run"]):
+        run = runs.isel(run=place)
+        scale, decay, seed = (float(run[key]) for key in ("init_scale", "weight_decay", "seed"))
+        found = lr.forecast(kind.experiment(scale, decay, int(seed)), passage="calibrated")
+        norms = run["param_norm"].values[np.isfinite(run["time"].values)]
+        outcome, t50 = str(run["outcome"].values), float(run["t50"])
+        end = end_norm(FAMILY.margin, kind.p, decay)
+        yield Result(
+            kind.p, kind.share, kind.width, scale, decay, int(seed), outcome, t50, norms[-1],
+            margin_of(norms[-1], kind.p, decay), decay * t50 - math.log(norms[0] / end),
+            found.t50, *found.t50_interval, found.verdict,
+            is_right(found.verdict, found.outcome or "missing", outcome),
+        )  # fmt: skip
 
 
 def margin_of(norm: float, num_outputs: int, decay: float) -> float:
     """The margin whose norm of the end is that of a run; NaN for none."""
-    least = 0.51 * decay * num_outputs**2 / (num_outputs - 1)
+    least = 1.02 * decay * num_outputs**2 / (num_outputs - 1)
+
+    def off(margin: float) -> float:
+        return end_norm(margin, num_outputs, decay) - norm
+
     try:
-        off = lambda m: end_norm(m, num_outputs, decay) - norm
-        return float(brentq(off, 2 * least, 1.0))
+        return float(brentq(off, least, 1.0))
     except ValueError:
         return math.nan
 
 
 def law(rows: Sequence[Result]) -> dict[str, Any]:
     """The margin, and the exponents and the middle by least squares of log D; its residual."""
-    margin = float(np.nanmedian([row.margin for row in rows if row.decay < 2e-3]))
+    names = tuple(FAMILY.powers)
     some = [row for row in rows if row.value > 0 and row.outcome in _GENERALISED]
-    logs = np.array([
-        [
-            math.log(of[name] / _REFERENCE[name])
-            for name in _REFERENCE
-        ]
-        for of in map(describe, some)
-    ])  # fmt: skip
-    design = np.column_stack([np.ones(len(some)), logs])
+    logs = [[math.log(descriptors(row)[x] / FAMILY.reference[x]) for x in names] for row in some]
+    design = np.column_stack([np.ones(len(some)), np.array(logs)])
     values = np.log([row.value for row in some])
     best, *_ = np.linalg.lstsq(design, values, rcond=None)
     off = values - design @ best
     low, high = shortest(off)
-    middle = math.exp(best[0])
-    times = [abs(row.value * (1 - math.exp(-e)) / (row.decay * row.t50))
-             for row, e in zip(some, off, strict=True)]  # fmt: skip
+    times = [
+        row.value * (1 - math.exp(-e)) / (row.decay * row.t50)
+        for row, e in zip(some, off, strict=True)
+    ]
     return {
         "runs": len(some),
-        "margin": margin,
-        "powers": dict(zip(_REFERENCE, map(float, best[1:]), strict=True)),
-        "middle": middle,
-        "low": middle * math.exp(low),
-        "high": middle * math.exp(high),
+        "margin": float(np.nanmedian([row.margin for row in some])),
+        "powers": dict(zip(names, map(float, best[1:]), strict=True)),
+        "middle": math.exp(best[0]),
+        "low": math.exp(best[0] + low),
+        "high": math.exp(best[0] + high),
         "residual of log D": float(np.std(off)),
-        "error of t50, median": float(np.median(times)),
+        "error of t50, median": float(np.median(np.abs(times))),
+        "error of t50, nine in ten": float(np.quantile(np.abs(times), 0.9)),
     }
 
 
-_GENERALISED = ("grokked", "gradual", "improved")
-
-
-def describe(row: Result) -> dict[str, float]:
-    """The descriptors of the law."""
-    num = int(row.share * row.p**2)
-    collapse = 2 * _MARGIN * (row.p - 1) / row.p**2
+def descriptors(row: Result) -> dict[str, float]:
+    """The numbers on which D depends."""
+    collapse = 2 * FAMILY.margin * (row.p - 1) / row.p**2
     return {
         "width": row.width / row.p,
         "outputs": float(row.p),
-        "share": num / row.p**2,
+        "share": int(row.share * row.p**2) / row.p**2,
         "left": 1 - row.decay / collapse,
     }
 
@@ -233,13 +240,45 @@ def scores(rows: Sequence[Result]) -> dict[str, Any]:
     return found
 
 
-def panels() -> Iterator[tuple[str, float, float, str, float]]:
-    """The published panels 2b and 2c: the forecast time, the published one, and the verdict."""
+def published() -> list[dict[str, Any]]:
+    """The published panels 2b and 2c: the forecast, and the published time."""
+    rows = []
     for panel in ("2b", "2c"):
         study = lr.studies.load(f"lyu2024/{panel}")
-        for point in study.published.at:
-            changes = dict(point.where)
-            experiment = study.with_changes(changes)
-            found = lr.forecast(experiment, passage="calibrated")
-            yield f"{panel} {changes}", found.t50, point.numbers.get("t50", math.nan), *(
-                found.verdict, 0.0)  # fmt: skip
+        assert study.published is not None
+        for at in study.published.at:
+            found = lr.forecast(study.with_changes(at.where), passage="calibrated")
+            came = at.numbers.get("t50", math.nan)
+            rows.append(
+                {"panel": panel, **at.where, "verdict": found.verdict, "came": came}
+                | {"t50": found.t50, "interval": found.t50_interval, "ratio": found.t50 / came}
+                | {"confidence": found.confidence, "seconds": sum(found.seconds.values())}
+            )
+            print(rows[-1], flush=True)
+    return rows
+
+
+def main(store: str, names: Sequence[str]) -> None:
+    found: dict[str, Any] = {}
+    for part in dict.fromkeys(kind.part for kind in KINDS):
+        if names and part not in names:
+            continue
+        rows = []
+        for kind in KINDS:
+            if kind.part == part:
+                rows += [*results(kind, store)]
+                print(*(json.dumps(asdict(row)) for row in rows[-len(kind.cells) :]), sep="\n")
+        found[part] = {"runs": [asdict(row) for row in rows], "scores": scores(rows)}
+        if part == "calibrating":
+            found["law"] = law(rows)
+        print(part, json.dumps(found[part]["scores"], indent=1), flush=True)
+    if not names or "published" in names:
+        found["published"] = published()
+    print(json.dumps(found.get("law"), indent=1))
+    if not names:
+        text = json.dumps(found, indent=1) + "\n"
+        Path(__file__).with_name("modular.json").write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1] if len(sys.argv) > 1 else "modular-store", sys.argv[2:])

@@ -23,8 +23,9 @@ from lazyrich.dynamics import Problem
 from lazyrich.forecasts import before_run
 from lazyrich.forecasts.advice import Horizon, advice_by_verdict
 from lazyrich.forecasts.before_run import follows_the_flow
+from lazyrich.forecasts.by_family import calibrated
 from lazyrich.forecasts.calibration import family_of
-from lazyrich.forecasts.conclude import calibrated, with_grain, with_steps
+from lazyrich.forecasts.conclude import with_grain, with_steps
 from lazyrich.forecasts.course import Course
 from lazyrich.forecasts.flow import kernel_flow
 from lazyrich.forecasts.kernel import Dense, Passes, Repeated, kernel_of

@@ -7,8 +7,8 @@ from ..experiments.experiment import Experiment
 from ..records.transition import Outcome, Thresholds
 from .calibration import Family
 from .norm_clock import norm_clock
-from .phase import Clock
-from .predictions import Predictions
+from .phase import Clock, KernelPhase
+from .subset import Subsets
 from .verdict import Reason, Verdict
 
 # One minus weight decay over that of the collapse: from this value on the fit is lost. A run of
@@ -16,19 +16,18 @@ from .verdict import Reason, Verdict
 _COLLAPSED = 0.07
 
 
-def clock_of(family: Family, predictions: Predictions) -> Clock:
+def clock_of(family: Family, phase: KernelPhase, subsets: Subsets | None) -> Clock:
     """The clock of a family: that of the norm, or of the kernel flow."""
-    phase, subsets = predictions.phase, predictions.subsets
     if not math.isnan(family.margin):
         return norm_clock(phase.problem, family.margin)
     return phase.clock if subsets is None else phase.clock.later(subsets.t_end - phase.t_end)
 
 
 def calibrated(
-    family: Family, predictions: Predictions
+    family: Family, phase: KernelPhase, subsets: Subsets | None
 ) -> tuple[float, tuple[float, float], list[Reason]]:
     """$t_{50}$ by the calibrated constant, its interval, and the reason that says so."""
-    clock, subsets = clock_of(family, predictions), predictions.subsets
+    clock = clock_of(family, phase, subsets)
     low, middle, high = map(clock.when, (family.low, family.middle, family.high))
     if subsets is not None and math.isnan(family.margin):
         low, high = low - subsets.error, high + subsets.error
@@ -63,10 +62,8 @@ def end_by_family(
         text = "labels are independent of the inputs, so training says nothing about test samples"
         return End("none", None, Reason(0, text))
     if family.left <= _COLLAPSED:
-        text = (
-            f"weight decay is within {family.left:.2g} of the value, or above the value, at which "
-        )
-        text += "the loss has no minimum but zero parameters: the fit is lost"
+        text = "weight decay is so strong that the loss has no minimum but zero parameters, or "
+        text += "nearly so: the fit of the training data is lost"
         return End("none", None, Reason(0, text))
     least, (low, high) = thresholds.delay * t_fit, interval
     if family.verdict == "cannot_say" or not family.known or not (least <= low or high < least):

@@ -8,6 +8,7 @@ from typing import Any
 
 from .._core.toml import parse_toml
 from ..experiments.experiment import Experiment
+from .norm_clock import end_norm
 from .phase import Clock
 from .verdict import Verdict
 
@@ -25,9 +26,8 @@ _NAMES = {
     "share": "training samples over the square of outputs",
     "supply": "training samples over outputs to the power 3/2",
     "width": "the width of the hidden layer over outputs",
-    "degree": "the degree of the model",
-    "output_scale": "the output scale",
     "left": "one minus weight decay over that of the collapse",
+    "start": "the initial norm over that of the end",
 }
 # The error of log t50 of a solved transition for families without runs that measure it.
 _ERROR = 0.03
@@ -58,8 +58,8 @@ class Family:
         classification $k = (\|w\|_1 / \|w\|_2)^2$ is the effective number of weights of the rich
         predictor. For completion $k$ is the number of entries per observed entry.
     - `by_samples`: the coefficient of $\log (n / 60)$ for $n$ training samples, added likewise.
-    - `margin`: if it is not NaN, the clock of the family is that of the norm, see
-        [`norm_clock`][lazyrich.forecasts.norm_clock.norm_clock].
+    - `margin`: if it is known, the clock of the family is not that of $\log I$ but
+        [that of the norm](../../explanation/forecast.md#the-clock-of-the-norm).
     - `powers`: for some descriptors $x$ an exponent $s$: `low`, `middle` and `high`, which are at
         $x =$ `reference`, are multiplied by $(x / \text{reference})^s$.
     - `left`: for a run of the family one minus $\lambda$ over its value at the collapse, at least
@@ -101,11 +101,11 @@ class Family:
         If a descriptor or the loss is outside of the calibration runs, `known` is False and `solve`
         is True. NaN, an unknown descriptor, is in every range.
         """
-        own = {**like, "left": self._left(like)}
+        here = {**like, **self._by_margin(like)}
         others = [
-            f"{_NAMES[name]} is {own[name]:.3g}, in those runs {low:g} to {high:g}"
+            f"{_NAMES[name]} is {here[name]:.3g}, in those runs {low:g} to {high:g}"
             for name, (low, high) in self.ranges.items()
-            if own[name] < low or own[name] > high
+            if here[name] < low or here[name] > high
         ]
         if self.losses and loss not in self.losses:
             others.append(f"the loss is {loss}, in those runs {' or '.join(self.losses)}")
@@ -122,7 +122,7 @@ class Family:
         log_k = 0.0 if math.isnan(k) else math.log(k)
         by_n = self.by_samples * math.log(num_samples / _SAMPLES)
         most = self.spread if self.spread_high is None else self.spread_high
-        like = {**like, "left": self._left(like)}
+        like = {**like, **self._by_margin(like)}
         changes = (s * math.log(like[x] / self.reference[x]) for x, s in self.powers.items())
         factor = math.exp(sum(change for change in changes if not math.isnan(change)))
         return replace(
@@ -133,14 +133,20 @@ class Family:
             left=like["left"],
         )
 
-    def _left(self, like: Mapping[str, float]) -> float:
-        r"""One minus $\lambda$ over its value at the collapse, at least 0.01; NaN if unknown.
+    def _by_margin(self, like: Mapping[str, float]) -> dict[str, float]:
+        r"""Descriptors relative to the end of training; NaN if `margin` is unknown.
 
-        With margins $\gamma \lVert\theta\rVert^2$, $\gamma =$ `margin` $/ c$, the loss has no minimum
-        but $\theta = 0$ from $\lambda = 2 \gamma (c - 1) / c$ on.
+        - `left`: one minus $\lambda$ over its value at the collapse, at least 0.01. With margins
+            $\gamma \lVert\theta\rVert^2$, $\gamma =$ `margin` $/ c$, the loss has no minimum but
+            $\theta = 0$ from $\lambda = 2 \gamma (c - 1) / c$ on.
+        - `start`: the initial norm over that of the end.
         """
-        left = 1 - like["decay"] / (2 * self.margin)
-        return left if math.isnan(left) else max(left, _LEAST)
+        if math.isnan(self.margin):
+            return {"left": math.nan, "start": math.nan}
+        outputs, decay = like["outputs"], like["decay"]
+        end = end_norm(self.margin, round(outputs), decay * (outputs - 1) / outputs**2)
+        left = max(1 - decay / (2 * self.margin), _LEAST)
+        return {"left": left, "start": like["norm"] / end}
 
     def is_wide(self, clock: Clock) -> bool:
         """Whether the ends of the interval of $t_{50}$ differ by more than a factor of 1.5."""
@@ -172,9 +178,16 @@ def family_of(experiment: Experiment, direction: str) -> Family:
         return known["unknown"]
     theory = experiment.model.theory(experiment.loss.is_classification)
     if not theory.of_any_task:
-        return known.get(f"{theory.family} on {task}", known["unknown"])
+        found = known.get(f"{theory.family} on {task}", known["unknown"])
+        return found if math.isnan(found.margin) or _has_margin(experiment) else known["unknown"]
     by_direction = known.get(f"{theory.family}, {direction}", known["unknown"])
     return known.get(theory.family, by_direction)
+
+
+def _has_margin(experiment: Experiment) -> bool:
+    """Whether the margins of a classifier are its squared norm times a number."""
+    scaled = experiment.model.alpha_out not in (None, 1.0)
+    return experiment.loss.is_classification and experiment.homogeneity == 2 and not scaled
 
 
 def unknown_pilots(factors: Sequence[int]) -> Family:

@@ -225,7 +225,7 @@ def _by_predictors(
     """A change from the kernel predictor to the rich one, at the time of the family's constant."""
     phase, problem, t1 = predictions.phase, predictions.phase.problem, experiment.t1
     end = RichEnd(problem, predictions.rich)
-    middle, (low, high), reasons = calibrated(family, predictions)
+    middle, (low, high), reasons = calibrated(family, phase, predictions.subsets)
     early, rich = predictions.scores
     why = [
         Reason(0, f"kernel predictor scores {early:.3g} on test data, rich predictor {rich:.3g}"),
@@ -305,7 +305,7 @@ def _without_end(
 ) -> Conclusion:
     """If the run leaves the kernel regime and its end is not computed."""
     phase = predictions.phase
-    middle, interval, reasons = calibrated(family, predictions)
+    middle, interval, reasons = calibrated(family, phase, predictions.subsets)
     until = phase.times[-1] if math.isnan(predictions.t_end) else predictions.t_end
     text = f"the kernel predictor scores {predictions.scores.early:.3g} on test data"
     end = end_by_family(experiment, family, predictions.t_fit, interval, thresholds)

@@ -37,8 +37,8 @@ def descriptors(
         of the singular values if the weights are a matrix.
     - `outputs`: the number $c$ of outputs; `share`: the number of training samples over $c^2$;
         `supply`: the same over $c^{3/2}$;
-        `width`: the width of a net with one hidden layer over $c$; `degree`: that of the model;
-        `output_scale`: $\alpha_\text{out}$; `decay`: $\lambda c^2 / (c - 1)$.
+        `width`: the width of a net with one hidden layer over $c$;
+        `decay`: $\lambda c^2 / (c - 1)$; `norm`: that of the initial parameters.
     """
     flow, problem = phase.flow, phase.problem
     model, params = problem.model, problem.params
@@ -70,9 +70,8 @@ def _by_outputs(phase: KernelPhase, num_samples: int) -> dict[str, float]:
         "share": num_samples / outputs**2,
         "supply": num_samples / outputs**1.5,
         "width": len(layers[0]) / outputs if len(layers) == 2 else math.nan,
+        "norm": float(problem.model.norm(problem.params)),
         "decay": float(problem.weight_decay) * outputs**2 / max(outputs - 1, 1),
-        "output_scale": float(problem.model.alpha_out or math.nan),
-        "degree": float(problem.model.homogeneity or math.nan),
     }
 
 

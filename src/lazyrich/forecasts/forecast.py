@@ -289,7 +289,7 @@ def _concluded(
         seconds=seconds,
         num_steps=0 if solved is None else solved.num_steps,
         num_gradients=0 if solved is None else solved.num_gradients,
-        clock=clock_of(family, predictions),
+        clock=clock_of(family, phase, predictions.subsets),
         scores=predictions.scores_at(said.early, said.late),
     )
 

@@ -58,8 +58,10 @@ class ModularArithmetic(AbstractTask):
 
     @property
     def family(self) -> str:
-        # Subtraction is addition with the second residues in another order.
-        if self.operation in ("addition", "subtraction"):
+        # Subtraction is addition with the second residues in another order, and the product of
+        # residues that are not zero is addition modulo p - 1, in the order of their logarithms.
+        cyclic = self.operation == "multiplication" and _is_prime(self.p)
+        if self.operation in ("addition", "subtraction") or cyclic:
             return super().family
         name = "own operation" if callable(self.operation) else self.operation
         return f"{super().family}, {name}"
