@@ -76,14 +76,14 @@ def test_back_and_forward_move_between_experiments_values_and_tabs(lab):
     lab.control("task.num_observed").wait_for()
     page.get_by_role("tab", name="Tour").click()
     page.go_back()
-    assert page.get_by_role("tab", selected=True).inner_text() == "Lab"
+    expect(page.get_by_role("tab", selected=True)).to_have_text("Lab")
     assert lab.at("base").input_value() == "lyu2024/3"
     page.go_back()
     lab.control("task.k").wait_for()
     expect(lab.control("weight_decay")).to_have_value("0.002")
     page.go_back()
     expect(lab.control("weight_decay")).to_have_value("0.001")
-    assert scale.input_value() == "50"
+    expect(scale).to_have_value("50")
     page.go_back()
     expect(scale).to_have_value("100")
     page.go_forward()
@@ -92,6 +92,8 @@ def test_back_and_forward_move_between_experiments_values_and_tabs(lab):
 
 
 def test_a_page_that_is_loaded_again_has_its_runs(lab):
+    from playwright.sync_api import expect
+
     lab.run()
     words, listed = lab.words, lab.at("runs").locator("li").all_inner_texts()
     lab.control("init_scale").fill("30")
@@ -101,9 +103,9 @@ def test_a_page_that_is_loaded_again_has_its_runs(lab):
     lab.page.reload()
     lab.wait_for("run")
     items = lab.at("runs").locator("li")
-    assert items.count() == 2
+    expect(items).to_have_count(2)
     assert items.first.inner_text() == listed[0]
-    assert items.nth(1).get_by_role("checkbox").is_checked()
+    expect(items.nth(1).get_by_role("checkbox")).to_be_checked()
     items.first.get_by_role("button").click()
     lab.page.locator("#lab-words", has_text=words).wait_for(timeout=PATIENCE)
 
@@ -268,7 +270,7 @@ def test_curves_are_hidden_by_keyboard_and_the_figure_is_saved(lab, tmp_path: Pa
     lab.control("init_scale").fill("90")
     lab.wait_until_calm()
     expect(box).not_to_be_checked()
-    assert lines.count() == fewer
+    expect(lines).to_have_count(fewer)
     box.focus()
     page.keyboard.press("Space")
     expect(lines).to_have_count(before)
@@ -299,14 +301,16 @@ def test_what_is_said_of_an_action_ends_with_the_next(lab):
 
 
 def test_an_address_that_cannot_be_used_leaves_every_choice(explorer, new_page):
+    from playwright.sync_api import expect
+
     for state in ("base=nothing", "text=absent-20000"):
         lab = Lab(new_page(f"{explorer.address}#lab?{state}"))
         lab.at("error").wait_for(timeout=PATIENCE)
         assert lab.at("run").is_disabled()
         lab.at("base").select_option("forecast/sparse")
         lab.control("task.k").wait_for()
-        assert lab.at("error").is_hidden()
-        assert lab.at("run").is_enabled()
+        expect(lab.at("error")).to_be_hidden()
+        expect(lab.at("run")).to_be_enabled()
 
 
 @pytest.fixture

@@ -52,6 +52,11 @@ class Lab:
         expect(self.at("results")).to_have_attribute("aria-busy", "false", timeout=PATIENCE)
         self.page.wait_for_timeout(500)
 
+    def wait_for_curve(self, name: re.Pattern[str] | str) -> None:
+        """Waits until the figure that is drawn has a curve of this name in its key."""
+        found = self.page.locator("#lab-figure .legendtext").filter(has_text=name).first
+        found.wait_for(timeout=PATIENCE)
+
     @property
     def words(self) -> str:
         return str(self.at("words").inner_text())
@@ -72,6 +77,7 @@ def lab(explorer: Served, new_page: Any) -> Lab:
 def test_the_forecast_follows_a_slider_moved_by_the_keyboard(lab, explorer, new_page):
     experiment = lr.studies.load("forecast/sparse").with_changes(SMALL)
     said = lr.forecast(experiment, thresholds=lr.studies.thresholds("forecast/sparse"))
+    lab.wait_until_calm()
     assert lab.words.startswith("Grokking is forecast")
     assert f"{said.t50:,.0f}"[:3] in lab.page.locator("#lab-facts").inner_text()
     before = lab.words
@@ -99,8 +105,7 @@ def test_runs_stream_over_the_forecast_are_pinned_and_compared(lab):
     facts = lab.at("facts").inner_text()
     assert "grokked" in facts
     assert "grok" in facts
-    names = lab.page.locator("#lab-figure .legendtext").all_text_contents()
-    assert any("kernel phase ends, forecast" in name for name in names)
+    lab.wait_for_curve("kernel phase ends, forecast")
     lab.at("pin").click()
     lab.control("init_scale").fill("30")
     lab.wait_for("forecast")
@@ -109,8 +114,7 @@ def test_runs_stream_over_the_forecast_are_pinned_and_compared(lab):
     assert lab.at("compare").inner_text() == "Compare 2 runs"
     lab.at("compare").click()
     lab.wait_for("compare")
-    names = lab.page.locator("#lab-figure .legendtext").all_text_contents()
-    assert any(name.startswith("α = 30") for name in names)
+    lab.wait_for_curve(re.compile("^α = 30"))
     lab.page.get_by_role("radio", name="linear").check()
     assert "time=linear" in lab.page.url
 
@@ -120,8 +124,8 @@ def test_the_null_control_is_one_click(lab):
     lab.wait_for("compare")
     assert lab.words.startswith("Null control: the outcome is “grokked”, with random labels “")
     assert "learned from the labels" in lab.words
-    names = lab.page.locator("#lab-figure .legendtext").all_text_contents()
-    assert {"true labels", "random labels"} <= {name.split(",")[0] for name in names}
+    for name in ("true labels", "random labels"):
+        lab.wait_for_curve(name)
     # Where the task has no random labels the page says so.
     lab.at("base").select_option("lyu2024/3")
     note = lab.page.locator("#lab-null-note").filter(has_text="MatrixCompletion has no version")
@@ -177,12 +181,17 @@ def test_ten_changes_a_second_end_with_the_last_one(lab):
     textbook = lr.forecast(experiment, passage="calibrated").textbook
     assert f"(1/λ) log α = {float(f'{textbook:.3g}'):,.10g}" in lab.words
     # Nothing is left to compute: a new question is answered at once.
-    before = lab.at("figure").get_attribute("data-drawn")
-    lab.page.wait_for_timeout(1000)
-    assert lab.at("figure").get_attribute("data-drawn") == before
+    drawn = [lab.at("figure").get_attribute("data-drawn")]
+    while len(drawn) < 2 or (len(drawn) < 20 and drawn[-1] != drawn[-2]):
+        lab.page.wait_for_timeout(1000)
+        drawn.append(lab.at("figure").get_attribute("data-drawn"))
+    # On a slow machine the last figure is still being drawn when its answer is there.
+    assert int(drawn[-1]) - int(drawn[0]) <= 1
 
 
 def test_what_is_saved_makes_the_same_experiment(lab, tmp_path: Path):
+    from playwright.sync_api import expect
+
     lab.control("init_scale").fill("50")
     lab.wait_until_calm()
     wanted = lr.studies.load("forecast/sparse").with_changes({**SMALL, "init_scale": 50.0})
@@ -191,7 +200,7 @@ def test_what_is_saved_makes_the_same_experiment(lab, tmp_path: Path):
     file = tmp_path / "saved.toml"
     saved.value.save_as(file)
     assert lr.Experiment.load(file).content_hash == wanted.content_hash
-    assert "--set init_scale=50" in lab.page.locator("#lab pre").first.inner_text()
+    expect(lab.page.locator("#lab pre").first).to_contain_text("--set init_scale=50")
     for what in ("record", "report"):
         assert lab.at(f"save-{what}").is_disabled()
     with lab.page.expect_download(timeout=PATIENCE) as saved:

@@ -132,6 +132,8 @@ def test_outcomes_have_letters_and_words_of_their_runs(place):
     assert (shown == outcome).all()
     column, row = 2, 0
     runs = call("map.cell", place, x="init_scale", y="weight_decay", column=column, row=row)["runs"]
+    # Those of the curves, as are the colours.
+    assert [run["mark"] for run in runs] == ["circle-open", "square-open"]
     counts = diagram["count"].isel(init_scale=column, weight_decay=row)
     for kind in sorted({run["outcome"] for run in runs}):
         number = sum(run["outcome"] == kind for run in runs)

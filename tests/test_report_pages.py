@@ -77,14 +77,15 @@ def large_map(tmp_path_factory) -> Path:
 
 def shown(new_page, report: Path, size: str) -> Any:
     """The page with every figure drawn; it is not cut, and it can be read by everyone."""
+    from playwright.sync_api import expect
+
     opened = new_page(report.as_uri(), size, offline=True)
     page = opened.page
     total = page.locator("figure").count()
-    page.locator("figure.on .main-svg").first.wait_for(timeout=120_000)
-    page.wait_for_timeout(1000)
-    assert page.locator("figure.on").count() == page.locator("figure[data-views]").count() == total
+    expect(page.locator("figure[data-views]")).to_have_count(total)
+    expect(page.locator("figure.on")).to_have_count(total, timeout=120_000)
     for figure in page.locator("figure").all():
-        assert figure.locator(".main-svg").count() >= 1
+        figure.locator(".main-svg").first.wait_for(timeout=120_000)
     assert not opened.is_cut()
     assert opened.findings() == []
     return page
@@ -114,8 +115,7 @@ def test_a_study_opens_from_disk_with_every_panel(study, new_page, size):
     # Another scale of time has curves as well.
     first = page.locator("figure").first
     first.get_by_label("linear", exact=True).check()
-    page.wait_for_timeout(300)
-    assert first.locator("path.js-line").count() > 0
+    first.locator("path.js-line").first.wait_for(state="attached")
 
 
 def test_what_is_folded_is_open_on_paper(tmp_path, new_page):

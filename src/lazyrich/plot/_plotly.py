@@ -52,7 +52,14 @@ def plotly(figure: Figure) -> dict[str, Any]:
         "paper_bgcolor": "#ffffff",
         "plot_bgcolor": "#ffffff",
         "font": {"size": 13, "color": _INK},
-        "legend": {"groupclick": "togglegroup", "orientation": "h", "y": -0.12, "yanchor": "top"},
+        # Samples of lines are wide enough for two long dashes.
+        "legend": {
+            "groupclick": "togglegroup",
+            "orientation": "h",
+            "y": -0.12,
+            "yanchor": "top",
+            "itemwidth": 46,
+        },
         "margin": {"l": 60, "r": 20, "t": 60 if figure.title else 30, "b": 60},
         "hovermode": "closest" if any(panel.cells for panel in figure.panels) else "x unified",
         "hoversubplots": "axis",

@@ -68,7 +68,7 @@ def draw_cell(args: dict[str, Any], send: Send, place: Place) -> dict[str, Any]:
     others = [key for key in (k["key"] for k in keys_of(found)) if key not in (x, y)]
     shown = []
     for at, number, outcome in zip(inside, numbers, outcomes, strict=True):
-        values = [f"{symbol(key)} {worded(runs.key(key, key)[at].item())}" for key in others]
+        values = [f"{symbol(key)} = {worded(runs.key(key, key)[at].item())}" for key in others]
         label = ", ".join(values) or "the run"
         shown.append({"run": number, "label": label, "outcome": outcome.replace("_", " ")})
     where = f"{symbol(x)} = {worded(xs[asked.column].item())}, "
@@ -90,6 +90,9 @@ def draw_cell(args: dict[str, Any], send: Send, place: Place) -> dict[str, Any]:
             curves={},
         )
         figure = plotly(drawn)
+        for one in [one for one in shown if "colour" in one]:
+            traces = (t for t in figure["data"] if t["legendgroup"] == one["label"])
+            one["mark"] = next(t["marker"]["symbol"] for t in traces if "marker" in t)
         figure["layout"] |= {"title": None, "showlegend": False}
         # Plotly's buttons are above the labels of the phases.
         figure["layout"]["margin"] = {"l": 50, "r": 10, "t": 52, "b": 45}

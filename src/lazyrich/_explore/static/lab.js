@@ -845,10 +845,10 @@ const shorter = (names) => {
 const within = ({ t50, t50_interval: [low, high] }) =>
   low === null || high === null ? number(t50) : `${number(t50)} (${number(low)} to ${number(high)})`;
 
-// The name is above the figure already.
+// The name is above the figure already; Plotly's buttons are above the labels of the phases.
 const untitled = ({ data, layout: { title, ...layout } }) => ({
   data,
-  layout: { ...layout, margin: { ...layout.margin, t: 30 } },
+  layout: { ...layout, margin: { ...layout.margin, t: 52 } },
 });
 
 // --- The elements. ---

@@ -38,7 +38,10 @@ const striped = ({ shape, size, fgcolor }) => {
   return turns[shape].map(lines).join(", ");
 };
 
-const MARKS = { circle: "●", "circle-open": "○", square: "■", "x-thin-open": "×", "cross-thin-open": "+", "line-ew-open": "–" };
+const MARKS = {
+  circle: "●", "circle-open": "○", square: "■", "square-open": "□", "diamond-open": "◇", "triangle-up-open": "△",
+  "triangle-down-open": "▽", "x-thin-open": "×", "cross-thin-open": "+", "line-ew-open": "–",
+};
 
 // An entry of the key: a patch for cells, otherwise a line or a mark on white, as on the map.
 const entry = (trace) => {
@@ -340,8 +343,10 @@ class MapView {
         const open = make("button", { type: "button", textContent: `${run.label}: ${run.outcome}` });
         open.onclick = () => this.showRun(run.run, true);
         if (run.colour) {
-          const sample = make("span", { className: "sample" });
-          sample.style.background = run.colour;
+          const sample = make("span", { className: "sample drawn", textContent: MARKS[run.mark] ?? "●" });
+          sample.setAttribute("aria-hidden", "true");
+          sample.style.color = run.colour;
+          sample.style.setProperty("--stroke", `1px solid ${run.colour}`);
           open.prepend(sample);
         }
         return make("li", {}, open);

@@ -204,7 +204,7 @@ class TourView {
     this.empty.hidden = data !== null;
     if (data === null) return;
     const { title, ...layout } = data.figure[this.page.time].layout;
-    const figure = { data: data.figure[this.page.time].data, layout: { ...layout, margin: { ...layout.margin, t: 30 } } };
+    const figure = { data: data.figure[this.page.time].data, layout: { ...layout, margin: { ...layout.margin, t: 52 } } };
     this.figure.style.height = heightOf(figure) + "px";
     this.caption.textContent = data.caption;
     return draw(this.figure, figure, data.caption);
