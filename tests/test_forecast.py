@@ -704,3 +704,20 @@ def test_a_score_that_changes_in_steps_has_a_wide_interval():
     assert with_steps((9.0, 12.0), straight, straight.events(lr.Thresholds()), 0.03) == (
         (9.0, 12.0), [],
     )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_an_experiment_of_the_same_sizes_is_forecast_without_compiling(caplog):
+    # Each is read anew, as by the explorer: equal losses are different objects.
+    for number, scale in enumerate((20.0, 30.0)):
+        experiment = lr.Experiment(
+            task=lr.tasks.SparseClassification(n=12, d=40, num_test=40),
+            loss=lr.losses.Logistic(),
+            init_scale=scale,
+            t1=1e3,
+        )
+        caplog.clear()
+        with jax.log_compiles():
+            lr.forecast(experiment, passage="calibrated")
+        compiled = [text for text in caplog.messages if text.startswith("Compiling")]
+        assert bool(compiled) == (number == 0), compiled

@@ -16,6 +16,7 @@ from .._run.achieved import accuracy_of_predictor
 from .._run.prepared import PreparedProblem
 from .._run.solve import grids
 from ..dynamics import Problem
+from ..losses import AbstractLoss
 from ..predictors import Predictor
 from ..probes import accuracy
 from ..records.transition import Scales, ScoredBy, score_of_loss, scored_by
@@ -141,9 +142,9 @@ def _curves(phase: KernelPhase, outputs: Outputs) -> dict[str, Float[np.ndarray,
     loss, curves = phase.problem.loss, {}
     with_accuracy = loss.meaning(train_y, outputs.y_test) != "reals"
     for part, (f, y) in parts.items():
-        curves[f"{part}_loss"] = np.asarray(_along(loss.mean, f, y))[: len(phase.times)]
+        curves[f"{part}_loss"] = np.asarray(_losses(loss, f, y))[: len(phase.times)]
         if with_accuracy:
-            curves[f"{part}_accuracy"] = np.asarray(_along(accuracy, f, y))[: len(phase.times)]
+            curves[f"{part}_accuracy"] = np.asarray(_accuracies(f, y))[: len(phase.times)]
     return curves
 
 
@@ -164,9 +165,16 @@ def _checked(phase: KernelPhase, train_loss: Float[np.ndarray, " t"]) -> KernelP
     return replace(phase, solved=replace(phase.solved, ending=UNRESOLVED))
 
 
+# Takes the loss, which is equal to another one of the same content. Its method `mean` is not, and
+# would be compiled for every experiment.
 @eqx.filter_jit
-def _along(measure: Any, f: Float[Array, "t n *c"], y: Shaped[Array, " n ..."]) -> Array:
-    return jax.vmap(lambda f: measure(f, y))(f)
+def _losses(loss: AbstractLoss, f: Float[Array, "t n *c"], y: Shaped[Array, " n ..."]) -> Array:
+    return jax.vmap(lambda f: loss.mean(f, y))(f)
+
+
+@jax.jit
+def _accuracies(f: Float[Array, "t n *c"], y: Shaped[Array, " n ..."]) -> Array:
+    return jax.vmap(lambda f: accuracy(f, y))(f)
 
 
 def _early(
