@@ -20,6 +20,9 @@ from lazyrich.records.transition import (
     advice_on_ending,
     outcome_of,
     read_off,
+    scales_of_numbers,
+    scales_of_record,
+    variables_of_numbers,
 )
 
 TIMES = np.concatenate([[0.0], np.geomspace(1e-2, 1e4, 601)])
@@ -641,3 +644,22 @@ def test_a_run_that_does_not_fit_says_how_far_it_came():
     lost = lr.transition(record(step(0.5, 1, 0.1) - step(0, 0.45, 100), flat))
     assert lost.says.startswith("fitted at t = ")
     assert "lost again (train score 0.55 at the end)" in lost.says
+
+
+def test_the_scales_of_a_sweeps_run_are_those_of_its_record():
+    numbers = {
+        "kernel_certified": 1.0, "kernel_test_accuracy": 0.7, "kernel_test_loss": 0.4,
+        "rich_certified": 1.0, "rich_test_accuracy": 0.9, "rich_test_loss": 0.6,
+        "test_variance": 2.0, "num_test": 50.0,
+    }  # fmt: skip
+    variables = variables_of_numbers(numbers, {"num_test": {"units": "1"}})
+    assert "predictor_train_loss" not in variables
+    found = scales_of_record(record(TIMES, TIMES).assign(xr.Dataset(variables)))
+    assert (found.best_accuracy, found.best_loss) == (0.9, 0.4)
+    assert (found.test_variance, found.num_test) == (2.0, 50.0)
+    assert str(found) == str(scales_of_numbers(numbers))
+    # What is not certified is no ceiling.
+    doubtful = variables_of_numbers(numbers | {"rich_certified": 0.0}, {})
+    found = scales_of_record(record(TIMES, TIMES).assign(xr.Dataset(doubtful)))
+    assert (found.best_accuracy, found.best_loss) == (0.7, 0.4)
+    assert doubtful["predictor_status"] == ("predictor", ["optimal", "not_certified"])
