@@ -58,7 +58,7 @@ class Room(NamedTuple):
 
 
 ROOMS: dict[str, Room] = {
-    "transition": Room(("records/transition/*.py",), ("test_transition.py",)),
+    "transition": Room(("records/transition/*.py",), ("test_transition.py", "test_words.py")),
     "identity": Room(
         ("experiments/identity.py", "_core/description.py", "_core/fingerprint/*.py"),
         ("test_experiment.py", "test_identity.py"),

@@ -77,6 +77,12 @@ def test_a_plateau_that_is_there_at_the_fit_is_kept():
     for part, begins in ((0.4, False), (0.3, True)):
         fit = np.where(TIMES > 0.5, 0.005 * (part + (1 - part) * step(1, 0, 1)), 1.0)
         assert (regression(fit, test).plateau[0] > 2) is begins
+    # The score moves by just less, or just more, than half of a change until it rests.
+    limits = lr.Thresholds(settled=0.01, change=0.1)
+    fit = np.where(TIMES > 0.5, 0.005 * step(1, 0, 1), 1.0)
+    for size, begins in ((0.09, False), (0.12, True)):
+        test = size * step(1, 0, 0.5, 0.5) + 0.4 + 0.3 * step(1, 0, 2000)
+        assert (regression(fit, test, limits).plateau[0] > 1) is begins, size
     # A rest that is shorter than the first one, or too near to the end, is no plateau.
     test = 0.3 * step(1, 0, 60) + 0.05 + 0.3 * step(1, 0, 400)
     assert regression(np.where(TIMES > 0.5, 0.005 * step(1, 0, 40), 1.0), test).plateau[0] < 1
