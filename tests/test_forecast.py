@@ -320,6 +320,15 @@ def test_adamw_is_told_to_run_pilots_before_anything_is_computed(monkeypatch):
     json.dumps(found.summary(), allow_nan=False)
     with pytest.raises(lr.InputError, match="has no curves to draw: run pilots"):
         lr.plot.forecast(found)
+    # So do the forecasts of a sweep.
+    over = {"seed": [0]}
+    runs = xr.Dataset(
+        {name: (("seed",), [value]) for name, value in {"outcome": "grokked", "t50": 9.0}.items()}
+    )
+    swept = lr.sweeps.forecast_runs(runs, adamw, over)
+    assert swept["forecast_verdict"].item() == "cannot_say"
+    assert swept["forecast_seconds"].item() == 0
+    assert np.isnan(swept["forecast_t_kernel_end"].item())
 
 
 def test_advice_writes_the_horizon_as_it_is_given():

@@ -15,7 +15,8 @@ from .._run.solve import Listener, Stopwatch, silently, solve_batch
 from .._run.watching import Watcher, reporting_failure
 from ..experiments.experiment import Experiment
 from ..records.transition import Thresholds
-from .forecast import Forecast, forecast_on
+from .answer import Forecast
+from .forecast import forecast_on
 from .options import ForecastOptions
 
 # The maximal length of the message that says why there is no forecast, in characters.

@@ -13,9 +13,9 @@ from threadpoolctl import threadpool_limits
 
 from .._core.errors import one_line
 from .._core.precision import in_double
-from .._run.prepared import prepare
 from ..experiments.experiment import Experiment
-from ..forecasts.forecast import Forecast, forecast_on
+from ..forecasts.answer import Forecast
+from ..forecasts.forecast import forecast_run
 from ..forecasts.options import ForecastOptions
 from ..records.transition import read_off, scales_of_numbers
 from ._store import Damaged, Results, Store
@@ -55,7 +55,7 @@ def forecast_of(run: Experiment, options: ForecastOptions, t50: float) -> dict[s
     - **Returns** [`NONE`][] and an `error` if the forecast fails.
     """
     try:
-        return numbers_of(forecast_on(prepare(run), options), t50)
+        return numbers_of(forecast_run(run, options), t50)
     except Exception as error:
         return {**NONE, "error": one_line(f"{type(error).__name__}: {error}", _MAX_MESSAGE)}
 

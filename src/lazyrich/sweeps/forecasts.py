@@ -14,9 +14,10 @@ from threadpoolctl import threadpool_limits
 from .._core.errors import InputError
 from .._core.given import check_function
 from .._core.precision import in_double
-from .._run.prepared import key_of_data, prepare
+from .._run.prepared import key_of_data
 from ..experiments.experiment import Experiment, check_experiment
-from ..forecasts.forecast import Forecast, forecast_on
+from ..forecasts.answer import Forecast
+from ..forecasts.forecast import forecast_run
 from ..forecasts.options import ForecastOptions, How
 from ..forecasts.verdict import is_expected
 from ..records.transition import Thresholds
@@ -156,7 +157,7 @@ def forecast_first(sweep: Sweep, options: ForecastOptions) -> Forecast | None:
     """The complete forecast of a sweep's first run, with its curves; None if it fails."""
     with threadpool_limits(limits=1, user_api="blas"):
         try:
-            return forecast_on(prepare(sweep.run(0)), options)
+            return forecast_run(sweep.run(0), options)
         except Exception:
             return None
 
