@@ -34,7 +34,13 @@
   // Names are markup for Plotly, and text for the page.
   const plain = (text) => text.replace(/&(lt|gt|amp);/g, (_, name) => ({ lt: "<", gt: ">", amp: "&" })[name]);
 
-  // The sample of a key: a line, or a patch for bands, spans and cells; none for a colour bar.
+  const marked = (part) => {
+    const found = make("span", { className: "sample mark", textContent: MARKS[part.marker.symbol] ?? "●" });
+    found.style.color = part.line.color;
+    return found;
+  };
+
+  // The sample of a key: a line, its mark, or a patch for bands, spans and cells; none for a colour bar.
   const sample = (part) => {
     const found = make("span", { className: "sample" });
     if (part.colorbar) return [];
@@ -48,17 +54,16 @@
       if (hatch?.shape === ".") found.style.backgroundSize = "4px 4px";
       found.style.opacity = part.opacity ?? 1;
     } else if (part.mode === "markers") {
-      found.classList.add("mark");
-      found.textContent = MARKS[part.marker.symbol] ?? "●";
-      found.style.color = part.line.color;
+      return [marked(part)];
     } else if (part.line) {
       const dashes = { solid: "solid", dot: "dotted" };
       found.style.borderTop = `3px ${dashes[part.line.dash ?? "solid"] ?? "dashed"} ${part.line.color}`;
+      if (part.mode?.includes("markers")) return [found, marked(part)];
     }
     return [found];
   };
 
-  const isDashed = (part) => part.mode === "lines" && (part.line?.dash ?? "solid") !== "solid";
+  const isDashed = (part) => part.mode?.includes("lines") && (part.line?.dash ?? "solid") !== "solid";
 
   const LETTER = 6.5; // px of a letter of a phase's label
   const NARROW = 500; // px of a figure whose axis has a title without its explanation
