@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import optax
 import pytest
 import scipy.optimize
@@ -65,6 +66,12 @@ def test_the_clock_of_the_norm_is_that_of_pure_decay():
         assert clock.when(value) == pytest.approx(reached + value / 1e-3)
         assert clock.shows(clock.when(value)) == pytest.approx(value)
     assert math.isnan(norm_clock(prepare(addition(weight_decay=0.1)).problem, 0.1).when(3.0))
+    # Also where it is zero before time 0, whatever the rounding of this time.
+    small = prepare(addition(init_scale=1.0)).problem
+    for margin in np.linspace(0.05, 0.3, 300):
+        reached = math.log(0.1 * start / end_norm(float(margin), 11, 1e-3)) / 1e-3
+        assert reached < 0
+        assert norm_clock(small, float(margin)).when(0.5) == pytest.approx(reached + 500)
 
 
 def test_a_constant_is_scaled_by_powers_of_descriptors():

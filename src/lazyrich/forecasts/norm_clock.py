@@ -36,4 +36,6 @@ def norm_clock(problem: Problem, margin: float) -> Clock:
     if math.isnan(end):
         return Clock(np.zeros(1), np.full(1, math.nan), decay)
     start = math.log(float(problem.model.norm(problem.params)) / end) / decay
-    return Clock(np.array([start - 1 / decay, start]), np.array([math.exp(-1), 1.0]), decay)
+    # Zero lies inside, so that rounding does not lose it.
+    around = np.array([-1.0, 1.0])
+    return Clock(start + around / decay, np.exp(around), decay)
