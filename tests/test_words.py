@@ -52,15 +52,17 @@ def test_a_plateau_is_where_the_score_rests(at_fit, thresholds):
     assert (events.outcome, events.moves_with_fit) == ("grokked", False)
 
 
-def test_a_long_log_has_the_same_plateau():
-    # Of 30,000 records a part is searched, evenly spaced in log time or in time.
+def test_a_long_or_sparse_log_has_the_same_plateau():
+    # Of 30,000 records a part is searched, evenly spaced in log time or in time. Of 61 there are
+    # four in a factor of e, whose whole range counts.
     test = np.exp(-2 * TIMES) + 0.3 * SLOW + 0.4 * step(1, 0, 2000)
-    for times in (np.geomspace(1e-2, 1e4, 30_000), np.linspace(0.1, 1e4, 30_000)):
-        long = regression(
+    even = [np.geomspace(1e-2, 1e4, num) for num in (30_000, 61)]
+    for times in (*even, np.linspace(0.1, 1e4, 30_000)):
+        found = regression(
             np.interp(times, TIMES, TRAIN), np.interp(times, TIMES, test), times=times
         )
-        assert long.plateau_score == pytest.approx(0.6, abs=0.01)
-        assert long.t50 == pytest.approx(2000, rel=5e-3)
+        assert found.plateau_score == pytest.approx(0.6, abs=0.01)
+        assert found.t50 == pytest.approx(2000, rel=5e-3)
 
 
 def test_a_plateau_that_is_there_at_the_fit_is_kept():
@@ -142,6 +144,13 @@ def test_a_dip_is_said():
     assert begin < lowest < end
     assert "a dip to 0.5 at t = " in events.says
     assert "(from t = " in events.says
+
+
+def test_an_excursion_begins_and_ends_with_its_records():
+    test = np.full(602, 0.6)
+    test[300:400] = 0.8
+    begin, _, end = classification(test).excursion_times
+    assert (begin, end) == (TIMES[300], TIMES[399])
 
 
 @pytest.mark.parametrize("rises_at", [0.02, 30])
