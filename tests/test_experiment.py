@@ -162,6 +162,14 @@ def test_a_syntax_error_is_named_with_its_line(tmp_path):
         lr.Experiment.load(tmp_path / "bad.toml")
     with pytest.raises(lr.InputError, match="readable file"):
         lr.Experiment.load(tmp_path / "absent.toml")
+    (tmp_path / "comma.toml").write_text("seed = 1\nweight_decay = 0,01\n")
+    with pytest.raises(lr.InputError) as caught:
+        lr.Experiment.load(tmp_path / "comma.toml")
+    assert "'weight_decay = 0,01': numbers have a decimal point" in str(caught.value)
+    (tmp_path / "list.toml").write_text("widths = [1,2\nseed = 1\n")
+    with pytest.raises(lr.InputError) as caught:
+        lr.Experiment.load(tmp_path / "list.toml")
+    assert "decimal point" not in str(caught.value)
 
 
 def test_published_numbers_go_when_the_setting_changes():

@@ -1,12 +1,18 @@
 """TOML from other sources, with limits on size and depth, and one type of error."""
 
+import re
 import tomllib
 from typing import Any
+
+from .errors import one_line
 
 # The largest description in letters; most have thousands. Python parses so many in a second.
 MAX_BYTES = 2**18
 # The largest depth of tables in tables. A model in a model in an experiment in a sweep has six.
 _MAX_DEPTH = 32
+# Where tomllib says that an error is, and a number with a decimal comma as a value.
+_LINE = re.compile(r"at line (\d+)")
+_COMMA = re.compile(r"=\s*[-+]?\d+,\d")
 
 
 def parse_toml(text: str, most: int = MAX_BYTES) -> dict[str, Any]:
@@ -23,9 +29,23 @@ def parse_toml(text: str, most: int = MAX_BYTES) -> dict[str, Any]:
         table = tomllib.loads(text)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{error}{_line_of(str(error), text)}") from None
     if _depth(table) > _MAX_DEPTH:
         raise ValueError(f"it is nested more than {_MAX_DEPTH} deep")
     return table
+
+
+def _line_of(error: str, text: str) -> str:
+    """The line that an error of tomllib names, and what may be wrong in it."""
+    found = _LINE.search(error)
+    # tomllib counts only line feeds.
+    lines = text.split("\n")
+    if found is None or not 1 <= int(found[1]) <= len(lines):
+        return ""
+    line = lines[int(found[1]) - 1]
+    hint = ": numbers have a decimal point, such as 0.01" if _COMMA.search(line) else ""
+    return f", in the line {one_line(line, 80)!r}{hint}"
 
 
 def _brackets(text: str) -> int:

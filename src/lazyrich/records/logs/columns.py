@@ -1,9 +1,10 @@
 """Which column of a log holds what: the usual names."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+import shlex
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from ..._core.errors import InputError, did_you_mean
+from ..._core.errors import InputError, did_you_mean, one_line
 from ..schema import CURVES
 from .table import Table, listed
 
@@ -74,6 +75,19 @@ def check_given(given: Mapping[str, str]) -> None:
         if name not in (*AXES, *CURVES):
             accepted = f"unknown name{did_you_mean(name, (*AXES, *CURVES))}; accepted are "
             raise InputError("--column", name, accepted + ", ".join((*AXES, *JUDGED)) + ", ...")
+
+
+def unrecognised(names: Sequence[str]) -> str:
+    """What is said of a log in which no column has a usual name: the options that name some."""
+    step = shlex.quote(one_line(names[0], 40))
+    options = (f"step={step}", *(f"{name}=COLUMN" for name in ACCURACIES))
+    listed_names = one_line(", ".join(names), 200)
+    return (
+        f"has no column that is recognised among {listed_names}: name the columns to read, such as "
+        f"by {' '.join(f'--column {one}' for one in options)} (instead of step also "
+        f"{' or '.join(AXES[1:])}, instead of accuracies {' and '.join(LOSSES)}); without a "
+        "header, name the columns in a first line"
+    )
 
 
 def chosen(table: Table, given: Mapping[str, str], notes: list[str]) -> dict[str, str]:

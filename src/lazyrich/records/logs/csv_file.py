@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -14,6 +15,8 @@ from .table import MAX_BYTES, MAX_COLUMNS, Table, cut_line, listed
 # Rows that are converted at a time.
 _ROWS = 1024
 _DELIMITERS = (",", "\t", ";")
+# A cell of a whole number, as the halves of a number with a decimal comma are.
+_WHOLE = re.compile(r"[-+]?\d+([eE][-+]?\d+)?")
 # Columns of an export from the page of Weights & Biases: `run - metric`, and its range.
 _DASH, _RANGES = " - ", ("__MIN", "__MAX")
 # The header of a series that TensorBoard exports, whose tag is in the name of the file.
@@ -56,6 +59,9 @@ def read(path: Path, table: Table, run: str | None) -> None:
             if len(row) > width:
                 if any(cell.strip() for cell in row[width:]):
                     accepted = f"has {len(row)} cells, but the header has {width}"
+                    if _has_decimal_commas(row, width):
+                        accepted += ": if these are decimal commas, replace them by points, or "
+                        accepted += "separate columns by semicolons"
                     raise InputError(f"{path.name}, line {line:,}", row[-1], accepted)
                 del row[width:]
             short = len(row) < width
@@ -70,6 +76,11 @@ def read(path: Path, table: Table, run: str | None) -> None:
             del lines[-1], held[-1]
             table.notes.append(cut_line(f"{path.name}, line {line:,}"))
         keep()
+
+
+def _has_decimal_commas(row: list[str], width: int) -> bool:
+    """Whether the surplus in a row can come from numbers with decimal commas."""
+    return len(row) <= 2 * width and all(_WHOLE.fullmatch(cell.strip()) for cell in row)
 
 
 def _is_cut(file: BinaryIO) -> bool:

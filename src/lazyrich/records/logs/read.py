@@ -14,7 +14,16 @@ from ..._core.files import opened
 from ..logged import record
 from ..transition import Thresholds
 from . import csv_file, event_file, json_file, wandb_file
-from .columns import ACCURACIES, AXES, check_given, check_judged, chosen, meaning, unused_of
+from .columns import (
+    ACCURACIES,
+    AXES,
+    check_given,
+    check_judged,
+    chosen,
+    meaning,
+    unrecognised,
+    unused_of,
+)
 from .doubts import doubts
 from .series import filled, series_of
 from .table import MAX_BYTES, MAX_NAME, Table, number_wanted
@@ -84,9 +93,7 @@ def read_log(
             raise InputError(table.place(wrong[0][0]), wrong[0][1], number_wanted(wrong[0][1]))
         accepted = "should contain at least one row of numbers"
         if unknown := [name for name in table.names if meaning(name) is None]:
-            shown = one_line(", ".join(unknown), 200)
-            accepted = f"has no column that is recognised among {shown}: name those to read by "
-            accepted += "--column, and the columns in a first line"
+            accepted = unrecognised(unknown)
         raise InputError("log", str(paths[0]), accepted)
     notes = list(table.notes)
     found = chosen(table, given, notes)
