@@ -739,6 +739,19 @@ def test_a_log_is_told_what_its_reader_can_do():
                     assert field not in words.replace("t10", ""), words
 
 
+def test_a_log_on_its_plateau_is_told_of_a_late_transition():
+    steps = np.arange(1, 2001, 10)
+    curves = {"train_accuracy": np.where(steps < 50, 0.1, 1.0), "test_accuracy": np.full(200, 0.1)}
+    events = lr.transition(lr.record(steps, curves, unit="step"))
+    assert (events.outcome, events.state) == ("unchanged", "settled")
+    assert "a plateau before a late transition looks the same" in events.advice
+    assert "--weight-decay and --time-per-step" in events.advice
+    # With both, as the advice says, the run counts as settled once decay has acted.
+    for decay, state in ((1.0, "moving"), (10.0, "settled")):
+        known = lr.record(steps, curves, time_per_step=1e-3, weight_decay=decay)
+        assert lr.transition(known).state == state
+
+
 def test_a_long_log_keeps_its_peaks_in_a_figure():
     steps = np.arange(1, 20_001)
     test = np.where(steps > 15_000, 1.0, 0.1)

@@ -338,6 +338,44 @@ def test_the_doubt_is_the_one_that_there_is():
     assert "not above chance yet" in low.reasons[0]
 
 
+@pytest.mark.parametrize("turn", [150, 250, 300, 350])
+@pytest.mark.parametrize("before", [-1.5, 0.0, 1.5])
+def test_all_that_is_said_of_growing_margins_has_one_criterion(before, turn):
+    # z falls, stands still or rises up to a step, then rises or falls: asked at step 400 the rate
+    # of the last factor of 1.5 counts, whatever the change since step 200.
+    log = np.log(np.maximum(STEPS, FIT) / turn)
+    for after in (1.5, 0.0, -1.5):
+        z = -4.5 + np.where(log < 0, before, after) * log
+        asked = until(record(z), 400)
+        found, said = lr.remaining(asked), lr.torch.diagnose(asked)
+        grows = "test margin rises" in said.text
+        assert grows == (not math.isnan(found.t_test))
+        assert grows == (said.evidence["test_margin_rate"] > 0.4)
+        for words in ("margins grow", "still grow", "go on growing"):
+            assert grows or words not in said.text
+        assert "margin hardly changes" not in said.text or before * after == 0
+
+
+@pytest.mark.parametrize(("optimizer", "served"), [("AdamW", True), ("SGD", True), ("Lion", False)])
+def test_a_diagnosis_without_a_verdict_names_pilots_if_they_serve_the_optimiser(optimizer, served):
+    def named(whole):
+        about = json.loads(whole.attrs["monitor"]) | {"optimizer": optimizer}
+        return lr.torch.diagnose(whole.assign_attrs(monitor=json.dumps(about))).next_steps
+
+    early = until(record(growing()), 150)
+    assert lr.remaining(early).verdict == "cannot_say"
+    steps = named(early)
+    assert ('monitor.forecast(passage="pilot", steps=N)' in steps[0]) == served
+    assert steps[-1].startswith("train to step")
+    assert "only if it generalises at all" in steps[-1]
+    # With margins that stand still there is no step.
+    still = named(until(record(np.full(len(STEPS), -4.0)), 400))
+    assert ("pilots" in still[0]) == served
+    # With a verdict nothing is asked of pilots.
+    sure = named(until(record(growing()), 350))
+    assert not any("pilot" in line for line in sure)
+
+
 def test_a_log_without_margins_is_told_of_its_accuracy():
     z = np.full(len(STEPS), NORMAL.inv_cdf(0.2))
     assert "test accuracy does not grow" in lr.remaining(record(z, margins=False)).reasons[0]

@@ -19,6 +19,8 @@ _LITTLE_DECAY = 0.1
 _NO_DEGREE = "the model is not homogeneous"
 # Outputs at time 0 below this size, relative to the labels, are taken as zero.
 _ZERO = 1e-6
+FIT_UNKNOWN = "t_fit is not known"
+"""The beginning of the reason for a forecast without the time of the fit."""
 
 
 def caveats_of_dynamics(experiment: Experiment, phase: KernelPhase) -> list[Reason]:
@@ -81,7 +83,8 @@ def caveats_of_phase(phase: KernelPhase, t_fit: float) -> list[Reason]:
     if math.isnan(t_end):
         return []
     if math.isnan(t_fit) or t_fit >= t_end:
-        return [Reason(2, "the kernel phase ends before the training data are fitted")]
+        text = "the kernel phase ends before the training data are fitted"
+        return [Reason(2, f"{FIT_UNKNOWN}: {text}")]
     moved = float(np.interp(t_fit, phase.times, phase.solved.observed["phi_ratio"]))
     if moved > _NOT_LAZY:
         text = f"training is not lazy: up to the fit the parameters change by {moved:.2g}"

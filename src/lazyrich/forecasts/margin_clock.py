@@ -17,6 +17,7 @@ from jaxtyping import Float
 _NORMAL = NormalDist()
 
 Kind = Literal["wrong", "partly", "other"]
+Trend = Literal["rises", "falls", "hardly changes"]
 
 
 # AdamW with beta_2 = 0.98, where nearly all test samples are wrong at the fit: the rates up to and
@@ -52,9 +53,17 @@ class MarginClock:
     kind: Kind
 
     @property
+    def trend(self) -> Trend:
+        """Whether the margin grows at present: the one criterion of all that is said of it."""
+        least = _STILL[self.kind]
+        if self.slope > least:
+            return "rises"
+        return "falls" if self.slope < -least else "hardly changes"
+
+    @property
     def is_still(self) -> bool:
         """Whether the margin does not grow yet, or no longer."""
-        return not self.slope > _STILL[self.kind]
+        return self.trend != "rises"
 
     def is_past(self, accuracy: float) -> bool:
         """Whether z is that of an accuracy, or above."""

@@ -24,7 +24,9 @@ _CHANCE = 0.15
 # Above it a test accuracy of one half says nothing, as with two classes.
 _CHANCE_OF_TWO = 0.4
 
-_LATER = "Train on, and ask again later."
+LATER = "Train on, and ask again later."
+"""The advice where nothing can be said yet, but can be later."""
+
 _STOP = "It generalises: stop, or repeat with other seeds and with random labels."
 _ENDED_ADVICE = "More training data, or another weight decay: a longer training changes little."
 _Time = tuple[float, tuple[float, float]]
@@ -130,6 +132,20 @@ def remaining(record: xr.Dataset, thresholds: Thresholds | None = None) -> Remai
     return outlook.ahead()
 
 
+def margins_now(record: xr.Dataset) -> MarginClock | None:
+    """How the test margins grow at present, as [`remaining`][lazyrich.remaining] sees it.
+
+    Before the fit, or if there are too few records since, all records count. None without enough
+    records that have margins.
+    """
+    curves, events = TrainingCurves(record), transition(record)
+    if not curves.has_margins:
+        return None
+    outlook = _Outlook(curves, thresholds_of(record), events)
+    since_fit = None if math.isnan(events.t_train) else outlook.clock(curves.place(events.t_train))
+    return since_fit or outlook.clock(0)
+
+
 def _never(events: Transition, thresholds: Thresholds) -> str:
     """Why there can be no forecast at any time; empty if there can be one."""
     if events.outcome == "unscored":
@@ -162,7 +178,7 @@ class _Outlook:
         """Whether chance is about one half; False if unknown."""
         return self.events.chance > _CHANCE_OF_TWO
 
-    def nothing(self, reason: str, advice: str = _LATER) -> Remaining:
+    def nothing(self, reason: str, advice: str = LATER) -> Remaining:
         """No forecast."""
         return self._made("cannot_say", [Reason(2, reason)], advice)
 
@@ -181,6 +197,12 @@ class _Outlook:
         """The time at which the test accuracy passed one half; NaN if that says nothing."""
         return math.nan if self.half_is_chance else self.curves.passed(0.5)
 
+    def clock(self, fit: int) -> MarginClock | None:
+        """The growth of the margins from the record `fit` on; None if there are too few records."""
+        known = self.curves.is_calibrated and not self.few_classes
+        z = self.curves.z(self.events.chance)
+        return margin_clock(self.curves.clock, z, fit, is_known=known)
+
     def ahead(self) -> Remaining:
         """The growth of the test margins, extrapolated if it can be."""
         curves, chance = self.curves, self.events.chance
@@ -188,8 +210,7 @@ class _Outlook:
             reason = "the learning rate is 0, or so low that hardly anything moves"
             return self.nothing(reason, "Raise the learning rate if the training should go on.")
         fit = curves.place(self.events.t_train)
-        known = curves.is_calibrated and not self.few_classes
-        clock = margin_clock(curves.clock, curves.z(chance), fit, is_known=known)
+        clock = self.clock(fit)
         if clock is None:
             what = curves.quantity if curves.has_margins else f"{curves.quantity} above chance"
             return self.nothing(f"there are too few records since the fit with known {what}")
@@ -228,7 +249,7 @@ class _Outlook:
             doubt = "the test accuracy is below one half, and chance is not known (test_chance)"
         if doubt:
             text = f"times hold only if it generalises: {doubt}"
-            return self._made("cannot_say", [Reason(2, text), *reasons], _LATER, half, level)
+            return self._made("cannot_say", [Reason(2, text), *reasons], LATER, half, level)
         change = half[0] if not self.half_is_chance else self._above_chance(clock)
         change = level[0] if math.isnan(change) else change
         fitted = float(curves.times[fit])

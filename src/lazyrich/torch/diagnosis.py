@@ -8,11 +8,11 @@ import xarray as xr
 
 from .._core.errors import InputError
 from .._core.shown import as_html
-from ..forecasts.remaining import remaining
+from ..forecasts.remaining import LATER, Remaining, remaining
 from ..records.described import check_record
 from ..records.transition import Transition, thresholds_of
 from ._monitor.advice import Facts, Norm, advice_on
-from ._monitor.ahead import ahead, is_ahead
+from ._monitor.ahead import ahead, is_ahead, margins
 from ._monitor.reading import WINDOW, Reader, events_in_steps
 
 # The kernel has hardly moved below the first angle, in radians, and is another one above the
@@ -28,14 +28,14 @@ _SATURATED = 0.5
 _INVARIANT = 1e-3
 # A change of the alignment by more than this is a rise.
 _RISES = 0.02
-# A change of the standardised test margin by more than this is a rise or a fall.
-_GROWS = 0.2
 # Before this value of lambda t weight decay has hardly acted.
 _ACTED = 0.3
 # With fewer steps nothing can be said of what no longer changes.
 _FEW_STEPS = 10
 # A training loss of this many times that of the start, or more, has exploded.
 _EXPLODED = 10.0
+# The optimisers that pilots serve.
+_PILOTED = ("SGD", "Adam", "AdamW")
 
 
 @dataclass(frozen=True)
@@ -69,10 +69,11 @@ def diagnose(record: xr.Dataset) -> Diagnosis:
     facts.resting = seen.is_resting()
     facts.num_test = seen.about.get("num_test", [0])[0]
     _trained(seen, said)
-    _margins(seen, said)
-    _regime(seen, said, unknown, facts)
     found = None if events is None else remaining(record)
-    facts.until = found.shown(found.t_test_interval[1]) if found and is_ahead(found) else ""
+    if found is not None:
+        said += margins(record, seen.evidence)
+        _outlook(found, seen, facts)
+    _regime(seen, said, unknown, facts)
     _norm(seen, said, unknown, facts, events)
     _motion(seen, said, unknown, facts, events)
     _softmax(seen, said, facts)
@@ -129,16 +130,12 @@ def _trained(seen: Reader, said: list[str]) -> None:
         said.append(f"The optimiser trains only {trained:,} of {whole:,} parameters.")
 
 
-def _margins(seen: Reader, said: list[str]) -> None:
-    """How the test margins move, which they do long before the test accuracy."""
-    now, before = seen.last("test_margin_ratio"), seen.earlier("test_margin_ratio")
-    if math.isnan(now - before):
-        return
-    seen.evidence["test_margin_ratio_before"] = before
-    change = now - before
-    trend = "rose" if change > _GROWS else "fell" if change < -_GROWS else "hardly changed"
-    words = f"The standardised test margin {trend}: {before:.2f} to {now:.2f}"
-    said.append(f"{words} in the last factor of {WINDOW:g} in steps.")
+def _outlook(found: Remaining, seen: Reader, facts: Facts) -> None:
+    """What the forecast of the time that remains says for the advice."""
+    facts.until = found.shown(found.t_test_interval[1]) if is_ahead(found) else ""
+    facts.sure = found.verdict != "cannot_say"
+    facts.later = found.advice == LATER
+    facts.piloted = facts.later and seen.about.get("optimizer") in _PILOTED
 
 
 def _regime(seen: Reader, said: list[str], unknown: list[str], facts: Facts) -> None:

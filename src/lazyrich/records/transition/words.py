@@ -159,6 +159,12 @@ _NEXT: dict[tuple[str, bool], str] = {
     ("failed", False): "see how the solve ended",
 }
 
+# Of a log the weight decay is mostly not known.
+_PLATEAU = (
+    "the scores no longer change; unless weight decay is given and has acted, a plateau before a "
+    "late transition looks the same: log the norm of the weights, give --weight-decay and "
+    "--time-per-step, or train to several times 1 / (learning rate x weight decay) in steps"
+)
 
 # The same for a log. Its reader has a training script, and no fields of an experiment.
 _NEXT_OF_LOG: dict[tuple[str, bool], str] = {
@@ -172,10 +178,8 @@ _NEXT_OF_LOG: dict[tuple[str, bool], str] = {
     "weight decay",
     ("gradual", False): "train for longer until the test score settles",
     ("improved", False): "train for longer: the test score still changes",
-    ("improved", True): "the scores no longer change: log the norm of the weights to see whether a "
-    "longer run could still change them",
-    ("unchanged", True): "the scores no longer change: log the norm of the weights to see whether "
-    "a longer run could still change them",
+    ("improved", True): _PLATEAU,
+    ("unchanged", True): _PLATEAU,
     ("unchanged", False): "train for longer: the curves still change, and so may the score",
     ("untrained", True): "the scores no longer change: lower the weight decay, or use a model that "
     "can fit the data",

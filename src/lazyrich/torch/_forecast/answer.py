@@ -51,6 +51,8 @@ class TorchForecast:
     def __str__(self) -> str:
         steps = {"step_fit": self.step_fit, "step_kernel_end": self.step_kernel_end}
         known = {name: number(step) for name, step in steps.items() if not math.isnan(step)}
+        if "step_kernel_end" in known and "step_fit" not in known:
+            known = {"step_fit": "not known", **known}
         if not math.isnan(self.step50):
             known["step50"] = f"{number(self.step50)}, from {interval(self.step50_interval)}"
         return rows(

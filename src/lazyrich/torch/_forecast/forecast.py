@@ -17,6 +17,7 @@ from ...dynamics import GradientFlow
 from ...dynamics._method import start_radius
 from ...experiments import Experiment
 from ...forecasts import Forecast, forecast as forecast_of
+from ...forecasts.caveats import FIT_UNKNOWN
 from ...forecasts.conclude import TIMES_HOLD
 from ...forecasts.options import How
 from ...forecasts.verdict import Reason, confidence_of
@@ -37,7 +38,8 @@ from .pilots import forecast_by_pilots
 _MOST = 20_000
 # The horizon with weight decay, in units of 1/lambda, if none is given.
 _HORIZON = 10.0
-_SOLVE = "Solve the transition (passage='solved')."
+_SOLVE = "Solve the transition (passage='solved'): it gives the outcome and step50."
+_FIT = " For step_fit, which is not known, simulate `experiment` or follow the training."
 # Inputs on which the degree is measured.
 _FEW = 8
 
@@ -253,8 +255,11 @@ def _in_steps(
         name=experiment.name,
         verdict=found.verdict,
         confidence=confidence,
-        reasons=(*(reason.text for reason in extra), *reasons),
-        advice=found.advice if solved or found.verdict != "cannot_say" else _SOLVE,
+        reasons=tuple(
+            text.replace(FIT_UNKNOWN, "step_fit is not known", 1)
+            for text in (*(reason.text for reason in extra), *reasons)
+        ),
+        advice=_advice(found, solved=solved),
         step_fit=found.t_fit / unit,
         step_kernel_end=found.t_kernel_end / unit,
         step50=t50 / unit,
@@ -263,6 +268,12 @@ def _in_steps(
         flow=found,
         experiment=experiment,
     )
+
+
+def _advice(found: Forecast, *, solved: bool) -> str:
+    if solved or found.verdict != "cannot_say":
+        return found.advice
+    return _SOLVE + (_FIT if math.isnan(found.t_fit) else "")
 
 
 def _unknown(experiment: Experiment) -> TorchForecast:

@@ -8,6 +8,12 @@ Regime = Literal["lazy", "between", "rich", "unknown"]
 Norm = Literal["falls", "held", "still", "rises", "unknown"]
 
 _GENERALISES = ("grokked", "immediate", "gradual")
+_PILOTS = (
+    'ask pilots whether it generalises: monitor.forecast(passage="pilot", steps=N) with the number '
+    "of steps still planned, for 19 to 44 % of their cost"
+)
+# Weight decay times the sum of learning rates that a plateau can last.
+_LONG = 10.0
 
 
 @dataclass
@@ -21,6 +27,8 @@ class Facts:
     - `learns`, whether the kernel's alignment with the labels rose; `stuck`, whether most samples
         give no gradient; `lost`, whether a fit is lost at the end; `exploded`, the loss.
     - `until`, words for the step by which the test accuracy passes its level, if that is ahead.
+    - `sure`, whether `remaining` has a verdict; `later`, whether it can have one later; `piloted`,
+        whether pilots can give one now.
     - `num_test`, the number of test samples.
     """
 
@@ -37,6 +45,9 @@ class Facts:
     lost: bool = False
     exploded: bool = False
     until: str = ""
+    sure: bool = False
+    later: bool = False
+    piloted: bool = False
     num_test: int = 0
 
 
@@ -61,8 +72,12 @@ def _by_outcome(facts: Facts) -> list[str]:
         return ["raise the learning rate if the training should go on"]
     if facts.outcome in ("unscored", "untrained", "misgrokked"):
         return [_of_no_gain(facts)]
-    on = f"train to {facts.until}, with random labels as a control: the test margins grow"
-    return [on] if facts.until else _by_regime(facts)
+    # What has arrived, or cannot leave the lazy regime, has its own advice.
+    ended = facts.arrived or (facts.regime == "lazy" and facts.decay == 0)
+    pilots = [_PILOTS] if facts.piloted and (facts.until or not ended) else []
+    on = f"train to {facts.until}, with random labels as a control: "
+    on += "the test margins grow" if facts.sure else "the step holds only if it generalises at all"
+    return [*pilots, *([on] if facts.until else _by_regime(facts))]
 
 
 def _of_no_gain(facts: Facts) -> str:
@@ -84,10 +99,20 @@ def _by_regime(facts: Facts) -> list[str]:
     if facts.arrived:
         return ["a longer run changes little: more data, or another weight decay"]
     if facts.settled:
-        return ["more training data, or another weight decay: scores and norm have settled"]
-    if facts.norm in ("falls", "held", "rises"):
-        return ["wait until the norm settles"]
-    return ["wait until the scores settle"]
+        return _of_plateau(facts)
+    what = "norm" if facts.norm in ("falls", "held", "rises") else "scores"
+    if facts.later:
+        changes = "changes" if what == "norm" else "change"
+        return [f"train on, and ask again later: the {what} still {changes}"]
+    return [f"wait until the {what} {'settles' if what == 'norm' else 'settle'}"]
+
+
+def _of_plateau(facts: Facts) -> list[str]:
+    found = ["more training data, or another weight decay: scores and norm have settled"]
+    if facts.later and facts.decay > 0 and not facts.acted >= _LONG:
+        words = f"or train on to λt = {_LONG:g}: a plateau can last as long, and λt is"
+        found.append(f"{words} {facts.acted:.2g}")
+    return found
 
 
 def _of_lazy(facts: Facts) -> list[str]:

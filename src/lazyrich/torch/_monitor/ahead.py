@@ -2,8 +2,18 @@
 
 import xarray as xr
 
-from ...forecasts.remaining import Remaining
+from ...forecasts.remaining import Remaining, margins_now
 from ...records.transition import thresholds_of
+
+
+def margins(record: xr.Dataset, evidence: dict[str, float]) -> list[str]:
+    """How the test margins move, which they do long before the test accuracy; or nothing."""
+    found = margins_now(record)
+    if found is None:
+        return []
+    evidence |= {"test_margin_ratio": found.z, "test_margin_rate": found.slope}
+    words = f"The standardised test margin {found.trend}: it is {found.z:.2f}, and changes by"
+    return [f"{words} {found.slope:.2f} for each factor of e in time."]
 
 
 def is_ahead(found: Remaining) -> bool:
@@ -17,7 +27,8 @@ def ahead(found: Remaining, record: xr.Dataset, evidence: dict[str, float]) -> l
         return []
     evidence |= {"step_half": found.t_half, "step_test": found.t_test}
     sure = found.verdict != "cannot_say"
-    begin = "The" if sure else "If the test margins go on growing, the"
+    doubt = "If it generalises at all, and the test margins go on growing, the"
+    begin = "The" if sure else doubt
     parts = (
         []
         if not found.t_half > found.now
