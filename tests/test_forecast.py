@@ -497,6 +497,35 @@ def test_completion_groks_when_forecast():
 
 
 @pytest.mark.slow
+def test_a_constant_is_not_relied_on_where_decay_leaves_a_loss():
+    strong = COMPLETION.with_changes({"weight_decay": 1e-2})
+    found = lr.forecast(strong, passage="calibrated")
+    (said,) = (text for text in found.reasons if text.startswith("weight decay leaves"))
+    run = lr.simulate(strong)
+    left = run["train_loss"].values[-1] / run["blank_loss"].item()
+    # To first order in decay, which is too large here.
+    assert 100 * left < float(said.split()[3]) < 1.4 * 100 * left
+    assert found.confidence == "low"
+    assert not any("weight decay leaves" in text for text in lr.forecast(COMPLETION).reasons)
+    # At the end of a run that loses its fit the scores are not those of the rich predictor.
+    lost = lr.forecast(COMPLETION.with_changes({"weight_decay": 0.1}), passage="calibrated")
+    assert lost.verdict == "none"
+    assert lost.late == {}
+
+
+def test_equal_inputs_with_other_labels_are_told():
+    x = np.random.default_rng(0).normal(size=(12, 5))
+    y = np.where(np.arange(12) % 2, 1.0, -1.0)
+    task = lr.tasks.Arrays(
+        x_train=np.concatenate([x, x[:3], x[:2]]), y_train=np.concatenate([y, -y[:3], y[:2]]),
+        x_test=x, y_test=y,
+    )  # fmt: skip
+    found = lr.forecast(lr.Experiment(task=task, weight_decay=1e-2, t1=10.0))
+    assert any(text.startswith("3 training samples have the inputs") for text in found.reasons)
+    assert str(found).count("–, from") == 0
+
+
+@pytest.mark.slow
 def test_without_decay_features_end_the_kernel_phase():
     # The true flow leaves its twin where I = 1 says, and not before.
     experiment = lr.Experiment(
@@ -682,8 +711,15 @@ def test_two_test_samples_decide_where_the_score_stands_still():
     assert events.final_score == 1.0
     assert events.t50 == pytest.approx(14)
     narrow = (events.t50 * 0.97, events.t50 * 1.03)
-    assert with_grain(narrow, course, events, 0.01) == pytest.approx((12 * 0.97, 22 * 1.03))
-    assert with_grain(narrow, course, events, 0.0) == pytest.approx(narrow)
+    wide, reasons = with_grain(narrow, course, events, 0.01)
+    assert wide == pytest.approx((12 * 0.97, 22 * 1.03))
+    assert reasons == []
+    assert with_grain(narrow, course, events, 0.0)[0] == pytest.approx(narrow)
+    # Of 25 samples, two are the whole change from t = 10 on.
+    wide, reasons = with_grain(narrow, course, events, 0.12)
+    assert wide[1] > 2 * wide[0]
+    assert confidence_of(reasons) == "medium"
+    assert reasons[0].text.endswith("use more test samples")
 
 
 def test_a_score_that_changes_in_steps_has_a_wide_interval():

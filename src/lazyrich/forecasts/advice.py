@@ -94,7 +94,7 @@ def _of_word(verdict: Verdict, low: float, high: float, horizon: Horizon) -> str
         then = "a longer run has no effect" if horizon.is_end else f"or raise {horizon.name}"
         return f"Use more training samples or another model{':' if horizon.is_end else ','} {then}."
     if math.isnan(high):
-        text = "Stop at the fit: the test score does not change later. For a delay,"
+        text = "Expect no delay: after the fit the test score hardly changes. For a delay,"
         return f"{text} {horizon.larger}."
     until = horizon.shown(2 * high)
     return f"Stop at {until}: no change follows. For a longer delay, {horizon.larger}."

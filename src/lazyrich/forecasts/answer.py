@@ -84,7 +84,9 @@ class Forecast:
             next=self.advice,
             t_kernel_end=number(self.t_kernel_end),
             t50=f"{number(self.t50)}, from {interval(self.t50_interval)}"
-            + (condition_of_t50(self.verdict) if self.t50 > 0 else ""),
+            f"{condition_of_t50(self.verdict)}"
+            if self.t50 > 0
+            else number(self.t50),
             because=self.reasons[0] if self.reasons else "",
         )
 

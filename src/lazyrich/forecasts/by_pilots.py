@@ -111,7 +111,8 @@ def conclude_by_pilots(
         low, t50, high = (mean * math.exp(k) for k in (family.low, family.middle, family.high))
         interval, steps = with_steps((low, high), nearest.course, nearest.events, _MARGIN)
         if thresholds.loss is None:
-            interval = with_grain(interval, nearest.course, nearest.events, nearest.grain)
+            interval, few = with_grain(interval, nearest.course, nearest.events, nearest.grain)
+            steps += few
         read = " and ".join(f"{p.events.t50:.4g} at factor {p.factor}" for p in dated)
         about = f"; {family.source} measure its error"
         if family.known:

@@ -17,8 +17,12 @@ _NOT_LAZY = 0.3
 # The value of lambda t below which the decay of a model without a degree is a perturbation.
 _LITTLE_DECAY = 0.1
 _NO_DEGREE = "the model is not homogeneous"
+# Runs that calibrate regressions keep less than this part of the loss of zero outputs at their end.
+_LEFT = 0.01
 # Outputs at time 0 below this size, relative to the labels, are taken as zero.
 _ZERO = 1e-6
+# The largest number of inputs, samples times their length, that are compared with each other.
+_MANY = 10_000_000
 FIT_UNKNOWN = "t_fit is not known"
 """The beginning of the reason for a forecast without the time of the fit."""
 
@@ -43,6 +47,20 @@ def caveats_of_dynamics(experiment: Experiment, phase: KernelPhase) -> list[Reas
         text += "fewer samples may help"
         found.append(Reason(2, text))
     return found
+
+
+def caveats_of_data(problem: Problem) -> list[Reason]:
+    """If equal training inputs have different labels."""
+    x, y = np.asarray(problem.train.x), np.asarray(problem.train.y)
+    if x.size > _MANY:
+        return []
+    _, first, which = np.unique(x, axis=0, return_index=True, return_inverse=True)
+    differs = y != y[first[np.ravel(which)]]
+    num = int(np.sum(differs.reshape(len(y), -1).any(axis=1)))
+    if not num:
+        return []
+    text = f"{num} training samples have the inputs of another one and another label, so not all "
+    return [Reason(0, f"{text}of them can be fitted")]
 
 
 def caveats_of_model(experiment: Experiment, until: float) -> list[Reason]:
@@ -110,6 +128,7 @@ class RichEnd:
 
     def __init__(self, problem: Problem, rich: Predictor | None):
         self.norm, self.collapses, self.train_loss = math.nan, False, math.nan
+        self._left = 0.0  # the part of the loss of zero outputs that decay leaves to a regression
         decay, degree, loss = float(problem.weight_decay), problem.model.homogeneity, problem.loss
         if rich is None:
             return
@@ -127,6 +146,7 @@ class RichEnd:
             # By convexity the loss is at most the loss at zero weights, where the estimate fails.
             self.train_loss = min(0.5 * bend * float(np.mean(residual**2)), at_zero)
             self.collapses = self.train_loss >= at_zero
+            self._left = self.train_loss / at_zero if at_zero > 0 else 0.0
         elif degree is not None and rich.objective > 0:
             # If all margins are r times the largest margin at unit norm, |theta|^2 = r^(2/L).
             sizes = np.geomspace(1e-6, 1e9, 3001)
@@ -144,6 +164,12 @@ class RichEnd:
             return [Reason(2, text)]
         if norm <= self.norm:
             text = f"the initial norm {norm:.3g} is not above the final norm {self.norm:.3g}"
+            return [Reason(2, text)]
+        if self._left > _LEFT:
+            text = (
+                f"weight decay leaves {100 * self._left:.2g} % of the loss of zero outputs, more "
+            )
+            text += "than in the calibration runs, so t50 may be wrong"
             return [Reason(2, text)]
         return []
 

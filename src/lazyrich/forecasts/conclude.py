@@ -14,6 +14,7 @@ from .by_family import calibrated, end_by_family
 from .calibration import Family
 from .caveats import (
     RichEnd,
+    caveats_of_data,
     caveats_of_dynamics,
     caveats_of_end,
     caveats_of_model,
@@ -77,6 +78,7 @@ def conclude(
     if predictions.phase.solved.ending == UNRESOLVED:
         return _unresolved(family, predictions)
     caveats = caveats_of_dynamics(experiment, predictions.phase)
+    caveats += caveats_of_data(predictions.phase.problem)
     moved = predictions.moved(experiment.t1)
     if predictions.is_exact:
         return _by_kernel_flow(experiment, family, predictions, thresholds, caveats)
@@ -139,8 +141,8 @@ def _by_kernel_flow(
     interval = (t50 * math.exp(-_READ), t50 * math.exp(_READ))
     if thresholds.loss is None:
         interval, steps = with_steps(interval, shown, events, _slack_of(predictions))
-        interval = with_grain(interval, shown, events, predictions.grain)
-        reasons += steps
+        interval, few = with_grain(interval, shown, events, predictions.grain)
+        reasons += steps + few
     late = {"predictor": "the end of the kernel flow", **states["late"]}
     after = held_after(events) if thresholds.loss is None else 1.0
     return Conclusion(verdict, outcome, t50, interval, family, reasons, early, late, after)
@@ -170,8 +172,8 @@ def with_steps(
 
 def with_grain(
     interval: tuple[float, float], course: Course, events: Transition, grain: float
-) -> tuple[float, float]:
-    """The interval of $t_{50}$, widened to the times at which two test samples more or less decide.
+) -> tuple[tuple[float, float], list[Reason]]:
+    """The interval of $t_{50}$, widened to the times at which two test samples decide; the reason.
 
     An accuracy can be exactly at half of its change for some time. One sample is for the score, one
     for the plateau, which decides where half of the change is.
@@ -181,7 +183,12 @@ def with_grain(
     first, last = course.around_half(events, 2 * grain)
     below, above = (end / events.t50 for end in interval)
     # NaN, for a score that does not change, is never smaller or larger.
-    return min(interval[0], first * below), max(interval[1], last * above)
+    wide = min(interval[0], first * below), max(interval[1], last * above)
+    if not last > _STEPS * first:
+        return wide, []
+    text = "two test samples decide whether half of the change is passed at "
+    text += f"{events.at_time(first)} or {events.at_time(last)}: use more test samples"
+    return wide, [Reason(1, text)]
 
 
 def _by_solving(
@@ -207,7 +214,8 @@ def _by_solving(
     around = solved.interval(family.error)
     interval, steps = with_steps(around, solved.course, events, _MARGIN)
     if thresholds.loss is None:
-        interval = with_grain(interval, solved.course, events, predictions.grain)
+        interval, few = with_grain(interval, solved.course, events, predictions.grain)
+        steps += few
     reasons += steps
     return Conclusion(
         verdict, events.outcome, events.t50, interval, family, reasons, predictions.early, late,
@@ -285,9 +293,9 @@ def _by_predictors(
         why += [Reason(1, text), *steps]
     else:
         why += reasons
-    return Conclusion(
-        verdict, outcome, t50, interval, family, why, predictions.early, predictions.late
-    )
+    # The rich predictor is not the end of a run that loses its fit.
+    late = {} if events[0].outcome == "collapsed" else predictions.late
+    return Conclusion(verdict, outcome, t50, interval, family, why, predictions.early, late)
 
 
 def _direction(events: Transition, thresholds: Thresholds) -> int:

@@ -40,7 +40,7 @@ def condition_of_t50(verdict: str) -> str:
     """A few words on what the time of a verdict means if no change is predicted; else empty."""
     return {
         "cannot_say": " if the test score changes",
-        "none": " for a change of the test score that is no generalisation",
+        "none": "; the test score changes then, but the net does not generalise",
     }.get(verdict, "")
 
 

@@ -7,6 +7,7 @@ from .._core.errors import InputError
 from ..records.reclassify import reclassify
 from ..records.transition import Thresholds
 from ..sweeps._store import Store, assemble
+from ..sweeps.forecasts import with_stored_forecasts
 from ._result import PanelResult, compare, counts_of
 
 
@@ -29,7 +30,7 @@ def sweeps_of(
         if "time" not in dataset or not dataset["time"].notnull().any():
             warnings.warn(f"sweep {digest} has no runs yet", stacklevel=2)
             continue
-        dataset = reclassify(dataset, thresholds)
+        dataset = with_stored_forecasts(reclassify(dataset, thresholds), opened)
         name = _file_name(sweep.experiment.name, digest, {result.name for result in results})
         rows = compare(sweep.experiment.published, dataset)
         results.append(PanelResult(name, sweep, dataset, counts_of(dataset), rows, []))

@@ -7,7 +7,6 @@ from ._execution import (
 from ._store import (
     Status as Status,
     consolidate as consolidate,
-    open_store as open_store,
     status as status,
 )
 from ._sweep import MAX_BYTES as MAX_BYTES, MAX_RUNS as MAX_RUNS, Sweep as Sweep
@@ -26,3 +25,4 @@ from .forecasts import (
     forecast_runs as forecast_runs,
     forecast_scores as forecast_scores,
 )
+from .opening import open_store as open_store

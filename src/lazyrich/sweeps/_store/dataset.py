@@ -29,23 +29,10 @@ _CHUNK_BYTES = 2**20
 WORDS = {"outcome": "how the run came out", "ending": "how the solve ended"}
 
 
-def open_store(
+def open_runs(
     store: str | os.PathLike[str], sweep: str | Sweep | None = None, *, curves: bool = True
 ) -> xr.Dataset:
-    """All runs of a store, labelled by the keys that vary.
-
-    - **Takes** `store`, a path or an fsspec URL; `sweep`, one of its sweeps or its name, by
-        default the runs of all sweeps; `curves`, whether to read the records over time as well.
-    - **Returns** for one sweep a dataset over its axes: `outcome` and `ending`, strings, with
-        `missing` for runs that were not done; times and other numbers, NaN if undefined;
-        `experiment_hash`; `time` and each probe over the axes and `record`, NaN after a run's
-        end. For several sweeps the same over `run`, with each varied key as a coordinate.
-    - **Raises** [`InputError`][lazyrich.InputError] if there is no store or no such sweep, or if
-        the dataset has more than 4 GiB: then [`consolidate`][lazyrich.consolidate] writes it in
-        pieces.
-
-    A warning names damaged files, and their runs are missing. Nothing in a store is executed.
-    """
+    """What [`open_store`][lazyrich.open_store] returns, without forecasts."""
     opened = Store(store)
     sweeps = _chosen(opened, sweep)
     datasets = [assemble(opened, one, curves=curves) for one in sweeps.values()]
