@@ -75,7 +75,7 @@ def _by_outcome(facts: Facts) -> list[str]:
     # What has arrived, or cannot leave the lazy regime, has its own advice.
     ended = facts.arrived or (facts.regime == "lazy" and facts.decay == 0)
     pilots = [_PILOTS] if facts.piloted and (facts.until or not ended) else []
-    on = f"train to {facts.until}, with random labels as a control: "
+    on = f"{'or ' if pilots else ''}train to {facts.until}, with random labels as a control: "
     on += "the test margins grow" if facts.sure else "the step holds only if it generalises at all"
     return [*pilots, *([on] if facts.until else _by_regime(facts))]
 
