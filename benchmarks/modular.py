@@ -3,13 +3,14 @@ r"""How the time of modular addition depends on its size, and how well a law for
 python benchmarks/modular.py STORE [PART ...]
 
 Two-layer ReLU nets learn addition modulo p by gradient flow. Of each run
-$D = \lambda t_{50} - \log (\lVert\theta_0\rVert / \lVert\theta_\text{end}\rVert)$ is read, with the
-norm of the end from `lazyrich.forecasts.norm_clock.end_norm`. The runs of the part `calibrating`,
-p = 19 to 31, give the margin and, by least squares of $\log D$, the numbers of `calibration.toml`.
+$\kappa = \lambda t_{50} - \log (\lVert\theta_0\rVert / \lVert\theta_\text{end}\rVert)$ is read,
+with the norm of the end from `lazyrich.forecasts.norm_clock.end_norm`. The runs of the part
+`calibrating`, p = 19 to 31, give the margin and, by least squares of $\log \kappa$, the numbers of
+`calibration.toml`.
 The parts `held out` (p = 29 to 59), `few pairs` and `controls` (random labels, other operations, a
 decay near and above the collapse) compare forecasts with runs. The part `published` forecasts the
 panels 2b and 2c of Lyu et al. (p = 97) and runs nothing. Without PART all of them.
-`modular_predictions.json` has the times that were predicted for most held-out runs before any of
+`modular_predictions.json` has the times that were predicted for all held-out runs before any of
 them was run. Writes `modular.json`. What STORE holds is not run again.
 """
 
@@ -31,6 +32,8 @@ from lazyrich.sweeps.forecasts import is_right
 
 FAMILY = families()["MLP on ModularArithmetic"]
 _GENERALISED = ("grokked", "gradual", "improved")
+# Up to this decay the smallest and largest margin are printed.
+_WEAK = 3e-3
 Cells = tuple[tuple[float, float], ...]
 
 
@@ -90,7 +93,8 @@ OTHERS = ((30.0, 5e-4), (3.0, 1e-3))
 FIRST = (0,)
 KINDS = (
     Kind("calibrating", 19, 0.8, 76, FOUR),
-    Kind("calibrating", 19, 0.8, 128, TWO),
+    Kind("calibrating", 19, 0.8, 128, TWO[1:]),
+    Kind("calibrating", 19, 0.8, 128, TWO[:1], FIRST),
     Kind("calibrating", 19, 0.8, 152, FOUR),
     Kind("calibrating", 19, 0.8, 304, FOUR),
     Kind("calibrating", 23, 0.8, 92, FOUR),
@@ -123,7 +127,7 @@ KINDS = (
 
 @dataclass(frozen=True)
 class Result:
-    """A run: `value`, its D; what came, and what was forecast."""
+    """A run: `value`, its kappa; what came, and what was forecast."""
 
     p: int
     share: float
@@ -175,9 +179,13 @@ def margin_of(norm: float, num_outputs: int, decay: float) -> float:
 
 
 def law(rows: Sequence[Result]) -> dict[str, Any]:
-    """The margin, and the exponents and the middle by least squares of log D; its residual."""
+    """The margin, and the exponents and the middle by least squares of log kappa; its residual.
+
+    A run that does not generalise, or has no positive kappa, is not used and is in `left out`.
+    """
     names = tuple(FAMILY.powers)
     some = [row for row in rows if row.value > 0 and row.outcome in _GENERALISED]
+    margins = [row.margin for row in some if row.decay <= _WEAK]
     logs = [[math.log(descriptors(row)[x] / FAMILY.reference[x]) for x in names] for row in some]
     design = np.column_stack([np.ones(len(some)), np.array(logs)])
     values = np.log([row.value for row in some])
@@ -190,19 +198,22 @@ def law(rows: Sequence[Result]) -> dict[str, Any]:
     ]
     return {
         "runs": len(some),
+        "left out": [asdict(row) for row in rows if row not in some],
         "margin": float(np.nanmedian([row.margin for row in some])),
+        "margins at weak decay": [float(np.nanmin(margins)), float(np.nanmax(margins))],
+        "margins at strong decay": [row.margin for row in some if row.decay > _WEAK],
         "powers": dict(zip(names, map(float, best[1:]), strict=True)),
         "middle": math.exp(best[0]),
         "low": math.exp(best[0] + low),
         "high": math.exp(best[0] + high),
-        "residual of log D": float(np.std(off)),
+        "residual of log kappa": float(np.std(off)),
         "error of t50, median": float(np.median(np.abs(times))),
         "error of t50, nine in ten": float(np.quantile(np.abs(times), 0.9)),
     }
 
 
 def descriptors(row: Result) -> dict[str, float]:
-    """The numbers on which D depends."""
+    """The numbers on which kappa depends."""
     collapse = 2 * FAMILY.margin * (row.p - 1) / row.p**2
     return {
         "width": row.width / row.p,
@@ -266,8 +277,9 @@ def main(store: str, names: Sequence[str]) -> None:
         rows = []
         for kind in KINDS:
             if kind.part == part:
-                rows += [*results(kind, store)]
-                print(*(json.dumps(asdict(row)) for row in rows[-len(kind.cells) :]), sep="\n")
+                made = [*results(kind, store)]
+                rows += made
+                print(*(json.dumps(asdict(row)) for row in made), sep="\n")
         found[part] = {"runs": [asdict(row) for row in rows], "scores": scores(rows)}
         if part == "calibrating":
             found["law"] = law(rows)

@@ -367,7 +367,7 @@ def test_a_constant_is_not_relied_on_for_other_data():
     assert not found.family.known
     assert "(|w|_1 / |w|_2)^2 of the rich predictor is" in found.family.source
     assert (
-        "training outputs per parameter is 0.375, in those runs 0.001 to 0.06"
+        "training outputs per parameter is 0.375, the constant is used from 0.001 to 0.06"
         in found.family.source
     )
     if np.isfinite(found.t50):

@@ -9,11 +9,13 @@ import scipy.optimize
 
 import lazyrich as lr
 from lazyrich._run.prepared import prepare
+from lazyrich.forecasts.by_family import end_by_family
 from lazyrich.forecasts.calibration import Family, families, family_of
 from lazyrich.forecasts.norm_clock import end_norm, norm_clock
 from tests.helpers import in_double
 
 FAMILY = families()["MLP on ModularArithmetic"]
+LIKE = {"share": 0.8, "width": 8.0, "norm": 190.0}
 
 
 def addition(p=11, share=0.85, width=88, **fields):
@@ -43,6 +45,9 @@ def test_the_norm_of_the_end_is_zero_from_the_collapse_on():
     at_collapse = 2 * margin / c * (c - 1) / c
     assert end_norm(margin, c, 0.99 * at_collapse) > 0
     assert math.isnan(end_norm(margin, c, 1.01 * at_collapse))
+    # One output is above no other.
+    assert math.isnan(end_norm(margin, 1, 0.0))
+    assert not FAMILY.at(math.nan, 60, {"outputs": 1.0, "decay": math.nan, **LIKE}).collapses
 
 
 @pytest.mark.parametrize(
@@ -111,10 +116,14 @@ def test_verdicts_of_modular_arithmetic():
     assert found.t50 == pytest.approx(t50, rel=1e-6)
     assert found.t50_interval[0] > 10 * found.t_fit
     # Random labels, and a decay at which the loss has no minimum but zero parameters.
-    for fields in ({"random": True}, {"weight_decay": 0.02}):
+    for fields, advice in (
+        ({"random": True}, "Nothing to learn"),
+        ({"weight_decay": 0.02}, "Lower weight_decay: it is so strong"),
+    ):
         control = said(**fields)
         assert control.verdict == "none"
         assert math.isnan(control.t50)
+        assert control.advice.startswith(advice)
     # No runs of this operation.
     assert said(operation="x2_plus_xy").verdict == "cannot_say"
 
@@ -135,12 +144,42 @@ def test_outside_of_its_runs_the_family_is_not_known(changed, known):
     assert FAMILY.on("CrossEntropy", like | changed).known == known
 
 
-def test_only_nets_of_degree_two_have_this_margin():
+@pytest.mark.parametrize(
+    ("t_fit", "interval", "verdict", "cause"),
+    [
+        (10.0, (100.0, 200.0), "grok", "rises above chance"),
+        (30.0, (100.0, 200.0), "immediate", "rises above chance"),
+        (
+            15.0,
+            (100.0, 200.0),
+            "cannot_say",
+            "the time of the fit, 150, is in the interval",
+        ),
+        (math.nan, (100.0, 200.0), "cannot_say", "the time of the fit is not known"),
+    ],
+)
+def test_a_verdict_of_similar_runs_names_its_cause(t_fit, interval, verdict, cause):
+    known = FAMILY.at(math.nan, 60, {"outputs": 23.0, "decay": 0.02, **LIKE})
+    thresholds = lr.Thresholds()
+    found = end_by_family(addition(23), known, t_fit, interval, thresholds)
+    assert found.verdict == verdict
+    assert cause in found.reason.text
+    other = known.on("Squared", {**LIKE, "outputs": 23.0, "decay": 0.02, "supply": 3.8})
+    unknown = end_by_family(addition(23), other, t_fit, interval, thresholds)
+    assert unknown.verdict == "cannot_say"
+    assert "the direction of a change is unknown" in unknown.reason.text
+
+
+def test_only_relu_nets_that_start_at_zero_have_this_margin():
     for operation in ("addition", "subtraction", "multiplication"):
         assert family_of(addition(19, operation=operation), "grok") == FAMILY
     net = lr.models.MLP(widths=(9,), outputs=19, zero_last=True)
     for changes in (
         {"model": net.model_copy(update={"activation": "quadratic"})},
+        {"model": net.model_copy(update={"activation": "leaky_relu"})},
+        {"model": net.model_copy(update={"activation": "identity"})},
+        {"model": net.model_copy(update={"zero_last": False})},
+        {"model": net.model_copy(update={"bias": False})},
         {"model": net.model_copy(update={"output_scale": 2.0})},
         {"model": net.model_copy(update={"parametrisation": "mean_field"})},
         {"loss": lr.losses.Squared()},

@@ -271,7 +271,7 @@ def test_a_number_that_is_not_known_is_not_given(found):
     assert any("t50" in reason for reason in answer.flow.reasons)
     assert not any(line.startswith("step50") for line in str(answer).splitlines())
     assert "solved" in answer.advice
-    fit_is_said = any("step_fit is not known" in reason for reason in answer.reasons)
+    fit_is_said = any("time of the fit is not known" in reason for reason in answer.reasons)
     assert fit_is_said == ("step_fit" in answer.advice) == math.isnan(answer.step_fit)
     assert any(line.startswith("step fit") for line in str(answer).splitlines())
     assert answer.summary()["step50"] is None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ..experiments.experiment import Experiment
 from .verdict import Confidence, Verdict
 
+_NO_SIGNAL = "Nothing to learn: this is the control of a run with true labels."
 _UNSCORED = "Judge by the loss (threshold loss=VALUE): constant labels have no score."
 
 
@@ -16,7 +17,8 @@ class Horizon:
 
     - `unit`, what comes before a time, and `digits`, how its number is written;
     - `has_control`, whether random labels can be tried as a control; `larger`, what to change for
-        a delay; `is_end`, whether nothing changes after it.
+        a delay; `is_end`, whether nothing changes after it; `is_control`, whether the task says
+        that its labels are random.
     """
 
     name: str
@@ -27,12 +29,16 @@ class Horizon:
     has_control: bool
     larger: str
     is_end: bool = True
+    is_control: bool = False
 
     @classmethod
     def of(cls, experiment: Experiment) -> "Horizon":
         """The horizon of an experiment."""
-        control, t1 = bool(experiment.task.null_control()), experiment.t1
-        return cls("t1", t1, f"{t1:g}", "t = ", "{:.3g}".format, control, "raise init_scale")
+        control, t1 = experiment.task.null_control(), experiment.t1
+        return cls(
+            "t1", t1, f"{t1:g}", "t = ", "{:.3g}".format, bool(control), "raise init_scale",
+            is_control=control == {},
+        )  # fmt: skip
 
     def shown(self, time: float) -> str:
         """A time with its unit."""
@@ -47,22 +53,28 @@ def advice_of(
     experiment: Experiment,
     *,
     solved: bool,
+    collapses: bool = False,
 ) -> str:
     """The next step for a reader of the forecast.
 
     - **Takes** `interval`, the interval of $t_{50}$; `solved`, whether the transition was solved
-        (`--solve`).
+        (`--solve`); `collapses`, whether weight decay is close to or above that of the collapse.
     """
     if outcome == "unscored":
         return _UNSCORED
-    if verdict == "cannot_say" or confidence == "low":
+    horizon = Horizon.of(experiment)
+    # Both hold without a fit in the kernel phase, for whose lack confidence is low.
+    is_control = verdict == "none" and horizon.is_control
+    is_collapse = verdict == "none" and collapses and not is_control
+    if verdict == "cannot_say" or (confidence == "low" and not is_control and not is_collapse):
         before = "" if verdict == "cannot_say" else " before relying on this verdict"
         if solved:
             return f"Simulate the run (lazyrich run){before}."
         if experiment.dynamics.rescales_gradients:
             return f"Run pilots (lazyrich forecast --pilot, passage='pilot'){before}."
         return f"Solve the transition (lazyrich forecast --solve, passage='solved'){before}."
-    return advice_by_verdict(verdict, outcome, interval, Horizon.of(experiment))
+    said = "collapsed" if is_collapse else outcome
+    return advice_by_verdict(verdict, said, interval, horizon)
 
 
 def advice_by_verdict(
@@ -90,6 +102,8 @@ def _of_word(verdict: Verdict, low: float, high: float, horizon: Horizon) -> str
     if verdict == "misgrok":
         until = horizon.shown(low)
         return f"Stop before {until}, or lower weight_decay: the test score falls later."
+    if verdict == "none" and horizon.is_control:
+        return _NO_SIGNAL
     if verdict == "none":
         then = "a longer run has no effect" if horizon.is_end else f"or raise {horizon.name}"
         return f"Use more training samples or another model{':' if horizon.is_end else ','} {then}."

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from ..experiments.experiment import Experiment
 from ..records.transition import Outcome, Thresholds
 from .calibration import Family
+from .caveats import FIT_UNKNOWN
 from .norm_clock import norm_clock
 from .phase import Clock, KernelPhase
 from .subset import Subsets
 from .verdict import Reason, Verdict
 
-# One minus weight decay over that of the collapse: from this value on the fit is lost. A run of
-# addition modulo 23 at 0.07 loses its fit, and one at 0.27 generalises.
-_COLLAPSED = 0.07
+TIMES_HOLD = "; the times are valid if there is a change"
+"""What a reason adds where the direction of a change is unknown."""
 
 
 def clock_of(family: Family, phase: KernelPhase, subsets: Subsets | None) -> Clock:
@@ -53,20 +53,30 @@ def end_by_family(
     t_fit: float,
     interval: tuple[float, float],
     thresholds: Thresholds,
-) -> End | None:
-    """The end of a run without a rich predictor; None if similar runs do not decide it.
+) -> End:
+    """The end of a run without a rich predictor; `cannot_say` if similar runs do not decide it.
 
     - **Takes** `t_fit`, the time of the fit; `interval`, that of $t_{50}$.
     """
     if experiment.task.null_control() == {}:
         text = "labels are independent of the inputs, so training says nothing about test samples"
         return End("none", None, Reason(0, text))
-    if family.left <= _COLLAPSED:
-        text = "weight decay is so strong that the loss has no minimum but zero parameters, or "
-        text += "nearly so: the fit of the training data is lost"
+    if family.collapses:
+        text = "weight decay is close to or above the value from which zero parameters minimise "
+        text += "the loss: the fit of the training data is lost"
         return End("none", None, Reason(0, text))
-    least, (low, high) = thresholds.delay * t_fit, interval
-    if family.verdict == "cannot_say" or not family.known or not (least <= low or high < least):
-        return None
-    text = "all runs of the calibration within the same ranges generalise"
-    return End(family.verdict if least <= low else "immediate", None, Reason(0, text))
+    if family.verdict == "cannot_say" or not family.known:
+        text = "no rich predictor is computed for this model, so the direction of a change is "
+        return End("cannot_say", None, Reason(1, f"{text}unknown{TIMES_HOLD}"))
+    return _by_delay(family.verdict, thresholds.delay * t_fit, interval)
+
+
+def _by_delay(verdict: Verdict, least: float, interval: tuple[float, float]) -> End:
+    """The end of a run whose test score rises: late, from the time `least` on, or earlier."""
+    rises, (low, high) = "the test score of all calibration runs rises above chance", interval
+    if least <= low or high < least:
+        return End(verdict if least <= low else "immediate", None, Reason(0, rises))
+    text = f"the threshold delay times the time of the fit, {least:.3g}, is in the interval of t50"
+    why = FIT_UNKNOWN if math.isnan(least) else text
+    text = f"{rises}, but whether it does so late is unknown: {why}"
+    return End("cannot_say", None, Reason(1, text))

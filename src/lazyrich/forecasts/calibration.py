@@ -8,6 +8,7 @@ from typing import Any
 
 from .._core.toml import parse_toml
 from ..experiments.experiment import Experiment
+from ..models import MLP
 from .norm_clock import end_norm
 from .phase import Clock
 from .verdict import Verdict
@@ -35,6 +36,9 @@ _ERROR = 0.03
 _WIDE = 1.5
 # The least distance from the collapse at which its effect is evaluated.
 _LEAST = 0.01
+# At or below this value of one minus weight decay over that of the collapse the fit is lost: in
+# addition modulo 23 it is lost at 0.067 and kept at 0.27.
+_COLLAPSED = 0.07
 # The number of training samples at which constants are given.
 _SAMPLES = 60
 
@@ -67,12 +71,12 @@ class Family:
     - `verdict`: the verdict on runs inside `ranges` for which no rich predictor is computed, from
         the outcomes of the calibration runs; `cannot_say` if these do not decide it.
     - `source`: the runs used for the calibration; `known`, whether there are such runs.
-    - `ranges`: the smallest and largest value of each descriptor over those runs, by name. The
-        descriptors are: training samples; training outputs per parameter; isotropy
-        $(\operatorname{tr} K)^2 / (m \lVert K \rVert_F^2)$ of the initial kernel on $m$ outputs;
-        alignment of the labels with this kernel; $\lambda t$ at the fit; test score on the kernel
-        plateau; $k$; and the effective number of weights, or the effective rank, of the rich
-        predictor.
+    - `ranges`: for each descriptor, by name, the range in which the constant is used; by default
+        that of the runs. The descriptors are: training samples; training outputs per parameter;
+        isotropy $(\operatorname{tr} K)^2 / (m \lVert K \rVert_F^2)$ of the initial kernel on $m$
+        outputs; alignment of the labels with this kernel; $\lambda t$ at the fit; test score on the
+        kernel plateau; $k$; and the effective number of weights, or the effective rank, of the rich
+        predictor; and those of nets with several outputs, see `descriptors.py`.
     - `losses`: the loss functions of those runs; empty if any loss is accepted.
     """
 
@@ -98,12 +102,12 @@ class Family:
     def on(self, loss: str, like: Mapping[str, float]) -> "Family":
         """The family for data with the descriptors `like`.
 
-        If a descriptor or the loss is outside of the calibration runs, `known` is False and `solve`
-        is True. NaN, an unknown descriptor, is in every range.
+        If a descriptor is outside of its range, or the runs have another loss, `known` is False and
+        `solve` is True. NaN, an unknown descriptor, is in every range.
         """
         here = {**like, **self._by_margin(like)}
         others = [
-            f"{_NAMES[name]} is {here[name]:.3g}, in those runs {low:g} to {high:g}"
+            f"{_NAMES[name]} is {here[name]:.3g}, the constant is used from {low:g} to {high:g}"
             for name, (low, high) in self.ranges.items()
             if here[name] < low or here[name] > high
         ]
@@ -148,6 +152,11 @@ class Family:
         left = max(1 - decay / (2 * self.margin), _LEAST)
         return {"left": left, "start": like["norm"] / end}
 
+    @property
+    def collapses(self) -> bool:
+        """Whether weight decay is close to or above that of the collapse; False if unknown."""
+        return self.left <= _COLLAPSED
+
     def is_wide(self, clock: Clock) -> bool:
         """Whether the ends of the interval of $t_{50}$ differ by more than a factor of 1.5."""
         return clock.when(self.high) > _WIDE * clock.when(self.low)
@@ -185,9 +194,14 @@ def family_of(experiment: Experiment, direction: str) -> Family:
 
 
 def _has_margin(experiment: Experiment) -> bool:
-    """Whether the margins of a classifier are its squared norm times a number."""
-    scaled = experiment.model.alpha_out not in (None, 1.0)
-    return experiment.loss.is_classification and experiment.homogeneity == 2 and not scaled
+    """Whether the model is as in the runs that give the margin: one layer of ReLUs with biases, the
+    last layer zero, and margins that are the squared norm times a number.
+    """
+    model = experiment.model
+    if not isinstance(model, MLP) or not experiment.loss.is_classification:
+        return False
+    is_like = model.activation == "relu" and bool(model.bias) and model.zero_last
+    return is_like and experiment.homogeneity == 2 and model.output_scale == 1
 
 
 def unknown_pilots(factors: Sequence[int]) -> Family:
@@ -206,4 +220,6 @@ def family_of_pilots(experiment: Experiment, factors: Sequence[int]) -> Family:
     theory = experiment.model.theory(experiment.loss.is_classification)
     found = known.get(f"{unknown.name}, {kind}, {theory.family} on {task}", unknown)
     covered = not found.losses or experiment.loss.kind_name() in found.losses
+    if isinstance(experiment.model, MLP) and experiment.model.activation != "relu":
+        return unknown
     return found if covered and not experiment.decays_partly else unknown

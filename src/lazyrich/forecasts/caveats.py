@@ -23,8 +23,8 @@ _LEFT = 0.01
 _ZERO = 1e-6
 # The largest number of inputs, samples times their length, that are compared with each other.
 _MANY = 10_000_000
-FIT_UNKNOWN = "t_fit is not known"
-"""The beginning of the reason for a forecast without the time of the fit."""
+FIT_UNKNOWN = "the time of the fit is not known"
+"""What reasons say of a forecast without the time of the fit."""
 
 
 def caveats_of_dynamics(experiment: Experiment, phase: KernelPhase) -> list[Reason]:
@@ -59,8 +59,8 @@ def caveats_of_data(problem: Problem) -> list[Reason]:
     num = int(np.sum(differs.reshape(len(y), -1).any(axis=1)))
     if not num:
         return []
-    text = f"{num} training samples have the inputs of another one and another label, so not all "
-    return [Reason(0, f"{text}of them can be fitted")]
+    text = f"{num} training samples have the same inputs as another sample and a different label, "
+    return [Reason(0, f"{text}so not all of them can be fitted")]
 
 
 def caveats_of_model(experiment: Experiment, until: float) -> list[Reason]:

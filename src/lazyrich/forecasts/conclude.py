@@ -154,8 +154,6 @@ def _slack_of(predictions: Predictions) -> float:
 
 # The test score changes in steps if the times around half of its change differ by this factor.
 _STEPS = 2.0
-# What a reason adds where the direction of a change is unknown.
-TIMES_HOLD = "; the times are valid if there is a change"
 
 
 def with_steps(
@@ -317,7 +315,7 @@ def _without_end(
     until = phase.times[-1] if math.isnan(predictions.t_end) else predictions.t_end
     text = f"the kernel predictor scores {predictions.scores.early:.3g} on test data"
     end = end_by_family(experiment, family, predictions.t_fit, interval, thresholds)
-    if end is not None:
+    if end.verdict != "cannot_say":
         why = [Reason(0, text), end.reason]
         if end.verdict == "none":
             middle, interval, reasons = math.nan, (math.nan, math.nan), []
@@ -325,15 +323,12 @@ def _without_end(
         text = f"{text}; the kernel flow was solved only up to t = {until:.4g}, not to t1"
         why = [Reason(2, f"{text}, so what follows is unknown")]
     else:
-        text = f"{text}; no rich predictor is computed for this model, so the direction of a change"
-        why = [Reason(1, f"{text} is unknown{TIMES_HOLD}")]
+        why = [Reason(end.reason.weight, f"{text}; {end.reason.text}")]
     why += [*caveats, *caveats_of_model(experiment, until)]
     why += (
         caveats_of_start(experiment, phase) + caveats_of_phase(phase, predictions.t_fit) + reasons
     )
     if predictions.subsets is not None:
         why.append(predictions.subsets.reason)
-    verdict, outcome = ("cannot_say", None) if end is None else (end.verdict, end.outcome)
-    return Conclusion(
-        verdict, outcome, middle, interval, family, why, predictions.early, predictions.late
-    )
+    early, late = predictions.early, predictions.late
+    return Conclusion(end.verdict, end.outcome, middle, interval, family, why, early, late)

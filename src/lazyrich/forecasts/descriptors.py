@@ -38,7 +38,8 @@ def descriptors(
     - `outputs`: the number $c$ of outputs; `share`: the number of training samples over $c^2$;
         `supply`: the same over $c^{3/2}$;
         `width`: the width of a net with one hidden layer over $c$;
-        `decay`: $\lambda c^2 / (c - 1)$; `norm`: that of the initial parameters.
+        `decay`: $\lambda c^2 / (c - 1)$, NaN for one output; `norm`: that of the initial
+        parameters.
     """
     flow, problem = phase.flow, phase.problem
     model, params = problem.model, problem.params
@@ -65,13 +66,14 @@ def _by_outputs(phase: KernelPhase, num_samples: int) -> dict[str, float]:
     problem, f = phase.problem, phase.flow.f_start
     outputs = f.shape[1] if f.ndim == 2 else 1
     layers = problem.model.layer_weights(problem.params)
+    decay = float(problem.weight_decay)
     return {
         "outputs": float(outputs),
         "share": num_samples / outputs**2,
         "supply": num_samples / outputs**1.5,
         "width": len(layers[0]) / outputs if len(layers) == 2 else math.nan,
         "norm": float(problem.model.norm(problem.params)),
-        "decay": float(problem.weight_decay) * outputs**2 / max(outputs - 1, 1),
+        "decay": decay * outputs**2 / (outputs - 1) if outputs > 1 else math.nan,
     }
 
 

@@ -214,7 +214,13 @@ def _said(experiment: Experiment, said: Conclusion, *, solved: bool) -> dict[str
         "outcome": said.outcome,
         "reasons": tuple(reason.text for reason in said.reasons),
         "advice": advice_of(
-            said.verdict, confidence, said.outcome, until, experiment, solved=solved
+            said.verdict,
+            confidence,
+            said.outcome,
+            until,
+            experiment,
+            solved=solved,
+            collapses=said.family.collapses,
         ),
         "t50": said.t50,
         "t50_interval": said.t50_interval,

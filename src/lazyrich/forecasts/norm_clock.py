@@ -14,10 +14,12 @@ def end_norm(margin: float, num_outputs: int, weight_decay: float) -> float:
     If the correct output is above all others by $q = \gamma \lVert\theta\rVert^2$ on every sample,
     with $\gamma =$ `margin` $/ c$, then $\log(1 + (c - 1) e^{-q}) + \lambda q / 2 \gamma$ has its
     minimum at $q = \log ((c - 1)(2\gamma / \lambda - 1))$. NaN if this is not positive: the only
-    minimum is then at zero parameters.
+    minimum is then at zero parameters. NaN for one output, which has no other to be above.
 
     - **Takes** `num_outputs`, $c$.
     """
+    if num_outputs < 2:
+        return math.nan
     gamma = margin / num_outputs
     odds = (num_outputs - 1) * (2 * gamma / weight_decay - 1)
     return math.sqrt(math.log(odds) / gamma) if odds > 1 else math.nan

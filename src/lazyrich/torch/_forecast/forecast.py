@@ -17,8 +17,7 @@ from ...dynamics import GradientFlow
 from ...dynamics._method import start_radius
 from ...experiments import Experiment
 from ...forecasts import Forecast, forecast as forecast_of
-from ...forecasts.caveats import FIT_UNKNOWN
-from ...forecasts.conclude import TIMES_HOLD
+from ...forecasts.by_family import TIMES_HOLD
 from ...forecasts.options import How
 from ...forecasts.verdict import Reason, confidence_of
 from ...forecasts.without_pilots import no_gradient_step
@@ -255,10 +254,7 @@ def _in_steps(
         name=experiment.name,
         verdict=found.verdict,
         confidence=confidence,
-        reasons=tuple(
-            text.replace(FIT_UNKNOWN, "step_fit is not known", 1)
-            for text in (*(reason.text for reason in extra), *reasons)
-        ),
+        reasons=(*(reason.text for reason in extra), *reasons),
         advice=_advice(found, solved=solved),
         step_fit=found.t_fit / unit,
         step_kernel_end=found.t_kernel_end / unit,
