@@ -186,8 +186,8 @@ def nothing():
     pass
 
 
-def with_net(init_params, function=function):
-    model = lr.models.Functions(init_params=init_params, function=function)
+def with_net(init_params, function=function, wrap=lambda net: net):
+    model = wrap(lr.models.Functions(init_params=init_params, function=function))
     return lr.Experiment(task=data, model=model, loss=lr.losses.Squared())
 
 
@@ -249,6 +249,7 @@ MISTAKES = {
     "{'init_scale': (1.0, 10.0)}",
     # Thresholds.
     "lr.transition(record, {'test': 0.9})": f"thresholds = 'dict': {THRESHOLDS}",
+    "lr.transition(record, lr.Thresholds)": f"thresholds = 'the class Thresholds': {THRESHOLDS}",
     "lr.summarise(record, function)": f"thresholds = 'function': {THRESHOLDS}",
     "lr.record([1], {'train_loss': [1], 'test_loss': [1]}, thresholds=0.9)": f"thresholds = 0.9: "
     f"{THRESHOLDS}",
@@ -268,6 +269,9 @@ MISTAKES = {
     "TypeError: nothing() takes 0 positional arguments but 2 were given",
     "lr.simulate(with_net(lambda key, dim: key.size_))": "model = 'Functions': draws no parameters "
     "for 3 inputs: AttributeError: 'PRNGKeyArray' object has no attribute 'size_'",
+    "lr.simulate(with_net(nothing, wrap=lambda net: lr.models.Linearised(model=net)))": "model = "
+    "'Linearised': draws no parameters for 3 inputs: TypeError: nothing() "
+    "takes 0 positional arguments but 2 were given",
     "lr.simulate(with_net(lambda key, dim: X[0], nothing))": "model = 'Functions': fails on inputs "
     "(3, 3): TypeError: nothing() takes 0 positional arguments but 2 were given",
     "lr.simulate(lr.Experiment(task=Pair()))": "task.sample = 'tuple': should be a function that "
@@ -311,6 +315,8 @@ MISTAKES = {
     "one.with_changes({3: 1})": f"changes = 3: {CHANGES}",
     "one.value(3)": "key = 3: should be a dotted key, such as task.n",
     "record.params('end')": "time = 'end': should be a number, or None for the end",
+    "record.params(X)": "time = 'ndarray': should be a number, or None for the end",
+    "lr.extend(record, one, X)": "t1 = 'ndarray': should be a number",
     # Datasets and figures.
     "lr.sweeps.forecast_runs(None, one, over)": f"dataset = 'NoneType': {DATASET}",
     "lr.sweeps.forecast_scores(function)": f"dataset = 'function': {DATASET}",

@@ -338,10 +338,15 @@ FINE = {
     "a cut line": ('{"step": 1, "train_acc": 1.0, "test_acc": 1.0}\n{"step": 2, "tra',
                    [1], "log.txt, line 2 is cut off and left out"),
     "a cut row": (rows(HEAD, OK) + "\n4,0.9", [1, 2, 3], "log.txt, line 5 is cut off and left out"),
+    "half of a number": (rows(HEAD, OK) + "\n4,0.9,0.98765e-", [1, 2, 3],
+                         "log.txt, line 5 is cut off and left out"),
+    "half of a word": (rows(HEAD, OK) + "\n4,0.9,nul", [1, 2, 3], "line 5 is cut off and left out"),
+    "perhaps half of a number": (rows(HEAD, OK), [1, 2, 3],
+                                 "line 4 has no end of line: its last number may be cut off"),
     "no end of line": (rows(HEAD, OK).rstrip("\n"), [1, 2, 3], "only 3 records have test values"),
     "one row": (rows(HEAD, OK[:1]), [1], "only 1 record has test values"),
     "exchanged": (rows("step,test_acc,train_acc", [(1, 0.5, 0.1), (10, 1, 0.1), (99, 1, 0.8)]),
-                  [1, 10, 99], "test data are fitted before training data: are the columns"),
+                  [1, 10, 99], "the test accuracy is above the training accuracy: augmentation or"),
 }  # fmt: skip
 
 
@@ -569,6 +574,19 @@ def test_scalars_of_events_are_read(as_tensor, tmp_path):
     log = read_events(tmp_path, events(as_tensor))
     assert log.record["test_accuracy"].values.tolist() == [0.5, 0.5, 1.0]
     assert log.columns["test_accuracy"] == "test/acc"
+
+
+def test_a_cut_row_is_left_out_wherever_it_is(tmp_path):
+    # Rows are converted 1,024 at a time. The cut row is the last of the first ones.
+    table = [(k, 1.0, 0.5) for k in range(1, 1024)]
+    (tmp_path / "log.csv").write_text(rows(HEAD, table) + "\n1024,1.0")
+    log = lr.records.read_log(tmp_path / "log.csv")
+    assert log.record["time"].values.tolist() == list(range(1, 1024))
+    assert any("line 1,025 is cut off" in note for note in log.notes)
+    (tmp_path / "log.csv").write_text(rows(HEAD, table) + "\n1024,1.0,0.5\n")
+    whole = lr.records.read_log(tmp_path / "log.csv")
+    assert whole.record.sizes["time"] == 1024
+    assert not [note for note in whole.notes if "cut off" in note]
 
 
 def test_a_file_that_is_still_written_is_read_up_to_its_end(tmp_path):

@@ -489,6 +489,7 @@ def test_plotly_accepts_its_figures():
     [
         ("t = 2.85e+03, bias of -0.022", "t = 2,850, bias of −0.022"),
         ("6.28e+05 times, 3e-4 and 1e-02", "6.28×10⁵ times, 3×10⁻⁴ and 1×10⁻²"),
+        ("t = 1.55e+01, 2.5e+00 and 1.234567e+04", "t = 15.5, 2.5 and 12,345.67"),
         ("10^20, 1/eta^2 and not 1/eta^1.5", "10²⁰, 1/eta² and not 1/eta^1.5"),
         (
             "lyu2024/1a-null: --set x=-1, [-1, 0.1-0.3]",
@@ -501,4 +502,4 @@ def test_numbers_of_a_text_are_as_in_print(text, printed):
 
 
 def test_lists_of_numbers_have_no_comma_in_them():
-    assert powers("medians 1.281e+04, 6660, 2e+05", "") == "medians 12810, 6660, 2×10⁵"
+    assert powers("medians 1.281e+04, 6660, 2e+05", commas=False) == "medians 12810, 6660, 2×10⁵"

@@ -14,6 +14,7 @@ import xarray as xr
 
 import lazyrich as lr
 from lazyrich._core.files import discard_unfinished, replacing
+from lazyrich._run import rounding
 from lazyrich.probes import AbstractProbe
 from tests.helpers import given, samples, small_experiment
 
@@ -261,6 +262,32 @@ def test_a_run_out_of_steps_keeps_its_beginning():
     assert 0 < record.sizes["time"] < 80
     summary = lr.summarise(record)
     assert summary["late"]["train_loss"] is not None
+
+
+@pytest.mark.slow
+def test_a_run_that_did_not_reach_its_end_keeps_the_reason(monkeypatch):
+    # Every loss counts as one that rises.
+    monkeypatch.setattr(rounding, "_RISEN", -1.0)
+    task = lr.tasks.SparseClassification(n=6, d=10, num_test=5)
+    flow = lr.dynamics.Flow(max_steps=5)
+    record = lr.simulate(lr.Experiment(task=task, t1=1e6, weight_decay=0.0, dynamics=flow))
+    assert record.attrs["ending"] == "max_steps"
+
+
+def test_an_error_of_built_in_code_is_no_fault_of_the_user(monkeypatch):
+    def fails(*_):
+        raise ZeroDivisionError("inside")
+
+    task = lr.tasks.SparseClassification(n=6, d=10, num_test=5)
+    own = lr.models.Functions(init_params=fails, function=fails)
+    for outer in (own, lr.models.Linearised(model=own)):
+        with pytest.raises(lr.InputError, match="draws no parameters for 10 inputs: ZeroDivision"):
+            lr.simulate(lr.Experiment(task=task, model=outer))
+    monkeypatch.setattr(lr.models.MLP, "init", fails)
+    built_in = lr.models.MLP(widths=(2,))
+    for model in (built_in, lr.models.Linearised(model=built_in)):
+        with pytest.raises(ZeroDivisionError, match="inside"):
+            lr.simulate(lr.Experiment(task=task, model=model))
 
 
 @pytest.mark.slow

@@ -228,6 +228,42 @@ def test_a_state_that_goes_on_elsewhere_says_so():
         assert len(notes_of(other)) == 1
 
 
+def test_a_net_is_known_by_most_of_its_values():
+    # Gains of 1 and biases of 0 are those of any draw, and weights are small beside them.
+    data = torch.randn(16, 3), torch.arange(16) % 2
+
+    def draw(seed):
+        torch.manual_seed(seed)
+        first, last = nn.Linear(3, 8, bias=False), nn.Linear(8, 2)
+        with torch.no_grad():
+            first.weight.mul_(1e-3)
+            last.weight.mul_(1e-3)
+            last.bias.zero_()
+        return nn.Sequential(first, nn.LayerNorm(8), last)
+
+    def monitor_of(net):
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+        return optimizer, lr.torch.Monitor(
+            net, data, data, optimizer=optimizer, loss="cross_entropy"
+        )
+
+    state = monitor_of(draw(0))[1].state_dict()
+
+    def notes(net):
+        optimizer, monitor = monitor_of(net)
+        monitor.load_state_dict(state)
+        cross_entropy(net(data[0]), data[1]).backward()
+        with warnings.catch_warnings(record=True):
+            warnings.simplefilter("always")
+            optimizer.step()
+        return notes_of(monitor)
+
+    assert not notes(draw(0))
+    assert not notes(draw(0).bfloat16().float())
+    (note,) = notes(draw(1))
+    assert "the parameters are not those with which the state was saved" in note
+
+
 @pytest.fixture(scope="module")
 def line():
     """A net and data of a few samples, and a monitor of it with SGD."""

@@ -580,6 +580,19 @@ def test_a_sweep_is_judged_by_the_variance_of_its_labels():
     assert found["final_score"].item() == pytest.approx(0, abs=1e-9)
 
 
+def test_a_judgement_of_the_former_outcomes_is_left_out():
+    curves = {name: (("seed", "record"), step(4, 0, 0.1)[None]) for name in ("train_loss",)}
+    curves |= {"test_loss": (("seed", "record"), step(4, 1, 300)[None])}
+    words = {"outcome": ("seed", ["grokked"]), "ending": ("seed", ["completed"])}
+    right = {"forecast_right": ("seed", [1.0]), "forecast_t50": ("seed", [300.0])}
+    time = {"time": (("seed", "record"), TIMES[None])}
+    data = xr.Dataset(curves | words | right | time, {"seed": [0]})
+    found = reclassify(data, lr.Thresholds(delay=1e6))
+    assert found["outcome"].item() != "grokked"
+    assert "forecast_right" not in found
+    assert found["forecast_t50"].item() == 300
+
+
 def test_thresholds_on_the_command_line():
     changed = lr.Thresholds(loss=0.1).changed(["test=0.9", "loss=0.2", "sustained=5"])
     assert (changed.test, changed.loss, changed.sustained) == (0.9, 0.2, 5)

@@ -57,10 +57,25 @@ def path_of(key: str, value: str | os.PathLike[str]) -> Path:
         raise InputError(key, _shown(value), "should be a path, as text or pathlib.Path") from None
 
 
+def number_of(key: str, value: object, accepted: str) -> float:
+    """A number that a user gives, which may be a scalar of any library.
+
+    - **Raises** [`InputError`][lazyrich.InputError] under `key` for text and arrays.
+    """
+    if hasattr(value, "__float__"):
+        try:
+            return float(value)
+        except (TypeError, ValueError):  # arrays have it, too
+            pass
+    raise InputError(key, _shown(value), f"should be {accepted}")
+
+
 def _shown(value: object) -> object:
     """Short values as they are, of others only the class: an array would fill the line."""
     short = value is None or isinstance(value, bool | int | float | str | bytes)
     if short:
         return value
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
     name = getattr(value, "__name__", None) if inspect.isroutine(value) else None
     return name or type(value).__name__

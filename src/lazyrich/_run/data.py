@@ -1,7 +1,9 @@
 """Data, random keys and predictors, shared by runs with the same task, seed, model and loss."""
 
+import contextlib
 import dataclasses
 import functools
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -20,6 +22,7 @@ from ..experiments.sizes import check_fits
 from ..losses._check import check_own_loss
 from ..models import AbstractModel, measured_homogeneity
 from ..models._outputs import outputs_of
+from ..models.own import runs_own_code
 from ..models.wrappers.partly_decayed import partly_decayed
 from ..predictors import Predictor
 from ..tasks import Blocks, Samples, Split
@@ -151,30 +154,35 @@ def posed(experiment: Experiment, train: Samples, params: Any) -> Problem:
     return Problem(train, params, decay, model, loss, loss_divisor=divisor)
 
 
-def _drawn(model: AbstractModel, key: Array, dim: int) -> Any:
-    """The initial parameters of a model in float64, before the multiplication by `init_scale`."""
+@contextlib.contextmanager
+def _named(key: str, value: object, fails: str, is_own_code: bool) -> Iterator[None]:
+    """Errors of a user's own code as an `InputError` that names what has the code.
+
+    Errors of built-in code are no fault of the user and stay as they are.
+    """
     try:
-        found = model.init(key, dim)
+        yield
     except (InputError, ComputationError, MemoryError):
         raise
     except Exception as error:
-        accepted = f"draws no parameters for {dim} inputs: {remedy_for(error)}"
-        raise InputError("model", type(model).__name__, accepted) from error
+        if not is_own_code:
+            raise
+        accepted = f"{fails}: {remedy_for(error)}"
+        raise InputError(key, type(value).__name__, accepted) from error
+
+
+def _drawn(model: AbstractModel, key: Array, dim: int) -> Any:
+    """The initial parameters of a model in float64, before the multiplication by `init_scale`."""
+    with _named("model", model, f"draws no parameters for {dim} inputs", runs_own_code(model)):
+        found = model.init(key, dim)
     return as_double(found, "params")
 
 
 def _sampled(experiment: Experiment, key: Array) -> Split:
     """The data of an experiment."""
     task = experiment.task
-    try:
+    with _named("task", task, "draws no data", is_own(type(task))):
         split = task.sample_for(key, experiment.loss.takes)
-    except (InputError, ComputationError, MemoryError):
-        raise
-    except Exception as error:
-        if not is_own(type(task)):
-            raise
-        accepted = f"draws no data: {remedy_for(error)}"
-        raise InputError("task", type(task).__name__, accepted) from error
     check_kind("task.sample", split, Split, "a function that returns an lr.tasks.Split")
     return split
 

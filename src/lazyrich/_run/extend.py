@@ -14,6 +14,7 @@ from jaxtyping import Array
 from threadpoolctl import threadpool_limits
 
 from .._core.errors import InputError
+from .._core.given import number_of
 from .._core.precision import Precision, as_double, in_double
 from ..experiments.experiment import Experiment, check_experiment
 from ..records.described import check_record, description_of
@@ -115,7 +116,7 @@ def extend(
     check_record(record)
     check_experiment(experiment)
     keep = KeptParams.of(keep_params)
-    longer = experiment.with_changes({"t1": float(t1) if hasattr(t1, "__float__") else t1})
+    longer = experiment.with_changes({"t1": number_of("t1", t1, "a number")})
     end = check_extends(record, longer)
     own = None if params is None else as_double(params, "params")
     if digest_of(own) != record.attrs["own_params"]:

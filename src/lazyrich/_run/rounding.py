@@ -49,8 +49,8 @@ def _is_spoiled(prepared: PreparedProblem, trajectory: Trajectory) -> bool:
     return trajectory.is_whole and not error <= prepared.experiment.dynamics.output_error
 
 
-# A rise of the loss by more than this fraction is an error: a fraction of the loss of zero outputs
-# if the data were fitted better than the second fraction of it, otherwise of the first loss, too.
+# A rise of the loss by more than _RISEN units is an error. The unit is the loss of zero outputs, or
+# the first loss if that is larger and the loss never fell below _FITTED of that of zero outputs.
 _RISEN, _FITTED = 1e-2, 1e-6
 # Up to this value of lambda t decay has not acted, and a flow cannot raise its loss.
 _UNDECAYED = 1e-3
@@ -79,6 +79,8 @@ def _rises(
 ) -> bool:
     experiment, loss = prepared.experiment, values.get("train_loss")
     if experiment.dynamics.as_flow() is None or loss is None or not len(loss):
+        return False
+    if not trajectory.is_whole:  # it keeps the reason why it ended
         return False
     decayed = experiment.weight_decay * float(trajectory.times[-1])
     blank = prepared.data.scales["blank_loss"]

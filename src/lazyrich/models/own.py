@@ -8,9 +8,11 @@ import jax
 from jaxtyping import Array, PRNGKeyArray, Shaped
 
 from .._core.description import described_function
+from .._core.fingerprint import is_own
 from .._core.given import takes
 from .._core.precision import as_double, in_double, promoted
 from ._base import AbstractModel
+from .wrappers._base import AbstractWrapper
 
 OWN_CODE = "your own, from Python or by --set model=MODULE:FUNCTION, whose function returns it"
 
@@ -99,6 +101,13 @@ class FromEquinox(AbstractOwn):
     def table(self) -> dict[str, Any]:
         kind = type(self.module)
         return {**super().table(), "module": f"{kind.__module__}.{kind.__qualname__}"}
+
+
+def runs_own_code(model: AbstractModel) -> bool:
+    """Whether a model, or the model inside a wrapper, is or contains code of the user."""
+    if isinstance(model, AbstractWrapper):
+        return runs_own_code(model.model)
+    return isinstance(model, AbstractOwn) or is_own(type(model))
 
 
 def of_one_axis(f: Any) -> Any:

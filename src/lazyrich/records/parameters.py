@@ -11,6 +11,7 @@ import xarray as xr
 
 from .. import models
 from .._core.errors import InputError, one_line
+from .._core.given import number_of
 from .described import json_attribute
 
 FINAL, KEPT, KEPT_TIME = "final_parameters", "kept_parameters", "kept_time"
@@ -151,8 +152,8 @@ def flat_params(record: xr.Dataset, time: float | None, *, nearest: bool = False
     - **Takes** `nearest`, whether the probe `parameters` may answer with its nearest record.
     - **Raises** [`InputError`][lazyrich.InputError] if the record does not contain them.
     """
-    if time is not None and not hasattr(time, "__float__"):  # scalars of any library have it
-        raise InputError("time", time, "should be a number, or None for the end")
+    if time is not None:
+        time = number_of("time", time, "a number, or None for the end")
     if time is None and FINAL in record:
         return _row(record, FINAL, ("parameter",))
     if KEPT in record and time is not None:

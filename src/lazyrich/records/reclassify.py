@@ -23,6 +23,8 @@ def reclassify(dataset: xr.Dataset, thresholds: Thresholds) -> xr.Dataset:
     ones are computed from the curves, so no run is repeated.
 
     - **Takes** a sweep's dataset with its curves.
+    - **Returns** the dataset without `forecast_right`, which compares forecasts with the former
+        outcomes; [`forecast_scores`][lazyrich.sweeps.forecast_scores] counts by the new ones.
     - **Raises** [`InputError`][lazyrich.InputError] for a dataset without curves.
     """
     if not isinstance(dataset, xr.Dataset) or "outcome" not in dataset:
@@ -32,6 +34,7 @@ def reclassify(dataset: xr.Dataset, thresholds: Thresholds) -> xr.Dataset:
     if "time" not in dataset or dataset["time"].dims != (*axes, "record"):
         raise InputError("dataset", list(map(str, dataset)), "should be read with its curves")
     check_thresholds(thresholds)
+    dataset = dataset.drop_vars("forecast_right", errors="ignore")
     curves = {
         str(name): variable.values
         for name, variable in dataset.data_vars.items()

@@ -628,20 +628,24 @@ class Lab {
   }
 
   async #pressCompare() {
+    const experiment = this.#experiment;
     const runs = [...this.#pinned].map((run) => this.#runs.get(run));
     const texts = runs.map((run) => `${run.name}: ${words(run.outcome)}`);
     try {
       await this.#compare(runs, shorter(runs.map((run) => run.name)), texts.join("; ") + ".");
     } catch (error) {
-      this.#failed(error, this.#experiment);
+      this.#failed(error, experiment);
     }
   }
 
+  // Shows runs over each other, unless something else has been opened before the answer.
   async #compare(runs, names, text) {
-    this.#compared += 1;
+    const experiment = this.#experiment;
+    const compared = ++this.#compared;
     const args = { runs: runs.map((run) => run.run), names, columns: this.#columns() };
     const data = { ...(await this.#app.socket.ask("lab.compare", args)), columns: args.columns };
-    this.#present({ kind: "compare", data, run: null, runs: args.runs, names, experiment: this.#experiment }, text, "");
+    if (experiment !== this.#experiment || compared !== this.#compared) return;
+    this.#present({ kind: "compare", data, run: null, runs: args.runs, names, experiment }, text, "");
     this.#facts(null, null);
     this.#advise("", []);
     this.#app.say(text);

@@ -47,13 +47,13 @@ def run_caption(
     return powers(" ".join(parts))
 
 
-def powers(text: str, comma: str = ",") -> str:
+def powers(text: str, commas: bool = True) -> str:
     """A text with its numbers as in print: 4,030 for 4.03e+03, 4×10⁵ for 4e+05, 10² for 10^2.
 
-    Lists of numbers have no `comma` in their numbers.
+    - **Takes** `commas`, whether they separate thousands; not in lists of numbers.
     """
     raised = _RAISED.sub(lambda found: superscript(int(found[1])), text)
-    written = _POWER.sub(_as_power, raised) if comma else _POWER.sub(_without_comma, raised)
+    written = _POWER.sub(_as_power, raised) if commas else _POWER.sub(_without_comma, raised)
     return _MINUS.sub("−", written)
 
 
@@ -71,7 +71,7 @@ def _without_comma(found: re.Match[str]) -> str:
 def _as_power(found: re.Match[str]) -> str:
     exponent = int(found[2])
     if 0 <= exponent < _WRITTEN_OUT:
-        return f"{float(found[0]):,.0f}"
+        return f"{float(found[0]):,.10g}"
     return f"{found[1]}×10{superscript(exponent)}"
 
 

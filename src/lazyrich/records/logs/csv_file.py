@@ -10,13 +10,16 @@ from typing import BinaryIO
 from ..._core.errors import InputError
 from ..._core.files import opened
 from .several import chosen_run
-from .table import MAX_BYTES, MAX_COLUMNS, Table, cut_line, listed
+from .table import MAX_BYTES, MAX_COLUMNS, Column, Table, cut_line, listed
 
 # Rows that are converted at a time.
 _ROWS = 1024
 _DELIMITERS = (",", "\t", ";")
 # A cell of a whole number, as the halves of a number with a decimal comma are.
 _WHOLE = re.compile(r"[-+]?\d+([eE][-+]?\d+)?")
+# What a number that is cut off can be, if it is no number; and words of which a part is none.
+_HALF = re.compile(r"[-+]?\d*\.?\d*([eE][-+]?)?")
+_HALVED = ("nan", "inf", "null", "none")
 # Columns of an export from the page of Weights & Biases: `run - metric`, and its range.
 _DASH, _RANGES = " - ", ("__MIN", "__MAX")
 # The header of a series that TensorBoard exports, whose tag is in the name of the file.
@@ -56,26 +59,40 @@ def read(path: Path, table: Table, run: str | None) -> None:
             held.clear()
 
         for line, row in rows:
-            if len(row) > width:
+            if len(held) == _ROWS:  # not the last row, which may be cut off
+                keep()
+            num_cells = len(row)
+            if num_cells > width:
                 if any(cell.strip() for cell in row[width:]):
-                    accepted = f"has {len(row)} cells, but the header has {width}"
+                    accepted = f"has {num_cells} cells, but the header has {width}"
                     if _has_decimal_commas(row, width):
                         accepted += ": if these are decimal commas, replace them by points, or "
                         accepted += "separate columns by semicolons"
                     raise InputError(f"{path.name}, line {line:,}", row[-1], accepted)
                 del row[width:]
-            short = len(row) < width
-            if short:
-                row.extend([""] * (width - len(row)))
+            row.extend([""] * (width - num_cells))
             lines.append(offset + line)
             held.append(row)
-            if len(held) == _ROWS:
-                keep()
-        if held and is_cut and short:
-            # The last of its cells may be half a number.
-            del lines[-1], held[-1]
-            table.notes.append(cut_line(f"{path.name}, line {line:,}"))
+        if held and is_cut and num_cells <= width:
+            is_used = any(place == width - 1 for place, _ in taken)
+            last = held[-1][-1].strip() if is_used else ""
+            if num_cells < width or _is_half(last):
+                del lines[-1], held[-1]
+                table.notes.append(cut_line(f"{path.name}, line {line:,}"))
+            elif last:
+                place = f"{path.name}, line {line:,}"
+                table.notes.append(f"{place} has no end of line: its last number may be cut off")
         keep()
+
+
+def _is_half(cell: str) -> bool:
+    """Whether a cell is the beginning of a number and no number."""
+    column = Column()
+    column.add(0, cell)
+    if column.wrong is None:
+        return False
+    begins = any(word.startswith(cell.lower()) for word in _HALVED)
+    return begins or _HALF.fullmatch(cell) is not None
 
 
 def _has_decimal_commas(row: list[str], width: int) -> bool:

@@ -3,7 +3,7 @@
 import numpy as np
 import xarray as xr
 
-# Fewer records than this have no plateau and no course of a change.
+# Fewer records do not show a plateau or the course of a change.
 _FEW = 10
 # Test accuracies are above training accuracies by chance, or by dropout, but hardly by so much.
 _ABOVE = 0.05
@@ -21,14 +21,15 @@ def doubts(record: xr.Dataset) -> list[str]:
         )
     if _is_exchanged(record):
         found.append(
-            "test data are fitted before training data: are the columns of training and test "
-            "exchanged? --column train_accuracy=COLUMN says which is which"
+            "the test accuracy is above the training accuracy: augmentation or dropout, or are the "
+            "two columns exchanged? --column train_accuracy=COLUMN says which is which"
         )
     return found
 
 
 def _is_exchanged(record: xr.Dataset) -> bool:
-    """Whether the test accuracy is well above the training accuracy while one of them rises."""
+    """Whether the test accuracy is well above the training accuracy in most of the records that
+    differ, and reaches its level."""
     if not {"train_accuracy", "test_accuracy"} <= set(record):
         return False
     train, test = record["train_accuracy"].values, record["test_accuracy"].values

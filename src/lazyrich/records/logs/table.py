@@ -17,8 +17,9 @@ MAX_ROWS, MAX_COLUMNS, MAX_NUMBERS = 10_000_000, 2_000, 2**24
 MAX_NAME = 200
 """The largest number of letters that are kept of a column's name."""
 
-# Texts for a value that is missing. Many programs write a number in every row of some columns only.
+# A number with a decimal comma.
 _COMMA = re.compile(r"[-+]?\d+,\d+([eE][-+]?\d+)?")
+# Texts for a value that is missing. Many programs write a number in every row of some columns only.
 _MISSING = ("", "-", "--", "na", "n/a", "null", "none")
 
 
