@@ -144,6 +144,7 @@ def test_constants_are_of_what_was_run():
     assert covered.known
     changes: list[dict[str, Any]] = [
         {"decayed": "matrices"},
+        {"model": addition().model.model_copy(update={"activation": "leaky_relu"})},
         {"dynamics": lr.dynamics.GradientDescent(learning_rate=3e-3)},
         {"task": lr.tasks.Images(source="digits", n=20, num_test=20)},
     ]
