@@ -145,6 +145,14 @@ def test_for_another_optimiser_the_present_rate_is_extrapolated():
     assert not any("beta_2" in reason for reason in known.reasons)
 
 
+def test_no_times_are_given_before_they_are_sure_where_no_runs_calibrate_the_rate():
+    early = lr.remaining(until(record(growing(), beta=0.999), 150))
+    assert early.verdict == "cannot_say"
+    assert np.isnan([early.t_half, early.t_test, *early.t_test_interval]).all()
+    assert "no times are given" in early.reasons[0]
+    assert lr.remaining(until(record(growing()), 150)).t_test > 150
+
+
 def test_intervals_are_those_of_the_page():
     found = lr.remaining(until(record(growing()), 200))
     for time, (low, high) in (

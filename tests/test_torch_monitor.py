@@ -208,6 +208,28 @@ def test_a_monitor_that_is_built_late_says_so(optimiser):
         step()
 
 
+@pytest.mark.parametrize("frozen_first", [True, False])
+def test_parameters_that_freeze_or_join_change_no_shapes(line, frozen_first):
+    net, _, _, step = line()
+    net.bias.requires_grad_(not frozen_first)
+    x = torch.randn(16, 3, generator=torch.Generator().manual_seed(0))
+    y = (x[:, 0] > 0).long()
+    monitor = lr.torch.Monitor(net, (x, y), (x, y), loss="cross_entropy")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        step()
+        monitor.step()
+        net.bias.requires_grad_(frozen_first)
+        for _ in range(3):
+            step()
+            monitor.step()
+    norms = monitor.record["block_norm"]
+    assert norms.shape == (monitor.record.sizes["time"], 1 if frozen_first else 2)
+    assert np.isfinite(norms).all()
+    again = lr.torch.Monitor(net, (x, y), (x, y), loss="cross_entropy")
+    assert len(again.state_dict()["start"]) == 2 - (not frozen_first)
+
+
 def test_a_state_that_goes_on_elsewhere_says_so():
     left, _, monitor = trained("mlp", 17)
     for forgotten, words in {

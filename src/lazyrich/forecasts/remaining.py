@@ -101,8 +101,8 @@ def remaining(record: xr.Dataset, thresholds: Thresholds | None = None) -> Remai
     $\beta_2 \le 0.98$ it grows by 1.45 for each factor of $e$ in time up to $z = -2.15$, then by
     2.2; where many test samples are right at the fit it grows late, and then by up to 2.8. For any
     other optimiser, for logs, and where the chance accuracy is above 0.15, as with few classes, the
-    present rate is extrapolated, with confidence `low`; with few classes no time is given until $z$
-    is above its value at the fit and above that of chance, both by four standard errors. The time
+    present rate is extrapolated, with confidence `low`, and no time is given until $z$ is above its
+    value at the fit and above that of chance, both by four standard errors. The time
     is the sum of the learning rates where the record has it, and the learning rate is assumed to
     stay as it is.
 
@@ -219,10 +219,13 @@ class _Outlook:
         if clock.is_still:
             return self._still()
         doubt = curves.doubt(fit, chance)
-        if self.few_classes and doubt:
-            # Here accuracies that say nothing are near one half, and so is z near zero.
-            few = f"with a chance accuracy of {chance:.3g}, above {_CHANCE:g}, no times are given"
-            return self.nothing(f"{few} before they are sure: {doubt}")
+        if doubt and (self.few_classes or not curves.is_calibrated):
+            # Times at which nothing is sure yet are far off where no runs calibrate the rate. With
+            # few classes, accuracies that say nothing are near one half, and so is z near zero.
+            which = f"for all but AdamW with beta_2 up to {BETA:g}"
+            if self.few_classes:
+                which = f"with a chance accuracy of {chance:.3g}, above {_CHANCE:g},"
+            return self.nothing(f"{which} no times are given before they are sure: {doubt}")
         half = self._half()
         around = half, half
         if math.isnan(half) and clock.z < 0 and not self.half_is_chance:

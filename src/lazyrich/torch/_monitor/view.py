@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from ..._core.errors import InputError
-from ..._torch.functional import called, parameters_of
-from ..._torch.undisturbed import undisturbed
+from ..._torch.functional import called
+from ..._torch.undisturbed import undisturbed, unwrapped
 from .objective import Labels, Objective
 from .samples import Samples
 from .steps import Steps
@@ -76,7 +76,7 @@ class View:
     @cached_property
     def params(self) -> dict[str, Tensor]:
         """The present parameters, detached."""
-        return parameters_of(self.setting.net)
+        return params_of(self.setting)
 
     @cached_property
     def decays(self) -> dict[str, float]:
@@ -198,8 +198,12 @@ def find_head(setting: Setting) -> None:
 
 
 def params_of(setting: Setting) -> dict[str, Tensor]:
-    """The present parameters, detached."""
-    return parameters_of(setting.net)
+    """The present parameters, detached: those that were trained when the monitor was built.
+
+    A training may freeze some of them, or others may join later.
+    """
+    named = dict(unwrapped(setting.net).named_parameters())
+    return {name: named[name].detach() for name in setting.parameters}
 
 
 def first(x: Any, num: int) -> Any:
