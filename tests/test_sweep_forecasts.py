@@ -29,13 +29,13 @@ def base():
 def forecast_runs(monkeypatch):
     """The experiments that are forecast, in order."""
     seen: list[str] = []
-    forecast_on: Any = vars(in_batch)["forecast_on"]
+    forecast_run: Any = vars(in_batch)["forecast_run"]
 
-    def counted(prepared, asked):
-        seen.append(prepared.experiment.content_hash)
-        return forecast_on(prepared, asked)
+    def counted(run, asked):
+        seen.append(run.content_hash)
+        return forecast_run(run, asked)
 
-    monkeypatch.setattr(in_batch, "forecast_on", counted)
+    monkeypatch.setattr(in_batch, "forecast_run", counted)
     return seen
 
 
@@ -71,6 +71,18 @@ def test_forecasts_are_kept_in_the_file_of_their_batch(base, forecast_runs, monk
     assert len(forecast_runs) == 4
     assert again.equals(dataset)
     np.testing.assert_array_equal(beside["forecast_t50"], dataset["forecast_t50"])
+    # A store is opened with its forecasts, and each file is read once.
+    read_files, read = [], Store.read
+
+    def counted(store, name):
+        read_files.append(name)
+        return read(store, name)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "read", counted)
+        opened = lr.open_store(tmp_path)
+    assert sorted(read_files) == sorted(before)
+    assert opened.equals(dataset)
     # What is asked otherwise is another forecast.
     strict = lr.Thresholds(test=0.999)
     lr.sweeps.forecast_runs(
@@ -81,14 +93,14 @@ def test_forecasts_are_kept_in_the_file_of_their_batch(base, forecast_runs, monk
 
 @pytest.mark.slow
 def test_a_forecast_that_fails_ends_no_run(base, monkeypatch, tmp_path):
-    forecast_on: Any = vars(in_batch)["forecast_on"]
+    forecast_run: Any = vars(in_batch)["forecast_run"]
 
-    def failing(prepared, asked):
-        if prepared.experiment.seed == 1:
+    def failing(run, asked):
+        if run.seed == 1:
             raise ZeroDivisionError("a fault\nin two lines")
-        return forecast_on(prepared, asked)
+        return forecast_run(run, asked)
 
-    monkeypatch.setattr(in_batch, "forecast_on", failing)
+    monkeypatch.setattr(in_batch, "forecast_run", failing)
     dataset = lr.sweep(base, OVER, tmp_path, workers=0, batch_size=2, forecast="calibrated")
     assert (dataset["ending"] == "completed").all()
     lost = dataset.sel(seed=1)

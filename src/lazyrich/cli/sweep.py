@@ -150,7 +150,7 @@ def consolidate(
 def _print_status(store: str, thresholds: "Thresholds") -> None:
     from ..records.reclassify import reclassify
     from ..records.transition import MEANINGS, OUTCOMES, Thresholds
-    from ..sweeps._store import open_runs, status as states
+    from ..sweeps._store import Store, open_runs, status as states
 
     for row in states(store):
         print(f"sweep            {row.sweep}")
@@ -158,7 +158,7 @@ def _print_status(store: str, thresholds: "Thresholds") -> None:
         counts = row.outcomes
         if thresholds != Thresholds() and row.num_done:
             # The outcomes kept with the runs use the default thresholds.
-            found = reclassify(open_runs(store, row.sweep), thresholds)
+            found = reclassify(open_runs(Store(store), row.sweep), thresholds)
             words = found["outcome"].values.ravel().tolist()
             counts = {kind: words.count(kind) for kind in OUTCOMES[:-1] if kind in words}
         for outcome, count in counts.items():

@@ -2,10 +2,12 @@
 
 import os
 import warnings
+from typing import Any
 
 from .._core.errors import InputError
 from ..records.reclassify import reclassify
 from ..records.transition import Thresholds
+from ..sweeps._forecast_in_batch import forecasts_in
 from ..sweeps._store import Store, assemble
 from ..sweeps.forecasts import with_stored_forecasts
 from ._result import PanelResult, compare, counts_of
@@ -25,12 +27,13 @@ def sweeps_of(
     for place, reason in damaged.items():
         warnings.warn(f"{place}: {reason}", stacklevel=2)
     results: list[PanelResult] = []
+    stored: dict[str, dict[str, Any]] = {}
     for digest, sweep in found.items():
-        dataset = assemble(opened, sweep)
+        dataset = assemble(opened, sweep, seen=lambda file: stored.update(forecasts_in(file)))
         if "time" not in dataset or not dataset["time"].notnull().any():
             warnings.warn(f"sweep {digest} has no runs yet", stacklevel=2)
             continue
-        dataset = with_stored_forecasts(reclassify(dataset, thresholds), opened)
+        dataset = with_stored_forecasts(reclassify(dataset, thresholds), stored)
         name = _file_name(sweep.experiment.name, digest, {result.name for result in results})
         rows = compare(sweep.experiment.published, dataset)
         results.append(PanelResult(name, sweep, dataset, counts_of(dataset), rows, []))

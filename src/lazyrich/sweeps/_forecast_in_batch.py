@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
@@ -119,26 +119,21 @@ def kept_forecasts(
 ) -> dict[str, dict[str, Any]]:
     """The forecasts in a store for the runs of a sweep, keyed by the hash of the experiment."""
     wanted = {sweep.run(index).content_hash for index in range(len(sweep))}
-    found = stored_forecasts(store, lambda name: has_forecasts(store, name, options))
-    return {digest: values for digest, values in found.items() if digest in wanted}
-
-
-def stored_forecasts(store: Store, counts: Callable[[str], bool]) -> dict[str, dict[str, Any]]:
-    """The forecasts in the files of a store, keyed by the hash of the experiment.
-
-    - **Takes** `counts`, whether the forecasts in a file are wanted.
-    """
     found: dict[str, dict[str, Any]] = {}
     for name in {name for name, _ in store.index(store.files()).values()}:
         try:
-            results = store.read(name) if counts(name) else None
+            if has_forecasts(store, name, options):
+                found |= forecasts_in(store.read(name))
         except Damaged:
             continue
-        if results is None:
-            continue
-        runs = results.about.get("forecast", {}).get("runs", [])
-        for digest, values in zip(results.hashes, runs, strict=False):
-            # Values of a wrong type are ignored.
-            if all(type(values.get(k)) is type(v) for k, v in NONE.items()):
-                found[digest] = values
-    return found
+    return {digest: values for digest, values in found.items() if digest in wanted}
+
+
+def forecasts_in(results: Results) -> dict[str, dict[str, Any]]:
+    """The forecasts in a file, keyed by the hash of the experiment; wrong types are ignored."""
+    runs = results.about.get("forecast", {}).get("runs", [])
+    return {
+        digest: values
+        for digest, values in zip(results.hashes, runs, strict=False)
+        if all(type(values.get(k)) is type(v) for k, v in NONE.items())
+    }

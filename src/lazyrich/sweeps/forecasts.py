@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ from ..forecasts.forecast import forecast_run
 from ..forecasts.options import ForecastOptions, How
 from ..forecasts.verdict import is_expected
 from ..records.transition import Thresholds
-from ._forecast_in_batch import NONE, forecast_of, kept_forecasts, stored_forecasts
+from ._forecast_in_batch import NONE, forecast_of, kept_forecasts
 from ._store import Store
 from ._sweep import Sweep
 from .axes import Over
@@ -99,56 +99,44 @@ def with_forecasts(
     shape = dataset["outcome"].shape
     if shape != sweep.shape:
         raise InputError("dataset", shape, f"should be over the sweep's axes, {sweep.shape}")
-    numbers = {name: np.full(shape, np.nan) for name in _NUMBERS | _SCORES}
-    words = {name: np.full(shape, "", dtype=object) for name in _WORDS}
     runs = [sweep.run(index) for index in range(len(sweep))]
     kept = {} if store is None else kept_forecasts(store, sweep, options)
+    found, t50 = [NONE] * len(runs), dataset["t50"].values.ravel().tolist()
     with threadpool_limits(limits=1, user_api="blas"):
         for done, index in enumerate(_by_data(runs)):
-            place, run = np.unravel_index(index, shape), runs[index]
-            t50 = float(dataset["t50"].values[place])
-            found = kept.get(run.content_hash) or forecast_of(run, options, t50)
-            outcome = str(dataset["outcome"].values[place])
-            right = is_right(found["forecast_verdict"], found["forecast_outcome"], outcome)
-            for name in _NUMBERS | _SCORES | _WORDS:
-                values = words if name in words else numbers
-                values[name][place] = right if name == "forecast_right" else found[name]
+            run = runs[index]
+            found[index] = kept.get(run.content_hash) or forecast_of(run, options, t50[index])
             listener(done + 1, len(sweep))
-    return _assigned(dataset, numbers, words)
+    return _assigned(dataset, found)
 
 
-def with_stored_forecasts(dataset: xr.Dataset, store: Store) -> xr.Dataset:
-    """The dataset of a sweep with the forecasts in its store, without computing any.
+def with_stored_forecasts(dataset: xr.Dataset, stored: Mapping[str, dict[str, Any]]) -> xr.Dataset:
+    """The dataset of a sweep with the forecasts in its files, without computing any.
 
-    Runs without a forecast in the store have NaN and `missing`. The dataset is returned as it is if
-    the store has no forecast for any of its runs.
+    Runs without a forecast have NaN and `missing`. The dataset is returned as it is if no run has a
+    forecast.
+
+    - **Takes** `stored`, what `forecasts_in` finds in the files, keyed by the hash of the
+        experiment.
     """
-    found = stored_forecasts(store, lambda name: "forecast" in store.summary(name))
-    hashes, outcomes = dataset["experiment_hash"].values, dataset["outcome"].values
-    if not any(digest in found for digest in hashes.ravel().tolist()):
+    hashes = dataset["experiment_hash"].values.ravel().tolist()
+    if not any(digest in stored for digest in hashes):
         return dataset
-    numbers = {name: np.full(hashes.shape, np.nan) for name in _NUMBERS | _SCORES}
-    words = {name: np.full(hashes.shape, "", dtype=object) for name in _WORDS}
-    for place in np.ndindex(hashes.shape):
-        of = found.get(str(hashes[place]), NONE)
-        right = is_right(of["forecast_verdict"], of["forecast_outcome"], str(outcomes[place]))
-        for name in _NUMBERS | _SCORES | _WORDS:
-            values = words if name in words else numbers
-            values[name][place] = right if name == "forecast_right" else of[name]
-    return _assigned(dataset, numbers, words)
+    return _assigned(dataset, [stored.get(digest, NONE) for digest in hashes])
 
 
-def _assigned(
-    dataset: xr.Dataset, numbers: dict[str, np.ndarray], words: dict[str, np.ndarray]
-) -> xr.Dataset:
-    """The dataset with the variables of forecasts."""
-    axes = dataset["outcome"].dims
+def _assigned(dataset: xr.Dataset, found: Sequence[dict[str, Any]]) -> xr.Dataset:
+    """The dataset with the forecasts of its runs, one for each in the order of the axes."""
+    outcome = dataset["outcome"]
+    by_run = [
+        of | {"forecast_right": is_right(of["forecast_verdict"], of["forecast_outcome"], came)}
+        for of, came in zip(found, outcome.values.ravel().tolist(), strict=True)
+    ]
     variables: dict[str, Any] = {}
-    for name, text in (_NUMBERS | _SCORES).items():
-        units = "s" if name == "forecast_seconds" else "1"
-        variables[name] = (axes, numbers[name], {"long_name": text, "units": units})
-    for name, text in _WORDS.items():
-        variables[name] = (axes, words[name].astype(str), {"long_name": text, "units": "1"})
+    for name, text in (_NUMBERS | _SCORES | _WORDS).items():
+        values = np.array([of[name] for of in by_run], str if name in _WORDS else float)
+        attributes = {"long_name": text, "units": "s" if name == "forecast_seconds" else "1"}
+        variables[name] = (outcome.dims, values.reshape(outcome.shape), attributes)
     return dataset.assign(variables)
 
 

@@ -1,9 +1,11 @@
 """The runs of a store with their forecasts."""
 
 import os
+from typing import Any
 
 import xarray as xr
 
+from ._forecast_in_batch import forecasts_in
 from ._store import Store, open_runs
 from ._sweep import Sweep
 from .forecasts import with_stored_forecasts
@@ -28,4 +30,8 @@ def open_store(
 
     A warning names damaged files, and their runs are missing. Nothing in a store is executed.
     """
-    return with_stored_forecasts(open_runs(store, sweep, curves=curves), Store(store))
+    stored: dict[str, dict[str, Any]] = {}
+    dataset = open_runs(
+        Store(store), sweep, curves=curves, seen=lambda file: stored.update(forecasts_in(file))
+    )
+    return with_stored_forecasts(dataset, stored)

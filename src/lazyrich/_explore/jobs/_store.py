@@ -5,12 +5,14 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from ..._core.errors import InputError, one_line
 from ...sweeps import Sweep
+from ...sweeps._forecast_in_batch import forecasts_in
 from ...sweeps._store import Store, assemble
 from ...sweeps.forecasts import with_stored_forecasts
 from ..job import Place
@@ -86,8 +88,11 @@ def _read(store: Store, name: str) -> Opened:
     sweep = store.sweep(name)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        dataset = assemble(store, sweep, curves=False)
-        dataset = with_stored_forecasts(dataset, store)
+        stored: dict[str, dict[str, Any]] = {}
+        dataset = assemble(
+            store, sweep, curves=False, seen=lambda file: stored.update(forecasts_in(file))
+        )
+        dataset = with_stored_forecasts(dataset, stored)
     numbers = np.arange(len(sweep)).reshape(sweep.shape)
     dataset = dataset.assign(number=(dataset["outcome"].dims, numbers))
     notes = tuple(one_line(warning.message, 300) for warning in caught)

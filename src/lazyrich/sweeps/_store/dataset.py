@@ -6,7 +6,7 @@ import math
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import xarray as xr
 from ..._core.errors import InputError, require
 from ..._core.given import path_of
 from .._sweep import Sweep
+from .batch_file import Results
 from .status import warn_damaged
 from .store import Store
 from .table import MAX_BYTES, Layout, Source, layout, read_into, sources
@@ -30,19 +31,31 @@ WORDS = {"outcome": "how the run came out", "ending": "how the solve ended"}
 
 
 def open_runs(
-    store: str | os.PathLike[str], sweep: str | Sweep | None = None, *, curves: bool = True
+    store: Store,
+    sweep: str | Sweep | None = None,
+    *,
+    curves: bool = True,
+    seen: Callable[[Results], object] = lambda results: None,
 ) -> xr.Dataset:
-    """What [`open_store`][lazyrich.open_store] returns, without forecasts."""
-    opened = Store(store)
-    sweeps = _chosen(opened, sweep)
-    datasets = [assemble(opened, one, curves=curves) for one in sweeps.values()]
+    """What [`open_store`][lazyrich.open_store] returns, without forecasts.
+
+    - **Takes** `seen`, which is called with each file that is read.
+    """
+    sweeps = _chosen(store, sweep)
+    datasets = [assemble(store, one, curves=curves, seen=seen) for one in sweeps.values()]
     if len(datasets) == 1:
         return datasets[0]
     return _joined(list(sweeps.values()), datasets)
 
 
-def assemble(store: Store, sweep: Sweep, *, curves: bool = True) -> xr.Dataset:
-    """The dataset of one sweep, over its axes."""
+def assemble(
+    store: Store,
+    sweep: Sweep,
+    *,
+    curves: bool = True,
+    seen: Callable[[Results], object] = lambda results: None,
+) -> xr.Dataset:
+    """The dataset of one sweep, over its axes. `seen` is called with each file that is read."""
     found = sources(store, sweep)
     shape, found, damaged = layout(store, sweep, found)
     if not curves:
@@ -55,7 +68,7 @@ def assemble(store: Store, sweep: Sweep, *, curves: bool = True) -> xr.Dataset:
         )
         raise InputError("store", store.url, accepted)
     columns = shape.empty(len(sweep))
-    words, unreadable = read_into(columns, shape, store, found)
+    words, unreadable = read_into(columns, shape, store, found, seen=seen)
     _warn(store, damaged | unreadable)
     variables = {}
     for name, column in columns.items():

@@ -1,6 +1,6 @@
 """The files of a sweep as arrays over its runs."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -170,9 +170,11 @@ def read_into(
     found: list[Source],
     first: int = 0,
     last: int | None = None,
+    seen: Callable[[Results], object] = lambda results: None,
 ) -> tuple[dict[str, dict[str, str]], dict[str, str]]:
     """Fills columns for the runs from `first` to before `last`.
 
+    - **Takes** `seen`, which is called with each file that is read.
     - **Returns** the long names and units of numbers and curves, and the damaged files with
         reasons.
     """
@@ -194,4 +196,5 @@ def read_into(
             damaged[source.name] = str(error)
             continue
         words |= results.words
+        seen(results)
     return words, damaged
