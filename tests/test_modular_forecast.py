@@ -135,6 +135,8 @@ def test_verdicts_of_modular_arithmetic():
         ({"supply": 2.5}, False),  # too few pairs: runs hardly generalise
         ({"left": 0.2}, False),  # near the collapse
         ({"outputs": 13.0}, False),
+        # Each number is in its range, together they are extreme: a run does not generalise.
+        ({"share": 0.65, "supply": 3.1, "width": 4.0, "left": 0.27}, False),
         ({"norm": 30.0}, False),  # below the norm of the end: it does not decay to it
     ],
 )

@@ -29,6 +29,7 @@ _NAMES = {
     "width": "the width of the hidden layer over outputs",
     "left": "one minus weight decay over that of the collapse",
     "start": "the initial norm over that of the end",
+    "factor": "the factor of the constant",
 }
 # The error of log t50 of a solved transition for families without runs that measure it.
 _ERROR = 0.03
@@ -106,6 +107,7 @@ class Family:
         `solve` is True. NaN, an unknown descriptor, is in every range.
         """
         here = {**like, **self._by_margin(like)}
+        here["factor"] = self._factor(here)
         others = [
             f"{_NAMES[name]} is {here[name]:.3g}, the constant is used from {low:g} to {high:g}"
             for name, (low, high) in self.ranges.items()
@@ -127,8 +129,7 @@ class Family:
         by_n = self.by_samples * math.log(num_samples / _SAMPLES)
         most = self.spread if self.spread_high is None else self.spread_high
         like = {**like, **self._by_margin(like)}
-        changes = (s * math.log(like[x] / self.reference[x]) for x, s in self.powers.items())
-        factor = math.exp(sum(change for change in changes if not math.isnan(change)))
+        factor = self._factor(like)
         return replace(
             self,
             low=factor * (self.low + self.spread * log_k + by_n),
@@ -136,6 +137,11 @@ class Family:
             high=factor * (self.high + most * log_k + by_n),
             left=like["left"],
         )
+
+    def _factor(self, like: Mapping[str, float]) -> float:
+        """The product of `powers`. Its range excludes runs that are extreme in several ways."""
+        changes = (s * math.log(like[x] / self.reference[x]) for x, s in self.powers.items())
+        return math.exp(sum(change for change in changes if not math.isnan(change)))
 
     def _by_margin(self, like: Mapping[str, float]) -> dict[str, float]:
         r"""Descriptors relative to the end of training; NaN if `margin` is unknown.
