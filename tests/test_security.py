@@ -662,6 +662,10 @@ SIZES: list[tuple[dict[str, Any], str]] = [
     ({"task.num_test": 10**12}, "task.num_test"),
     ({"times.num_log": 2 * 10**9}, "times.num_log"),
     ({"times.num_linear": 10**12}, "times.num_linear"),
+    # With the default number of test samples, outputs at all times are the largest part.
+    ({"times.num_log": 2 * 10**9, "task.num_test": 10_000}, "times.num_log"),
+    ({"times.num_linear": 10**9, "task.num_test": 10_000}, "times.num_linear"),
+    ({"times.num_log": 10**6, "task.num_test": 10**9}, "task.num_test"),
     ({"model": lr.models.MLP(widths=(10**9, 10**9)), "dynamics": FLOW}, "model.widths"),
     ({"model": lr.models.CommitteeMachine(width=10**12), "dynamics": FLOW}, "model.width"),
     ({"task": lr.tasks.ModularArithmetic(p=10007), "model": lr.models.MLP(outputs=10007),

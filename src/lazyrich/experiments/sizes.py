@@ -40,7 +40,8 @@ def check_fits(experiment: Experiment) -> None:
             # Test inputs come in blocks, but the outputs at all times are in memory together.
             block = min(task.num_test, task.block)
             count(block * task.dim * task.num_bytes, d)
-            count(task.num_test * _FLOAT * (1 + num_times), m)
+            outputs = task.num_test * _FLOAT * (1 + num_times)
+            count(outputs, m, "times.num_log", "times.num_linear")
         else:
             count(task.num_test * (task.dim * task.num_bytes + _FLOAT), m, d)
         for key, num_bytes in task.other.items():
