@@ -265,6 +265,69 @@ def named(value: Any) -> Any:
     return found
 
 
+def of_kind(body: str, base: str, content: Any, **fields: Any) -> Any:
+    """An instance of a subclass of a built-in type, with attributes set on it."""
+    import collections
+
+    text = f"class f({base}):\n    {body}\n"
+    found = written(text, collections=collections)
+    found = content.view(found) if isinstance(content, np.ndarray) else found(content)
+    for name, value in fields.items():
+        setattr(found, name, value)
+    return found
+
+
+def coded(expression: str, body: str, base: str, content: Any) -> Any:
+    """A function of two such instances, whose class has 1 or 2 in its code."""
+    return function(lambda v: line(expression, K=of_kind(body.format(v), base, content)), 1.0, 2.0)
+
+
+def carried(base: str, content: Any) -> Any:
+    """A function of two such instances that differ in one attribute."""
+    return function(
+        lambda v: line("x @ p * K.scale", K=of_kind("pass", base, content, scale=v)), 1.0, 2.0
+    )
+
+
+def of_metaclass(value: float) -> Any:
+    text = (
+        f"class Meta(type):\n    @property\n    def scale(cls):\n        return {value}\n\n"
+        "class f(metaclass=Meta):\n    pass\n"
+    )
+    return line("x @ p * K.scale", K=written(text))
+
+
+GIVES = "def __getitem__(self, key): return {}"
+IS = "scale = property(lambda self: {})"
+
+
+MINE = """
+from typing import Any
+import jax.numpy as jnp
+import lazyrich as lr
+from lazyrich.models import AbstractModel
+
+class Mine{name}(AbstractModel):
+    scale: float = 1.0
+    table_of: Any = None
+
+    @property
+    def homogeneity(self):
+        return None
+
+    def init(self, key, dim):
+        return jnp.zeros(dim)
+
+    def apply(self, params, x):
+        return x @ params * self.scale * {factor}
+"""
+
+
+def mine(name: str, factor: float) -> Any:
+    text = MINE.format(name=name, factor=factor)
+    return written(text, f"Mine{name}", __name__="a_notebook")
+
+
 PAIRS: dict[str, Any] = {
     "closure": function(closing_over, 1.0, 2.0),
     "closure, type": function(closing_over, 1, 1.0),
@@ -304,6 +367,45 @@ PAIRS: dict[str, Any] = {
         line, "sum([x @ p * k for k in (1, 2)])", "sum([x @ p * k for k in (1, 3)])"
     ),
     "global": function(shadow, 1.0, 2.0),
+    "own dict, missing keys": coded(
+        "x @ p * K['a']", "def __missing__(self, key): return {}", "dict", {}
+    ),
+    "own dict, items": coded("x @ p * K['a']", GIVES, "dict", {"a": 3.0}),
+    "own dict with a default": coded("x @ p * K['a']", GIVES, "collections.defaultdict", None),
+    "own dict, hidden content": function(
+        lambda v: line("x @ p * K['a']", K=of_kind("def items(s): return []", "dict", {"a": v})),
+        1.0, 2.0,
+    ),
+    "own list, attribute": carried("list", [1.0]),
+    "own tuple, attribute": carried("tuple", (1.0,)),
+    "own array, attribute": carried("np.ndarray", np.ones(4)),
+    "own array, code": coded("x @ p * K.scale", IS, "np.ndarray", np.ones(4)),
+    "own scalar of NumPy, attribute": carried("np.float64", 1.0),
+    "own float, attribute": carried("float", 1.0),
+    "own float, product": coded("x @ p * float(1.0 * K)", "def __rmul__(s, o): return {}",
+                                "float", 1.0),
+    "own float, hidden value": function(
+        lambda v: line("x @ p * (K + 0)", K=of_kind("def __repr__(s): return ''", "float", v)),
+        1.0, 2.0,
+    ),
+    "own int, code": coded("x @ p * K.scale", IS, "int", 1),
+    "own text, property": coded("x @ p * K.scale", IS, "str", "a"),
+    "own bytes, property": coded("x @ p * K.scale", IS, "bytes", b"a"),
+    "own set, property": coded("x @ p * K.scale", IS, "set", {1}),
+    "own partial, code": function(
+        lambda v: written(
+            "import functools\nclass Own(functools.partial):\n"
+            f"    def __call__(self, *a): return {v} * super().__call__(*a)\n"
+            "f = Own(g)\n", g=scaled,
+        ), 1.0, 2.0,
+    ),
+    "own property, code": function(
+        lambda v: line("x @ p * K.scale", K=written(
+            f"class own(property):\n    def __get__(self, *a): return {v}\n"
+            "class A:\n    scale = own(lambda self: 1.0)\nf = A()\n"
+        )), 1.0, 2.0,
+    ),
+    "metaclass": function(of_metaclass, 1.0, 2.0),
     "global of a global": function(calls, 1.0, 2.0),
     "global in a nested function": function(
         lambda v: line("(lambda y: y * K)(x @ p)", K=v), 1.0, 2.0
@@ -354,6 +456,10 @@ PAIRS: dict[str, Any] = {
     "model, default": tuple({"model": own(KIND, default=k, factor=1)} for k in (1.0, 2.0)),
     "model, field": tuple(
         {"model": kind(KIND, default=1.0, factor=1)(scale=k)} for k in (1.0, 2.0)
+    ),
+    "model, field of an own kind of dict": tuple(
+        {"model": mine("Field", 1.0)(table_of=of_kind(GIVES.format(k), "dict", {"a": 1.0}))}
+        for k in (1.0, 2.0)
     ),
     "model inside of a built-in one": tuple(
         {"model": lr.models.Linearised(model=own(KIND, default=1.0, factor=k))} for k in (1, 2)
@@ -582,32 +688,6 @@ def test_two_models_in_one_store_have_their_own_numbers(tmp_path):
 
 
 # --- Kinds of one's own: names, and stores that are read elsewhere. ---
-
-MINE = """
-from typing import Any
-import jax.numpy as jnp
-import lazyrich as lr
-from lazyrich.models import AbstractModel
-
-class Mine{name}(AbstractModel):
-    scale: float = 1.0
-    table_of: Any = None
-
-    @property
-    def homogeneity(self):
-        return None
-
-    def init(self, key, dim):
-        return jnp.zeros(dim)
-
-    def apply(self, params, x):
-        return x @ params * self.scale * {factor}
-"""
-
-
-def mine(name: str, factor: float) -> Any:
-    text = MINE.format(name=name, factor=factor)
-    return written(text, f"Mine{name}", __name__="a_notebook")
 
 
 @pytest.fixture

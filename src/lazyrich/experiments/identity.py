@@ -9,7 +9,7 @@ import jax
 
 from .._core.description import Description, described_function
 from .._core.errors import InputError
-from .._core.fingerprint import fingerprint, is_own, name_of
+from .._core.fingerprint import fingerprint, is_own, is_own_data, name_of
 from ..probes import BUILT_IN, ON_REQUEST, AbstractProbe
 from ..tasks._array_task import AbstractArrayTask
 
@@ -40,9 +40,11 @@ def explicit(value: Any, key: str, own_objects: Met | None = None) -> Any:
         return _described(value, key, own_objects)
     if isinstance(value, AbstractProbe):
         return _probe(value, key, own_objects)
-    if isinstance(value, tuple | list):
+    # A subclass of the user's can compute from the same content otherwise.
+    plain = not is_own_data(value) or hasattr(value, "_fields")  # named tuples are plain
+    if plain and isinstance(value, tuple | list):
         return [explicit(item, f"{key}[{place}]", own_objects) for place, item in enumerate(value)]
-    if isinstance(value, dict) and all(isinstance(name, str) for name in value):
+    if plain and isinstance(value, dict) and all(isinstance(name, str) for name in value):
         return {name: explicit(item, f"{key}.{name}", own_objects) for name, item in value.items()}
     if value is None or type(value) in (bool, int, float, str):
         return value

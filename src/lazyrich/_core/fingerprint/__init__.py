@@ -4,4 +4,5 @@ Covers functions, classes, instances and arrays, by their content and not by the
 """
 
 from .libraries import is_own as is_own, name_of as name_of
+from .members import is_own_data as is_own_data
 from .reader import fingerprint as fingerprint

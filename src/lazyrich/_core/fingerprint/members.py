@@ -1,8 +1,12 @@
 """The parts of functions, classes and instances that can change what they compute."""
 
+import collections
+import enum
 import functools
 import types
 from typing import Any
+
+import numpy as np
 
 from .libraries import version_of
 
@@ -78,3 +82,41 @@ def state_of(value: Any) -> dict[str, Any] | None:
 def _slots(kind: type) -> tuple[str, ...]:
     slots = vars(kind).get("__slots__", ())
     return (slots,) if isinstance(slots, str) else tuple(slots)
+
+
+def own_kind(value: Any) -> list[type]:
+    """The class of an instance in a list; empty where the class belongs to a library."""
+    return [type(value)] if version_of(type(value).__module__) is None else []
+
+
+def is_own_data(value: Any) -> bool:
+    """Whether the class of a number, text, container or array was written by the user."""
+    is_data = isinstance(value, tuple(_PLAIN)) and not isinstance(value, enum.Enum)
+    return is_data and bool(own_kind(value))
+
+
+def plain(value: Any) -> Any:
+    """The content of such an instance by the built-in type, whose methods nothing overrides."""
+    return next(read(value) for base, read in _PLAIN.items() if isinstance(value, base))
+
+
+# NumPy's scalars first: its float64 is a float too.
+_PLAIN: dict[type, Any] = {
+    np.generic: np.generic.__array__,
+    np.ndarray: lambda value: np.ndarray.view(value, np.ndarray),
+    str: str.__str__,
+    int: int.__pos__,
+    float: float.__pos__,
+    complex: complex.__pos__,
+    bytes: lambda value: bytes(bytes.__iter__(value)),
+    bytearray: lambda value: bytes(bytearray.__iter__(value)),
+    list: lambda value: [*list.__iter__(value)],
+    tuple: lambda value: [*tuple.__iter__(value)],
+    collections.deque: lambda value: [*collections.deque.__iter__(value)],
+    set: lambda value: {*set.__iter__(value)},
+    frozenset: lambda value: {*frozenset.__iter__(value)},
+    collections.defaultdict: lambda value: collections.defaultdict(
+        value.default_factory, dict.items(value)
+    ),
+    dict: lambda value: dict(dict.items(value)),
+}

@@ -21,7 +21,7 @@ import numpy as np
 from ..errors import InputError
 from .code import HIDDEN, READERS, has_docstring, paths
 from .libraries import is_findable, module_of, name_of, version_of
-from .members import COPIED, attributes, counts, state_of
+from .members import COPIED, attributes, counts, is_own_data, own_kind, plain, state_of
 
 
 def fingerprint(value: Any, key: str) -> str:
@@ -72,6 +72,7 @@ class _Reader:
 
     def _read(self, value: Any) -> bytes:
         for test, read in (
+            (is_own_data, self._own_data),
             (_is_plain, self._plain),
             (_is_array, self._array),
             (_is_container, self._container),
@@ -82,6 +83,16 @@ class _Reader:
         return self._instance(value)
 
     # --- Data. ---
+
+    def _own_data(self, value: Any) -> bytes:
+        fields, content = self._fields(state_of(value) or {}), plain(value)
+        if isinstance(content, list) and not fields:
+            return self._all("sequence", type(value), *content)
+        return self._all("own data", type(value), content, fields)
+
+    @staticmethod
+    def _fields(state: dict[str, Any]) -> dict[str, Any]:
+        return {k: v for k, v in state.items() if k not in COPIED}
 
     def _plain(self, value: Any) -> bytes:  # noqa: PLR0911
         if isinstance(value, enum.Enum):
@@ -148,7 +159,8 @@ class _Reader:
         if isinstance(value, types.FunctionType):
             return self._function(value)
         if isinstance(value, functools.partial):
-            return self._all("partial", value.func, value.args, value.keywords)
+            own = [*own_kind(value), self._fields(vars(value))] if own_kind(value) else []
+            return self._all("partial", value.func, value.args, value.keywords, *own)
         if isinstance(value, types.MethodType):
             return self._all("method", value.__func__, value.__self__)
         if isinstance(value, types.BuiltinFunctionType | types.MethodWrapperType):
@@ -248,6 +260,7 @@ class _Reader:
         self._where.append(kind.__name__)
         try:
             parts = [self.digest(base) for base in kind.__bases__ if base is not object]
+            parts += map(self.digest, own_kind(kind))  # a metaclass
             for name, member in sorted(vars(kind).items()):
                 if not counts(kind, name, member):
                     continue
@@ -266,11 +279,11 @@ class _Reader:
 
     def _member(self, member: Any) -> bytes:
         if isinstance(member, staticmethod | classmethod):
-            return self._all(type(member).__name__, member.__func__)
+            return self._all(type(member).__name__, member.__func__, *own_kind(member))
         if isinstance(member, property):
-            return self._all("property", member.fget)
+            return self._all("property", member.fget, *own_kind(member))
         if isinstance(member, functools.cached_property):
-            return self._all("property", member.func)
+            return self._all("property", member.func, *own_kind(member))
         if isinstance(member, types.MemberDescriptorType | types.GetSetDescriptorType):
             return _joined("slot")
         return self.digest(member)
@@ -289,7 +302,7 @@ class _Reader:
             raise self._refusal("os.environ", "is outside data: keep what it needs in a field")
         state = state_of(value)
         if state is not None:
-            return self._all("instance", kind, {k: v for k, v in state.items() if k not in COPIED})
+            return self._all("instance", kind, self._fields(state))
         try:
             reduced = copyreg.dispatch_table.get(kind, lambda one: one.__reduce_ex__(4))(value)
         except Exception:
