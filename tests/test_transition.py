@@ -492,6 +492,40 @@ def test_a_run_on_its_plateau_is_moving():
     assert "not t1" in events.advice
 
 
+def decaying(decay_times, blank_loss=1.0, fitted=False, **others):
+    """R2 = 0 throughout, and a norm that falls as e^(-lambda t) up to `decay_times`."""
+    loss = np.full(602, 0.0 if fitted else 1.0)
+    lam = decay_times / float(TIMES[-1])
+    curves = {"train_loss": loss, "test_loss": loss, "param_norm": 3 * np.exp(-lam * TIMES)}
+    scales = Scales(1.0, 1.0, blank_loss=blank_loss, weight_decay=lam)
+    return read_off(TIMES, curves | others, "completed", scales=scales)
+
+
+def test_a_run_that_decays_to_nothing_has_settled():
+    for decay_times in (11.0, 30.0, 100.0, 300.0, 1e4):
+        for blank_loss in (1.0, np.nan):
+            events = decaying(decay_times, blank_loss, arrival=np.ones(602))
+            assert (events.outcome, events.state) == ("untrained", "settled"), decay_times
+            assert "lower weight_decay" in events.advice
+            assert "raise t1" not in events.advice
+            assert events.arrived is None
+    # Parameters of 1e-300 are rounding.
+    noise = 1e-300 * np.random.default_rng(0).uniform(size=602)
+    assert decaying(1e4, param_norm=noise).state == "settled"
+
+
+def test_a_norm_that_falls_is_not_always_a_decay_to_nothing():
+    assert decaying(9.0).state == "moving"  # too early
+    # The training loss is not that of zero outputs, moves, or is fitted.
+    assert decaying(30.0, blank_loss=1.1).state == "moving"
+    moving = 1 - 1e-5 * np.exp(-((1e4 - TIMES) / 1e3))
+    assert decaying(30.0, np.nan, train_loss=moving).state == "moving"
+    assert decaying(30.0, fitted=True).state == "moving"
+    # A norm that grows again.
+    grown = 3 * np.exp(-0.003 * TIMES) + 1e-12 * np.exp(0.001 * TIMES)
+    assert decaying(30.0, param_norm=grown).state == "moving"
+
+
 def test_ridge_regression_groks():
     # 100 Gaussian features of variance 1/1000 each, a unit teacher, start N(0, 1): everything
     # follows from one SVD (Xu, Vardi, Safran 2026). Times at which the losses pass 0.02 and 0.01.

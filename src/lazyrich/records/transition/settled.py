@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from .scores import Curves
 
@@ -12,6 +12,10 @@ from .scores import Curves
 _DECAYED = 0.3
 # The same if the norm was not recorded. After this value only parameters that fit data remain.
 _DECAYED_UNSEEN = 10.0
+# Rounding of a recorded loss, also of one in float32.
+_ROUNDING = 1e-6
+# The squares of smaller norms underflow in float64: what is left of them is rounding.
+_NOTHING = 1e-154
 
 
 def has_settled(
@@ -22,7 +26,7 @@ def has_settled(
     *,
     rate: float,
     fitted: bool,
-    grows_freely: bool,
+    free: bool,
 ) -> bool:
     """Whether scores, directions and norm change by less than `rate` in the last factor of e.
 
@@ -31,9 +35,9 @@ def has_settled(
     whose training loss and norm have not moved since its beginning, was too short to move, and has
     not settled.
 
-    - **Takes** `weight_decay`, NaN if unknown; `grows_freely`, whether the norm grows without
-        bound once the training data are fitted and there is no weight decay, as it does for losses
-        of classification. Then the norm is not considered.
+    - **Takes** `weight_decay`, NaN if unknown; `free`, whether the norm changes for ever, and so is
+        not considered: it grows without bound once the training data are fitted by a loss of
+        classification without weight decay, and falls without bound if a run decays to nothing.
     """
     if len(times) < 3:
         return False
@@ -44,14 +48,44 @@ def has_settled(
             return False
     moving = list(scores)
     moving += [curves[name] for name in ("cosine_to_kernel", "cosine_to_rich") if name in curves]
-    if norm is not None and not (weight_decay == 0 and grows_freely):
+    if norm is not None and not free:
         with np.errstate(divide="ignore", invalid="ignore"):
             moving.append(np.log(norm))
     if weight_decay == 0 and not fitted and not _has_moved(curves, rate):
         return False
+    window = _last(times)
+    return all(_drift(times[window], values[window]) < rate for values in moving)
+
+
+def decays_to_nothing(
+    times: Float[np.ndarray, " t"], curves: Curves, weight_decay: float, blank_loss: float
+) -> bool:
+    """Whether weight decay alone moves the parameters of a run that is not fitted.
+
+    Then their norm still falls after ten decay times, and the training loss stays within rounding
+    at that of zero outputs, or, where this is unknown, at its last value. Such a norm never rests:
+    it falls as e^(-lambda t) until it underflows.
+
+    - **Takes** `weight_decay` and `blank_loss`, NaN if unknown.
+    """
+    decayed = weight_decay * times[-1] >= _DECAYED_UNSEEN  # not if unknown
+    if len(times) < 3 or not decayed:
+        return False
+    if "param_norm" not in curves or "train_loss" not in curves:
+        return False
+    norm = np.asarray(curves["param_norm"])[_last(times)]
+    norm = np.where(norm < _NOTHING, 0.0, norm)
+    loss = np.asarray(curves["train_loss"])[-3:]
+    end = loss[-1] if np.isnan(blank_loss) else blank_loss
+    rests = bool(np.all(np.abs(loss - end) <= _ROUNDING * abs(end)))
+    return rests and bool(np.all((norm[1:] < norm[:-1]) | (norm[1:] == 0)))
+
+
+def _last(times: Float[np.ndarray, " t"]) -> Bool[np.ndarray, " t"]:
+    """Which records are of the last factor of e in time, or the last three."""
     window = times >= times[-1] / np.e
     window[-3:] = True
-    return all(_drift(times[window], values[window]) < rate for values in moving)
+    return window
 
 
 def _drift(times: Float[np.ndarray, " t"], values: Float[np.ndarray, " t"]) -> float:

@@ -26,7 +26,7 @@ from .scores import (
     scored_by,
     standard_error,
 )
-from .settled import has_settled
+from .settled import decays_to_nothing, has_settled
 from .thresholds import Thresholds, thresholds_of
 from .words import FITTED, Outcome, is_broken, state_of
 
@@ -155,6 +155,9 @@ def _judged(
     fitted = lost <= 0
     reached, level = _target(curves, "test", test, thresholds)
     t_test, t_test_first = sustained_crossing(times, reached, level, k)
+    vanishes = not fitted and decays_to_nothing(
+        times, curves, scales.weight_decay, scales.blank_loss
+    )
     settled = has_settled(
         times,
         (test, train),
@@ -162,7 +165,7 @@ def _judged(
         scales.weight_decay,
         rate=thresholds.settled,
         fitted=fitted,
-        grows_freely=by == "accuracy" and fitted,
+        free=vanishes or bool(scales.weight_decay == 0 and by == "accuracy" and fitted),
     )
     final = float(np.median(test[-k:]))
     found = dataclasses.replace(
@@ -178,7 +181,10 @@ def _judged(
         num_test=scales.num_test,
         standard_error=standard_error(by, final, scales.num_test),
         settled=settled and not is_broken(ending),
-        arrived=has_arrived(curves, settled=state_of(ending, settled) == "settled", sustained=k),
+        # Near zero parameters there is nothing to balance.
+        arrived=None
+        if vanishes
+        else has_arrived(curves, settled=state_of(ending, settled) == "settled", sustained=k),
         t_train_is_bound=is_bound(times, t_train),
         scored_by=by,
     )
