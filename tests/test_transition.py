@@ -408,11 +408,37 @@ def test_a_fit_before_the_first_record_is_a_bound():
     assert "before t = 0.01 (the first record)" in events.says
     assert "at least 3e+04 times" in events.says
     assert events.outcome == "grokked"
+    assert "not known" not in events.says  # it groks whenever the fit was
     # One record later it is a time.
     later = np.where(TIMES[1] < TIMES, 1.0, 0.5)
     events = lr.transition(record(later, step(0.5, 1, 300), train_loss=1 - later))
     assert not events.t_train_is_bound
     assert TIMES[1] < events.t_train < TIMES[2]
+
+
+@pytest.mark.parametrize(("t50", "word"), [(1.51, "immediate"), (3, "gradual"), (8, "gradual")])
+@pytest.mark.parametrize("source", ["", "a log"])
+def test_a_short_delay_after_a_fit_before_the_first_record_is_not_known(t50, word, source):
+    times = np.concatenate([[0.0], np.geomspace(1.0, 1e4, 401)])
+    fits = np.where(times > 0, 1.0, 0.5)
+    test = np.where(times < t50, 0.55, 0.99)
+    values = record(fits, test, times=times, train_loss=1 - fits)
+    values.attrs |= {"source": source} if source else {}
+    events = lr.transition(values)
+    assert (events.outcome, events.t_train, events.t_train_is_bound) == (word, 1.0, True)
+    assert events.delay_ratio == pytest.approx(t50, rel=0.03)
+    least = f"the delay is at least a factor of {events.delay_ratio:.3g} and not known"
+    assert f"the fit was before the first record, so {least}" in events.says
+    assert ("times.first" in events.advice) is not bool(source)
+    assert ("log from the first steps" in events.advice) is bool(source)
+    assert re.search(r"t train +< 1\n", str(events))
+    # A fit at 1 that is seen is a time, and the delay is known.
+    known = np.concatenate([[0.0, 0.9], times[1:]])
+    fits, test = np.where(known >= 1, 1.0, 0.5), np.where(known < t50, 0.55, 0.99)
+    events = lr.transition(record(fits, test, times=known, train_loss=1 - fits))
+    assert not events.t_train_is_bound
+    assert "not known" not in events.says + events.advice
+    assert "<" not in str(events)
 
 
 @pytest.mark.parametrize(

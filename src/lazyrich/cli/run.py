@@ -300,7 +300,8 @@ def _print_summary(summary: dict[str, Any], folder: Path) -> None:
     print(f"outcome          {summary['outcome']}: {summary['says']}")
     print(f"next             {summary['advice']}")
     for key in ("t_train", "t_test", "t_change", "t10", "t50", "t90"):
-        print(f"{key:<16} {show(summary[key])}")
+        bound = "< " if key == "t_train" and summary["t_train_is_bound"] else ""
+        print(f"{key:<16} {bound}{show(summary[key])}")
     print(f"textbook time    {textbook_text(summary)}")
     if "forecast" in summary:
         said = summary["forecast"]

@@ -7,7 +7,17 @@ from typing import Any
 
 from ..._core.shown import as_html, number, rows
 from .scores import ScoredBy, standard_error
-from .words import MORE_TESTS, RECENT, STRICTER, Outcome, State, advice_on, state_of
+from .words import (
+    EARLIER,
+    EARLIER_LOG,
+    MORE_TESTS,
+    RECENT,
+    STRICTER,
+    Outcome,
+    State,
+    advice_on,
+    state_of,
+)
 
 # A training score at the end below this value is mentioned.
 _FITS = 0.99
@@ -107,7 +117,7 @@ class Transition:
     def __str__(self) -> str:
         return rows(
             outcome=f"{self.outcome}: {self.says}",
-            t_train=number(self.t_train),
+            t_train=("< " if self.t_train_is_bound else "") + number(self.t_train),
             t_test=number(self.t_test),
             t50=number(self.t50),
             score=f"{number(self.plateau_score)} on the plateau, {number(self.final_score)} at the "
@@ -128,6 +138,8 @@ class Transition:
         """What to do next, in one line."""
         if self.is_recent:
             return RECENT.replace("record", "log", 1) if self.logged else RECENT
+        if self.has_unknown_delay:
+            return EARLIER_LOG if self.logged else EARLIER
         # At rest without a balance, as on a plateau, parameters still move.
         rests = self.state == "settled" and self.arrived is False
         state = "moving" if rests else self.state
@@ -146,6 +158,14 @@ class Transition:
         change = self.outcome == "unchanged" and not math.isnan(self.t50)
         times = (self.t_train,) if fit else (self.t_change, self.t50_sustained)
         return (fit or change) and all(map(math.isnan, times))
+
+    @property
+    def has_unknown_delay(self) -> bool:
+        """Whether the score rises after a fit that is only known to be before the first record.
+
+        Then `immediate` or `gradual` follows from the least delay, and the true one is unknown."""
+        rises = self.outcome in ("immediate", "gradual") and not math.isnan(self.t_change)
+        return rises and self.t_train_is_bound
 
     @property
     def change_error(self) -> float:
@@ -170,6 +190,11 @@ class Transition:
     def uncertainties(self) -> tuple[str, ...]:
         """What makes the outcome uncertain, one part of a sentence each."""
         found = []
+        if self.has_unknown_delay:
+            found.append(
+                f"the fit was before the first record, so the delay is at least a factor of "
+                f"{self.delay_ratio:.3g} and not known"
+            )
         if self.is_within_error:
             error = f"{self.change_error:.2g} for {self.num_test:.0f} test samples"
             found.append(f"the change is within two standard errors ({error})")

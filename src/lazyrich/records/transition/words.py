@@ -200,6 +200,11 @@ RECENT = (
 )
 RECENT += "for which a fit or a change must hold"
 
+EARLIER = "record earlier: lower times.first; the fit was before the first record, so the delay is "
+EARLIER += "not known"
+EARLIER_LOG = "log from the first steps on: the fit was before the first record, so the delay is "
+EARLIER_LOG += "not known"
+
 MORE_TESTS = "use more test samples: the change is within two standard errors of the accuracy"
 STRICTER = (
     "judge the run by the threshold {} as well: outcome and times depend on what counts as a fit"
