@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import functools
+import importlib
 import os
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
+import scipy.io
 import xarray as xr
 
 import lazyrich as lr
@@ -573,6 +575,14 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "reading a file": (lambda: line("np.load('w.npy')"), "read it before"),
     "opening a file": (lambda: line("open('w')"), "read it before"),
     "clock": (lambda: line("time.time()", time=time), "read it before"),
+    "loading an array": (lambda: line("jnp.load('w.npy')", jnp=jnp), "read it before"),
+    "loading a matrix": (lambda: line("io.loadmat('w')", io=scipy.io), "read it before"),
+    "another program": (lambda: line("s.run(['w'])", s=subprocess), "read it before"),
+    "output of a program": (lambda: line("s.check_output('w')", s=subprocess), "read it before"),
+    "folder": (lambda: line("os.listdir('.')", os=os), "read it before"),
+    "clock of the process": (lambda: line("time.process_time()", time=time), "read it before"),
+    "names of a frame": (lambda: line("sys._getframe()", sys=sys), "read it before"),
+    "a module by its name": (lambda: line("i.import_module('w')", i=importlib), "read it before"),
     "environment": (lambda: line("os.environ", os=os), "keep what it needs in a field"),
     "evaluating": (lambda: line("eval('x')"), "write it as a function"),
     "module of one's own": (

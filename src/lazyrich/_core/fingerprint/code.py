@@ -8,8 +8,12 @@ import types
 READERS = {
     name: f"reads outside data by {name}: read it before, and keep it in a field"
     for name in ("io.open", "_io.open", "input", "numpy.load", "numpy.loadtxt",
-                 "numpy.genfromtxt", "numpy.fromfile", "os.getenv", "posix.urandom", "time.time",
-                 "time.perf_counter", "time.monotonic", "uuid.uuid4")
+                 "numpy.genfromtxt", "numpy.fromfile", "jax.numpy.load",
+                 "scipy.io.matlab._mio.loadmat", "os.getenv", "posix.urandom", "posix.read",
+                 "posix.getcwd", "posix.listdir", "subprocess.run", "subprocess.Popen",
+                 "subprocess.check_output", "time.time", "time.time_ns", "time.process_time",
+                 "time.perf_counter", "time.monotonic", "uuid.uuid4", "sys._getframe",
+                 "inspect.currentframe", "importlib.import_module")
 } | {
     name: f"runs code that is only known at run time, by {name}: write it as a function"
     for name in ("eval", "exec", "globals", "locals", "__import__")
