@@ -521,7 +521,7 @@ def test_equal_inputs_with_other_labels_are_told():
         x_test=x, y_test=y,
     )  # fmt: skip
     found = lr.forecast(lr.Experiment(task=task, weight_decay=1e-2, t1=10.0))
-    assert any(text.startswith("3 training samples have the inputs") for text in found.reasons)
+    assert any(text.startswith("3 training samples have the same inputs") for text in found.reasons)
     assert str(found).count("–, from") == 0
 
 

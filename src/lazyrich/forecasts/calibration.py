@@ -8,7 +8,6 @@ from typing import Any
 
 from .._core.toml import parse_toml
 from ..experiments.experiment import Experiment
-from ..models import MLP
 from .norm_clock import end_norm
 from .phase import Clock
 from .verdict import Verdict
@@ -194,20 +193,10 @@ def family_of(experiment: Experiment, direction: str) -> Family:
     theory = experiment.model.theory(experiment.loss.is_classification)
     if not theory.of_any_task:
         found = known.get(f"{theory.family} on {task}", known["unknown"])
-        return found if math.isnan(found.margin) or _has_margin(experiment) else known["unknown"]
+        like = theory.has_margin and experiment.loss.is_classification
+        return found if math.isnan(found.margin) or like else known["unknown"]
     by_direction = known.get(f"{theory.family}, {direction}", known["unknown"])
     return known.get(theory.family, by_direction)
-
-
-def _has_margin(experiment: Experiment) -> bool:
-    """Whether the model is as in the runs that give the margin: one layer of ReLUs with biases, the
-    last layer zero, and margins that are the squared norm times a number.
-    """
-    model = experiment.model
-    if not isinstance(model, MLP) or not experiment.loss.is_classification:
-        return False
-    is_like = model.activation == "relu" and bool(model.bias) and model.zero_last
-    return is_like and experiment.homogeneity == 2 and model.output_scale == 1
 
 
 def unknown_pilots(factors: Sequence[int]) -> Family:
@@ -226,6 +215,5 @@ def family_of_pilots(experiment: Experiment, factors: Sequence[int]) -> Family:
     theory = experiment.model.theory(experiment.loss.is_classification)
     found = known.get(f"{unknown.name}, {kind}, {theory.family} on {task}", unknown)
     covered = not found.losses or experiment.loss.kind_name() in found.losses
-    if isinstance(experiment.model, MLP) and experiment.model.activation != "relu":
-        return unknown
+    covered = covered and (theory.of_relus or theory.family != "MLP")
     return found if covered and not experiment.decays_partly else unknown

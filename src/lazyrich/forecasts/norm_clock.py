@@ -29,7 +29,7 @@ def norm_clock(problem: Problem, margin: float) -> Clock:
     r"""The clock $\lambda t - \log (\lVert\theta_0\rVert / \lVert\theta_\text{end}\rVert)$.
 
     It is zero when a norm that decays from its initial value reaches the norm of the end of
-    training, see [`end_norm`][lazyrich.forecasts.norm_clock.end_norm]. All its times are NaN if
+    training, see `end_norm`. All its times are NaN if
     there is no such norm.
     """
     decay = float(problem.weight_decay)

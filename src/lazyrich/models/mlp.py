@@ -135,7 +135,9 @@ class MLP(AbstractModel):
         del classification
         # The calibrated constants of the family "MLP" are of nets without these.
         of = {"mean_field": "MeanFieldMLP", "standard": "MLP"}[self.parametrisation]
-        return Theory(family="NormalisedMLP" if self.is_normalised else of)
+        family, relu = "NormalisedMLP" if self.is_normalised else of, self.activation == "relu"
+        like = relu and bool(self.bias) and self.zero_last and self.output_scale == 1
+        return Theory(family=family, of_relus=relu, has_margin=like and self.homogeneity == 2)
 
     @property
     def has_kinks(self) -> bool:

@@ -28,7 +28,10 @@ class Theory:
     - `entries`: the number of entries if each training sample is one entry of the weights; None
         if samples mix entries.
     - `family`: the name of runs of such models in the table of calibrated constants.
-        `of_any_task`: whether the family includes all tasks.
+        `of_any_task`: whether the family includes all tasks. `of_relus`: whether the activation is
+        ReLU, as in the runs of the family `MLP`. `has_margin`: whether the model is as in the runs
+        that give its margin: one layer of ReLUs with biases, the last layer zero at first, and
+        outputs of degree 2 that are not scaled.
     """
 
     early: Early | OwnPredictor | None = None
@@ -37,3 +40,5 @@ class Theory:
     entries: int | None = None
     family: str = ""
     of_any_task: bool = False
+    of_relus: bool = False
+    has_margin: bool = False
