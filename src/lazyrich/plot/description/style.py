@@ -52,7 +52,7 @@ def overlaid(number: int) -> tuple[str, Marker]:
 
 # Beside published circles and diamonds of forecasts.
 _MARKED: tuple[Marker, ...] = ("square", "up", "cross", "down", "plus", "star", "tri")
-# Curves in the colours of a sequence that can be told apart by their marks.
+# The largest number of curves that get marks of their own. With more, marks do not tell them apart.
 _MOST_MARKED = 9
 
 

@@ -78,7 +78,7 @@ def check_given(given: Mapping[str, str]) -> None:
 
 
 def unrecognised(names: Sequence[str]) -> str:
-    """What is said of a log in which no column has a usual name: the options that name some."""
+    """The message for a log without a known column: the options that name the columns."""
     step = shlex.quote(one_line(names[0], 40))
     options = (f"step={step}", *(f"{name}=COLUMN" for name in ACCURACIES))
     listed_names = one_line(", ".join(names), 200)

@@ -152,7 +152,7 @@ def listed(names: Iterable[str]) -> str:
 
 
 def number_wanted(text: str) -> str:
-    """What is said of a cell that is not a number."""
+    """The message for a cell that is not a number."""
     if _COMMA.fullmatch(text.strip()):
         return "should be a number with a decimal point: replace the decimal commas"
     return "should be a number"

@@ -27,7 +27,7 @@ def plateau_of(
     """The first half, in log time, of the window between the fit and half of the later change.
 
     A score that still moves with the training loss after the fit has no plateau there. The window
-    then begins where the score comes to rest, see `_end_of_fit`. The second result says whether a
+    then begins when the score rests, see `_end_of_fit`. The second result says whether a
     quarter or more of the change is made while the training loss falls to a tenth of its value at
     the beginning of the window.
 

@@ -60,7 +60,7 @@ def has_settled(
 def decays_to_nothing(
     times: Float[np.ndarray, " t"], curves: Curves, weight_decay: float, blank_loss: float
 ) -> bool:
-    """Whether weight decay alone moves the parameters of a run that is not fitted.
+    """Whether a run is not fitted, and only weight decay still changes its parameters.
 
     Then their norm still falls after ten decay times, and the training loss stays within rounding
     at that of zero outputs, or, where this is unknown, at its last value. Such a norm never rests:
