@@ -95,7 +95,7 @@ def _is_bad(key: Any) -> bool:
 
 def start(key: Any, dim: int) -> Any:
     if not isinstance(key, jax.core.Tracer) and _is_bad(key):
-        raise ValueError("no start\nfor this λ seed")
+        raise ValueError("no start for this λ seed\nand more below")
     return 0.1 * jr.normal(key, (dim,))
 
 
@@ -123,7 +123,8 @@ def test_a_run_that_raises_is_recorded_and_the_others_are_not_harmed(tmp_path, t
     assert told[-1].num_failed == 2
     kept = Store(store)
     messages = [kept.read(name).about["errors"] for name in kept.files()]
-    assert messages == [{"1": "ValueError: no start for this λ seed"}] * 2
+    why = "draws no parameters for 60 inputs: ValueError: no start for this λ seed"
+    assert messages == [{"1": f"InputError: model = 'Functions': {why}"}] * 2
     # Nothing is tried again, and a sweep with a model of one's own is read as any other.
     before = stamps(store)
     assert here({"seed": range(6)}, store, OWN, batch_size=3).identical(found)
