@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test coverage slow batteries lint bench panels numbers gallery mutations docs dist wheel-test floors \
+.PHONY: demo test coverage slow pages batteries lint bench panels numbers gallery mutations docs dist wheel-test floors \
 	review sbom audit lock clean
 
 demo: $(READY)
@@ -20,6 +20,10 @@ coverage: $(READY)
 # Tests of several seconds each, most of it compilation: about an hour. CI runs them, too.
 slow: $(READY)
 	$(BIN)/pytest -n 2 --dist loadfile -m "slow and not battery"
+
+# The code of long pages, and the notebooks: three minutes. CI runs them, too.
+pages: $(READY)
+	$(BIN)/pytest -n 2 -m battery tests/test_pages.py
 
 # Generated tables of combinations, hostile files and command lines.
 batteries: $(READY)

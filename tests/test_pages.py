@@ -32,7 +32,7 @@ QUICK = {
     "how-to/my-run-says.md",
     "reference/studies.md",
 }
-# Pages whose code takes half a minute of compilation; `make batteries` runs them.
+# Pages whose code takes half a minute of compilation; `make pages` runs them.
 LONG = {
     "explanation/lazy-and-rich.md",
     "how-to/choose-settings.md",
