@@ -1,4 +1,4 @@
-"""The site shows files of the root that people ask for: the changelog, how to contribute, and so on.
+"""The site shows the changelog, how to contribute and other files of the root.
 
 A hook of MkDocs: the pages are made as the site is built, so each text is in one place.
 """
