@@ -118,8 +118,9 @@ FILES = (
 )  # fmt: skip
 
 DTYPES = ("float64", "float32", "float16", ">f8", "int8", "uint8", "int64", "bool", "complex128",
-          "U3", "datetime64[s]")  # fmt: skip
-LABELS = ("signs", "bits", "words", "three", "constant", "nan", "rows", "objects")
+          "U3", "datetime64[s]", "longdouble", "object", "i4, f8")  # fmt: skip
+LABELS = ("signs", "bits", "words", "three", "constant", "nan", "rows", "objects", "column",
+          "unsigned", "halves", "swapped", "one", "none", "empty")  # fmt: skip
 SCALES = ("1e-300", "1e-12", "1.0", "1e12", "1e100", "1e300", "5e-324")
 EXTREMES = (
     "init_scale={}", "weight_decay={}", "t1={}", "dynamics.rtol={}", "times.first={}",
@@ -158,6 +159,13 @@ def run_arrays(dtype, labels, place, monkeypatch, capsys):
         "nan": [np.nan, 1] * 4,
         "rows": [[1, 0]] * 8,
         "objects": np.array([None, {}] * 4, dtype=object),
+        "column": [[-1.0], [1.0]] * 4,
+        "unsigned": np.array([0, 2**64 - 1] * 4, dtype=np.uint64),
+        "halves": np.array([-1, 1] * 4, dtype=np.float16),
+        "swapped": np.array([-1, 1] * 4, dtype=">f8"),
+        "one": 1.0,
+        "none": np.array(None, dtype=object),
+        "empty": [],
     }[labels]
     np.savez(place / "a.npz", x=x, y=y)
     toml = TINY.replace('kind = "SparseClassification"', 'path = "a.npz"\nnum_train = 4')
@@ -186,7 +194,7 @@ SAMPLE = random.Random(4).sample(CASES, 20)
 
 def test_there_are_hundreds():
     assert len(LINES) + len(FILES) >= 170
-    assert len(DTYPES) * len(LABELS) >= 88
+    assert len(DTYPES) * len(LABELS) >= 90
     assert len(EXTREMES) * len(SCALES) == 77
 
 

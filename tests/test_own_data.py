@@ -2,6 +2,7 @@
 
 import sys
 import zipfile
+from typing import Any
 
 import jax.numpy as jnp
 import jax.random as jr
@@ -130,7 +131,20 @@ def test_labels_are_mapped_and_said(labels, meaning, values, said):
         ({"x": np.ma.masked_greater(np.eye(4), 0.5)}, "x = '4 masked entries': should have none"),
         ({"num_train": 4}, "num_train = 4: should leave 1 or more of 4 samples"),
         ({"y": [["a", "b"]] * 4}, "y = (4, 2): should be 1-dimensional"),
-        ({"y": [None] * 4}, "y = 'object': should be an array of real numbers or of words"),
+        (
+            {"y": [None] * 4},
+            "y = 'object': should be an array of real numbers or of words: convert it by "
+            ".astype(float)",
+        ),
+        (
+            {"y": np.array(["a", "b"] * 2, "S")},
+            "y = 'bytes8': should be an array of real numbers or of words: convert it by "
+            ".astype(str)",
+        ),
+        (
+            {"y": np.array([1j, 0] * 2)},
+            "y = 'complex128': should be an array of real numbers or of words: take its real part",
+        ),
     ],
 )
 def test_what_cannot_be_split_is_one_line(fields, line):
@@ -139,6 +153,45 @@ def test_what_cannot_be_split_is_one_line(fields, line):
         parts(lr.tasks.Arrays.split(**given))
     assert str(error.value).startswith(line)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("dtype", ["U", "S", object])
+def test_labels_of_arrays_that_are_words_name_what_accepts_words(dtype, tmp_path):
+    y = np.array(["yes", "no"] * 2, dtype)
+    given: dict[str, Any] = {"x_train": np.eye(4), "x_test": np.eye(4), "y_test": [0, 1, 0, 1]}
+    given["y_train"] = y
+    with pytest.raises(lr.InputError) as error:
+        lr.tasks.Arrays(**given)
+    line = str(error.value)
+    assert line.startswith("y_train = 'words (")
+    assert "lr.tasks.Arrays.split accepts words" in line
+    # Both ways that the line names lead on.
+    if dtype != "S":
+        assert lr.tasks.Arrays.split(np.eye(4), y, 2).mapping("signs") == "no is -1, yes is 1"
+    given["y_train"] = np.unique(y, return_inverse=True)[1]
+    assert np.array_equal(lr.tasks.Arrays(**given).y_train, [1, 0, 1, 0])
+    # From a file: text has the same line, objects are not read.
+    np.savez(tmp_path / "a.npz", **{**given, "y_train": y})
+    with pytest.raises(lr.InputError) as error:
+        lr.tasks.Arrays.load(tmp_path / "a.npz")
+    way = "by .astype(float) or .astype(str)" if dtype is object else "Arrays.split accepts words"
+    assert way in str(error.value)
+
+
+def test_labels_that_are_truth_values_mean_the_same_at_every_door(tmp_path):
+    y = np.array([True, False, True, True])
+    (tmp_path / "t.csv").write_text("a,y\n" + "".join(f"{i},{v}\n" for i, v in enumerate(y)))
+    np.savez(tmp_path / "t.npz", x=np.arange(4.0)[:, None], y=y)
+    right = parts(lr.tasks.Arrays.split(np.arange(4.0)[:, None], [1, -1, 1, 1], 2, seed=1))
+    tables: list[Any] = [
+        {"x": np.arange(4.0)[:, None], "y": y},
+        *(lr.tasks.SplitArrays.read(tmp_path / name) for name in ("t.csv", "t.npz")),
+    ]
+    for table in tables:
+        task = lr.tasks.SplitArrays(**table, num_train=2, split_seed=1)
+        for one, other in zip(parts(task), right, strict=True):
+            assert np.array_equal(one.y, other.y)
+            assert np.array_equal(one.x, other.x)
 
 
 def test_tables_are_read_with_and_without_header(tmp_path):

@@ -7,6 +7,8 @@ from sklearn.svm import SVC
 import lazyrich as lr
 from tests.helpers import samples
 
+LINEAR = lr.models.MLP(widths=(), bias=False, activation="identity")
+OBSERVED = np.array([[0, 2], [0, 3], [1, 2]])
 SIZES = [(5, 40), (30, 60), (20, 8)]
 
 
@@ -302,6 +304,45 @@ def test_norms_and_margins_under_scales(scale):
     plain = lr.predictors.lq_max_margin(x, signs, 0.5)
     assert (deep.status, plain.status) == ("stationary", "stationary")
     assert deep.objective == pytest.approx(scale * plain.objective, rel=1e-6)
+
+
+# Whole numbers, so that all multiples by powers of two are exact.
+WHOLE = np.array([[1, 2, 0], [0, 1, 3], [2, -1, 1], [1, 1, 1]], float)
+SIGNS, CLASSES = np.array([1, -1, 1, 1]), np.array([0, 1, 2, 2])
+OF_WHOLE = {
+    "l1_max_margin": lambda c: lr.predictors.l1_max_margin(c * WHOLE, SIGNS),
+    "l2_max_margin": lambda c: lr.predictors.l2_max_margin(c * WHOLE, SIGNS),
+    "lq_max_margin": lambda c: lr.predictors.lq_max_margin(c * WHOLE, SIGNS, 0.5),
+    "multiclass": lambda c: lr.predictors.multiclass_max_margin(c * WHOLE, CLASSES, 3),
+    "tangent": lambda c: lr.predictors.tangent_max_margin(
+        LINEAR, LINEAR.init(jax.random.key(0), 3), c * WHOLE, SIGNS
+    ),
+    "l1_min_norm": lambda c: lr.predictors.l1_min_norm(WHOLE[:2], c * np.array([1.0, 2])),
+    "l2_min_norm": lambda c: lr.predictors.l2_min_norm(WHOLE[:2], c * np.array([1.0, 2])),
+    "nuclear": lambda c: lr.predictors.min_nuclear_norm(OBSERVED, c * np.array([1.0, 3, 3]), 4),
+    "kernel": lambda c: lr.predictors.kernel_completion(OBSERVED, c * np.array([1.0, 3, 3]), 4),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("predict", OF_WHOLE.values(), ids=OF_WHOLE)
+def test_below_and_above_normal_numbers_the_status_says_so(predict):
+    plain = predict(1.0)
+    for scale in (2.0**-1074, 2.0**-1030, 2.0**1020):
+        found, right = predict(scale), np.longdouble(scale) * plain.objective
+        if np.finfo(float).tiny <= right <= np.finfo(float).max:
+            assert found.status == plain.status
+            assert found.objective == pytest.approx(float(right), rel=1e-6)
+        else:
+            assert found.status == "out_of_range"
+            assert ": scale " in found.why
+
+
+def test_inputs_and_labels_that_small_are_out_of_range_by_their_multipliers():
+    # The least norm is that of the unscaled data, 0.69; its multipliers are near 1e323.
+    for predict in (lr.predictors.l1_min_norm, lr.predictors.l2_min_norm):
+        found = predict(5e-324 * WHOLE[:2], 5e-324 * np.array([1.0, 2]))
+        assert found.status == "out_of_range"
+        assert found.why == "the multipliers are out of range of float64: scale the inputs"
 
 
 def test_one_sample_or_one_column_of_another_scale():

@@ -656,6 +656,7 @@ def test_what_cannot_be_used_is_refused_in_one_line():
         "without a shape": build(net=nn.LazyLinear(2)),
         "train = 'Endless'": build(train=Endless()),
         "train = 'int'": build(train=3),
+        "number words by np.unique": build(train=(x, ["a", "b"] * (len(x) // 2))),
         "test = 'no samples'": build(test=(x[:0], y[:0])),
         "one length, and have": build(train=(x, y[:3])),
         "the net should accept its inputs": build(train=(torch.zeros(4, 5), y)),

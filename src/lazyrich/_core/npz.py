@@ -169,7 +169,10 @@ def _header(info: zipfile.ZipInfo, member: Any) -> Header:
     shape, in_columns, dtype = parse(io.BytesIO(packed + member.read(length)))
     header = Header(tuple(map(int, shape)), dtype, bool(in_columns))
     if dtype.hasobject:
-        raise ValueError(f"{name} contains Python objects, which are not read")
+        raise ValueError(
+            f"{name} contains Python objects, which are not read: save it as numbers or text, by "
+            ".astype(float) or .astype(str)"
+        )
     if min(header.shape, default=0) < 0 or dtype.itemsize == 0:
         raise ValueError(f"{name} has a shape {header.shape} of no array")
     held = info.file_size - 8 - len(packed) - length

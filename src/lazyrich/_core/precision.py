@@ -171,9 +171,25 @@ def real_array(value: Any, key: str) -> np.ndarray:
     except ValueError:
         raise InputError(key, value, "should be an array, with rows of one length") from None
     if not _is_real(array.dtype):
-        raise InputError(key, str(array.dtype), "should be an array of real numbers")
+        accepted = f"should be an array of real numbers: {step_to_reals(array)}"
+        raise InputError(key, str(array.dtype), accepted)
     check_unmasked(value, key)
     return native(array)
+
+
+def are_words(array: np.ndarray) -> bool:
+    """Whether all entries of an array are text."""
+    if array.dtype.kind == "O":
+        return all(isinstance(entry, str) for entry in array.ravel())
+    return array.dtype.kind in "US"
+
+
+def step_to_reals(array: np.ndarray) -> str:
+    """What makes real numbers of an array that is not real."""
+    if are_words(array):
+        return "replace words by numbers"
+    steps = {"c": "take its real part", "V": "give its fields as columns"}
+    return steps.get(array.dtype.kind, "convert it by .astype(float)")
 
 
 def check_unmasked(value: Any, key: str) -> None:

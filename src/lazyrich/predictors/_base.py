@@ -33,8 +33,8 @@ class Predictor:
     - `status`: `optimal` if `gap` is within the tolerance; `stationary` if the point of a
         non-convex problem is proven to be stationary; `not_separable` if it is proven that no
         weights classify, or fit, every sample; `ill_conditioned` if rounding hides both;
-        `out_of_range` if the result does not fit in float64; `not_proven` if the gap is larger
-        than the tolerance for another reason.
+        `out_of_range` if the result does not fit in float64 with all its digits; `not_proven` if
+        the gap is larger than the tolerance for another reason.
     - `why`, one line if the predictor is not certified, otherwise empty.
     """
 
@@ -66,6 +66,18 @@ def doubt_of(name: str, status: str, why: str = "") -> str:
     if status == "not_separable":
         return f"{name} does not exist ({status}{reason}); quantities relative to it are undefined"
     return f"{name} is not certified ({status}{reason}); quantities relative to it may be wrong"
+
+
+def why_lost(what: str, value: float, unit: int, remedy: str) -> str:
+    """Why `value * 2**unit` does not fit in float64 with all its digits; empty if it does."""
+    with np.errstate(over="ignore", under="ignore"):
+        size = np.ldexp(abs(value), unit)
+    if value == 0 or np.finfo(float).tiny <= size < np.inf:
+        return ""
+    if not np.isfinite(value):
+        return f"the {what} is out of range of float64: {remedy}"
+    power = round(float(np.log10(abs(value))) + unit * float(np.log10(2)))
+    return f"the {what} is about 1e{power}, out of range of float64: {remedy}"
 
 
 def kernel_scale(kernel_weights: ArrayLike | None) -> Float[np.ndarray, " d"] | None:

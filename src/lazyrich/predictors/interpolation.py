@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import ArrayLike, Float, Int, Shaped
 
-from ._base import Predictor, Status
+from ._base import Predictor, Status, why_lost
 from .products import (
     EPS,
     WIDE_EPS,
@@ -209,11 +209,11 @@ def unscaled(
     with np.errstate(over="ignore", under="ignore"):
         weights, dual = np.ldexp(weights, by), np.ldexp(found.dual, posed.rows)
         norm, bound = float(np.ldexp(found.norm, by)), float(np.ldexp(found.bound, by))
-    lost = not np.isfinite(norm) or (found.norm > 0 and norm < np.finfo(float).tiny)
-    if lost or not np.all(np.isfinite(dual)):
-        status = "out_of_range"
-        size = np.log10(max(found.norm, np.finfo(float).tiny)) + by * np.log10(2)
-        why = f"the norm is about 1e{size:.0f}, out of range of float64: scale inputs or labels"
+    lost = why_lost("norm", found.norm, by, "scale inputs or labels")
+    if not lost and not np.all(np.isfinite(dual)):
+        lost = "the multipliers are out of range of float64: scale the inputs"
+    if lost:
+        status, why = "out_of_range", lost
         weights = np.zeros_like(weights)
         norm, bound, dual = np.nan, np.nan, np.zeros_like(dual)
     return Predictor(name, weights, norm, bound, dual, abs(found.gap), status, why)

@@ -7,7 +7,7 @@ from jaxtyping import ArrayLike, Float, Int, Shaped
 
 from .._core.errors import InputError
 from .._core.precision import in_double
-from ._base import Predictor, Status
+from ._base import Predictor, Status, why_lost
 
 
 @in_double
@@ -138,7 +138,10 @@ def certified(
         status, why = "not_separable", "an entry has several different values"
     elif not gap <= tolerance:
         status, why = "not_proven", f"the gap is {gap:.1g}, above the tolerance {tolerance:g}"
-    objective, bound = objective * observed.unit, bound * observed.unit
-    if not np.isfinite(objective):
-        status, why = "out_of_range", "the norm is out of range of float64: scale the values"
-    return Predictor(name, weights * observed.unit, objective, bound, dual, gap, status, why)
+    exponent = int(np.frexp(observed.unit)[1]) - 1
+    if lost := why_lost("norm", objective, exponent, "scale the values"):
+        status, why = "out_of_range", lost
+    with np.errstate(over="ignore", under="ignore"):
+        objective, bound = objective * observed.unit, bound * observed.unit
+        weights = weights * observed.unit
+    return Predictor(name, weights, objective, bound, dual, gap, status, why)

@@ -9,7 +9,7 @@ from jaxtyping import ArrayLike, Float, Shaped
 from .._core.errors import InputError
 from .._core.given import check_kind
 from .._core.precision import in_double
-from ._base import Predictor
+from ._base import Predictor, why_lost
 from .l1_max_margin import l1_max_margin
 from .l2_max_margin import l2_max_margin
 from .margin import Margin, status_for
@@ -109,5 +109,9 @@ def certify_stationary(
 
 def _scaled(found: Predictor, unit: int) -> Predictor:
     """The predictor in the original units of the inputs."""
-    objective, bound = (float(np.ldexp(v, unit)) for v in (found.objective, found.bound))
+    lost = why_lost("margin", found.objective, unit, "scale the inputs")
+    if found.is_certified and lost:
+        found = replace(found, status="out_of_range", why=lost)
+    with np.errstate(over="ignore", under="ignore"):
+        objective, bound = (float(np.ldexp(v, unit)) for v in (found.objective, found.bound))
     return replace(found, objective=objective, bound=bound)

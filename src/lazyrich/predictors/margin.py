@@ -7,7 +7,7 @@ import scipy.linalg
 import scipy.optimize
 from jaxtyping import ArrayLike, Bool, Float, Shaped
 
-from ._base import Predictor, Status
+from ._base import Predictor, Status, why_lost
 from .products import (
     EPS,
     as_labels,
@@ -154,10 +154,8 @@ def predictor_of(
         weights, margin, gap = np.zeros_like(weights), 0.0, np.nan
     with np.errstate(over="ignore", under="ignore"):
         achieved, bound = float(np.ldexp(margin, unit)), float(np.ldexp(found.bound, unit))
-    if status == "optimal" and not np.finfo(float).tiny <= achieved < np.inf:
-        exponent = np.log10(margin) + unit * np.log10(2)
-        status = "out_of_range"
-        why = f"the margin is about 1e{exponent:.0f}, out of range of float64: scale the inputs"
+    if status == "optimal" and (lost := why_lost("margin", margin, unit, "scale the inputs")):
+        status, why = "out_of_range", lost
     return Predictor(name, weights, achieved, bound, found.dual, gap, status, why)
 
 

@@ -1,7 +1,7 @@
 """The max-margin direction for a model's tangent features: early predictor of classification."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 import equinox as eqx
@@ -29,6 +29,9 @@ _STEPS, _MOST_STEPS = 100, 20_000
 _FEW_ENTRIES = 2**22
 # The relative rounding error of products with a Jacobian, compared with the gradients.
 _ROUNDING = 1e-14
+# Compiled code takes numbers below this as zero.
+_TINY = float(np.finfo(np.float64).tiny)
+_FLUSHED = f"inputs or parameters below {_TINY:.2g} are taken as zero: scale them"
 
 How = Literal["gram", "last layer", "products"]
 
@@ -84,12 +87,16 @@ def tangent_max_margin(
     x, params = model.cast_inputs(jnp.asarray(x)), jax.tree.map(jnp.asarray, params)
     one = jax.eval_shape(lambda p: model.apply(p, x), params)
     y = constrained_labels(y, one.shape)
+    last = model.zero_readout(params, x) if one.ndim > 1 else None
     if one.ndim == 1:
-        return _of_signs(model, params, x, y, tolerance)
-    last = model.zero_readout(params, x)
-    if last is not None:
-        return _of_last_layer(last, y, one.shape[1], tolerance, max_seconds)
-    return _by_products(model, params, x, y, one.shape, tolerance, max_seconds)
+        found = _of_signs(model, params, x, y, tolerance)
+    elif last is not None:
+        found = _of_last_layer(last, y, one.shape[1], tolerance, max_seconds)
+    else:
+        found = _by_products(model, params, x, y, one.shape, tolerance, max_seconds)
+    if found.status != "optimal" and _has_subnormal((x, params)):
+        return replace(found, status="out_of_range", why=_FLUSHED)
+    return found
 
 
 def _of_signs(
@@ -106,6 +113,11 @@ def _of_signs(
     mu = minimise_nonnegative(gram / weight + 1.0, np.ones(len(y)))
     evaluation = _Evaluation.at(model, params, x, y, jnp.asarray(mu))
     return evaluation.certified(float(np.sqrt(np.max(np.diag(gram)))), tolerance, "gram")
+
+
+def _has_subnormal(tree: Any) -> bool:
+    sizes = (np.abs(np.asarray(leaf, np.float64)) for leaf in jax.tree.leaves(tree))
+    return any(bool(np.any((size > 0) & (size < _TINY))) for size in sizes)
 
 
 def _of_last_layer(

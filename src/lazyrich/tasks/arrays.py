@@ -12,7 +12,7 @@ from jaxtyping import PRNGKeyArray
 from .._core.errors import InputError
 from .._core.files import opened
 from .._core.npz import archive
-from .._core.precision import in_double, real_array
+from .._core.precision import are_words, in_double, real_array
 from ._array_task import AbstractArrayTask
 from ._base import Blocks, Samples, Split
 from .split_arrays import SplitArrays
@@ -134,6 +134,8 @@ class Arrays(AbstractArrayTask):
 
 
 def _real_array(name: str, value: Any) -> np.ndarray:
+    if name.startswith("y"):
+        _check_not_words(name, value)
     array = real_array(value, name).copy()
     ndims = (2,) if name.startswith("x") else (1, 2)
     if array.ndim not in ndims or 0 in array.shape:
@@ -145,3 +147,16 @@ def _real_array(name: str, value: Any) -> np.ndarray:
         raise InputError(f"{name}[{place}]", float(array[tuple(bad[0])]), "should be finite")
     array.setflags(write=False)
     return array
+
+
+def _check_not_words(name: str, value: Any) -> None:
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        return  # named with its key as rows of different lengths
+    if are_words(array):
+        accepted = (
+            "should be numbers: lr.tasks.Arrays.split accepts words, or number them by "
+            "np.unique(y, return_inverse=True)"
+        )
+        raise InputError(name, f"words ({array.dtype})", accepted)

@@ -11,7 +11,7 @@ from annotated_types import Ge
 from jaxtyping import Bool, Float, Int, PRNGKeyArray, Real, Shaped
 
 from .._core.errors import InputError
-from .._core.precision import check_unmasked, in_double, native
+from .._core.precision import are_words, check_unmasked, in_double, native, step_to_reals
 from ._array_task import AbstractArrayTask
 from ._base import Blocks, Meaning, Samples, Split
 from ._data_files import read_table, whole_label
@@ -214,7 +214,7 @@ def _inputs(value: Any) -> np.ndarray:
     check_unmasked(value, "x")
     x = native(np.array(value))
     if x.dtype.kind not in "iuf":
-        accepted = "should be an array of real numbers; replace words by numbers"
+        accepted = f"should be an array of real numbers: {step_to_reals(x)}"
         raise InputError("x", x.dtype.name, accepted)
     if x.ndim != 2 or 0 in x.shape:
         raise InputError("x", x.shape, "should be 2-dimensional and not empty")
@@ -224,10 +224,12 @@ def _inputs(value: Any) -> np.ndarray:
 def _labels(value: Any) -> np.ndarray:
     check_unmasked(value, "y")
     y = native(np.array(value))
-    if y.dtype.kind == "O" and all(isinstance(entry, str | np.str_) for entry in y.ravel()):
+    if y.dtype.kind == "O" and are_words(y):
         y = y.astype(str)
     if y.dtype.kind not in "iufU":
-        raise InputError("y", y.dtype.name, "should be an array of real numbers or of words")
+        step = "convert it by .astype(str)" if are_words(y) else step_to_reals(y)
+        accepted = f"should be an array of real numbers or of words: {step}"
+        raise InputError("y", y.dtype.name, accepted)
     if y.dtype.kind == "U" and y.shape[1:] == (1,):
         y = y[:, 0]
     if y.ndim not in (1, 2) or 0 in y.shape or (y.ndim == 2 and y.dtype.kind == "U"):

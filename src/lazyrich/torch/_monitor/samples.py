@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
 
 from ..._core.errors import InputError, one_line
+from ..._core.precision import are_words
 
 _LABELS = ("labels", "label")
 
@@ -148,7 +149,16 @@ def _tensor(key: str, value: Any) -> Tensor:
         return found.float() if isinstance(value, np.ndarray) and _is_double(found) else found
     except (TypeError, ValueError, RuntimeError) as error:
         accepted = f"should be a tensor or an array ({one_line(error, 120)})"
+        if _are_words(value):
+            accepted = "should be numbers: number words by np.unique(y, return_inverse=True)"
         raise InputError(key, type(value).__name__, accepted) from None
+
+
+def _are_words(value: Any) -> bool:
+    try:
+        return are_words(np.asarray(value))
+    except ValueError:  # rows of different lengths
+        return False
 
 
 def _is_double(value: Tensor) -> bool:
