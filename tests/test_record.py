@@ -1,16 +1,17 @@
 """Records: their schema, and the door for curves that another program logged."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray as xr
-from mkdocs_tables import ROOT, filled
 
 import lazyrich as lr
 from lazyrich.records.schema import AXES
 from tests.helpers import small_experiment
 
+DOCS = Path(__file__).parent.parent / "docs"
 PAIR = {"train_accuracy": [0.5, 1.0, 1.0], "test_accuracy": [0.5, 0.5, 1.0]}
 
 
@@ -48,9 +49,8 @@ def test_every_probe_says_what_it_measures():
         assert AXES[units].long_name == long_name
 
 
-def test_the_tables_of_the_documentation_are_those_of_the_schema():
-    page = (ROOT / "docs" / "reference" / "record.md").read_text()
-    assert filled(page) == page, "run python mkdocs_tables.py"
+def test_the_page_on_records_names_everything_that_a_record_has():
+    page = (DOCS / "reference" / "record.md").read_text()
     for name in (*lr.records.VARIABLES, *(part.name for part in lr.records.ATTRIBUTES)):
         assert f"`{name}`" in page, name
 
