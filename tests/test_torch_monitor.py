@@ -1,12 +1,14 @@
 """The monitor of a training loop: it changes nothing, resumes, and never ends a training."""
 
-import copy
+import contextlib
 import io
 import json
 import random
+import shutil
 import warnings
 from typing import Any
 
+import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -14,7 +16,6 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 import lazyrich as lr
-from lazyrich.torch._monitor.samples import same_randomness
 from lazyrich.torch._monitor.schedule import LogSteps
 
 torch.set_num_threads(1)
@@ -60,14 +61,37 @@ OPTIMISERS = {
 
 
 def trained(
-    kind, steps=40, *, watched=True, optimiser="adamw", accumulate=1, after=0, state=None, **options
+    kind,
+    steps=40,
+    *,
+    watched=True,
+    optimiser="adamw",
+    accumulate=1,
+    after=0,
+    state=None,
+    backend=None,
+    in_place=False,
+    mixed=False,
+    **options,
 ):
-    """A training in batches with a schedule and clipping; what it ends with, and its monitor."""
+    """A training in batches with a schedule and clipping; what it ends with, and its monitor.
+
+    Mixed precision skips the sixth step, as if its gradients were infinite.
+    """
     torch.manual_seed(1)
     random.seed(1)
     np.random.seed(1)
     make, data = NETS[kind]
-    net, (train, test) = make(), data()
+    net: Any = make()
+    train, test = data()
+    if backend is not None:
+        torch.compiler.reset()
+        if in_place:
+            net.compile(backend=backend)
+        else:
+            net = torch.compile(net, backend=backend)
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0, growth_interval=7, enabled=mixed)
+    cast = torch.autocast("cpu", torch.bfloat16) if mixed else contextlib.nullcontext()
     optimizer = OPTIMISERS[optimiser](net.parameters())
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 100)
     monitor = None
@@ -86,17 +110,22 @@ def trained(
         optimizer.zero_grad()
         for part in range(accumulate):
             chosen = torch.randint(30, (10,))
-            f = net(train[0][chosen])
-            (cross_entropy(f, train[1][chosen]) / accumulate).backward()
+            with cast:
+                loss = cross_entropy(net(train[0][chosen]), train[1][chosen]) / accumulate
+            scaler.scale(loss).backward()
             if monitor is not None and part < accumulate - 1:
                 monitor.step()  # a loop may call it after every batch
+        if mixed and step == 5:
+            next(net.parameters()).grad.view(-1)[0] = torch.inf
+        scaler.unscale_(optimizer)
         nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-        optimizer.step()
+        scaler.step(optimizer)
+        scaler.update()
         schedule.step()
         if monitor is not None:
             monitor.step()
-        del step
     left = {
+        "scaler": scaler.state_dict(),
         "net": net.state_dict(),
         "optimizer": optimizer.state_dict(),
         "schedule": schedule.state_dict(),
@@ -107,6 +136,7 @@ def trained(
         "modes": [module.training for module in net.modules()],
         "hooks": [len(module._forward_hooks) for module in net.modules()],
         "numpy": _numpy_state(),
+        "python": random.getstate(),
     }
     return left, marks, monitor
 
@@ -121,8 +151,16 @@ def flat(value):
 
 
 def _numpy_state():
-    state: Any = np.random.get_state()
-    return state[1].tolist()
+    kind, keys, *rest = np.random.get_state(legacy=True)
+    return [kind, np.asarray(keys).tolist(), *rest]
+
+
+@pytest.fixture
+def unchecked():
+    """Without the checker of types, which draws from the random numbers of Python."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def assert_same(first, second):
@@ -136,26 +174,36 @@ def assert_same(first, second):
 
 
 @pytest.mark.parametrize(
-    ("kind", "optimiser", "accumulate"),
-    [("mlp", "adamw", 1), ("mlp", "sgd", 2), ("transformer", "adamw", 2)],
+    ("kind", "optimiser", "accumulate", "mixed"),
+    [
+        ("mlp", "adamw", 1, False),
+        ("mlp", "sgd", 2, True),
+        ("transformer", "adamw", 2, False),
+        ("transformer", "adamw", 1, True),
+    ],
 )
-def test_training_is_bit_for_bit_that_without_a_monitor(kind, optimiser, accumulate):
-    options = {"optimiser": optimiser, "accumulate": accumulate}
+def test_training_is_bit_for_bit_that_without_a_monitor(
+    unchecked, kind, optimiser, accumulate, mixed
+):
+    options = {"optimiser": optimiser, "accumulate": accumulate, "mixed": mixed}
     with_, marks, monitor = trained(kind, **options)
     without, other_marks, _ = trained(kind, watched=False, **options)
     assert_same(with_, without)
     assert_same(marks, other_marks)
     record = monitor.record
     steps = record["step" if optimiser == "sgd" else "time"].values.tolist()
-    assert steps == LogSteps(20).until(40)
+    assert steps == LogSteps(20).until(40 - mixed)  # the step that was skipped does not count
+    if mixed:
+        assert with_["scaler"]["scale"] == 1024.0 * 2.0**3  # halved once, doubled four times
     assert json.loads(record.attrs["monitor"])["notes"] == []
     # The losses are those of the net at that moment, in eval mode.
     net = NETS[kind][0]()
     net.load_state_dict(with_["net"])
     (x, y), _ = NETS[kind][1]()
-    monitor.finish()
+    with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+        monitor.finish()
     expected = float(cross_entropy(net.eval()(x), y).detach())
-    assert float(monitor.record["train_loss"][-1]) == pytest.approx(expected, rel=1e-4)
+    assert float(monitor.record["train_loss"][-1]) == pytest.approx(expected, rel=1e-6)
 
 
 def test_a_resumed_record_is_the_uninterrupted_one():
@@ -376,28 +424,33 @@ def test_a_learning_rate_of_zero_stops_the_time_and_not_its_axis(line):
     assert monitor.record["learning_rate"].values[-1] == 0
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
-def test_compiled_nets_are_trained_and_measured_alike(backend):
-    ends = []
-    for watched in (True, False):
-        torch.manual_seed(0)
-        torch.compiler.reset()
-        net: Any = torch.compile(Transformer(), backend=backend)
-        optimizer = torch.optim.AdamW(net.parameters(), lr=1e-2)
-        train, test = sums()
-        if watched:
-            monitor = lr.torch.Monitor(net, train, test, optimizer=optimizer, loss="cross_entropy")
-        for _ in range(12):
-            optimizer.zero_grad()
-            cross_entropy(net(train[0]), train[1]).backward()
-            optimizer.step()
-            if watched:
-                monitor.step()
-        ends.append(copy.deepcopy(net._orig_mod.state_dict()))
-    assert_same(*ends)
-    assert monitor.record.sizes["time"] == 12  # steps 0 to 11
-    assert json.loads(monitor.record.attrs["monitor"])["net"] == "Transformer"
+# The default backend compiles C++.
+_no_compiler = not any(map(shutil.which, ("g++", "clang++", "clang", "cl")))
+_compiles = pytest.mark.skipif(_no_compiler, reason="torch.compile finds no compiler of C++")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # within PyTorch
+@pytest.mark.parametrize(
+    ("backend", "in_place", "kind"),
+    [
+        pytest.param("eager", True, "transformer", marks=pytest.mark.slow),
+        pytest.param("aot_eager", False, "transformer", marks=pytest.mark.slow),
+        pytest.param("inductor", False, "mlp", marks=[pytest.mark.battery, _compiles]),
+    ],
+)
+def test_compiled_nets_are_trained_and_measured_alike(unchecked, backend, in_place, kind):
+    options = {"backend": backend, "in_place": in_place}
+    graphs = torch._dynamo.utils.counters["stats"]
+    without, other_marks, _ = trained(kind, watched=False, **options)
+    num = graphs["unique_graphs"]
+    with_, marks, monitor = trained(kind, **options)
+    assert graphs["unique_graphs"] == num + 1  # passes of the monitor compile nothing
+    assert_same(with_, without)
+    assert_same(marks, other_marks)
+    assert monitor.record["time"].values.tolist() == LogSteps(20).until(40)
+    about = json.loads(monitor.record.attrs["monitor"])
+    assert about["net"] == type(NETS[kind][0]()).__name__
+    assert about["notes"] == []
     torch.compiler.reset()
 
 
@@ -488,7 +541,7 @@ class Endless(IterableDataset[object]):
         yield torch.zeros(3), 0
 
 
-def test_data_in_the_forms_that_scripts_have():
+def test_data_in_the_forms_that_scripts_have(unchecked):
     x = torch.arange(20.0)[:, None].expand(20, 3)
     y = torch.arange(20) % 2
     forms = [
@@ -501,18 +554,13 @@ def test_data_in_the_forms_that_scripts_have():
     ]
     torch.manual_seed(0)
     net = nn.Linear(3, 2)
-    # Not Python's own: the checker of types in the tests draws from it.
-    before = (torch.get_rng_state(), _numpy_state())
+    before = (torch.get_rng_state(), _numpy_state(), random.getstate())
     found = []
     for data in forms:
         monitor = lr.torch.Monitor(net, data, data, loss="cross_entropy", num_samples=12)
         found.append(monitor.record)
         assert json.loads(found[-1].attrs["monitor"])["num_train"] == [12, 20]
-    assert_same(before, (torch.get_rng_state(), _numpy_state()))
-    state = random.getstate()
-    with same_randomness():
-        random.random()
-    assert random.getstate() == state
+    assert_same(before, (torch.get_rng_state(), _numpy_state(), random.getstate()))
     for other in found[1:]:
         assert other.identical(found[0])
     seeded = lr.torch.Monitor(net, (x, y), (x, y), loss="cross_entropy", num_samples=12, seed=1)
