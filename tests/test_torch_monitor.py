@@ -1,9 +1,11 @@
 """The monitor of a training loop: it changes nothing, resumes, and never ends a training."""
 
 import contextlib
+import copy
 import io
 import json
 import random
+import re
 import shutil
 import warnings
 from typing import Any
@@ -256,6 +258,104 @@ def test_a_monitor_that_is_built_late_says_so(optimiser):
         step()
 
 
+KINDS = [
+    name
+    for name in dir(torch.optim)
+    if isinstance(kind := getattr(torch.optim, name), type)
+    and issubclass(kind, torch.optim.Optimizer)
+    and kind is not torch.optim.Optimizer
+]
+
+
+def followed(kind, seed=0, **options):
+    """A net with an optimiser of a kind, a step of it, and a function that makes monitors."""
+    torch.manual_seed(seed)
+    sparse = kind == "SparseAdam"  # takes nothing but sparse gradients
+    net: Any = nn.Embedding(6, 2, sparse=sparse) if sparse else nn.Linear(3, 2, bias=False)
+    x = torch.arange(6) if sparse else torch.randn(6, 3)
+    y = torch.arange(6) % 2
+    optimizer = getattr(torch.optim, kind)(net.parameters(), lr=1e-3, **options)
+
+    def loss():
+        optimizer.zero_grad()
+        value = cross_entropy(net(x), y)
+        value.backward()
+        return value
+
+    def monitor_of(**given):
+        data: Any = {"train": (x, y), "test": (x, y), "loss": "cross_entropy"}
+        return lr.torch.Monitor(net, **data, **given)
+
+    return net, optimizer, lambda: optimizer.step(loss), monitor_of
+
+
+def noted(monitor, *calls):
+    """What a monitor notes during some calls."""
+    before = len(notes_of(monitor))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for call in calls:
+            call()
+            monitor.step()
+    return notes_of(monitor)[before:]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_optimiser_that_does_not_fit_to_the_record_says_so(kind):
+    net, optimizer, step, monitor_of = followed(kind)
+    monitor = monitor_of(optimizer=optimizer)
+    assert not noted(monitor, *[step] * 30)
+    assert monitor.record["step" if kind == "SGD" else "time"].values[-1] == 28
+    late = monitor_of(optimizer=optimizer)
+    (note,) = noted(late, step)
+    # SGD without momentum keeps no state: the net itself shows that it was trained.
+    words = r"parameters were written \d+ times before" if kind == "SGD" else r"made (30 )?steps"
+    assert re.search(words, note), note
+    left = copy.deepcopy([net.state_dict(), optimizer.state_dict(), late.state_dict()])
+
+    def resumed(kind, forgotten):
+        net, optimizer, step, monitor_of = followed(kind, seed=1)
+        net.load_state_dict(left[0])
+        if not forgotten:
+            optimizer.load_state_dict(left[1])
+        monitor = monitor_of(optimizer=optimizer)
+        monitor.load_state_dict(left[2])
+        return noted(monitor, step, step)
+
+    assert not resumed(kind, forgotten=False)
+    # Nothing is lost where there was no state, and nothing is known.
+    assert len(resumed(kind, forgotten=True)) == (kind != "SGD")
+    if kind != "SparseAdam":
+        other = "Adagrad" if kind != "Adagrad" else "Adam"
+        (note,) = resumed(other, forgotten=True)
+        assert f"the optimiser is {other} after step 1 and was {kind} until then" in note
+
+
+def test_an_optimiser_that_is_exchanged_counts_on():
+    net, optimizer, step, monitor_of = followed("SGD", momentum=0.9)
+    monitor = monitor_of(optimizer=optimizer)
+    monitor.attach(optimizer)  # a second time, as a trainer may do
+    noted(monitor, *[step] * 20)
+    x, y = torch.randn(6, 3), torch.arange(6) % 2
+    later = torch.optim.AdamW(net.parameters(), lr=1e-3)
+
+    def step_later():
+        later.zero_grad()
+        cross_entropy(net(x), y).backward()
+        later.step()
+
+    with pytest.warns(RuntimeWarning, match=r"is AdamW after step 20 and was SGD"):
+        monitor.attach(later)
+    assert not noted(monitor, *[step_later] * 2)
+    state = monitor.state_dict()
+    assert state["num_steps"] == 22
+    # Resumed with all that was saved: the optimiser has fewer steps than the record.
+    again = monitor_of(optimizer=later)
+    again.load_state_dict(state)
+    assert not noted(again, step_later)
+    assert again.state_dict()["num_steps"] == 23
+
+
 @pytest.mark.parametrize("frozen_first", [True, False])
 def test_parameters_that_freeze_or_join_change_no_shapes(line, frozen_first):
     net, _, _, step = line()
@@ -280,14 +380,15 @@ def test_parameters_that_freeze_or_join_change_no_shapes(line, frozen_first):
 
 def test_a_state_that_goes_on_elsewhere_says_so():
     left, _, monitor = trained("mlp", 17)
+    state = monitor.state_dict()
     for forgotten, words in {
         "net": "parameters are not those",
-        "optimizer": "counts 0 steps",
+        "optimizer": "made 0 steps, and 17 steps when the state was saved",
     }.items():
         net, (train, test) = mlp(), one_hot(sums())
         optimizer = OPTIMISERS["adamw"](net.parameters())
         other = lr.torch.Monitor(net, train, test, loss="cross_entropy", optimizer=optimizer)
-        other.load_state_dict(monitor.state_dict())
+        other.load_state_dict(state)
         if forgotten != "net":
             net.load_state_dict(left["net"])
         if forgotten != "optimizer":

@@ -18,7 +18,7 @@ from ..records import Thresholds
 from ._forecast.answer import TorchForecast
 from ._forecast.forecast import forecast
 from ._forecast.monitored import described
-from ._monitor.beginning import faults, sketch
+from ._monitor.beginning import Beginning, exchanged
 from ._monitor.measures import MEASURES, fit
 from ._monitor.objective import Objective
 from ._monitor.prepare import Counts, about, blocks_of, check_state, prepared
@@ -85,8 +85,6 @@ class Monitor:
         self._ending, self._notes = "running", list[str]()
         self._name, self._thresholds, self._seed = str(name), thresholds, seed
         self._calls, self._next = 0, 0.0
-        self._resumed = False
-        self._saved: Tensor | None = None  # the sketch of the state that was loaded
         self._steps.before = self._begins
         self.is_recording = _is_first_process()
         if optimizer is not None:
@@ -103,6 +101,7 @@ class Monitor:
             )  # fmt: skip
             self._first()
         self._versions = self._version()
+        self._beginning = Beginning(self._setting.parameters)
         if self._setting.random:
             self._note("the net draws random numbers in eval mode: each measure is of another draw")
 
@@ -124,8 +123,7 @@ class Monitor:
     def _begins(self) -> None:
         """Notes, just before the first step, what does not fit to the beginning of the record."""
         if self.is_recording:
-            steps, now = self._steps, sketch(self._setting.parameters)
-            for fault in faults(steps.optimizer, steps.num, now, self._saved, self._resumed):
+            for fault in self._beginning.faults(self._steps.optimizer, self._steps.num):
                 self._note(fault)
 
     def attach(self, optimizer: Any) -> None:
@@ -135,8 +133,12 @@ class Monitor:
 
         - **Raises** [`InputError`][lazyrich.InputError] for what has no groups of parameters.
         """
-        self._steps.attach(optimizer)
-        if self.is_recording and self._steps.num == 0:
+        steps, before = self._steps, self._steps.optimizer
+        steps.attach(optimizer)
+        if self.is_recording and steps.before is None and before is not None:
+            for note in exchanged(before, steps.optimizer, steps.num):
+                self._note(note)
+        if self.is_recording and steps.num == 0:
             self._rows = Rows()
             with same_randomness():
                 self._first()
@@ -296,7 +298,7 @@ class Monitor:
             "notes": list(self._notes),
             "seed": self._seed,
             "labels": setting.kernel.y.clone(),
-            "sketch": sketch(setting.parameters),
+            **self._beginning.state(steps.optimizer),
         }  # fmt: skip
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -322,7 +324,7 @@ class Monitor:
         running = self._ending == "running" and self._rows.steps
         self._next = self._schedule.after(self._rows.steps[-1]) if running else math.inf
         self._calls = 1
-        self._resumed, self._saved = True, state.get("sketch")
+        self._beginning.load(state)
         self._steps.before = self._begins
 
     def hugging_face(self, finish: bool = True) -> HuggingFaceCallback:

@@ -1,6 +1,6 @@
 """Whether a record begins, or goes on, where its training does."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -13,6 +13,8 @@ _VALUES = 16
 _EQUAL = 0.02
 # The share of other values from which it is another net.
 _OTHER = 0.01
+# Initialisers write a parameter a few times: those of PyTorch at most five, a checkpoint once.
+_WRITTEN = 20
 
 
 def sketch(parameters: Mapping[str, Tensor]) -> Tensor:
@@ -33,38 +35,104 @@ def steps_made(optimizer: Any) -> int | None:
         one for one in (getattr(optimizer, "state", None) or {}).values() if isinstance(one, dict)
     ]
     counts = [float(one["step"]) for one in states if "step" in one]
-    if any(one.get("momentum_buffer") is not None for one in states) and not counts:
+    if not counts and any(value is not None for one in states for value in one.values()):
         return None
     return int(max(counts, default=0))
 
 
-def faults(
-    optimizer: Any, num: int, now: Tensor, saved: Tensor | None, is_resumed: bool
-) -> Iterator[str]:
-    """What does not fit together just before the first step, in words.
+def times_written(parameters: Iterable[Tensor]) -> int:
+    """How often every one of the parameters was written in place: once or more in each step."""
+    return min(p._version for p in parameters)
 
-    - **Takes** `num`, the steps of the record until now; `now`, the sketch of the parameters;
-        `saved`, that of the state that was loaded, if it has one.
-    """
-    made = steps_made(optimizer)
-    if not is_resumed:
+
+class Beginning:
+    """How a record begins or goes on, and what of it does not fit to the training."""
+
+    def __init__(self, parameters: Mapping[str, Tensor]):
+        self._parameters = parameters
+        self._written = times_written(parameters.values())
+        self._saved: dict[str, Any] | None = None
+
+    def state(self, optimizer: Any) -> dict[str, Any]:
+        """What a state of the monitor has of net and optimiser."""
+        return {
+            "sketch": sketch(self._parameters),
+            "optimizer": None if optimizer is None else _of_optimizer(optimizer),
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """The record goes on from a state. Those of earlier versions lack both."""
+        self._saved = {name: state.get(name) for name in ("sketch", "optimizer")}
+
+    def faults(self, optimizer: Any, num: int) -> Iterator[str]:
+        """What does not fit together just before the next step, in words.
+
+        - **Takes** `num`, the steps of the record until now.
+        """
+        if self._saved is not None:
+            return self._of_resumed(optimizer, num, self._saved)
+        return self._of_new(optimizer)
+
+    def _of_new(self, optimizer: Any) -> Iterator[str]:
+        made = steps_made(optimizer)
         if made != 0:
-            before = "steps" if made is None else f"{made:,} step{'s' if made > 1 else ''}"
             yield (
-                f"the optimiser made {before} before the monitor was built: step 0 of the record "
-                "is in the middle of the training; build the monitor first, or load its state_dict"
+                f"the optimiser made {_some(made)} before the monitor was built: step 0 of the "
+                "record is in the middle of the training; build the monitor first, or load its "
+                "state_dict"
             )
-        return
-    if saved is not None and not _is_equal(now, saved):
-        yield (
-            "the parameters are not those with which the state was saved: load the checkpoint of "
-            "the net before the first step"
-        )
-    elif made is not None and made < 0.9 * num - 1 and _has_moments(optimizer):
-        yield (
-            f"the optimiser counts {made:,} steps and the record {num:,}: load the state_dict of "
-            "the optimiser, too"
-        )
+        elif self._written > _WRITTEN and not getattr(optimizer, "state", True):
+            # An optimiser that keeps no state, or a new one.
+            yield (
+                f"the parameters were written {self._written:,} times before the monitor was "
+                "built: if a training did this, step 0 of the record is in its middle"
+            )
+
+    def _of_resumed(self, optimizer: Any, num: int, saved: dict[str, Any]) -> Iterator[str]:
+        now, then, had = sketch(self._parameters), saved["sketch"], saved["optimizer"]
+        if then is not None and not _is_equal(now, then):
+            yield (
+                "the parameters are not those with which the state was saved: load the checkpoint "
+                "of the net before the first step"
+            )
+        elif had is not None and optimizer is not None:
+            has = _of_optimizer(optimizer)
+            if has["kind"] != had["kind"]:
+                yield _exchanged(had["kind"], has["kind"], num)
+            elif _is_behind(has["made"], had["made"]):
+                yield (
+                    f"the optimiser made {_some(has['made'])}, and {_some(had['made'])} when the "
+                    "state was saved: load its state_dict, too, unless it is a new one"
+                )
+
+
+def exchanged(before: Any, after: Any, num: int) -> Iterator[str]:
+    """Words for an optimiser of another kind after `num` steps."""
+    if type(before) is not type(after):
+        yield _exchanged(type(before).__name__, type(after).__name__, num)
+
+
+def _exchanged(before: str, after: str, num: int) -> str:
+    return (
+        f"the optimiser is {after} after step {num:,} and was {before} until then: times and decay "
+        "of the record add up over both, and what a diagnosis says of the optimiser is of the last"
+    )
+
+
+def _of_optimizer(optimizer: Any) -> dict[str, Any]:
+    """The name of an optimiser and its steps, by which it is known again."""
+    return {"kind": type(optimizer).__name__, "made": steps_made(optimizer)}
+
+
+def _is_behind(made: int | None, before: int | None) -> bool:
+    """Whether an optimiser lacks steps that it had. Some steps may be missing."""
+    if made is None or before is None:
+        return made == 0
+    return made < 0.9 * before - 1 or (made == 0 and before > 0)
+
+
+def _some(made: int | None) -> str:
+    return "steps" if made is None else f"{made:,} step{'' if made == 1 else 's'}"
 
 
 def _is_equal(now: Tensor, saved: Tensor) -> bool:
@@ -72,9 +140,3 @@ def _is_equal(now: Tensor, saved: Tensor) -> bool:
         return False
     equal = torch.isclose(now, saved, rtol=_EQUAL, atol=0.0, equal_nan=True)
     return float((~equal).double().mean()) < _OTHER
-
-
-def _has_moments(optimizer: Any) -> bool:
-    """Whether an optimiser has moments that a resumed training lacks when they are not loaded."""
-    defaults = getattr(optimizer, "defaults", {})
-    return "betas" in defaults or bool(defaults.get("momentum"))

@@ -42,6 +42,7 @@ class Steps:
         self.before: Callable[[], None] | None = None
         self._group_of: dict[int, int] = {}
         self._main = 0
+        self._hooks: list[Any] = []
 
     def attach(self, optimizer: Any) -> None:
         """Follows an optimiser.
@@ -60,6 +61,9 @@ class Steps:
             raise InputError("optimizer", type(optimizer).__name__, accepted)
         if any(group.get("maximize") for group in groups):
             raise InputError("optimizer.maximize", True, "should be False: the loss is minimised")
+        for hook in self._hooks:  # of the optimiser before, which may be the same
+            hook.remove()
+        self._hooks = []
         self.optimizer, self.rule = optimizer, _rule(optimizer)
         self.log_shrink = (self.log_shrink + [0.0] * len(groups))[: len(groups)]
         self._group_of = {id(p): i for i, group in enumerate(groups) for p in group["params"]}
@@ -88,8 +92,10 @@ class Steps:
                     except Exception as error:  # must not end the optimiser's step
                         steps.error = error
 
-            optimizer.register_step_post_hook(stepped)
-            optimizer.register_step_pre_hook(begins)
+            self._hooks = [
+                optimizer.register_step_post_hook(stepped),
+                optimizer.register_step_pre_hook(begins),
+            ]
 
     def count(self) -> None:
         """One more step, at the present rates."""
