@@ -2,14 +2,22 @@
 
 import collections
 import dataclasses
+import datetime
 import functools
+import gzip
 import importlib
 import os
+import pathlib
+import platform
+import random
+import secrets
+import socket
 import subprocess
 import sys
 import threading
 import time
 import types
+import uuid
 from typing import Any
 
 import equinox as eqx
@@ -105,9 +113,28 @@ def line(expression: str, **names: Any) -> Any:
     return written(f"def f(p, x):\n    return {expression}\n", **names)
 
 
+def pair(names: str, *values: float) -> Any:
+    """A named tuple of a type of its own."""
+    make: Any = collections.namedtuple
+    return make("T", names)(*values)
+
+
+HERE = pathlib.Path(__file__)
+
+
+def opening(path: Any) -> Any:
+    return lambda p, x: x @ p * len(path.open().read())
+
+
 class Scale:
     def __init__(self, scale: Any):
         self.scale = scale
+
+    @classmethod
+    def of(cls, **fields: Any) -> "Scale":
+        made = cls(1.0)
+        vars(made).update(fields)
+        return made
 
     def __call__(self, p, x):
         return x @ p * self.scale
@@ -463,6 +490,14 @@ PAIRS: dict[str, Any] = {
         {"model": mine("Field", 1.0)(table_of=of_kind(GIVES.format(k), "dict", {"a": 1.0}))}
         for k in (1.0, 2.0)
     ),
+    "model, names of a tuple in a field": tuple(
+        {"model": mine("Named", 1.0)(table_of=[pair(names, 1.0, 2.0)])}
+        for names in ("a b", "b a")
+    ),
+    "model, a tuple with and without names": tuple(
+        {"model": mine("Plain", 1.0)(table_of=value)}
+        for value in (pair("a b", 1.0, 2.0), (1.0, 2.0))
+    ),
     "model inside of a built-in one": tuple(
         {"model": lr.models.Linearised(model=own(KIND, default=1.0, factor=k))} for k in (1, 2)
     ),
@@ -584,6 +619,34 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "names of a frame": (lambda: line("sys._getframe()", sys=sys), "read it before"),
     "a module by its name": (lambda: line("i.import_module('w')", i=importlib), "read it before"),
     "environment": (lambda: line("os.environ", os=os), "keep what it needs in a field"),
+    "arguments": (lambda: line("sys.argv", sys=sys), "keep what it needs in a field"),
+    "text of a path": (lambda: line("P('w').read_text()", P=pathlib.Path), "read it before"),
+    "bytes of a path": (lambda: line("path.read_bytes()", path=HERE), "read it before"),
+    "an open path": (lambda: line("(d.w / 'a').open()", d=Scale.of(w=HERE)), "read it before"),
+    "a path that is closed over": (lambda: opening(HERE), "read it before"),
+    "the present day": (lambda: line("d.date.today()", d=datetime), "read it before"),
+    "the present time": (lambda: line("d.datetime.now()", d=datetime), "read it before"),
+    "its method": (lambda: line("now()", now=datetime.datetime.now), "read it before"),
+    "a clock in another unit": (lambda: line("t.monotonic_ns()", t=time), "read it before"),
+    "the local time": (lambda: line("t.localtime()", t=time), "read it before"),
+    "a mapped file": (lambda: line("np.memmap('w')"), "read it before"),
+    "a compressed file": (lambda: line("g.open('w')", g=gzip), "read it before"),
+    "size of a file": (lambda: line("os.path.getsize('w')", os=os), "read it before"),
+    "folder of the process": (lambda: line("os.getcwd()", os=os), "read it before"),
+    "name of the machine": (lambda: line("s.gethostname()", s=socket), "read it before"),
+    "its other name": (lambda: line("m.node()", m=platform), "read it before"),
+    "an identifier": (lambda: line("u.uuid1()", u=uuid), "read it before"),
+    "a secret": (lambda: line("s.token_bytes()", s=secrets), "read it before"),
+    "a state without a seed": (lambda: line("np.random.default_rng()"), "hidden random state"),
+    "one of Python": (lambda: line("r.Random().random()", r=random), "hidden random state"),
+    "a clock that the function imports": (
+        lambda: written("def f(p, x):\n    from time import time as t\n    return t() * x @ p"),
+        "reads outside data by time.time",
+    ),
+    "a file of a module that it imports": (
+        lambda: written("def f(p, x):\n    import numpy\n    return lambda: numpy.load('w')"),
+        "reads outside data by numpy.load",
+    ),
     "evaluating": (lambda: line("eval('x')"), "write it as a function"),
     "module of one's own": (
         lambda: line("g(m)", m=types.ModuleType("mine")), "pass the functions that it needs"
@@ -611,6 +674,29 @@ def test_what_has_no_lasting_content_is_refused_in_one_line(name):
     assert "\n" not in str(error.value)
 
 
+ACCEPTED = {
+    "methods of one's own called open and now": lambda: line(
+        "x @ p * m.open * m.now()", m=Scale.of(open=2.0, now=at_zero)
+    ),
+    "a seeded state": lambda: line("np.random.default_rng(0).normal() * x @ p"),
+    "a date": lambda: line("x @ p * d.year", d=datetime.date(2020, 1, 1)),
+    "the name of a path": lambda: line("x @ p * len(path.name)", path=HERE),
+    "joined names": lambda: line("x @ p * len(os.path.join('a', 'b'))", os=os),
+    "what a file's properties were": lambda: line("x @ p * s.st_size", s=HERE.stat()),
+    "constants of the machine": lambda: line("x @ p * sys.float_info.eps", sys=sys),
+    "a library that it imports": lambda: written(
+        "def f(p, x):\n    import numpy.linalg as a\n    from math import pi\n"
+        "    return a.norm(x @ p) * pi"
+    ),
+    "a name that nothing defines": lambda: line("x @ p * undefined()"),
+}
+
+
+@pytest.mark.parametrize("name", ACCEPTED)
+def test_what_reads_nothing_from_outside_is_hashed(name):
+    assert of(model=model(ACCEPTED[name]())) == of(model=model(ACCEPTED[name]()))
+
+
 # --- The numbers that go with a hash. ---
 
 
@@ -622,6 +708,14 @@ def ends(*experiments: lr.Experiment) -> list[float]:
 def apart() -> list[float]:
     """What models of two scales end at, each a function of its own."""
     return ends(*(experiment(model=model(closing_over(scale))) for scale in (1.0, 0.5)))
+
+
+def test_names_of_a_tuple_in_a_field_decide_the_numbers():
+    text = MINE.format(name="Names", factor=1.0).replace("self.scale", "self.table_of.a")
+    kind = written(text, "MineNames", __name__="a_notebook")
+    pairs = (pair(names, 1.0, 0.5) for names in ("a b", "b a"))
+    found = ends(*(experiment(model=kind(table_of=one)) for one in pairs))
+    assert found == pytest.approx(apart(), rel=1e-12)
 
 
 @pytest.mark.slow

@@ -62,11 +62,11 @@ def inputs(draw: Any, shapes: tuple[tuple[int, int], ...]) -> tuple[np.ndarray, 
 def scaled(draw: Any, x: np.ndarray, kind: str) -> tuple[np.ndarray, np.ndarray, bool]:
     scale = draw(st.sampled_from(SCALES))
     n, d = x.shape
-    powers = arrays(np.int64, (n,), elements=st.integers(-26, 26), fill=st.nothing())
+    powers = arrays(np.int64, (n,), elements=st.integers(-27, 27), fill=st.nothing())
     by_row = draw(powers) if scale in ("rows", "both") else np.zeros(n, int)
     by_column = np.zeros(d, int)
     if scale in ("columns", "both"):
-        by_column = draw(arrays(np.int64, (d,), elements=st.integers(-26, 26), fill=st.nothing()))
+        by_column = draw(arrays(np.int64, (d,), elements=st.integers(-27, 27), fill=st.nothing()))
     if scale == "all":
         by_row = by_row + draw(st.integers(-450, 450))
     x = np.ldexp(x, by_row[:, None] + by_column[None])

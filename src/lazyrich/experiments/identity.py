@@ -40,8 +40,9 @@ def explicit(value: Any, key: str, own_objects: Met | None = None) -> Any:
         return _described(value, key, own_objects)
     if isinstance(value, AbstractProbe):
         return _probe(value, key, own_objects)
-    # A subclass of the user's can compute from the same content otherwise.
-    plain = not is_own_data(value) or hasattr(value, "_fields")  # named tuples are plain
+    # A subclass of the user's can compute from the same content otherwise, and the names of a named
+    # tuple choose its values.
+    plain = not is_own_data(value) and not hasattr(value, "_fields")
     if plain and isinstance(value, tuple | list):
         return [explicit(item, f"{key}[{place}]", own_objects) for place, item in enumerate(value)]
     if plain and isinstance(value, dict) and all(isinstance(name, str) for name in value):

@@ -7,7 +7,6 @@ import enum
 import functools
 import hashlib
 import io
-import os
 import random
 import sys
 import types
@@ -19,9 +18,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..errors import InputError
-from .code import HIDDEN, READERS, has_docstring, paths
+from .code import attributes_in, has_docstring, names_in
 from .libraries import is_findable, module_of, name_of, version_of
 from .members import COPIED, attributes, counts, is_own_data, own_kind, plain, state_of
+from .outside import HIDDEN, Methods, outside_value, refused, unseeded
 
 
 def fingerprint(value: Any, key: str) -> str:
@@ -33,7 +33,11 @@ def fingerprint(value: Any, key: str) -> str:
     - **Raises** [`InputError`][lazyrich.InputError] under `key` for values without permanent
         content: open files, iterators, random states, modules passed as values.
     """
-    return _Reader(key).digest(value).hex()
+    reader = _Reader(key)
+    digest = reader.digest(value)
+    if (found := reader.methods.found()) is not None:
+        raise InputError(key, *found)
+    return digest.hex()
 
 
 class _Reader:
@@ -45,6 +49,7 @@ class _Reader:
         self._done: dict[int, bytes] = {}
         self._kept: list[Any] = []  # keeps objects alive, so that identities stay unique
         self._where: list[str] = []
+        self.methods = Methods()
 
     def digest(self, value: Any) -> bytes:
         place = id(value)
@@ -67,10 +72,16 @@ class _Reader:
         return _joined(tag, *map(self.digest, values))
 
     def _refusal(self, value: Any, accepted: str) -> InputError:
-        where = f" (in {' > '.join(self._where)})" if self._where else ""
-        return InputError(self._key, value, f"{accepted}{where}")
+        return InputError(self._key, value, f"{accepted}{self._place}")
+
+    @property
+    def _place(self) -> str:
+        return f" (in {' > '.join(self._where)})" if self._where else ""
 
     def _read(self, value: Any) -> bytes:
+        if name := outside_value(value):
+            raise self._refusal(name, "is outside data: keep what it needs in a field")
+        self.methods.meet(value)
         for test, read in (
             (is_own_data, self._own_data),
             (_is_plain, self._plain),
@@ -139,12 +150,12 @@ class _Reader:
 
     def _callable(self, value: Any) -> bytes:
         name = name_of(value)
-        if name in READERS:
-            raise self._refusal(name, READERS[name])
+        library = version_of(module_of(value))
+        if library is not None and (accepted := refused(name, value)):
+            raise self._refusal(name, accepted)
         owner = getattr(value, "__self__", None)
         if isinstance(owner, np.random.RandomState | np.random.Generator | random.Random):
             raise self._refusal(name, HIDDEN)
-        library = version_of(module_of(value))
         if library is not None and is_findable(value):
             return _joined("library", name.encode(), library.encode())
         if isinstance(value, type):
@@ -161,6 +172,8 @@ class _Reader:
         if isinstance(value, functools.partial):
             own = [*own_kind(value), self._fields(vars(value))] if own_kind(value) else []
             return self._all("partial", value.func, value.args, value.keywords, *own)
+        if isinstance(value, types.MethodType | types.BuiltinFunctionType):
+            self.methods.use(value.__name__, self._place)
         if isinstance(value, types.MethodType):
             return self._all("method", value.__func__, value.__self__)
         if isinstance(value, types.BuiltinFunctionType | types.MethodWrapperType):
@@ -224,25 +237,14 @@ class _Reader:
 
     def _globals(self, value: types.FunctionType) -> Iterator[tuple[str, Any]]:
         """Values outside of a function, with the names by which it uses them."""
-        found: dict[str, Any] = {}
-        for path in sorted(set(paths(value.__code__))):
-            first, *rest = path
-            if first.startswith(("import ", "set ")):
-                self._check_statement(first)
-                continue
-            builtins = value.__globals__.get("__builtins__", {})
-            builtins = vars(builtins) if isinstance(builtins, types.ModuleType) else builtins
-            if first in value.__globals__:
-                thing = value.__globals__[first]
-            elif first in builtins:
-                thing = builtins[first]
-            else:  # not defined yet
-                continue
-            done = first
-            while isinstance(thing, types.ModuleType) and rest and hasattr(thing, rest[0]):
-                done, thing = f"{done}.{rest[0]}", getattr(thing, rest[0])
-                rest = rest[1:]
-            found[done] = thing
+        found, called, statements = names_in(value)
+        for statement in sorted(statements):
+            self._check_statement(statement)
+        for name in called:
+            if callable(found[name]) and unseeded(name_of(found[name])):
+                raise self._refusal(name, HIDDEN)
+        for name in attributes_in(value.__code__):
+            self.methods.use(name, self._place)
         yield from sorted(found.items())
 
     def _check_statement(self, statement: str) -> None:
@@ -298,8 +300,6 @@ class _Reader:
         if isinstance(value, collections.abc.Iterator | io.IOBase):
             accepted = "can be read only once: keep a list or an array of its values"
             raise self._refusal(kind.__name__, accepted)
-        if value is os.environ:
-            raise self._refusal("os.environ", "is outside data: keep what it needs in a field")
         state = state_of(value)
         if state is not None:
             return self._all("instance", kind, self._fields(state))
