@@ -1,4 +1,4 @@
-"""Writes from the code what the documentation and `--help` show: `python mkdocs_tables.py`."""
+"""Writes from code and results what the documentation and `--help` show: `python mkdocs_tables.py`."""
 
 import re
 import sys
@@ -7,6 +7,7 @@ from pathlib import Path
 import mkdocs_api
 import mkdocs_notebooks
 import mkdocs_reference
+import mkdocs_results
 
 from lazyrich._explore.first import FILE as FIRST_FILE, first_answers
 from lazyrich.cli.kinds import KEYS_FILE, keys_text
@@ -26,6 +27,7 @@ def tables() -> dict[str, str]:
         "numbers": variables_table("scale", "kkt", "end"),
         "attributes": attributes_table(),
         **mkdocs_reference.tables(),
+        **mkdocs_results.tables(),
     }
 
 
