@@ -1,4 +1,4 @@
-"""Writes what the documentation and `--help` show of code and results: `python mkdocs_tables.py`."""
+"""Writes what pages and `--help` show of code and results: `python mkdocs_tables.py`."""
 
 import re
 import sys
