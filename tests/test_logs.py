@@ -345,8 +345,34 @@ FINE = {
                                  "line 4 has no end of line: its last number may be cut off"),
     "no end of line": (rows(HEAD, OK).rstrip("\n"), [1, 2, 3], "only 3 records have test values"),
     "one row": (rows(HEAD, OK[:1]), [1], "only 1 record has test values"),
-    "exchanged": (rows("step,test_acc,train_acc", [(1, 0.5, 0.1), (10, 1, 0.1), (99, 1, 0.8)]),
-                  [1, 10, 99], "the test accuracy is above the training accuracy: augmentation or"),
+    "thousands": (
+        rows(HEAD, [(900, 0.5, 0.5), ('"1,091"', 0.9, 0.5), ('"1,200"', 1.0, 1.0)]),
+        [900, 1091, 1200], "step: the comma of 1,091 is taken as one between thousands",
+    ),
+    "thousands of epochs": (  # 900 after 1.091 would go back
+        rows("epoch,train_acc,test_acc", [('"900"', 0.5, 0.5), ('"1,091"', 1, 0.5)]),
+        [900, 1091], "epoch: the comma of 1,091",
+    ),
+    "large thousands": (
+        rows("epoch;train_acc;test_acc", []) + "\n2,000;0.5;0.5\n1,091,000;1.0;0.5",
+        [2000, 1091000], "",
+    ),
+    "thousands beside points": (
+        rows("step,loss,eval_loss", [(1, '"1,091"', 1.5), (2, 0.5, 0.75)]),
+        [1, 2], "loss: the comma of 1,091",
+    ),
+    "spaced thousands": (
+        rows(HEAD, [(900, 0.5, 0.5), ("1 091", 0.9, 0.5), ("1\u00a0200", 1, 1), ("1'300", 1, 1),
+                    ("1_400", 1, 1), ("1,500.0".join('""'), 1, 1)]),
+        [900, 1091, 1200, 1300, 1400, 1500], "",
+    ),
+    "percent signs": (
+        rows(HEAD, [(1, "50 %", "0.5 %"), (2, "100%", "97.5%"), (3, "98 %", "")]), [1, 2], "",
+    ),
+    "infinite values": (
+        rows(HEAD, [(1, 0.5, 0.5), (2, 1.0, "inf"), (3, 1.0, 0.5), (4, 1, "-Infinity"), (5, 1, 1)]),
+        [1, 3, 5], "test_accuracy: 2 values are not finite, and left out",
+    ),
 }  # fmt: skip
 
 
@@ -362,6 +388,15 @@ def test_odd_logs_are_read(what, tmp_path):
     assert note in "\n".join(log.notes)
     if what in ("breaks",):
         assert lr.transition(log.record).outcome == "failed"
+
+
+def test_percent_signs_are_taken_as_they_are(tmp_path):
+    (tmp_path / "log.csv").write_text(rows(HEAD, [(1, "50 %", "0.5 %"), (2, "100%", "97.5%")]))
+    log = lr.records.read_log(tmp_path / "log.csv")
+    np.testing.assert_allclose(log.record["train_accuracy"], [0.5, 1.0])
+    np.testing.assert_allclose(log.record["test_accuracy"], [0.005, 0.975])
+    with pytest.raises(lr.InputError, match="percent = True: is for numbers without a sign"):
+        lr.records.read_log(tmp_path / "log.csv", percent=True)
 
 
 def test_a_resumed_run_replaces_what_was_lost(tmp_path):
@@ -400,7 +435,13 @@ REFUSED = {
              "log.txt, line 5, column test_acc = 'high': should be a number"),
     "comma in numbers": (rows(HEAD, OK).replace(",", ";").replace(".", ","),
                          "column train_acc = '0,5': should be a number with a decimal point"),
-    "percent sign": (rows(HEAD, [*OK, (4, "98%", 1.0)]), "column train_acc = '98%'"),
+    "comma in a loss": (
+        rows("step,loss,eval_loss", [(1, '"1,091"', 1.5), (2, '"2,125"', 0.75)]),
+        "line 2, column loss = '1,091': could be 1091 or 1.091: write it without a comma",
+    ),
+    "comma in a percent": (rows(HEAD, [*OK, (4, '"98,5 %"', 1.0)]), "decimal point: replace the"),
+    "sign only": (rows(HEAD, [*OK, (4, "%", 1.0)]), "column train_acc = '%': should be a number"),
+    "words of truth": (rows(HEAD, [*OK, (4, "True", 1.0)]), "train_acc = 'True': should be a"),
     "truth": (lines({"step": 1, "train_acc": True, "test_acc": 1.0}), "column train_acc = 'True'"),
     "two runs": (rows(HEAD, [*OK, *OK]), "line 5 = 1.0: step goes back from 3: a log should be of"),
     "backwards": (rows(HEAD, OK[::-1]), "step goes back from"),
@@ -426,12 +467,56 @@ REFUSED = {
 }  # fmt: skip
 
 
-def test_a_log_of_the_usual_kind_gives_no_doubt(tmp_path):
-    # Accuracies of dropout: those of training are lower, by a little and on the way.
-    steps = np.arange(1, 41)
-    test = np.minimum(1.0, steps / 30)
-    path = as_csv(tmp_path, steps, {"train_accuracy": 0.97 * test, "test_accuracy": test})
-    assert not [note for note in lr.records.read_log(path).notes if "only" in note or "?" in note]
+LOGGED = np.unique(np.geomspace(1, 10_000, 60).round())
+FIT = 1 / (1 + (LOGGED / 30.0) ** -3)  # from 0 to 1 about step 30
+LATER = 1 / (1 + (LOGGED / 2000.0) ** -3)
+
+
+def _mean(curve):
+    """The mean of a curve over all steps until now."""
+    every = np.interp(np.arange(1, LOGGED[-1] + 1), LOGGED, curve)
+    return np.cumsum(every)[LOGGED.astype(int) - 1] / LOGGED
+
+
+# Curves of training and test, and words of the note: "" for none.
+COLUMNS = {
+    # Dropout: lower, by a little and on the way.
+    "dropout": ({"train_accuracy": 0.97 * FIT, "test_accuracy": FIT}, ""),
+    "heavy augmentation": ({"train_accuracy": 0.45 * FIT, "test_accuracy": FIT}, "eval mode"),
+    "a running mean": ({"train_accuracy": _mean(FIT), "test_accuracy": FIT}, "eval mode"),
+    "a loss in train mode": (
+        {"train_accuracy": 0.6 * FIT, "test_accuracy": FIT,
+         "train_loss": 1.2 - FIT, "test_loss": 1.01 - FIT}, "eval mode",
+    ),
+    "only losses": ({"train_loss": 1.2 - FIT, "test_loss": 1.01 - FIT}, ""),
+    "delayed": ({"train_accuracy": FIT, "test_accuracy": LATER}, ""),
+    "delayed, exchanged": (
+        {"train_accuracy": LATER, "test_accuracy": FIT}, "training accuracy 0.00",
+    ),
+    "first records after the fit, exchanged": (
+        {"train_accuracy": LATER, "test_accuracy": np.ones_like(FIT)}, "are the two columns exch",
+    ),
+    "two classes, exchanged": (
+        {"train_accuracy": 0.5 + 0.5 * LATER, "test_accuracy": 0.5 + 0.5 * FIT}, "exchanged?",
+    ),
+    "overfit": ({"train_loss": 1.01 - FIT, "test_loss": 1 + LATER - 0.5 * FIT}, ""),
+    "overfit, exchanged": (
+        {"train_loss": 1 + LATER - 0.5 * FIT, "test_loss": 1.01 - FIT}, "the training loss rises",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", COLUMNS)
+def test_exchanged_columns_are_asked_for_and_no_others(what, tmp_path):
+    curves, words = COLUMNS[what]
+    notes = lr.records.read_log(as_csv(tmp_path, LOGGED, curves)).notes
+    said = [note for note in notes if "eval mode" in note or "?" in note or "only" in note]
+    if not words:
+        assert not said
+        return
+    (note,) = said
+    assert words in note
+    assert ("exchanged" in what) == ("are the two columns exchanged? --column train_" in note)
 
 
 @pytest.mark.parametrize("what", REFUSED)

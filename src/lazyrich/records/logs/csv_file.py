@@ -67,7 +67,7 @@ def read(path: Path, table: Table, run: str | None) -> None:
                     accepted = f"has {num_cells} cells, but the header has {width}"
                     if _has_decimal_commas(row, width):
                         accepted += ": if these are decimal commas, replace them by points, or "
-                        accepted += "separate columns by semicolons"
+                        accepted += "separate columns by semicolons; quote numbers such as '1,091'"
                     raise InputError(f"{path.name}, line {line:,}", row[-1], accepted)
                 del row[width:]
             row.extend([""] * (width - num_cells))

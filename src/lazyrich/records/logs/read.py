@@ -14,6 +14,7 @@ from ..._core.files import opened
 from ..logged import record
 from ..transition import Thresholds
 from . import csv_file, event_file, json_file, wandb_file
+from .cells import number_wanted
 from .columns import (
     ACCURACIES,
     AXES,
@@ -26,7 +27,7 @@ from .columns import (
 )
 from .doubts import doubts
 from .series import filled, series_of
-from .table import MAX_BYTES, MAX_NAME, Table, number_wanted
+from .table import MAX_BYTES, MAX_NAME, Table
 
 Path_ = str | os.PathLike[str]
 
@@ -101,6 +102,10 @@ def read_log(
     if time_per_step is not None and axis != "step":
         accepted = f"needs steps, and the axis of this log is {axis}: add --column step=COLUMN"
         raise InputError("time_per_step", time_per_step, accepted)
+    for name in ACCURACIES if percent else ():
+        if name in found and table.columns[found[name]].has_percents:
+            accepted = f"is for numbers without a sign: those of {found[name]} have percent signs"
+            raise InputError("percent", True, accepted)
     series = series_of(table, found, axis)
     kept = filled(series)
     notes += series.notes

@@ -51,7 +51,7 @@ def series_of(table: Table, found: Mapping[str, str], axis: str) -> Series:
         or has values that are not finite, and for cells that are not numbers.
     """
     notes: list[str] = []
-    rows, places = _axis(table, found[axis])
+    rows, places = _axis(table, found[axis], axis)
     if not len(rows):
         raise InputError("log", axis, "should have a value in some row")
     numbers: dict[str, Numbers] = {}
@@ -59,11 +59,16 @@ def series_of(table: Table, found: Mapping[str, str], axis: str) -> Series:
     for name, column in found.items():
         if name == axis:
             continue
-        own, held = _numbers(table, column)
+        own, held = _numbers(table, column, name)
         where = np.minimum(np.searchsorted(rows, own), len(rows) - 1)
         has = rows[where] == own
         without.append(own[~has])
         numbers[name] = Numbers(own[has], places[where[has]], held[has])
+    for column in found.values():
+        held_as = table.columns.get(column)
+        if held_as is not None and held_as.unclear is not None:
+            text = held_as.unclear[1]
+            notes.append(f"{column}: the comma of {text} is taken as one between thousands")
     lost = len(np.unique(np.concatenate(without))) if without else 0
     if lost:
         words = "1 row is" if lost == 1 else f"{lost:,} rows are"
@@ -87,15 +92,19 @@ def series_of(table: Table, found: Mapping[str, str], axis: str) -> Series:
     return Series(at, values, given, float(broken), notes)
 
 
-def _numbers(table: Table, column: str) -> tuple[Int[np.ndarray, " k"], Float[np.ndarray, " k"]]:
+def _numbers(
+    table: Table, column: str, name: str
+) -> tuple[Int[np.ndarray, " k"], Float[np.ndarray, " k"]]:
     if column == ROW:
         rows = np.unique(np.concatenate([np.array(c.rows) for c in table.columns.values()]))
         return rows.astype(np.int64), np.arange(1.0, len(rows) + 1)
-    return table.numbers(column)
+    return table.numbers(column, is_count=name == "step")
 
 
-def _axis(table: Table, column: str) -> tuple[Int[np.ndarray, " k"], Float[np.ndarray, " k"]]:
-    rows, places = _numbers(table, column)
+def _axis(
+    table: Table, column: str, axis: str
+) -> tuple[Int[np.ndarray, " k"], Float[np.ndarray, " k"]]:
+    rows, places = _numbers(table, column, axis)
     known = ~np.isnan(places)
     rows, places = rows[known], places[known]
     infinite = np.flatnonzero(np.isinf(places))

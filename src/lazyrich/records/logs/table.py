@@ -1,6 +1,5 @@
 """The numbers in the files of a log, before anything is chosen of them."""
 
-import re
 from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
@@ -9,6 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from ..._core.errors import InputError, one_line
+from .cells import comma_unclear, number_wanted, written
 
 MAX_BYTES = 2**28
 """The largest size of a file of a log, in bytes."""
@@ -17,8 +17,6 @@ MAX_ROWS, MAX_COLUMNS, MAX_NUMBERS = 10_000_000, 2_000, 2**24
 MAX_NAME = 200
 """The largest number of letters that are kept of a column's name."""
 
-# A number with a decimal comma.
-_COMMA = re.compile(r"[-+]?\d+,\d+([eE][-+]?\d+)?")
 # Texts for a value that is missing. Many programs write a number in every row of some columns only.
 _MISSING = ("", "-", "--", "na", "n/a", "null", "none")
 
@@ -26,10 +24,16 @@ _MISSING = ("", "-", "--", "na", "n/a", "null", "none")
 class Column:
     """The numbers of one column: `rows`, where they are, and `values`.
 
-    - `wrong`: the row and the text of the first cell that is not a number.
+    - `wrong`: the row and the text of the first cell that is not a number; `unclear`, those of the
+        first with one comma, which separates thousands or decimals. `has_percents`, whether some
+        have a percent sign.
     """
 
     def __init__(self) -> None:
+        self.unclear: tuple[int, str] | None = None
+        self.has_percents = False
+        self._with_comma: array[int] = array("q")  # places among the values
+        self._has_groups = False
         self.rows: array[int] = array("q")
         self.values: array[float] = array("d")
         self.wrong: tuple[int, str] | None = None
@@ -42,11 +46,26 @@ class Column:
         except (TypeError, ValueError, OverflowError):
             if cell is None or (isinstance(cell, str) and cell.strip().lower() in _MISSING):
                 return
-            if self.wrong is None:
-                self.wrong = row, one_line(cell, 80)
-            return
+            found = self._written(row, cell) if isinstance(cell, str) else None
+            if found is None:
+                if self.wrong is None:
+                    self.wrong = row, one_line(cell, 80)
+                return
+            value = found
         self.rows.append(row)
         self.values.append(value)
+
+    def _written(self, row: int, cell: str) -> float | None:
+        """The number of a cell that is written for readers; None if it is none."""
+        found = written(cell)
+        if found is None:
+            return None
+        self.has_percents |= found.is_percent
+        if found.has_groups and not found.is_sure:
+            self.unclear = self.unclear or (row, one_line(cell, 80))
+            self._with_comma.append(len(self.values))
+        self._has_groups |= found.has_groups and found.is_sure
+        return found.value
 
     def extend(self, rows: Sequence[int], cells: Sequence[str]) -> None:
         """Adds many cells. Equal to `add` for each, and ten times as fast for plain numbers."""
@@ -61,6 +80,20 @@ class Column:
             return
         self.rows.extend(rows)
         self.values.extend(values)
+
+    def is_clear(self, is_count: bool) -> bool:
+        """Whether commas separate thousands: other cells, or the order of numbers, tell.
+
+        - **Takes** `is_count`, whether the numbers are whole ones, as those of steps.
+        """
+        if self.unclear is None or is_count or self._has_groups:
+            return True
+        value = np.array(self.values)
+        decimal, commas = value.copy(), np.array(self._with_comma)
+        decimal[commas] /= 1000
+        if np.any(np.delete(value, commas) % 1 != 0):
+            return True  # others have a decimal point
+        return bool(np.all(np.diff(value) >= 0) and np.any(np.diff(decimal) < 0))
 
     def arrays(self) -> tuple[Int[np.ndarray, " k"], Float[np.ndarray, " k"]]:
         """Rows and values as arrays."""
@@ -132,15 +165,22 @@ class Table:
         start, file, called = self._parts[which]
         return f"{file}, {called} {row - start:,}"
 
-    def numbers(self, name: str) -> tuple[Int[np.ndarray, " k"], Float[np.ndarray, " k"]]:
+    def numbers(
+        self, name: str, *, is_count: bool = False
+    ) -> tuple[Int[np.ndarray, " k"], Float[np.ndarray, " k"]]:
         """Rows and values of a column.
 
-        - **Raises** [`InputError`][lazyrich.InputError] if a cell of it is not a number.
+        - **Takes** `is_count`, whether its numbers are whole ones, as those of steps.
+        - **Raises** [`InputError`][lazyrich.InputError] if a cell of it is not a number, or could
+            be two.
         """
         column = self.columns[name]
         if column.wrong is not None:
             row, text = column.wrong
             raise InputError(f"{self.place(row)}, column {name}", text, number_wanted(text))
+        if column.unclear is not None and not column.is_clear(is_count):
+            row, text = column.unclear
+            raise InputError(f"{self.place(row)}, column {name}", text, comma_unclear(text))
         return column.arrays()
 
 
@@ -149,13 +189,6 @@ def listed(names: Iterable[str]) -> str:
     shown = [one_line(name, 40) for name in names]
     more = f" and {len(shown) - 12} more" if len(shown) > 12 else ""
     return (", ".join(shown[:12]) or "none") + more
-
-
-def number_wanted(text: str) -> str:
-    """The message for a cell that is not a number."""
-    if _COMMA.fullmatch(text.strip()):
-        return "should be a number with a decimal point: replace the decimal commas"
-    return "should be a number"
 
 
 def cut_line(place: str) -> str:
