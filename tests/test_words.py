@@ -115,6 +115,19 @@ def test_a_score_that_never_rests_is_said_to_move_with_the_fit():
     assert not still.moves_with_fit
 
 
+@pytest.mark.parametrize(
+    ("moved", "loss_left", "with_fit"),
+    [(0.246, 0.09, False), (0.254, 0.09, True), (0.3, 0.102, False), (0.3, 0.098, True)],
+)
+def test_a_quarter_of_the_change_while_the_loss_falls_to_a_tenth_comes_with_the_fit(
+    moved, loss_left, with_fit
+):
+    # From 0.3 to 0.49; the part `moved` is less than half of `Thresholds.change`: no other rest.
+    train = np.where(TIMES < 1, 1.0, np.where(TIMES < 20, 0.005, 0.005 * loss_left))
+    score = np.select([TIMES < 20, TIMES < 2000], [0.3, 0.3 + 0.19 * moved], 0.49)
+    assert regression(train, 1 - score).moves_with_fit is with_fit
+
+
 def test_a_fit_that_is_not_reached_more_strictly_has_no_second_outcome():
     held = regression(step(1, 0.005, 0.1), step(1, 0, 300))
     assert (held.outcome, held.stricter_fit) == ("grokked", "train=0.999")
