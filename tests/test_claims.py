@@ -1,5 +1,6 @@
 """Claims held against made-up sweeps whose answer is known."""
 
+import itertools
 import json
 from typing import Any
 
@@ -220,6 +221,9 @@ def test_changes_of_sign():
     assert (result.estimate, result.low, result.high) == pytest.approx((5, 4, 6))
     assert result.holds == "yes"
     assert "3 of 3 lines" in result.ours
+    assert "bootstrap interval over seeds" in result.how
+    decays = at.check(data.rename(seed="weight_decay"))
+    assert "bootstrap interval over lines" in decays.how
     assert at.model_copy(update={"value": 10.0}).check(data).holds == "no"
     assert at.model_copy(update={"tolerance": 0.1}).check(data).holds == "cannot say"
     # Seed by seed the one turns at half of where the other does, exactly.
@@ -305,6 +309,12 @@ def test_runs_beside_their_like():
     less = claim("equals", value=10.0, compared="difference", **fields)
     assert less.check(data).estimate == 10.0  # of 5, 10 and 25
     assert "t50 less that at" in less.check(data).how
+    # Each seed at ten beside the same seed at one, whatever the order of the keys' names.
+    for key in ("init_scale", "seed_scale"):
+        named = runs().rename(init_scale=key)
+        root = claim("equals", value=10**0.5, tolerance=1e-9, where={key: 10.0}, against={key: 1.0})
+        result = root.check(named)
+        assert (result.holds, result.num_runs) == ("yes", 3)
     # A partner that never came says nothing; a run that never came is later.
     late = over_losses()
     late["t50"][0, 0] = late["t50"][1, 1] = np.nan
@@ -424,11 +434,18 @@ def test_ranks_and_samples():
     x, y = rng.integers(0, 5, size=30) * 1.0, rng.normal(size=30)
     y[:4] = np.inf
     assert spearman(x, y) == pytest.approx(stats.spearmanr(x, y).statistic)
+    # An order needs changes on both sides.
+    flat, rising = np.ones(4), np.arange(4.0)
+    assert np.isnan([spearman(flat, rising), spearman(rising, flat)]).all()
+    assert spearman(rising, rising**2) == 1
     assert median(np.array([1.0, np.inf, np.inf])) == np.inf
     # The standard error of a mean, over runs and over two clusters that each agree with themselves.
     values = rng.normal(size=400)
     low, high = bootstrap(lambda rows: float(np.mean(values[rows])), np.arange(400))
     assert high - low == pytest.approx(2 * 1.96 * np.std(values) / 20, rel=0.1)
+    # The 2.5 and 97.5 % quantiles of a thousand values 0, 1, ... by rank.
+    count = itertools.count()
+    assert bootstrap(lambda rows: float(next(count)), np.arange(3)) == (25.0, 974.0)
     halves = np.repeat([0.0, 1.0], 200)
     assert bootstrap(lambda rows: float(np.mean(halves[rows])), halves) == (0.0, 1.0)
 
