@@ -50,6 +50,54 @@ def test_cross_entropy_derivatives():
     np.testing.assert_allclose(b.T, bt, atol=1e-15)
 
 
+def test_cross_entropy_is_that_of_probabilities():
+    f, y = np.array([[0.0, 1.0, -2.0], [3.0, 0.0, 0.5]]), np.array([1, 2])
+    p = np.exp(f) / np.exp(f).sum(axis=1, keepdims=True)
+    own = np.eye(3)[y]
+    np.testing.assert_allclose(CLASSES.value(f, y), -np.log(p[[0, 1], y]))
+    np.testing.assert_allclose(CLASSES.dual(f, y), own - p, atol=1e-15)
+    np.testing.assert_allclose(CLASSES.curvature(f, y), p - p**2)
+    # One sample for each unit vector: the rows are those of the transposed root.
+    for i in range(2):
+        again, label = np.repeat(f[i : i + 1], 3, axis=0), np.repeat(y[i], 3)
+        rows = np.asarray(CLASSES.curvature_root(again, label, np.eye(3)))
+        np.testing.assert_allclose(rows.T @ rows, np.diag(p[i]) - np.outer(p[i], p[i]), atol=1e-15)
+        transposed = CLASSES.curvature_root_transposed(again, label, np.eye(3))
+        np.testing.assert_allclose(transposed, rows.T, atol=1e-15)
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=name)
+def test_the_root_of_a_curvature_squares_to_it(loss):
+    f, y, v = np.array([-1.5, 0.2, 0.9, 1.0]), np.array([1.0, -1.0, 1.0, 1.0]), np.arange(1.0, 5)
+    squares = np.asarray(loss.curvature(f, y)) * v**2
+    for root in (loss.curvature_root(f, y, v), loss.curvature_root_transposed(f, y, v)):
+        np.testing.assert_allclose(np.asarray(root) ** 2, squares, rtol=1e-12)
+
+
+def test_hinges_in_formulas():
+    assert (KINDS.Hinge().width, KINDS.SquaredHinge().width) == (0.002, 0.005)
+    f, y = np.array([-0.4, 0.7, 1.0, 1.6]), np.array([-1.0, 1.0, 1.0, 1.0])
+    soft = 0.5 * np.log1p(np.exp((1 - y * f) / 0.5))
+    np.testing.assert_allclose(KINDS.Hinge(width=0.5).value(f, y), soft)
+    np.testing.assert_allclose(KINDS.SquaredHinge(width=0.5).value(f, y), soft**2)
+    # The largest curvature, which limits explicit steps.
+    f = np.linspace(-3.0, 3.0, 1201)
+    for loss in (KINDS.Hinge(width=0.5), KINDS.SquaredHinge(width=0.5)):
+        largest = np.max(np.asarray(loss.curvature(f, np.ones_like(f))))
+        assert loss.steepest == pytest.approx(largest, rel=0.01)
+    assert KINDS.Exponential().steepest is None
+
+
+def test_labels_of_zero_are_numbers_and_extreme_ones_are_refused():
+    squared = KINDS.Squared()
+    np.testing.assert_array_equal(squared.labels([0, 0], (2,), "y"), [0.0, 0.0])
+    for size in (9e151, 1.1e-152):
+        np.testing.assert_array_equal(squared.labels([0, size], (2,), "y"), [0.0, size])
+    for size in (1.1e152, 9e-153):
+        with pytest.raises(lr.InputError, match=r"^y = .*: should be zero or between 1e-152 and"):
+            squared.labels([0, size], (2,), "y")
+
+
 @pytest.mark.slow
 def test_cross_entropy_far_below_underflow():
     # With two classes it is the logistic loss of the difference.

@@ -1,12 +1,14 @@
 """Solvers and losses of a user's own, followed through the public doors."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import ClassVar
 
 import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
+import psutil
 import pytest
 from scipy.integrate import solve_ivp
 
@@ -191,6 +193,25 @@ def test_the_first_recipe_that_admits_a_problem_is_taken():
         name("rosenbrock", lr.losses.Logistic(), "log")
 
 
+@pytest.mark.usefixtures("double")
+def test_a_kernel_that_does_not_fit_is_refused_before_it_is_computed(monkeypatch):
+    # Four matrices of 8 x 8 float64 take 2,048 bytes.
+    model = lr.models.DiagonalLinear()
+    problem = lr.dynamics.Problem(
+        model=model, loss=lr.losses.Squared(),
+        train=lr.tasks.Samples(jnp.asarray(X[:8]), jnp.asarray(Y[:8])),
+        params=model.init(jax.random.key(0), 6), weight_decay=0.0,
+    )  # fmt: skip
+    for available in (2048, 2047):
+        memory = SimpleNamespace(available=available)
+        monkeypatch.setattr(psutil, "virtual_memory", lambda memory=memory: memory)
+        if available >= 2048:
+            assert choose("rosenbrock", "linear", problem, 1.0).name == "DualROS34PW2"
+            continue
+        with pytest.raises(lr.InputError, match=r"needs 4 matrices of 8 x 8, 0.0 GB, and 0.0 GB"):
+            choose("rosenbrock", "linear", problem, 1.0)
+
+
 def test_typical_outputs():
     y = jnp.asarray([3.0, -4.0, 0.0, 0.0])
     assert OwnHuber().typical_output((4,), y) == pytest.approx(2.5)
@@ -205,6 +226,9 @@ def test_typical_outputs():
     assert OwnHuber(delta=1e-6).variance((4,), y) == pytest.approx(1e-6 * 7 / 4, rel=1e-5)
     assert np.isnan(lr.losses.Logistic().variance((4,), jnp.sign(y)))
     assert lr.losses.Squared().curvature_at_labels(y) == 2.0
+    # Where the Cauchy loss curves downwards, the root of its curvature is zero.
+    root = OwnCauchy().curvature_root(y + jnp.asarray([0.0, 0.0, 2.0, -1.5]), y, jnp.ones(4))
+    np.testing.assert_array_equal(root, [1.0, 1.0, 0.0, 0.0])
 
 
 class Halved(OwnHuber):
