@@ -1,3 +1,5 @@
+from typing import Any
+
 import jax
 import jax.flatten_util
 import jax.numpy as jnp
@@ -10,6 +12,8 @@ import lazyrich as lr
 from lazyrich.probes import ON_REQUEST, RunContext, RunState
 from tests.test_models import X, moved
 
+# Called with NumPy arrays, which hints do not admit.
+GIVEN: Any = lr.kernel
 NET = lr.models.MLP(widths=(5,), outputs=3)
 DEEP = lr.models.MLP(
     widths=(5, 6), outputs=3, bias="all", parametrisation="mean_field", output_scale=3.0
@@ -55,6 +59,57 @@ def test_contractions_are_those_of_the_jacobian(model, monkeypatch):
     classes = (0, 0) if f.ndim == 1 else (2, 0)
     block = lr.kernel.kernel_block(model, params, X[:3], X, classes)
     close(block, jacobian[:3, classes[0]] @ jacobian[:, classes[1]].T)
+
+
+# f_a = (x . p_a)^2, so that the gradient of output a is 2 (x . p_a) x in column a of p.
+SQUARES = lr.models.Functions(
+    init_params=lambda key, dim: jnp.ones((dim, 3)), function=lambda p, x: (x @ p) ** 2
+)
+
+
+def test_contractions_of_squares_are_those_by_hand(monkeypatch):
+    rng = np.random.default_rng(0)
+    p, x, other = (rng.normal(size=size) for size in ((2, 3), (4, 2), (4, 2)))
+    jacobian, others = (np.einsum("ia,id,ab->iadb", 2 * z @ p, z, np.eye(3)) for z in (x, other))
+    close = lambda ours, theirs: np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-12)
+    block = GIVEN.kernel_block
+    each = np.einsum("iadb,jcdb->aicj", jacobian, jacobian)
+    close(block(SQUARES, p, x, classes=(1, 1)), each[1, :, 1])
+    close(block(SQUARES, p, x, classes=(1, 2)), 0 * each[1, :, 2])  # each has its own column
+    across = np.einsum("idb,jdb->ij", jacobian[:, 1], others[:, 1])
+    close(block(SQUARES, p, x, other, (1, 1)), across)
+    close(GIVEN.class_kernel(SQUARES, p, x), np.einsum("aiaj->ij", each))
+    r, s = rng.normal(size=(2, 4, 3))
+    rows, columns = np.einsum("ia,iadb->idb", r, jacobian), np.einsum("ia,iadb->idb", s, others)
+    gram = np.einsum("idb,jdb->ij", rows, rows)
+    close(GIVEN.row_gram(SQUARES, p, x, r), gram)
+    mixed = np.einsum("idb,jdb->ij", rows, columns)
+    close(GIVEN.row_gram(SQUARES, p, x, r, (other, s)), mixed)
+    # In blocks of three rows of six entries, of which the second is not full.
+    monkeypatch.setattr("lazyrich.kernel.rows._ENTRIES", 18)
+    close(GIVEN.row_gram(SQUARES, p, x, r), gram)
+    product = GIVEN.kernel_product(SQUARES, p, r, x)
+    close(product, np.einsum("iadb,db->ia", jacobian, rows.sum(axis=0)))
+    product = GIVEN.kernel_product(SQUARES, p, s, x, other, batch_size=2)
+    close(product, np.einsum("iadb,db->ia", jacobian, columns.sum(axis=0)))
+    h = rng.normal(size=p.shape)
+    close(GIVEN.tangent_outputs(SQUARES, p, h, x), 2 * (x @ p) * (x @ h))
+
+
+def test_the_kernel_of_one_output_is_that_by_hand():
+    # f = sum of (u^2 - v^2) x: the kernel is the sum of 4 (u^2 + v^2) x x'.
+    model = lr.models.DiagonalLinear(depth=2)
+    rng = np.random.default_rng(1)
+    params = jax.tree.map(lambda leaf: rng.normal(size=leaf.shape), model.init(jr.key(0), 3))
+    weights = sum(4 * leaf**2 for leaf in jax.tree.leaves(params))
+    x, other, r, s = (rng.normal(size=size) for size in ((4, 3), (2, 3), 4, 2))
+    close = lambda ours, theirs: np.testing.assert_allclose(ours, theirs, rtol=1e-12)
+    kernel, across = (x * weights) @ x.T, (x * weights) @ other.T
+    close(GIVEN.class_kernel(model, params, x), kernel)
+    close(GIVEN.kernel_block(model, params, x, other), across)
+    close(GIVEN.row_gram(model, params, x, r), r[:, None] * kernel * r)
+    close(GIVEN.row_gram(model, params, x, r, (other, s)), r[:, None] * across * s)
+    close(GIVEN.kernel_product(model, params, s, x, other), across @ s)
 
 
 def test_distance_is_that_of_directions():

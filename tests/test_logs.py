@@ -827,6 +827,12 @@ def test_large_logs_are_refused_before_they_fill_the_memory(tmp_path, monkeypatc
     monkeypatch.setattr(lr.records.logs.table, "MAX_NUMBERS", 3000)
     with pytest.raises(lr.InputError, match="has more than 3,000 numbers: keep the columns"):
         lr.records.read_log(path)
+    # 256 MiB and one byte, of which the disk holds none.
+    with path.open("r+b") as file:
+        file.truncate(2**28 + 1)
+    with pytest.raises(lr.InputError, match="268,435,457 bytes, more than 268,435,456 are not"):
+        lr.records.read_log(path)
+    path.write_text(rows(HEAD, [(s, 1.0, 1.0) for s in range(3000)]))
     monkeypatch.setattr(lr.records.logs.table, "MAX_NUMBERS", 10**6)
     monkeypatch.setattr(lr.records.logs.table, "MAX_ROWS", 2000)
     with pytest.raises(lr.InputError, match="has more than 2,000 rows"):

@@ -191,6 +191,20 @@ def test_a_scaled_mlp_by_hand():
     h = np.maximum(X @ w[0].T / np.sqrt(4) + params.bias, 0)
     h = np.maximum(h @ w[1].T / np.sqrt(5) + b2, 0)
     np.testing.assert_allclose(model.apply(params, X), 3 * (h @ w[2].T / 6 + b3), rtol=1e-12)
+    # The gradient of an output in the weights of a layer is its force times the layer's input, and
+    # in the biases its force. Forces pass through the layers backwards.
+    first = np.maximum(X @ w[0].T / np.sqrt(4) + params.bias, 0)
+    entries, force = [], 3 * np.broadcast_to(np.eye(2), (7, 2, 2))
+    for layer, factor, before in ((2, 1 / 6, h), (1, 5**-0.5, first), (0, 4**-0.5, X)):
+        entries += [np.einsum("iao,ik->iaok", force, factor * before).reshape(7, 2, -1), force]
+        force = (force @ np.asarray(w[layer])) * factor * (before[:, None] > 0)
+    jacobian = np.concatenate(entries, axis=2)
+    kernel = jacobian.reshape(14, -1) @ jacobian.reshape(14, -1).T
+    np.testing.assert_allclose(model.tangent_kernel(params, X), kernel, rtol=1e-11, atol=1e-12)
+    r = np.random.default_rng(0).normal(size=(7, 2))
+    rows = np.einsum("ia,iap->ip", r, jacobian)
+    gram = lr.kernel.row_gram(model, params, X, given(r))
+    np.testing.assert_allclose(gram, rows @ rows.T, rtol=1e-11, atol=1e-12)
     # The factors of a homogeneous net could as well stand before its outputs.
     mean_field = lr.models.MLP(widths=(5, 6), bias=False, parametrisation="mean_field")
     plain = lr.models.MLP(widths=(5, 6), bias=False, output_scale=1 / np.sqrt(4) / np.sqrt(5) / 6)
