@@ -10,6 +10,7 @@ processor times of one thread, which other programs on the machine disturb least
 
 import argparse
 import json
+import math
 import platform
 import statistics
 import time
@@ -173,6 +174,15 @@ def parts(num: int) -> dict[str, float]:
     return {name: statistics.median(values) for name, values in found.items()}
 
 
+def enough(cost: float, most: int = 100_000) -> int:
+    """The number of steps from which records that cost `cost` steps each are at most 1 %."""
+    due = LogSteps(20).until(most)
+    # Between two records the share falls.
+    above = [step for num, step in enumerate(due, 1) if num * cost > 0.01 * max(step, 1)]
+    num = len(LogSteps(20).until(above[-1]))
+    return math.ceil(100 * num * cost)
+
+
 def counting(num: int = 20_000) -> float:
     """Processor seconds of `monitor.step()` and its hook, when no record is due."""
     net = nn.Linear(1, 1)
@@ -198,8 +208,12 @@ def main() -> None:
     asked = parser.parse_args()
     torch.set_num_threads(1)
     if asked.parts:
-        for name, milliseconds in parts(asked.pairs).items():
+        found = parts(asked.pairs)
+        for name, milliseconds in found.items():
             print(f"{milliseconds:7.1f} ms  {name}")
+        passes = sum(value for name, value in found.items() if name.startswith("passes"))
+        cost = passes / found["a training step of 512"]
+        print(f"passes alone: {cost:.2f} steps of 512, at most 1 % from {enough(cost):,} steps on")
         return
     if asked.whole:
         found = whole(asked.batch, asked.whole)

@@ -30,8 +30,11 @@ class TorchForecast:
         pilots. Both can be passed to all that takes forecasts and experiments.
     - `pilots`, the records of pilots (`passage="pilot"`), the fastest first, with times in steps of
         the training; empty for other forecasts.
-    - Without pilots `step_fit` and `step_kernel_end` are those of the kernel at the present
-        parameters. They have no interval: the smaller the net, the earlier it leaves this kernel.
+    - `step_fit` and `step_kernel_end` have no interval, because no runs of such nets measure their
+        errors. Without pilots they are those of the kernel at the present parameters: the smaller
+        the net, the earlier it leaves this kernel. With pilots `step_fit` is that of the slowest
+        stable one, and the fits of all `pilots` show how it moves with the learning rate;
+        `step_kernel_end` is NaN, because no kernel is computed.
     """
 
     name: str
