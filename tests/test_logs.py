@@ -897,6 +897,33 @@ def test_judge_says_what_it_read_and_found(tmp_path, monkeypatch, capsys):
     assert_same(saved, lr.record(STEPS, RUN, unit="step", scales={"test_chance": 0.125}), 0)
 
 
+def test_judge_and_a_page_say_that_a_fit_was_before_the_first_row(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("plotly")
+    # Fitted in the first row, step 40, and in none before; the change is half done at step 400.
+    steps = np.geomspace(40, 40_000, 61).round()
+    curves = {"train_accuracy": np.ones(61), "test_accuracy": np.where(steps < 400, 0.5, 1.0)}
+    # With a row before that does not fit, it is the same; with one at step 30 it is a time.
+    for first, bound in ((None, True), (0, True), (30, False)):
+        if first is not None:
+            both = {name: np.append(0.5, values) for name, values in curves.items()}
+            path = as_csv(tmp_path, np.append(first, steps), both)
+        else:
+            path = as_csv(tmp_path, steps, curves)
+        assert call(monkeypatch, path) == 0
+        out, page = capsys.readouterr().out, tmp_path / "page.html"
+        assert ("t_train          < step 40\n" in out) is bound
+        found = lr.records.read_log(path).record
+        ratio = lr.transition(found).delay_ratio
+        assert 8.9 < ratio <= 10
+        least = f"delay            at least {ratio:.3g} times the time of the fit; at least 3"
+        assert (least in out) is bound
+        lr.plot.report(found, page)
+        text = page.read_text()
+        assert ("t_train</th><td>&lt; 40</td>" in text) is bound
+        assert ("delay_ratio</th><td>≥ " in text) is bound
+        assert ("delay_difference</th><td>≥ 3" in text) is bound
+
+
 def test_judge_prints_one_object(tmp_path, monkeypatch, capsys):
     paths = as_exports(tmp_path, STEPS, RUN)
     flow = ("--time-per-step", 0.01, "--weight-decay", 0.1)

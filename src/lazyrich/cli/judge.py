@@ -242,7 +242,8 @@ def _print(summary: dict[str, Any], log: "Log", undecided: list[str]) -> None:
         print(f"                 {line}")
     print(f"next             {summary['advice']}")
     for key in ("t_train", "t_test", "t10", "t50", "t90"):
-        print(f"{key:<16} {at(summary[key])}")
+        bound = "< " if key == "t_train" and summary["t_train_is_bound"] else ""
+        print(f"{key:<16} {bound}{at(summary[key])}")
     if summary["t_change"] not in (None, summary["t50"]):
         print(f"t_change         {at(summary['t_change'])}: half of the change above chance, held")
     ratio, difference = summary["delay_ratio"], summary["delay_difference"]

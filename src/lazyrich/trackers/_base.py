@@ -23,7 +23,7 @@ Value = float | str
 
 # The entries of a summary that trackers write at the end.
 _TIMES = ("t_train", "t_test", "t10", "t50", "t90", "t_change", "delay_ratio")
-_NUMBERS = (*_TIMES, "plateau_score", "final_score", "wall_seconds")
+_NUMBERS = (*_TIMES, "t_train_is_bound", "plateau_score", "final_score", "wall_seconds")
 _WORDS = ("outcome", "state", "says", "advice", "ending")
 
 
