@@ -338,6 +338,9 @@ def test_advice_writes_the_horizon_as_it_is_given():
     assert late.endswith(" after the present t1 = 18.")
     unfitted = advice_by_verdict("none", "untrained", (np.nan, np.nan), horizon)
     assert unfitted.endswith(": the training data are not fitted by t = 18.")
+    # No time that is named is later than the end of the run.
+    assert advice_by_verdict("immediate", None, (2.0, 5.0), horizon).startswith("Stop at t = 10:")
+    assert advice_by_verdict("immediate", None, (2.0, 17.0), horizon).startswith("Stop at t = 18:")
 
 
 def test_a_family_knows_the_data_that_it_is_from():

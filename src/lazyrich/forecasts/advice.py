@@ -110,5 +110,7 @@ def _of_word(verdict: Verdict, low: float, high: float, horizon: Horizon) -> str
     if math.isnan(high):
         text = "Expect no delay: after the fit the test score hardly changes. For a delay,"
         return f"{text} {horizon.larger}."
-    until = horizon.shown(2 * high)
+    # Twice the end of the interval may be later than the end of the run.
+    is_before = 2 * high < horizon.at
+    until = horizon.shown(2 * high) if is_before else f"{horizon.unit}{horizon.shown_at}"
     return f"Stop at {until}: no change follows. For a longer delay, {horizon.larger}."
