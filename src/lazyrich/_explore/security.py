@@ -64,6 +64,9 @@ class Guard:
     async def __call__(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
         if problem := self._problem(scope):
             refused = PlainTextResponse(f"{problem}\n", 403, headers=self._headers)
+            if scope["type"] == "websocket":
+                # The server adds these two itself; old versions of it would send them twice.
+                del refused.headers["content-length"], refused.headers["content-type"]
             await refused(scope, receive, send)
             return
 
