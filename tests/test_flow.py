@@ -726,6 +726,11 @@ def test_inputs_and_labels_that_do_not_fit_are_refused():
     panel = completion()
     with pytest.raises(lr.InputError, match=r"model\.size = 5: should exceed every index"):
         lr.simulate(panel.with_changes({"model.size": 5}))
+    size = panel.value("task.d")
+    larger = panel.with_changes({"model.size": size + 1})
+    for model in (larger.model, lr.models.Doubled(model=larger.model)):
+        with pytest.raises(lr.InputError, match=rf"should be {size}, .*task\.d"):
+            lr.simulate(larger.model_copy(update={"model": model}))
     other = panel.with_changes({"task.kind": "PolynomialRegression"})
     with pytest.raises(lr.InputError, match="needs pairs of whole numbers"):
         lr.simulate(other)

@@ -213,6 +213,8 @@ def build_problem(experiment: Experiment, train: Samples, key: Any, params: Any 
     model, loss = experiment.model, experiment.loss
     params = _initial_params(experiment, key, train.x.shape[1], params)
     model.check_inputs(train.x, "task")
+    if experiment.task.num_indices is not None:
+        model.check_indices(experiment.task.num_indices)
     x = model.cast_inputs(train.x)
     outputs = outputs_of(model, params, x).shape
     y = loss.labels(train.y, outputs, "task.y_train")

@@ -122,8 +122,7 @@ class AbstractModel(Choice):
     def keeps_signs(self) -> bool:
         """Whether the velocity of every parameter is proportional to a power of the parameter.
 
-        No parameter then changes its sign. A parameter that is too small to affect the outputs
-        now can grow by a large factor later, so its relative error matters.
+        No sign then changes. One too small for the outputs can still grow: relative errors matter.
         """
         return False
 
@@ -163,6 +162,9 @@ class AbstractModel(Choice):
     def check_inputs(self, x: Shaped[Array, "n d"], key: str) -> None:
         """Raises [`InputError`][lazyrich.InputError] if the model does not accept these inputs."""
         del x, key
+
+    def check_indices(self, num: int) -> None:
+        """As `check_inputs`, for places in a matrix with `num` rows and columns."""
 
     def check_params(self, params: Any, dim: int) -> None:
         """Raises [`InputError`][lazyrich.InputError] if structure or shapes differ from `init`."""
@@ -236,8 +238,7 @@ class AbstractModel(Choice):
     def mobility(self, params: Any, forces: Any) -> Any:
         """The velocity of `params` under `forces`, a negative gradient. By default the forces.
 
-        If the parameters are statistics of other parameters (see `closed`), the velocity is the
-        one that the motion of these other parameters causes.
+        For statistics of other parameters (see `closed`), the one that the others' motion causes.
         """
         del params
         return forces
@@ -251,8 +252,7 @@ class AbstractModel(Choice):
     def tangent_kernel(self, params: Any, x: Shaped[Array, "n d"]) -> Float[Array, "m m"]:
         r"""$J J^\top$ of all outputs on `x`, raveled, so that $m$ is $n$ or $n c$.
 
-        Overridden if the structure of the model allows less work than one backward pass for each
-        output.
+        Overridden if the structure of the model allows less work than a backward pass per output.
         """
         x = self.cast_inputs(x)
         return contract(lambda params: self.apply(params, x), params)

@@ -58,6 +58,12 @@ class MatrixFactorisation(AbstractLinearModel):
             accepted = f"should exceed every index; the largest of {key} is {int(index.max())}"
             raise InputError("model.size", self.size, accepted)
 
+    def check_indices(self, num: int) -> None:
+        # Rows of U and V that no sample has would only decay, and count in every norm.
+        if self.size > num:
+            accepted = f"should be {num}, the size of the task's matrix (task.d)"
+            raise InputError("model.size", self.size, accepted)
+
     @in_double
     def cast_inputs(self, x: Shaped[Array, "n 2"]) -> Int[Array, "n 2"]:
         return jnp.asarray(x).astype(jnp.int32)

@@ -93,6 +93,11 @@ class AbstractTask(Choice):
         return split
 
     @property
+    def num_indices(self) -> int | None:
+        """The number of rows and columns, if inputs are places in a matrix of a known size."""
+        return None
+
+    @property
     def family(self) -> str:
         """The name of such tasks in the table of calibrated constants of forecasts."""
         return self.kind_name()

@@ -32,6 +32,10 @@ class MatrixCompletion(AbstractTask):
             accepted = f"should be below d² = {self.d**2}, to leave pairs to test"
             raise InputError("num_observed", self.num_observed, accepted)
 
+    @property
+    def num_indices(self) -> int:
+        return self.d
+
     def sizes(self) -> Sizes:
         left = self.d**2 - self.num_observed
         keys = ("num_observed", "d", "d")

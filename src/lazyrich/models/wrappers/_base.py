@@ -62,6 +62,9 @@ class AbstractWrapper(AbstractModel):
     def check_inputs(self, x: Shaped[Array, "n d"], key: str) -> None:
         self.model.check_inputs(x, key)
 
+    def check_indices(self, num: int) -> None:
+        self.model.check_indices(num)
+
 
 class Expansion(NamedTuple):
     """The trained parameters `moved` and their initial values `origin`, of the same structure."""
