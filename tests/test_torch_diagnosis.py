@@ -193,6 +193,30 @@ def test_rounding_keeps_to_the_side_of_the_threshold(angle, says):
     assert "The norm falls at 0.6996 times the rate" in slow or "0.7 times" not in slow
 
 
+def test_a_part_of_the_kernel_that_samples_share_hides_no_motion():
+    # K = c 11ᵀ + K', with c so large that K hardly turns while its centred part K' turns by 1.
+    def moved(angle, centred):
+        cosine = 1 - centred**2 / 2
+        return lr.torch.diagnose(
+            record_of(kernel_distance=angle**2 / 2, kernel_alignment_start=cosine)
+        )
+
+    found = moved(0.29, 0.82)
+    assert (
+        "Rich: the tangent kernel without the part that all samples share moved by 82 % since "
+        "the start (with it, 29 %), so features are not those" in found.text
+    )
+    assert found.evidence["kernel_moved"] == pytest.approx(0.29)
+    assert found.evidence["kernel_moved_centred"] == pytest.approx(0.82)
+    assert "Between lazy and rich: the tangent kernel without" in moved(0.02, 0.3).text
+    assert "Still lazy: the direction of the tangent kernel moved by 2 %" in moved(0.02, 0.05).text
+    # Nothing is added where both say the same, or where the shared part moved more.
+    for angle, centred in ((0.3, 0.4), (0.9, 0.7), (0.9, 0.2)):
+        assert f"the direction of the tangent kernel moved by {100 * angle:.0f} %" in (
+            moved(angle, centred).text
+        )
+
+
 def test_a_fit_that_is_lost_again_is_said():
     train = np.where(STEPS < 20, 0.3, 1.0)
     train[-1] = 0.967
@@ -226,6 +250,7 @@ def test_what_is_not_known_is_said():
     record.attrs["monitor"] = json.dumps({"num_train": [10, 90]})
     found = lr.torch.diagnose(record)
     assert "Still lazy" not in found.text
+    assert "balance" not in found.text
     words = "\n".join(found.cannot_say)
     assert "whether it is lazy or rich" in words
     assert "whether it has arrived" in words

@@ -14,6 +14,7 @@ from ..records.transition import Transition, thresholds_of
 from ._monitor.advice import Facts, Norm, advice_on
 from ._monitor.ahead import ahead, is_ahead, margins
 from ._monitor.reading import WINDOW, Reader, events_in_steps
+from ._monitor.rounded import digits, percent
 
 # The kernel has hardly moved below the first angle, in radians, and is another one above the
 # second.
@@ -147,12 +148,9 @@ def _regime(seen: Reader, said: list[str], unknown: list[str], facts: Facts) -> 
     if math.isnan(distance):
         unknown.append("whether it is lazy or rich: the tangent kernel could not be measured")
         return
-    angle = math.sqrt(2 * max(distance, 0.0))
-    seen.evidence["kernel_moved"] = angle
+    angle, moved = _moved(seen, distance)
     labels, before = seen.last("kernel_alignment_labels"), seen.earlier("kernel_alignment_labels")
     share = seen.last("drift_share")
-    percent = _percent(angle, _LAZY, _RICH)
-    moved = f"the direction of the tangent kernel moved by {percent} since the start"
     if angle < _LAZY:
         said.append(f"Still lazy: {moved}.")
         facts.regime = "lazy"
@@ -164,7 +162,7 @@ def _regime(seen: Reader, said: list[str], unknown: list[str], facts: Facts) -> 
         facts.regime = "rich"
     if not math.isnan(share):
         words = "the decayed initialisation" if seen.decay > 0 else "the initialisation"
-        said.append(f"The parameters differ from {words} by {_percent(share)} of their norm.")
+        said.append(f"The parameters differ from {words} by {percent(share)} of their norm.")
     if not math.isnan(labels - before):
         labels, before = round(labels, 3), round(before, 3)  # as they are shown
         facts.learns = labels - before > _RISES
@@ -174,6 +172,25 @@ def _regime(seen: Reader, said: list[str], unknown: list[str], facts: Facts) -> 
         seen.evidence["kernel_alignment_labels_before"] = before
         if facts.learns:
             seen.evidence["alignment_rises"] = 1.0
+
+
+def _moved(seen: Reader, distance: float) -> tuple[float, str]:
+    """How far the tangent kernel turned, in radians, and words for it.
+
+    A part of the kernel is the same for all samples. It tells none from another, and where it is
+    most of the kernel it hides how far the rest turned. The larger angle counts.
+    """
+    angle = math.sqrt(2 * max(distance, 0.0))
+    cosine = seen.last("kernel_alignment_start")
+    centred = math.sqrt(2 * max(1 - cosine, 0.0)) if math.isfinite(cosine) else 0.0
+    seen.evidence["kernel_moved"] = angle
+    if math.isfinite(cosine):
+        seen.evidence["kernel_moved_centred"] = centred
+    whole = percent(angle, _LAZY, _RICH)
+    if not any(angle < limit <= centred for limit in (_LAZY, _RICH)):
+        return angle, f"the direction of the tangent kernel moved by {whole} since the start"
+    rest = f"without the part that all samples share moved by {percent(centred, _LAZY, _RICH)}"
+    return centred, f"the tangent kernel {rest} since the start (with it, {whole})"
 
 
 def _norm(
@@ -202,12 +219,12 @@ def _norm(
         said.append(f"The norm hardly changed {window}.")
     elif facts.resting:
         verb = "rose" if facts.norm == "rises" else "fell"
-        said.append(f"The norm {verb} by {_percent(abs(now / before - 1))} {window}.")
+        said.append(f"The norm {verb} by {percent(abs(now / before - 1))} {window}.")
     elif facts.norm == "rises":
-        by = _percent(now / before - 1)
+        by = percent(now / before - 1)
         said.append(f"The norm rises, by {by} {window}.")
     else:
-        rate = f"The norm falls at {_digits(share, _FALLS)} times the rate ηλ"
+        rate = f"The norm falls at {digits(share, _FALLS)} times the rate ηλ"
         end = " of weight decay." if facts.norm == "falls" else ": the loss holds it up."
         said.append(rate + end)
     by = f"{math.exp(-acted):.2g} (λt = {acted:.2g})"
@@ -233,12 +250,12 @@ def _motion(
     balanced = residual < _ARRIVED
     if math.isnan(residual):
         unknown.append("whether it has arrived: that needs weight decay on a matrix")
-    percent = _percent(residual, _ARRIVED) if not math.isnan(residual) else ""
-    together = f"loss and weight decay balance up to {percent}"
-    apart = f"{percent} of loss and weight decay do not balance"
+    share = percent(residual, _ARRIVED) if not math.isnan(residual) else ""
+    together = f"loss and weight decay balance up to {share}"
+    apart = f"{share} of loss and weight decay do not balance"
     if facts.resting:
         said.append(_rests(seen))
-        if percent:
+        if share:
             text = together.capitalize() if balanced else f"It has not arrived: {apart}"
             said.append(f"{text}.")
         return
@@ -247,7 +264,7 @@ def _motion(
             few = seen.steps[-1] < _FEW_STEPS
             why = "there are too few steps" if few else "there is no score"
             unknown.append(f"whether it has settled: {why}")
-        if percent:
+        if share:
             said.append(f"{together.capitalize()}." if balanced else f"Not arrived: {apart}.")
         return
     acted = seen.decay == 0 or facts.acted >= _ACTED
@@ -256,7 +273,7 @@ def _motion(
     what = "scores and norm" if facts.norm != "unknown" else "scores"
     moves = "test margins still grow" if facts.until else "scores or norm still change"
     moves = moves if acted else "weight decay has hardly acted"
-    if not percent:
+    if not share:
         text = f"{what} have settled" if facts.settled else f"not settled: {moves}"
     elif facts.arrived:
         text = f"Arrived: {together}, and {what} have settled"
@@ -284,7 +301,7 @@ def _softmax(seen: Reader, said: list[str], facts: Facts) -> None:
     if not found > 0:
         return
     said.append(
-        f"The softmax is exactly 1 on {_percent(found, _SATURATED)} of training samples, in the "
+        f"The softmax is exactly 1 on {percent(found, _SATURATED)} of training samples, in the "
         "precision of the outputs: they give no gradient (softmax collapse)."
     )
     facts.stuck = found >= _SATURATED
@@ -310,27 +327,6 @@ def _invariance(seen: Reader, said: list[str]) -> None:
     seen.evidence["scale_invariant_share"] = share
     if share > 0.1:
         said.append(
-            f"{_percent(share)} of the squared norm is in blocks whose scale does not matter: "
+            f"{percent(share)} of the squared norm is in blocks whose scale does not matter: "
             "there, weight decay only changes the effective learning rate."
         )
-
-
-def _percent(share: float, *limits: float) -> str:
-    """A share in percent, in at least two digits, on its own side of all limits."""
-    percent = 100 * share
-    texts = [f"{percent:.0f}"] if percent >= 10 else []
-    texts += [f"{percent:.{digits}g}" for digits in range(2, 17)]
-    return f"{_true(texts, percent, [100 * limit for limit in limits])} %"
-
-
-def _digits(value: float, *limits: float) -> str:
-    """A number in at least two digits, on its own side of all limits."""
-    return _true([f"{value:.{digits}g}" for digits in range(2, 17)], value, limits)
-
-
-def _true(texts: list[str], value: float, limits: "list[float] | tuple[float, ...]") -> str:
-    """The shortest text whose number is below a limit exactly if the value is."""
-    for text in texts:
-        if all((float(text) < limit) == (value < limit) for limit in limits):
-            return text
-    return texts[-1]
