@@ -210,6 +210,80 @@ def test_shares():
     assert "2 of 3 runs needed" in result.ours
 
 
+def holds_of(t50, kind, **fields):
+    """What a claim holds in runs at init_scale 1 whose t50 are all the same."""
+    data = runs(np.full((1, 3), t50), scales=SCALES[:1])
+    result = claim(kind, **fields).check(data)
+    assert (result.estimate, result.low, result.high) == pytest.approx((t50, t50, t50))
+    return result.holds
+
+
+def test_bands_end_where_they_say():
+    # A ratio of 1.1 is the default: 110 is 10 % above 100 and 10 % below 121.
+    for value, word in ((99.9, "no"), (100.1, "yes"), (120.9, "yes"), (121.1, "no")):
+        assert holds_of(110.0, "equals", value=value) == word, value
+    for value, word in ((-99.9, "no"), (-100.1, "yes"), (-120.9, "yes"), (-121.1, "no")):
+        assert holds_of(-110.0, "equals", value=value) == word, value
+    for t50, word in ((0.19, "yes"), (-0.19, "yes"), (0.21, "no"), (-0.21, "no")):
+        assert holds_of(t50, "equals", value=0.0, tolerance=0.2) == word, t50
+    assert [holds_of(5.0, "at_least", value=v) for v in (4.99, 5.0, 5.01)] == ["yes", "yes", "no"]
+    assert [holds_of(5.0, "at_most", value=v) for v in (4.99, 5.0, 5.01)] == ["no", "yes", "yes"]
+    # Slopes of exactly 0.5, within 0.1 by default.
+    exact = runs(100 * np.repeat(SCALES[:, None], 3, axis=1) ** 0.5)
+    for value, word in ((0.39, "no"), (0.41, "yes"), (0.59, "yes"), (0.61, "no")):
+        result = claim("power_law", value=value).check(exact)
+        assert result.holds == word, value
+        assert result.how.startswith("slope of log t50 against log init_scale, 95 % interval")
+    words = {"equals": "300 ± 10 %", "at_least": "≥ 300", "at_most": "≤ 300"}
+    for kind, text in words.items():
+        assert claim(kind, value=300.0).check(exact).published == text
+    assert claim("power_law", value=0.5).check(exact).published == "0.5 ± 0.1"
+
+
+def test_a_fifth_of_the_runs_may_be_left_out():
+    # Five of 25 runs are not too many, five of 24 are.
+    for num, word in ((25, "yes"), (24, "cannot say")):
+        t50 = np.full((num, 1), 7.0)
+        t50[:5] = np.nan
+        data = runs(t50, "failed", seeds=np.arange(1), scales=np.arange(1.0, num + 1))
+        data["outcome"][5:] = "grokked"
+        result = claim("at_most", value=8.0).check(data)
+        assert (result.holds, result.num_left_out) == (word, 5)
+        assert ("too many runs without it" in result.ours) is (word != "yes")
+    # The same of lines that keep their sign.
+    turns = np.array([5.0] * 16 + [1e9] * 4)
+    for num, word in ((20, "yes"), (19, "cannot say")):
+        score = -np.log(SCALES[:, None] / turns[-num:])
+        data = runs(score=score, seeds=np.arange(num), t50=np.full((3, num), 1.0))
+        result = claim("changes_sign", quantity="score", value=5.0).check(data)
+        assert (result.holds, result.estimate) == (word, pytest.approx(5))
+        assert f"{num - 4} of {num} lines" in result.ours
+        assert ("too many lines keep their sign" in result.ours) is (word != "yes")
+
+
+def test_medians_are_shown_of_at_most_six_values():
+    for num in (6, 7):
+        scales = np.arange(1.0, num + 1)
+        result = claim("increases").check(runs(scales=scales))
+        assert ("; medians 102, " in result.ours) is (num == 6)
+    assert "never" in claim("increases").check(runs(np.full((3, 3), np.nan), "untrained")).ours
+    data = runs()
+    every = lr.claims.Outcomes(text="it groks", value="grokked")
+    assert every.check(data).published == "all grokked"
+    assert every.model_copy(update={"share": 0.8}).check(data).published == "at least 80 % grokked"
+
+
+def test_the_sign_of_a_mean_and_the_middle_in_logarithms():
+    # Values at one place are averaged: -1 and 3 are 1, as far above zero as -1 is below.
+    x, y = np.array([1.0, 100.0, 100.0]), np.array([-1.0, -1.0, 3.0])
+    assert sign_change(x, y) == pytest.approx(10)
+    assert sign_change(x, np.array([-1.0, 0.0, 6.0])) == pytest.approx(100**0.25)
+    data = runs(score=-np.log(SCALES[:, None] / 5) * np.ones(3))
+    shifted = data.assign_coords(init_scale=[0.0, 1.0, 2.0])
+    with pytest.raises(lr.InputError, match=r"along = 'init_scale': should be .* are positive"):
+        claim("changes_sign", quantity="score", value=5.0).check(shifted)
+
+
 def test_changes_of_sign():
     # Straight lines over log alpha through zero at 4, 5 and 6, and at twice that.
     turns = np.array([4.0, 5.0, 6.0])
