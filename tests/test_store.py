@@ -32,7 +32,7 @@ from lazyrich.records.transition import CODES
 from lazyrich.sweeps import Sweep, batches
 from lazyrich.sweeps._execution import run_sweep, worker_pool
 from lazyrich.sweeps._execution.batch import Job, rerun, run_batch
-from lazyrich.sweeps._store import Damaged, Results, Store, dataset
+from lazyrich.sweeps._store import Damaged, Results, Store, dataset, record_of
 from lazyrich.sweeps._store.batch_file import from_bytes, to_bytes
 from lazyrich.sweeps._store.folder import Folder
 from lazyrich.sweeps._store.sealed import seal, summary_of, unseal
@@ -272,6 +272,35 @@ def test_half_a_sweep_is_missing(store):
     (state,) = lr.status(store)
     assert (state.num_runs, state.num_done, state.num_missing) == (6, 4, 2)
     assert lr.open_store(store, curves=False).identical(found.drop_vars(["time", *BASE.probes]))
+
+
+def test_one_run_is_read_as_the_sweep_is(store):
+    opened = Store(store)
+    (sweep,) = opened.sweeps().values()
+    data = lr.open_store(store)
+    for number in range(6):
+        record = record_of(opened, sweep, number)
+        assert record is not None
+        place = np.unravel_index(number, sweep.shape)
+        for name in ("time", "train_loss"):
+            curve = data[name].values[place]
+            np.testing.assert_array_equal(record[name], curve[~np.isnan(curve)])
+        hashed = data["experiment_hash"].values[place]
+        assert record.attrs["experiment_hash"] == hashed == sweep.run(number).content_hash
+    for number in (-1, 6):
+        with pytest.raises(lr.InputError, match=rf"^run = {number}: should be .* from 0 to 5$"):
+            record_of(opened, sweep, number)
+    # The files have the seeds 0, 1 and 2.
+    damaged, removed, _ = files(store)
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    removed.unlink()
+    for number in range(6):
+        seed = int(np.unravel_index(number, sweep.shape)[1])
+        if seed == 0:
+            with pytest.raises(lr.InputError, match=f"its file .*{damaged.name} is damaged"):
+                record_of(opened, sweep, number)
+        else:
+            assert (record_of(opened, sweep, number) is None) is (seed == 1)
 
 
 def test_what_is_done_is_not_done_again(store):
@@ -711,6 +740,13 @@ def test_status_counts_who_is_at_work(store):
     (store / "running" / "z.json").write_text("nonsense")
     (again,) = lr.status(store)
     assert again == state
+
+
+def test_a_warning_of_damage_names_the_line_that_asked(store):
+    (store / "sweeps" / "0123.toml").write_text("nonsense")
+    with pytest.warns(UserWarning, match=r"sweeps/0123.toml is damaged, it is left out") as caught:
+        assert len(lr.status(store)) == 1
+    assert [warning.filename for warning in caught] == [__file__]
 
 
 def test_a_sweep_that_ends_takes_its_sign_back(whole):
