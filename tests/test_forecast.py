@@ -1,10 +1,13 @@
 """The kernel flow against closed forms and independent solvers, the forecast against runs."""
 
 import dataclasses
+import functools
 import itertools
 import json
 import re
 import sys
+from typing import Any
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +24,7 @@ from lazyrich import cli
 from lazyrich._run.prepared import prepare
 from lazyrich.dynamics import Problem
 from lazyrich.forecasts import before_run
-from lazyrich.forecasts.advice import Horizon, advice_by_verdict
+from lazyrich.forecasts.advice import Horizon, advice_by_verdict, advice_of
 from lazyrich.forecasts.before_run import follows_the_flow
 from lazyrich.forecasts.by_family import calibrated
 from lazyrich.forecasts.calibration import family_of
@@ -30,7 +33,7 @@ from lazyrich.forecasts.course import Course
 from lazyrich.forecasts.flow import kernel_flow
 from lazyrich.forecasts.kernel import Dense, Passes, Repeated, kernel_of
 from lazyrich.forecasts.options import ForecastOptions
-from lazyrich.forecasts.phase import Breakdown, Clock, crossing, kernel_phase
+from lazyrich.forecasts.phase import Breakdown, Clock, KernelPhase, crossing, kernel_phase
 from lazyrich.forecasts.solve import solve
 from lazyrich.forecasts.transition import params_at
 from lazyrich.forecasts.verdict import Reason, confidence_of
@@ -341,6 +344,78 @@ def test_advice_writes_the_horizon_as_it_is_given():
     # No time that is named is later than the end of the run.
     assert advice_by_verdict("immediate", None, (2.0, 5.0), horizon).startswith("Stop at t = 10:")
     assert advice_by_verdict("immediate", None, (2.0, 17.0), horizon).startswith("Stop at t = 18:")
+
+
+@pytest.mark.parametrize(
+    ("verdict", "outcome", "high", "text"),
+    [
+        ("grok", None, 20.0, "Run to t = 40 or more. As a control, repeat with random labels."),
+        ("grok", None, 150.0, "Set t1 to 300 or more: the test score may change after the present "
+         "t1 = 100."),
+        ("grok", None, 99.0, "Run to t = 198 or more. As a control, repeat with random labels."),
+        ("misgrok", None, 20.0, "Stop before t = 10, or lower weight_decay: the test score falls "
+         "later."),
+        ("none", None, np.nan, "Use more training samples or another model: a longer run has no "
+         "effect."),
+        ("none", None, 150.0, "Use more training samples or another model: a longer run has no "
+         "effect."),
+        ("none", "collapsed", np.nan, "Lower weight_decay: it is so strong that the model loses "
+         "its fit of the data."),
+        ("none", "untrained", np.nan, "Raise t1, or lower weight_decay: the training data are not "
+         "fitted by t = 100."),
+        ("immediate", None, np.nan, "Expect no delay: after the fit the test score hardly changes. "
+         "For a delay, raise init_scale."),
+        ("immediate", None, 20.0, "Stop at t = 40: no change follows. For a longer delay, raise "
+         "init_scale."),
+        ("cannot_say", None, 20.0, "Solve the transition (lazyrich forecast --solve, "
+         "passage='solved')."),
+        ("grok", "unscored", 20.0, "Judge by the loss (threshold loss=VALUE): constant labels have "
+         "no score."),
+    ],
+)  # fmt: skip
+def test_every_verdict_says_what_to_do(verdict, outcome, high, text):
+    experiment = SPARSE.model_copy(update={"t1": 100.0})
+    advice = functools.partial(advice_of, verdict, experiment=experiment, outcome=outcome)
+    said = advice("high", interval=(10.0, high), solved=False)
+    assert said == text
+    if outcome is None:
+        doubted = advice("low", interval=(10.0, high), solved=True)
+        before = "" if verdict == "cannot_say" else " before relying on this verdict"
+        assert doubted == f"Simulate the run (lazyrich run){before}."
+
+
+def test_advice_on_controls_and_collapses():
+    control = SPARSE.with_changes({"task.random_labels": True})
+    fields: Any = {"outcome": None, "interval": (np.nan, np.nan), "solved": False}
+    said = advice_of("none", "low", experiment=control, **fields)
+    assert said == "Nothing to learn: this is the control of a run with true labels."
+    assert "lazyrich forecast --solve" in advice_of("none", "low", experiment=SPARSE, **fields)
+    said = advice_of("none", "low", experiment=SPARSE, **fields, collapses=True)
+    assert said.startswith("Lower weight_decay: ")
+
+
+def test_subsets_extrapolate_in_the_logarithm_of_their_number(monkeypatch):
+    # The end is 10 + 3 log(samples), and 0.4 later on the second subset of 12 of 40 samples.
+    module = sys.modules["lazyrich.forecasts.subset"]
+    first = set(np.random.default_rng(0).permutation(40)[:12].tolist())
+
+    def phase(rows, t1):
+        end = 10 + 3 * np.log(len(rows)) + (0.0 if int(rows[0]) in first else 0.4)
+        return mock.Mock(spec=KernelPhase, t_end=float(end), t1=t1)
+
+    monkeypatch.setattr(module, "restrict", lambda problem, rows: rows)
+    monkeypatch.setattr(module, "kernel_phase", phase)
+    problem = net_problem()
+    train = jax.tree.map(lambda a: jnp.concatenate([a] * 8), problem.train)
+    found = module.Subsets.of(dataclasses.replace(problem, train=train), 12, 100.0)
+    assert found.t_end == pytest.approx(10 + 3 * np.log(40) + 0.2)
+    assert found.error == pytest.approx(0.5 * 0.4 + 0.5 * 3 * np.log(40 / 12))
+    assert found.phase.t_end == pytest.approx(10 + 3 * np.log(12))
+    assert found.reason.weight == 1
+    assert found.reason.text == (
+        "the kernel phase was computed on 12 of 40 samples: it ends at 17.45 and 17.85 on two "
+        "subsets, extrapolated to 21.27 for all samples"
+    )
 
 
 def test_a_family_knows_the_data_that_it_is_from():
