@@ -91,11 +91,22 @@ def test_preconditioning_saves_conjugate_gradients():
     assert residual > 1e-3
 
 
-def test_conjugate_gradients_of_zero():
-    solve = conjugate_gradient_solve(
-        lambda v: v, jnp.asarray(2.0), Nystrom(jnp.eye(5, 1), jnp.ones(1)), 1e-8
-    )
+def test_conjugate_gradients_of_zero_and_of_the_identity():
+    calls: list[None] = []
+
+    def product(v):
+        jax.debug.callback(lambda: calls.append(None))
+        return v
+
+    approximation = Nystrom(jnp.eye(5, 1), jnp.ones(1))
+    solve = conjugate_gradient_solve(product, jnp.asarray(2.0), approximation, 1e-8)
     assert jnp.all(solve(jnp.zeros(5))[0] == 0)
+    jax.effects_barrier()
+    calls.clear()
+    answer, num_products = solve(jnp.arange(5.0))
+    jax.effects_barrier()
+    np.testing.assert_allclose(answer, jnp.arange(5.0) / 3, rtol=1e-14)
+    assert num_products == len(calls) > 1
 
 
 def test_cholesky_of_a_good_matrix_is_left_alone():

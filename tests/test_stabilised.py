@@ -10,6 +10,8 @@ from scipy.integrate import solve_ivp
 
 from lazyrich._core.errors import InputError
 from lazyrich.solvers._spectral_radius import spectral_radius
+from lazyrich.solvers._work import work
+from lazyrich.solvers.projected_tsit5 import AbstractManifoldTerm, ProjectedTsit5
 from lazyrich.solvers.rkc2 import RKC2
 from lazyrich.solvers.rock2 import ROCK2
 
@@ -505,3 +507,52 @@ def test_radius_of_nothing_and_of_no_number():
     assert np.all(np.isfinite(estimate(np.zeros((3, 3))).vector))
     assert np.isnan(estimate(np.full((3, 3), np.nan)).radius)
     assert np.isfinite(estimate(np.eye(9, k=1)).radius)
+
+
+# On a manifold
+
+
+class Circle(AbstractManifoldTerm):
+    """A rotation of the plane. Projections go to the unit circle, short of it by `distance`."""
+
+    distance: float = 0.0
+
+    def vf(self, t, y, args):
+        return jnp.stack([-y[1], y[0]])
+
+    def contr(self, t0, t1, **kwargs):
+        return t1 - t0
+
+    def prod(self, vf, control):
+        return vf * control
+
+    def project(self, y):
+        return y / jnp.linalg.norm(y), jnp.asarray(self.distance)
+
+    @property
+    def field_work(self):
+        return work(num_gradients=2)
+
+    @property
+    def projection_work(self):
+        return work(num_products=3)
+
+
+def test_a_projected_step_stays_on_its_manifold_and_counts_its_work():
+    solver, term, y, h = ProjectedTsit5(allowed=1e-3), Circle(), jnp.asarray([1.0, 0.0]), 0.1
+    state = solver.init(term, 0.0, h, y, None)
+    inner = diffrax.Tsit5().init(term, 0.0, h, y, None)
+    plain = diffrax.Tsit5().step(term, 0.0, h, y, None, inner, False)
+    # Seven evaluations of the field in the first step, then six, and one projection in each.
+    for i, num_fields in ((1, 7), (2, 6)):
+        y, error, _, state, _ = solver.step(term, (i - 1) * h, i * h, y, None, state, False)
+        np.testing.assert_array_equal(state.work, [2 * num_fields, 3, 0, 0])
+        np.testing.assert_allclose(y, [np.cos(i * h), np.sin(i * h)], atol=1e-7)
+        assert float(jnp.linalg.norm(y)) == pytest.approx(1, abs=1e-15)
+        if i == 1:
+            np.testing.assert_allclose(error, 2 * plain[1], rtol=1e-12)
+    # What is farther from the constraints than allowed is no step.
+    far = solver.step(Circle(2e-3), 0.0, h, y, None, state, False)
+    assert np.isinf(far[1]).all()
+    near = solver.step(Circle(1e-3), 0.0, h, y, None, state, False)
+    assert np.isfinite(near[1]).all()
