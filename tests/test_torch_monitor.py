@@ -764,6 +764,14 @@ def test_a_forecast_for_adamw_is_an_answer_for_every_loss(form, decay):
         found = monitor.forecast(**options)
         assert found.verdict == "cannot_say"
         assert "is not proportional to the gradient" in found.reasons[0]
+        assert (found.start, "count from" in str(found)) == (0, False)
+    own_loss(net(x), y).backward()
+    for _ in range(3):
+        optimizer.step()
+        monitor.step()
+    later = monitor.forecast()
+    assert later.start == later.summary()["start"] == 3
+    assert "count from step 3 of the training" in str(later)
 
 
 class Pairs(Dataset[object]):

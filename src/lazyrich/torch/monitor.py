@@ -1,5 +1,6 @@
 """The monitor of a training loop of PyTorch."""
 
+import dataclasses
 import itertools
 import math
 import sys
@@ -254,8 +255,8 @@ class Monitor:
         """The forecast of the training that goes on from the present parameters.
 
         This is [`lazyrich.torch.forecast`][lazyrich.torch.forecast] in `eval` mode, with the data,
-        the loss and the optimiser of the monitor. Its steps count from now. The training does not
-        change.
+        the loss and the optimiser of the monitor. Its steps count from now, the step `start` of the
+        training. The training does not change.
 
         - **Takes** the other options of that function, such as `steps`, `subset` and `passage`.
         - With Adam or AdamW the answer is `cannot_say`, for every loss, and nothing is computed,
@@ -271,14 +272,16 @@ class Monitor:
         optimizer = self._steps.optimizer
         if options.get("passage") == "pilot":
             train, test, loss = given
-            return forecast(
+            found = forecast(
                 net, train, test, loss=loss, optimizer=optimizer, select=select, **options
             )
-        train, test, loss, options = described(self._setting, (*given,), options)
-        with same_randomness(), undisturbed(net):
-            return forecast(
-                net, train, test, loss=loss, optimizer=optimizer, select=select, **options
-            )
+        else:
+            train, test, loss, options = described(self._setting, (*given,), options)
+            with same_randomness(), undisturbed(net):
+                found = forecast(
+                    net, train, test, loss=loss, optimizer=optimizer, select=select, **options
+                )
+        return dataclasses.replace(found, start=self._steps.num)
 
     def state_dict(self) -> dict[str, Any]:
         """The state, of tensors, numbers and texts, to be saved in the training's checkpoint."""

@@ -23,7 +23,8 @@ class TorchForecast:
     - `verdict`, `confidence`, `reasons` and `advice` are as in [`Forecast`][lazyrich.Forecast].
     - `step_fit`, the step at which the training data are fitted; `step_kernel_end`, at which the
         run leaves the kernel regime; `step50`, at which half of the change of the test score is
-        made, and `step50_interval`. They count from the present parameters.
+        made, and `step50_interval`. They count from the present parameters, which a monitor has
+        reached at the step `start` of its training, elsewhere 0.
     - `time_per_step`, the gradient-flow time of a step.
     - `flow`, the forecast in gradient-flow time, or None if the steps of the optimiser do not
         follow the gradient, and for pilots; `experiment`, what it is a forecast of, None for
@@ -50,6 +51,7 @@ class TorchForecast:
     flow: Forecast | None = None
     experiment: Experiment | None = None
     pilots: tuple[xr.Dataset, ...] = ()
+    start: int = 0
 
     def __str__(self) -> str:
         steps = {"step_fit": self.step_fit, "step_kernel_end": self.step_kernel_end}
@@ -60,6 +62,7 @@ class TorchForecast:
             known["step50"] = f"{number(self.step50)}, from {interval(self.step50_interval)}"
         return rows(
             forecast=self.name,
+            steps=f"count from step {self.start:,} of the training" if self.start else "",
             verdict=f"{self.verdict} (confidence: {self.confidence})",
             next=self.advice,
             **known,
