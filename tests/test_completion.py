@@ -90,6 +90,21 @@ def test_closed_forms():
     assert corner.objective == pytest.approx(4, rel=1e-7)
 
 
+def test_three_entries_of_four_by_four():
+    # W_02 = 1, W_03 = W_12 = r, W_13 = x: for x < r² the block's eigenvalues have opposite signs,
+    # and its norm is sqrt((1 - x)² + 4r²), least at x = 1. The kernel leaves x at 0.
+    r = 3.0
+    index, values = np.array([[0, 2], [0, 3], [1, 2]]), np.array([1, r, r])
+    found = min_nuclear_norm(index, values, 4)
+    assert found.status == "optimal"
+    assert found.objective == pytest.approx(4 * r, rel=1e-6)
+    assert found.weights[1, 3] == pytest.approx(1, abs=1e-4)
+    early = kernel_completion(index, values, 4).weights
+    norm = np.abs(np.linalg.eigvalsh(early)).sum()
+    assert norm == pytest.approx(2 * np.sqrt(1 + 4 * r**2))
+    assert early[1, 3] == 0
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_a_matrix_of_rank_one_is_recovered(seed):
     v = np.random.default_rng(seed).normal(size=8)

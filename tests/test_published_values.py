@@ -1,6 +1,7 @@
 """Small problems whose right values are published, closed forms, or found by another method."""
 
 import json
+from pathlib import Path
 
 import diffrax
 import jax
@@ -15,6 +16,87 @@ from tests.helpers import given, in_double
 SQUARED = lr.losses.Squared()
 PARAMS = lr.models.MLPParams
 TIMES = lr.dynamics.Times
+
+
+# Small inputs with right values that once showed a fault, or must go on to be right, and the tests
+# that know these values; a name alone is of this file.
+CASES = {
+    "bad_scales": (
+        "test_flow.py::test_columns_of_very_different_scales_are_each_fitted_in_their_own_time",
+        "test_flow.py::test_labels_whose_squares_overflow_or_vanish_are_followed",
+        "test_flow.py::test_labels_whose_losses_are_no_numbers_are_refused",
+        "test_forecast_verdicts.py::test_columns_of_different_scales",
+    ),
+    "badly_scaled_rows": (
+        "test_predictors.py::test_one_sample_or_one_column_of_another_scale",
+        "test_predictors_property.py::test_interpolants",
+    ),
+    "decay_to_nothing": (
+        "test_flow.py::test_decay_to_nothing_is_an_ordinary_end",
+        "test_transition.py::test_a_run_that_decays_to_nothing_has_settled",
+    ),
+    "dependent_rows": ("test_predictors.py::test_a_sample_that_depends_on_others_changes_nothing",),
+    "dependent_rows_in_runs": (
+        "test_predictors.py::test_a_run_says_what_its_predictors_are",
+        "test_forecast_verdicts.py::test_a_slow_rise_at_the_threshold_of_a_delay_is_undecided",
+    ),
+    "linear_model_without_intercept": (
+        "test_types.py::test_a_net_without_hidden_layers_has_the_intercept_that_it_says",
+        "test_the_margin_of_a_linear_model_has_its_intercept",
+    ),
+    "low_precision_parameters": (
+        "test_types.py::test_a_module_in_single_precision_runs_in_double",
+        "test_types.py::test_types_change_nothing_or_are_refused_in_one_line",
+    ),
+    "numpy_scalars_and_identity": (
+        "test_identity.py::test_scalars_of_numpy_are_numbers",
+        "test_identity.py::test_equal_values_of_an_axis_are_one_run",
+    ),
+    "passes_nuclear_norm": (
+        "test_completion.py::test_three_entries_of_four_by_four",
+        "test_a_completion_by_its_flow_ends_at_the_least_nuclear_norm",
+    ),
+    "passes_one_linear_neuron": ("test_one_linear_neuron",),
+    "passes_ridge_limit": (
+        "test_linear_regression_with_a_decay_that_is_too_large_ends_at_ridge",
+    ),
+    "passes_stiff_solvers": (
+        "test_rodas5p_on_the_stiff_problems_of_the_literature",
+        "test_stabilised.py::test_tolerance_is_kept_on_a_stiff_nonlinear_problem",
+    ),
+    "ridge_regression_groks": (
+        "test_transition.py::test_ridge_regression_groks",
+        "test_forecast_verdicts.py::test_ridge_regression_groks_inside_the_kernel_regime",
+    ),
+    "scores_relative_to_start": (
+        "test_simulate.py::test_a_net_that_collapses_to_zero_fits_nothing",
+        "test_forecast_verdicts.py::test_labels_that_do_not_vary_have_no_score",
+    ),
+    "small_relu_regression": (
+        "test_small_relu_nets_end_where_descent_at_two_small_steps_ends",
+    ),
+    "whole_number_labels_reduced_flow": (
+        "test_types.py::test_whole_number_labels_train_by_the_exact_reduction",
+    ),
+    "whole_number_targets": (
+        "test_types.py::test_whole_number_targets_of_a_regression_are_numbers",
+    ),
+    "zero_constant_one_class": (
+        "test_zero_labels_and_a_zero_start_have_no_run",
+        "test_simulate.py::test_constant_labels_are_unscored",
+        "test_simulate.py::test_labels_of_one_class_are_unscored",
+        "test_predictors.py::test_margins_of_one_class",
+    ),
+}  # fmt: skip
+
+
+def test_every_case_has_its_test():
+    assert len(CASES) == 18
+    for tests in CASES.values():
+        for test in tests:
+            file, _, name = test.rpartition("::")
+            text = (Path(__file__).parent / (file or Path(__file__).name)).read_text()
+            assert f"def {name}(" in text, test
 
 
 # Solvers.
@@ -223,6 +305,43 @@ def test_a_long_decay_of_a_small_relu_classifier_ends_where_descent_ends():
     assert float(record.param_norm[-1]) == pytest.approx(norm, rel=1e-3)
     right = np.mean(np.logaddexp(0, -y * outputs))
     assert float(record.train_loss[-1]) == pytest.approx(right, rel=1e-3)
+
+
+@pytest.mark.slow
+def test_the_margin_of_a_linear_model_has_its_intercept():
+    # Its tangent features are x, with an intercept (x, 1).
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(6, 4))
+    y = np.sign(x[:, 0] + 0.1)
+    for bias, features in ((False, x), (True, np.hstack([x, np.ones((6, 1))]))):
+        model = lr.models.MLP(widths=(), activation="identity", bias=bias)
+        params = model.init(jax.random.key(0), 4)
+        found = lr.predictors.tangent_max_margin(model, params, x, y, tolerance=1e-6)
+        right = lr.predictors.l2_max_margin(features, y).objective
+        assert found.status == "optimal"
+        assert found.objective == pytest.approx(right, rel=1e-6)
+
+
+@pytest.mark.slow
+def test_a_completion_by_its_flow_ends_at_the_least_nuclear_norm():
+    # Entries (0,2), (0,3), (1,2) of 4 x 4 are 1, 3, 3. Nuclear norm and W_13 of the flow's own
+    # equations by LSODA at 1e-10; the least norm, without decay of the fit, is 12 at W_13 = 1.
+    index, place = np.array([[0, 2], [0, 3], [1, 2]]), np.array([[1, 3]])
+    y = np.array([1.0, 3.0, 3.0])
+    experiment = lr.Experiment(
+        task=lr.tasks.Arrays(x_train=index, y_train=y, x_test=place, y_test=np.zeros(1)),
+        model=lr.models.MatrixFactorisation(size=4),
+        loss=SQUARED,
+        init_scale=1e-3,
+        weight_decay=1e-2,
+        t1=1e3,
+        dynamics=lr.dynamics.Flow(rtol=1e-6),
+        times=TIMES(first=10.0, num_log=3, num_linear=0),
+        probes=("train_loss", "test_loss", "nuclear_norm"),
+    )
+    record = lr.simulate(experiment).sel(time=[10.0, 100.0, 1000.0], method="nearest")
+    np.testing.assert_allclose(record["nuclear_norm"], [13.4657, 12.2223, 11.9400], rtol=2e-4)
+    np.testing.assert_allclose(np.sqrt(record["test_loss"]), [4.1328, 2.3158, 1.0003], rtol=1e-3)
 
 
 @pytest.mark.slow
