@@ -1,8 +1,8 @@
 """Do the tests notice? Small mutations of the modules that decide what lazyrich says.
 
     make mutations            or, in the environment that it makes,
-    .venv/mutations/bin/python benchmarks/mutations.py [--each 20] [--only transition losses]
-    .venv/mutations/bin/python benchmarks/mutations.py --again [--only transition losses]
+    .venv/mutations/bin/python benchmarks/mutations.py [--each 20] [--seed 0] [--only losses maps]
+    .venv/mutations/bin/python benchmarks/mutations.py --again [--only losses maps]
 
 Mutations are those of Cosmic Ray (another operator, comparison or constant, a dropped `not`,
 `and` for `or`, an empty loop) and three of our own: a constant off by five per cent, a dropped
@@ -12,9 +12,10 @@ shift in place of a sum, are left out, because every test would notice them.
 In each room a number of places is drawn at random, with one mutation each. The tests of the
 room run on a mutated copy of the tree, the quick ones first, and end with the first failure. A
 mutation is killed when a test fails. Survivors are printed and kept in `mutations.json`, where a
-reason can be written beside each; reasons are kept when the script runs again. With `--again` no
-places are drawn: the survivors meet the present tests, and those that are killed now leave the
-list.
+reason can be written beside each; reasons are kept when the script runs again. Another `--seed`
+draws other places, beside which the results of other seeds are kept. With `--again` no places are
+drawn: all that survived at first meet the tests of today. With `--quick` slow tests and the checks
+of types are left out, which is several times as fast, and fewer mutations are noticed.
 """
 
 import argparse
@@ -46,6 +47,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PYTHON = ROOT / ".venv" / "bin" / "python"
 KEPT = Path(__file__).with_suffix(".json")
 
+# Tells the processes that slow tests and checks of types are left out.
+QUICK = "LAZYRICH_MUTATIONS_QUICK"
 # A mutation that makes the tests of a room take so many times as long is killed.
 TIMES_AS_LONG = 5.0
 
@@ -72,10 +75,11 @@ ROOMS: dict[str, Room] = {
             "test_completion.py",
             "test_kkt.py",
             "test_certificates.py",
+            "test_predictors_property.py",
         ),
     ),
     "losses": Room(("losses/*.py",), ("test_losses.py", "test_own_solver_and_loss.py")),
-    "kernels": Room(("kernel/*.py",), ("test_kernel.py",)),
+    "kernels": Room(("kernel/*.py",), ("test_kernel.py", "test_probes.py")),
     "solvers": Room(
         ("solvers/*.py",),
         (
@@ -86,9 +90,55 @@ ROOMS: dict[str, Room] = {
             "test_stabilised.py",
         ),
     ),
-    "forecast": Room(("forecasts/*.py",), ("test_forecast.py", "test_forecast_verdicts.py")),
+    "forecast": Room(
+        ("forecasts/*.py",),
+        (
+            "test_forecast.py",
+            "test_forecast_verdicts.py",
+            "test_remaining.py",
+            "test_modular_forecast.py",
+            "test_pilot.py",
+        ),
+    ),
     "maps": Room(("maps/*.py", "sweeps/runs.py"), ("test_phase.py",)),
     "claims": Room(("claims/*.py",), ("test_claims.py",)),
+    "logs": Room(("records/logs/*.py",), ("test_logs.py",)),
+    "dynamics": Room(
+        ("dynamics/*.py", "dynamics/*/*.py"),
+        (
+            "test_rates.py",
+            "test_optimisers.py",
+            "test_reduced_flow.py",
+            "test_small_decay.py",
+            "test_flow.py",
+            "test_normalised.py",
+            "test_simulate.py",
+        ),
+    ),
+    "models": Room(
+        ("models/*.py", "models/*/*.py"),
+        (
+            "test_models.py",
+            "test_committee.py",
+            "test_linearised.py",
+            "test_normalised.py",
+            "test_partly_decayed.py",
+            "test_other_libraries.py",
+            "test_torch_bridge.py",
+        ),
+    ),
+    "torch": Room(
+        ("torch/*.py", "torch/*/*.py", "torch/*/*/*.py"),
+        (
+            "test_torch_diagnosis.py",
+            "test_torch_measures.py",
+            "test_torch_functional.py",
+            "test_torch_monitor.py",
+            "test_torch_forecast.py",
+            "test_torch_pilots.py",
+            "test_torch_callbacks.py",
+        ),
+    ),
 }
 
 
@@ -231,8 +281,9 @@ def copied(folder: Path) -> Path:
     return folder
 
 
-def begin(parent: str) -> None:
+def begin(parent: str, quick: bool) -> None:
     """Each process mutates a copy of its own."""
+    os.environ[QUICK] = "yes" if quick else ""
     folder = copied(Path(tempfile.mkdtemp(dir=parent)))
     os.chdir(folder)
     os.environ["PYTHONPATH"] = str(folder / "src")
@@ -246,7 +297,10 @@ def command(room: str) -> str:
     """A command that exits with 0 if all tests of a room pass."""
     files = [f"tests/{name}" for name in ROOMS[room].tests]
     options = ["-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *files]
-    parts = [[*options, "-m", f"{slow} and not battery"] for slow in ("not slow", "slow")]
+    speeds: tuple[str, ...] = ("not slow", "slow")
+    if os.environ.get(QUICK):
+        speeds, options = ("not slow",), [*options, "-o", "addopts=--strict-markers"]
+    parts = [[*options, "-m", f"{slow} and not battery"] for slow in speeds]
     return shlex.join([str(PYTHON), "-c", RUN_ALL, json.dumps(parts)])
 
 
@@ -312,20 +366,20 @@ def judge_again(survivor: dict[str, Any]) -> dict[str, Any]:
 def earlier() -> dict[str, Any]:
     """The results of earlier runs, with the reasons written beside survivors."""
     if not KEPT.exists():
-        return {"rooms": {}, "survivors": []}
+        return {"draws": [], "survivors": []}
     kept: dict[str, Any] = json.loads(KEPT.read_text(encoding="utf-8"))
     return kept
 
 
 def judged(
-    work: Callable[[Any], dict[str, Any]], todo: list[Any], processes: int
+    work: Callable[[Any], dict[str, Any]], todo: list[Any], processes: int, quick: bool
 ) -> list[dict[str, Any]]:
     """The results of `work`, each printed when it is there."""
     found: list[dict[str, Any]] = []
     context = multiprocessing.get_context("spawn")
     with (
         tempfile.TemporaryDirectory() as parent,
-        context.Pool(processes, begin, (parent,)) as pool,
+        context.Pool(processes, begin, (parent, quick)) as pool,
     ):
         for result in pool.imap_unordered(work, todo):
             found.append(result)
@@ -346,34 +400,50 @@ def main() -> None:
     parser.add_argument("--only", choices=list(ROOMS), nargs="*", help="rooms, left out all")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--again", action="store_true", help="the survivors, with today's tests")
+    parser.add_argument(
+        "--quick", action="store_true", help="without slow tests and checks of types"
+    )
     asked = parser.parse_args()
     os.chdir(ROOT)
     rooms = asked.only or list(ROOMS)
-    table, survivors = earlier().values()
+    draws, survivors = earlier().values()
     if asked.again:
-        found = judged(judge_again, [s for s in survivors if s["room"] in rooms], asked.processes)
-        for result in found:
-            table[result["room"]]["killed"] += result["killed"]
+        todo = [s for s in survivors if s["room"] in rooms]
+        found = judged(judge_again, todo, asked.processes, asked.quick)
+        done = {of_draw(result) for result in found}
+        for draw in draws:
+            alive = [r for r in found if of_draw(r) == of_draw(draw) and not r["killed"]]
+            if of_draw(draw) in done:
+                draw["killed"] = draw["mutations"] - len(alive)
     else:
         drawn = [place for room in rooms for place in places(room, asked.each, asked.seed)]
-        found = judged(judge, drawn, asked.processes)
+        found = judged(judge, drawn, asked.processes, asked.quick)
+        found = [{**result, "seed": asked.seed} for result in found]
+        done = {(room, asked.seed) for room in rooms}
+        draws = [draw for draw in draws if of_draw(draw) not in done]
         for room in rooms:
             here = [result["killed"] for result in found if result["room"] == room]
-            table[room] = {"mutations": len(here), "killed": sum(here), "seed": asked.seed}
-    # Rooms that were not asked for keep their earlier results.
+            row = {"room": room, "seed": asked.seed, "mutations": len(here)}
+            draws.append({**row, "killed_at_first": sum(here), "killed": sum(here)})
+    # Other draws keep their results.
     reasons = {(s["place"], *s["change"]): s["reason"] for s in survivors}
-    kept = [s for s in survivors if s["room"] not in rooms]
+    kept = [s for s in survivors if of_draw(s) not in done]
     kept += [
         {**result, "reason": reasons.get((result["place"], *result["change"]), "")}
         for result in found
-        if not result["killed"]
+        if asked.again or not result["killed"]
     ]
-    for room, row in sorted(table.items()):
-        print(f"{room:14s} {row['killed']:4d} of {row['mutations']:4d} killed")
-    killed, total = (sum(row[key] for row in table.values()) for key in ("killed", "mutations"))
-    print(f"{'all':14s} {killed:4d} of {total:4d} killed, {killed / total:.0%}")
-    content = {"rooms": dict(sorted(table.items())), "survivors": kept}
+    draws.sort(key=of_draw)
+    print("room         seed  mutations  killed at first  killed by today's tests")
+    for draw in draws:
+        print(f"{draw['room']:12s} {draw['seed']:4d} {draw['mutations']:10d}", end=" ")
+        print(f"{draw['killed_at_first']:16d} {draw['killed']:24d}")
+    content = {"draws": draws, "survivors": sorted(kept, key=of_draw)}
     KEPT.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def of_draw(result: dict[str, Any]) -> tuple[str, int]:
+    return result["room"], result["seed"]
 
 
 if __name__ == "__main__":

@@ -151,6 +151,8 @@ def test_levels():
     few = claim("at_least", value=0.0, where={**where, "seed": [0, 1]})
     assert few.check(runs()).holds == "cannot say"
     assert few.model_copy(update={"min_runs": 2}).check(runs()).holds == "yes"
+    one = claim("at_least", value=0.0, min_runs=1, where={**where, "seed": 0}).check(runs())
+    assert one.ours.endswith("; 1 run")
     never = runs(np.full((3, 3), np.nan), "not_within_budget")
     assert claim("at_most", value=1e3).check(never).holds == "no"
     assert claim("at_least", value=1e3).check(never).holds == "yes"
