@@ -506,6 +506,19 @@ COLUMNS = {
 }  # fmt: skip
 
 
+def test_a_training_accuracy_of_train_mode_is_no_reason_to_change_the_model(tmp_path):
+    path = as_csv(tmp_path, LOGGED, {"train_accuracy": 0.7 * FIT, "test_accuracy": FIT})
+    events = lr.transition(lr.records.read_log(path).record)
+    assert events.outcome == "untrained"
+    assert "log it in eval mode; or say what counts as a fit: --threshold tra" in events.advice
+    path = as_csv(tmp_path, LOGGED, {"train_accuracy": 0.7 * FIT, "test_accuracy": 0.7 * FIT})
+    assert "eval mode" not in lr.transition(lr.records.read_log(path).record).advice
+    # The way out that it names.
+    path = as_csv(tmp_path, LOGGED, {"train_accuracy": 0.7 * FIT, "test_accuracy": FIT})
+    low = lr.records.read_log(path, thresholds=lr.Thresholds(train=0.65)).record
+    assert lr.transition(low).outcome in ("immediate", "gradual")
+
+
 @pytest.mark.parametrize("what", COLUMNS)
 def test_exchanged_columns_are_asked_for_and_no_others(what, tmp_path):
     curves, words = COLUMNS[what]

@@ -10,6 +10,7 @@ from .scores import ScoredBy, standard_error
 from .words import (
     EARLIER,
     EARLIER_LOG,
+    IN_EVAL_MODE,
     MORE_TESTS,
     RECENT,
     STRICTER,
@@ -27,6 +28,8 @@ ERRORS = 2.0
 _COARSE = 0.1
 # Rounding of differences of scores.
 _ROUNDING = 1e-9
+# Test accuracies are above training accuracies by chance, but hardly by so much.
+_ABOVE_TRAINING = 0.05
 # The outcomes that are decided by a change of the test score.
 _BY_CHANGE = ("grokked", "misgrokked", "gradual", "improved")
 
@@ -140,6 +143,8 @@ class Transition:
             return RECENT.replace("record", "log", 1) if self.logged else RECENT
         if self.has_unknown_delay:
             return EARLIER_LOG if self.logged else EARLIER
+        if self.is_above_training:
+            return IN_EVAL_MODE
         # At rest without a balance, as on a plateau, parameters still move.
         rests = self.state == "settled" and self.arrived is False
         state = "moving" if rests else self.state
@@ -158,6 +163,15 @@ class Transition:
         change = self.outcome == "unchanged" and not math.isnan(self.t50)
         times = (self.t_train,) if fit else (self.t_change, self.t50_sustained)
         return (fit or change) and all(map(math.isnan, times))
+
+    @property
+    def is_above_training(self) -> bool:
+        """Whether a log has a final test accuracy well above the training accuracy, and no fit.
+
+        So do logs of training accuracies in train mode, whose level is not that of a fit."""
+        above = self.final_score > self.train_score + _ABOVE_TRAINING
+        is_log = self.logged and self.scored_by == "accuracy"
+        return is_log and self.outcome == "untrained" and above
 
     @property
     def has_unknown_delay(self) -> bool:

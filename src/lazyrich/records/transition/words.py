@@ -205,6 +205,10 @@ EARLIER += "not known"
 EARLIER_LOG = "log from the first steps on: the fit was before the first record, so the delay is "
 EARLIER_LOG += "not known"
 
+IN_EVAL_MODE = (
+    "the test accuracy is above the training accuracy: if that is of train mode, dropout or "
+    "augmented data, log it in eval mode; or say what counts as a fit: --threshold train=VALUE"
+)
 MORE_TESTS = "use more test samples: the change is within two standard errors of the accuracy"
 STRICTER = (
     "judge the run by the threshold {} as well: outcome and times depend on what counts as a fit"
