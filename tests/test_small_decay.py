@@ -14,9 +14,10 @@ import lazyrich as lr
 from lazyrich._core.errors import number_of
 from lazyrich._core.precision import in_double
 from lazyrich.dynamics import Problem
+from lazyrich.sweeps import Sweep
 from lazyrich.tasks import Samples
 
-from .helpers import normal, relative_error, silent
+from .helpers import assert_same_record, normal, relative_error, silent
 
 DECAY = 1e-6
 TIGHT = lr.dynamics.SmallDecayLimit(rtol=1e-8)
@@ -307,3 +308,63 @@ def test_one_solve_serves_every_decay(tmp_path):
     run = solved("diagonal", "run", 1e-5)
     with pytest.raises(lr.InputError, match="should be SmallDecayLimit"):
         lr.at_weight_decay(run[1], run[0], 1e-4)
+
+
+# --- Several decays from one solve. ---
+
+DECAYS = (1e-3, 1e-5, 1e-6, 10.0)
+TIMES = (8e3, 8e5, 2e6, 3.0)
+
+
+def of_decays() -> list[lr.Experiment]:
+    """Runs of the diagonal net: other horizons of the slow clock, and decay before the fit."""
+    fields = {"loss": lr.losses.Squared(), **FAMILIES["diagonal"]}
+    fields["dynamics"] = lr.dynamics.SmallDecayLimit()
+    fields["probes"] = ("train_loss", "test_loss", "param_norm", "parameters", "drift")
+    return [
+        lr.Experiment(**fields, weight_decay=decay, t1=t1)
+        for decay, t1 in zip(DECAYS, TIMES, strict=True)
+    ]
+
+
+def solver(record: Any) -> dict[str, Any]:
+    return json.loads(record.attrs["solver"])
+
+
+@pytest.mark.slow
+def test_runs_of_a_shared_solve_have_the_records_that_they_have_alone():
+    experiments = of_decays()
+    other = experiments[0].with_changes({"init_scale": 9.0})
+    keep = [1e-3, 1.0, 2.5]
+    found = lr.simulate_many([experiments[0], other, *experiments[1:]], keep_params=keep)
+    found.insert(0, found.pop(1))  # the other start first
+    for place in (0, 2, 3):
+        record, alone = found[place + 1], lr.simulate(experiments[place], keep_params=keep)
+        assert_same_record(record.assign_attrs(solver=""), alone.assign_attrs(solver=""))
+    endings = [record.attrs["ending"] for record in found]
+    assert endings == ["completed"] * 4 + ["not_interpolated"]
+    assert all("one solve for 4 runs" in solver(record)["reason"] for record in found[1:4])
+    assert len({solver(record)["num_steps"] for record in found[1:4]}) == 1
+    assert "one solve" not in solver(found[0])["reason"]
+
+
+@pytest.mark.slow
+def test_a_sweep_over_the_decay_is_one_solve(tmp_path):
+    base = of_decays()[0].with_changes({"probes": ("train_loss", "test_loss")})
+    scales = [10.0, 9.0]
+    points = list(zip(DECAYS[:3], (8e3, 8e5, 8e6), strict=True))
+    over: Any = {"init_scale": scales, ("weight_decay", "t1"): points}
+    dataset = lr.sweep(base, over, tmp_path / "store", workers=0)
+    # One file, and one solve, for each scale.
+    assert len(list((tmp_path / "store").glob("batches/*"))) == len(scales)
+    steps = dataset["num_steps"].values.reshape(len(scales), -1)
+    assert np.all(steps == steps[:, :1])
+    slow = dataset["t50"].values.reshape(steps.shape) * np.array(DECAYS[:3])
+    np.testing.assert_allclose(slow, np.broadcast_to(slow[:, :1], slow.shape), rtol=2e-3)
+    alone = lr.transition(lr.simulate(Sweep.over(base, over).run(4)))
+    assert dataset["t50"].values.reshape(-1)[4] == alone.t50
+    # More decays in the same store: a batch of which a part is there has the same numbers.
+    more: Any = {**over, ("weight_decay", "t1"): [*points, (1e-4, 8e4)]}
+    longer = lr.sweep(base, more, tmp_path / "store", workers=0)
+    again = longer["t50"].values.reshape(len(scales), -1)[:, :3]
+    np.testing.assert_array_equal(again, dataset["t50"].values.reshape(len(scales), -1))

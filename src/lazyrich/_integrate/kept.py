@@ -6,6 +6,9 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
+MAX_EXTRA = 256
+"""The largest number of records of a solve in addition to the requested ones."""
+
 
 def kept(values: PyTree, num: Any) -> PyTree:
     """Copies of the first `num` records, which later steps do not overwrite."""

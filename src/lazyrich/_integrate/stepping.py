@@ -53,8 +53,8 @@ class System(eqx.Module):
     - `args`, the arguments that the solver passes to the terms.
     - `observe(time, params)`, the content of a record.
     - `measure(y0, y1, error)`, the error of a step over the allowed error, a scalar.
-    - `moving`, the name of the observed number whose change leads to additional records, or None;
-        `resolution`, the change between records that is aimed at.
+    - `moving`, the name of the observed number whose change leads to additional records, or None
+        (of the first run, if several share the solve); `resolution`, the change to aim at.
     - `stationary`, the relative speed, as a multiple of the decay, below which a run ends; zero
         for never.
     """
@@ -182,12 +182,13 @@ def hand_over(system: System, solve: SolveState) -> SolveState:
     )
 
 
-def advance(system: System, solve: SolveState) -> SolveState:
-    """The solve after at most `SEGMENT` further attempts."""
+def advance(system: System, solve: SolveState, enough: Any = None) -> SolveState:
+    """The solve after at most `SEGMENT` further attempts; fewer once `enough` is true of it."""
 
     def go_on(carry: tuple[SolveState, Array]) -> Array:
         solve, attempts = carry
-        return (solve.status == RUNNING) & (attempts < SEGMENT)
+        left = (solve.status == RUNNING) & (attempts < SEGMENT)
+        return left if enough is None else left & ~enough(solve)
 
     def attempt(carry: tuple[SolveState, Array]) -> tuple[SolveState, Array]:
         solve, attempts = carry
@@ -336,7 +337,7 @@ def _status(system: System, before: SolveState, after: SolveState, size: Array) 
 def _metric(system: System, observed: PyTree, like: Array) -> Array:
     if system.moving is None:
         return jnp.zeros_like(like)
-    return observed[system.moving].astype(like.dtype)
+    return observed[system.moving].reshape(-1)[0].astype(like.dtype)
 
 
 def _taken(system: System, solver_state: Any) -> Work:

@@ -34,9 +34,24 @@ class _Constrained(eqx.Module):
 def final_residuals(
     prepared: Sequence[PreparedProblem], runs: Sequence[ProbedRun], finals: Sequence[Any]
 ) -> dict[str, Float[np.ndarray, " r"]]:
-    """Residuals of the final parameters, by name; empty if they are not defined."""
-    if not _are_defined(prepared, runs):
-        return {}
+    """Residuals of the final parameters, by name; empty if they are not defined.
+
+    Not-a-number for a run whose final parameters are not known (None).
+    """
+    found = unknown_residuals(prepared, runs)
+    known = [place for place, final in enumerate(finals) if final is not None]
+    if not found or not known:
+        return found
+    values = _residuals([prepared[i] for i in known], [runs[i] for i in known],
+                        [finals[i] for i in known])  # fmt: skip
+    for name, column in values.items():
+        found[name][known] = column
+    return found
+
+
+def _residuals(
+    prepared: Sequence[PreparedProblem], runs: Sequence[ProbedRun], finals: Sequence[Any]
+) -> dict[str, Float[np.ndarray, " r"]]:
     lanes = Lanes.of(
         [
             _Constrained(run.context.model, each.problem.train.x, each.problem.train.y)
@@ -54,7 +69,7 @@ def final_residuals(
 def unknown_residuals(
     prepared: Sequence[PreparedProblem], runs: Sequence[ProbedRun]
 ) -> dict[str, Float[np.ndarray, " r"]]:
-    """Not-a-number for each residual of a run that goes on; empty if they are not defined."""
+    """Not-a-number for each residual of each run; empty if they are not defined."""
     if not _are_defined(prepared, runs):
         return {}
     return {name: np.full(len(runs), np.nan) for name in KKT}

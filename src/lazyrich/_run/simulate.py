@@ -91,9 +91,11 @@ def simulate_many(
     - **Takes** experiments that differ only in `init_scale`, `weight_decay`, `t1`,
         `seed` and `numbers` of the model. With
         [`ReducedFlow`][lazyrich.dynamics.ReducedFlow] or [`Flow`][lazyrich.dynamics.Flow] they
-        share a solve; with other dynamics they run one after the other. `params`, initial
-        parameters for each; `checkpoint` and `watcher`, only for a single experiment. All other
-        arguments are those of [`simulate`][lazyrich.simulate].
+        share a solve. With [`SmallDecayLimit`][lazyrich.dynamics.SmallDecayLimit] those that
+        differ only in `weight_decay` and in the times share one solution, and each record is that
+        of `simulate`, also in its last bits. With other dynamics they run one after the other.
+        `params`, initial parameters for each; `checkpoint` and `watcher`, only for a single
+        experiment. All other arguments are those of [`simulate`][lazyrich.simulate].
     - **Raises** [`InputError`][lazyrich.InputError] if the experiments cannot share a solve.
     """
     check_kind("experiments", experiments, Sequence, "a list of lr.Experiment")

@@ -88,7 +88,7 @@ def sweep(
     """Run a sweep; users see `HELP`."""
     from ..forecasts.options import ForecastOptions
     from ..sweeps import Sweep, parse_axes, parse_box, random as at_random, sobol as evenly
-    from ..sweeps._execution import estimate, num_kept, run_sweep, suggested_size, worker_pool
+    from ..sweeps._execution import estimate, num_kept, run_sweep, size_for, worker_pool
 
     varied = dict(parse_axes(over or [], zip_ or []))
     if sobol:
@@ -98,7 +98,7 @@ def sweep(
     described = on_data(resolve(experiment, set_ or []), data)
     thresholds = thresholds_for(experiment, threshold)
     planned = Sweep.over(described, varied)
-    size = batch_size or suggested_size(described, len(planned))
+    size = batch_size or size_for(planned)
     planned = Sweep(experiment=described, axes=planned.axes, batch_size=size)
     if dry_run:
         print(interruptible(lambda: estimate(planned, workers)))

@@ -247,6 +247,11 @@ class AbstractDynamics(Choice):
         return False
 
     @property
+    def solves_all_decays(self) -> bool:
+        """Whether `solve` makes one solve of all problems that differ only in `weight_decay`."""
+        return False
+
+    @property
     def forgets(self) -> bool:
         """Whether the last parameters are sufficient to continue a run exactly."""
         return False

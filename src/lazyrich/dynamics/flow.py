@@ -22,7 +22,7 @@ from .._core.precision import float_type, in_double
 from .._integrate import stepping as _stepping
 from .._integrate.checkpoint import Checkpoint
 from .._integrate.clock import LinearClock, LogClock
-from .._integrate.kept import kept
+from .._integrate.kept import MAX_EXTRA, kept
 from .._integrate.lanes import Lanes, advance_all, of_one_length
 from .._integrate.log_state import LogState, params_of
 from .._integrate.status import ENDINGS, RUNNING, Ending, Running
@@ -290,7 +290,7 @@ class Flow(AbstractDynamics):
             max_steps=jnp.asarray(self.max_steps),
             max_gradients=jnp.asarray(self.max_gradients),
             moving=moving,
-            max_extra=0 if moving is None else 256,
+            max_extra=0 if moving is None else MAX_EXTRA,
         )
         params = jax.tree.map(jnp.asarray, problem.params)
         if not isinstance(self.method, str) and float_type(params) != jnp.float64:

@@ -1,5 +1,6 @@
 """Batches: runs of one shape that share a solve and their data."""
 
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -38,3 +39,17 @@ def batches(sweep: Sweep) -> Iterator[Batch]:
             for part in np.array_split(whole, num_parts):
                 yield Batch(number, part)
                 number += 1
+
+
+def of_whole_solves(sweep: Sweep, size: int) -> int:
+    """A batch size near `size` with which runs that share one solve are in one batch.
+
+    It is `size`, unless the dynamics solve once for all values of `weight_decay`. Runs of one seed
+    that differ in the axis of `weight_decay`, or in an axis after it, are then not separated.
+    """
+    axes = [axis for axis in sweep.axes if axis.keeps_shape and "seed" not in axis.keys]
+    places = [i for i, axis in enumerate(axes) if "weight_decay" in axis.keys]
+    if not places or not sweep.experiment.dynamics.solves_all_decays:
+        return size
+    num = math.prod(map(len, axes[places[0] :]))
+    return num * max(1, size // num)

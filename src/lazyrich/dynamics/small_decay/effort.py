@@ -5,8 +5,11 @@ from ...solvers.projected_tsit5 import ProjectedTsit5
 from .._effort import Effort, Part
 
 
-def both_efforts(early: Effort, solve: SolveState, fit_time: float) -> Effort:
-    """The cost of a fit without decay and of the solve on the manifold from `fit_time` on."""
+def both_efforts(early: Effort, solve: SolveState, fit_time: float, num_runs: int) -> Effort:
+    """The cost of a fit without decay and of the solve on the manifold from `fit_time` on.
+
+    - **Takes** `num_runs`, the number of runs that share the solve. Each has the whole cost.
+    """
     work = solve.work
     part = Part(
         ProjectedTsit5.__name__,
@@ -26,7 +29,7 @@ def both_efforts(early: Effort, solve: SolveState, fit_time: float) -> Effort:
         early.num_jacobians,
         early.num_products,
     )
-    reason = f"without decay {early.reason}" if early.reason else "without decay"
+    shared = f"; one solve for {num_runs} runs" if num_runs > 1 else ""
     return Effort(
         f"{early.name}, then {part.name}",
         first.num_steps + part.num_steps,
@@ -35,7 +38,7 @@ def both_efforts(early: Effort, solve: SolveState, fit_time: float) -> Effort:
         first.num_jacobians + part.num_jacobians,
         first.num_products + part.num_products,
         early.num_jittered + int(work.num_jittered),
-        f"{reason}; the data are fitted at t = {fit_time:.3g}, from there on the flow of "
-        "the norm on the manifold",
-        (*(early.methods or (first,)), part),
+        f"without decay; the data are fitted at t = {fit_time:.3g}, from there on the flow of "
+        f"the norm on the manifold{shared}",
+        (first, part),
     )

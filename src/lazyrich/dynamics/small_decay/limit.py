@@ -1,5 +1,6 @@
 """The limit of small weight decay in regression, in the time of the flow."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -11,11 +12,20 @@ from ..._core.errors import InputError
 from ..._core.precision import in_double
 from ..._integrate.checkpoint import Checkpoint
 from ...models import AbstractModel
-from .._base import AbstractDynamics, Observe, Problem, Progress, Trajectory
+from .._base import (
+    AbstractDynamics,
+    Observe,
+    Problem,
+    Progress,
+    Report,
+    SolveProgress,
+    Trajectory,
+)
 from .._rate import first_times, loss_floor
 from ..flow import Flow
 from ..gauss_newton import MAX_OUTPUTS
 from .phases import Phases, without_decay
+from .sharing import Run, alike
 
 _NAME = "SmallDecayLimit"
 
@@ -31,7 +41,9 @@ class SmallDecayLimit(AbstractDynamics):
     $$ d\theta/ds = -P_{T_\theta M}\,\theta, $$
 
     from the point at which the flow without decay ends. $P$ is the projection onto the tangent
-    space. The rates of this flow are of order one, so it is not stiff for any $\lambda$.
+    space. The rates of this flow are of order one, so it is not stiff for any $\lambda$. Runs of a
+    sweep or of [`simulate_many`][lazyrich.simulate_many] that differ only in `weight_decay`, `t1`
+    and `times` share one solve; each has the record that it has by itself.
 
     Records are in gradient-flow time: up to the time $t_\text{fit}$ at which the data are fitted
     they are those of the first phase, then those of the second at $s = \lambda t$. The second
@@ -61,6 +73,10 @@ class SmallDecayLimit(AbstractDynamics):
     def is_small_decay_limit(self) -> bool:
         return True
 
+    @property
+    def solves_all_decays(self) -> bool:
+        return True
+
     def can_follow(self, model: AbstractModel) -> bool:
         # The constraints of these models depend on what decays and is not trained.
         return not (model.origin_decays or model.has_mobility)
@@ -87,17 +103,79 @@ class SmallDecayLimit(AbstractDynamics):
         checkpoint: Checkpoint | None = None,
         snapshots: Float[np.ndarray, " k"] | None = None,
     ) -> Trajectory:
-        _check(problem)
+        observers = None if observe is None else [observe]
+        asked = None if snapshots is None else [snapshots]
+        return self._together([problem], [times], progress, observers, checkpoint, asked)[0]
+
+    @in_double
+    def solve(
+        self,
+        problems: Sequence[Problem],
+        times: Sequence[Float[np.ndarray, " _"]],
+        report: Report,
+        observers: Sequence[Observe] | None = None,
+        checkpoint: Checkpoint | None = None,
+        snapshots: Sequence[Float[np.ndarray, " _"]] | None = None,
+    ) -> list[Trajectory]:
+        """Solves once for all problems that differ only in `weight_decay`."""
+        if len(problems) == 1:  # only then a checkpoint is possible
+            return super().solve(problems, times, report, observers, checkpoint, snapshots)
+        found: dict[int, Trajectory] = {}
+        for group in alike(problems, times, observers):
+            progress = _GroupProgress(report, len(found), len(group), len(problems))
+            trajectories = self._together(
+                [problems[i] for i in group],
+                [times[i] for i in group],
+                progress,
+                None if observers is None else [observers[i] for i in group],
+                None,
+                None if snapshots is None else [snapshots[i] for i in group],
+            )
+            found |= dict(zip(group, trajectories, strict=True))
+        return [found[i] for i in range(len(problems))]
+
+    def _together(
+        self,
+        problems: Sequence[Problem],
+        times: Sequence[Float[np.ndarray, " _"]],
+        progress: "Progress | _GroupProgress",
+        observers: Sequence[Observe] | None,
+        checkpoint: Checkpoint | None,
+        snapshots: Sequence[Float[np.ndarray, " _"]] | None,
+    ) -> list[Trajectory]:
+        """The trajectories of problems that differ only in `weight_decay`, from one solve."""
+        for problem in problems:
+            _check(problem)
         flow = Flow(rtol=self.rtol, densify=self.densify, max_steps=self.max_steps)
-        run = Phases(flow, problem, times, observe, snapshots)
-        if checkpoint is not None and (saved := checkpoint.load(run.kept())) is not None:
-            run.take_up(saved)
-        while run.goes_on:
-            run.advance()
-            progress(run.time, run.num_steps, run.so_far)
+        asked = [None] * len(problems) if snapshots is None else snapshots
+        decays = [float(problem.weight_decay) for problem in problems]
+        runs = [Run(*its) for its in zip(decays, times, asked, strict=True)]
+        solve = Phases(flow, problems[0], runs, observers)
+        if checkpoint is not None and (saved := checkpoint.load(solve.kept())) is not None:
+            solve.take_up(saved)
+        while solve.goes_on:
+            solve.advance()
+            if isinstance(progress, _GroupProgress):
+                progress.report_part(solve.fraction, solve.num_steps)
+            else:
+                progress(solve.time, solve.num_steps, solve.so_far)
             if checkpoint is not None:
-                checkpoint.offer(run.kept())
-        return run.trajectory()
+                checkpoint.offer(solve.kept())
+        return solve.trajectories()
+
+
+@dataclasses.dataclass(frozen=True)
+class _GroupProgress:
+    """The progress of a group of runs that share a solve, as that of its batch."""
+
+    report: Report
+    num_before: int
+    num_runs: int
+    num_all: int
+
+    def report_part(self, fraction: float, num_steps: int) -> None:
+        done = (self.num_before + fraction * self.num_runs) / self.num_all
+        self.report(SolveProgress(done, self.num_before, None, num_steps))
 
 
 def _check(problem: Problem) -> None:

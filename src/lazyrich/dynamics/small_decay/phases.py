@@ -1,29 +1,33 @@
 """The two phases of the limit of small decay: the fit, and the flow on the manifold."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
 from ..._integrate import stepping as _stepping
 from ..._integrate.clock import LinearClock
-from ..._integrate.kept import kept
 from ..._integrate.status import ENDINGS, RUNNING, Ending, Running
 from ..._integrate.stop import Stop
 from ...solvers.projected_tsit5 import ProjectedTsit5
 from .._base import Observe, Problem, Snapshots, Trajectory, recorded_params
 from .._method import choose
-from .._method_switch import MethodSwitch
 from .._step_error import StepError
 from ..flow import Flow
+from .advance import Fitted, Reached, advance, is_fitted
 from .effort import both_efforts
 from .manifold import InterpolationManifold
+from .records import Records, filled, united
+from .sharing import Run, Together
 
+# The method of the first phase. An automatic choice would depend on the horizon, and so on the
+# decay, of which this phase should not depend. The second phase factors the same kernel anyway.
+_METHOD = "rosenbrock"
 # Residuals count as zero below this part of `rtol`. One Newton step then reaches the end of the
 # flow without decay with an error of second order in them.
 _FITTED = 0.1
@@ -37,34 +41,11 @@ _FIRST_STEP = 1e-2
 
 
 class _Kept(eqx.Module):
-    """The content of a checkpoint: both phases, and whether the second has begun."""
+    """The content of a checkpoint: both phases, and when the first has ended (else infinite)."""
 
-    fitted: Bool[Array, ""]
-    early: Any
+    fit_time: Float[Array, ""]
+    early: "_stepping.SolveState"
     late: "_stepping.SolveState"
-
-
-class _Seen(eqx.Module):
-    """What is recorded, at times `t = s / decay`."""
-
-    observe: Callable[[Any, Any], Any]
-    decay: Float[Array, ""]
-
-    def __call__(self, s: Array, params: Any) -> Any:
-        return self.observe(s / self.decay, params)
-
-
-class _WithDistance(eqx.Module):
-    """What is recorded in the first phase: also the distance from the manifold."""
-
-    observe: Callable[[Any, Any], Any]
-    manifold: InterpolationManifold
-
-    def __call__(self, t: Array, params: Any) -> Any:
-        return {**self.observe(t, params), _DISTANCE: self.manifold.distance(params)}
-
-
-_DISTANCE = "distance from the manifold"
 
 
 def _params_only(t: Any, params: Any) -> dict[str, Any]:
@@ -73,60 +54,92 @@ def _params_only(t: Any, params: Any) -> dict[str, Any]:
 
 
 class Phases:
-    """The two phases of a solve, and the one that goes on."""
+    """The two phases of a solve for runs that differ only in the decay.
+
+    No step depends on the decay, on the horizon, or on the times to record, which are served by
+    the interpolation inside steps. So a run by itself has the steps of a run that shares its solve.
+    """
 
     def __init__(
         self,
         flow: Flow,
         problem: Problem,
-        times: Float[np.ndarray, " t"],
-        observe: Observe | None,
-        snapshots: Float[np.ndarray, " k"] | None,
+        runs: Sequence[Run],
+        observers: Sequence[Observe] | None,
     ):
-        self._times, self._asked, self._observed = times, snapshots, observe is not None
-        self._flow, self._rtol, self._decay = flow, flow.rtol, float(problem.weight_decay)
-        self._requests = times * self._decay
-        for place in np.flatnonzero(np.diff(self._requests) <= 0):  # equal only by rounding
-            self._requests[place + 1] = np.nextafter(self._requests[place], np.inf)
-        see: Any = observe if observe is not None else _params_only
-        self._manifold = InterpolationManifold.of(problem)
+        self._flow, self._runs, self._observed = flow, runs, observers is not None
+        seen = [_params_only] * len(runs) if observers is None else observers
         fitting = without_decay(problem)
-        begin = float(_distance(self._manifold, problem.params))
-        self._fitted, self.goes_on, self._failed = begin <= self._fit, True, False
-        # Beyond 1 / lambda, decay has acted on parameters that do not fit the data yet.
-        end = min(float(times[-1]), 1 / self._decay)
-        grid = np.union1d(times[times <= end], [end])
-        early_asked = None if snapshots is None else snapshots[snapshots <= end]
-        self._method = choose("auto", "linear", fitting, end, flow.rtol)
-        seen: Any = _WithDistance(see, self._manifold)
+        self._manifold = InterpolationManifold.of(fitting)
+        self._fit_time, self.goes_on = np.inf, True
+        self._end = max(run.end for run in runs)
+        grid = united([run.times[run.times <= run.end] for run in runs], [0.0])
+        asked = [run.asked[run.asked <= run.end] for run in runs if run.asked is not None]
+        self._asks = bool(asked)
+        self._method = choose(_METHOD, "linear", fitting, self._end, flow.rtol)
         # At rest on the manifold there is no first phase, and no first step of it.
-        start = problem if self._fitted else fitting
-        self._early = MethodSwitch(
-            self._method, *self._flow.prepare(start, grid, seen, self._method, early_asked)
+        at_rest = float(_distance(self._manifold, problem.params)) <= self._fit
+        observe: Any = Together.of(seen, [1.0] * len(runs))
+        self._early_system, self._early = flow.prepare(
+            problem if at_rest else fitting,
+            grid,
+            observe,
+            self._method,
+            united(asked, [0.0]) if asked else None,
         )
-        self._system = self._late_system(problem, see)
-        self._late = self._started(problem.params, 0)
-        self._num_early = 0
-        self._fit_time = 0.0
-        if self._fitted:
-            self._begin_late()
+        self._early_system = _without_horizon(self._early_system)
+        self._measure = StepError.of(problem, flow.rtol, "both")
+        self._observe: Any = Together.of(seen, [run.decay for run in runs])
+        self._late: _stepping.SolveState | None = None
+        self._blank: _stepping.SolveState | None = None
+        if at_rest:
+            self._begin_late(0.0)
 
     @property
     def _fit(self) -> float:
-        return _FITTED * self._rtol
+        return _FITTED * self._flow.rtol
 
-    def _late_system(self, problem: Problem, see: Any) -> "_stepping.System":
-        early = self._early.system
-        requests = jnp.asarray(self._requests)
-        zero = jnp.zeros(())
-        return _stepping.System(
+    def _fits(self, run: Run) -> bool:
+        """Whether the data are fitted before decay acts in this run, and before it ends."""
+        return self._fit_time <= run.end
+
+    def _late_requests(self) -> tuple[Float[np.ndarray, " t"], Float[np.ndarray, " k"]]:
+        """The times of the second phase to record, and at which to keep parameters.
+
+        Their numbers do not depend on the time of the fit. Infinite times are not served.
+        """
+        fitted = [run for run in self._runs if self._fits(run)]
+        times = united([run.slow[run.times >= self._fit_time] for run in fitted], [])
+        asked = [run.asked for run in self._runs if run.asked is not None]
+        found = [run.asked * run.decay for run in fitted if run.asked is not None]
+        ends = [run.slow[-1] for run in fitted]
+        return (
+            filled(times, sum(len(run.times) for run in self._runs)),
+            filled(united(found, ends), sum(map(len, asked)) + len(self._runs)),
+        )
+
+    def _begin_late(self, fit_time: float) -> None:
+        """Begins the second phase at the end of the first, if that is on the manifold."""
+        params, distance = _project(self._manifold, self._early.y)
+        self._fit_time = fit_time
+        on_manifold = float(distance) <= _ON_MANIFOLD * self._flow.rtol
+        if not on_manifold or not any(map(self._fits, self._runs)):
+            self._fit_time, self.goes_on = np.inf, False
+            return
+        self._late = self._started(params)
+
+    def _started(self, params: Any) -> "_stepping.SolveState":
+        """The second phase at its start."""
+        requests, asked = map(jnp.asarray, self._late_requests())
+        early, zero = self._early_system, jnp.zeros(())
+        self._late_system = _stepping.System(
             terms=self._manifold,
-            solver=ProjectedTsit5(jnp.asarray(_ON_MANIFOLD * self._rtol)),
+            solver=ProjectedTsit5(jnp.asarray(_ON_MANIFOLD * self._flow.rtol)),
             requests=requests,
-            horizon=requests[-1],
+            horizon=jnp.asarray(jnp.inf),
             clock=LinearClock(),
-            observe=_Seen(see, jnp.asarray(self._decay)),
-            measure=StepError.of(problem, self._rtol, "both"),
+            observe=self._observe,
+            measure=self._measure,
             stop=Stop(zero, jnp.ones(()), 1, None),
             resolution=early.resolution,
             stationary=zero,
@@ -136,154 +149,170 @@ class Phases:
             moving=early.moving,
             max_extra=early.max_extra,
         )
-
-    def _started(self, params: Any, num_before: int) -> "_stepping.SolveState":
-        """The second phase at its start, without the first `num_before` of the records."""
+        ends = [run.slow[-1] for run in self._runs if self._fits(run)]
+        self._late_end = max(ends, default=0.0)
         params = jax.tree.map(jnp.asarray, params)
-        asked = None if self._asked is None else jnp.asarray(self._asked * self._decay)
-        late = _stepping.start(self._system, params, jnp.asarray(_FIRST_STEP), asked)
-        if num_before == 0:
-            return late
-        counts = (jnp.zeros_like(late.num_saved), jnp.full_like(late.num_requests, num_before))
-        late = eqx.tree_at(lambda m: (m.num_saved, m.num_requests), late, counts)
-        if late.snapshots is not None:
-            assert self._asked is not None
-            num = jnp.full_like(late.snapshots.num, int(np.sum(self._asked < self._fit_time)))
-            late = eqx.tree_at(lambda m: m.snapshots.num, late, num)
-        return late
-
-    def _begin_late(self) -> None:
-        """Begins the second phase at the end of the first, if that is on the manifold."""
-        self._locate_fit()
-        params, distance = _project(self._manifold, self._early.solve.y)
-        if not float(distance) <= _ON_MANIFOLD * self._rtol:
-            self.goes_on = False
-            self._failed = True
-            return
-        self._fitted = True
-        self._late = self._started(params, self._num_before)
-
-    def _locate_fit(self) -> None:
-        """Finds the time at which the data are fitted: the first such record of the first phase."""
-        solve = self._early.solve
-        times, values = kept((solve.times, solve.values), solve.num_saved)
-        fits = np.flatnonzero(values[_DISTANCE] <= self._fit)
-        self._fit_time = float(times[fits[0]]) if len(fits) else float(solve.t)
-        self._num_early = int(np.sum(times < self._fit_time))
-
-    @property
-    def _num_before(self) -> int:
-        return int(np.sum(self._times < self._fit_time))
+        return _stepping.start(self._late_system, params, jnp.asarray(_FIRST_STEP), asked)
 
     def kept(self) -> _Kept:
         """The content of a checkpoint."""
-        return _Kept(jnp.asarray(self._fitted), self._early.kept(), self._late)
+        if self._late is None and self._blank is None:
+            self._blank = self._started(self._early.y)
+        late = self._blank if self._late is None else self._late
+        return _Kept(jnp.asarray(self._fit_time), self._early, late)
 
     def take_up(self, kept: _Kept) -> None:
         """Continues from the content of a checkpoint."""
-        self._early.take_up(kept.early)
-        self._late, self._fitted = kept.late, bool(kept.fitted)
-        if self._fitted:
-            self._locate_fit()
-            self.goes_on = int(self._late.status) == RUNNING
+        self._early, self._fit_time = kept.early, float(kept.fit_time)
+        if np.isfinite(self._fit_time):
+            self._started(kept.late.y)
+            self._late = kept.late
+            self._settle()
+
+    def _settle(self) -> None:
+        assert self._late is not None
+        running = int(self._late.status) == RUNNING
+        self.goes_on = running and float(self._late.t) < self._late_end
 
     @property
     def time(self) -> float:
-        """The time that is reached."""
-        if self._fitted:
-            return max(self._fit_time, float(self._late.t) / self._decay)
-        return float(self._early.solve.t)
+        """The time that is reached, of the first run."""
+        if self._late is not None:
+            return max(self._fit_time, float(self._late.t) / self._runs[0].decay)
+        return float(self._early.t)
+
+    @property
+    def fraction(self) -> float:
+        """The part of the requested records that is made."""
+        num = int(self._early.num_saved)
+        num += 0 if self._late is None else int(self._late.num_saved)
+        return min(1.0, num / sum(len(run.times) for run in self._runs))
 
     @property
     def num_steps(self) -> int:
         """The number of accepted steps of both phases."""
-        return int(self._early.solve.num_accepted) + int(self._late.num_accepted)
+        late = 0 if self._late is None else int(self._late.num_accepted)
+        return int(self._early.num_accepted) + late
 
     def advance(self) -> None:
         """Solves a segment of steps."""
-        if self._fitted:
-            self._late = _stepping.advance_one(self._system, self._late)
-            self.goes_on = int(self._late.status) == RUNNING
+        if self._late is not None:
+            reached = Reached(jnp.asarray(self._late_end))
+            self._late = advance((self._late_system, reached), self._late)
+            self._settle()
             return
-        early = self._early
-        early.solve = _stepping.advance_one(early.system, early.solve)
-        early.settle()
-        if float(_distance(self._manifold, early.solve.y)) <= self._fit:
-            self._begin_late()
-        elif int(early.solve.status) != RUNNING:
-            self.goes_on, self._failed = False, True
+        fitted = Fitted(self._manifold, jnp.asarray(self._fit))
+        self._early = advance((self._early_system, fitted), self._early)
+        if bool(is_fitted(fitted, self._early)):
+            self._begin_late(float(self._early.t))
+        elif int(self._early.status) != RUNNING or float(self._early.t) >= self._end:
+            self.goes_on = False
 
     def so_far(self) -> Trajectory:
-        """The trajectory of a solve that goes on."""
-        return dataclasses.replace(self.trajectory(running=True), final=None)
+        """The trajectory of the first run of a solve that goes on."""
+        return dataclasses.replace(self.trajectories(running=True)[0], final=None)
 
-    def trajectory(self, *, running: bool = False) -> Trajectory:
-        """The trajectory of an ended solve, or of one that goes on."""
-        flow, solve = self._flow, self._early.solve
-        given: Running | None = "running" if int(solve.status) == RUNNING else None
-        early = flow.finish(
-            self._method, solve, given, self._early.switched, observed=self._observed
-        )
-        times, values = kept((solve.times, solve.values), solve.num_saved)
-        del values[_DISTANCE]
-        num_early = self._num_early if self._fitted else self._num_undecayed(times)
-        times, values = times[:num_early], jax.tree.map(lambda a: a[:num_early], values)
-        ending: Ending | Running = "running"
-        if self._fitted:
-            late = self._late
-            s, later = kept((late.times, late.values), late.num_saved)
-            # Records that `densify` has added before the data are fitted belong to the first phase.
-            # Some may differ from a requested time only by rounding.
-            found = self._in_flow_time(s)
+    def trajectories(self, *, running: bool = False) -> list[Trajectory]:
+        """The trajectory of every run of an ended solve, or of one that goes on."""
+        early = Records.of(self._early)
+        late = None if self._late is None else Records.of(self._late)
+        return [self._trajectory(i, early, late, running) for i in range(len(self._runs))]
+
+    def _trajectory(
+        self, place: int, early: Records, late: Records | None, running: bool
+    ) -> Trajectory:
+        run = self._runs[place]
+        fits = self._fits(run)
+        # If the data are not fitted: the records of the first phase that a run with decay shares.
+        last = _UNDECAYED / run.decay
+        rows = early.rows_of(run.times, np.asarray(self._early_system.requests))
+        rows &= early.times < self._fit_time if fits else (early.times <= last)
+        if not fits:
+            rows[0] = True
+        times, values = early.times[rows], early.values_at(rows, place)
+        flow, method = self._flow, self._method
+        given: Running | None = "running" if int(self._early.status) == RUNNING else None
+        effort = flow.finish(method, self._early, given, observed=self._observed).effort
+        ending: Ending | Running = "running" if running else self._early_ending(run)
+        final = None
+        if fits and late is not None:
+            assert self._late is not None
+            requested = np.asarray(self._late_system.requests)
+            rows = np.flatnonzero(late.rows_of(run.slow, requested))
+            found = run.in_flow_time(late.times[rows])
+            # Some records may differ from a requested time only by rounding.
             after = (found >= self._fit_time) & np.append(np.diff(found) > 0, True)
             times = np.concatenate([times, found[after]])
-            values = jax.tree.map(lambda a, b: np.concatenate([a, b[after]]), values, later)
-            ending = "running" if running else self._late_ending()
-        elif self._failed:
-            spent = early.ending not in ("running", "completed")
-            ending = early.ending if spent else "not_interpolated"
+            later = late.values_at(rows[after], place)
+            values = jax.tree.map(lambda a, b: np.concatenate([a, b]), values, later)
+            effort = both_efforts(effort, self._late, self._fit_time, len(self._runs))
+            ending = "running" if running else self._late_ending(run)
+            final = None if running else self._final(run)
         return Trajectory(
             times=times,
             states=None if self._observed else values["params"],
             params_at=recorded_params,
             ending=ending,
-            effort=both_efforts(early.effort, self._late, self._fit_time)
-            if self._fitted
-            else early.effort,
+            effort=effort,
             observed=values if self._observed else None,
             # A first phase goes on without decay beyond the last time that has a record.
-            final=self._late.y if self._fitted else None,
-            snapshots=self._snapshots(),
+            final=final,
+            snapshots=self._snapshots(run),
         )
 
-    def _num_undecayed(self, times: Float[np.ndarray, " t"]) -> int:
-        """The number of records of a first phase that a run with decay would share."""
-        return max(1, int(np.sum(times * self._decay <= _UNDECAYED)))
+    def _early_ending(self, run: Run) -> Ending:
+        """The ending of a run whose data are not fitted."""
+        solve = self._early
+        if int(solve.status) == RUNNING or float(solve.t) >= run.end:
+            return "not_interpolated"
+        spent = self._flow.finish(self._method, solve, None, observed=self._observed)
+        return "not_interpolated" if spent.ending == "completed" else spent.ending
 
-    def _in_flow_time(self, s: Float[np.ndarray, " t"]) -> Float[np.ndarray, " t"]:
-        """Times of the second phase as times of the flow; requested ones without rounding."""
-        requests = self._requests
-        places = np.minimum(np.searchsorted(requests, s), len(requests) - 1)
-        return np.where(requests[places] == s, self._times[places], s / self._decay)
-
-    def _late_ending(self) -> Ending:
+    def _late_ending(self, run: Run) -> Ending:
+        assert self._late is not None
+        if float(self._late.t) >= run.slow[-1]:
+            return "completed"
         ending = ENDINGS[int(self._late.status)]
         # The field is smooth where the kernel keeps its rank, so only leaving the manifold, or a
         # kernel without inverse, makes steps fail at any length.
         return "off_manifold" if ending in ("step_underflow", "diverged") else ending
 
-    def _snapshots(self) -> Snapshots | None:
-        early, late = self._early.solve.snapshots, self._late.snapshots
-        if early is None or late is None:
+    def _final(self, run: Run) -> Any:
+        """The parameters at the end of a run: on the manifold, as after a step."""
+        late = self._late
+        assert late is not None
+        assert late.snapshots is not None
+        if float(late.t) < run.slow[-1]:
+            return late.y
+        place = np.searchsorted(np.asarray(late.snapshots.requests), run.slow[-1])
+        params = jax.tree.map(lambda a: jnp.asarray(a)[place], late.snapshots.values)
+        return _project(self._manifold, params)[0]
+
+    def _snapshots(self, run: Run) -> Snapshots | None:
+        """The parameters that the run keeps, as far as the solve came."""
+        early, asked = self._early.snapshots, run.asked
+        if early is None or asked is None:
             return None
-        times, params = early.reached(1.0)
-        num = int(np.sum(times < self._fit_time)) if self._fitted else self._num_undecayed(times)
-        times, params = times[:num], jax.tree.map(lambda a: a[:num], params)
-        if self._fitted:
-            s, later = late.reached(1.0)
-            times = np.concatenate([times, self._asked[num : len(s)]])  # type: ignore[index]
-            params = jax.tree.map(lambda a, b: np.concatenate([a, b[num:]]), params, later)
-        return Snapshots(times, params)
+        fits = self._fits(run)
+        last = np.nextafter(self._fit_time, 0) if fits else _UNDECAYED / run.decay
+        first = asked[asked <= min(last, float(self._early.t))]
+        found = _at(early, first)
+        if not fits or self._late is None or self._late.snapshots is None:
+            return Snapshots(first, found)
+        second = asked[len(first) :]
+        second = second[second * run.decay <= float(self._late.t)]
+        later = _at(self._late.snapshots, second * run.decay)
+        found = jax.tree.map(lambda a, b: np.concatenate([a, b]), found, later)
+        return Snapshots(np.concatenate([first, second]), found)
+
+
+def _at(snapshots: Any, times: Float[np.ndarray, " k"]) -> Any:
+    places = np.searchsorted(np.asarray(snapshots.requests), times)
+    return jax.tree.map(lambda a: np.asarray(a)[places], snapshots.values)
+
+
+def _without_horizon(system: "_stepping.System") -> "_stepping.System":
+    return eqx.tree_at(lambda s: s.horizon, system, jnp.asarray(jnp.inf))
 
 
 def without_decay(problem: Problem) -> Problem:

@@ -7,6 +7,7 @@ from .estimate import Estimate as Estimate, estimate as estimate
 from .sweeping import (
     num_kept as num_kept,
     run_sweep as run_sweep,
+    size_for as size_for,
     suggested_size as suggested_size,
     sweep as sweep,
 )

@@ -24,6 +24,7 @@ from .._forecast_in_batch import has_forecasts
 from .._store import RESERVED, Store, assemble
 from .._sweep import Sweep
 from ..axes import Over
+from ..batches import of_whole_solves
 from ..forecasts import with_forecasts
 from ..repeats import refuse_repeats
 from .driver import Campaign, Listener, Progress, run_here, run_on
@@ -91,7 +92,7 @@ def sweep(
         options.check()
     # Keys and values are checked before data are drawn to find the size.
     described = Sweep.over(experiment, over)
-    size = suggested_size(experiment, len(described)) if batch_size is None else batch_size
+    size = size_for(described) if batch_size is None else batch_size
     described = Sweep(experiment=experiment, axes=described.axes, batch_size=size)
     with (
         listening(listener, progress, experiment.name) as heard,
@@ -217,6 +218,12 @@ _BUDGET = 2e8
 _LARGEST = 64
 # The smallest number of batches of a sweep with enough runs, so that several workers share it.
 _FEWEST = 8
+
+
+def size_for(described: Sweep) -> int:
+    """The runs in a batch of a sweep, unless the user chooses another number."""
+    size = suggested_size(described.experiment, len(described))
+    return of_whole_solves(described, size)
 
 
 @in_double
