@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from annotated_types import Ge, Gt, Lt
@@ -147,7 +147,7 @@ class SmallDecayLimit(AbstractDynamics):
         for problem in problems:
             _check(problem)
         flow = Flow(rtol=self.rtol, densify=self.densify, max_steps=self.max_steps)
-        asked = [None] * len(problems) if snapshots is None else snapshots
+        asked: Sequence[Any] = [None] * len(problems) if snapshots is None else snapshots
         decays = [float(problem.weight_decay) for problem in problems]
         runs = [Run(*its) for its in zip(decays, times, asked, strict=True)]
         solve = Phases(flow, problems[0], runs, observers)

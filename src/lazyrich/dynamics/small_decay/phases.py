@@ -68,7 +68,7 @@ class Phases:
         observers: Sequence[Observe] | None,
     ):
         self._flow, self._runs, self._observed = flow, runs, observers is not None
-        seen = [_params_only] * len(runs) if observers is None else observers
+        seen: Sequence[Observe] = [_params_only] * len(runs) if observers is None else observers
         fitting = without_decay(problem)
         self._manifold = InterpolationManifold.of(fitting)
         self._fit_time, self.goes_on = np.inf, True
@@ -159,6 +159,7 @@ class Phases:
         if self._late is None and self._blank is None:
             self._blank = self._started(self._early.y)
         late = self._blank if self._late is None else self._late
+        assert late is not None
         return _Kept(jnp.asarray(self._fit_time), self._early, late)
 
     def take_up(self, kept: _Kept) -> None:
