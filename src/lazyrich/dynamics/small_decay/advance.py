@@ -1,6 +1,5 @@
 """Steps of a phase, up to the step that fulfils its condition."""
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -31,13 +30,15 @@ class Reached(eqx.Module):
         return solve.t >= self.end
 
 
-@functools.partial(eqx.filter_jit, donate="all-except-first")
-def advance(fixed: tuple[System, Callable[[Any], Array]], solve: SolveState) -> SolveState:
+def _advance(fixed: tuple[System, Callable[[Any], Array]], solve: SolveState) -> SolveState:
     """The solve after a segment of steps, or after the step that fulfils a condition.
 
     - **Takes** `fixed`, the system and the condition; `solve`, whose memory is used again.
     """
     return stepping.advance(fixed[0], solve, fixed[1])
+
+
+advance = eqx.filter_jit(_advance, donate="all-except-first")
 
 
 @eqx.filter_jit

@@ -266,8 +266,8 @@ class Phases:
         solve = self._early
         if int(solve.status) == RUNNING or float(solve.t) >= run.end:
             return "not_interpolated"
-        spent = self._flow.finish(self._method, solve, None, observed=self._observed)
-        return "not_interpolated" if spent.ending == "completed" else spent.ending
+        ending = ENDINGS[int(solve.status)]
+        return self._method.spent(solve, switched=False) if ending == "max_steps" else ending
 
     def _late_ending(self, run: Run) -> Ending:
         assert self._late is not None

@@ -119,7 +119,8 @@ def _same(a: Problem, b: Problem) -> bool:
 
 def _stackable(a: Observe, b: Observe) -> bool:
     """Whether two observers differ at most in the values of arrays."""
-    if jax.tree.structure(a) != jax.tree.structure(b):
+    structures: list[Any] = [jax.tree.structure(each) for each in (a, b)]
+    if structures[0] != structures[1]:
         return False
     pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
     return all(_equal(*pair) or _of_one_shape(*pair) for pair in pairs)
