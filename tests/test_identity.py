@@ -1,5 +1,6 @@
 """Identity: the same hash means the same numbers, in every process."""
 
+import bz2
 import collections
 import dataclasses
 import datetime
@@ -655,6 +656,14 @@ REFUSED: dict[str, tuple[Any, str]] = {
         lambda: written("def f(p, x):\n    import mine\n    return mine.K"),
         "import it at the top",
     ),
+    "importing beside the file": (
+        lambda: written("def f(p, x):\n    from . import helper\n    return x @ p"),
+        "imports .* when it is called: import it at the top",
+    ),
+    "a module of one's own with the name of another": (
+        lambda: written("def f(p, x):\n    from .random import draw\n    return x @ p * draw()"),
+        "imports .random when it is called: import it at the top",
+    ),
     "setting a global": (
         lambda: written("def f(p, x):\n    global n\n    n = 1\n    return x @ p"),
         "changes the global n",
@@ -688,6 +697,11 @@ ACCEPTED = {
         "def f(p, x):\n    import numpy.linalg as a\n    from math import pi\n"
         "    return a.norm(x @ p) * pi"
     ),
+    "absolute values beside the name of a path": lambda: line(
+        "jnp.absolute(x @ p) * len(path.name)", path=HERE, jnp=jnp
+    ),
+    "compressed bytes": lambda: line("x @ p * len(b.compress(b'1'))", b=bz2),
+    "an error of a module that reads": lambda: line("s.TimeoutExpired", s=subprocess),
     "a name that nothing defines": lambda: line("x @ p * undefined()"),
 }
 
@@ -695,6 +709,27 @@ ACCEPTED = {
 @pytest.mark.parametrize("name", ACCEPTED)
 def test_what_reads_nothing_from_outside_is_hashed(name):
     assert of(model=model(ACCEPTED[name]())) == of(model=model(ACCEPTED[name]()))
+
+
+# Modules that nothing else imports.
+@pytest.mark.parametrize(
+    ("statement", "used"),
+    [("from wsgiref import util", "util.FileWrapper"), ("import ctypes.macholib.dyld as d", "d"),
+     ("import email.mime.image", "email.mime.image.MIMEImage")],
+)  # fmt: skip
+def test_a_hash_is_the_same_before_and_after_the_first_call_of_what_imports(statement, used):
+    function = written(f"def f(p, x):\n    {statement}\n    return x @ p, {used}")
+    before = fingerprint(function, "f")
+    function(jnp.ones(1), jnp.ones((2, 1)))
+    assert fingerprint(function, "f") == before
+
+
+def test_a_module_that_fails_when_it_is_imported_is_no_error_of_the_hash(tmp_path, monkeypatch):
+    (tmp_path / "fails_at_once.py").write_text("raise RuntimeError('no')")
+    monkeypatch.syspath_prepend(tmp_path)
+    text = "def f(p, x):\n    import fails_at_once\n    return fails_at_once.K"
+    with pytest.raises(lr.InputError, match="imports fails_at_once when it is called"):
+        fingerprint(written(text), "f")
 
 
 # --- The numbers that go with a hash. ---

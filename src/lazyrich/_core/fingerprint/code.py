@@ -21,45 +21,65 @@ def has_docstring(code: types.CodeType) -> bool:
 CALLED = "()"
 
 
-def names_in(function: types.FunctionType) -> tuple[dict[str, Any], list[str], set[str]]:
-    """What a function uses from outside of it.
+def statements_in(function: types.FunctionType) -> list[str]:
+    """The statements of a function that import something or set a global name."""
+    every = {path[0] for path in _paths(function.__code__)}
+    return sorted(name for name in every if name.startswith(_STATEMENTS))
 
-    Values by dotted names; those of them that are called without an argument; and the statements
-    that import or set a name.
+
+def names_in(function: types.FunctionType) -> tuple[dict[str, Any], list[str]]:
+    """What a function uses from outside of it, and which of these it calls without an argument.
+
+    Both by dotted names. What it imports itself is imported, so that the answer is the same before
+    and after its first call.
     """
     found: dict[str, Any] = {}
     called: list[str] = []
-    statements: set[str] = set()
     for path in sorted(set(_paths(function.__code__))):
         first, *rest = path
-        if first.startswith(("import ", "set ")):
-            statements.add(first)
+        if first.startswith(_STATEMENTS):
             continue
         ends_called = rest[-1:] == [CALLED]
         rest = rest[:-1] if ends_called else rest
-        try:
-            thing = _outer(function, first)
-        except (ImportError, LookupError):  # not defined yet
-            continue
+        thing = _outer(function, first)
         done = first.removeprefix(_FROM)
-        while isinstance(thing, types.ModuleType) and rest and hasattr(thing, rest[0]):
-            done, thing = f"{done}.{rest[0]}", getattr(thing, rest[0])
-            rest = rest[1:]
-        found[done] = thing
-        if ends_called and not rest:
-            called.append(done)
-    return found, called, statements
+        while rest and isinstance(thing, types.ModuleType):
+            part = _part(thing, rest[0], first.startswith(_FROM))
+            if part is _MISSING:
+                break
+            done, thing, rest = f"{done}.{rest[0]}", part, rest[1:]
+        if thing is not _MISSING:
+            found[done] = thing
+            called += [done] if ends_called and not rest else []
+    return found, called
+
+
+_MISSING = object()
 
 
 def _outer(function: types.FunctionType, name: str) -> Any:
     """The value of a global, a builtin, or a module that the function imports."""
     if name.startswith(_FROM):
-        return importlib.import_module(name.removeprefix(_FROM))
+        return _module(name.removeprefix(_FROM))
     if name in function.__globals__:
         return function.__globals__[name]
     builtins = function.__globals__.get("__builtins__", {})
     builtins = vars(builtins) if isinstance(builtins, types.ModuleType) else builtins
-    return builtins[name]
+    return builtins.get(name, _MISSING)  # it may be defined later
+
+
+def _part(module: types.ModuleType, name: str, is_imported: bool) -> Any:
+    """An attribute of a module, or a module in it that the function imports."""
+    if hasattr(module, name):
+        return getattr(module, name)
+    return _module(f"{module.__name__}.{name}") if is_imported else _MISSING
+
+
+def _module(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except Exception:  # what a module does when it is imported is its own
+        return _MISSING
 
 
 @functools.lru_cache(4096)
@@ -74,6 +94,7 @@ _ATTRIBUTES = ("LOAD_ATTR", "LOAD_METHOD")
 _GLOBALS = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_CLASSDEREF")
 # Before the name of a module that the code itself imports.
 _FROM = "from "
+_STATEMENTS = ("import ", "set ")
 
 
 @functools.lru_cache(4096)
@@ -89,7 +110,7 @@ def _paths_of(code: types.CodeType, outer: dict[str, tuple[str, ...]]) -> Iterat
     every = list(dis.get_instructions(code))
     imported = {**outer, **_imported(every)}
     path: tuple[str, ...] = ()
-    for one in every:
+    for place, one in enumerate(every):
         if path and one.opname in _ATTRIBUTES:
             path = (*path, str(one.argval))
             continue
@@ -108,7 +129,7 @@ def _paths_of(code: types.CodeType, outer: dict[str, tuple[str, ...]]) -> Iterat
             is_local = one.opname.startswith(("LOAD_FAST", "LOAD_DEREF"))
             path = known[-1] if known and is_local else ()
         elif one.opname == "IMPORT_NAME":
-            yield (f"import {one.argval}",)
+            yield (f"import {_imported_name(every, place)}",)
         elif one.opname in ("STORE_GLOBAL", "DELETE_GLOBAL"):
             yield (f"set {one.argval}",)
     for constant in code.co_consts:
@@ -121,11 +142,11 @@ def _imported(every: list[dis.Instruction]) -> dict[str, tuple[str, ...]]:
     found: dict[str, tuple[str, ...]] = {}
     module: tuple[str, ...] = ()
     path: tuple[str, ...] = ()
-    for before, one in zip([None, *every], every, strict=False):
+    for place, one in enumerate(every):
         if one.opname == "IMPORT_NAME":
-            name = str(one.argval)
+            name = _imported_name(every, place)
             # Without a list of names the statement binds the first package.
-            is_list = before is not None and before.argval is not None
+            is_list = every[place - 1].argval is not None
             module = path = (_FROM + (name if is_list else name.partition(".")[0]),)
         elif one.opname == "IMPORT_FROM":
             path = (*module, str(one.argval))
@@ -134,3 +155,8 @@ def _imported(every: list[dis.Instruction]) -> dict[str, tuple[str, ...]]:
         elif one.opname == "POP_TOP":
             path = ()
     return found
+
+
+def _imported_name(every: list[dis.Instruction], place: int) -> str:
+    """The module of an import statement, with a dot for each level of a relative one."""
+    return "." * int(every[place - 2].argval) + str(every[place].argval)

@@ -30,7 +30,10 @@ _MODULES = frozenset(
 )  # fmt: skip
 _PURE = frozenset(
     {"posix.fspath", "nt.fspath", "os.fspath", "os.PathLike", "os.fsencode", "os.fsdecode",
-     "time.sleep", "time.strptime", "time.struct_time"}
+     "time.sleep", "time.strptime", "time.struct_time", "glob.escape", "gzip.decompress",
+     "bz2.compress", "bz2.decompress", "lzma.compress", "lzma.decompress",
+     "numpy.lib.format.descr_to_dtype", "numpy.lib._format_impl.descr_to_dtype",
+     "numpy.lib.format.dtype_to_descr", "numpy.lib._format_impl.dtype_to_descr"}
 )  # fmt: skip
 # Libraries some of whose functions do, by how their names begin.
 _BEGINNINGS = {
@@ -51,8 +54,8 @@ def refused(name: str, value: Any) -> str:
     modules = {".".join(parts[:i]) for i in range(1, len(parts))}
     reads = name in _READERS or bool(modules & _MODULES)
     reads = reads or parts[-1].startswith(_BEGINNINGS.get(parts[0], ()))
-    # A tuple, such as that of os.stat, holds what was read before.
-    is_held = isinstance(value, type) and issubclass(value, tuple)
+    # A tuple, such as that of os.stat, holds what was read before. An exception reads nothing.
+    is_held = isinstance(value, type) and issubclass(value, tuple | BaseException)
     return _line(name) if reads and name not in _PURE and not is_held else ""
 
 
@@ -73,10 +76,11 @@ def outside_value(value: Any) -> str:
     return "os.environ" if type(value) is type(os.environ) else ""
 
 
-# Classes some of whose methods read outside data.
+# Classes some of whose methods read outside data. `absolute` and `group` are left out: functions of
+# NumPy and methods of regular expressions have these names, too.
 _METHODS: dict[type, frozenset[str]] = {
     pathlib.Path: frozenset(
-        {"absolute", "cwd", "exists", "expanduser", "glob", "group", "home", "is_dir", "is_file",
+        {"cwd", "exists", "expanduser", "glob", "home", "is_dir", "is_file",
          "is_symlink", "iterdir", "lstat", "open", "owner", "read_bytes", "read_text", "readlink",
          "resolve", "rglob", "samefile", "stat", "walk"}
     ),

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..errors import InputError
-from .code import attributes_in, has_docstring, names_in
+from .code import attributes_in, has_docstring, names_in, statements_in
 from .libraries import is_findable, module_of, name_of, version_of
 from .members import COPIED, attributes, counts, is_own_data, own_kind, plain, state_of
 from .outside import HIDDEN, Methods, outside_value, refused, unseeded
@@ -237,9 +237,9 @@ class _Reader:
 
     def _globals(self, value: types.FunctionType) -> Iterator[tuple[str, Any]]:
         """Values outside of a function, with the names by which it uses them."""
-        found, called, statements = names_in(value)
-        for statement in sorted(statements):
+        for statement in statements_in(value):
             self._check_statement(statement)
+        found, called = names_in(value)
         for name in called:
             if callable(found[name]) and unseeded(name_of(found[name])):
                 raise self._refusal(name, HIDDEN)
