@@ -174,13 +174,13 @@ def parts(num: int) -> dict[str, float]:
     return {name: statistics.median(values) for name, values in found.items()}
 
 
-def enough(cost: float, most: int = 100_000) -> int:
+def enough(cost: float) -> int:
     """The number of steps from which records that cost `cost` steps each are at most 1 %."""
-    due = LogSteps(20).until(most)
+    # 20 records a factor of 10 cost less than 1 % long before this step.
+    due = LogSteps(20).until(math.ceil(1e6 * max(cost, 1) ** 1.5))
     # Between two records the share falls.
-    above = [step for num, step in enumerate(due, 1) if num * cost > 0.01 * max(step, 1)]
-    num = len(LogSteps(20).until(above[-1]))
-    return math.ceil(100 * num * cost)
+    above = [num for num, step in enumerate(due, 1) if num * cost > 0.01 * max(step, 1)]
+    return math.ceil(100 * above[-1] * cost) if above else 1
 
 
 def counting(num: int = 20_000) -> float:
