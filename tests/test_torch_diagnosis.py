@@ -217,6 +217,28 @@ def test_a_part_of_the_kernel_that_samples_share_hides_no_motion():
         )
 
 
+@pytest.mark.parametrize("precision", [torch.float32, torch.float64])
+def test_rounding_is_not_called_rich(precision):
+    # Samples that hardly differ: without their shared part, 1e-7 of the kernel is left.
+    torch.manual_seed(0)
+    x, y = (1 + 1e-4 * torch.randn(64, 8)).to(precision), torch.arange(64) % 2
+    net = nn.Sequential(nn.Linear(8, 256), nn.Tanh(), nn.Linear(256, 2)).to(precision)
+    optimizer = torch.optim.SGD(net.parameters(), lr=1e-4)
+    monitor = lr.torch.Monitor(net, (x, y), (x, y), optimizer=optimizer, loss="cross_entropy")
+    for _ in range(30):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(net(x), y).backward()
+        optimizer.step()
+        monitor.step()
+    assert "Still lazy: the direction of the tangent kernel moved by" in monitor.diagnosis().text
+    assert "kernel_moved_centred" not in monitor.diagnosis().evidence
+    # Samples that differ by 1 % have a part of 1e-4 or so, which float64 knows.
+    far = 1 + 100 * (x - 1)
+    other = lr.torch.Monitor(net, (far, y), (far, y), optimizer=optimizer, loss="cross_entropy")
+    known = np.isfinite(other.record["kernel_alignment_start"].values[0])
+    assert known == (precision == torch.float64)
+
+
 def test_a_fit_that_is_lost_again_is_said():
     train = np.where(STEPS < 20, 0.3, 1.0)
     train[-1] = 0.967

@@ -6,8 +6,10 @@ import io
 import json
 import random
 import re
+import runpy
 import shutil
 import warnings
+from pathlib import Path
 from typing import Any
 
 import jaxtyping
@@ -356,6 +358,69 @@ def test_an_optimiser_that_is_exchanged_counts_on():
     assert again.state_dict()["num_steps"] == 23
 
 
+class Lion(torch.optim.Optimizer):
+    """An optimiser that makes its state when it is built, and counts no steps."""
+
+    def __init__(self, params, start=torch.zeros_like):
+        super().__init__(params, {"lr": 1e-3})
+        for p in self.param_groups[0]["params"]:
+            self.state[p]["exp_avg"] = start(p).detach()
+
+    def step(self, closure=None):
+        closure()
+        for p in self.param_groups[0]["params"]:
+            self.state[p]["exp_avg"].lerp_(p.grad, 0.1)
+            p.data.sub_(1e-3 * self.state[p]["exp_avg"].sign())
+
+
+class AdamWOfOnesOwn(torch.optim.AdamW):
+    """Another name, and nothing else."""
+
+
+@pytest.mark.parametrize("start", [torch.zeros_like, torch.clone])
+def test_a_state_made_with_the_optimiser_is_not_of_steps(monkeypatch, start):
+    monkeypatch.setattr(torch.optim, "Lion", lambda p, lr: Lion(p, start), raising=False)
+    _, optimizer, step, monitor_of = followed("Lion")
+    assert not noted(monitor_of(optimizer=optimizer), *[step] * 3)
+    (note,) = noted(monitor_of(optimizer=optimizer), step)
+    assert "made steps before the monitor was built" in note
+
+
+@pytest.mark.parametrize(("kind", "momentum"), [("Adam", None), ("SGD", 0.9), ("SGD", None)])
+def test_entries_that_are_drawn_one_by_one_are_no_steps(kind, momentum):
+    options = {} if momentum is None else {"momentum": momentum}
+    net, optimizer, step, monitor_of = followed(kind, **options)
+    with torch.no_grad():
+        for i in range(25):
+            net.weight[i % 2, i % 3] = 0.1 * i
+    # Of an optimiser without a state nothing else can be seen.
+    assert len(noted(monitor_of(optimizer=optimizer), step)) == (options == {} and kind == "SGD")
+
+
+def test_an_optimiser_of_a_class_that_derives_from_the_one_before_is_the_same(monkeypatch):
+    monkeypatch.setattr(torch.optim, "AdamWOfOnesOwn", AdamWOfOnesOwn, raising=False)
+
+    def notes(before, after):
+        net, optimizer, step, monitor_of = followed(before)
+        monitor = monitor_of(optimizer=optimizer)
+        noted(monitor, step)
+        left = copy.deepcopy([net.state_dict(), optimizer.state_dict(), monitor.state_dict()])
+        net, optimizer, step, monitor_of = followed(after, seed=1)
+        net.load_state_dict(left[0])
+        optimizer.load_state_dict(left[1])
+        again = monitor_of(optimizer=optimizer)
+        again.load_state_dict(left[2])
+        found = noted(again, step)
+        kind = getattr(torch.optim, before)
+        return found + noted(again, lambda: again.attach(kind(net.parameters(), lr=1e-3)))
+
+    assert not notes("AdamW", "AdamWOfOnesOwn")
+    assert not notes("AdamWOfOnesOwn", "AdamW")
+    # Within PyTorch AdamW derives from Adam, and is another optimiser.
+    assert len(notes("Adam", "AdamWOfOnesOwn")) == 2
+    assert len(notes("AdamW", "Adam")) == 2
+
+
 @pytest.mark.parametrize("frozen_first", [True, False])
 def test_parameters_that_freeze_or_join_change_no_shapes(line, frozen_first):
     net, _, _, step = line()
@@ -431,6 +496,12 @@ def test_a_net_is_known_by_most_of_its_values():
 
     assert not notes(draw(0))
     assert not notes(draw(0).bfloat16().float())
+    small = draw(0)
+    with torch.no_grad():
+        small[0].weight.mul_(1e-2)  # near 1e-5, where float16 has steps of 6e-8
+    state = monitor_of(small)[1].state_dict()
+    assert not notes(small.half().float())
+    state = monitor_of(draw(0))[1].state_dict()
     (note,) = notes(draw(1))
     assert "the parameters are not those with which the state was saved" in note
 
@@ -799,6 +870,19 @@ def test_a_forecast_with_a_loss_that_it_does_not_know_is_refused_in_one_line():
     assert not notes_of(monitor)
 
 
+@pytest.mark.parametrize("cost", [0.0, 0.005, 0.2, 1.3, 50.0, 2000.0])
+def test_the_benchmark_says_from_which_step_records_cost_one_percent(cost):
+    place = Path(__file__).parents[1] / "benchmarks" / "torch_monitor.py"
+    enough = runpy.run_path(str(place))["enough"]
+    found = enough(cost)
+
+    def share(num_steps):
+        return len(LogSteps(20).until(num_steps)) * cost / num_steps
+
+    assert all(share(num) <= 0.01 for num in range(found, 3 * found, 1 + found // 1000))
+    assert found == 1 or share(found - 1) > 0.01
+
+
 def test_what_cannot_be_used_is_refused_in_one_line():
     net = nn.Linear(3, 2)
     x, y = torch.zeros(4, 3), torch.zeros(4, dtype=torch.long)
@@ -813,6 +897,10 @@ def test_what_cannot_be_used_is_refused_in_one_line():
         "without a shape": build(net=nn.LazyLinear(2)),
         "train = 'Endless'": build(train=Endless()),
         "train = 'int'": build(train=3),
+        "only one element tensors": build(train=(x, [torch.zeros(2, requires_grad=True)] * len(x))),
+        "should be a tensor or an array": build(
+            train=(x, [torch.zeros(2, device="meta")] * len(x))
+        ),
         "number words by np.unique": build(train=(x, ["a", "b"] * (len(x) // 2))),
         "test = 'no samples'": build(test=(x[:0], y[:0])),
         "one length, and have": build(train=(x, y[:3])),

@@ -320,7 +320,7 @@ class Monitor:
         for name, p in setting.start.items():
             p.copy_(state["start"][name])
         kernel = state["kernel_start"]
-        setting.kernel_start = None if kernel is None else kernel.numpy().copy()
+        setting.kernel_start = None if kernel is None else kernel.cpu().numpy().copy()
         self._ending, self._notes = str(state["ending"]), list(state["notes"])
         if self._ending == "completed":
             self._ending = "running"  # the training goes on

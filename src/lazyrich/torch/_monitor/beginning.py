@@ -1,10 +1,11 @@
 """Whether a record begins, or goes on, where its training does."""
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, optim
 
 # So many values of each parameter are kept in a state. In another draw those of weights differ;
 # gains of 1 and biases of 0 do not.
@@ -13,6 +14,8 @@ _VALUES = 16
 _EQUAL = 0.02
 # The share of other values from which it is another net.
 _OTHER = 0.01
+# Float16 rounds by half its smallest number, also values below this.
+_ROUNDED = 2.0**-25
 # Initialisers write a parameter a few times: those of PyTorch at most five, a checkpoint once.
 _WRITTEN = 20
 
@@ -31,13 +34,23 @@ def steps_made(optimizer: Any) -> int | None:
 
     None if it made some and counts none.
     """
-    states = [
-        one for one in (getattr(optimizer, "state", None) or {}).values() if isinstance(one, dict)
-    ]
-    counts = [float(one["step"]) for one in states if "step" in one]
-    if not counts and any(value is not None for one in states for value in one.values()):
+    states = {
+        of: one
+        for of, one in (getattr(optimizer, "state", None) or {}).items()
+        if isinstance(one, dict)
+    }
+    counts = [float(one["step"]) for one in states.values() if "step" in one]
+    if not counts and any(_is_of_steps(of, v) for of, one in states.items() for v in one.values()):
         return None
     return int(max(counts, default=0))
+
+
+def _is_of_steps(parameter: Any, value: Any) -> bool:
+    """Whether only steps make such a value. Zeros and copies may be there from the beginning."""
+    if not isinstance(value, Tensor) or not bool((value != 0).any()):
+        return False
+    is_alike = isinstance(parameter, Tensor) and parameter.shape == value.shape
+    return not (is_alike and torch.equal(value.to(parameter), parameter))
 
 
 def times_written(parameters: Iterable[Tensor]) -> int:
@@ -81,8 +94,7 @@ class Beginning:
                 "record is in the middle of the training; build the monitor first, or load its "
                 "state_dict"
             )
-        elif self._written > _WRITTEN and not getattr(optimizer, "state", True):
-            # An optimiser that keeps no state, or a new one.
+        elif self._written > _WRITTEN and _keeps_no_state(optimizer):
             yield (
                 f"the parameters were written {self._written:,} times before the monitor was "
                 "built: if a training did this, step 0 of the record is in its middle"
@@ -97,7 +109,7 @@ class Beginning:
             )
         elif had is not None and optimizer is not None:
             has = _of_optimizer(optimizer)
-            if has["kind"] != had["kind"]:
+            if not _are_akin(had.get("kinds", [had["kind"]]), has["kinds"]):
                 yield _exchanged(had["kind"], has["kind"], num)
             elif _is_behind(has["made"], had["made"]):
                 yield (
@@ -108,7 +120,7 @@ class Beginning:
 
 def exchanged(before: Any, after: Any, num: int) -> Iterator[str]:
     """Words for an optimiser of another kind after `num` steps."""
-    if type(before) is not type(after):
+    if not _are_akin(_kinds(before), _kinds(after)):
         yield _exchanged(type(before).__name__, type(after).__name__, num)
 
 
@@ -120,8 +132,34 @@ def _exchanged(before: str, after: str, num: int) -> str:
 
 
 def _of_optimizer(optimizer: Any) -> dict[str, Any]:
-    """The name of an optimiser and its steps, by which it is known again."""
-    return {"kind": type(optimizer).__name__, "made": steps_made(optimizer)}
+    """The names of an optimiser and its steps, by which it is known again."""
+    kinds = _kinds(optimizer)
+    return {"kind": kinds[0], "kinds": kinds, "made": steps_made(optimizer)}
+
+
+def _kinds(optimizer: Any) -> list[str]:
+    """The names of its class and of those that it derives from, up to the first of PyTorch.
+
+    AdamW of PyTorch derives from Adam, and is no Adam.
+    """
+    found = [type(optimizer).__name__]
+    for before, kind in itertools.pairwise(type(optimizer).__mro__):
+        if before.__module__.startswith("torch.optim") or kind in (optim.Optimizer, object):
+            break
+        found.append(kind.__name__)
+    return found
+
+
+def _are_akin(first: list[str], second: list[str]) -> bool:
+    """Whether one of two optimisers is of the class of the other, or derives from it."""
+    return first[0] in second or second[0] in first
+
+
+def _keeps_no_state(optimizer: Any) -> bool:
+    """Whether it is SGD without momentum, the only one of PyTorch that keeps none."""
+    return isinstance(optimizer, optim.SGD) and not any(
+        group.get("momentum") for group in optimizer.param_groups
+    )
 
 
 def _is_behind(made: int | None, before: int | None) -> bool:
@@ -138,5 +176,5 @@ def _some(made: int | None) -> str:
 def _is_equal(now: Tensor, saved: Tensor) -> bool:
     if now.shape != saved.shape:
         return False
-    equal = torch.isclose(now, saved, rtol=_EQUAL, atol=0.0, equal_nan=True)
+    equal = torch.isclose(now, saved.cpu(), rtol=_EQUAL, atol=_ROUNDED, equal_nan=True)
     return float((~equal).double().mean()) < _OTHER

@@ -69,7 +69,7 @@ class Rows:
         self.values = [{} for _ in self.steps]
         for name, column in state["columns"].items():
             for row, value, given in zip(
-                self.values, column.numpy(), state["given"][name], strict=True
+                self.values, column.cpu().numpy(), state["given"][name], strict=True
             ):
                 if given:
                     row[name] = float(value) if value.ndim == 0 else value.copy()

@@ -157,7 +157,7 @@ def _tensor(key: str, value: Any) -> Tensor:
 def _are_words(value: Any) -> bool:
     try:
         return are_words(np.asarray(value))
-    except ValueError:  # rows of different lengths
+    except (TypeError, ValueError, RuntimeError):  # rows of different lengths, or of no numbers
         return False
 
 

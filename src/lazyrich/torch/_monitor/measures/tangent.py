@@ -29,11 +29,11 @@ def tangent(view: View) -> dict[str, Any]:
     # Not by NumPy, whose threads go on spinning after it.
     values, vectors = (each.numpy() for each in torch.linalg.eigh(torch.from_numpy(kernel)))
     power = np.sum((vectors.T @ targets) ** 2, axis=1) / max(np.sum(targets**2), 1e-300)
-    inner = centred(kernel)
+    inner, before = (known(setting, centred(k), k) for k in (kernel, setting.kernel_start))
     y = targets - targets.mean(0)
     return {
         "kernel_alignment_labels": alignment(inner, y @ y.T),
-        "kernel_alignment_start": alignment(inner, centred(setting.kernel_start)),
+        "kernel_alignment_start": alignment(inner, before),
         "kernel_distance": distance(setting.kernel_start, kernel),
         "kernel_velocity": _velocity(view, kernel),
         "kernel_top_eigenvalue": float(values[-1]),
@@ -67,8 +67,18 @@ def centred(kernel: np.ndarray) -> np.ndarray:
     return rows - rows.mean(1, keepdims=True)
 
 
+def known(setting: Setting, inner: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    """The centred kernel, or NaN where so little of the kernel is left that it is rounding.
+
+    Rounding in the net's precision is about eps times the kernel, so that a part of sqrt(eps) of it
+    is known up to sqrt(eps).
+    """
+    least = math.sqrt(torch.finfo(setting.directions.dtype).eps) * np.linalg.norm(kernel)
+    return inner if np.linalg.norm(inner) > least else np.full_like(inner, math.nan)
+
+
 def alignment(first: np.ndarray, second: np.ndarray) -> float:
-    """The cosine between two matrices; NaN if one is zero."""
+    """The cosine between two matrices; NaN if one is zero or not known."""
     size = np.linalg.norm(first) * np.linalg.norm(second)
     return float(np.sum(first * second) / size) if size > 0 else math.nan
 
