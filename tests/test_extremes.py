@@ -170,7 +170,7 @@ def test_steps_that_raise_the_loss_are_said():
     assert np.max(loss - np.minimum.accumulate(loss)) > 0.1 * loss[0]
     assert record.attrs["ending"] == "imprecise"
     assert "dynamics.rtol" in lr.transition(record).advice
-    # The advice helps. Whether the budget of steps is enough depends on rounding.
+    # The advice helps: the loss does not rise, though the budget of steps may end the run.
     record = lr.simulate(scaled.with_changes({"dynamics.rtol": 1e-4}))
     loss = record["train_loss"].values
     assert record.attrs["ending"] in ("completed", "max_steps")
