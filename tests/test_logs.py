@@ -395,8 +395,54 @@ def test_percent_signs_are_taken_as_they_are(tmp_path):
     log = lr.records.read_log(tmp_path / "log.csv")
     np.testing.assert_allclose(log.record["train_accuracy"], [0.5, 1.0])
     np.testing.assert_allclose(log.record["test_accuracy"], [0.005, 0.975])
-    with pytest.raises(lr.InputError, match="percent = True: is for numbers without a sign"):
-        lr.records.read_log(tmp_path / "log.csv", percent=True)
+    log = lr.records.read_log(tmp_path / "log.csv", percent=True)
+    assert log.record["train_accuracy"].values.tolist() == [0.5, 1.0]
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        [(1, "50%", 5), (2, "100%", 97)],  # one column with signs
+        [(1, "50%", "5%"), (2, 100, 97)],  # both columns with and without
+        [(1, 50, "5%"), (2, "100%", "97%")],
+    ],
+)
+def test_percent_is_for_accuracies_without_a_sign(table, tmp_path):
+    (tmp_path / "log.csv").write_text(rows(HEAD, table) + "\n")
+    with pytest.raises(lr.InputError, match=r"signs: say so by percent=True \(--percent\)"):
+        lr.records.read_log(tmp_path / "log.csv")
+    log = lr.records.read_log(tmp_path / "log.csv", percent=True)
+    assert log.record["train_accuracy"].values.tolist() == [0.5, 1.0]
+    assert log.record["test_accuracy"].values.tolist() == [0.05, 0.97]
+    with pytest.raises(lr.InputError, match="should be between 0 and 1"):
+        lr.records.read_log(tmp_path / "log.csv", percent=False)
+
+
+@pytest.mark.parametrize("end", ["", "\n"])
+@pytest.mark.parametrize(
+    "table",
+    [
+        "1;2,303;2,305\n2;1,091;2,299\n3;nan;nan\n4;1,050;2,200",
+        "1;2,303;2,305\n2;1,091;2,299\n3;inf;-inf\n4;1,050;2,200",
+        "1;2,303;2,305\n2;1,091;2,299\n3;1e-05;9.5e-06",
+        "1;3;3\n2;2,999;2,998",  # a loss may decrease
+        "1;1 091;3\n2;2,303;2",  # a space between thousands, a comma for decimals
+        "1;50 %;3\n2;2,303;2",
+    ],
+)
+def test_decimal_commas_of_losses_are_never_read_as_thousands(table, end, tmp_path):
+    (tmp_path / "log.csv").write_text("step;train_loss;test_loss\n" + table + end)
+    with pytest.raises(lr.InputError, match=r"_loss = '2,\d+': could be 2\d+ or 2\.\d+: write it"):
+        lr.records.read_log(tmp_path / "log.csv")
+
+
+def test_wrong_labels_are_named_beside_exchanged_columns(tmp_path):
+    # 80 % of the training labels are wrong, and no parameters are left to fit them.
+    learned = 1 / (1 + (LOGGED / 30.0) ** -3)
+    table = zip(LOGGED, 0.1 + 0.18 * learned, 0.1 + 0.88 * learned, strict=True)
+    (tmp_path / "log.csv").write_text(rows(HEAD, table) + "\n")
+    note = "\n".join(lr.records.read_log(tmp_path / "log.csv").notes)
+    assert "exchanged? --column train_accuracy=COLUMN says which is which; wrong labels" in note
 
 
 def test_a_resumed_run_replaces_what_was_lost(tmp_path):

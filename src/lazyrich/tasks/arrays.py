@@ -155,8 +155,9 @@ def _check_not_words(name: str, value: Any) -> None:
     except ValueError:
         return  # named with its key as rows of different lengths
     if are_words(array):
+        convert = " converted by .astype(str)" if array.dtype.kind == "S" else ""
         accepted = (
-            "should be numbers: lr.tasks.Arrays.split accepts words, or number them by "
+            f"should be numbers: lr.tasks.Arrays.split accepts words{convert}, or number them by "
             "np.unique(y, return_inverse=True)"
         )
         raise InputError(name, f"words ({array.dtype})", accepted)

@@ -15,7 +15,7 @@ _DECIMAL = re.compile(r"[-+]?\d+,\d+([eE][-+]?\d+)?\s*%?")
 class Written(NamedTuple):
     """A number that was written for readers.
 
-    - `is_percent`, whether it had a percent sign: `value` is then a fraction. `has_groups`, whether
+    - `is_percent`, whether it had a percent sign: `value` is then in percent. `has_groups`, whether
         its digits are in groups; `is_sure`, whether its comma can be no decimal comma.
     """
 
@@ -39,7 +39,7 @@ def written(cell: str) -> Written | None:
         value = float(_NO_DIGIT.sub("", text) if has_groups else text)
     except ValueError:
         return None
-    return Written(value / 100 if is_percent else value, is_percent, has_groups, is_sure)
+    return Written(value, is_percent, has_groups, is_sure)
 
 
 def number_wanted(text: str) -> str:

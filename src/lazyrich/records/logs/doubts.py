@@ -53,7 +53,8 @@ def _is_above(record: xr.Dataset) -> bool:
 
 
 def _exchanged(record: xr.Dataset) -> Iterator[str]:
-    """Questions whether two columns are exchanged, by what no training does to its own data."""
+    """Questions whether two columns are exchanged, by what training does not do to its own data
+    unless many of its labels are wrong."""
     for measure, question in (("accuracy", _in_accuracies), ("loss", _in_losses)):
         names = f"train_{measure}", f"test_{measure}"
         if set(names) <= set(record):
@@ -61,7 +62,8 @@ def _exchanged(record: xr.Dataset) -> Iterator[str]:
             found = question(record["time"].values, train, test)
             if found:
                 which = f"--column {names[0]}=COLUMN says which is which"
-                yield f"{found}: are the two columns exchanged? {which}"
+                noise = "wrong labels among the training data (label noise) do this as well"
+                yield f"{found}: are the two columns exchanged? {which}; {noise}"
 
 
 def _in_accuracies(

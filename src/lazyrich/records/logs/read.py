@@ -77,6 +77,7 @@ def read_log(
         keyed by the name of a record's variable or by `step`, `epoch` or `time`, where `#` stands
         for the number of the row; `run`, which run to read of a log with several; `time_per_step`,
         `percent`, `scales`, `weight_decay` and `thresholds`, as in [`record`][lazyrich.record].
+        `percent` is for accuracies without a percent sign.
     - **Raises** [`InputError`][lazyrich.InputError] for a file that is too large or malformed, a
         column that is missing or ambiguous, and values that [`record`][lazyrich.record] refuses.
     """
@@ -102,11 +103,9 @@ def read_log(
     if time_per_step is not None and axis != "step":
         accepted = f"needs steps, and the axis of this log is {axis}: add --column step=COLUMN"
         raise InputError("time_per_step", time_per_step, accepted)
-    for name in ACCURACIES if percent else ():
-        if name in found and table.columns[found[name]].has_percents:
-            accepted = f"is for numbers without a sign: those of {found[name]} have percent signs"
-            raise InputError("percent", True, accepted)
-    series = series_of(table, found, axis)
+    if percent is None:
+        _check_signs(table, [found[name] for name in ACCURACIES if name in found])
+    series = series_of(table, found, axis, bool(percent))
     kept = filled(series)
     notes += series.notes
     if not kept.any():
@@ -143,6 +142,19 @@ def read_log(
     notes += doubts(logged)
     logged.attrs["log"] = json.dumps({"columns": found, "notes": notes})
     return Log(logged, found, unused_of(table.names, found), tuple(notes))
+
+
+def _check_signs(table: Table, names: Sequence[str]) -> None:
+    """Refuses accuracies of which some have percent signs, and others are above one without."""
+    held = {name: table.columns[name] for name in names if name in table.columns}
+    signed = [name for name, column in held.items() if column.has_percents]
+    for name, column in held.items() if signed else ():
+        above = [value for value in column.without_sign() if 1 < value < np.inf]
+        if above:
+            accepted = f"could be a fraction or a percent, as those of {signed[0]} with percent "
+            accepted += "signs: say so by percent=True (--percent), which leaves those with signs "
+            accepted += "as they are, or write one unit"
+            raise InputError(name, float(above[0]), accepted)
 
 
 Reader = Callable[[Path, Table, str | None], None]

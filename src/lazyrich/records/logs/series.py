@@ -44,9 +44,11 @@ class Series:
     notes: list[str] = field(default_factory=list)
 
 
-def series_of(table: Table, found: Mapping[str, str], axis: str) -> Series:
+def series_of(table: Table, found: Mapping[str, str], axis: str, is_percent: bool) -> Series:
     """The chosen columns over an axis. Values of one place that are in different rows are joined.
 
+    - **Takes** `is_percent`, whether accuracies are in percent. Else those with a percent sign
+        become fractions.
     - **Raises** [`InputError`][lazyrich.InputError] for an axis that goes back to its beginning,
         or has values that are not finite, and for cells that are not numbers.
     """
@@ -59,7 +61,7 @@ def series_of(table: Table, found: Mapping[str, str], axis: str) -> Series:
     for name, column in found.items():
         if name == axis:
             continue
-        own, held = _numbers(table, column, name)
+        own, held = _numbers(table, column, name, is_percent and name in ACCURACIES)
         where = np.minimum(np.searchsorted(rows, own), len(rows) - 1)
         has = rows[where] == own
         without.append(own[~has])
@@ -93,18 +95,20 @@ def series_of(table: Table, found: Mapping[str, str], axis: str) -> Series:
 
 
 def _numbers(
-    table: Table, column: str, name: str
+    table: Table, column: str, name: str, is_percent: bool
 ) -> tuple[Int[np.ndarray, " k"], Float[np.ndarray, " k"]]:
     if column == ROW:
         rows = np.unique(np.concatenate([np.array(c.rows) for c in table.columns.values()]))
         return rows.astype(np.int64), np.arange(1.0, len(rows) + 1)
-    return table.numbers(column, is_count=name == "step")
+    return table.numbers(
+        column, is_count=name == "step", is_axis=name in AXES, is_percent=is_percent
+    )
 
 
 def _axis(
     table: Table, column: str, axis: str
 ) -> tuple[Int[np.ndarray, " k"], Float[np.ndarray, " k"]]:
-    rows, places = _numbers(table, column, axis)
+    rows, places = _numbers(table, column, axis, False)
     known = ~np.isnan(places)
     rows, places = rows[known], places[known]
     infinite = np.flatnonzero(np.isinf(places))

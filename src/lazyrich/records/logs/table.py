@@ -25,15 +25,15 @@ class Column:
     """The numbers of one column: `rows`, where they are, and `values`.
 
     - `wrong`: the row and the text of the first cell that is not a number; `unclear`, those of the
-        first with one comma, which separates thousands or decimals. `has_percents`, whether some
-        have a percent sign.
+        first with one comma, which separates thousands or decimals.
     """
 
     def __init__(self) -> None:
         self.unclear: tuple[int, str] | None = None
-        self.has_percents = False
-        self._with_comma: array[int] = array("q")  # places among the values
-        self._has_groups = False
+        # Places among the values: of those with one comma, and of those with a percent sign.
+        self._with_comma: array[int] = array("q")
+        self._with_sign: array[int] = array("q")
+        self._has_thousands = False  # whether some cell can have no decimal comma
         self.rows: array[int] = array("q")
         self.values: array[float] = array("d")
         self.wrong: tuple[int, str] | None = None
@@ -52,6 +52,8 @@ class Column:
                     self.wrong = row, one_line(cell, 80)
                 return
             value = found
+        if isinstance(cell, str):
+            self._has_thousands |= _has_point(cell)
         self.rows.append(row)
         self.values.append(value)
 
@@ -60,11 +62,13 @@ class Column:
         found = written(cell)
         if found is None:
             return None
-        self.has_percents |= found.is_percent
+        if found.is_percent:
+            self._with_sign.append(len(self.values))
         if found.has_groups and not found.is_sure:
             self.unclear = self.unclear or (row, one_line(cell, 80))
             self._with_comma.append(len(self.values))
-        self._has_groups |= found.has_groups and found.is_sure
+        # Digits in groups with a space can stand beside a decimal comma.
+        self._has_thousands |= found.is_sure and "," in cell
         return found.value
 
     def extend(self, rows: Sequence[int], cells: Sequence[str]) -> None:
@@ -78,26 +82,47 @@ class Column:
             for row, cell in zip(rows, cells, strict=True):
                 self.add(row, cell)
             return
+        self._has_thousands = self._has_thousands or any(map(_has_point, cells))
         self.rows.extend(rows)
         self.values.extend(values)
 
-    def is_clear(self, is_count: bool) -> bool:
-        """Whether commas separate thousands: other cells, or the order of numbers, tell.
+    def is_clear(self, is_count: bool, is_axis: bool) -> bool:
+        """Whether commas separate thousands: other cells, or the order on an axis, tell.
 
-        - **Takes** `is_count`, whether the numbers are whole ones, as those of steps.
+        - **Takes** `is_count`, whether the numbers are whole ones, as those of steps; `is_axis`,
+            whether they increase, as those of steps, epochs and times.
         """
-        if self.unclear is None or is_count or self._has_groups:
+        if self.unclear is None or is_count or self._has_thousands:
             return True
         value = np.array(self.values)
-        decimal, commas = value.copy(), np.array(self._with_comma)
-        decimal[commas] /= 1000
-        if np.any(np.delete(value, commas) % 1 != 0):
-            return True  # others have a decimal point
-        return bool(np.all(np.diff(value) >= 0) and np.any(np.diff(decimal) < 0))
+        decimal = value.copy()
+        decimal[np.array(self._with_comma)] /= 1000
+        return is_axis and bool(np.all(np.diff(value) >= 0) and np.any(np.diff(decimal) < 0))
 
-    def arrays(self) -> tuple[Int[np.ndarray, " k"], Float[np.ndarray, " k"]]:
-        """Rows and values as arrays."""
-        return np.array(self.rows, dtype=np.int64), np.array(self.values, dtype=float)
+    @property
+    def has_percents(self) -> bool:
+        """Whether some cells have a percent sign."""
+        return len(self._with_sign) > 0
+
+    def without_sign(self) -> Float[np.ndarray, " k"]:
+        """The values of cells that have no percent sign."""
+        return np.delete(np.array(self.values), np.array(self._with_sign, dtype=np.int64))
+
+    def arrays(self, is_percent: bool) -> tuple[Int[np.ndarray, " k"], Float[np.ndarray, " k"]]:
+        """Rows and values as arrays.
+
+        - **Takes** `is_percent`, whether values are in percent. Else those with a percent sign
+            are divided by 100.
+        """
+        values = np.array(self.values, dtype=float)
+        if self.has_percents and not is_percent:
+            values[np.array(self._with_sign)] /= 100
+        return np.array(self.rows, dtype=np.int64), values
+
+
+def _has_point(cell: str) -> bool:
+    """Whether a number has a decimal point. Programs write that of `9.5e-06` beside commas too."""
+    return "." in cell and "e" not in cell.lower()
 
 
 class Table:
@@ -166,11 +191,12 @@ class Table:
         return f"{file}, {called} {row - start:,}"
 
     def numbers(
-        self, name: str, *, is_count: bool = False
+        self, name: str, *, is_count: bool, is_axis: bool, is_percent: bool
     ) -> tuple[Int[np.ndarray, " k"], Float[np.ndarray, " k"]]:
         """Rows and values of a column.
 
-        - **Takes** `is_count`, whether its numbers are whole ones, as those of steps.
+        - **Takes** `is_count`, whether its numbers are whole ones, as those of steps; `is_axis`,
+            whether they increase; `is_percent`, whether they are in percent.
         - **Raises** [`InputError`][lazyrich.InputError] if a cell of it is not a number, or could
             be two.
         """
@@ -178,10 +204,10 @@ class Table:
         if column.wrong is not None:
             row, text = column.wrong
             raise InputError(f"{self.place(row)}, column {name}", text, number_wanted(text))
-        if column.unclear is not None and not column.is_clear(is_count):
+        if column.unclear is not None and not column.is_clear(is_count, is_axis):
             row, text = column.unclear
             raise InputError(f"{self.place(row)}, column {name}", text, comma_unclear(text))
-        return column.arrays()
+        return column.arrays(is_percent)
 
 
 def listed(names: Iterable[str]) -> str:
