@@ -35,7 +35,7 @@ COMMON: dict[str, Any] = {"key": KEY, "dim": 4, "classification": True}
 # These hand parts of their arguments on and compute nothing.
 PARTS = {"trained", "decayed", "is_matrix", "linear_maps", "layer_weights", "expand"}
 # These are about the inputs of a run, which may be of a narrow type.
-INPUTS = {"cast_inputs", "check_inputs", "inputs_for"}
+INPUTS = {"cast_inputs", "check_indices", "check_inputs", "inputs_for"}
 # These are defined for a regression.
 OF_REGRESSION = {"curvature_at_labels", "targets"}
 

@@ -122,7 +122,7 @@ class AbstractModel(Choice):
     def keeps_signs(self) -> bool:
         """Whether the velocity of every parameter is proportional to a power of the parameter.
 
-        No sign then changes. One too small for the outputs can still grow: relative errors matter.
+        Then no sign changes, and relative errors matter: what is tiny now can grow later.
         """
         return False
 
