@@ -54,6 +54,10 @@ def _is_spoiled(prepared: PreparedProblem, trajectory: Trajectory) -> bool:
 _RISEN, _FITTED = 1e-2, 1e-6
 # Up to this value of lambda t decay has not acted, and a flow cannot raise its loss.
 _UNDECAYED = 1e-3
+# Endings of runs that stopped early and claim to be right up to there.
+_STOPPED = frozenset(
+    {"max_steps", "max_gradients", "max_seconds", "too_stiff", "chattering", "step_underflow"}
+)
 
 
 def risen_ends(
@@ -80,7 +84,7 @@ def _rises(
     experiment, loss = prepared.experiment, values.get("train_loss")
     if experiment.dynamics.as_flow() is None or loss is None or not len(loss):
         return False
-    if not trajectory.is_whole:  # it keeps the reason why it ended
+    if not (trajectory.is_whole or trajectory.ending in _STOPPED):  # a failure keeps its name
         return False
     decayed = experiment.weight_decay * float(trajectory.times[-1])
     blank = prepared.data.scales["blank_loss"]
