@@ -265,13 +265,14 @@ def test_a_run_out_of_steps_keeps_its_beginning():
 
 
 @pytest.mark.slow
-def test_a_run_that_did_not_reach_its_end_keeps_the_reason(monkeypatch):
-    # Every loss counts as one that rises.
-    monkeypatch.setattr(rounding, "_RISEN", -1.0)
+def test_a_run_out_of_steps_whose_loss_rose_is_imprecise_before_all(monkeypatch):
     task = lr.tasks.SparseClassification(n=6, d=10, num_test=5)
     flow = lr.dynamics.Flow(max_steps=5)
-    record = lr.simulate(lr.Experiment(task=task, t1=1e6, weight_decay=0.0, dynamics=flow))
-    assert record.attrs["ending"] == "max_steps"
+    experiment = lr.Experiment(task=task, t1=1e6, weight_decay=0.0, dynamics=flow)
+    assert lr.simulate(experiment).attrs["ending"] == "max_steps"
+    # Every loss counts as one that rises.
+    monkeypatch.setattr(rounding, "_RISEN", -1.0)
+    assert lr.simulate(experiment).attrs["ending"] == "imprecise"
 
 
 def test_an_error_of_built_in_code_is_no_fault_of_the_user(monkeypatch):
