@@ -19,7 +19,7 @@ TIMES = lr.dynamics.Times
 
 
 # Small inputs with right values that once showed a fault, or must go on to be right, and the tests
-# that know these values; a name alone is of this file.
+# that know these values. A test without a file name is in this file.
 CASES = {
     "bad_scales": (
         "test_flow.py::test_columns_of_very_different_scales_are_each_fitted_in_their_own_time",
