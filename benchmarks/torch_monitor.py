@@ -213,7 +213,7 @@ def main() -> None:
             print(f"{milliseconds:7.1f} ms  {name}")
         passes = sum(value for name, value in found.items() if name.startswith("passes"))
         cost = passes / found["a training step of 512"]
-        print(f"only its passes: {cost:.2f} steps of 512, at most 1 % from {enough(cost):,} steps on")
+        print(f"its passes: {cost:.2f} steps of 512, at most 1 % from {enough(cost):,} steps on")
         return
     if asked.whole:
         found = whole(asked.batch, asked.whole)
