@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, optim
 
+from .steps import rule_of
+
 # So many values of each parameter are kept in a state. In another draw those of weights differ;
 # gains of 1 and biases of 0 do not.
 _VALUES = 16
@@ -157,7 +159,7 @@ def _are_akin(first: list[str], second: list[str]) -> bool:
 
 def _keeps_no_state(optimizer: Any) -> bool:
     """Whether it is SGD without momentum, the only one of PyTorch that keeps none."""
-    return isinstance(optimizer, optim.SGD) and not any(
+    return rule_of(optimizer) == "sgd" and not any(
         group.get("momentum") for group in optimizer.param_groups
     )
 

@@ -64,7 +64,7 @@ class Steps:
         for hook in self._hooks:  # of the optimiser before, which may be the same
             hook.remove()
         self._hooks = []
-        self.optimizer, self.rule = optimizer, _rule(optimizer)
+        self.optimizer, self.rule = optimizer, rule_of(optimizer)
         self.log_shrink = (self.log_shrink + [0.0] * len(groups))[: len(groups)]
         self._group_of = {id(p): i for i, group in enumerate(groups) for p in group["params"]}
         sizes = [sum(p.numel() for p in group["params"]) for group in groups]
@@ -174,7 +174,8 @@ class Steps:
         return self.decay_of_group(decaying[sizes.index(max(sizes))]) if decaying else 0.0
 
 
-def _rule(optimizer: Any) -> Rule:
+def rule_of(optimizer: Any) -> Rule:
+    """The rule of its steps, by its class or one that it derives from."""
     known = (rule for kind, rule in _RULES if isinstance(optimizer, kind))
     found: Rule = next(known, "other")
     if found == "adam" and any(g.get("decoupled_weight_decay") for g in optimizer.param_groups):
