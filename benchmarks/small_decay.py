@@ -7,9 +7,12 @@ of both, and processor seconds. The limit is solved once and moved to every deca
 by a sweep over the decays, into a new store. After a first call that compiles, every round solves
 the limit, the sweep, and then each run, so that other work on the machine affects all; seconds are
 the median over rounds. Prints a table for each family.
+
+A second table compares the limit with the forecast that solves the transition, at each decay.
 """
 
 import json
+import math
 import statistics
 import sys
 import tempfile
@@ -67,6 +70,13 @@ def swept(fields: dict[str, Any]) -> float:
         return time.process_time() - begun
 
 
+def forecasted(experiment: lr.Experiment) -> tuple[lr.Forecast, float]:
+    """The forecast that solves the transition, and its processor seconds."""
+    begun = time.process_time()
+    found = lr.forecast(experiment, passage="solved")
+    return found, time.process_time() - begun
+
+
 def work(record: Any) -> str:
     """Steps, gradients and factored kernels of a solve."""
     found = json.loads(record.attrs["solver"])
@@ -74,12 +84,20 @@ def work(record: Any) -> str:
 
 
 def shown(time: float | None, decay: float) -> str:
-    return "none" if time is None else f"{time * decay:.4f}"
+    return "none" if time is None or math.isnan(time) else f"{time * decay:.4f}"
+
+
+def difference(time: float | None, right: float | None) -> str:
+    if time is None or right is None or math.isnan(time / right):
+        return ""
+    return f"{time / right - 1:+.2%}"
 
 
 def measure(name: str, fields: dict[str, Any]) -> None:
     slow = fields | {"dynamics": lr.dynamics.SmallDecayLimit()}
     runs: dict[float, Any] = {}
+    forecasts: dict[float, lr.Forecast] = {}
+    forecast_spent: dict[float, list[float]] = {decay: [] for decay in DECAYS}
     spent: dict[float, list[float]] = {decay: [] for decay in DECAYS}
     limit_spent: list[float] = []
     sweep_spent: list[float] = []
@@ -92,16 +110,19 @@ def measure(name: str, fields: dict[str, Any]) -> None:
         limit_spent.append(seconds + time.process_time() - begun)
         sweep_spent.append(swept(slow))
         for decay in DECAYS:
-            _, runs[decay], seconds = solve(fields, decay)
+            run, runs[decay], seconds = solve(fields, decay)
             spent[decay].append(seconds)
+            forecasts[decay], seconds = forecasted(run)
+            forecast_spent[decay].append(seconds)
     once = statistics.median(limit_spent[1:])
     print(f"\n{name}: fitted at t = {since:.3g}\n")
     print("| decay | run | limit | difference | steps | gradients | kernels | seconds |")
     print("|---|---|---|---|---|---|---|---|")
+    t50 = {decay: lr.transition(runs[decay]).t50 for decay in DECAYS}
+    slow_t50 = {decay: lr.transition(record).t50 for decay, record in moved.items()}
     for decay in DECAYS:
-        right = lr.transition(runs[decay]).t50
-        ours = lr.transition(moved[decay]).t50 if decay in moved else None
-        gap = "" if right is None or ours is None else f"{ours / right - 1:+.2%}"
+        right, ours = t50[decay], slow_t50.get(decay)
+        gap = difference(ours, right)
         seconds = statistics.median(spent[decay][1:])
         print(f"| {decay:.0e} | {shown(right, decay)} | {shown(ours, decay)} | {gap} | "
               f"{work(runs[decay])} | {seconds:.2f} |", flush=True)  # fmt: skip
@@ -112,6 +133,12 @@ def measure(name: str, fields: dict[str, Any]) -> None:
         spread = f"{min(ratios):.2f} to {max(ratios):.2f} over {ROUNDS} rounds"
         costs = f"{statistics.median(ratios):.2f} mean runs ({spread})"
         print(f"\n{what}: the map costs {costs}", flush=True)
+    print("\n| decay | forecast, solved | seconds | limit | seconds, once for all decays |")
+    print("|---|---|---|---|---|")
+    for decay in DECAYS:
+        gaps = [difference(of, t50[decay]) for of in (forecasts[decay].t50, slow_t50.get(decay))]
+        seconds = statistics.median(forecast_spent[decay][1:])
+        print(f"| {decay:.0e} | {gaps[0]} | {seconds:.2f} | {gaps[1]} | {once:.2f} |", flush=True)
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.optimize
 
 import lazyrich as lr
 from lazyrich._core.errors import number_of
@@ -104,6 +105,36 @@ def test_diagonal_nets():
     # What no sample sees only decays.
     rest = np.exp(-s)[:, None] * np.asarray(start.u)[rows:]
     np.testing.assert_allclose(states.u[:, rows:], rest, rtol=1e-6)
+
+
+@pytest.mark.slow
+def test_a_diagonal_net_minimises_the_hyperbolic_entropy_of_its_decayed_start():
+    # Woodworth et al., COLT 2020: without decay a diagonal net from u = v = alpha ends where
+    # sum w asinh(w / 2 alpha^2) - sqrt(w^2 + 4 alpha^4) is least among the interpolators. In the
+    # limit of small decay the same holds at every time, with alpha exp(-s) for alpha. The dual of
+    # this convex problem has one unknown for each sample.
+    rng, alpha = np.random.default_rng(3), 3.0
+    x = rng.normal(size=(5, 12))
+    y = x[:, 0] - 2 * x[:, 1]
+    start = lr.models.DiagonalParams(*np.full((2, 12), alpha))
+    s = np.array([0.1, 1.0, 2.0, 4.0])
+    states = late_states(posed(lr.models.DiagonalLinear(), start, x, y), s)
+
+    def least(scale: float) -> Any:
+        def weights(dual: Any) -> Any:
+            return 2 * scale**2 * np.sinh(x.T @ dual)
+
+        def dual_value(dual: Any) -> Any:
+            return 2 * scale**2 * np.sum(np.cosh(x.T @ dual)) - y @ dual, x @ weights(dual) - y
+
+        found = scipy.optimize.minimize(dual_value, np.zeros(5), jac=True, method="BFGS")
+        found = scipy.optimize.root(lambda dual: x @ weights(dual) - y, found.x, tol=1e-13)
+        return weights(found.x)
+
+    expected = np.stack([least(alpha * np.exp(-now)) for now in s])
+    np.testing.assert_allclose(states.u**2 - states.v**2, expected, rtol=1e-6, atol=1e-7)
+    # The smaller the scale, the nearer to the least sum of absolute values.
+    assert np.all(np.diff(np.sum(np.abs(expected), axis=1)) < 0)
 
 
 @pytest.mark.slow
