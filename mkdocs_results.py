@@ -1,4 +1,4 @@
-"""Tables of results, from the numbers that benchmarks have written beside themselves.
+"""Tables of results on forecasts, from the numbers that benchmarks have written beside themselves.
 
 `benchmarks/NAME.json` is written by `python benchmarks/NAME.py`. `python mkdocs_tables.py` puts the
 tables into the pages, so a number of such a table is the one that was printed.
@@ -39,7 +39,7 @@ def part(of: float, whole: int) -> str:
 
 
 def tables() -> dict[str, str]:
-    """Every table of results by its name, which stands in the comments around it."""
+    """Every table of forecasts by its name, which stands in the comments around it."""
     return {
         "forecast accuracy": accuracy(),
         "pilots": pilots(),
@@ -49,8 +49,6 @@ def tables() -> dict[str, str]:
         "remaining, few classes": few_classes(),
         "remaining and the norm law": norm_law(),
         "cost of the monitor": cost_of_the_monitor(),
-        "sweeps": sweeps(),
-        "precision": precision(),
     }
 
 
@@ -263,43 +261,3 @@ def cost_of_the_monitor() -> str:
         values = [row["share"][step] for step in steps]
         rows.append([f"share of the monitor, {name}", *(share(v, 1 + (v < 0.01)) for v in values)])
     return table(" | ".join(["steps of the training", *(f"{int(s):,}" for s in steps)]), rows)
-
-
-def sweeps() -> str:
-    """The cost of a sweep beside its runs (`benchmarks/sweeps.json`)."""
-    rows = [
-        [f"{of['runs']:,}", str(of["batches"]), f"{of['seconds']:.0f}",
-         f"{of['milliseconds a run, simulating']:.0f}",
-         f"{of['milliseconds a run, overhead']:#.2g}",
-         *(f"{of[f'milliseconds a run, {what}']:.2f}" for what in ("opening", "consolidating"))]
-        for of in kept("sweeps")["sweeps"]
-    ]  # fmt: skip
-    head = (
-        "runs | batches | seconds | simulating, ms per run | overhead, ms per run | opening "
-        "| consolidating"
-    )
-    return table(head, rows)
-
-
-def precision() -> str:
-    """Both precisions side by side (`benchmarks/precision.json`)."""
-    rows = []
-    for of in kept("precision")["problems"]:
-        solver = "" if of["dynamics"] == of["solver"][0] else f" ({of['solver'][0]})"
-        single = [_power(of["distance"]), _power(of["shift"])]
-        tenth = [_power(of.get(key, math.nan)) for key in ("solver_distance", "solver_shift")]
-        rows.append(
-            [of["name"], f"`{of['dynamics']}`{solver}",
-             ", ".join(f"{n:,}" for n in of["gradients"]),
-             ", ".join(f"{s:.2f}" for s in of["seconds"]), f"{of['gain']:.2f}", *single,
-             ", ".join(filter(None, tenth))]
-        )  # fmt: skip
-    head = (
-        "problem | dynamics | gradients | seconds | gain | distance | change of $t_{50}$ "
-        "| the same for a tenth of `rtol`"
-    )
-    return table(head, rows)
-
-
-def _power(value: float) -> str:
-    return "" if math.isnan(value) else f"{value:.0e}"

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import mkdocs_api
+import mkdocs_measured
 import mkdocs_notebooks
 import mkdocs_reference
 import mkdocs_results
@@ -28,6 +29,7 @@ def tables() -> dict[str, str]:
         "attributes": attributes_table(),
         **mkdocs_reference.tables(),
         **mkdocs_results.tables(),
+        **mkdocs_measured.tables(),
     }
 
 
@@ -46,7 +48,7 @@ def main() -> None:
     mkdocs_api.main()
     for path, text in mkdocs_reference.pages().items():
         _write(path, text)
-    for path in sorted((ROOT / "docs").rglob("*.md")):
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))):
         _write(path, filled(path.read_text(encoding="utf-8")))
     mkdocs_notebooks.main()
     _write(KEYS_FILE, keys_text())

@@ -15,6 +15,7 @@ import mkdocs_notebooks
 import mkdocs_reference
 import pytest
 import typer
+from mkdocs_sentences import sentences
 from mkdocs_tables import filled
 
 import lazyrich as lr
@@ -244,6 +245,24 @@ def test_generated_pages_are_those_of_the_code():
     }
     for path, text in mkdocs_reference.pages().items():
         assert path.read_text() == text, f"{path.name}: run python mkdocs_tables.py"
+
+
+def plain(text):
+    return re.sub(r"\s+", " ", text)
+
+
+@pytest.mark.parametrize("page", sorted({page for page, _ in sentences()}))
+def test_sentences_have_the_numbers_that_benchmarks_kept(page):
+    text = plain(PAGES[page])
+    for where, sentence in sentences():
+        assert where != page or plain(sentence) in text, f"{page} does not say: {sentence}"
+
+
+def test_the_readme_counts_words_as_the_program_has_them():
+    numbers = {5: "five", 10: "ten", 13: "thirteen"}
+    counts = {title: len(words) for title, words in mkdocs_reference.sections().items()}
+    said = ", ".join(f"{numbers[count]} {title}s" for title, count in counts.items())
+    assert said in plain(PAGES["README.md"])
 
 
 def test_what_to_do_next_has_a_section_for_every_word():
