@@ -106,7 +106,8 @@ def _inside(answers: list[dict[str, Any]], key: str) -> tuple[int, int]:
 def maps() -> list[tuple[str, str]]:
     """Both maps and the boundary that is located (`benchmarks/maps.json`)."""
     found = kept("maps")
-    sparse, separated, located = *found["maps"].values(), found["located"]
+    sparse, separated = found["maps"]["sparse"], found["maps"]["separated"]
+    located = found["located"]
     law = [f"{value:.3f}" for value in sparse["slope"]]
     offset = [f"{value:.2f}" for value in sparse["offset"]]
     right, wide = sparse["forecasts"], separated["forecasts"]
