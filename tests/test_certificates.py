@@ -7,7 +7,7 @@ import pytest
 
 import lazyrich as lr
 from lazyrich.predictors.classes import ClassMargin, certify_classes
-from lazyrich.predictors.interpolation import Interpolation, certify_interpolant
+from lazyrich.predictors.interpolation import Interpolation, certify_interpolant, evidence
 from lazyrich.predictors.kernel_completion import certified, observe
 from lazyrich.predictors.lq_max_margin import certify_stationary
 from lazyrich.predictors.margin import Margin, certify_margin
@@ -70,6 +70,20 @@ def test_samples_that_depend_on_others_are_checked_too(order):
     apart = np.random.default_rng(1).integers(-8, 9, 9)
     moved = np.vstack([x[:5], x[0] + 2.0**-20 * apart])
     assert INTERPOLANTS[order](moved, np.append(y[:5], y[0] + 1)).status == "optimal"
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_the_change_that_mends_a_miss_mends_what_depends_on_it(order):
+    # Sample 5 is the difference of two others. A candidate misses sample 0, and so sample 5. The
+    # change that makes it interpolate sample 0 is counted, and leaves nothing of sample 5.
+    x, y = regression()
+    x, y = np.vstack([x, x[0] - x[1]]), np.append(y, y[0] - y[1])
+    found, posed = INTERPOLANTS[order](x, y), Interpolation.of(x, y, order)
+    u, nu = np.ldexp(found.weights, posed.labels), np.zeros(5)
+    off = posed.independent.shortest(posed.kept[0], 1e-3 * np.eye(5)[0])
+    proved = evidence(posed, u + off, nu)
+    assert proved.correction == pytest.approx(np.linalg.norm(off, order), rel=1e-6)
+    assert proved.dependent_misfit < 1e-9 * proved.correction
 
 
 @pytest.mark.parametrize("order", [1, 2])

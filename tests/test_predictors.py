@@ -156,6 +156,12 @@ def test_kkt_residual_vanishes_at_the_l1_max_margin():
     assert off.stationarity + off.complementarity > 1e-2
 
 
+@pytest.mark.parametrize("q", [-0.5, 0.0, 1.0, 2.0, np.nan])
+def test_the_power_of_an_lq_margin_lies_between_zero_and_one(q):
+    with pytest.raises(lr.InputError, match=rf"q = {q}: should lie between 0 and 1"):
+        lr.predictors.lq_max_margin(np.array([[2.0, 1.0]]), np.ones(1), q)
+
+
 @pytest.mark.slow
 def test_lq_margin_of_two_coordinates_by_hand():
     # One sample (2, 1): margin over |w|_q is 2 at e_1 and 1 at e_2, both stationary; the kernel
@@ -167,8 +173,6 @@ def test_lq_margin_of_two_coordinates_by_hand():
     assert found.objective == pytest.approx(2)
     other = lr.predictors.lq_max_margin(x, y, 0.5, start=np.array([1e-3, 1.0]))
     np.testing.assert_allclose(other.weights, [0, 1])
-    with pytest.raises(lr.InputError, match=r"q = 1\.0: should lie between 0 and 1"):
-        lr.predictors.lq_max_margin(x, y, 1.0)
     torn = lr.predictors.lq_max_margin(np.concatenate([x, x]), np.array([1.0, -1.0]), 0.5)
     assert torn.status == "not_separable"
 

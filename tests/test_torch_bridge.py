@@ -389,6 +389,21 @@ def test_the_field_is_differentiated_by_differences():
             np.testing.assert_allclose(a, b, atol=1e-6 * np.abs(b).max())
 
 
+def test_a_derivative_is_linear_in_its_direction():
+    # The derivative of J v with respect to v, along w, is J w.
+    _, model, twin, x = pair("mlp")
+    params = model.init(jax.random.key(0), 3)
+    with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
+        v, w = (jax.tree.map(lambda p, k=k: jnp.cos(k * p), params) for k in (1, 2))
+
+        def pushed(model: Any, v: Any) -> Any:
+            return jax.jvp(lambda p: model.apply(p, jnp.asarray(x)), (params,), (v,))[1]
+
+        value, change = jax.jvp(lambda v: pushed(model, v), (v,), (w,))
+        np.testing.assert_allclose(value, pushed(twin, v), rtol=1e-10)
+        np.testing.assert_allclose(change, pushed(twin, w), rtol=1e-10)
+
+
 def test_a_module_is_told_how_to_be_wrapped():
     with pytest.raises(lr.InputError, match=r"lazyrich\.models\.FromTorch\(net=\.\.\.\)"):
         experiment(mlp(), RNG.normal(size=(4, 3)))

@@ -184,5 +184,8 @@ def first_step(system: Reduced, kernel: Any, horizon: Any) -> Any:
     """
     if np.any(np.asarray(kernel) == 0.0):
         raise InputError("params", 0.0, "should have a tangent kernel; from here nothing moves")
-    fitting_time = system.x.shape[-2] * np.asarray(system.output_unit) / np.asarray(kernel)
+    unit, curvature = np.asarray(system.output_unit), system.loss.constant_curvature
+    # The dual of a classification loss is of order one, that of the squared loss has a unit.
+    force = 1.0 if curvature is None else curvature * unit
+    fitting_time = system.x.shape[-2] * unit / (force * np.asarray(kernel))
     return 1e-3 * np.minimum(fitting_time, horizon)
