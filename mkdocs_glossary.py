@@ -9,8 +9,8 @@ _ROW = re.compile(r"^\| (?P<term>[^|]+) \| (?P<meaning>[^|]+) \| (?P<code>[^|]*)
 # Words that texts use too often, or in other senses too, to be marked.
 _NOT_MARKED = {
     "chance", "claim", "delay", "drift", "dual", "ending", "experiment", "fit", "forecast",
-    "grokking", "homogeneous", "horizon", "margin", "moving", "outcome", "panel", "plateau",
-    "predictor", "probe", "record", "score", "settled", "stiff", "store", "study", "transition",
+    "grokking", "homogeneous", "horizon", "margin", "moving", "outcome", "panel", "pilot",
+    "plateau", "predictor", "probe", "record", "score", "settled", "stiff", "store", "study", "transition",
     "verdict",
 }  # fmt: skip
 
@@ -33,10 +33,12 @@ def on_page_markdown(markdown: str, page: Any, **context: Any) -> str:
     """Called by mkdocs for each page's Markdown."""
     del context
     place = page.file.src_uri
-    if place.startswith("reference/glossary") or place.startswith("reference/api/"):
+    if place.startswith("reference/glossary"):
         return markdown
     up = "../" * place.count("/")
     link = f"*Terms are explained in the [glossary]({up}reference/glossary.md).*"
     if place.startswith("tutorials/"):
         link += f" *This page is also a [notebook](notebooks/{Path(place).stem}.ipynb).*"
-    return f"{markdown}\n\n---\n\n{link}\n\n{abbreviations()}\n"
+    # Words of the API are names of the code, too, and are not marked.
+    marked = "" if place.startswith("reference/api/") else abbreviations()
+    return f"{markdown}\n\n---\n\n{link}\n\n{marked}\n"

@@ -5,6 +5,7 @@ import io
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import unquote
 
 import markdown
@@ -279,6 +280,16 @@ def test_terms_of_the_glossary_are_marked_and_in_order():
     assert terms == sorted(terms, key=lambda term: re.sub(r"[$\\]", "", term).lower())
     marked = re.findall(r"^\*\[(.+)\]: .", mkdocs_glossary.abbreviations(), re.MULTILINE)
     assert {"tangent kernel", "lazy regime", "null control"} < set(marked) <= set(terms)
+
+
+def test_every_page_links_to_the_glossary():
+    for name in PAGES:
+        place = SimpleNamespace(file=SimpleNamespace(src_uri=name))
+        text = mkdocs_glossary.on_page_markdown("Text.", page=place)
+        link = re.search(r"\]\(([^)]*glossary\.md)\)", text)
+        assert name in ("README.md", "reference/glossary.md") or link, name
+        if link and name != "README.md":
+            assert ((DOCS / name).parent / link[1]).resolve() == DOCS / "reference" / "glossary.md"
 
 
 def test_every_page_is_in_the_table_of_contents():
