@@ -10,8 +10,8 @@ _ROW = re.compile(r"^\| (?P<term>[^|]+) \| (?P<meaning>[^|]+) \| (?P<code>[^|]*)
 _NOT_MARKED = {
     "chance", "claim", "delay", "drift", "dual", "ending", "experiment", "fit", "forecast",
     "grokking", "homogeneous", "horizon", "margin", "moving", "outcome", "panel", "pilot",
-    "plateau", "predictor", "probe", "record", "score", "settled", "stiff", "store", "study", "transition",
-    "verdict",
+    "plateau", "predictor", "probe", "record", "score", "settled", "stiff", "store", "study",
+    "transition", "verdict",
 }  # fmt: skip
 
 
