@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from typing import Any
 
 import diffrax
@@ -20,6 +21,7 @@ from lazyrich._run.prepared import prepare
 from lazyrich._run.solve import grids
 from lazyrich.dynamics import Problem
 from lazyrich.dynamics._method import Method, choose, choose_together
+from lazyrich.dynamics._step_error import StepError
 from tests.helpers import (
     diagonal_problem,
     entry_of,
@@ -751,3 +753,24 @@ def test_progress_is_told_times_that_increase():
     assert list(reached) == sorted(reached)
     assert reached[-1] == 1e5
     assert steps[0] == _stepping.SEGMENT
+
+
+@pytest.mark.usefixtures("double")
+def test_the_error_of_a_tiny_parameter_counts_relative_to_how_far_it_has_grown():
+    # u_0 is too small for outputs and norms. Its error in units of itself counts, over one plus the
+    # logarithm of its growth: a fifth after e^3 counts as a twentieth.
+    start = lr.models.DiagonalParams(jnp.array([1e-12, 1.0]), jnp.array([1.0, 1.0]))
+    problem = problem_of(
+        np.eye(2), np.ones(2), start, 0.0, lr.models.DiagonalLinear(), lr.losses.Squared()
+    )
+    measure = StepError.of(problem, 1e-3, "both")
+
+    def error(growth: float) -> float:
+        now = start._replace(u=start.u.at[0].multiply(math.exp(growth)))
+        change = jax.tree.map(jnp.zeros_like, start)
+        change = change._replace(u=change.u.at[0].set(0.2 * now.u[0]))
+        return float(measure(start, now, change))
+
+    assert error(0.0) == pytest.approx(0.2 / float(measure.rtol))
+    assert error(3.0) == pytest.approx(0.05 / float(measure.rtol))
+    assert error(-3.0) == pytest.approx(0.05 / float(measure.rtol))

@@ -30,6 +30,7 @@ from lazyrich.forecasts.by_family import calibrated
 from lazyrich.forecasts.calibration import family_of
 from lazyrich.forecasts.conclude import with_grain, with_steps
 from lazyrich.forecasts.course import Course
+from lazyrich.forecasts.descriptors import descriptors
 from lazyrich.forecasts.flow import kernel_flow
 from lazyrich.forecasts.kernel import Dense, Passes, Repeated, kernel_of
 from lazyrich.forecasts.options import ForecastOptions
@@ -78,6 +79,32 @@ def test_every_form_is_the_kernel():
     # A last layer that is not zero ties outputs together.
     bound = net_problem(model=NET.model_copy(update={"zero_last": False}))
     assert isinstance(kernel_of(bound), Dense)
+
+
+@pytest.mark.usefixtures("double")
+def test_the_kernel_of_one_output_of_a_net_and_of_a_function():
+    # A net has a net of its first output; of a function lazyrich knows none.
+    problem = net_problem()
+    own: Any = lr.models.Functions(init_params=NET.init, function=NET.apply, degree=2)
+    rows = jacobian(problem, problem.params).reshape(5, 3, -1)[:, 0]
+    for model in (NET, own):
+        found = kernel_of(dataclasses.replace(problem, model=model))
+        assert isinstance(found, Repeated)
+        assert relative_error(found.block, rows @ rows.T) < 1e-12
+
+
+@pytest.mark.usefixtures("double")
+def test_a_divided_loss_makes_the_kernel_flow_slower():
+    problem = net_problem(weight_decay=0.0, init_scale=1.0)
+    plain = kernel_phase(problem, 1e4)
+    assert plain.t_end < 1e3
+    divided = kernel_phase(dataclasses.replace(problem, loss_divisor=4.0), 4e4)
+    assert divided.t_end == pytest.approx(4 * plain.t_end, rel=1e-6)
+    fit = descriptors(
+        dataclasses.replace(plain, problem=net_problem(weight_decay=0.02)),
+        *(None, 5, 30.0, 0.6, np.nan),
+    )["fit"]
+    assert fit == pytest.approx(0.02 * 30)
 
 
 @pytest.mark.usefixtures("double")
