@@ -175,7 +175,7 @@ def reduction() -> list[tuple[str, str]]:
     gram, side = (found["products"][f"{key}, ms"] for key in
                   ("weighted Gram matrix", "right-hand side"))  # fmt: skip
     said.append((page, f"it takes {descent[0]:,} and {1000 * round(descent[1] / 1000):,} times"))
-    said.append((page, f"{gram:.0f} ms and {side:.0f} ms on one."))
+    said.append((page, f"{gram:.0f} ms and {side:.0f} ms on one core."))
     return said
 
 
