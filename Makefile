@@ -45,7 +45,7 @@ bench: $(READY)
 panels: $(READY)
 	$(BIN)/python benchmarks/panels.py
 
-# The cheap numbers of the documentation, measured again and compared with the pages: six minutes.
+# The cheap numbers of the documentation, measured again and compared with the pages: four minutes.
 numbers: $(READY)
 	$(BIN)/python benchmarks/page_numbers.py
 	$(BIN)/pytest -n 2 tests/test_pages.py -k "code_runs and (README or first-run or own-network or normalised or record)"
